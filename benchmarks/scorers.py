@@ -1,0 +1,118 @@
+"""EDS and closed map of a full-size picture: O(K) identities against distances to every prototype.
+
+    python -m benchmarks.scorers [--threads 1]
+
+K = 19, 1024 x 2048, float32, CPU. The plain form computes ``||f - m_t||^2`` over all D = K channels for each
+of the K prototypes, then sums and takes the argmin. Peak memory is that of a fresh process each, less what
+the embedding and the libraries take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from owseg.openset import closed_map
+from owseg.scorers import distance_sum
+
+SCALE, SIZE = 3.0, (1024, 2048)
+
+
+def by_identity(embedding: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance sum and closed map at O(K) per pixel."""
+    return distance_sum(embedding, SCALE), closed_map(embedding)
+
+
+def by_distances(embedding: Tensor) -> tuple[Tensor, Tensor]:
+    """The same at O(K^2) per pixel: every distance to every prototype, over all channels."""
+    prototypes = SCALE * torch.eye(embedding.shape[1])
+    distances = torch.stack([(embedding - m.view(1, -1, 1, 1)).square().sum(1) for m in prototypes], 1)
+    return distances.sum(1), distances.argmin(1)
+
+
+FORMS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+    "identity": by_identity,
+    "distances": by_distances,
+}
+
+
+def embedding_of(classes: int) -> Tensor:
+    # In place, so that making it does not raise the peak that is measured.
+    return torch.randn(1, classes, *SIZE, generator=torch.Generator().manual_seed(0)).mul_(2)
+
+
+def median_seconds(form: Callable[[Tensor], object], embedding: Tensor, repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        form(embedding)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def peak_mib(form: str, classes: int, threads: int) -> float:
+    """Peak memory of one form in a fresh process, on top of the embedding."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.scorers",
+        "--threads",
+        str(threads),
+        "--peak",
+        form,
+        str(classes),
+    ]
+    return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def print_peak(form: str, classes: int) -> None:
+    embedding = embedding_of(classes)
+    FORMS[form](embedding[..., :8, :8])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    FORMS[form](embedding)
+    print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--peak", nargs=2, metavar=("FORM", "K"), help="print one process's peak memory and stop"
+    )
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.set_grad_enabled(False)
+    if arguments.peak:
+        print_peak(arguments.peak[0], int(arguments.peak[1]))
+        return
+    # Before anything large is made here: a child on Linux starts from its parent's high-water mark.
+    print("peak memory on top of the embedding, MiB")
+    for classes in (10, 19, 38):
+        own = SIZE[0] * SIZE[1] * 4 * classes / 2**20
+        peaks = "   ".join(f"{form} {peak_mib(form, classes, arguments.threads):.0f}" for form in FORMS)
+        print(f"  K = {classes}: embedding {own:.0f}   {peaks}")
+    embedding = embedding_of(19)
+    (s, closed), (s_plain, closed_plain) = by_identity(embedding), by_distances(embedding)
+    torch.testing.assert_close(s, s_plain, rtol=1e-4, atol=1e-2)
+    same = (closed == closed_plain).float().mean().item()
+    fast, slow = (median_seconds(FORMS[f], embedding, arguments.repeats) for f in ("identity", "distances"))
+    print(f"EDS + closed map, K = 19, {SIZE[0]} x {SIZE[1]}, threads: {arguments.threads}, medians")
+    print(f"  distances {slow:.3f} s   identity {fast:.3f} s   {slow / fast:.1f} times as fast")
+    error = ((s - s_plain) / s_plain).abs().max()
+    print(f"  largest relative difference of S {error:.1e}; closed maps agree on {same:.5%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Open-world semantic segmentation: label every pixel, say which are unknown, learn them from five pictures."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Where each public name lives. They are imported when first asked for, so that `owseg --help` need not wait for torch.
+_HOMES = {
+    "DataSet": "owseg.data",
+    "open_dataset": "owseg.data",
+    "evaluate": "owseg.evaluate",
+    "OwsegError": "owseg.errors",
+    "IGNORE": "owseg.labels",
+    "LabelSpace": "owseg.labels",
+    "UNKNOWN": "owseg.labels",
+    "KnowledgeBase": "owseg.knowledge",
+    "load": "owseg.knowledge",
+    "Shot": "owseg.learners",
+    "learn": "owseg.learners",
+    "shots_from": "owseg.learners",
+    "shots_in": "owseg.learners",
+    "with_threshold": "owseg.calibration",
+    "with_mahalanobis": "owseg.calibration",
+    "Output": "owseg.types",
+    "Prediction": "owseg.types",
+    "Sample": "owseg.types",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'owseg' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

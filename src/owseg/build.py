@@ -1,0 +1,70 @@
+"""From a data set to a knowledge base: train, fit the scorer, calibrate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from owseg.calibration import data_card, with_mahalanobis, with_threshold
+from owseg.data import open_dataset
+from owseg.errors import OwsegError
+from owseg.knowledge import Event, KnowledgeBase
+from owseg.models import Network, assemble, from_pretrained
+from owseg.models.backbones import Backbone
+from owseg.train import TrainConfig, train
+
+
+def build_knowledge_base(
+    data: str,
+    backbone: str | Backbone,
+    unknown: Sequence[str] = (),
+    config: TrainConfig | None = None,
+    run: Path | str = "run",
+    decoder: str = "aspp",
+    classifier: str = "prototype",
+    fpr: float = 0.05,
+    half: bool = False,
+    resume: bool = False,
+) -> KnowledgeBase:
+    """Train on ``data``'s train split without the classes ``unknown``, choose and calibrate on its val split.
+
+    ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it can be stored
+    in half the space. Raises ``OwsegError`` for an unknown class that the data set does not have.
+    """
+    config = config or TrainConfig()
+    everything = open_dataset(data, "train").labels
+    labels = everything.without(unknown)
+    if len(labels) < 2:
+        raise OwsegError(f"only {len(labels)} class is left to be known; leave out fewer of {', '.join(everything.names)}.")
+    training, val = open_dataset(data, "train", labels, train=True), open_dataset(data, "val", labels)
+    torch.manual_seed(config.seed)
+    body = from_pretrained(backbone) if isinstance(backbone, str) else backbone
+    network = assemble(body, len(labels), decoder, classifier=classifier)
+    network = train(network, training, val, config, Path(run), resume)
+    if half:
+        round_to_half(network)
+    event = Event(
+        "train",
+        f"trained on {training.source.name} with {len(labels)} classes",
+        {
+            **data_card(training),
+            "unknown": list(unknown),
+            "backbone": backbone if isinstance(backbone, str) else backbone.kind,
+            "config": asdict(config),
+        },
+    )
+    kb = KnowledgeBase(network, labels, history=(event,))
+    kb = with_mahalanobis(kb, training)
+    return with_threshold(kb, val, fpr, scorer="mahalanobis")
+
+
+@torch.no_grad()
+def round_to_half(network: Network) -> None:
+    """Round every weight and statistic in place to the nearest 16-bit float, where that is finite."""
+    for value in [*network.parameters(), *network.buffers()]:
+        rounded = value.half().to(value.dtype)
+        if value.is_floating_point() and torch.isfinite(rounded).all():
+            value.copy_(rounded)

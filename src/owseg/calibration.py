@@ -1,0 +1,74 @@
+"""What a knowledge base takes from data without learning a class: the fitted scorer and the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from owseg.data.source import DataSet
+from owseg.errors import OwsegError
+from owseg.knowledge import Event, KnowledgeBase
+from owseg.labels import IGNORE, UNKNOWN
+from owseg.openset import Threshold, calibrate
+from owseg.progress import track
+from owseg.scorers.mahalanobis import RelativeMahalanobis
+from owseg.types import Output
+
+
+def find_threshold(
+    kb: KnowledgeBase, data: DataSet, fpr: float = 0.05, method: str = "quantile", scorer: str | None = None
+) -> Threshold:
+    """Return the threshold of ``scorer`` at which a share ``fpr`` of ``data``'s known pixels is called unknown.
+
+    ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and a frame without a mask counts
+    as wholly known. Pixels that a learned class claims are never called unknown, so they count as lying below.
+    ``method`` is "quantile" or "conformal" (see ``owseg.openset.calibrate``).
+    """
+    name = scorer or kb.scorer
+    kb.scorers(name)
+    return calibrate(_known_scores(kb, data, name), fpr, method)
+
+
+def with_threshold(
+    kb: KnowledgeBase, data: DataSet, fpr: float = 0.05, method: str = "quantile", scorer: str | None = None
+) -> KnowledgeBase:
+    """Return ``kb`` with ``scorer`` as its score and the threshold that ``find_threshold`` gives for it."""
+    name = scorer or kb.scorer
+    threshold = find_threshold(kb, data, fpr, method, name)
+    message = f"calibrated {name} at {fpr:.1%} false positives ({method})"
+    details = {**data_card(data), "scorer": name, **threshold.to_json()}
+    return kb.after(Event("calibrate", message, details), scorer=name, threshold=threshold)
+
+
+def data_card(data: DataSet) -> dict[str, str | int]:
+    """Return what a history says of a data set: its name, how many pictures, the fingerprint of pixels and targets."""
+    return {"data": data.source.name, "pictures": len(data), "fingerprint": data.fingerprint()}
+
+
+def with_mahalanobis(kb: KnowledgeBase, data: DataSet, level: int = 1) -> KnowledgeBase:
+    """Return ``kb`` with the relative Mahalanobis scorer fitted on ``data`` (training frames with truth)."""
+    channels = sum(kb.network.backbone.channels)
+    fitted = RelativeMahalanobis(channels=channels, num_classes=kb.network.num_classes, level=level)
+    fitted.fit(_outputs(kb, data))
+    event = Event("fit", f"fitted mahalanobis on {data.source.name}", data_card(data))
+    return kb.after(event, mahalanobis=fitted)
+
+
+def _outputs(kb: KnowledgeBase, data: DataSet) -> Iterator[tuple[Output, Tensor]]:
+    for sample in track(data, "fitting", len(data)):
+        if sample.target is None:
+            raise OwsegError(f"{sample.id} has no mask; the scorer is fitted on labelled pictures.")
+        target = np.where(sample.target == UNKNOWN, IGNORE, sample.target)
+        yield kb.forward(sample.image), torch.from_numpy(target)[None]
+
+
+def _known_scores(kb: KnowledgeBase, data: DataSet, scorer: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for sample in track(data, "calibrating", len(data)):
+        size = (sample.image.shape[1], sample.image.shape[2])
+        output = kb.forward(sample.image)
+        known = np.ones(size, bool) if sample.target is None else sample.target < UNKNOWN
+        score = kb.score(output, size, scorer)
+        yield np.where(kb.closed(output, size)[1], -np.inf, score).astype(np.float32), known

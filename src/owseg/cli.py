@@ -1,0 +1,304 @@
+"""The command line: thin shells around what Python can call as well. torch is imported only by a command that needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from owseg.errors import OwsegError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""Open-world semantic segmentation: label every pixel, say which ones are unknown, learn them from five pictures.
+
+    A [bold]knowledge base[/bold] (KB) is a directory: a network, its classes, what it learned since, and the threshold above
+    which a pixel is unknown. Every change is a new version; nothing is lost. Start with [bold]owseg demo[/bold].""",
+    epilog="Data sets are named [bold]camvid:DIR[/bold], [bold]folder:DIR[/bold] (images/, masks/, classes.json) or [bold]synthetic[/bold]. "
+    "Shipped knowledge bases: [bold]street[/bold], [bold]synthetic[/bold].",
+)
+
+KB = Annotated[str, typer.Argument(metavar="KB", help="A knowledge base directory, or a shipped one: street, synthetic.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Out = Annotated[str | None, typer.Option("--out", "-o", help="Store the new version here instead of in KB.")]
+Data = Annotated[str, typer.Option("--data", help="camvid:DIR, folder:DIR or synthetic.")]
+
+
+@app.command()
+def predict(
+    pictures: Annotated[list[str], typer.Argument(help="Pictures, folders or quoted patterns such as 'a/*.jpg'.")],
+    kb: Annotated[str, typer.Option("--kb", help="The knowledge base to ask.")] = "street",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")] = Path("predictions"),
+    npy: Annotated[bool, typer.Option("--npy", help="Write scores as float32 .npy instead of 16-bit PNG.")] = False,
+    full_resolution: Annotated[
+        bool, typer.Option("--full-resolution", help="Score every pixel of the picture: slower, seldom better.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Label pictures and say what in them is unknown.
+
+    Writes, for each NAME: NAME.labels.png (class ids, palette), NAME.score.png (anomaly score) and NAME.open.jpg (the
+    picture with its classes tinted and the unknown in magenta). Exit code 1 if any picture could not be read.
+    """
+    from owseg.knowledge import load
+    from owseg.predict import find, predict_files
+
+    results = predict_files(load(kb), find(pictures), out, npy, full_resolution)
+    failed = [r for r in results if r.error]
+    if as_json:
+        _print_json({"out": str(out), "results": [{"path": str(r.path), "unknown": r.unknown, "error": r.error} for r in results]})
+    else:
+        for result in failed:
+            _complain(f"skipped: {result.error}")
+        print(f"{len(results) - len(failed)} of {len(results)} pictures labelled; the maps are in {out}/.")
+        if done := [r for r in results if r.unknown is not None]:
+            most = max(done, key=lambda r: r.unknown or 0.0)
+            print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); look at its .open.jpg.")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new knowledge base.")],
+    data: Data,
+    backbone: Annotated[str, typer.Option(help="A transformers backbone: hub name or local path.")],
+    unknown: Annotated[str, typer.Option(help="Classes to leave out, by name: car,pedestrian.")] = "",
+    decoder: Annotated[str, typer.Option(help="aspp or psp.")] = "aspp",
+    classifier: Annotated[str, typer.Option(help="prototype (DMLNet) or linear.")] = "prototype",
+    epochs: Annotated[int, typer.Option(help="Passes over the training frames.")] = 60,
+    batch: Annotated[int, typer.Option(help="Pictures a step.")] = 8,
+    crop: Annotated[str, typer.Option(help="Height x width of a training view.")] = "256x352",
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    precision: Annotated[str, typer.Option(help="32-true, or bf16-mixed where the machine has bfloat16.")] = "32-true",
+    devices: Annotated[int, typer.Option(help="GPUs or processes.")] = 1,
+    fpr: Annotated[float, typer.Option(help="Share of known pixels that may be called unknown.")] = 0.05,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network on a data set's train split, choose on val, calibrate on val, store a knowledge base.
+
+    Logs (CSV, TensorBoard) and the checkpoint for --resume are kept in KB.run beside it.
+    """
+    from owseg.build import build_knowledge_base
+    from owseg.train import TrainConfig
+
+    config = TrainConfig(
+        epochs=epochs, batch=batch, crop=_size(crop), seed=seed, precision=precision, devices=devices
+    )
+    run = out.with_name(out.name + ".run")
+    kb = build_knowledge_base(
+        data, backbone, _names(unknown), config, run, decoder, classifier, fpr=fpr, resume=resume
+    )
+    _done(kb, kb.save(out), str(out), as_json, f"Next: owseg evaluate {out} --data {data}")
+
+
+@app.command()
+def calibrate(
+    kb: KB,
+    data: Data,
+    split: Annotated[str, typer.Option(help="A split that was not trained on.")] = "val",
+    fpr: Annotated[float, typer.Option(help="Share of known pixels that may be called unknown.")] = 0.05,
+    method: Annotated[str, typer.Option(help="quantile (pooled pixels) or conformal (a bound that holds per image).")] = "quantile",
+    scorer: Annotated[str | None, typer.Option(help="Change the score, too.")] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Find the threshold above which a pixel is unknown, from pictures whose known pixels are labelled."""
+    from owseg.calibration import with_threshold
+    from owseg.data import open_dataset
+    from owseg.knowledge import load
+
+    target = _writable(kb, out)
+    base = load(kb)
+    new = with_threshold(base, open_dataset(data, split, base.labels), fpr, method, scorer)
+    _done(new, new.save(target), target, as_json, f"Next: owseg predict --kb {target} PICTURES")
+
+
+@app.command()
+def learn(
+    kb: KB,
+    name: Annotated[str, typer.Argument(help="The new class.")],
+    shots: Annotated[
+        Path | None, typer.Option(help="Folder with images/ and masks/ of the same names; a mask is non-zero on the class.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Or draw the shots from a labelled data set's train split.")] = None,
+    count: Annotated[int, typer.Option(help="How many to draw (1 to 5).")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    min_share: Annotated[float, typer.Option(help="Draw among frames where the class covers at least this.")] = 0.01,
+    radius: Annotated[float | None, typer.Option(help="lambda_novel, a squared distance; by default from the shots.")] = None,
+    known: Annotated[
+        str | None, typer.Option(help="Labelled data set whose val split re-calibrates the threshold.")
+    ] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Learn a class from one to five annotated pictures, without forgetting the others. Undo with owseg rollback."""
+    from owseg.data import open_dataset
+    from owseg.knowledge import load
+    from owseg.learners import learn as learn_class
+    from owseg.learners import shots_from, shots_in
+
+    if (shots is None) == (data is None):
+        raise OwsegError("give either --shots FOLDER or --data SET, so that there are pictures to learn from.")
+    target = _writable(kb, out)
+    base = load(kb)
+    if shots is not None:
+        examples = shots_in(shots)
+    else:
+        examples = shots_from(open_dataset(data or "", "train"), name, count, seed, min_share)
+    calibration = open_dataset(known or data or "", "val", base.labels) if known or data else None
+    new = learn_class(base, name, examples, calibration, radius=radius)
+    _done(new, new.save(target), target, as_json, f"Next: owseg predict --kb {target} PICTURES")
+
+
+@app.command()
+def evaluate(
+    kb: KB,
+    data: Data,
+    split: Annotated[str, typer.Option(help="Which split.")] = "test",
+    scorers: Annotated[str, typer.Option(help="Which scores: names with commas, or all.")] = "",
+    per_image: Annotated[bool, typer.Option("--per-image", help="Mean over images instead of pooled pixels.")] = False,
+    nearest: Annotated[bool, typer.Option("--nearest", help="FPR95 at the recall nearest to .95 (DMLNet) instead of the first.")] = False,
+    full_resolution: Annotated[bool, typer.Option("--full-resolution", help="Score at full resolution.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure it: IoU per class, and how well the unknown is found. Classes that KB does not know are the unknown."""
+    from owseg.data import open_dataset
+    from owseg.evaluate import evaluate as measure
+    from owseg.knowledge import load
+
+    base = load(kb)
+    names = tuple(base.scorers()) if scorers == "all" else _names(scorers) or (base.scorer,)
+    result = measure(base, open_dataset(data, split, base.labels), names, per_image, nearest, full_resolution)
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        for table in result.tables():
+            _print_table(*table)
+
+
+@app.command()
+def history(kb: KB, as_json: Json = False) -> None:
+    """List the versions of a knowledge base: what was done, when, and which one is in use."""
+    from owseg import store
+    from owseg.shipped import resolve
+
+    lines = store.history(resolve(kb))
+    if as_json:
+        _print_json({"versions": [vars(line) for line in lines]})
+        return
+    rows = [
+        ("→" if v.current else "", str(v.number), "" if v.parent is None else str(v.parent), v.written, v.message)
+        for v in lines
+    ]
+    _print_table(f"History of {kb}", ("", "version", "from", "written (UTC)", "what"), rows)
+
+
+@app.command()
+def rollback(
+    kb: KB,
+    version: Annotated[int | None, typer.Argument(help="The version to use; by default the one before.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Use an earlier version again. Nothing is deleted: name a later one to go forward."""
+    from owseg import store
+
+    number = store.rollback(_writable(kb, None), version)
+    if as_json:
+        _print_json({"version": number})
+    else:
+        print(f"{kb} is at version {number} now.")
+
+
+@app.command()
+def demo(
+    data: Annotated[str, typer.Option("--data", help="synthetic, camvid:DIR or folder:DIR.")] = "synthetic",
+    kb: Annotated[str | None, typer.Option("--kb", help="A knowledge base that knows all but the class to learn.")] = None,
+    learn: Annotated[str | None, typer.Option("--learn", help="The class to learn.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report.")] = Path("owseg-demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the draw of shots.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Watch the whole circle turn: predict, find the unknown, learn it from five pictures, predict again."""
+    from owseg.demo import run
+
+    result = run(data, kb, learn, out, seed)
+    if as_json:
+        _print_json(result)
+    else:
+        print(result["summary"])
+
+
+def main() -> None:
+    """Run the command line; what a user can mend ends in one sentence on standard error and exit code 1."""
+    try:
+        app()
+    except OwsegError as error:
+        _complain(f"error: {error}")
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        _complain(f"error: {error.filename or 'the disk'}: {error.strerror or error}.")
+        sys.exit(1)
+
+
+def _done(kb: Any, version: int, target: str, as_json: bool, hint: str) -> None:
+    event = kb.history[-1]
+    threshold = kb.threshold.to_json() if kb.threshold else None
+    if as_json:
+        _print_json({"kb": target, "version": version, "classes": list(kb.labels.names), "scorer": kb.scorer,
+                     "threshold": threshold, "did": [e.message for e in kb.history]})  # fmt: skip
+        return
+    print(f"{target} is at version {version}: {event.message}.")
+    print(f"It knows {', '.join(kb.labels.names)}.")
+    if threshold:
+        print(f"Above {kb.scorer} = {kb.threshold.value:.4g} a pixel is unknown.")
+    print(hint)
+
+
+def _writable(kb: str, out: str | None) -> str:
+    """Return where to store: ``out``, or ``kb`` itself unless it came with the package."""
+    if out is not None:
+        return out
+    if not Path(kb).exists():
+        raise OwsegError(f"{kb} is no directory; a shipped knowledge base stays as it is, so give --out DIR.")
+    return kb
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(v) for v in text.lower().split("x"))
+    except ValueError:
+        raise OwsegError(f"{text!r} is no size; write height x width, such as 256x352.") from None
+    return height, width
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=1, default=str))
+
+
+def _print_table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 or name == "what" else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _complain(message: str) -> None:
+    print(message, file=sys.stderr)

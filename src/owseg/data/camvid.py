@@ -1,0 +1,46 @@
+"""CamVid in the SegNet layout: ``{train,val,test}`` and ``{train,val,test}annot``, matched by stem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from owseg.data.images import find_images, read_image, read_mask
+from owseg.data.source import Source
+from owseg.errors import OwsegError
+from owseg.labels import IGNORE, LabelSpace
+
+CLASSES = LabelSpace.of(
+    "sky building pole road pavement tree sign fence car pedestrian bicyclist".split(),
+    [
+        (128, 180, 220),
+        (128, 64, 64),
+        (192, 192, 128),
+        (128, 64, 128),
+        (220, 150, 190),
+        (90, 140, 30),
+        (220, 190, 40),
+        (100, 100, 150),
+        (30, 60, 200),
+        (220, 30, 60),
+        (0, 150, 160),
+    ],
+)
+"""Brostow et al. (2009), the 11 classes of SegNet's distribution; its id 11 is void."""
+
+VOID = 11
+
+
+def camvid(root: Path, split: str) -> Source:
+    """Open a split of CamVid; raise ``OwsegError`` for a missing folder or a picture without its labels."""
+    images = find_images(root / split)
+    masks = {p.stem: p for p in find_images(root / f"{split}annot")}
+    for image in images:
+        if image.stem not in masks:
+            raise OwsegError(f"{image} has no label map of the same name in {root / f'{split}annot'}.")
+
+    def read(i: int):  # noqa: ANN202
+        raw = read_mask(masks[images[i].stem])
+        raw[raw == VOID] = IGNORE
+        return read_image(images[i]), raw
+
+    return Source(f"camvid:{split}", CLASSES, tuple(p.stem for p in images), read)

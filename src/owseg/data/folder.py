@@ -1,0 +1,45 @@
+"""A user's own pictures: ``images/``, ``masks/`` (where there is truth) and ``classes.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from owseg.data.images import find_images, read_image, read_mask
+from owseg.data.source import Source
+from owseg.errors import OwsegError
+from owseg.labels import LabelSpace
+
+
+def folder(root: Path, split: str) -> Source:
+    """Open ``root/split`` where there is such a folder, else ``root``.
+
+    ``images/NAME.*`` is labelled by ``masks/NAME.png`` (8-bit, ids of ``classes.json``, 255 void); a picture without
+    a mask has no target. ``classes.json`` is a list of names or of ``{"name", "color"}``; it may lie beside the splits.
+    """
+    base = root / split if (root / split).is_dir() else root
+    if not (base / "images").is_dir():
+        raise OwsegError(f"{base} has no folder 'images'; a data set folder holds images/, masks/ and classes.json.")
+    images = find_images(base / "images")
+    masks = {p.stem: p for p in find_images(base / "masks")} if (base / "masks").is_dir() else {}
+    orphans = sorted(set(masks) - {p.stem for p in images})
+    if orphans:
+        raise OwsegError(f"{base / 'masks'} holds {masks[orphans[0]].name}, but there is no picture of that name.")
+
+    def read(i: int):  # noqa: ANN202
+        mask = masks.get(images[i].stem)
+        return read_image(images[i]), None if mask is None else read_mask(mask)
+
+    return Source(f"folder:{base.name}", read_classes(base, root), tuple(p.stem for p in images), read)
+
+
+def read_classes(*folders: Path) -> LabelSpace:
+    """Read the first ``classes.json`` in ``folders``; raise ``OwsegError`` if none is there or it is not readable."""
+    for place in folders:
+        path = place / "classes.json"
+        if path.is_file():
+            try:
+                return LabelSpace.from_json(json.loads(path.read_text()))
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise OwsegError(f"{path} is not JSON ({error}).") from None
+    raise OwsegError(f"{folders[0]} has no classes.json; write the class names there, in the order of their ids.")

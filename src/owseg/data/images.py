@@ -1,0 +1,55 @@
+"""Reading and writing pictures and label maps, with errors a person can act on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from owseg.errors import OwsegError
+from owseg.labels import LabelSpace
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+"""The picture files that a folder is searched for."""
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the pictures directly in ``folder``, sorted by name; raise ``OwsegError`` if there are none."""
+    if not folder.is_dir():
+        raise OwsegError(f"{folder} is not a folder; give the folder that holds the pictures.")
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not found:
+        raise OwsegError(f"{folder} holds no picture ({', '.join(SUFFIXES)}).")
+    return found
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read a picture as (3, H, W) uint8 RGB; grey is repeated, transparency dropped, EXIF left alone."""
+    return np.ascontiguousarray(np.asarray(_open(path).convert("RGB")).transpose(2, 0, 1))
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a label map as (H, W) uint8 ids: an 8-bit grey or palette picture, or a 1-bit one as 0 and 1."""
+    image = _open(path)
+    if image.mode not in ("L", "P", "1"):
+        raise OwsegError(f"{path} is a {image.mode} picture; a mask is 8-bit grey or palette, one id per pixel.")
+    return np.asarray(image).astype(np.uint8)
+
+
+def write_labels(path: Path, labels: np.ndarray, space: LabelSpace) -> None:
+    """Write (H, W) uint8 ids as a palette PNG in the classes' colours; ``read_mask`` gives the same ids back."""
+    image = Image.fromarray(labels, mode=None)
+    image.putpalette(space.palette().tobytes())
+    image.save(path)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise OwsegError(f"{path} does not exist.") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OwsegError(f"{path} cannot be read as a picture ({error}); replace or remove it.") from None

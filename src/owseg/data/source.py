@@ -1,0 +1,80 @@
+"""From files to samples: a source keeps its own ids, a data set speaks the label space it was opened against."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from owseg.errors import OwsegError
+from owseg.labels import IGNORE, UNKNOWN, LabelSpace
+from owseg.types import Sample
+
+
+@dataclass(frozen=True)
+class Source:
+    """Frames as a layout on disk has them.
+
+    ``classes`` are the source's own, ``ids`` name the frames, ``read(i)`` gives image (3, H, W) uint8 and target
+    (H, W) uint8 in the source's ids (IGNORE for void), or None where the frame has no truth.
+    """
+
+    name: str
+    classes: LabelSpace
+    ids: tuple[str, ...]
+    read: Callable[[int], tuple[np.ndarray, np.ndarray | None]]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A source seen through a label space: ids are matched by class name, here and nowhere else.
+
+    Classes of the source that ``labels`` does not have become ``unknown_as``: UNKNOWN to evaluate, IGNORE to train.
+    """
+
+    source: Source
+    labels: LabelSpace
+    unknown_as: int = UNKNOWN
+
+    def __len__(self) -> int:
+        return len(self.source.ids)
+
+    def __getitem__(self, i: int) -> Sample:
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        image, raw = self.source.read(i)
+        name = self.source.ids[i]
+        if raw is None:
+            return Sample(image, None, name)
+        if raw.shape != image.shape[1:]:
+            raise OwsegError(
+                f"the mask of {name} is {raw.shape[1]}x{raw.shape[0]} and its picture "
+                f"{image.shape[2]}x{image.shape[1]}; they must be of one size."
+            )
+        present = np.bincount(raw.ravel(), minlength=256)
+        strange = [int(v) for v in np.nonzero(present[:IGNORE])[0] if v >= len(self.source.classes)]
+        if strange:
+            raise OwsegError(
+                f"the mask of {name} holds the ids {strange}, but the classes are 0..{len(self.source.classes) - 1} "
+                f"and {IGNORE} is void."
+            )
+        return Sample(image, self.labels.lookup(self.source.classes, self.unknown_as)[raw], name)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+    def unknown_classes(self) -> tuple[str, ...]:
+        """Return the names of the source's classes that the label space does not have."""
+        return tuple(n for n in self.source.classes.names if n not in self.labels)
+
+    def fingerprint(self) -> str:
+        """Return a short SHA-256 over the frames' names, pixels and targets: the same digits, the same data."""
+        digest = hashlib.sha256(repr((self.labels.names, self.unknown_as)).encode())
+        for sample in self:
+            digest.update(sample.id.encode())
+            digest.update(np.ascontiguousarray(sample.image).data)
+            if sample.target is not None:
+                digest.update(np.ascontiguousarray(sample.target).data)
+        return digest.hexdigest()[:16]

@@ -1,0 +1,212 @@
+"""The knowledge base: an immutable value that labels pictures, and a versioned directory that keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from owseg import store
+from owseg.errors import OwsegError
+from owseg.labels import LabelSpace
+from owseg.learners.npm import NovelPrototype
+from owseg.models.network import Network, build_network, to_tensor
+from owseg.openset import Threshold, open_set_map
+from owseg.scorers import METRIC, SCORERS
+from owseg.scorers.mahalanobis import RelativeMahalanobis
+from owseg.shipped import resolve
+from owseg.types import Output, Prediction, Scorer, resize
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a knowledge base's own history: what was done (``action``), when (UTC), with which data and figures."""
+
+    action: str
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+
+
+@dataclass(frozen=True)
+class KnowledgeBase:
+    """What is known: a network for the base classes, the classes learned since, and what counts as unknown.
+
+    ``labels`` names the base classes and then, in order, one class per increment. ``scorer`` is the name of the score
+    that ``predict`` uses, ``mahalanobis`` the fitted one where there is one, ``threshold`` what separates known from
+    unknown. Nothing changes in place: learning and calibrating return a new value.
+    """
+
+    network: Network
+    labels: LabelSpace
+    increments: tuple[NovelPrototype, ...] = ()
+    scorer: str = "max_logit"
+    mahalanobis: RelativeMahalanobis | None = None
+    threshold: Threshold | None = None
+    history: tuple[Event, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != self.network.num_classes + len(self.increments):
+            raise OwsegError(
+                f"{len(self.labels)} class names do not fit a network of {self.network.num_classes} classes "
+                f"and {len(self.increments)} learned ones."
+            )
+        self.scorers(self.scorer)
+        # One memory layout for all: it decides the last bits of a convolution.
+        self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def scorers(self, name: str | None = None) -> dict[str, Scorer]:
+        """Return the scorers that can be asked of this knowledge base by name, or only the one called ``name``."""
+        found: dict[str, Scorer] = {n: s for n, s in SCORERS.items() if self.network.is_metric or n not in METRIC}
+        if self.mahalanobis is not None:
+            found["mahalanobis"] = self.mahalanobis
+        if name is None:
+            return found
+        if name not in found:
+            raise OwsegError(f"this knowledge base has no scorer {name!r}; it has {', '.join(found)}.")
+        return {name: found[name]}
+
+    @torch.no_grad()
+    def forward(self, image: np.ndarray, full_resolution: bool = False) -> Output:
+        """Return the network's output for a picture (3, H, W) uint8.
+
+        With ``full_resolution`` the embedding is interpolated to (H, W) before anything is computed from it.
+        """
+        device = next(self.network.parameters()).device
+        output = self.network(to_tensor(image).to(device, memory_format=torch.channels_last))
+        return self.network.full_resolution(output, image.shape[1:]) if full_resolution else output
+
+    @torch.no_grad()
+    def closed(self, output: Output, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the closed map (H, W) uint8 and where a learned class claims the pixel, (H, W) bool.
+
+        The closed map is the base network's argmax (DMLNet, Eq. 5); then each increment in order writes its class where
+        it claims (the inference of Algorithm 1, Eq. 12).
+        """
+        labels = resize(output.logits, size).argmax(1)
+        claimed = torch.zeros_like(labels, dtype=torch.bool)
+        for i, increment in enumerate(self.increments):
+            mask = increment.claim(output, size)
+            labels = labels.masked_fill(mask, self.network.num_classes + i)
+            claimed |= mask
+        return labels[0].to(torch.uint8).cpu().numpy(), claimed[0].cpu().numpy()
+
+    @torch.no_grad()
+    def score(self, output: Output, size: tuple[int, int], scorer: str | None = None) -> np.ndarray:
+        """Return the anomaly score (H, W) float32; computed at the output's resolution, one channel interpolated."""
+        name = scorer or self.scorer
+        return resize(self.scorers(name)[name](output)[:, None].float(), size)[0, 0].cpu().numpy()
+
+    def predict(self, image: np.ndarray | str | Path, full_resolution: bool = False) -> Prediction:
+        """Label a picture, given as (3, H, W) uint8 RGB or as a file.
+
+        A pixel is UNKNOWN where its score is above the threshold (DMLNet, Eq. 1) and no learned class claims it.
+        """
+        if self.threshold is None:
+            raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+        if not isinstance(image, np.ndarray):
+            from owseg.data.images import read_image
+
+            image = read_image(Path(image))
+        size = (image.shape[1], image.shape[2])
+        output = self.forward(image, full_resolution)
+        labels, claimed = self.closed(output, size)
+        score = self.score(output, size)
+        if not np.isfinite(score).all():
+            raise OwsegError("the score is not finite; the weights or the picture hold NaN or infinite values.")
+        open_set = np.where(claimed, labels, open_set_map(labels, score, self.threshold.value))
+        return Prediction(labels, score, open_set.astype(np.uint8))
+
+    def after(self, event: Event, **changes: Any) -> KnowledgeBase:
+        """Return this knowledge base with ``changes`` made and ``event`` added to its history."""
+        return replace(self, history=(*self.history, event), **changes)
+
+    def save(self, directory: str | Path) -> int:
+        """Store it as a new version of ``directory``, make that the current one, and return its number."""
+        if not all(torch.isfinite(p).all() for p in self.network.parameters()):
+            raise OwsegError("the network's weights hold NaN or infinite values; nothing was stored.")
+        files = {
+            "knowledge.json": (json.dumps(_describe(self), indent=1) + "\n").encode(),
+            "network.safetensors": save(_plain(self.network.state_dict())),
+        }
+        if self.mahalanobis is not None:
+            files["mahalanobis.safetensors"] = save(_plain(self.mahalanobis.state_dict()))
+        return store.commit(directory, files, self.history[-1].message if self.history else "")
+
+
+def load(directory: str | Path, version: int | None = None) -> KnowledgeBase:
+    """Load a knowledge base, by default its current version; raise ``OwsegError`` for anything missing or damaged.
+
+    ``directory`` may also be the name of a shipped one (see ``owseg.shipped``).
+    """
+    _, folder = store.read(resolve(directory), version)
+    path = folder / "knowledge.json"
+    try:
+        value = json.loads(path.read_text())
+        if value["format"] != FORMAT:
+            raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
+        network = build_network(value["network"])
+        _fill(network, folder / "network.safetensors")
+        mahalanobis = None
+        if value["mahalanobis"] is not None:
+            mahalanobis = RelativeMahalanobis(**value["mahalanobis"])
+            _fill(mahalanobis, folder / "mahalanobis.safetensors")
+        threshold = value["threshold"]
+        return KnowledgeBase(
+            network,
+            LabelSpace.from_json(value["classes"]),
+            tuple(NovelPrototype.from_json(i) for i in value["increments"]),
+            value["scorer"],
+            mahalanobis,
+            Threshold.from_json(threshold) if threshold else None,
+            tuple(Event(**e) for e in value["history"]),
+        )
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise OwsegError(f"{path} does not describe a knowledge base ({error!r}).") from None
+
+
+def _describe(kb: KnowledgeBase) -> dict[str, Any]:
+    prototypes = getattr(kb.network.classifier, "prototypes", None) if kb.network.is_metric else None
+    fitted = kb.mahalanobis
+    return {
+        "format": FORMAT,
+        "classes": kb.labels.to_json(),
+        "increments": [i.to_json() for i in kb.increments],
+        "prototypes": None if prototypes is None else prototypes.tolist(),
+        "scorer": kb.scorer,
+        "threshold": kb.threshold.to_json() if kb.threshold else None,
+        "mahalanobis": None if fitted is None else fitted.config,
+        "network": kb.network.config,
+        "history": [
+            {"action": e.action, "message": e.message, "details": dict(e.details), "when": e.when} for e in kb.history
+        ],
+    }
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors ready to be stored, in 16 bits where that loses nothing."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    return {n: v.half() if v.dtype == torch.float32 and torch.equal(v.half().float(), v) else v for n, v in plain.items()}
+
+
+def _fill(module: torch.nn.Module, path: Path) -> None:
+    """Load ``module``'s weights from ``path``; raise ``OwsegError`` if they are damaged, do not fit, or are not finite."""
+    try:
+        state = load_file(path)
+        module.load_state_dict(state)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise OwsegError(f"{path} does not hold this network's weights ({str(error).splitlines()[0]}).") from None
+    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        raise OwsegError(f"{path} holds NaN or infinite values in {bad[0]}; roll back or train again.")

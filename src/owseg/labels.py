@@ -1,0 +1,115 @@
+"""The label space: which classes are known, and the two ids that are no class."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from owseg.errors import OwsegError
+
+UNKNOWN = 254
+"""Id of a pixel that belongs to no known class (an outlier pixel)."""
+IGNORE = 255
+"""Id of a pixel that counts for nothing (void)."""
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The ordered known classes; class ``names[i]`` has id ``i`` and colour ``colors[i]`` (RGB, 0..255).
+
+    Raises ``OwsegError`` for no class, a repeated or empty name, more than 254 classes, or a bad colour.
+    """
+
+    names: tuple[str, ...]
+    colors: tuple[Color, ...]
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise OwsegError("a label space needs at least one class; name one.")
+        if len(self.names) > UNKNOWN:
+            raise OwsegError(f"a label space holds at most {UNKNOWN} classes, not {len(self.names)}.")
+        for name in self.names:
+            if not isinstance(name, str) or not name.strip():
+                raise OwsegError(f"{name!r} is not a class name; give every class a non-empty name.")
+            if self.names.count(name) > 1:
+                raise OwsegError(f"the class {name!r} is named twice; give every class one name of its own.")
+        if len(self.colors) != len(self.names):
+            raise OwsegError(f"{len(self.names)} classes need as many colours, not {len(self.colors)}.")
+        for name, color in zip(self.names, self.colors, strict=True):
+            if len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color):
+                raise OwsegError(f"the colour {color!r} of {name!r} is not three integers from 0 to 255.")
+
+    @classmethod
+    def of(cls, names: Iterable[str], colors: Iterable[Color] | None = None) -> LabelSpace:
+        """Build a label space from names; where no colours are given, distinct ones are made up."""
+        names = tuple(names)
+        given = tuple((int(r), int(g), int(b)) for r, g, b in colors) if colors is not None else None
+        return cls(names, given if given is not None else tuple(distinct_color(i) for i in range(len(names))))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def index(self, name: str) -> int:
+        """Return the id of the class ``name``; raise ``OwsegError`` with the known names if there is none."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise OwsegError(f"there is no class {name!r}; the classes are {', '.join(self.names)}.") from None
+
+    def without(self, names: Iterable[str]) -> LabelSpace:
+        """Return the label space less the classes ``names``; raise ``OwsegError`` for one that is not in it."""
+        drop = {self.index(name) for name in names}
+        keep = [i for i in range(len(self)) if i not in drop]
+        return LabelSpace(tuple(self.names[i] for i in keep), tuple(self.colors[i] for i in keep))
+
+    def extend(self, name: str, color: Color | None = None) -> LabelSpace:
+        """Return the label space with one more class at the end; its id is the old length."""
+        return LabelSpace((*self.names, name), (*self.colors, color or distinct_color(len(self))))
+
+    def lookup(self, source: LabelSpace, unknown: int = UNKNOWN) -> np.ndarray:
+        """Return the table (256,) uint8 that takes ``source``'s ids to this label space's, matched by name.
+
+        Classes of ``source`` that are not in this label space become ``unknown``; every other id is IGNORE.
+        """
+        table = np.full(256, IGNORE, np.uint8)
+        for i, name in enumerate(source.names):
+            table[i] = self.names.index(name) if name in self.names else unknown
+        return table
+
+    def palette(self) -> np.ndarray:
+        """Return the colours of all 256 ids, (256, 3) uint8; UNKNOWN is vivid magenta, IGNORE is black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self)] = self.colors
+        table[UNKNOWN] = (255, 0, 200)
+        return table
+
+    def to_json(self) -> list[dict[str, object]]:
+        """Return ``[{"name": ..., "color": [r, g, b]}, ...]``."""
+        return [{"name": n, "color": list(c)} for n, c in zip(self.names, self.colors, strict=True)]
+
+    @classmethod
+    def from_json(cls, classes: object) -> LabelSpace:
+        """Read what ``to_json`` wrote, or a plain list of names; raise ``OwsegError`` for anything else."""
+        if isinstance(classes, list) and classes and all(isinstance(c, str) for c in classes):
+            return cls.of(classes)
+        try:
+            names = [str(c["name"]) for c in classes]  # type: ignore[attr-defined]
+            colors = [tuple(int(v) for v in c["color"]) if "color" in c else None for c in classes]  # type: ignore[attr-defined]
+        except (TypeError, KeyError, ValueError):
+            raise OwsegError('classes are a list of names, or of {"name": ..., "color": [r, g, b]}.') from None
+        return cls(tuple(names), tuple(c or distinct_color(i) for i, c in enumerate(colors)))  # type: ignore[misc]
+
+
+def distinct_color(i: int) -> Color:
+    """Return the i-th of a sequence of colours that stay far apart (golden-ratio steps in hue)."""
+    hue = (0.08 + i * 0.61803398875) % 1.0
+    r, g, b = colorsys.hsv_to_rgb(hue, 0.75 if i % 2 else 0.55, 0.9 if i % 3 else 0.7)
+    return int(r * 255), int(g * 255), int(b * 255)

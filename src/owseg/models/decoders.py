@@ -1,0 +1,98 @@
+"""Decoders: a pyramid of feature maps goes in, the last embedding before the classifier comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from owseg.types import resize
+
+
+class ASPPDecoder(nn.Module):
+    """Light atrous spatial pyramid pooling with low-level skips (after DeepLabV3+, Chen et al., ECCV 2018).
+
+    The coarsest map passes a 1x1, depth-wise 3x3 at each of ``rates`` and an image pool; the result meets a projection
+    of each map finer than it, coarse to fine, down to ``skip_stride``. Pyramid -> (B, out, h, w).
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        out: int,
+        width: int = 128,
+        rates: Sequence[int] = (3, 6, 12),
+        skip_stride: int = 4,
+    ) -> None:
+        super().__init__()
+        deep, branch = channels[-1], max(8, 3 * width // 4)
+        self.branches = nn.ModuleList(
+            [conv_bn(deep, branch)]
+            + [nn.Sequential(depthwise(deep, rate), conv_bn(deep, branch)) for rate in rates]
+        )
+        # Without batch statistics: a pooled map has one value per image, too few to normalise by.
+        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, branch, 1), nn.ReLU())
+        self.project = nn.Sequential(conv_bn(branch * (len(self.branches) + 1), width), nn.Dropout2d(0.1))
+        self.skips = _skip_indices(strides, skip_stride)
+        self.lateral = nn.ModuleList([conv_bn(channels[i], 48) for i in self.skips])
+        self.fuse = nn.ModuleList(
+            [nn.Sequential(depthwise(width + 48, 1), conv_bn(width + 48, width)) for _ in self.skips]
+        )
+        self.refine = nn.Sequential(depthwise(width, 1), conv_bn(width, width))
+        self.head = nn.Conv2d(width, out, 1)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the embedding (B, out, h, w) at the finest skip's resolution."""
+        deep = features[-1]
+        maps = [branch(deep) for branch in self.branches]
+        maps.append(self.pool(deep).expand(-1, -1, *deep.shape[-2:]))
+        x = self.project(torch.cat(maps, 1))
+        for i, lateral, fuse in zip(self.skips, self.lateral, self.fuse, strict=True):
+            x = resize(x, (features[i].shape[-2], features[i].shape[-1]))
+            x = fuse(torch.cat([x, lateral(features[i])], 1))
+        return self.head(self.refine(x))
+
+
+class PSPDecoder(nn.Module):
+    """Pyramid pooling (Zhao et al., CVPR 2017), the decoder of DMLNet's StreetHazards network.
+
+    The coarsest map is pooled to ``bins``, each projected to ``width``; all are joined by a 3x3. Pyramid -> (B, out, h, w).
+    """
+
+    def __init__(
+        self, channels: Sequence[int], out: int, width: int = 512, bins: Sequence[int] = (1, 2, 3, 6)
+    ) -> None:
+        super().__init__()
+        deep = channels[-1]
+        self.pools = nn.ModuleList(
+            [nn.Sequential(nn.AdaptiveAvgPool2d(b), nn.Conv2d(deep, width, 1), nn.ReLU()) for b in bins]
+        )
+        self.join = nn.Sequential(conv_bn(deep + width * len(bins), width, 3), nn.Dropout2d(0.1))
+        self.head = nn.Conv2d(width, out, 1)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the embedding (B, out, h, w) at the coarsest map's resolution."""
+        deep = features[-1]
+        size = (deep.shape[-2], deep.shape[-1])
+        return self.head(self.join(torch.cat([deep, *(resize(pool(deep), size) for pool in self.pools)], 1)))
+
+
+def conv_bn(inside: int, out: int, kernel: int = 1) -> nn.Sequential:
+    """Return convolution, batch normalisation, ReLU."""
+    conv = nn.Conv2d(inside, out, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out), nn.ReLU())
+
+
+def depthwise(channels: int, rate: int) -> nn.Sequential:
+    """Return a depth-wise 3x3 of dilation ``rate`` with batch normalisation and ReLU."""
+    conv = nn.Conv2d(channels, channels, 3, padding=rate, dilation=rate, groups=channels, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())
+
+
+def _skip_indices(strides: Sequence[int], finest: int) -> list[int]:
+    """Return the last stage at each stride finer than the coarsest map, coarse to fine, not below ``finest``."""
+    last = {stride: i for i, stride in enumerate(strides)}
+    wanted = [s for s in sorted(last, reverse=True) if finest <= s < strides[-1]]
+    return [last[s] for s in wanted]

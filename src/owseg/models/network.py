@@ -1,0 +1,120 @@
+"""The network and its three seams: encode, decode, classify."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from owseg.errors import OwsegError
+from owseg.models import backbones
+from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.decoders import ASPPDecoder, PSPDecoder
+from owseg.types import Output, resize
+
+LINEAR_EMBEDDING = 128
+"""Width of the embedding in front of a linear classifier; in front of a prototype classifier it is K."""
+
+
+class Network(nn.Module):
+    """``classify(decode(encode(image)))``; each seam is public, so that others may add to it or replace it.
+
+    ``encode`` image (B, 3, H, W) in [0, 1] -> pyramid; ``decode`` pyramid -> embedding (B, D, h, w); ``classify``
+    embedding -> logits (B, K, h, w).
+    """
+
+    def __init__(self, backbone: backbones.Backbone, decoder: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.decoder, self.classifier = backbone, decoder, classifier
+
+    def encode(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the backbone's pyramid, finest first."""
+        return self.backbone(image)
+
+    def decode(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the embedding (B, D, h, w)."""
+        return self.decoder(features)
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Return the logits (B, K, h, w), at any resolution of the embedding."""
+        return self.classifier(embedding.float())
+
+    def forward(self, image: Tensor) -> Output:
+        """Return everything one pass leaves behind; ``image`` (B, 3, H, W), RGB in [0, 1]."""
+        features = self.encode(image)
+        embedding = self.decode(features)
+        return Output(features, embedding, self.classify(embedding))
+
+    def full_resolution(self, output: Output, size: tuple[int, int]) -> Output:
+        """Return ``output`` with the embedding interpolated to ``size`` and classified there (features unchanged)."""
+        embedding = resize(output.embedding, size)
+        return Output(output.features, embedding, self.classify(embedding))
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of classes of the base network."""
+        return int(self.classifier.num_classes)
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether the logits are negative squared distances to prototypes."""
+        return isinstance(self.classifier, PrototypeClassifier)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``build_network`` needs to make the same architecture again; plain JSON."""
+        kind = "psp" if isinstance(self.decoder, PSPDecoder) else "aspp"
+        width = self.decoder.project[0][0].out_channels if kind == "aspp" else self.decoder.join[0][0].out_channels
+        classifier = {"kind": "prototype", "scale": self.classifier.scale} if self.is_metric else {"kind": "linear"}
+        return {
+            "classes": self.num_classes,
+            "backbone": self.backbone.config,
+            "decoder": {"kind": kind, "width": width},
+            "classifier": classifier,
+        }
+
+
+def assemble(
+    backbone: backbones.Backbone,
+    num_classes: int,
+    decoder: str = "aspp",
+    width: int = 128,
+    classifier: str = "prototype",
+    scale: float = 3.0,
+) -> Network:
+    """Put a decoder ("aspp" or "psp") and a classifier ("prototype" or "linear") on a backbone."""
+    embedding = num_classes if classifier == "prototype" else LINEAR_EMBEDDING
+    if decoder == "aspp":
+        neck: nn.Module = ASPPDecoder(backbone.channels, backbone.strides, embedding, width)
+    elif decoder == "psp":
+        neck = PSPDecoder(backbone.channels, embedding, width)
+    else:
+        raise OwsegError(f"there is no decoder {decoder!r}; it is aspp or psp.")
+    if classifier == "prototype":
+        head: nn.Module = PrototypeClassifier(num_classes, scale)
+    elif classifier == "linear":
+        head = LinearClassifier(embedding, num_classes)
+    else:
+        raise OwsegError(f"there is no classifier {classifier!r}; it is prototype or linear.")
+    return Network(backbone, neck, head)
+
+
+def build_network(config: dict[str, Any]) -> Network:
+    """Build a network with random weights from ``Network.config``."""
+    backbone = backbones.build(config["backbone"])
+    decoder, classifier = dict(config["decoder"]), dict(config["classifier"])
+    return assemble(
+        backbone,
+        config["classes"],
+        decoder["kind"],
+        decoder["width"],
+        classifier["kind"],
+        classifier.get("scale", 3.0),
+    )
+
+
+def to_tensor(image: Any) -> Tensor:
+    """Turn a picture (3, H, W) uint8 into a batch of one, (1, 3, H, W) float in [0, 1]."""
+    return torch.from_numpy(image).float().div_(255).unsqueeze(0)

@@ -1,0 +1,164 @@
+"""The open-set decision: closed map, open-set map, and the threshold between known and unknown."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from math import ceil, isfinite
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from owseg.errors import OwsegError
+from owseg.labels import UNKNOWN
+
+
+def closed_map(logits: Tensor) -> Tensor:
+    """Return ``argmax_t p_t`` (B, h, w) long of logits (B, K, h, w) (DMLNet, Eq. 5).
+
+    Ties go to the first class. With a prototype classifier ``argmax_t p_t = argmax_t f_t``: the embedding
+    does as well.
+    """
+    return logits.max(1).indices  # on a CPU three times as fast as argmax(1)
+
+
+def open_set_map(labels: np.ndarray, score: np.ndarray, threshold: float) -> np.ndarray:
+    """Return ``labels`` (H, W) as uint8, with UNKNOWN where ``score > threshold`` (DMLNet, Eq. 1).
+
+    Scores are compared as float32, as they were when the threshold was found. Raises ``OwsegError`` for NaN.
+    """
+    score = np.asarray(score, np.float32)
+    if np.isnan(score).any():
+        raise OwsegError("the score holds NaN; check the weights and the picture.")
+    return np.where(score > np.float32(threshold), UNKNOWN, labels).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The score above which a pixel is unknown, and how it was found (see ``calibrate``).
+
+    ``target_fpr`` is the share of known pixels that was allowed to lie above ``value``, ``achieved_fpr`` the
+    share that does on the calibration data: of all their pixels for "quantile", averaged over the pictures
+    for "conformal". ``unit`` is how far ``value`` lies above the median known score, a scale to draw scores
+    by; always positive. ``images`` and ``pixels`` count what was calibrated on.
+    """
+
+    value: float
+    method: str
+    target_fpr: float
+    achieved_fpr: float
+    unit: float
+    images: int
+    pixels: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON; all numbers are finite."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Threshold:
+        """Read what ``to_json`` wrote; raise ``OwsegError`` if a field is missing, strange or not finite."""
+        try:
+            threshold = cls(**value)
+            numbers = (threshold.value, threshold.target_fpr, threshold.achieved_fpr, threshold.unit)
+            if all(isfinite(number) for number in numbers) and threshold.unit > 0:
+                return threshold
+        except TypeError:
+            pass
+        raise OwsegError(f"{value!r} is not a threshold; calibrate again.")
+
+
+def calibrate(
+    score_maps: Iterable[tuple[np.ndarray, np.ndarray]], fpr: float = 0.05, method: str = "quantile"
+) -> Threshold:
+    """Return the smallest threshold at which known pixels are called unknown no more often than ``fpr``.
+
+    ``score_maps`` yields per picture the score (H, W) and where the truth is a known class (H, W) bool; a
+    score of -inf marks a pixel that is never called unknown. The threshold is one of the (finite) scores,
+    found exactly.
+
+    * "quantile": the share of all known pixels, pooled, with score > threshold is at most ``fpr``.
+    * "conformal": conformal risk control (Angelopoulos et al., ICLR 2024). With ``L_i(t)`` the share of
+      picture i's known pixels with score > t, the threshold is ``inf {t : n/(n+1) mean_i L_i(t) + 1/(n+1) <=
+      fpr}``. If the next picture is exchangeable with these n, ``E[L_next] <= fpr`` holds for any n and any
+      network. It needs ``n >= 1/fpr - 1``.
+
+    Pictures without a known pixel are skipped. Scores are kept as float32, sorted per picture: 4 bytes per
+    known pixel of memory. Raises ``OwsegError`` for a share
+    outside (0, 1), an unknown method, a score that is NaN or +inf, maps that differ in shape, no (unclaimed)
+    known pixel, or too few pictures.
+    """
+    if not 0 < fpr < 1:
+        raise OwsegError(f"the false-positive rate lies between 0 and 1, not at {fpr}.")
+    if method not in ("quantile", "conformal"):
+        raise OwsegError(f"there is no method {method!r}; it is quantile or conformal.")
+    pictures = _sorted_known(score_maps)
+    finite = [part for p in pictures if (part := p[np.searchsorted(p, -np.inf, "right") :]).size]
+    if not finite:
+        raise OwsegError("no known pixel is left to calibrate on; give pictures that show known classes.")
+    n = len(pictures)
+    if method == "conformal" and 1 / (n + 1) > fpr:
+        needed = ceil(1 / fpr - 1 - 1e-9)
+        raise OwsegError(
+            f"conformal calibration at {fpr:g} needs at least {needed} pictures, not {n}; give more."
+        )
+    sizes = np.array([p.size for p in pictures])
+
+    def above(t: np.float32) -> np.ndarray:
+        return sizes - [np.searchsorted(p, t, "right") for p in pictures]
+
+    def pooled(t: np.float32) -> float:
+        return float(above(t).sum() / sizes.sum())
+
+    def mean(t: np.float32) -> float:
+        return float((above(t) / sizes).mean())
+
+    low, high = min(p[0] for p in finite), max(p[-1] for p in finite)
+    if method == "quantile":
+        value = _first(low, high, lambda t: pooled(t) <= fpr)
+        achieved = pooled(value)
+    else:
+        value = _first(low, high, lambda t: n / (n + 1) * mean(t) + 1 / (n + 1) <= fpr)
+        achieved = mean(value)
+    unit = float(value) - float(_first(low, high, lambda t: pooled(t) <= 0.5))
+    return Threshold(float(value), method, fpr, achieved, unit if unit > 0 else 1.0, n, int(sizes.sum()))
+
+
+def _sorted_known(score_maps: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """Return each picture's known scores, sorted, as float32; pictures without one are left out."""
+    pictures = []
+    for score, known in score_maps:
+        if score.shape != known.shape:
+            raise OwsegError(
+                f"a score of {score.shape} does not fit a mask of {known.shape}; resize one of them."
+            )
+        scores = score[known.astype(bool)].astype(np.float32, copy=False)
+        if np.isnan(scores).any() or np.isposinf(scores).any():
+            raise OwsegError("a score is NaN or infinite; check the weights and the pictures.")
+        scores.sort()
+        if scores.size:
+            pictures.append(scores)
+    return pictures
+
+
+def _first(low: np.float32, high: np.float32, holds: Callable[[np.float32], bool]) -> np.float32:
+    """Return the smallest float32 from ``low`` to ``high`` for which ``holds``.
+
+    It must hold at ``high``, and above wherever it holds. Floats are in the order of their bit patterns, so
+    bisection needs at most 32 trials. Where ``holds`` looks at counts of scores above t it changes only at
+    scores, so what is found is a score.
+    """
+    keys = range(_key(low), _key(high))
+    return _float(keys.start + bisect_left(keys, True, key=lambda key: holds(_float(key))))
+
+
+def _key(x: np.float32) -> int:
+    bits = int(np.float32(x).view(np.int32))
+    return bits if bits >= 0 else -(bits & 0x7FFFFFFF)
+
+
+def _float(key: int) -> np.float32:
+    magnitude = np.uint32(abs(key)).view(np.float32)
+    return np.float32(magnitude if key >= 0 else -magnitude)

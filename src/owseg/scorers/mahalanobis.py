@@ -1,0 +1,157 @@
+"""The relative Mahalanobis score on the backbone's feature pyramid: fitted once, then like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from owseg.errors import OwsegError
+from owseg.types import Output, resize
+
+
+class RelativeMahalanobis(nn.Module):
+    """``min_k M_k - M_0``: how much worse the nearest class explains a pixel than all classes together do.
+
+    ``M_k = (x - mu_k)^T S_w^-1 (x - mu_k)`` with the class means mu_k and the shared within-class covariance
+    S_w; ``M_0 = (x - mu_0)^T S_0^-1 (x - mu_0)`` with the mean and covariance of all labelled features. x is
+    the pyramid, every stage interpolated to the grid of stage ``level`` and concatenated: C = ``channels``
+    features per cell. A class that the fit never saw is never the nearest. Source: Lee et al., NeurIPS 2018
+    (M_k); Ren et al., 2021, arXiv:2106.09022 (the difference). ``relative=False`` leaves M_0 out.
+
+    Features are standardised over all labelled cells first, whatever the scales of the stages; then both
+    covariances are shrunk towards the identity, ``(1 - s) S + s I`` with s = ``shrinkage``, which keeps them
+    invertible. The state is buffers of float32, so ``state_dict`` carries a fit into a fresh module of the
+    same ``config``.
+    """
+
+    counts: Tensor
+    centre: Tensor
+    whiten_within: Tensor
+    whiten_total: Tensor
+    means: Tensor
+
+    def __init__(
+        self, channels: int, num_classes: int, level: int = 1, shrinkage: float = 1e-3, relative: bool = True
+    ) -> None:
+        super().__init__()
+        if not 0 < shrinkage <= 1:
+            raise OwsegError(f"the shrinkage is above 0 and at most 1, not {shrinkage}.")
+        self.channels, self.num_classes, self.level = channels, num_classes, level
+        self.shrinkage, self.relative = shrinkage, relative
+        self.register_buffer("counts", torch.zeros(num_classes))
+        self.register_buffer("centre", torch.zeros(channels))
+        self.register_buffer("whiten_within", torch.zeros(channels, channels))
+        self.register_buffer("whiten_total", torch.zeros(channels, channels))
+        self.register_buffer("means", torch.zeros(num_classes, channels))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments that make a module into which this one's ``state_dict`` fits; plain JSON."""
+        return {
+            "channels": self.channels,
+            "num_classes": self.num_classes,
+            "level": self.level,
+            "shrinkage": self.shrinkage,
+            "relative": self.relative,
+        }
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[tuple[Output, Tensor]]) -> RelativeMahalanobis:
+        """Fit to outputs and their targets (B, H, W) of class ids, and return self.
+
+        A cell has the label of the pixel at its centre. Ids beyond the ``num_classes`` classes (void,
+        unknown, classes learned later) do not count. Sums run in float64, so the split into batches does not
+        matter. Raises ``OwsegError`` if no pixel is labelled, features are not finite, or the pyramid does
+        not fit.
+        """
+        count, total = (
+            torch.zeros(self.num_classes).double(),
+            torch.zeros(self.num_classes, self.channels).double(),
+        )
+        square = torch.zeros(self.channels, self.channels).double()
+        for output, target in batches:
+            x, labels = self._labelled(output, target)
+            if not x.isfinite().all():
+                raise OwsegError(
+                    "the features hold NaN or infinite values; check the weights and the pictures."
+                )
+            count, total, square = count.to(x.device), total.to(x.device), square.to(x.device)
+            member = F.one_hot(labels, self.num_classes).double()
+            count += member.sum(0)
+            total += member.T @ x
+            square += x.T @ x
+        n = count.sum()
+        if n == 0:
+            raise OwsegError("no pixel is labelled with a known class; fit on pictures with truth.")
+        means = total / count.clamp(min=1)[:, None]
+        centre = total.sum(0) / n
+        within = (square - (means * count[:, None]).T @ means) / n
+        overall = square / n - centre.outer(centre)
+        # A channel that never varies leaves rounding, which must not be blown up to unit variance.
+        varies = overall.diagonal() > 1e-12 * square.diagonal() / n
+        std = overall.diagonal().clamp(min=0).sqrt().where(varies, 1)
+        whiten = _whitening(within, std, self.shrinkage)
+        self.counts.copy_(count)
+        self.centre.copy_(centre)
+        self.whiten_within.copy_(whiten)
+        self.whiten_total.copy_(_whitening(overall, std, self.shrinkage))
+        self.means.copy_((means - centre) @ whiten.T)
+        return self
+
+    def forward(self, output: Output) -> Tensor:
+        """Return the score (B, h, w) float32 on the grid of stage ``level``.
+
+        It is a squared distance or, if relative, a difference of two. Raises ``OwsegError`` before a fit and
+        for a pyramid of other channels.
+        """
+        if not self.counts.any():
+            raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
+        cells = self._cells(output)
+        x = cells.flatten(0, 2).float() - self.centre
+        z = x @ self.whiten_within.T
+        # |z - m|^2 = |z|^2 - 2 z.m + |m|^2: one product for all classes. x is centred, so little cancels.
+        to_means = torch.addmm(self.means.square().sum(1), z, self.means.T, alpha=-2)
+        score = z.square().sum(1) + to_means.masked_fill(self.counts == 0, torch.inf).amin(1)
+        if self.relative:
+            score = score - (x @ self.whiten_total.T).square().sum(1)
+        return score.view(cells.shape[:3])
+
+    def _cells(self, output: Output) -> Tensor:
+        """Return the pyramid on one grid, (B, h, w, C)."""
+        if not -len(output.features) <= self.level < len(output.features):
+            raise OwsegError(
+                f"there is no stage {self.level}; the pyramid has {len(output.features)} stages."
+            )
+        channels = sum(stage.shape[1] for stage in output.features)
+        if channels != self.channels:
+            raise OwsegError(
+                f"this scorer is made for {self.channels} channels and the pyramid has {channels}; "
+                "fit one for this backbone."
+            )
+        grid = output.features[self.level].shape[-2:]
+        maps = [resize(stage, (grid[0], grid[1])) for stage in output.features]
+        return torch.cat(maps, 1).movedim(1, -1)
+
+    def _labelled(self, output: Output, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features (n, C) in float64 and labels (n,) of the cells that show a known class."""
+        cells = self._cells(output)
+        if target.ndim != 3 or target.shape[0] != cells.shape[0]:
+            raise OwsegError(
+                f"the target is {tuple(target.shape)}; it must be (B, H, W) with B = {cells.shape[0]}."
+            )
+        grid = (cells.shape[1], cells.shape[2])
+        small = F.interpolate(target[:, None].float(), size=grid, mode="nearest-exact")[:, 0]
+        labels = small.long().to(cells.device)
+        known = (labels >= 0) & (labels < self.num_classes)
+        return cells[known].double(), labels[known]
+
+
+def _whitening(covariance: Tensor, std: Tensor, shrinkage: float) -> Tensor:
+    """Return W for which ``|W x|^2 = (x/std)^T S^-1 (x/std)``, S the standardised and shrunk covariance."""
+    identity = torch.eye(len(std), dtype=std.dtype, device=std.device)
+    shrunk = (1 - shrinkage) * covariance / std.outer(std) + shrinkage * identity
+    return torch.linalg.solve_triangular(torch.linalg.cholesky(shrunk), identity, upper=False) / std

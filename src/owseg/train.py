@@ -1,0 +1,230 @@
+"""Training: one plain loop over epochs, on Lightning Fabric."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric as lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.tensorboard import SummaryWriter
+
+from owseg import losses
+from owseg.data.augment import augment
+from owseg.data.source import DataSet
+from owseg.errors import OwsegError
+from owseg.evaluate import closed_iou
+from owseg.models.network import Network
+from owseg.progress import progress
+from owseg.types import Sample, resize
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; ``owseg train`` has an option for each field.
+
+    The first ``small`` share of the epochs sees crops of half the size from pictures of half the size, at a quarter of
+    the cost. ``ema`` is the decay per step of the averaged weights. A class of pixel frequency q weighs q^-balance in the
+    cross-entropy. Learning rates follow one cycle.
+    """
+
+    epochs: int = 60
+    batch: int = 8
+    crop: tuple[int, int] = (256, 352)
+    scale: tuple[float, float] = (0.75, 2.0)
+    jitter: float = 0.3
+    small: float = 0.4
+    lr: float = 2e-3
+    backbone_lr: float = 5e-4
+    weight_decay: float = 1e-2
+    variance_weight: float = 0.01
+    balance: float = 0.5
+    freeze_stem: bool = True
+    ema: float = 0.99
+    validate_every: int = 5
+    seed: int = 0
+    precision: str = "32-true"
+    devices: int = 1
+
+
+class Objective(nn.Module):
+    """The loss as a module, so that Fabric sees one forward pass: ``(images, targets) -> loss``.
+
+    Metric networks learn by DCE + variance loss (DMLNet, Sec. 4.1), linear ones by cross-entropy; both at the
+    resolution of the target, where thin things still exist.
+    """
+
+    class_weights: Tensor
+
+    def __init__(self, network: Network, variance_weight: float, class_weights: Tensor) -> None:
+        super().__init__()
+        self.network, self.variance_weight = network, variance_weight
+        self.register_buffer("class_weights", class_weights)
+
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of a batch; ``targets`` (B, H, W) long."""
+        embedding = self.network.decode(self.network.encode(images)).float()
+        size = (targets.shape[-2], targets.shape[-1])
+        if self.network.is_metric:
+            logits = self.network.classify(resize(embedding, size))
+            return losses.hybrid(logits, targets, self.variance_weight, self.class_weights)
+        # A linear classifier commutes with interpolation; K channels are cheaper to interpolate than D.
+        return losses.cross_entropy(resize(self.network.classify(embedding), size), targets, self.class_weights)
+
+
+def train(
+    network: Network, data: DataSet, val: DataSet, config: TrainConfig, run: Path, resume: bool = False
+) -> Network:
+    """Train ``network`` and return it with the averaged weights that had the best mIoU on ``val``.
+
+    ``run`` receives ``metrics.csv``, TensorBoard events and, at each validation, ``last.ckpt``. With ``resume`` the run
+    goes on from there and ends with the weights of a run that was never stopped: what is random in a step depends on
+    the seed, the epoch and the frame alone. Raises ``OwsegError`` for data without truth and for a loss that is not finite.
+    """
+    if len(data) < config.batch:
+        raise OwsegError(f"{len(data)} training pictures do not fill a batch of {config.batch}; lower the batch size.")
+    fabric = lightning.Fabric(devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
+    fabric.launch()
+    run.mkdir(parents=True, exist_ok=True)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.freeze_stem:
+        network.backbone.freeze_stem()
+    optimizer = torch.optim.AdamW(_parameter_groups(network, config))
+    steps = len(data) // (config.batch * fabric.world_size)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps * config.epochs, pct_start=0.2)
+    frames = _in_memory(data)
+    weights = class_weights(frames, len(data), network.num_classes, config.balance)
+    objective, optimizer = fabric.setup(Objective(network, config.variance_weight, weights), optimizer)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+    state: dict[str, Any] = {
+        "objective": objective, "average": average, "optimizer": optimizer, "schedule": schedule,
+        "best": average.module.state_dict(), "best_miou": -1.0, "epoch": 0, "config": json.dumps(asdict(config)),
+    }  # fmt: skip
+    if resume:
+        _resume(fabric, run / "last.ckpt", state)
+    write = _log(run, fabric.is_global_zero)
+    with progress("training", steps * config.epochs, done=state["epoch"] * steps) as tick:
+        for epoch in range(state["epoch"], config.epochs):
+            torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0]))
+            objective.train()
+            started, total = time.perf_counter(), 0.0
+            for images, targets in _batches(frames, len(data), config, epoch, fabric.global_rank, fabric.world_size):
+                loss = objective(*fabric.to_device((images, targets)))
+                if not torch.isfinite(loss):
+                    raise OwsegError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower the learning rate.")
+                optimizer.zero_grad(set_to_none=True)
+                fabric.backward(loss)
+                optimizer.step()
+                schedule.step()
+                average.update_parameters(network)
+                total += loss.item()
+                tick(f"epoch {epoch + 1}/{config.epochs}  loss {loss.item():.3f}  val mIoU {state['best_miou']:.3f}")
+            state["epoch"] = epoch + 1
+            row = {"loss": total / steps, "seconds": time.perf_counter() - started}
+            if (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs:
+                average.module.eval()
+                row["val_miou"] = closed_iou(average.module, val).mean()
+                if row["val_miou"] > state["best_miou"]:
+                    state["best_miou"] = row["val_miou"]
+                    state["best"] = {k: v.clone() for k, v in average.module.state_dict().items()}
+                fabric.save(run / "last.ckpt.new", state)
+                (run / "last.ckpt.new").replace(run / "last.ckpt")
+            write(epoch + 1, row)
+    network.load_state_dict(state["best"])
+    return network.requires_grad_(True).eval()
+
+
+def class_weights(frame: Callable[[int], Sample], count: int, num_classes: int, power: float) -> Tensor:
+    """Return a weight per class, frequency^-power, scaled so that the mean over pixels is 1; 0 for a class never seen."""
+    seen = np.zeros(256, np.int64)
+    for i in range(count):
+        seen += np.bincount(np.asarray(frame(i).target).ravel(), minlength=256)
+    share = seen[:num_classes] / max(1, seen[:num_classes].sum())
+    weight = np.where(share > 0, np.maximum(share, 1e-12) ** -power, 0.0)
+    return torch.tensor(weight / (weight * share).sum(), dtype=torch.float32)
+
+
+def _parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, Any]]:
+    """Backbone and the rest at their own rates; no weight decay on biases and normalisation."""
+    groups = []
+    for module, lr in ((network.backbone, config.backbone_lr), (nn.ModuleList([network.decoder, network.classifier]), config.lr)):
+        learnt = [p for p in module.parameters() if p.requires_grad]
+        groups.append({"params": [p for p in learnt if p.ndim > 1], "lr": lr, "weight_decay": config.weight_decay})
+        groups.append({"params": [p for p in learnt if p.ndim <= 1], "lr": lr, "weight_decay": 0.0})
+    return [g for g in groups if g["params"]]
+
+
+def _in_memory(data: DataSet, limit: int = 4 << 30) -> Callable[[int], Sample]:
+    """Return ``data[i]`` as a function that decodes each frame once, as long as all fit into ``limit`` bytes."""
+    cache: dict[int, Sample] = {}
+    room = limit // max(1, 4 * data[0].image[0].size)
+
+    def frame(i: int) -> Sample:
+        if i in cache:
+            return cache[i]
+        sample = data[i]
+        if sample.target is None:
+            raise OwsegError(f"{sample.id} has no mask; training needs one for every picture.")
+        if len(cache) < room:
+            cache[i] = sample
+        return sample
+
+    return frame
+
+
+def _batches(
+    frame: Callable[[int], Sample], count: int, config: TrainConfig, epoch: int, rank: int, ranks: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield this rank's batches of one epoch; the last, incomplete batch of the shuffled frames is left out."""
+    order = np.random.default_rng([config.seed, epoch]).permutation(count)
+    shrink = 0.5 if epoch < config.small * config.epochs else 1.0
+    crop = (round(config.crop[0] * shrink), round(config.crop[1] * shrink))
+    scale = (config.scale[0] * shrink, config.scale[1] * shrink)
+    stride = config.batch * ranks
+    for start in range(0, count - stride + 1, stride):
+        mine = order[start + rank * config.batch :][: config.batch]
+        views = [
+            augment(frame(int(i)), crop, scale, config.jitter, np.random.default_rng([config.seed, epoch, int(i)]))
+            for i in mine
+        ]
+        images = torch.stack([image for image, _ in views]).contiguous(memory_format=torch.channels_last)
+        yield images, torch.stack([target for _, target in views])
+
+
+def _resume(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:
+    if not path.is_file():
+        raise OwsegError(f"{path} does not exist; there is no run to resume.")
+    config = state["config"]
+    fabric.load(path, state, weights_only=True)
+    if state["config"] != config:
+        raise OwsegError(f"{path} was made with other settings ({state['config']}); resume with the same ones.")
+
+
+def _log(run: Path, active: bool) -> Callable[[int, dict[str, float]], None]:
+    """Return a function that adds an epoch's figures to ``metrics.csv`` and to TensorBoard."""
+    path, fields = run / "metrics.csv", ["epoch", "loss", "seconds", "val_miou"]
+    board = SummaryWriter(str(run)) if active else None
+
+    def write(epoch: int, row: dict[str, float]) -> None:
+        if board is None:
+            return
+        is_new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fields)
+            if is_new:
+                writer.writeheader()
+            writer.writerow({"epoch": epoch, **{k: f"{v:.6g}" for k, v in row.items()}})
+        for name, value in row.items():
+            board.add_scalar(name, value, epoch)
+        board.flush()
+
+    return write

@@ -1,0 +1,63 @@
+"""The values that flow: a sample goes in, an output comes out of the network, a prediction reaches the user.
+
+Shapes: B batch, K known classes, D embedding, (H, W) full resolution, (h, w) network resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture and, where it is known, its truth.
+
+    ``image`` (3, H, W) uint8 RGB; ``target`` (H, W) uint8 class ids with UNKNOWN and IGNORE, or None; ``id`` its name.
+    """
+
+    image: np.ndarray
+    target: np.ndarray | None
+    id: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one forward pass leaves behind, for scorers, learners and regions to read.
+
+    ``features`` the backbone's pyramid, one (B, C_i, h_i, w_i) per stage, finest first; ``embedding`` (B, D, h, w);
+    ``logits`` (B, K, h, w). With a prototype classifier D = K and ``logits[:, t] = -||embedding - m_t||^2``.
+    """
+
+    features: tuple[Tensor, ...]
+    embedding: Tensor
+    logits: Tensor
+
+
+Scorer: TypeAlias = Callable[[Output], Tensor]
+"""``Output -> (B, h, w)``: any callable; higher means more anomalous."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a knowledge base says of one picture.
+
+    ``labels`` (H, W) uint8, the closed map: always one of the known classes; ``score`` (H, W) float32, higher is more
+    anomalous; ``open_set`` (H, W) uint8, the closed map with UNKNOWN where the score is above the threshold.
+    """
+
+    labels: np.ndarray
+    score: np.ndarray
+    open_set: np.ndarray
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Interpolate (B, C, h, w) bilinearly to ``size`` (pixel centres aligned as in ``align_corners=False``)."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from owseg.errors import OwsegError
+from owseg.models import assemble, build_network, from_pretrained
+from tests import tiny
+
+
+@pytest.mark.parametrize("kind", tiny.CONFIGS)
+def test_a_backbone_is_a_pyramid_and_can_be_built_again(kind):
+    first = tiny.backbone(kind).eval()
+    image = torch.rand(2, 3, 112, 140)
+    maps = first(image)
+    assert [m.shape[1] for m in maps] == list(first.channels)
+    assert list(first.strides) == sorted(first.strides)
+    for feature, stride in zip(maps, first.strides, strict=True):
+        assert abs(feature.shape[-1] - 140 / stride) <= 1
+    from owseg.models.backbones import build
+
+    second = build(first.config).eval()
+    second.load_state_dict(first.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(maps, second(image), strict=True))
+
+
+@pytest.mark.parametrize("kind", tiny.CONFIGS)
+@pytest.mark.parametrize("decoder", ["aspp", "psp"])
+def test_forward_is_the_three_seams_one_after_the_other(kind, decoder):
+    network = tiny.network(4, kind, decoder=decoder)
+    image = torch.rand(1, 3, 112, 140)
+    with torch.no_grad():
+        output = network(image)
+        embedding = network.decode(network.encode(image))
+        logits = network.classify(embedding)
+    assert torch.equal(output.embedding, embedding)
+    assert torch.equal(output.logits, logits)
+    assert output.logits.shape[:2] == (1, 4)
+    assert output.embedding.shape[1] == 4
+
+
+@pytest.mark.parametrize("options", [{}, {"classifier": "linear"}, {"decoder": "psp"}, {"scale": 5.0}])
+def test_a_network_is_its_config_and_its_weights(options):
+    first = tiny.network(5, **options)
+    second = build_network(first.config).eval()
+    second.load_state_dict(first.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(first(image).logits, second(image).logits)
+
+
+def test_full_resolution_classifies_the_interpolated_embedding():
+    network = tiny.network(3)
+    with torch.no_grad():
+        output = network(torch.rand(1, 3, 64, 96))
+        full = network.full_resolution(output, (64, 96))
+    assert full.logits.shape == (1, 3, 64, 96)
+    expected = -((full.embedding[:, None] - 3 * torch.eye(3)[None, :, :, None, None]) ** 2).sum(2)
+    assert torch.allclose(full.logits, expected, atol=1e-4)
+
+
+def test_a_frozen_stem_learns_nothing_and_keeps_its_statistics():
+    network = tiny.network(3)
+    network.backbone.freeze_stem()
+    network.train()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], 0.1)
+    network(torch.rand(2, 3, 64, 64)).logits.mean().backward()
+    optimizer.step()
+    changed = {k for k, v in network.state_dict().items() if not torch.equal(v, before[k])}
+    stem = ("backbone.model.conv_stem", "backbone.model.layer.0.", "backbone.model.layer.1.")
+    assert not any(k.startswith(stem) for k in changed)
+    assert any(k.startswith("backbone.model.layer.2.") for k in changed)
+    assert any(k.startswith("decoder") for k in changed)
+
+
+def test_a_saved_backbone_loads_by_path(tmp_path):
+    made = tiny.backbone("mobilenet_v2")
+    made.model.save_pretrained(tmp_path / "net")
+    loaded = from_pretrained(str(tmp_path / "net"))
+    image = torch.rand(1, 3, 64, 64)
+    for a, b in zip(made.eval()(image), loaded.eval()(image), strict=True):
+        # the stored network was made for inputs in [-1, 1], as the tiny one is
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["./no/such/folder", "no-such-owner/no-such-net"])
+def test_a_backbone_that_is_not_there(name, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(OwsegError, match="cannot be loaded"):
+        from_pretrained(name)
+
+
+@pytest.mark.parametrize("options", [{"decoder": "unet"}, {"classifier": "cosine"}])
+def test_parts_that_do_not_exist(options):
+    with pytest.raises(OwsegError, match="there is no"):
+        assemble(tiny.backbone(), 3, **options)

@@ -1,0 +1,177 @@
+"""The command line as a person meets it: what it prints, what it writes, how it fails."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from owseg import cli
+from owseg.calibration import with_mahalanobis, with_threshold
+from owseg.data.images import read_mask
+from owseg.knowledge import load
+from tests import tiny
+
+
+@pytest.fixture
+def kb(tmp_path):
+    data = tiny.dataset()
+    kb = with_threshold(with_mahalanobis(tiny.knowledge_base(), data), data, scorer="mahalanobis")
+    kb.save(tmp_path / "kb")
+    return tmp_path / "kb"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(tiny.picture(i).transpose(1, 2, 0)).save(folder / f"p{i}.png")
+    return folder
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A labelled folder in the words of the tiny knowledge base, with a class more."""
+    data = tiny.dataset(8, 4)
+    for i, sample in enumerate(data):
+        for kind, array in (("images", sample.image.transpose(1, 2, 0)), ("masks", sample.target)):
+            (tmp_path / "own" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(tmp_path / "own" / kind / f"f{i}.png")
+    (tmp_path / "own" / "classes.json").write_text(json.dumps(list(data.labels.names)))
+    return tmp_path / "own"
+
+
+def run(capsys, *args):
+    """Run the command line in this process; return exit code, standard output, standard error."""
+    old, sys.argv = sys.argv, ["owseg", *map(str, args)]
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        sys.argv = old
+    return code, *capsys.readouterr()
+
+
+def test_help_does_not_wait_for_torch():
+    """No timing here: what makes help slow is importing torch, and that can be seen."""
+    script = "import sys, owseg.cli as c; sys.argv = ['owseg', '--help']\ntry: c.main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out.strip().endswith("False")
+    for command in ("train", "calibrate", "predict", "learn", "evaluate", "history", "rollback", "demo"):
+        assert command in out
+
+
+def test_predict_writes_the_three_maps(capsys, kb, photos, tmp_path):
+    code, out, _ = run(capsys, "predict", photos, "--kb", kb, "-o", tmp_path / "maps")
+    assert code == 0 and "3 of 3" in out
+    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == sorted(
+        f"p{i}.{kind}" for i in range(3) for kind in ("labels.png", "score.png", "open.jpg")
+    )
+    prediction = load(kb).predict(photos / "p1.png")
+    assert np.array_equal(read_mask(tmp_path / "maps" / "p1.labels.png"), prediction.labels)
+    with Image.open(tmp_path / "maps" / "p1.score.png") as image:
+        score = 32768 + 8192 * (prediction.score - float(image.text["threshold"])) / float(image.text["unit"])
+        assert np.abs(np.asarray(image).astype(float) - score.clip(0, 65535)).max() <= 0.5
+
+
+def test_predict_reports_what_it_cannot_read_and_goes_on(capsys, kb, photos, tmp_path):
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8 no")
+    code, out, err = run(capsys, "predict", photos, "--kb", kb, "-o", tmp_path / "maps", "--json", "--npy")
+    assert code == 1
+    results = json.loads(out)["results"]
+    assert [r["error"] is None for r in results] == [False, True, True, True]
+    assert "broken.jpg" in results[0]["error"]
+    assert np.load(tmp_path / "maps" / "p0.score.npy").shape == (48, 64)
+    assert not list((tmp_path / "maps").glob(".*")) and not list((tmp_path / "maps").glob("broken*"))
+
+
+def test_the_daily_round(capsys, kb, own, photos, tmp_path):
+    assert run(capsys, "calibrate", kb, "--data", f"folder:{own}", "--fpr", "0.2", "--scorer", "energy")[0] == 0
+    code, out, _ = run(capsys, "learn", kb, "rock", "--data", f"folder:{own}", "--count", "3", "--json")
+    assert code == 0
+    assert json.loads(out)["classes"] == ["road", "sky", "tree", "rock"]
+    code, out, _ = run(capsys, "evaluate", kb, "--data", f"folder:{own}", "--scorers", "all", "--json")
+    value = json.loads(out)
+    assert code == 0 and set(value["iou"]) == {"road", "sky", "tree", "rock"}
+    assert value["scores"]["energy"]["auroc"] is None  # nothing is unknown any more
+    code, out, _ = run(capsys, "history", kb, "--json")
+    assert [v["current"] for v in json.loads(out)["versions"]] == [False, False, True]
+    assert "learned rock from 3 shots" in json.loads(out)["versions"][-1]["message"]
+    assert run(capsys, "rollback", kb)[0] == 0
+    assert load(kb).labels.names == ("road", "sky", "tree")
+    code, out, _ = run(capsys, "evaluate", kb, "--data", f"folder:{own}", "--json")
+    assert json.loads(out)["scores"]["energy"]["auroc"] is not None
+
+
+def test_shots_from_a_folder(capsys, kb, own, tmp_path):
+    shots = tmp_path / "shots"
+    for kind in ("images", "masks"):
+        (shots / kind).mkdir(parents=True)
+        for i in range(2):
+            (shots / kind / f"f{i}.png").write_bytes((own / kind / f"f{i}.png").read_bytes())
+    for i in range(2):
+        Image.fromarray(((read_mask(own / "masks" / f"f{i}.png") == 3) * 255 // 2).astype(np.uint8)).save(shots / "masks" / f"f{i}.png")
+    code, out, _ = run(capsys, "learn", kb, "rock", "--shots", shots, "-o", tmp_path / "other")
+    assert code == 0 and "version 1" in out
+    assert load(tmp_path / "other").labels.names[-1] == "rock"
+    assert load(kb).labels.names[-1] == "tree"
+
+
+def failures(tmp_path, kb, own):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    yield ["predict", tmp_path / "none.png", "--kb", kb], "none.png"
+    yield ["predict", empty, "--kb", kb], "holds no picture"
+    yield ["predict", own / "images", "--kb", tmp_path / "nokb"], "does not exist"
+    yield ["predict", own / "images", "--kb", empty], "holds no version"
+    yield ["predict", own / "images", "--kb", kb, "-o", own / "classes.json"], "classes.json"
+    yield ["learn", kb, "sky", "--data", f"folder:{own}"], "known already"
+    yield ["learn", kb, "cow", "--data", f"folder:{own}"], "no class 'cow'"
+    yield ["learn", kb, "rock", "--data", f"folder:{own}", "--count", "6"], "1 to 5"
+    yield ["learn", kb, "rock"], "--shots"
+    yield ["learn", kb, "rock", "--shots", empty], "not a folder"
+    yield ["learn", "street", "rock", "--data", f"folder:{own}"], "--out"
+    yield ["calibrate", kb, "--data", f"folder:{own}", "--fpr", "2"], "between 0 and 1"
+    yield ["calibrate", kb, "--data", f"folder:{own}", "--fpr", "0.01", "--method", "conformal"], "at least 99"
+    yield ["calibrate", kb, "--data", f"folder:{own}", "--scorer", "magic"], "no scorer"
+    yield ["evaluate", kb, "--data", "kitti:/x"], "names no data set"
+    yield ["rollback", kb, "7"], "7"
+    yield ["rollback", kb], "before"
+    yield ["train", tmp_path / "new", "--data", f"folder:{own}", "--backbone", "./none"], "cannot be loaded"
+    yield ["train", tmp_path / "new", "--data", f"folder:{own}", "--backbone", "./none", "--unknown", "x"], "no class 'x'"
+    yield ["train", tmp_path / "new", "--data", f"folder:{own}", "--backbone", "./none", "--crop", "x"], "no size"
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_bad_input_ends_in_one_sentence(capsys, kb, own, tmp_path, number):
+    args, message = list(failures(tmp_path, kb, own))[number]
+    before = sorted(p.name for p in kb.rglob("*"))
+    code, out, err = run(capsys, *args)
+    assert code == 1
+    assert message in err
+    assert err.count("\n") == 1 and "Traceback" not in err
+    assert out == ""
+    assert sorted(p.name for p in kb.rglob("*")) == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_knowledge_base_that_cannot_be_written(capsys, kb, own, monkeypatch):
+    import builtins
+
+    real = builtins.open
+
+    def refuse(path, mode="r", *args, **kwargs):
+        if any(m in mode for m in "wxa") and str(kb) in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    code, _, err = run(capsys, "learn", kb, "rock", "--data", f"folder:{own}", "--count", "2")
+    assert code == 1 and "ermission" in err and err.count("\n") == 1
+    monkeypatch.undo()
+    assert load(kb).labels.names[-1] == "tree"

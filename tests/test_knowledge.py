@@ -1,0 +1,181 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import owseg
+from owseg import store
+from owseg.build import round_to_half
+from owseg.calibration import find_threshold, with_mahalanobis, with_threshold
+from owseg.data import DataSet
+from owseg.errors import OwsegError
+from owseg.knowledge import load
+from owseg.labels import UNKNOWN, LabelSpace
+from owseg.learners import Shot, learn
+from owseg.types import resize
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def kb():
+    """A calibrated knowledge base of three classes with the fitted scorer."""
+    data = tiny.dataset()
+    return with_threshold(with_mahalanobis(tiny.knowledge_base(), data), data, scorer="mahalanobis")
+
+
+def a_shot(seed=5):
+    mask = np.zeros((48, 64), bool)
+    mask[:20, :30] = True
+    return Shot(tiny.picture(seed), mask, "shot")
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_what_is_saved_predicts_the_same_to_the_bit(kb, tmp_path, half):
+    if half:
+        network = tiny.network()
+        round_to_half(network)
+        kb = with_threshold(replace(kb, network=network), tiny.dataset(), scorer="energy")
+    kb = learn(kb, "rock", [a_shot()])
+    assert kb.save(tmp_path / "kb") == 1
+    loaded = load(tmp_path / "kb")
+    for seed in range(3):
+        assert same(kb.predict(tiny.picture(seed)), loaded.predict(tiny.picture(seed)))
+    assert loaded.labels == kb.labels
+    assert loaded.increments == kb.increments
+    assert loaded.threshold == kb.threshold
+    assert loaded.history == kb.history
+
+
+def test_what_16_bits_hold_is_stored_in_16_bits(tmp_path):
+    whole, half = tiny.knowledge_base(), tiny.knowledge_base()
+    round_to_half(half.network)
+    whole.save(tmp_path / "whole")
+    half.save(tmp_path / "half")
+    size = [next((tmp_path / n).rglob("network.safetensors")).stat().st_size for n in ("whole", "half")]
+    assert size[1] < 0.7 * size[0]
+
+
+def test_learning_then_rolling_back_is_as_if_nothing_was(kb, tmp_path):
+    kb.save(tmp_path / "kb")
+    before = kb.predict(tiny.picture())
+    learn(kb, "rock", [a_shot()], radius=1e6).save(tmp_path / "kb")
+    assert not same(before, load(tmp_path / "kb").predict(tiny.picture()))
+    store.rollback(tmp_path / "kb")
+    assert same(before, load(tmp_path / "kb").predict(tiny.picture()))
+    assert load(tmp_path / "kb", 2).labels.names[-1] == "rock"
+
+
+def test_the_readable_file_tells_everything(kb, tmp_path):
+    learn(kb, "rock", [a_shot()]).save(tmp_path / "kb")
+    value = json.loads(next((tmp_path / "kb").rglob("knowledge.json")).read_text())
+    assert [c["name"] for c in value["classes"]] == ["road", "sky", "tree", "rock"]
+    assert np.array_equal(value["prototypes"], 3 * np.eye(3))
+    assert value["increments"][0]["name"] == "rock"
+    assert value["threshold"]["target_fpr"] == 0.05
+    assert [e["action"] for e in value["history"]] == ["train", "fit", "calibrate", "learn"]
+    assert value["history"][2]["details"]["fingerprint"] == tiny.dataset().fingerprint()
+
+
+def test_the_open_set_map_is_the_closed_map_with_unknown_above_the_threshold(kb):
+    prediction = kb.predict(tiny.picture())
+    above = prediction.score > kb.threshold.value
+    assert above.any() and not above.all()
+    assert (prediction.open_set[above] == UNKNOWN).all()
+    assert np.array_equal(prediction.open_set[~above], prediction.labels[~above])
+    assert prediction.labels.max() < 3
+    assert {a.shape for a in vars(prediction).values()} == {(48, 64)}
+
+
+def test_the_score_is_one_channel_interpolated(kb):
+    output = kb.forward(tiny.picture())
+    for name, scorer in kb.scorers().items():
+        expected = resize(scorer(output)[:, None], (48, 64))[0, 0].numpy()
+        assert np.array_equal(kb.score(output, (48, 64), name), expected), name
+
+
+def test_calibration_keeps_its_promise_on_its_own_data(kb):
+    data = tiny.dataset()
+    for fpr in (0.05, 0.3):
+        new = with_threshold(kb, data, fpr, scorer="energy")
+        lost = [(new.predict(s.image).open_set == UNKNOWN)[s.target < UNKNOWN] for s in data]
+        rate = np.concatenate(lost).mean()
+        assert rate <= fpr
+        assert rate == pytest.approx(new.threshold.achieved_fpr)
+        assert rate > fpr - 0.02
+
+
+def test_recalibration_counts_claimed_pixels_as_known(kb):
+    wiser = learn(kb, "rock", [a_shot()], radius=1e9)
+    claimed = np.mean([wiser.closed(wiser.forward(s.image), (48, 64))[1].mean() for s in tiny.dataset()])
+    assert claimed > 0.05
+    without = find_threshold(kb, tiny.dataset())
+    assert find_threshold(wiser, DataSet(tiny.dataset().source, wiser.labels)).value < without.value
+    again = learn(kb, "rock", [a_shot()], tiny.dataset(), radius=1e9)
+    assert again.threshold.value < kb.threshold.value
+    assert again.history[-1].details["recalibrated"]["value"] == again.threshold.value
+
+
+def test_a_linear_network_has_no_metric_scores():
+    kb = tiny.knowledge_base(classifier="linear")
+    assert "eds" not in kb.scorers() and "msp" in kb.scorers()
+    with pytest.raises(OwsegError, match="has no scorer 'eds'"):
+        with_threshold(kb, tiny.dataset(), scorer="eds")
+
+
+def test_nothing_is_predicted_without_a_threshold():
+    with pytest.raises(OwsegError, match="owseg calibrate"):
+        tiny.knowledge_base().predict(tiny.picture())
+
+
+def test_names_must_fit_the_network():
+    with pytest.raises(OwsegError, match="do not fit"):
+        replace(tiny.knowledge_base(), labels=LabelSpace.of(["a", "b"]))
+
+
+def test_nan_weights_are_neither_stored_nor_loaded(kb, tmp_path):
+    bad = tiny.knowledge_base()
+    next(bad.network.decoder.parameters()).data.fill_(float("nan"))
+    with pytest.raises(OwsegError, match="NaN"):
+        bad.save(tmp_path / "kb")
+    assert not (tmp_path / "kb").exists() or not list((tmp_path / "kb").rglob("knowledge.json"))
+    from safetensors.torch import save
+
+    kb.save(tmp_path / "good")
+    folder = store.read(tmp_path / "good")[1]
+    files = {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in (".json", ".safetensors")}
+    files = {n: files[n] for n in ("knowledge.json", "network.safetensors", "mahalanobis.safetensors")}
+    store.commit(tmp_path / "nan", {**files, "network.safetensors": save(bad.network.state_dict())})
+    with pytest.raises(OwsegError, match="NaN"):
+        load(tmp_path / "nan")
+    store.commit(tmp_path / "cut", {**files, "network.safetensors": files["network.safetensors"][:5000]})
+    with pytest.raises(OwsegError, match="does not hold"):
+        load(tmp_path / "cut")
+    store.commit(tmp_path / "old", {**files, "knowledge.json": b'{"format": 99}'})
+    with pytest.raises(OwsegError, match="format 99"):
+        load(tmp_path / "old")
+    store.commit(tmp_path / "odd", {**files, "knowledge.json": b"[]"})
+    with pytest.raises(OwsegError, match="does not describe"):
+        load(tmp_path / "odd")
+
+
+def test_a_damaged_file_is_noticed(kb, tmp_path):
+    kb.save(tmp_path / "kb")
+    path = store.read(tmp_path / "kb")[1] / "network.safetensors"
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[-7] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(OwsegError, match="network.safetensors"):
+        load(tmp_path / "kb")
+
+
+def test_the_public_surface():
+    for name in owseg.__all__:
+        assert getattr(owseg, name) is not None
+    assert torch.is_tensor(torch.zeros(1))

@@ -1,0 +1,51 @@
+import pytest
+
+from owseg.errors import OwsegError
+from owseg.labels import IGNORE, UNKNOWN, LabelSpace
+
+
+def test_lookup_matches_by_name_and_leaves_nothing_else():
+    source = LabelSpace.of(["road", "car", "sky"])
+    table = LabelSpace.of(["sky", "road"]).lookup(source)
+    assert table[:3].tolist() == [1, UNKNOWN, 0]
+    assert set(table[3:].tolist()) == {IGNORE}
+    assert LabelSpace.of(["sky"]).lookup(source, unknown=IGNORE)[:3].tolist() == [IGNORE, IGNORE, 0]
+
+
+def test_a_class_taken_out_and_added_again_has_the_last_id():
+    space = LabelSpace.of(["road", "car", "sky"])
+    again = space.without(["car"]).extend("car", (1, 2, 3))
+    assert again.names == ("road", "sky", "car")
+    assert again.index("car") == 2
+    assert again.colors[2] == (1, 2, 3)
+
+
+def test_json_round_trip_and_plain_names():
+    space = LabelSpace.of(["a", "b"], [(1, 2, 3), (4, 5, 6)])
+    assert LabelSpace.from_json(space.to_json()) == space
+    assert LabelSpace.from_json(["a", "b"]).names == ("a", "b")
+
+
+def test_made_up_colours_stay_apart():
+    colors = LabelSpace.of([str(i) for i in range(20)]).colors
+    assert len(set(colors)) == 20
+
+
+@pytest.mark.parametrize(
+    ("names", "colors"),
+    [([], None), (["a", "a"], None), (["a", " "], None), (["a"], [(0, 0, 256)]), ([str(i) for i in range(255)], None)],
+)
+def test_bad_label_spaces_are_refused(names, colors):
+    with pytest.raises(OwsegError):
+        LabelSpace.of(names, colors)
+
+
+@pytest.mark.parametrize("classes", [3, {"a": 1}, [{"colour": 1}], [{"name": "a", "color": ["x", 0, 0]}]])
+def test_bad_json_is_refused(classes):
+    with pytest.raises(OwsegError):
+        LabelSpace.from_json(classes)
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(OwsegError, match="road, sky"):
+        LabelSpace.of(["road", "sky"]).index("car")
