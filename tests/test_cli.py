@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from owseg import cli
-from owseg.calibration import with_mahalanobis, with_threshold
+from owseg.calibration import with_fitted, with_threshold
 from owseg.data.images import read_mask
 from owseg.knowledge import load
 from tests import tiny
@@ -18,7 +18,7 @@ from tests import tiny
 @pytest.fixture
 def kb(tmp_path):
     data = tiny.dataset()
-    kb = with_threshold(with_mahalanobis(tiny.knowledge_base(), data), data, scorer="mahalanobis")
+    kb = with_threshold(with_fitted(tiny.knowledge_base(), data), data, scorer="joint")
     kb.save(tmp_path / "kb")
     return tmp_path / "kb"
 

@@ -8,7 +8,7 @@ import torch
 import owseg
 from owseg import store
 from owseg.build import round_to_half
-from owseg.calibration import find_threshold, with_mahalanobis, with_threshold
+from owseg.calibration import find_threshold, with_fitted, with_threshold
 from owseg.data import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import load
@@ -22,7 +22,7 @@ from tests import tiny
 def kb():
     """A calibrated knowledge base of three classes with the fitted scorer."""
     data = tiny.dataset()
-    return with_threshold(with_mahalanobis(tiny.knowledge_base(), data), data, scorer="mahalanobis")
+    return with_threshold(with_fitted(tiny.knowledge_base(), data), data, scorer="joint")
 
 
 def a_shot(seed=5):
@@ -149,8 +149,8 @@ def test_nan_weights_are_neither_stored_nor_loaded(kb, tmp_path):
     kb.save(tmp_path / "good")
     folder = store.read(tmp_path / "good")[1]
     files = {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in (".json", ".safetensors")}
-    files = {n: files[n] for n in ("knowledge.json", "network.safetensors", "mahalanobis.safetensors")}
-    store.commit(tmp_path / "nan", {**files, "network.safetensors": save(bad.network.state_dict())})
+    files = {n: files[n] for n in ("knowledge.json", "network.safetensors", "scorer.safetensors")}
+    store.commit(tmp_path / "nan", {**files, "network.safetensors": save({k: v.contiguous() for k, v in bad.network.state_dict().items()})})
     with pytest.raises(OwsegError, match="NaN"):
         load(tmp_path / "nan")
     store.commit(tmp_path / "cut", {**files, "network.safetensors": files["network.safetensors"][:5000]})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from owseg.calibration import data_card, with_mahalanobis, with_threshold
+from owseg.calibration import data_card, with_fitted, with_threshold
 from owseg.data import open_dataset
 from owseg.errors import OwsegError
 from owseg.knowledge import Event, KnowledgeBase
@@ -57,8 +57,8 @@ def build_knowledge_base(
         },
     )
     kb = KnowledgeBase(network, labels, history=(event,))
-    kb = with_mahalanobis(kb, training)
-    return with_threshold(kb, val, fpr, scorer="mahalanobis")
+    kb = with_fitted(kb, training)
+    return with_threshold(kb, val, fpr, scorer="joint")
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from owseg.knowledge import Event, KnowledgeBase
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.openset import Threshold, calibrate
 from owseg.progress import track
+from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output
 
@@ -48,13 +49,13 @@ def data_card(data: DataSet) -> dict[str, str | int]:
     return {"data": data.source.name, "pictures": len(data), "fingerprint": data.fingerprint()}
 
 
-def with_mahalanobis(kb: KnowledgeBase, data: DataSet, level: int = 1) -> KnowledgeBase:
-    """Return ``kb`` with the relative Mahalanobis scorer fitted on ``data`` (training frames with truth)."""
+def with_fitted(kb: KnowledgeBase, data: DataSet, level: int = 1) -> KnowledgeBase:
+    """Return ``kb`` with the scorers mahalanobis and joint fitted on ``data`` (training frames with truth), in two passes."""
     channels = sum(kb.network.backbone.channels)
-    fitted = RelativeMahalanobis(channels=channels, num_classes=kb.network.num_classes, level=level)
-    fitted.fit(_outputs(kb, data))
-    event = Event("fit", f"fitted mahalanobis on {data.source.name}", data_card(data))
-    return kb.after(event, mahalanobis=fitted)
+    distance = RelativeMahalanobis(channels=channels, num_classes=kb.network.num_classes, level=level)
+    distance.fit(_outputs(kb, data))
+    joint = Joint(distance, kb.network.is_metric).fit(_outputs(kb, data))
+    return kb.after(Event("fit", f"fitted the feature scorers on {data.source.name}", data_card(data)), fitted=joint)
 
 
 def _outputs(kb: KnowledgeBase, data: DataSet) -> Iterator[tuple[Output, Tensor]]:

@@ -22,6 +22,7 @@ from owseg.learners.npm import NovelPrototype
 from owseg.models.network import Network, build_network, to_tensor
 from owseg.openset import Threshold, open_set_map
 from owseg.scorers import METRIC, SCORERS
+from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.shipped import resolve
 from owseg.types import Output, Prediction, Scorer, resize
@@ -44,7 +45,7 @@ class KnowledgeBase:
     """What is known: a network for the base classes, the classes learned since, and what counts as unknown.
 
     ``labels`` names the base classes and then, in order, one class per increment. ``scorer`` is the name of the score
-    that ``predict`` uses, ``mahalanobis`` the fitted one where there is one, ``threshold`` what separates known from
+    that ``predict`` uses, ``fitted`` what the scorers mahalanobis and joint took from training data, ``threshold`` what separates known from
     unknown. Nothing changes in place: learning and calibrating return a new value.
     """
 
@@ -52,7 +53,7 @@ class KnowledgeBase:
     labels: LabelSpace
     increments: tuple[NovelPrototype, ...] = ()
     scorer: str = "max_logit"
-    mahalanobis: RelativeMahalanobis | None = None
+    fitted: Joint | None = None
     threshold: Threshold | None = None
     history: tuple[Event, ...] = ()
 
@@ -69,8 +70,8 @@ class KnowledgeBase:
     def scorers(self, name: str | None = None) -> dict[str, Scorer]:
         """Return the scorers that can be asked of this knowledge base by name, or only the one called ``name``."""
         found: dict[str, Scorer] = {n: s for n, s in SCORERS.items() if self.network.is_metric or n not in METRIC}
-        if self.mahalanobis is not None:
-            found["mahalanobis"] = self.mahalanobis
+        if self.fitted is not None:
+            found |= {"mahalanobis": self.fitted.mahalanobis, "joint": self.fitted}
         if name is None:
             return found
         if name not in found:
@@ -140,8 +141,8 @@ class KnowledgeBase:
             "knowledge.json": (json.dumps(_describe(self), indent=1) + "\n").encode(),
             "network.safetensors": save(_plain(self.network.state_dict())),
         }
-        if self.mahalanobis is not None:
-            files["mahalanobis.safetensors"] = save(_plain(self.mahalanobis.state_dict()))
+        if self.fitted is not None:
+            files["scorer.safetensors"] = save(_plain(self.fitted.state_dict()))
         return store.commit(directory, files, self.history[-1].message if self.history else "")
 
 
@@ -158,17 +159,18 @@ def load(directory: str | Path, version: int | None = None) -> KnowledgeBase:
             raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
         network = build_network(value["network"])
         _fill(network, folder / "network.safetensors")
-        mahalanobis = None
-        if value["mahalanobis"] is not None:
-            mahalanobis = RelativeMahalanobis(**value["mahalanobis"])
-            _fill(mahalanobis, folder / "mahalanobis.safetensors")
+        fitted = None
+        if value["fitted"] is not None:
+            distance = RelativeMahalanobis(**value["fitted"]["mahalanobis"])
+            fitted = Joint(distance, network.is_metric, value["fitted"]["weight"])
+            _fill(fitted, folder / "scorer.safetensors")
         threshold = value["threshold"]
         return KnowledgeBase(
             network,
             LabelSpace.from_json(value["classes"]),
             tuple(NovelPrototype.from_json(i) for i in value["increments"]),
             value["scorer"],
-            mahalanobis,
+            fitted,
             Threshold.from_json(threshold) if threshold else None,
             tuple(Event(**e) for e in value["history"]),
         )
@@ -178,7 +180,7 @@ def load(directory: str | Path, version: int | None = None) -> KnowledgeBase:
 
 def _describe(kb: KnowledgeBase) -> dict[str, Any]:
     prototypes = getattr(kb.network.classifier, "prototypes", None) if kb.network.is_metric else None
-    fitted = kb.mahalanobis
+    fitted = kb.fitted
     return {
         "format": FORMAT,
         "classes": kb.labels.to_json(),
@@ -186,7 +188,7 @@ def _describe(kb: KnowledgeBase) -> dict[str, Any]:
         "prototypes": None if prototypes is None else prototypes.tolist(),
         "scorer": kb.scorer,
         "threshold": kb.threshold.to_json() if kb.threshold else None,
-        "mahalanobis": None if fitted is None else fitted.config,
+        "fitted": None if fitted is None else {"mahalanobis": fitted.mahalanobis.config, "weight": fitted.weight},
         "network": kb.network.config,
         "history": [
             {"action": e.action, "message": e.message, "details": dict(e.details), "when": e.when} for e in kb.history

@@ -35,7 +35,7 @@ class RelativeMahalanobis(nn.Module):
     means: Tensor
 
     def __init__(
-        self, channels: int, num_classes: int, level: int = 1, shrinkage: float = 1e-3, relative: bool = True
+        self, channels: int, num_classes: int, level: int = 1, shrinkage: float = 0.2, relative: bool = True
     ) -> None:
         super().__init__()
         if not 0 < shrinkage <= 1:
@@ -108,17 +108,28 @@ class RelativeMahalanobis(nn.Module):
         It is a squared distance or, if relative, a difference of two. Raises ``OwsegError`` before a fit and
         for a pyramid of other channels.
         """
+        x, shape = self._centred(output)
+        score = self._nearest(x)
+        if self.relative:
+            score = score - (x @ self.whiten_total.T).square().sum(1)
+        return score.view(shape)
+
+    def nearest(self, output: Output) -> Tensor:
+        """Return ``min_k M_k`` (B, h, w), the squared distance to the nearest class, whether relative or not."""
+        x, shape = self._centred(output)
+        return self._nearest(x).view(shape)
+
+    def _centred(self, output: Output) -> tuple[Tensor, torch.Size]:
         if not self.counts.any():
             raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
         cells = self._cells(output)
-        x = cells.flatten(0, 2).float() - self.centre
+        return cells.flatten(0, 2).float() - self.centre, cells.shape[:3]
+
+    def _nearest(self, x: Tensor) -> Tensor:
         z = x @ self.whiten_within.T
         # |z - m|^2 = |z|^2 - 2 z.m + |m|^2: one product for all classes. x is centred, so little cancels.
         to_means = torch.addmm(self.means.square().sum(1), z, self.means.T, alpha=-2)
-        score = z.square().sum(1) + to_means.masked_fill(self.counts == 0, torch.inf).amin(1)
-        if self.relative:
-            score = score - (x @ self.whiten_total.T).square().sum(1)
-        return score.view(cells.shape[:3])
+        return z.square().sum(1) + to_means.masked_fill(self.counts == 0, torch.inf).amin(1)
 
     def _cells(self, output: Output) -> Tensor:
         """Return the pyramid on one grid, (B, h, w, C)."""
