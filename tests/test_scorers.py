@@ -52,7 +52,9 @@ def near_prototypes_and_between(classes=7, batch=2, seed=0):
     label = torch.randint(0, classes, (batch, 6, 5), generator=g)
     reach = torch.rand(batch, 1, 6, 5, generator=g) * 4
     onehot = torch.nn.functional.one_hot(label, classes).movedim(-1, 1).float()
-    return onehot * reach + 0.4 * torch.randn(batch, classes, 6, 5, generator=g)
+    embedding = onehot * reach + 0.4 * torch.randn(batch, classes, 6, 5, generator=g)
+    embedding[:, :, 0, 3] *= 12 / embedding[:, :, 0, 3].norm(dim=1, keepdim=True)  # S > 400
+    return embedding
 
 
 def test_every_scorer_has_an_oracle():
@@ -254,11 +256,15 @@ def test_mahalanobis_agrees_with_scipy(relative):
     np.testing.assert_allclose(total, empirical_covariance(x[y < K]), rtol=1e-9)  # the oracle itself
     inverse, inverse_total = (np.linalg.inv(shrunk(s, np.diag(total))) for s in (within, total))
     new = pyramid(99, batch=2)[0]
+    for stage in new.features:
+        stage[0, :, 2, 2] = 0  # where the mean of the absent class would be, were it 0
     expected = []
     for v in flat(new):
         m = min(mahalanobis(v, mean, inverse) ** 2 for mean in means.values())
         expected.append(m - mahalanobis(v, centre, inverse_total) ** 2 * relative)
     np.testing.assert_allclose(fitted(new).flatten(), expected, rtol=1e-3, atol=1e-3)
+    nearest = [min(mahalanobis(v, mean, inverse) ** 2 for mean in means.values()) for v in flat(new)]
+    np.testing.assert_allclose(fitted.nearest(new).flatten(), nearest, rtol=1e-3, atol=1e-3)
     assert fitted(new).shape == (2, 6, 8) and fitted(new).dtype == torch.float32
 
 

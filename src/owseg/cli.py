@@ -166,8 +166,9 @@ def evaluate(
     data: Data,
     split: Annotated[str, typer.Option(help="Which split.")] = "test",
     scorers: Annotated[str, typer.Option(help="Which scores: names with commas, or all.")] = "",
-    per_image: Annotated[bool, typer.Option("--per-image", help="Mean over images instead of pooled pixels.")] = False,
-    nearest: Annotated[bool, typer.Option("--nearest", help="FPR95 at the recall nearest to .95 (DMLNet) instead of the first.")] = False,
+    per_image: Annotated[
+        bool, typer.Option("--per-image", help="Mean over pictures, FPR95 at the recall nearest to .95: DMLNet's protocol.")
+    ] = False,
     full_resolution: Annotated[bool, typer.Option("--full-resolution", help="Score at full resolution.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -175,10 +176,12 @@ def evaluate(
     from owseg.data import open_dataset
     from owseg.evaluate import evaluate as measure
     from owseg.knowledge import load
+    from owseg.metrics.pixel import Exact, PerImage
 
     base = load(kb)
     names = tuple(base.scorers()) if scorers == "all" else _names(scorers) or (base.scorer,)
-    result = measure(base, open_dataset(data, split, base.labels), names, per_image, nearest, full_resolution)
+    metric = PerImage if per_image else Exact
+    result = measure(base, open_dataset(data, split, base.labels), names, metric, full_resolution)
     if as_json:
         _print_json(result.to_json())
     else:

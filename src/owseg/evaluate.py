@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from math import isnan
 from typing import Any
@@ -13,9 +13,9 @@ import torch
 from owseg.data.source import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import KnowledgeBase
-from owseg.labels import IGNORE, UNKNOWN
+from owseg.labels import UNKNOWN
 from owseg.metrics.iou import IoU, harmonic
-from owseg.metrics.pixel import Exact, PixelFigures
+from owseg.metrics.pixel import Exact, PerImage, PixelFigures
 from owseg.models.network import Network, to_tensor
 from owseg.progress import track
 from owseg.types import resize
@@ -29,7 +29,8 @@ class Evaluation:
 
     ``iou`` is that of the closed map, learned classes included (``learned`` names them). ``scores`` holds AUROC, AP and
     FPR95 by scorer, pixels that a learned class claims counting as least anomalous. ``unknown_found`` and ``known_lost`` are
-    the shares of unknown and of known pixels that the open-set map calls unknown; NaN without a threshold.
+    the shares of unknown and of known pixels that the open-set map calls unknown; NaN without a threshold. ``states`` are the
+    accumulators behind ``scores``, to draw curves from or to merge.
     """
 
     data: str
@@ -39,7 +40,14 @@ class Evaluation:
     unknown_found: float
     known_lost: float
     learned: tuple[str, ...]
-    protocol: str
+    states: dict[str, Any]
+
+    @property
+    def protocol(self) -> str:
+        """How the scores were measured, in words."""
+        state = next(iter(self.states.values()))
+        how = "mean over pictures that show both" if isinstance(state, PerImage) else "pixels pooled"
+        return f"{how}, void left out, FPR at the {getattr(state, 'operating_point', 'first')} recall of .95"
 
     @property
     def old(self) -> tuple[str, ...]:
@@ -97,20 +105,18 @@ def evaluate(
     kb: KnowledgeBase,
     data: DataSet,
     scorers: Sequence[str] | None = None,
-    per_image: bool = False,
-    operating_point: str = "first",
+    metric: Callable[[], Any] = Exact,
     full_resolution: bool = False,
 ) -> Evaluation:
     """Measure ``kb`` on ``data``, which must be opened against ``kb.labels``; by default its own scorer alone.
 
-    Pixels are pooled over the data set, void left out; with ``per_image`` the figures are means over pictures that show
-    both kinds. Raises ``OwsegError`` for data without truth or in other labels.
+    ``metric`` makes the accumulator for each score: ``Exact``, ``Binned`` or ``PerImage`` (see ``owseg.metrics.pixel``). Raises ``OwsegError`` for data without truth or in other labels.
     """
     if data.labels.names != kb.labels.names:
         raise OwsegError("the data set speaks other labels than the knowledge base; open it against kb.labels.")
     names = tuple(scorers or (kb.scorer,))
     iou = IoU.of(kb.labels.names)
-    states = {name: Exact(per_image=per_image, operating_point=operating_point) for name in names}
+    states = {name: metric() for name in names}
     called, total = np.zeros(2, np.int64), np.zeros(2, np.int64)
     for sample in track(data, "evaluating", len(data)):
         if sample.target is None:
@@ -130,7 +136,6 @@ def evaluate(
                 called += [int((above & unknown).sum()), int((above & known).sum())]
                 total += [int(unknown.sum()), int(known.sum())]
     share = [c / t if t else float("nan") for c, t in zip(called.tolist(), total.tolist(), strict=True)]
-    protocol = f"{'mean over pictures' if per_image else 'pixels pooled'}, void left out, FPR at the {operating_point} recall of .95"
     return Evaluation(
         data.source.name,
         len(data),
@@ -139,7 +144,7 @@ def evaluate(
         share[0],
         share[1],
         kb.labels.names[kb.network.num_classes :],
-        protocol,
+        states,
     )
 
 

@@ -161,8 +161,8 @@ def load(directory: str | Path, version: int | None = None) -> KnowledgeBase:
         _fill(network, folder / "network.safetensors")
         fitted = None
         if value["fitted"] is not None:
-            distance = RelativeMahalanobis(**value["fitted"]["mahalanobis"])
-            fitted = Joint(distance, network.is_metric, value["fitted"]["weight"])
+            distance = RelativeMahalanobis(**value["fitted"])
+            fitted = Joint(distance, network.is_metric)
             _fill(fitted, folder / "scorer.safetensors")
         threshold = value["threshold"]
         return KnowledgeBase(
@@ -188,7 +188,7 @@ def _describe(kb: KnowledgeBase) -> dict[str, Any]:
         "prototypes": None if prototypes is None else prototypes.tolist(),
         "scorer": kb.scorer,
         "threshold": kb.threshold.to_json() if kb.threshold else None,
-        "fitted": None if fitted is None else {"mahalanobis": fitted.mahalanobis.config, "weight": fitted.weight},
+        "fitted": None if fitted is None else fitted.mahalanobis.config,
         "network": kb.network.config,
         "history": [
             {"action": e.action, "message": e.message, "details": dict(e.details), "when": e.when} for e in kb.history

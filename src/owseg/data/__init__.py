@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from owseg.data.camvid import camvid
 from owseg.data.folder import folder
 from owseg.data.source import DataSet, Source
@@ -17,9 +19,9 @@ def open_source(spec: str, split: str) -> Source:
     """Open a split of a data set named as ``kind:place``; raise ``OwsegError`` for an unknown kind or a bad place."""
     kind, _, place = spec.partition(":")
     if kind == "synthetic":
-        from owseg.data.synthetic import synthetic
-
-        return synthetic(split)
+        if place:
+            raise OwsegError("the synthetic streets lie nowhere; name them as synthetic.")
+        return _synthetic(split)
     if kind in ("camvid", "folder"):
         root = Path(place).expanduser()
         if not place or not root.is_dir():
@@ -35,3 +37,17 @@ def open_dataset(spec: str, split: str, labels: LabelSpace | None = None, *, tra
     """
     source = open_source(spec, split)
     return DataSet(source, labels or source.classes, IGNORE if train else UNKNOWN)
+
+
+def _synthetic(split: str) -> Source:
+    """Open a split of the synthetic streets: nothing is stored, each scene is drawn when it is read."""
+    from owseg.data.synthetic import CLASSES, SPLITS, scene
+
+    if split not in SPLITS:
+        raise OwsegError(f"{split!r} is no split of the synthetic streets; it is one of {', '.join(SPLITS)}.")
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        image, labels = scene(split, i)
+        return np.ascontiguousarray(image.transpose(2, 0, 1)), labels
+
+    return Source(f"synthetic:{split}", CLASSES, tuple(f"{split}-{i:03d}" for i in range(SPLITS[split][1])), read)

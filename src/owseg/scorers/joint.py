@@ -15,7 +15,7 @@ from owseg.types import Output, resize
 
 
 class Joint(nn.Module):
-    """``z(log min_k M_k) + weight * z(u)``, z the standard score over known training pixels.
+    """``z(log min_k M_k) + z(u)``, z the standard score over known training pixels.
 
     ``M_k`` is the squared Mahalanobis distance on the feature pyramid (see ``RelativeMahalanobis``): what the backbone
     sees. ``u`` is ``-max_t f_t`` with a prototype classifier, ``-max_t logit_t`` with a linear one: what the decoder makes of it.
@@ -27,9 +27,9 @@ class Joint(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, mahalanobis: RelativeMahalanobis, metric: bool, weight: float = 2.0) -> None:
+    def __init__(self, mahalanobis: RelativeMahalanobis, metric: bool) -> None:
         super().__init__()
-        self.mahalanobis, self.metric, self.weight = mahalanobis, metric, weight
+        self.mahalanobis, self.metric = mahalanobis, metric
         self.register_buffer("shift", torch.zeros(2))
         self.register_buffer("scale", torch.zeros(2))
 
@@ -57,7 +57,7 @@ class Joint(nn.Module):
         if not self.scale.any():
             raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
         z = (self._witnesses(output) - self.shift.view(1, 2, 1, 1)) / self.scale.view(1, 2, 1, 1)
-        return z[:, 0] + self.weight * z[:, 1]
+        return z.sum(1)
 
     def _witnesses(self, output: Output) -> Tensor:
         distance = self.mahalanobis.nearest(output).clamp(min=1e-6).log()

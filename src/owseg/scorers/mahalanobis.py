@@ -68,10 +68,8 @@ class RelativeMahalanobis(nn.Module):
         matter. Raises ``OwsegError`` if no pixel is labelled, features are not finite, or the pyramid does
         not fit.
         """
-        count, total = (
-            torch.zeros(self.num_classes).double(),
-            torch.zeros(self.num_classes, self.channels).double(),
-        )
+        count = torch.zeros(self.num_classes).double()
+        total = torch.zeros(self.num_classes, self.channels).double()
         square = torch.zeros(self.channels, self.channels).double()
         for output, target in batches:
             x, labels = self._labelled(output, target)
@@ -115,7 +113,7 @@ class RelativeMahalanobis(nn.Module):
         return score.view(shape)
 
     def nearest(self, output: Output) -> Tensor:
-        """Return ``min_k M_k`` (B, h, w), the squared distance to the nearest class, whether relative or not."""
+        """Return ``min_k M_k`` (B, h, w), the squared distance to the nearest class, relative or not."""
         x, shape = self._centred(output)
         return self._nearest(x).view(shape)
 

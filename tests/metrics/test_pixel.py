@@ -1,0 +1,167 @@
+import pickle
+from functools import reduce
+from operator import add
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+from owseg.errors import OwsegError
+from owseg.labels import IGNORE, UNKNOWN
+from owseg.metrics.pixel import Binned, Exact, PerImage
+
+NAMES = ("auroc", "ap", "fpr95")
+
+
+def pictures(seed, count=4, levels=0, shape=(9, 11)):
+    """Random scores and targets with void; ``levels`` > 0 makes heavy ties."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        target = rng.choice([0, 3, UNKNOWN, IGNORE], shape, p=[0.5, 0.2, 0.2, 0.1]).astype(np.uint8)
+        score = rng.normal(0, rng.choice([1e-3, 1.0, 300.0]), shape) + (target == UNKNOWN) * rng.normal(0.5, 1)
+        if levels:
+            score = np.round(score * levels) / levels
+        made.append((score.astype(np.float32), target))
+    return made
+
+
+def filled(make, shots):
+    state = make()
+    for score, target in shots:
+        state.update(score, target)
+    return state
+
+
+def sklearn_figures(shots):
+    score = np.concatenate([s[t != IGNORE] for s, t in shots]).astype(np.float64)
+    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in shots])
+    fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
+    return roc_auc_score(truth, score), average_precision_score(truth, score), fpr[np.argmax(tpr >= 0.95)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0, 1, 2, 5]))
+def test_exact_is_scikit_learns(seed, levels):
+    shots = pictures(seed, levels=levels)
+    figures = filled(Exact, shots).compute()
+    expected = sklearn_figures(shots)
+    for name, value in zip(NAMES, expected, strict=True):
+        assert getattr(figures, name) == pytest.approx(value, abs=1e-9), name
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0, 1, 3]), st.sampled_from([10, 14, 18]))
+def test_the_binned_intervals_hold_the_exact_figures(seed, levels, bits):
+    shots = pictures(seed, levels=levels)
+    exact = filled(Exact, shots).compute()
+    binned = filled(lambda: Binned(bits), shots).compute()
+    for name in NAMES:
+        low, high = binned.bounds[name]
+        assert low - 1e-12 <= getattr(exact, name) <= high + 1e-12, name
+        assert low <= getattr(binned, name) <= high
+
+
+def test_more_bits_make_narrower_intervals():
+    shots = pictures(1, count=40)
+    width = [np.subtract(*filled(lambda b=b: Binned(b), shots).compute().bounds["ap"][::-1]) for b in (10, 14, 18, 22)]
+    assert width == sorted(width, reverse=True)
+    assert width[0] > 10 * width[-1]
+    assert width[-1] < 1e-3
+
+
+@pytest.mark.parametrize("make", [Exact, Binned, PerImage])
+def test_any_split_and_order_of_merging_gives_the_same(make):
+    shots = pictures(2, count=6, levels=3)
+    whole = filled(make, shots).compute()
+    for order in np.random.default_rng(0).permuted(np.tile(np.arange(6), (5, 1)), axis=1):
+        cut = int(order[0])
+        groups = [g for g in (order[:cut], order[cut:]) if len(g)]
+        parts = [pickle.loads(pickle.dumps(filled(make, [shots[i] for i in g]))) for g in groups]
+        merged = reduce(add, parts).compute()
+        for name in NAMES:
+            assert getattr(merged, name) == pytest.approx(getattr(whole, name), abs=1e-12)
+        assert (merged.outliers, merged.inliers) == (whole.outliers, whole.inliers)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6))
+def test_a_monotone_transform_changes_nothing(seed):
+    rng = np.random.default_rng(seed)
+    target = rng.choice([0, UNKNOWN], (20, 20)).astype(np.uint8)
+    score = rng.integers(-50, 50, (20, 20)).astype(np.float32)
+    once = filled(Exact, [(score, target)]).compute()
+    for other in (score * 7 - 3, np.tanh(score / 60), score**3):
+        assert filled(Exact, [(other, target)]).compute() == once
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 4]))
+def test_the_nearest_operating_point_by_trying_every_threshold(seed, levels):
+    (score, target) = pictures(seed, 1, levels)[0]
+    outliers, inliers = score[target == UNKNOWN], score[target < UNKNOWN]
+    best = None
+    for t in sorted(set(outliers.tolist()), reverse=True):
+        recall, fpr = (outliers >= t).mean(), (inliers >= t).mean()
+        if best is None or abs(recall - 0.95) <= abs(best[0] - 0.95) + 1e-15:
+            best = (recall, fpr)
+    assert filled(lambda: Exact("nearest"), [(score, target)]).compute().fpr95 == pytest.approx(best[1], abs=1e-12)
+
+
+def test_per_image_is_the_mean_over_pictures_that_show_both():
+    shots = pictures(5, 5)
+    shots[2] = (shots[2][0], np.zeros_like(shots[2][1]))
+    singles = [filled(lambda: Exact("nearest"), [s]).compute() for i, s in enumerate(shots) if i != 2]
+    figures = filled(PerImage, shots).compute()
+    for name in NAMES:
+        assert getattr(figures, name) == pytest.approx(np.mean([getattr(f, name) for f in singles]))
+
+
+def test_pooled_and_per_image_differ_when_pictures_have_offsets():
+    """The trap that makes published figures incomparable: a score that is perfect in each picture, offset between them."""
+    target = np.array([[0] * 10 + [UNKNOWN] * 10], np.uint8)
+    score = np.arange(20, dtype=np.float32)[None]
+    shots = [(score + 100 * i, target) for i in range(4)]
+    assert filled(PerImage, shots).compute().auroc == 1
+    assert filled(Exact, shots).compute().auroc < 0.7
+
+
+@pytest.mark.parametrize("make", [Exact, Binned, PerImage])
+@pytest.mark.parametrize("value", [0, UNKNOWN, IGNORE])
+def test_what_is_undefined_is_nan(make, value):
+    figures = filled(make, [(np.zeros((3, 3), np.float32), np.full((3, 3), value, np.uint8))]).compute()
+    assert all(np.isnan(getattr(figures, n)) for n in NAMES)
+    assert np.isnan(make().compute().auroc)
+
+
+@pytest.mark.parametrize("make", [Exact, Binned])
+def test_minus_infinity_is_the_least_of_all(make):
+    target = np.array([[UNKNOWN, UNKNOWN, 0, 0, 0]], np.uint8)
+    score = np.array([[2, 1, -np.inf, -np.inf, -np.inf]], np.float32)
+    assert filled(make, [(score, target)]).compute().auroc == 1
+    claimed = filled(make, [(np.full_like(score, -np.inf), target)]).compute()
+    low, high = claimed.bounds["ap"] if claimed.bounds else (claimed.ap, claimed.ap)
+    assert low <= 0.4 <= high
+
+
+@pytest.mark.parametrize("make", [Exact, Binned, PerImage])
+def test_bad_scores_are_refused(make):
+    target = np.array([[0, UNKNOWN]], np.uint8)
+    with pytest.raises(OwsegError, match="NaN"):
+        make().update(np.array([[np.nan, 1]], np.float32), target)
+    with pytest.raises(OwsegError, match="does not fit"):
+        make().update(np.zeros((2, 2), np.float32), target)
+
+
+def test_curves_lie_on_scikit_learns():
+    shots = pictures(8, 20)
+    curves = filled(Exact, shots).curves(100)
+    score = np.concatenate([s[t != IGNORE] for s, t in shots])
+    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in shots])
+    fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
+    points = {(round(a, 12), round(b, 12)) for a, b in zip(fpr, tpr, strict=True)}
+    assert all((round(a, 12), round(b, 12)) in points for a, b in zip(curves.fpr, curves.tpr, strict=True))
+    assert 50 < len(curves.fpr) <= 100 and curves.tpr[-1] == 1
+    assert np.all(np.diff(curves.tpr) > 0)
