@@ -112,3 +112,61 @@ def npm(kb: KnowledgeBase, args: argparse.Namespace) -> list[dict[str, float]]:
         result = evaluate(replace(wiser, scorer="max_similarity"), data)
         draws.append({**result.summary(), "radius": wiser.increments[-1].radius})
     return draws
+
+
+def tables(args: argparse.Namespace) -> None:
+    """Print the Markdown tables of docs/results.md, mean ± standard deviation over the trained networks."""
+    found = json.loads((args.runs / f"{args.split}.json").read_text())
+    nets = {kind: [v for n, v in found.items() if n.startswith(kind)] for kind in ("prototype", "linear")}
+    for protocol in ("pooled", "per image"):
+        print(f"\n**Finding the unknown, {args.split}, {protocol}** ({len(nets['prototype'])} networks each)\n")
+        print("| network | score | AUROC | AP | FPR95 |\n|---|---|---|---|---|")
+        for kind, label in (("linear", "linear, CE"), ("prototype", "DML, DCE + VL")):
+            for score in nets[kind][0]["scores"] if nets[kind] else ():
+                cells = [spread([n["scores"][score][protocol][f] for n in nets[kind]]) for f in FIGURES]
+                print(f"| {label} | {score} | {' | '.join(cells)} |")
+    print("\n**Known classes**\n\n| network | mIoU | " + " | ".join(nets["prototype"][0]["iou"]) + " |")
+    print("|---|---|" + "---|" * len(nets["prototype"][0]["iou"]))
+    for kind in nets:
+        cells = [spread([n["iou"][c] for n in nets[kind]], 2) for c in nets[kind][0]["iou"]]
+        print(f"| {kind} | {spread([n['miou'] for n in nets[kind]])} | {' | '.join(cells)} |")
+    if "street" in found:
+        print("\n**All 11 classes**\n\n| mIoU | " + " | ".join(found["street"]["iou"]) + " |")
+        print("|---|" + "---|" * len(found["street"]["iou"]))
+        print(f"| {found['street']['miou']:.3f} | " + " | ".join(f"{v:.2f}" for v in found["street"]["iou"].values()) + " |")
+    draws = [d for n in nets["prototype"] for d in n["npm"]]
+    print(f"\n**Car by NPM from five shots** ({len(draws)} runs)\n\n| old | novel | harmonic | before, old |\n|---|---|---|---|")
+    cells = [spread([d[k] for d in draws]) for k in ("miou_old", "miou_novel", "miou_harmonic")]
+    print(f"| {' | '.join(cells)} | {spread([n['miou'] for n in nets['prototype']])} |")
+    print("\n**Scoring at full resolution** (seed 0)\n\n| network, score | AP at network resolution | AP at full resolution |\n|---|---|---|")
+    for name, result in found.items():
+        for score, figures in result.get("full resolution", {}).items():
+            print(f"| {name}, {score} | {result['scores'][score]['pooled']['ap']:.4f} | {figures['pooled']['ap']:.4f} |")
+
+
+def spread(values: list[float], digits: int = 3) -> str:
+    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}" if len(values) > 1 else f"{values[0]:.{digits}f}"
+
+
+def main() -> None:
+    shared = Path(os.environ.get("OWSEG_DATA", "../shared/data"))
+    steps: dict[str, Callable[[argparse.Namespace], None]] = {
+        "train": train, "street": train, "measure": measure, "tables": tables,
+    }  # fmt: skip
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=steps)
+    parser.add_argument("--classifier", default="prototype", choices=("prototype", "linear"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", default="32-true")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--quick", action="store_true", help="leave out full resolution")
+    parser.add_argument("--data", type=Path, default=shared / "camvid")
+    parser.add_argument("--backbone", type=Path, default=shared.parent / "weights" / "mobilenet_v2_imagenet")
+    parser.add_argument("--runs", type=Path, default=Path("runs/camvid"))
+    args = parser.parse_args()
+    steps[args.step](args)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,7 @@ from owseg.data import DataSet, open_dataset
 from owseg.errors import OwsegError
 from owseg.evaluate import Evaluation, evaluate
 from owseg.knowledge import KnowledgeBase, load
-from owseg.labels import IGNORE, UNKNOWN, LabelSpace
 from owseg.learners import MAX_SHOTS, learn, shots_from
-from owseg.metrics.pixel import curves
 from owseg.report import Curve, Report, Strip, Table, save
 
 _DEFAULTS = {"synthetic": ("synthetic", "animal"), "camvid": ("street8", "car")}
@@ -93,7 +92,7 @@ def _report(
         histogram=_histogram(before, test),
         threshold=threshold.value,
         unknown=test.unknown_classes(),
-        curves=_curves(before, test, tuple(first.scores)),
+        curves=_curves(first),
         prevalence=next(iter(first.scores.values())).prevalence,
         tables=(
             Table("Before and after", ("", "before", "after"), tuple(rows), "After learning, the class counts as known; what is left of the unknown is harder."),
@@ -151,6 +150,16 @@ def _histogram(kb: KnowledgeBase, test: DataSet, most: int = 4000) -> dict[str, 
     return {n: v for n, v in joined.items() if len(v) >= 100}
 
 
+def _curves(measured: Evaluation) -> tuple[Curve, ...]:
+    made = []
+    for name, state in reversed(measured.states.items()):  # the knowledge base's own score first: it is drawn on top
+        figures, points = measured.scores[name], state.curves()
+        made.append(
+            Curve(name, points.tpr, points.precision, points.fpr, points.tpr, figures.ap, figures.auroc, figures.fpr95)
+        )
+    return tuple(made)
+
+
 def _spread(data: DataSet, most: int) -> DataSet:
     """Return at most ``most`` frames of ``data``, evenly spread."""
     if len(data) <= most:
@@ -163,6 +172,4 @@ def _spread(data: DataSet, most: int) -> DataSet:
 
 
 def _say(line: str) -> None:
-    import sys
-
     print(line, file=sys.stderr)

@@ -47,7 +47,7 @@ def commit(
     """Store ``files`` (name: contents) as a new version, make it the current one, and return its number.
 
     The number is the highest there is plus one. ``parent`` is the version it was made from, by default the
-    current one. Raises ``OwsegError`` if it cannot be written; nothing half-written is left, nor after Ctrl-C.
+    current one. Raises ``OwsegError`` if it cannot be written; neither that nor Ctrl-C leaves half a version.
     """
     directory = Path(directory)
     for name in files:
@@ -300,7 +300,7 @@ def _way_out(directory: Path, numbers: list[int]) -> str:
     if not numbers:
         return "there is no other version, so restore it from a backup"
     span = ", ".join(map(str, numbers)) if len(numbers) < 8 else f"{numbers[0]} to {numbers[-1]}"
-    return f"change to another version with `owseg rollback {directory} --version N`, N from {span}"
+    return f"change to another version with `owseg rollback {directory} N` (N from {span})"
 
 
 def _folder(directory: Path, number: int) -> Path:

@@ -48,9 +48,10 @@ def render(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the street ``seed``: image (H, W, 3) uint8 and labels (H, W) uint8, ids of ``CLASSES``.
 
-    ``anomalies`` names the kinds that may stand in it; () means none. At least one does, and at most a
-    number drawn from ``count``, each aimed at a share of the picture within ``area``. The street is the one of the
-    same seed without anomalies, less what would hide them. Raises ``OwsegError`` for another kind or a side below 32.
+    ``anomalies`` names the kinds that may stand in it; () means none. At least one thing does, at most a
+    number drawn from ``count``, each aimed at a share of the picture within ``area``. The street itself is
+    the one that the seed gives without anomalies, less what would hide them. Raises ``OwsegError``
+    for another kind or a side below 32 pixels.
     """
     for kind in anomalies:
         if kind not in ANOMALIES:
@@ -221,7 +222,7 @@ _GRAIN = {"road": 0.04, "pavement": 0.04, "building": 0.03, "sky": 0.0, "tree": 
 
 
 def _photograph(canvas: Canvas, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Bring the canvas to size, roughen its surfaces, and add what a camera adds: blur, cast, vignette, noise."""
+    """Bring the canvas to size, roughen its surfaces, and add a camera's blur, cast, vignette and noise."""
     labels = np.ascontiguousarray(np.asarray(canvas.labels)[1::2, 1::2])
     image: np.ndarray = np.asarray(canvas.image.reduce(2), np.float32)
     h, w = labels.shape
@@ -238,7 +239,7 @@ def _photograph(canvas: Canvas, rng: Generator) -> tuple[np.ndarray, np.ndarray]
 
 
 def _joints(view: View, labels: np.ndarray) -> np.ndarray:
-    """Return the gain (H, W) that draws the joints between the slabs of the pavement, fading with distance."""
+    """Return the gain (H, W) that draws the joints of the pavement's slabs, fading with distance."""
     gain = np.ones(labels.shape, np.float32)
     top = int(view.cy / 2) + 2
     rows, columns = (2 * np.arange(n, dtype=np.float32) for n in labels.shape)

@@ -138,7 +138,7 @@ _VEHICLES = {
     "hatch": (1.75, "0 .25 rear 0 .95 glass .4 1.45 body 2.2 1.5 glass 3 1 body 3.8 .82 front 3.9 .25 end"),
     "sedan": (
         1.8,
-        "0 .25 rear 0 .92 body .7 .98 glass 1.3 1.4 body 2.6 1.43 glass 3.4 .98 body 4.4 .8 front 4.5 .25 end",
+        "0 .25 rear 0 .92 body .7 .98 glass 1.3 1.4 body 2.6 1.43 glass 3.4 .98 body 4.4 .8 front 4.5 .3 end",
     ),
     "van": (1.95, "0 .3 rear 0 1 glass .08 1.95 body 3.7 2 glass 4.3 1.15 body 4.9 1 front 5 .3 end"),
     "bus": (2.4, "0 .3 rear 0 1.3 glass .05 2.75 body 8.4 2.75 glass 8.6 1.2 front 8.6 .3 end"),

@@ -1,0 +1,110 @@
+"""Kill a process again and again while it writes, and look each time at what it left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import time
+import traceback
+from collections.abc import Callable
+
+PATIENCE = 120.0  # seconds a child may take for one step before it counts as hung
+
+
+def kill_repeatedly(
+    step: Callable[[], int],
+    check: Callable[[int], None],
+    times: int,
+    span: float | None = None,
+    seed: int = 0,
+) -> list[int]:
+    """Fork a child that repeats ``step``, SIGKILL it at a random moment, ``check`` what is left; ``times`` times.
+
+    ``step`` does one piece of work, such as learning a class and saving it, and returns the number it has stored.
+    ``check`` runs in the parent and gets the highest number that any child is known to have returned (0: none).
+    The moment is uniform in 0..``span`` seconds after the child began; left out, ``span`` is the time of two steps,
+    measured once. Returns what ``check`` was given each time. A child inherits what the parent has loaded, so a heavy
+    start is paid once; with torch, load but do not train in the parent and give it one thread before the fork.
+    """
+    rng = random.Random(seed)
+    last = 0
+    if span is None:
+        with _Child(step) as child:
+            began = time.monotonic()
+            while len(child.announced) < 2:
+                child.listen(PATIENCE)
+            span = time.monotonic() - began
+        last = max(child.announced)
+    seen = []
+    for _ in range(times):
+        with _Child(step) as child:
+            moment = time.monotonic() + rng.uniform(0, span)
+            while (left := moment - time.monotonic()) > 0:
+                child.listen(left)
+        last = max([last, *child.announced])
+        check(last)
+        seen.append(last)
+    return seen
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Run ``work`` in a forked child and return how it ended: 0 well, 1 by an exception (printed), -N by signal N."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+class _Child:
+    """A forked process that repeats ``step`` and writes each number down a pipe; it is killed on leaving the block."""
+
+    def __init__(self, step: Callable[[], int]) -> None:
+        self.announced: list[int] = []
+        self.text = b""
+        self.pipe, end = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.write(end, b"ready\n")
+                while True:
+                    os.write(end, f"{step()}\n".encode())
+            except BaseException:
+                os.write(end, b"failed\n" + traceback.format_exc().encode())
+            finally:
+                os._exit(1)
+        os.close(end)
+
+    def __enter__(self) -> _Child:
+        while not self.text.startswith(b"ready\n"):
+            self.listen(PATIENCE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        while chunk := os.read(self.pipe, 65536):
+            self._hear(chunk)
+        os.close(self.pipe)
+        assert b"failed\n" not in self.text, self.text.decode()
+
+    def listen(self, seconds: float) -> None:
+        """Read what the child says within ``seconds``; being silent for all of PATIENCE is a failure."""
+        if select.select([self.pipe], [], [], seconds)[0]:
+            chunk = os.read(self.pipe, 65536)
+            self._hear(chunk)
+            assert chunk and b"failed\n" not in self.text, f"the child died by itself: {self.text.decode()}"
+        else:
+            assert seconds < PATIENCE, "the child hangs"
+
+    def _hear(self, chunk: bytes) -> None:
+        self.text += chunk
+        self.announced = [int(line) for line in self.text.split(b"\n")[1:-1] if line.isdigit()]
