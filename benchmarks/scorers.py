@@ -83,14 +83,10 @@ def print_peak(form: str, classes: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument(
-        "--peak", nargs=2, metavar=("FORM", "K"), help="print one process's peak memory and stop"
-    )
+    parser.add_argument("--peak", nargs=2, metavar=("FORM", "K"), help="print one process's peak memory and stop")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_grad_enabled(False)

@@ -50,7 +50,12 @@ def train(args: argparse.Namespace) -> None:
         f"camvid:{args.data}", str(args.backbone), () if street else UNKNOWN_CLASSES, config(args.seed, args.precision),
         args.runs / f"{name}.run", classifier=args.classifier, half=True, resume=args.resume,
     )  # fmt: skip
-    print(name, "version", kb.save(args.runs / name), f"after {(time.process_time() - started) / 60:.1f} core-minutes")
+    print(
+        name,
+        "version",
+        kb.save(args.runs / name),
+        f"after {(time.process_time() - started) / 60:.1f} core-minutes",
+    )
 
 
 class Both:
@@ -133,19 +138,31 @@ def tables(args: argparse.Namespace) -> None:
     if "street" in found:
         print("\n**All 11 classes**\n\n| mIoU | " + " | ".join(found["street"]["iou"]) + " |")
         print("|---|" + "---|" * len(found["street"]["iou"]))
-        print(f"| {found['street']['miou']:.3f} | " + " | ".join(f"{v:.2f}" for v in found["street"]["iou"].values()) + " |")
+        print(
+            f"| {found['street']['miou']:.3f} | "
+            + " | ".join(f"{v:.2f}" for v in found["street"]["iou"].values())
+            + " |"
+        )
     draws = [d for n in nets["prototype"] for d in n["npm"]]
-    print(f"\n**Car by NPM from five shots** ({len(draws)} runs)\n\n| old | novel | harmonic | before, old |\n|---|---|---|---|")
+    print(
+        f"\n**Car by NPM from five shots** ({len(draws)} runs)\n\n| old | novel | harmonic | before, old |\n|---|---|---|---|"
+    )
     cells = [spread([d[k] for d in draws]) for k in ("miou_old", "miou_novel", "miou_harmonic")]
     print(f"| {' | '.join(cells)} | {spread([n['miou'] for n in nets['prototype']])} |")
-    print("\n**Scoring at full resolution** (seed 0)\n\n| network, score | AP at network resolution | AP at full resolution |\n|---|---|---|")
+    print(
+        "\n**Scoring at full resolution** (seed 0)\n\n| network, score | AP at network resolution | AP at full resolution |\n|---|---|---|"
+    )
     for name, result in found.items():
         for score, figures in result.get("full resolution", {}).items():
-            print(f"| {name}, {score} | {result['scores'][score]['pooled']['ap']:.4f} | {figures['pooled']['ap']:.4f} |")
+            print(
+                f"| {name}, {score} | {result['scores'][score]['pooled']['ap']:.4f} | {figures['pooled']['ap']:.4f} |"
+            )
 
 
 def spread(values: list[float], digits: int = 3) -> str:
-    return f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}" if len(values) > 1 else f"{values[0]:.{digits}f}"
+    return (
+        f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}" if len(values) > 1 else f"{values[0]:.{digits}f}"
+    )
 
 
 def main() -> None:

@@ -15,11 +15,9 @@ from pathlib import Path
 import torch
 
 from owseg.build import build_knowledge_base
-
 from owseg.models.backbones import build
 from owseg.shipped import SHIPPED
 from owseg.train import TrainConfig
-
 
 UNKNOWN_CLASSES = ("animal", "mattress", "boulder", "balloon")
 
@@ -46,7 +44,13 @@ def main() -> None:
     )  # fmt: skip
     started = time.process_time()
     kb = build_knowledge_base(
-        "synthetic", backbone, UNKNOWN_CLASSES, config, args.out.with_suffix(".run"), half=True, resume=args.resume
+        "synthetic",
+        backbone,
+        UNKNOWN_CLASSES,
+        config,
+        args.out.with_suffix(".run"),
+        half=True,
+        resume=args.resume,
     )
     print("version", kb.save(args.out), f"after {(time.process_time() - started) / 60:.1f} core-minutes")
     if args.ship:

@@ -20,13 +20,13 @@ def kill_repeatedly(
     span: float | None = None,
     seed: int = 0,
 ) -> list[int]:
-    """Fork a child that repeats ``step``, SIGKILL it at a random moment, ``check`` what is left; ``times`` times.
+    """``times`` times: fork a child that repeats ``step``, SIGKILL it at a random moment, ``check``.
 
-    ``step`` does one piece of work, such as learning a class and saving it, and returns the number it has stored.
-    ``check`` runs in the parent and gets the highest number that any child is known to have returned (0: none).
-    The moment is uniform in 0..``span`` seconds after the child began; left out, ``span`` is the time of two steps,
-    measured once. Returns what ``check`` was given each time. A child inherits what the parent has loaded, so a heavy
-    start is paid once; with torch, load but do not train in the parent and give it one thread before the fork.
+    ``step`` does one piece of work, such as learning a class and saving it, and returns the number it stored.
+    ``check`` runs in the parent and gets the highest number any child is known to have returned (0: none).
+    The moment is uniform in 0..``span`` seconds after the child began; left out, ``span`` is the time of two
+    steps, measured once. Returns what ``check`` was given each time. A child inherits what the parent has
+    loaded, so a heavy start is paid once; with torch, give the parent one thread before anything runs in it.
     """
     rng = random.Random(seed)
     last = 0
@@ -50,7 +50,7 @@ def kill_repeatedly(
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Run ``work`` in a forked child and return how it ended: 0 well, 1 by an exception (printed), -N by signal N."""
+    """Run ``work`` in a forked child; return how it ended: 0 well, 1 by an exception, -N by signal N."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -65,7 +65,7 @@ def in_child(work: Callable[[], None]) -> int:
 
 
 class _Child:
-    """A forked process that repeats ``step`` and writes each number down a pipe; it is killed on leaving the block."""
+    """A forked process that repeats ``step`` and writes each number down a pipe, until the block ends."""
 
     def __init__(self, step: Callable[[], int]) -> None:
         self.announced: list[int] = []

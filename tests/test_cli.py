@@ -115,7 +115,9 @@ def test_shots_from_a_folder(capsys, kb, own, tmp_path):
         for i in range(2):
             (shots / kind / f"f{i}.png").write_bytes((own / kind / f"f{i}.png").read_bytes())
     for i in range(2):
-        Image.fromarray(((read_mask(own / "masks" / f"f{i}.png") == 3) * 255 // 2).astype(np.uint8)).save(shots / "masks" / f"f{i}.png")
+        Image.fromarray(((read_mask(own / "masks" / f"f{i}.png") == 3) * 255 // 2).astype(np.uint8)).save(
+            shots / "masks" / f"f{i}.png"
+        )
     code, out, _ = run(capsys, "learn", kb, "rock", "--shots", shots, "-o", tmp_path / "other")
     assert code == 0 and "version 1" in out
     assert load(tmp_path / "other").labels.names[-1] == "rock"
@@ -137,14 +139,23 @@ def failures(tmp_path, kb, own):
     yield ["learn", kb, "rock", "--shots", empty], "not a folder"
     yield ["learn", "street", "rock", "--data", f"folder:{own}"], "--out"
     yield ["calibrate", kb, "--data", f"folder:{own}", "--fpr", "2"], "between 0 and 1"
-    yield ["calibrate", kb, "--data", f"folder:{own}", "--fpr", "0.01", "--method", "conformal"], "at least 99"
+    yield (
+        ["calibrate", kb, "--data", f"folder:{own}", "--fpr", "0.01", "--method", "conformal"],
+        "at least 99",
+    )
     yield ["calibrate", kb, "--data", f"folder:{own}", "--scorer", "magic"], "no scorer"
     yield ["evaluate", kb, "--data", "kitti:/x"], "names no data set"
     yield ["rollback", kb, "7"], "7"
     yield ["rollback", kb], "before"
     yield ["train", tmp_path / "new", "--data", f"folder:{own}", "--backbone", "./none"], "cannot be loaded"
-    yield ["train", tmp_path / "new", "--data", f"folder:{own}", "--backbone", "./none", "--unknown", "x"], "no class 'x'"
-    yield ["train", tmp_path / "new", "--data", f"folder:{own}", "--backbone", "./none", "--crop", "x"], "no size"
+    yield (
+        ["train", tmp_path / "new", "--data", f"folder:{own}", "--backbone", "./none", "--unknown", "x"],
+        "no class 'x'",
+    )
+    yield (
+        ["train", tmp_path / "new", "--data", f"folder:{own}", "--backbone", "./none", "--crop", "x"],
+        "no size",
+    )
 
 
 @pytest.mark.parametrize("number", range(20))

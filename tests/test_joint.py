@@ -63,7 +63,10 @@ def test_a_fit_travels_in_its_state():
 def test_batches_may_be_split_anywhere():
     whole = fitted()
     singles = [
-        (Output(tuple(f[i : i + 1] for f in o.features), o.embedding[i : i + 1], o.logits[i : i + 1]), t[i : i + 1])
+        (
+            Output(tuple(f[i : i + 1] for f in o.features), o.embedding[i : i + 1], o.logits[i : i + 1]),
+            t[i : i + 1],
+        )
         for o, t in (batch(s) for s in (2, 0, 1))
         for i in range(2)
     ]

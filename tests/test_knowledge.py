@@ -150,7 +150,13 @@ def test_nan_weights_are_neither_stored_nor_loaded(kb, tmp_path):
     folder = store.read(tmp_path / "good")[1]
     files = {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in (".json", ".safetensors")}
     files = {n: files[n] for n in ("knowledge.json", "network.safetensors", "scorer.safetensors")}
-    store.commit(tmp_path / "nan", {**files, "network.safetensors": save({k: v.contiguous() for k, v in bad.network.state_dict().items()})})
+    store.commit(
+        tmp_path / "nan",
+        {
+            **files,
+            "network.safetensors": save({k: v.contiguous() for k, v in bad.network.state_dict().items()}),
+        },
+    )
     with pytest.raises(OwsegError, match="NaN"):
         load(tmp_path / "nan")
     store.commit(tmp_path / "cut", {**files, "network.safetensors": files["network.safetensors"][:5000]})

@@ -33,7 +33,13 @@ def test_made_up_colours_stay_apart():
 
 @pytest.mark.parametrize(
     ("names", "colors"),
-    [([], None), (["a", "a"], None), (["a", " "], None), (["a"], [(0, 0, 256)]), ([str(i) for i in range(255)], None)],
+    [
+        ([], None),
+        (["a", "a"], None),
+        (["a", " "], None),
+        (["a"], [(0, 0, 256)]),
+        ([str(i) for i in range(255)], None),
+    ],
 )
 def test_bad_label_spaces_are_refused(names, colors):
     with pytest.raises(OwsegError):

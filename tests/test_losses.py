@@ -43,9 +43,7 @@ def test_hybrid_adds_them(batch, weights):
     e, t = embedding.numpy(), target.numpy()
     expected = oracle.dce(e, t, weights=weights) + 0.25 * oracle.variance(e, t)
     assert hybrid(logits, target, 0.25, weights).item() == pytest.approx(expected, rel=1e-5)
-    assert hybrid(logits, target).item() == pytest.approx(
-        oracle.dce(e, t) + 0.01 * oracle.variance(e, t), rel=1e-5
-    )
+    assert hybrid(logits, target).item() == pytest.approx(oracle.dce(e, t) + 0.01 * oracle.variance(e, t), rel=1e-5)
 
 
 def test_cross_entropy_agrees_with_torch_and_the_loop():

@@ -34,9 +34,7 @@ def test_quantile_is_the_least_score_that_does(pictures, fpr):
     found = calibrate(maps(pictures), fpr)
     pooled = [s for p in pictures for s in p]
     assert found.value == oracle.quantile(pictures, fpr)
-    assert found.achieved_fpr == pytest.approx(np.mean(np.array(pooled) > found.value)) and (
-        found.achieved_fpr <= fpr
-    )
+    assert found.achieved_fpr == pytest.approx(np.mean(np.array(pooled) > found.value)) and (found.achieved_fpr <= fpr)
     assert (found.images, found.pixels) == (len(pictures), len(pooled))
     assert (found.method, found.target_fpr) == ("quantile", fpr)
 

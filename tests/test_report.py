@@ -117,9 +117,7 @@ def pictures(page: Page) -> list[tuple[dict, Image.Image]]:
         if "src" in attrs:
             head, data = attrs["src"].split(",", 1)
             assert head in ("data:image/png;base64", "data:image/jpeg;base64")
-            found.append(
-                (attrs, Image.open(io.BytesIO(base64.b64decode(data, validate=True))).convert("RGB"))
-            )
+            found.append((attrs, Image.open(io.BytesIO(base64.b64decode(data, validate=True))).convert("RGB")))
     return found
 
 
@@ -165,9 +163,7 @@ def test_a_photo_survives_nearly():
 def test_the_legend_shows_the_unknown_and_void_where_it_is_seen(page):
     def legend(report):
         shown = Page(render(report))
-        return [
-            a["style"] for i, (t, a) in enumerate(shown.tags) if t == "i" and shown.tags[i - 1][0] == "li"
-        ]
+        return [a["style"] for i, (t, a) in enumerate(shown.tags) if t == "i" and shown.tags[i - 1][0] == "li"]
 
     swatches = legend(full())
     for color in (*LABELS.colors, (255, 0, 200)):
@@ -225,9 +221,7 @@ def test_a_point_per_pixel_does_not_swell_the_page():
 def test_ids_are_unique_and_references_lead_somewhere(html, page):
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
-    wanted = {attrs["xlink:href"][1:] for attrs in page.all("use")} | set(
-        re.findall(r"url\(#([^)]*)\)", html)
-    )
+    wanted = {attrs["xlink:href"][1:] for attrs in page.all("use")} | set(re.findall(r"url\(#([^)]*)\)", html))
     wanted |= {attrs["aria-labelledby"] for _, attrs in page.tags if "aria-labelledby" in attrs}
     assert wanted and wanted <= set(ids)
 

@@ -111,17 +111,13 @@ def test_softmax_scores_under_shift_and_scale(shift, scale):
         torch.testing.assert_close(SCORERS[name](shifted), SCORERS[name](before), rtol=1e-3, atol=1e-4)
         assert (SCORERS[name](Output((), logits, logits * scale)) < SCORERS[name](before)).all()
     for name in ("max_logit", "energy"):
-        torch.testing.assert_close(
-            SCORERS[name](shifted), SCORERS[name](before) - shift, rtol=1e-4, atol=1e-4
-        )
+        torch.testing.assert_close(SCORERS[name](shifted), SCORERS[name](before) - shift, rtol=1e-4, atol=1e-4)
 
 
 def test_msp_ranks_pixels_that_are_all_but_certain():
     gap = torch.tensor([5.0, 20.0, 40.0, 80.0])  # 1 - p in float32 is 0 from a gap of 17 on
     logits = torch.stack([gap, torch.zeros(4)])[None, :, None]
-    np.testing.assert_allclose(
-        msp(Output((), logits, logits))[0, 0], 1 / (1 + np.exp(gap.double())), rtol=1e-5
-    )
+    np.testing.assert_allclose(msp(Output((), logits, logits))[0, 0], 1 / (1 + np.exp(gap.double())), rtol=1e-5)
 
 
 def test_bounds_are_reached_where_all_classes_are_alike():
@@ -150,9 +146,7 @@ def test_eds_is_greatest_at_the_centroid_of_the_prototypes(classes, scale, seed)
     assert eds(metric_output(prototype, scale)).item() == pytest.approx(-2 * least, rel=1e-4)
     absolute = [mixture(metric_output(at, scale), scale=scale).item() for at in (centroid, prototype)]
     # alpha is 0.98 at the centroid and 1e-7 at a prototype, where only MMSP is left.
-    assert absolute[0] > 0.97 and absolute[1] == pytest.approx(
-        msp(metric_output(prototype, scale)).item(), abs=1e-6
-    )
+    assert absolute[0] > 0.97 and absolute[1] == pytest.approx(msp(metric_output(prototype, scale)).item(), abs=1e-6)
 
 
 @pytest.mark.parametrize("classes,scale", [(2, 3.0), (13, 3.0), (7, 1.5)])
@@ -217,12 +211,7 @@ def pyramid(seed, batch=1, grid=(6, 8)):
     target = torch.randint(0, 3, (batch, *grid), generator=g)
     mean = torch.tensor([[0.0, 0, 0, 0, 0], [2, -1, 1, 0, 10], [-2, 0, 3, 1, -20]])[target].movedim(-1, 1)
     mix = torch.tensor([1.0, 0.5, 2, 1, 30])[None, :, None, None]
-    x = (
-        mean
-        + mix * torch.randn(batch, C, *grid, generator=g)
-        + 0.7 * torch.randn(batch, 1, *grid, generator=g)
-        + 5
-    )
+    x = mean + mix * torch.randn(batch, C, *grid, generator=g) + 0.7 * torch.randn(batch, 1, *grid, generator=g) + 5
     target[:, 0, 0], target[:, 1, 1] = IGNORE, UNKNOWN
     return output_of(x[:, :2], x[:, 2:]), target
 
@@ -232,9 +221,7 @@ def output_of(*stages):
 
 
 def scorer(**options):
-    return RelativeMahalanobis(
-        **{"channels": C, "num_classes": K, "level": 0, "shrinkage": SHRINKAGE, **options}
-    )
+    return RelativeMahalanobis(**{"channels": C, "num_classes": K, "level": 0, "shrinkage": SHRINKAGE, **options})
 
 
 def flat(output):
@@ -320,9 +307,7 @@ def test_stages_meet_on_the_grid_of_the_level():
     target = torch.randint(0, K, (2, 24, 32))
     fitted = scorer(level=1).fit([(output_of(*stages), target)])
     on_grid = output_of(torch.cat([resize(s, (6, 8)) for s in stages], 1))
-    centres = target[
-        :, 2::4, 2::4
-    ]  # cells of 4x4 pixels; of the four about the centre, the one nearest-exact takes
+    centres = target[:, 2::4, 2::4]  # cells of 4x4 pixels; of the four about the centre, the one nearest-exact takes
     same = scorer(level=0).fit([(on_grid, centres)])
     torch.testing.assert_close(fitted(output_of(*stages)), same(on_grid))
     assert fitted(output_of(*stages)).shape == (2, 6, 8)

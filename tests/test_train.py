@@ -14,7 +14,15 @@ from owseg.types import Sample
 from tests import tiny
 
 FAST = TrainConfig(
-    epochs=4, batch=4, crop=(48, 64), scale=(0.9, 1.2), small=0.25, validate_every=1, lr=5e-3, backbone_lr=5e-3, ema=0.8
+    epochs=4,
+    batch=4,
+    crop=(48, 64),
+    scale=(0.9, 1.2),
+    small=0.25,
+    validate_every=1,
+    lr=5e-3,
+    backbone_lr=5e-3,
+    ema=0.8,
 )
 
 
@@ -95,5 +103,7 @@ def test_the_objective_is_the_loss_of_the_interpolated_maps(classifier):
     images, targets = torch.rand(2, 3, 48, 64), torch.randint(0, 3, (2, 48, 64))
     loss = Objective(network, 0.01, torch.ones(3))(images, targets)
     logits = network.classify(resize(network(images).embedding, (48, 64)))
-    expected = losses.hybrid(logits, targets, 0.01) if classifier == "prototype" else losses.cross_entropy(logits, targets)
+    expected = (
+        losses.hybrid(logits, targets, 0.01) if classifier == "prototype" else losses.cross_entropy(logits, targets)
+    )
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)

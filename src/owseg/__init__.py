@@ -27,7 +27,7 @@ _HOMES = {
     "Sample": "owseg.types",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 __version__ = "0.1.0"
 
 

@@ -38,7 +38,9 @@ def build_knowledge_base(
     everything = open_dataset(data, "train").labels
     labels = everything.without(unknown)
     if len(labels) < 2:
-        raise OwsegError(f"only {len(labels)} class is left to be known; leave out fewer of {', '.join(everything.names)}.")
+        raise OwsegError(
+            f"only {len(labels)} class is left to be known; leave out fewer of {', '.join(everything.names)}."
+        )
     training, val = open_dataset(data, "train", labels, train=True), open_dataset(data, "val", labels)
     torch.manual_seed(config.seed)
     body = from_pretrained(backbone) if isinstance(backbone, str) else backbone

@@ -26,7 +26,9 @@ app = typer.Typer(
     "Shipped knowledge bases: [bold]street[/bold], [bold]synthetic[/bold].",
 )
 
-KB = Annotated[str, typer.Argument(metavar="KB", help="A knowledge base directory, or a shipped one: street, synthetic.")]
+KB = Annotated[
+    str, typer.Argument(metavar="KB", help="A knowledge base directory, or a shipped one: street, synthetic.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Out = Annotated[str | None, typer.Option("--out", "-o", help="Store the new version here instead of in KB.")]
 Data = Annotated[str, typer.Option("--data", help="camvid:DIR, folder:DIR or synthetic.")]
@@ -39,7 +41,8 @@ def predict(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")] = Path("predictions"),
     npy: Annotated[bool, typer.Option("--npy", help="Write scores as float32 .npy instead of 16-bit PNG.")] = False,
     full_resolution: Annotated[
-        bool, typer.Option("--full-resolution", help="Score every pixel of the picture: slower, seldom better.")
+        bool,
+        typer.Option("--full-resolution", help="Score every pixel of the picture: slower, seldom better."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +57,12 @@ def predict(
     results = predict_files(load(kb), find(pictures), out, npy, full_resolution)
     failed = [r for r in results if r.error]
     if as_json:
-        _print_json({"out": str(out), "results": [{"path": str(r.path), "unknown": r.unknown, "error": r.error} for r in results]})
+        _print_json(
+            {
+                "out": str(out),
+                "results": [{"path": str(r.path), "unknown": r.unknown, "error": r.error} for r in results],
+            }
+        )
     else:
         for result in failed:
             _complain(f"skipped: {result.error}")
@@ -91,13 +99,9 @@ def train(
     from owseg.build import build_knowledge_base
     from owseg.train import TrainConfig
 
-    config = TrainConfig(
-        epochs=epochs, batch=batch, crop=_size(crop), seed=seed, precision=precision, devices=devices
-    )
+    config = TrainConfig(epochs=epochs, batch=batch, crop=_size(crop), seed=seed, precision=precision, devices=devices)
     run = out.with_name(out.name + ".run")
-    kb = build_knowledge_base(
-        data, backbone, _names(unknown), config, run, decoder, classifier, fpr=fpr, resume=resume
-    )
+    kb = build_knowledge_base(data, backbone, _names(unknown), config, run, decoder, classifier, fpr=fpr, resume=resume)
     _done(kb, kb.save(out), str(out), as_json, f"Next: owseg evaluate {out} --data {data}")
 
 
@@ -107,7 +111,9 @@ def calibrate(
     data: Data,
     split: Annotated[str, typer.Option(help="A split that was not trained on.")] = "val",
     fpr: Annotated[float, typer.Option(help="Share of known pixels that may be called unknown.")] = 0.05,
-    method: Annotated[str, typer.Option(help="quantile (pooled pixels) or conformal (a bound that holds per image).")] = "quantile",
+    method: Annotated[
+        str, typer.Option(help="quantile (pooled pixels) or conformal (a bound that holds per image).")
+    ] = "quantile",
     scorer: Annotated[str | None, typer.Option(help="Change the score, too.")] = None,
     out: Out = None,
     as_json: Json = False,
@@ -128,13 +134,18 @@ def learn(
     kb: KB,
     name: Annotated[str, typer.Argument(help="The new class.")],
     shots: Annotated[
-        Path | None, typer.Option(help="Folder with images/ and masks/ of the same names; a mask is non-zero on the class.")
+        Path | None,
+        typer.Option(help="Folder with images/ and masks/ of the same names; a mask is non-zero on the class."),
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Or draw the shots from a labelled data set's train split.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Or draw the shots from a labelled data set's train split.")
+    ] = None,
     count: Annotated[int, typer.Option(help="How many to draw (1 to 5).")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     min_share: Annotated[float, typer.Option(help="Draw among frames where the class covers at least this.")] = 0.01,
-    radius: Annotated[float | None, typer.Option(help="lambda_novel, a squared distance; by default from the shots.")] = None,
+    radius: Annotated[
+        float | None, typer.Option(help="lambda_novel, a squared distance; by default from the shots.")
+    ] = None,
     known: Annotated[
         str | None, typer.Option(help="Labelled data set whose val split re-calibrates the threshold.")
     ] = None,
@@ -167,7 +178,8 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split.")] = "test",
     scorers: Annotated[str, typer.Option(help="Which scores: names with commas, or all.")] = "",
     per_image: Annotated[
-        bool, typer.Option("--per-image", help="Mean over pictures, FPR95 at the recall nearest to .95: DMLNet's protocol.")
+        bool,
+        typer.Option("--per-image", help="Mean over pictures, FPR95 at the recall nearest to .95: DMLNet's protocol."),
     ] = False,
     full_resolution: Annotated[bool, typer.Option("--full-resolution", help="Score at full resolution.")] = False,
     as_json: Json = False,
@@ -200,7 +212,13 @@ def history(kb: KB, as_json: Json = False) -> None:
         _print_json({"versions": [vars(line) for line in lines]})
         return
     rows = [
-        ("→" if v.current else "", str(v.number), "" if v.parent is None else str(v.parent), v.written, v.message)
+        (
+            "→" if v.current else "",
+            str(v.number),
+            "" if v.parent is None else str(v.parent),
+            v.written,
+            v.message,
+        )
         for v in lines
     ]
     _print_table(f"History of {kb}", ("", "version", "from", "written (UTC)", "what"), rows)
@@ -225,7 +243,9 @@ def rollback(
 @app.command()
 def demo(
     data: Annotated[str, typer.Option("--data", help="synthetic, camvid:DIR or folder:DIR.")] = "synthetic",
-    kb: Annotated[str | None, typer.Option("--kb", help="A knowledge base that knows all but the class to learn.")] = None,
+    kb: Annotated[
+        str | None, typer.Option("--kb", help="A knowledge base that knows all but the class to learn.")
+    ] = None,
     learn: Annotated[str | None, typer.Option("--learn", help="The class to learn.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report.")] = Path("owseg-demo"),
     seed: Annotated[int, typer.Option(help="Seed of the draw of shots.")] = 0,

@@ -145,7 +145,9 @@ def _histogram(kb: KnowledgeBase, test: DataSet, most: int = 4000) -> dict[str, 
         score = kb.score(kb.forward(image), image.shape[1:])
         for k, name in enumerate(test.source.classes.names):
             values = score[raw == k]
-            scores[name].append(rng.choice(values, min(len(values), most // 10), replace=False) if len(values) else values)
+            scores[name].append(
+                rng.choice(values, min(len(values), most // 10), replace=False) if len(values) else values
+            )
     joined = {n: np.concatenate(v)[:most] for n, v in scores.items()}
     return {n: v for n, v in joined.items() if len(v) >= 100}
 
@@ -155,7 +157,16 @@ def _curves(measured: Evaluation) -> tuple[Curve, ...]:
     for name, state in reversed(measured.states.items()):  # the knowledge base's own score first: it is drawn on top
         figures, points = measured.scores[name], state.curves()
         made.append(
-            Curve(name, points.tpr, points.precision, points.fpr, points.tpr, figures.ap, figures.auroc, figures.fpr95)
+            Curve(
+                name,
+                points.tpr,
+                points.precision,
+                points.fpr,
+                points.tpr,
+                figures.ap,
+                figures.auroc,
+                figures.fpr95,
+            )
         )
     return tuple(made)
 

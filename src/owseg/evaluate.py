@@ -96,7 +96,11 @@ class Evaluation:
         where = f"{self.data}, {self.images} pictures"
         return [
             (f"IoU per class ({where})", ("class", "", "IoU"), classes),
-            (f"How well a score finds the unknown ({self.protocol})", ("score", "AUROC", "AP", "FPR95"), scores),
+            (
+                f"How well a score finds the unknown ({self.protocol})",
+                ("score", "AUROC", "AP", "FPR95"),
+                scores,
+            ),
             ("In sum", ("", ""), sums),
         ]
 

@@ -199,7 +199,9 @@ def _describe(kb: KnowledgeBase) -> dict[str, Any]:
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors ready to be stored, in 16 bits where that loses nothing."""
     plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    return {n: v.half() if v.dtype == torch.float32 and torch.equal(v.half().float(), v) else v for n, v in plain.items()}
+    return {
+        n: v.half() if v.dtype == torch.float32 and torch.equal(v.half().float(), v) else v for n, v in plain.items()
+    }
 
 
 def _fill(module: torch.nn.Module, path: Path) -> None:

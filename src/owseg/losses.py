@@ -41,9 +41,7 @@ def variance(logits: Tensor, target: Tensor) -> Tensor:
     return -own.masked_fill(~labelled, 0).sum() / labelled.sum().clamp(min=1)
 
 
-def hybrid(
-    logits: Tensor, target: Tensor, weight: float = 0.01, class_weights: Tensor | None = None
-) -> Tensor:
+def hybrid(logits: Tensor, target: Tensor, weight: float = 0.01, class_weights: Tensor | None = None) -> Tensor:
     """Return ``DCE + weight * VL`` (DMLNet, Sec. 4.1).
 
     ``weight`` is lambda_VL; class weights act on the DCE alone.
@@ -55,14 +53,10 @@ def _labels(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return the target as long with IGNORE for every pixel that counts for nothing, and where it counts."""
     shape = (logits.shape[0], *logits.shape[2:])
     if tuple(target.shape) != shape:
-        raise OwsegError(
-            f"the target is {tuple(target.shape)} and the logits need {shape}; resize one of them."
-        )
+        raise OwsegError(f"the target is {tuple(target.shape)} and the logits need {shape}; resize one of them.")
     labelled = target < UNKNOWN
     labels = torch.where(labelled, target.long(), IGNORE)
     classes = logits.shape[1]
     if bool((labelled & ((labels >= classes) | (labels < 0))).any()):
-        raise OwsegError(
-            f"the target has ids beyond the {classes} classes; use 0 to {classes - 1}, 254 and 255."
-        )
+        raise OwsegError(f"the target has ids beyond the {classes} classes; use 0 to {classes - 1}, 254 and 255.")
     return labels, labelled

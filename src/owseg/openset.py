@@ -101,9 +101,7 @@ def calibrate(
     n = len(pictures)
     if method == "conformal" and 1 / (n + 1) > fpr:
         needed = ceil(1 / fpr - 1 - 1e-9)
-        raise OwsegError(
-            f"conformal calibration at {fpr:g} needs at least {needed} pictures, not {n}; give more."
-        )
+        raise OwsegError(f"conformal calibration at {fpr:g} needs at least {needed} pictures, not {n}; give more.")
     sizes = np.array([p.size for p in pictures])
 
     def above(t: np.float32) -> np.ndarray:
@@ -131,9 +129,7 @@ def _sorted_known(score_maps: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[n
     pictures = []
     for score, known in score_maps:
         if score.shape != known.shape:
-            raise OwsegError(
-                f"a score of {score.shape} does not fit a mask of {known.shape}; resize one of them."
-            )
+            raise OwsegError(f"a score of {score.shape} does not fit a mask of {known.shape}; resize one of them.")
         scores = score[known.astype(bool)].astype(np.float32, copy=False)
         if np.isnan(scores).any() or np.isposinf(scores).any():
             raise OwsegError("a score is NaN or infinite; check the weights and the pictures.")

@@ -126,7 +126,9 @@ def write(path: Path, data: bytes) -> None:
         aside.write_bytes(data)
         os.replace(aside, path)
     except OSError as error:
-        raise OwsegError(f"{path} cannot be written ({error.strerror}); free some space or choose another folder.") from None
+        raise OwsegError(
+            f"{path} cannot be written ({error.strerror}); free some space or choose another folder."
+        ) from None
     finally:
         aside.unlink(missing_ok=True)
 

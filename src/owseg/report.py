@@ -101,9 +101,7 @@ def render(report: Report) -> str:
     for table in report.tables:
         columns = len(table.header)
         if any(len(row) != columns for row in table.rows):
-            raise OwsegError(
-                f"the table {table.title!r} has {columns} columns; give every row as many cells."
-            )
+            raise OwsegError(f"the table {table.title!r} has {columns} columns; give every row as many cells.")
     strips = [
         (strip.title, [(caption, *_encode(picture)) for caption, picture in strip.pictures])
         for strip in report.strips
@@ -248,12 +246,8 @@ def _curve_charts(curves: Sequence[Curve], prevalence: float | None) -> list[tup
     """Draw precision over recall, and true over false alarms, a line for each curve: (title, chart) each."""
     if not curves:
         return []
-    precise, precise_axes = _unit_square(
-        "share of the unknown that is found →", "share of the alarms that are right →"
-    )
-    hits, hits_axes = _unit_square(
-        "share of the known flagged by mistake →", "share of the unknown that is found →"
-    )
+    precise, precise_axes = _unit_square("share of the unknown that is found →", "share of the alarms that are right →")
+    hits, hits_axes = _unit_square("share of the known flagged by mistake →", "share of the unknown that is found →")
     guess: dict[str, Any] = {"color": _MUTED, "linewidth": 0.9, "linestyle": (0, (1, 2))}
     if prevalence is not None:
         precise_axes.axhline(prevalence, **guess)

@@ -41,9 +41,7 @@ class Version:
     current: bool
 
 
-def commit(
-    directory: str | Path, files: Mapping[str, bytes], message: str = "", parent: int | None = None
-) -> int:
+def commit(directory: str | Path, files: Mapping[str, bytes], message: str = "", parent: int | None = None) -> int:
     """Store ``files`` (name: contents) as a new version, make it the current one, and return its number.
 
     The number is the highest there is plus one. ``parent`` is the version it was made from, by default the
@@ -94,7 +92,7 @@ def current(directory: str | Path) -> int:
     directory = Path(directory)
     with _explained(directory, "read"):
         numbers, name = versions(directory), _pointed(directory)
-        if name is None or name not in map(_name, numbers):
+        if name is None or not _is_version(directory / name):
             what = "is missing" if name is None else f"names {name[:20]!r}, which is no version here"
             raise OwsegError(f"{directory / CURRENT} {what}; {_way_out(directory, numbers)}.")
     return int(name)
@@ -128,9 +126,7 @@ def rollback(directory: str | Path, version: int | None = None) -> int:
                 now = current(directory)
                 version = _record(_folder(directory, now))["parent"]
                 if version is None:
-                    raise OwsegError(
-                        f"version {now} of {directory} has none before it; name the one you want."
-                    )
+                    raise OwsegError(f"version {now} of {directory} has none before it; name the one you want.")
             _check(_folder(directory, version))
             _point(directory, version)
     return version
@@ -140,6 +136,7 @@ def history(directory: str | Path) -> list[Version]:
     """Return every version with its parent, oldest first; a damaged one says so as its message."""
     directory = Path(directory)
     with _explained(directory, "read"):
+        versions(directory)
         lines, now = [], _pointed(directory)
         for number in versions(directory):
             try:
@@ -160,7 +157,7 @@ def _publish(directory: Path, number: int, files: Mapping[str, bytes], old: Path
         for name, data in files.items():
             if old is None or not _link(old / name, aside / name, len(data), sums[name]):
                 _write(aside / name, data)
-        _write(aside / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode())
+        _write(aside / SUMS, _listing(sums))
         _sync(aside)
         aside.rename(folder)
         _point(directory, number)
@@ -251,16 +248,18 @@ def _explained(directory: Path, what: str) -> Iterator[None]:
 
 
 def _refuse_a_strangers(directory: Path) -> None:
-    names = [path.name for path in directory.iterdir()]
-    if CURRENT not in names and not all(name.startswith(".") or _is_version(name) for name in names):
+    paths = list(directory.iterdir())
+    if directory / CURRENT not in paths and not all(path.name.startswith(".") or _is_version(path) for path in paths):
         raise OwsegError(f"{directory} holds other files and no knowledge base; choose an empty directory.")
 
 
 def _check(folder: Path, verify: bool = True) -> None:
     """Raise ``OwsegError`` for the first file of a version that is missing, cut short or changed."""
     try:
-        lines = (folder / SUMS).read_text("ascii").splitlines()
-        sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+        data = (folder / SUMS).read_bytes()
+        sums = {name: digest for digest, name in (line.split("  ") for line in data.decode().splitlines())}
+        if data != _listing(sums):
+            raise ValueError
     except FileNotFoundError:
         raise _damaged(folder, SUMS, "is missing") from None
     except ValueError:
@@ -275,6 +274,10 @@ def _check(folder: Path, verify: bool = True) -> None:
             raise _damaged(folder, name, f"is damaged: its checksum is not the one in {SUMS}")
         if name in sizes and path.stat().st_size != sizes[name]:
             raise _damaged(folder, name, f"is damaged: it has {path.stat().st_size} bytes, not {sizes[name]}")
+
+
+def _listing(sums: Mapping[str, str]) -> bytes:
+    return "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode()
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -304,9 +307,10 @@ def _way_out(directory: Path, numbers: list[int]) -> str:
 
 
 def _folder(directory: Path, number: int) -> Path:
-    if number not in (numbers := versions(directory)):
+    numbers = versions(directory)
+    if not _is_version(folder := directory / _name(number)):
         raise OwsegError(f"{directory} has no version {number}; {_way_out(directory, numbers)}.")
-    return directory / _name(number)
+    return folder
 
 
 def _pointed(directory: Path) -> str | None:
@@ -316,15 +320,15 @@ def _pointed(directory: Path) -> str | None:
 
 
 def _numbers(directory: Path) -> list[int]:
-    return sorted(int(path.name) for path in directory.iterdir() if _is_version(path.name) and path.is_dir())
+    return sorted(int(path.name) for path in directory.iterdir() if _is_version(path))
 
 
 def _name(number: int) -> str:
     return f"{number:04d}"
 
 
-def _is_version(name: str) -> bool:
-    return re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,}", name) is not None
+def _is_version(path: Path) -> bool:
+    return re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,}", path.name) is not None and path.is_dir()
 
 
 def _sha256(path: Path) -> str:

@@ -156,7 +156,10 @@ def class_weights(frame: Callable[[int], Sample], count: int, num_classes: int, 
 def _parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, Any]]:
     """Backbone and the rest at their own rates; no weight decay on biases and normalisation."""
     groups = []
-    for module, lr in ((network.backbone, config.backbone_lr), (nn.ModuleList([network.decoder, network.classifier]), config.lr)):
+    for module, lr in (
+        (network.backbone, config.backbone_lr),
+        (nn.ModuleList([network.decoder, network.classifier]), config.lr),
+    ):
         learnt = [p for p in module.parameters() if p.requires_grad]
         groups.append({"params": [p for p in learnt if p.ndim > 1], "lr": lr, "weight_decay": config.weight_decay})
         groups.append({"params": [p for p in learnt if p.ndim <= 1], "lr": lr, "weight_decay": 0.0})

@@ -77,10 +77,26 @@ def test_real_camvid(shared_data):
 
 
 def cases(own):
-    yield "masks of another size", "must be of one size", lambda: mask(own / "masks" / "a.png", np.zeros((3, 3)))
-    yield "an id without a class", r"holds the ids \[7\]", lambda: mask(own / "masks" / "a.png", np.full((6, 8), 7))
-    yield "an orphan mask", "no picture of that name", lambda: mask(own / "masks" / "zzz.png", np.zeros((6, 8)))
-    yield "a corrupt picture", "cannot be read", lambda: (own / "images" / "a.jpg").write_bytes(b"not a picture")
+    yield (
+        "masks of another size",
+        "must be of one size",
+        lambda: mask(own / "masks" / "a.png", np.zeros((3, 3))),
+    )
+    yield (
+        "an id without a class",
+        r"holds the ids \[7\]",
+        lambda: mask(own / "masks" / "a.png", np.full((6, 8), 7)),
+    )
+    yield (
+        "an orphan mask",
+        "no picture of that name",
+        lambda: mask(own / "masks" / "zzz.png", np.zeros((6, 8))),
+    )
+    yield (
+        "a corrupt picture",
+        "cannot be read",
+        lambda: (own / "images" / "a.jpg").write_bytes(b"not a picture"),
+    )
     yield "a truncated picture", "cannot be read", lambda: truncate(own / "images" / "a.jpg")
     yield "a colour mask", "8-bit grey or palette", lambda: picture(own / "masks" / "a.png")
     yield "classes that are no JSON", "is not JSON", lambda: (own / "classes.json").write_text("{")

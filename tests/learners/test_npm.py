@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from owseg.errors import OwsegError
 from owseg.labels import UNKNOWN
 from owseg.learners import Shot, learn
-from owseg.learners.npm import NovelPrototype, novel_prototype
+from owseg.learners.npm import NovelPrototype, View, novel_prototype, radius_left_out
 from owseg.types import Output
 from tests import tiny
 
@@ -44,7 +44,7 @@ def test_equations_11_and_12(seed, shots, dim, rivals):
     for m in masks:
         m[2, 2] = True
     others = rng.normal(1, 1, (rivals, dim))
-    increment = novel_prototype("x", [torch.tensor(e)[None] for e in embeddings], masks, radius=2.0, rivals=others)
+    increment = novel_prototype("x", [view(e, m) for e, m in zip(embeddings, masks, strict=True)], 2.0, others)
     expected = oracle_prototype(embeddings, masks)
     assert np.allclose(increment.prototype, expected, rtol=1e-6)
     f = rng.normal(1, 1.5, (dim, 6, 8))
@@ -55,22 +55,66 @@ def test_equations_11_and_12(seed, shots, dim, rivals):
     assert (claim == oracle_claim(f, base, others, np.array(increment.prototype), 2.0)).all()
 
 
+def view(embedding, mask, elsewhere=None):
+    """A shot as the network sees it, with prototypes 3 e_t; embedding (D, H, W)."""
+    f = torch.as_tensor(embedding)[None]
+    base = 3 * torch.eye(f.shape[1], dtype=f.dtype)
+    logits = -((f[:, None] - base[None, :, :, None, None]) ** 2).sum(2)
+    return View(Output((), f, logits), mask, ~mask if elsewhere is None else elsewhere)
+
+
 def test_weighting_by_images_is_the_mean_of_the_means():
-    a, b = torch.zeros(1, 2, 4, 4), torch.full((1, 2, 4, 4), 3.0)
+    a, b = np.zeros((2, 4, 4)), np.full((2, 4, 4), 3.0)
     few, many = np.zeros((4, 4), bool), np.ones((4, 4), bool)
     few[0, 0] = True
-    assert novel_prototype("x", [a, b], [few, many], 1.0, weighting="images").prototype == (1.5, 1.5)
-    assert novel_prototype("x", [a, b], [few, many], 1.0).prototype[0] == pytest.approx(3 * 16 / 17)
+    assert novel_prototype("x", [view(a, few), view(b, many)], 1.0, weighting="images").prototype == (1.5, 1.5)
+    assert novel_prototype("x", [view(a, few), view(b, many)], 1.0).prototype[0] == pytest.approx(3 * 16 / 17)
 
 
-def test_the_radius_comes_from_the_shots_left_out():
-    """Two tight clusters 2 apart: a pixel left out lies 2 away from the other shot's mean, so d^2 is 4."""
-    a, b = torch.zeros(1, 1, 4, 4), torch.full((1, 1, 4, 4), 2.0)
+def oracle_radius(views, max_false):
+    """Try every distance as the radius, pixel by pixel; return the one with the best IoU among those allowed."""
+    rows, mask, elsewhere = [], 0, 0
+    for i, held_out in enumerate(views):
+        others = [v for j, v in enumerate(views) if j != i]
+        prototype = oracle_prototype([v.output.embedding[0].numpy() for v in others], [v.mask for v in others])
+        f, base = held_out.output.embedding[0].numpy(), 3 * np.eye(held_out.output.embedding.shape[1])
+        for y, x in np.ndindex(held_out.mask.shape):
+            d = ((f[:, y, x] - prototype) ** 2).sum()
+            if d < min(((f[:, y, x] - m) ** 2).sum() for m in base):
+                rows.append((d, held_out.mask[y, x], held_out.elsewhere[y, x]))
+        mask, elsewhere = mask + held_out.mask.sum(), elsewhere + held_out.elsewhere.sum()
+    best = (0.0, None)
+    for radius, *_ in rows:
+        hits = sum(m for d, m, _ in rows if d <= radius)
+        false = sum(e for d, _, e in rows if d <= radius)
+        if false <= max_false * elsewhere and hits / (mask + false) > best[0]:
+            best = (hits / (mask + false), radius)
+    return best[1]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.02, 0.2, 1.0]))
+def test_the_radius_is_the_best_one_for_the_shots_left_out(seed, max_false):
+    rng = np.random.default_rng(seed)
+    views = []
+    for _ in range(3):
+        mask = rng.random((6, 7)) < 0.4
+        f = np.where(mask, rng.normal(1, 0.3, (3, 6, 7)), rng.normal(1, 1.2, (3, 6, 7))).astype(np.float32)
+        views.append(view(f, mask, ~mask & (rng.random((6, 7)) < 0.8)))
+    expected = oracle_radius(views, max_false)
+    if expected is None:
+        with pytest.raises(OwsegError, match="do not agree"):
+            radius_left_out(views, max_false=max_false)
+    else:
+        assert radius_left_out(views, max_false=max_false) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_single_shot_is_cut_in_two():
+    """Left half at 0, right half 0.5 away in one of two coordinates: all of it is claimed from d^2 = .25 on."""
+    f = np.full((2, 4, 4), 1.0, np.float32)
+    f[0, :, 2:] = 1.5
     mask = np.ones((4, 4), bool)
-    assert novel_prototype("x", [a, b], [mask, mask]).radius == pytest.approx(4.0)
-    halves = torch.zeros(1, 1, 4, 4)
-    halves[..., 2:] = 1.0
-    assert novel_prototype("x", [halves], [mask]).radius == pytest.approx(1.0)
+    assert novel_prototype("x", [view(f, mask)]).radius == pytest.approx(0.25)
 
 
 def test_increments_survive_json_to_the_bit():
@@ -103,12 +147,14 @@ def test_learning_leaves_the_old_value_and_the_network_alone():
 
 
 def test_what_is_learned_is_unknown_no_more():
-    from owseg.openset import Threshold
-
     from dataclasses import replace
 
+    from owseg.openset import Threshold
+
     wiser = learn(tiny.knowledge_base(), "rock", [shot()], radius=1e9)
-    everything = Threshold(value=-1e9, method="quantile", target_fpr=1.0, achieved_fpr=1.0, images=1, pixels=1, unit=1.0)
+    everything = Threshold(
+        value=-1e9, method="quantile", target_fpr=1.0, achieved_fpr=1.0, images=1, pixels=1, unit=1.0
+    )
     prediction = replace(wiser, threshold=everything).predict(tiny.picture(3))
     claimed = prediction.labels == 3
     assert claimed.any() and not claimed.all()
@@ -117,8 +163,8 @@ def test_what_is_learned_is_unknown_no_more():
 
 
 def test_later_classes_are_compared_with_earlier_ones():
-    first = learn(tiny.knowledge_base(), "rock", [shot(0)])
-    second = learn(first, "cow", [shot(1)])
+    first = learn(tiny.knowledge_base(), "rock", [shot(0)], radius=1.0)
+    second = learn(first, "cow", [shot(1)], radius=1.0)
     assert second.increments[1].rivals == (first.increments[0].prototype,)
     assert second.increments[0] == first.increments[0]
 

@@ -10,7 +10,7 @@ from owseg.errors import OwsegError
 from owseg.labels import IGNORE, LabelSpace
 
 CLASSES = LabelSpace.of(
-    "sky building pole road pavement tree sign fence car pedestrian bicyclist".split(),
+    ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"],
     [
         (128, 180, 220),
         (128, 64, 64),
@@ -38,7 +38,7 @@ def camvid(root: Path, split: str) -> Source:
         if image.stem not in masks:
             raise OwsegError(f"{image} has no label map of the same name in {root / f'{split}annot'}.")
 
-    def read(i: int):  # noqa: ANN202
+    def read(i: int):
         raw = read_mask(masks[images[i].stem])
         raw[raw == VOID] = IGNORE
         return read_image(images[i]), raw

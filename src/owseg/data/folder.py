@@ -26,7 +26,7 @@ def folder(root: Path, split: str) -> Source:
     if orphans:
         raise OwsegError(f"{base / 'masks'} holds {masks[orphans[0]].name}, but there is no picture of that name.")
 
-    def read(i: int):  # noqa: ANN202
+    def read(i: int):
         mask = masks.get(images[i].stem)
         return read_image(images[i]), None if mask is None else read_mask(mask)
 

@@ -124,9 +124,7 @@ def _furniture(rng: Generator, street: Street) -> list[_Thing]:
     things: list[_Thing] = []
     r, w = street.road, street.wall
 
-    def add(
-        draw: Callable[..., None], x: float, z: float, box: tuple[float, float, float], **more: object
-    ) -> None:
+    def add(draw: Callable[..., None], x: float, z: float, box: tuple[float, float, float], **more: object) -> None:
         things.append(_Thing(x, z, *box, partial(draw, rng=_own(rng), x=x, z=z, **more)))
 
     for side in (-1, 1):
@@ -213,9 +211,7 @@ def _shadows(canvas: Canvas, houses: Sequence[_Thing], things: Sequence[_Thing])
         for reach, alpha in ((0.0, 60.0), (min(t.height, 3.5) / 2, light.shadow * 0.8)):
             xs = t.x - light.side * reach / 2 + (reach / 2 + t.width * 0.58) * np.cos(turn)
             zs = np.maximum(t.z + t.depth / 2 + (0.25 + t.depth * 0.55) * np.sin(turn), 1.2)
-            canvas.glaze(
-                [view.at(float(x), 0, float(z)) for x, z in zip(xs, zs, strict=True)], (18, 20, 40), alpha
-            )
+            canvas.glaze([view.at(float(x), 0, float(z)) for x, z in zip(xs, zs, strict=True)], (18, 20, 40), alpha)
 
 
 _GRAIN = {"road": 0.04, "pavement": 0.04, "building": 0.03, "sky": 0.0, "tree": 0.07, "boulder": 0.07}

@@ -95,13 +95,7 @@ def animal(canvas: Canvas, rng: Generator, x: float, z: float, size: float, kind
     limb(-0.38, step, 0.7)
     limb(0.38, -step, 0.7)
     grazing = rng.random() < 0.25
-    raised = (
-        rng.uniform(-0.9, -0.4)
-        if grazing
-        else rng.uniform(-0.1, 0.4)
-        if kind == "cow"
-        else rng.uniform(0.6, 1.1)
-    )
+    raised = rng.uniform(-0.9, -0.4) if grazing else rng.uniform(-0.1, 0.4) if kind == "cow" else rng.uniform(0.6, 1.1)
     reach, head = neck + 0.18, 0.085 + girth * 0.22
     u, v = 0.46 + reach * cos(raised), back - girth * 0.35 + reach * sin(raised)
     s.limb(
@@ -168,10 +162,7 @@ def mattress(canvas: Canvas, rng: Generator, x: float, z: float, size: float) ->
 
     turn = np.linspace(0, 2 * pi, 40, endpoint=False)
     for k in range(7):
-        p, q = (
-            np.sign(f) * np.abs(f) ** 0.35 * (1 + 0.04 * sin(pi * k / 6))
-            for f in (np.cos(turn), np.sin(turn))
-        )
+        p, q = (np.sign(f) * np.abs(f) ** 0.35 * (1 + 0.04 * sin(pi * k / 6)) for f in (np.cos(turn), np.sin(turn)))
         patch(
             list(zip(p, q, strict=True)),
             k / 6,
@@ -182,9 +173,7 @@ def mattress(canvas: Canvas, rng: Generator, x: float, z: float, size: float) ->
     for c in np.linspace(-0.8, 0.8, 2 * n - 1):
         if quilted:
             for sign in (1, -1):
-                (p0, q0), (p1, q1) = (
-                    (q - 2 * c, q) for q in (max(-0.92, 2 * c - 0.92), min(0.92, 2 * c + 0.92))
-                )
+                (p0, q0), (p1, q1) = ((q - 2 * c, q) for q in (max(-0.92, 2 * c - 0.92), min(0.92, 2 * c + 0.92)))
                 line = [
                     (sign * p0 - 0.015, q0),
                     (sign * p0 + 0.015, q0),
@@ -193,9 +182,7 @@ def mattress(canvas: Canvas, rng: Generator, x: float, z: float, size: float) ->
                 ]
                 patch(line, 1, stripe, 0.8)
         else:
-            patch(
-                [(c - 0.045, -0.95), (c + 0.045, -0.95), (c + 0.045, 0.95), (c - 0.045, 0.95)], 1, stripe, 0.9
-            )
+            patch([(c - 0.045, -0.95), (c + 0.045, -0.95), (c + 0.045, 0.95), (c - 0.045, 0.95)], 1, stripe, 0.9)
 
 
 def boulder(canvas: Canvas, rng: Generator, x: float, z: float, size: float) -> None:
@@ -204,10 +191,7 @@ def boulder(canvas: Canvas, rng: Generator, x: float, z: float, size: float) -> 
     s, sun, n, tall = Stand(canvas, x, z, "boulder", size), canvas.light.side, 13, rng.uniform(0.75, 1.15)
     angle = np.linspace(0, 2 * pi, n, endpoint=False) + rng.uniform(-0.15, 0.15, n)
     rough, inner = rng.uniform(0.8, 1.12, n), rng.uniform(0.3, 0.62, n)
-    rim = [
-        (0.62 * r * cos(a), max(0.0, 0.42 + 0.52 * tall * r * sin(a)))
-        for a, r in zip(angle, rough, strict=True)
-    ]
+    rim = [(0.62 * r * cos(a), max(0.0, 0.42 + 0.52 * tall * r * sin(a))) for a, r in zip(angle, rough, strict=True)]
     core = [(u * k + 0.08 * sun, 0.5 + (v - 0.42) * k * 0.8) for (u, v), k in zip(rim, inner, strict=True)]
     s.polygon(rim, rock, 0.4)
     for i, j in zip(range(n), [*range(1, n), 0], strict=True):
@@ -237,9 +221,7 @@ def balloon(canvas: Canvas, rng: Generator, x: float, z: float, size: float) -> 
             s.ellipse(0.02 * sun * i, v, r, tall * 0.97, other if i % 2 else hue, 0.5 + 0.14 * i)
     else:
         for k in range(1, 7):
-            s.ellipse(
-                0.02 * sun * k, v + 0.03 * k, 0.53 - k / 14, tall * (1 - k / 7) + 0.03, hue, 0.2 + 0.15 * k
-            )
+            s.ellipse(0.02 * sun * k, v + 0.03 * k, 0.53 - k / 14, tall * (1 - k / 7) + 0.03, hue, 0.2 + 0.15 * k)
     s.ellipse(0.2 * sun, v + tall * 0.45, 0.09, 0.13, white, 1.05)
     s.ellipse(0.3 * sun, v + tall * 0.1, 0.03, 0.05, white, 0.9)
 

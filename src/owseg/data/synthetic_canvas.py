@@ -156,9 +156,7 @@ class Stand:
 
     def polygon(self, points: Sequence[Point], color: Color, lit: float = 0.8) -> None:
         """Fill a polygon."""
-        self.canvas.polygon(
-            [self.at(u, v) for u, v in points], self.canvas.tone(color, self.z, lit), self.name
-        )
+        self.canvas.polygon([self.at(u, v) for u, v in points], self.canvas.tone(color, self.z, lit), self.name)
 
     def box(self, u0: float, v0: float, u1: float, v1: float, color: Color, lit: float = 0.8) -> None:
         """Fill the rectangle between two corners."""

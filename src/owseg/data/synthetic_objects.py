@@ -19,9 +19,7 @@ def tree(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     """A round tree, a poplar, a fir or a bush: a trunk and a crown of leaves, brighter towards the sun."""
     kind = pick(rng, ("round", "round", "round", "poplar", "fir", "bush"))
     height = {"round": 6.5, "poplar": 9.0, "fir": 7.0, "bush": 1.5}[kind] * rng.uniform(0.8, 1.2)
-    leaf = jitter(
-        rng, pick(rng, ((78, 122, 52), (60, 108, 58), (104, 130, 50), (92, 116, 70), (176, 122, 48))), 16
-    )
+    leaf = jitter(rng, pick(rng, ((78, 122, 52), (60, 108, 58), (104, 130, 50), (92, 116, 70), (176, 122, 48))), 16)
     s, sun = Stand(canvas, x, z, "tree", height), canvas.light.side
     if kind != "bush":
         bark = jitter(rng, (96, 74, 58))
@@ -44,9 +42,7 @@ def tree(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     for i, (a, b, c, d) in enumerate(clumps[np.argsort(clumps[:, 0] * sun + clumps[:, 1])]):
         reach, turn = (0.95, 0.7, 0.45)[i % 3], np.arctan2(b, a)
         u, v, r = reach * np.cos(turn), reach * np.sin(turn), 0.075 + 0.03 * d
-        s.ellipse(
-            u * ru, mid + v * rv, r * min(1, 0.8 + ru), r, leaf, 0.42 + 0.3 * (u * sun + 1.3 * v) + 0.15 * c
-        )
+        s.ellipse(u * ru, mid + v * rv, r * min(1, 0.8 + ru), r, leaf, 0.42 + 0.3 * (u * sun + 1.3 * v) + 0.15 * c)
 
 
 def pole(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
@@ -70,9 +66,7 @@ def pole(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
         s.box(-0.2, top - 0.95, 0.2, top + 0.1, (38, 42, 44))
         on = int(rng.integers(3))
         for i, lamp in enumerate(((235, 50, 40), (245, 180, 40), (60, 220, 110))):
-            s.ellipse(
-                0, top - 0.1 - 0.31 * i, 0.12, 0.12, lamp if i == on else mix(lamp, (20, 20, 20), 0.8), 1
-            )
+            s.ellipse(0, top - 0.1 - 0.31 * i, 0.12, 0.12, lamp if i == on else mix(lamp, (20, 20, 20), 0.8), 1)
     elif rng.random() < 0.5:
         s.ellipse(0, top, 0.36, 0.36, (205, 38, 40), 1)
         s.ellipse(0, top, 0.26, 0.26, white, 1)
@@ -107,9 +101,7 @@ def person(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
         s.limb([(foot, 0.018, 0.018), (foot + 0.05, 0.015, 0.015)], (34, 30, 30), lit)
     if rng.random() < 0.3:
         s.polygon([(-0.07, 0.56), (0.07, 0.56), (0.12, 0.3), (-0.12, 0.3)], coat, 0.6)
-    s.limb(
-        [(0.03 + lean, 0.79, 0.026), (0.05 + swing / 2, 0.62, 0.026), (0.04 + swing, 0.48, 0.02)], coat, 0.3
-    )
+    s.limb([(0.03 + lean, 0.79, 0.026), (0.05 + swing / 2, 0.62, 0.026), (0.04 + swing, 0.48, 0.02)], coat, 0.3)
     s.polygon(
         smooth([(-0.085, 0.48), (-0.1 + lean, 0.77), (lean, 0.83), (0.1 + lean, 0.77), (0.085, 0.48)], 3),
         coat,
@@ -120,9 +112,7 @@ def person(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
         coat,
         0.75 + 0.3 * canvas.light.side,
     )
-    s.limb(
-        [(-0.07 + lean, 0.78, 0.03), (-0.1 - swing / 2, 0.62, 0.026), (-0.06 - swing, 0.48, 0.02)], coat, 0.95
-    )
+    s.limb([(-0.07 + lean, 0.78, 0.03), (-0.1 - swing / 2, 0.62, 0.026), (-0.06 - swing, 0.48, 0.02)], coat, 0.95)
     s.ellipse(-0.06 - swing, 0.46, 0.02, 0.022, skin, 0.9)
     if rng.random() < 0.35:
         s.box(-0.15 - swing, 0.3, -0.02 - swing, 0.43, jitter(rng, (126, 70, 44), 30), 0.7)
@@ -164,9 +154,7 @@ def vehicle(canvas: Canvas, rng: Generator, x: float, z: float, heading: float, 
     def fill(points: Sequence[Point3], color: Color, lit: float) -> None:
         canvas.face(points, color, "vehicle", lit)
 
-    def inset(
-        quad: Sequence[Point3], a0: float, b0: float, a1: float, b1: float, color: Color, lit: float
-    ) -> None:
+    def inset(quad: Sequence[Point3], a0: float, b0: float, a1: float, b1: float, color: Color, lit: float) -> None:
         """Fill the part of a quad that spans (a0, b0) to (a1, b1), a along its lower edge and b upwards."""
         rows = [(mix(quad[0], quad[3], b), mix(quad[1], quad[2], b)) for b in (b0, b1)]
         fill([mix(*rows[0], a0), mix(*rows[0], a1), mix(*rows[1], a1), mix(*rows[1], a0)], color, lit)

@@ -35,9 +35,7 @@ def sky(canvas: Canvas, rng: Generator) -> None:
     h, w = int(view.cy) + 2, view.width
     down = np.linspace(0, 1, h // 2, dtype=np.float32)[:, None, None] ** 1.3
     blue = np.array(light.zenith, np.float32) * (1 - down) + np.array(light.horizon, np.float32) * down
-    cloud = sum(
-        (noise(rng, h // 2, w // 2, cells) / k for cells, k in ((4, 1), (9, 2), (21, 4))), np.float32(0)
-    )
+    cloud = sum((noise(rng, h // 2, w // 2, cells) / k for cells, k in ((4, 1), (9, 2), (21, 4))), np.float32(0))
     cover = np.clip((cloud - 0.35 + 0.5 * light.cloud) * 1.1, 0, 0.85)[..., None]
     white = np.array(mix(light.horizon, (255, 250, 244), 0.5 if light.lamps else 0.8), np.float32)
     blue = blue * (1 - cover) + (white - 26 * np.clip(cloud, 0, 1)[..., None]) * cover

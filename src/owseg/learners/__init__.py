@@ -12,7 +12,7 @@ import numpy as np
 
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, Color
-from owseg.learners.npm import NovelPrototype, novel_prototype
+from owseg.learners.npm import NovelPrototype, View, novel_prototype
 
 if TYPE_CHECKING:
     from owseg.data.source import DataSet
@@ -53,9 +53,9 @@ def learn(
     from owseg.knowledge import Event
 
     _check(kb, name, shots)
-    embeddings = [kb.forward(shot.image).embedding for shot in shots]
+    views = [_view(kb, shot) for shot in shots]
     rivals = [i.prototype for i in kb.increments]
-    increment = novel_prototype(name, embeddings, [s.mask for s in shots], radius, rivals=rivals, weighting=weighting)
+    increment = novel_prototype(name, views, radius, rivals, weighting)
     wiser = replace(kb, labels=kb.labels.extend(name, color), increments=(*kb.increments, increment))
     details: dict[str, object] = {
         "class": name,
@@ -65,7 +65,10 @@ def learn(
         "radius_from": "leave-one-out over the shots" if radius is None else "given",
         "shots": [{"id": s.id, "pixels": int(s.mask.sum()), "sha256": fingerprint(s)} for s in shots],
     }
-    threshold, message = kb.threshold, f"learned {name} from {len(shots)} shot{'s' if len(shots) > 1 else ''} by NPM"
+    threshold, message = (
+        kb.threshold,
+        f"learned {name} from {len(shots)} shot{'s' if len(shots) > 1 else ''} by NPM",
+    )
     if known is not None and threshold is not None:
         fresh = DataSet(known.source, wiser.labels)
         threshold = find_threshold(wiser, fresh, threshold.target_fpr, threshold.method)
@@ -113,6 +116,15 @@ def shots_in(folder: Path) -> list[Shot]:
 def fingerprint(shot: Shot) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of the shot's picture and mask."""
     return hashlib.sha256(shot.image.tobytes() + np.packbits(shot.mask).tobytes()).hexdigest()[:16]
+
+
+def _view(kb: KnowledgeBase, shot: Shot) -> View:
+    """Look at a shot: outside its mask, what the knowledge base calls known is taken to be something else."""
+    output, size = kb.forward(shot.image), (shot.mask.shape[0], shot.mask.shape[1])
+    known = np.ones(size, bool)
+    if kb.threshold is not None:
+        known = (kb.score(output, size) <= kb.threshold.value) | kb.closed(output, size)[1]
+    return View(output, shot.mask, known & ~shot.mask)
 
 
 def _check(kb: KnowledgeBase, name: str, shots: Sequence[Shot]) -> None:

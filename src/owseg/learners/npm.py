@@ -13,6 +13,9 @@ from torch import Tensor
 from owseg.errors import OwsegError
 from owseg.types import Output, resize
 
+MAX_FALSE = 0.01
+"""Share of other pixels that a radius found from the shots may claim; chosen on CamVid val (see docs/results.md)."""
+
 
 @dataclass(frozen=True)
 class NovelPrototype:
@@ -30,12 +33,20 @@ class NovelPrototype:
 
     def claim(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return where the class is, (B, H, W) bool at ``size``; decided at network resolution, then interpolated."""
-        distance = squared_distance(output.embedding, self.prototype)
+        distance, nearest = self._distances(output)
+        margin = torch.minimum(nearest, torch.full_like(nearest, self.radius)) - distance
+        return resize(margin[:, None], size)[:, 0] > 0
+
+    def distances(self, output: Output, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Return, for a batch of one, the squared distances (H, W) to the prototype and to the nearest other one."""
+        own, nearest = (resize(d[:, None], (size[0], size[1]))[0, 0].cpu() for d in self._distances(output))
+        return own, nearest
+
+    def _distances(self, output: Output) -> tuple[Tensor, Tensor]:
         nearest = (-output.logits).amin(1)
         for rival in self.rivals:
             nearest = torch.minimum(nearest, squared_distance(output.embedding, rival))
-        margin = torch.minimum(nearest, torch.full_like(nearest, self.radius)) - distance
-        return resize(margin[:, None], size)[:, 0] > 0
+        return squared_distance(output.embedding, self.prototype), nearest
 
     def to_json(self) -> dict[str, Any]:
         """Return the increment as plain JSON; its 32-bit numbers survive exactly."""
@@ -60,53 +71,89 @@ def squared_distance(embedding: Tensor, prototype: Sequence[float]) -> Tensor:
     return (embedding - m.view(1, -1, 1, 1)).square().sum(1)
 
 
+@dataclass(frozen=True)
+class View:
+    """What the network made of one shot: its output, ``mask`` (H, W) bool of the class, ``elsewhere`` (H, W) bool.
+
+    ``elsewhere`` marks pixels outside the mask that are taken to be something else, to see where a claim would be wrong.
+    """
+
+    output: Output
+    mask: np.ndarray
+    elsewhere: np.ndarray
+
+
 def novel_prototype(
     name: str,
-    embeddings: Sequence[Tensor],
-    masks: Sequence[np.ndarray],
+    views: Sequence[View],
     radius: float | None = None,
-    coverage: float = 0.9,
     rivals: Sequence[Sequence[float]] = (),
     weighting: str = "pixels",
 ) -> NovelPrototype:
-    """Make the increment from shots: embeddings (1, D, h, w) and masks (H, W) bool of the class.
+    """Make the increment from one view per shot.
 
     The prototype is the mean embedding of the class's pixels over all shots (DMLNet, Eq. 11), or with
-    ``weighting="images"`` the mean of the shots' means, as the released code has it. ``radius`` is by default the squared
-    distance within which a share ``coverage`` of the class's pixels lie of a prototype made from the *other* shots
-    (leave one out); a single shot is split into its left and right half for that.
+    ``weighting="images"`` the mean of the shots' means, as the released code has it. ``radius`` is by default the one
+    at which prototypes made from the *other* shots claim each shot best (see ``radius_left_out``).
     """
     if weighting not in ("pixels", "images"):
         raise OwsegError(f"the shots are weighted by 'pixels' or 'images', not {weighting!r}.")
-    pixels = [_pixels(e, m) for e, m in zip(embeddings, masks, strict=True)]
     if radius is None:
-        parts = pixels if len(pixels) > 1 else _halves(embeddings[0], masks[0])
-        held_out = []
-        for i, part in enumerate(parts):
-            others = [p for j, p in enumerate(parts) if j != i] or parts
-            held_out.append((part - _mean(others, weighting)).square().sum(1))
-        radius = float(torch.quantile(_thinned(torch.cat(held_out)), coverage))
+        radius = radius_left_out(views, rivals, weighting)
     if not radius > 0:
         raise OwsegError(f"the radius is a positive squared distance, not {radius}.")
-    prototype = tuple(_mean(pixels, weighting).float().tolist())
+    prototype = tuple(_mean(views, weighting).float().tolist())
     return NovelPrototype(name, prototype, radius, tuple(tuple(map(float, r)) for r in rivals))
 
 
-def _pixels(embedding: Tensor, mask: np.ndarray) -> Tensor:
-    """Return the embeddings of the masked pixels at full resolution, (n, D) in float64."""
-    full = resize(embedding, (mask.shape[0], mask.shape[1]))[0]
-    return full[:, torch.from_numpy(mask)].T.double()
+def radius_left_out(
+    views: Sequence[View],
+    rivals: Sequence[Sequence[float]] = (),
+    weighting: str = "pixels",
+    max_false: float = MAX_FALSE,
+) -> float:
+    """Return lambda_novel with the best leave-one-out IoU over the shots, among those that claim little else.
+
+    Each shot in turn is claimed by the prototype of the others (Eq. 12); hits are pixels of its mask, false claims pixels
+    ``elsewhere``. Of the radii at which at most a share ``max_false`` of ``elsewhere`` is claimed, the one with the highest
+    ``IoU = hits / (mask + false claims)``, pooled over shots, is returned. Shots show more of the class than the world does, so IoU
+    alone would claim too much. A single shot is cut into its left and right half at the mask's median column.
+    """
+    folds = views if len(views) > 1 else _halves(views[0])
+    distances, hits = [], []
+    for i, held_out in enumerate(folds):
+        others = [v for j, v in enumerate(folds) if j != i] or folds
+        prototype = tuple(_mean(others, weighting).float().tolist())
+        increment = NovelPrototype("", prototype, np.inf, tuple(map(tuple, rivals)))
+        own, nearest = (m.numpy() for m in increment.distances(held_out.output, held_out.mask.shape))
+        for marked, is_class in ((held_out.mask, True), (held_out.elsewhere, False)):
+            claimable = own[marked & (own < nearest)]
+            distances.append(claimable)
+            hits.append(np.full(len(claimable), is_class))
+    order = np.argsort(np.concatenate(distances))
+    distance, hit = np.concatenate(distances)[order], np.cumsum(np.concatenate(hits)[order])
+    false = np.arange(1, len(hit) + 1) - hit
+    mask, elsewhere = (sum(int(m.sum()) for m in marks) for marks in zip(*((f.mask, f.elsewhere) for f in folds), strict=True))
+    iou = np.where(false <= max_false * elsewhere, hit / (mask + false), 0.0)
+    if not iou.any():
+        raise OwsegError(
+            "the shots do not agree on where the class lies: none of its pixels is nearer to the other shots' prototype "
+            "than to a known class; choose clearer shots, or give the radius."
+        )
+    # Eq. 12 asks for a distance below the radius, so the last pixel let in must lie strictly inside.
+    return float(np.nextafter(np.float32(distance[np.argmax(iou)]), np.float32(np.inf)))
 
 
-def _mean(parts: Sequence[Tensor], weighting: str) -> Tensor:
-    return torch.cat(list(parts)).mean(0) if weighting == "pixels" else torch.stack([p.mean(0) for p in parts]).mean(0)
+def _mean(views: Sequence[View], weighting: str) -> Tensor:
+    """Return the mean embedding (D,) float64 of the masked pixels at full resolution."""
+    parts = []
+    for view in views:
+        full = resize(view.output.embedding, (view.mask.shape[0], view.mask.shape[1]))[0]
+        parts.append(full[:, torch.from_numpy(view.mask).to(full.device)].T.double())
+    return torch.cat(parts).mean(0) if weighting == "pixels" else torch.stack([p.mean(0) for p in parts]).mean(0)
 
 
-def _halves(embedding: Tensor, mask: np.ndarray) -> list[Tensor]:
-    columns = np.nonzero(mask)[1]
-    left = mask & (np.arange(mask.shape[1]) <= np.median(columns))
-    return [_pixels(embedding, half) for half in (left, mask & ~left) if half.any()]
-
-
-def _thinned(values: Tensor, most: int = 1_000_000) -> Tensor:
-    return values[:: max(1, -(-len(values) // most))]  # torch.quantile refuses more than 16 million values
+def _halves(view: View) -> list[View]:
+    left = np.arange(view.mask.shape[1]) <= np.median(np.nonzero(view.mask)[1])
+    sides = [View(view.output, view.mask & side, view.elsewhere & side) for side in (left, ~left)]
+    return [side for side in sides if side.mask.any()]

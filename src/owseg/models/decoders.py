@@ -29,8 +29,7 @@ class ASPPDecoder(nn.Module):
         super().__init__()
         deep, branch = channels[-1], max(8, 3 * width // 4)
         self.branches = nn.ModuleList(
-            [conv_bn(deep, branch)]
-            + [nn.Sequential(depthwise(deep, rate), conv_bn(deep, branch)) for rate in rates]
+            [conv_bn(deep, branch)] + [nn.Sequential(depthwise(deep, rate), conv_bn(deep, branch)) for rate in rates]
         )
         # Without batch statistics: a pooled map has one value per image, too few to normalise by.
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, branch, 1), nn.ReLU())
@@ -61,9 +60,7 @@ class PSPDecoder(nn.Module):
     The coarsest map is pooled to ``bins``, each projected to ``width``; all are joined by a 3x3. Pyramid -> (B, out, h, w).
     """
 
-    def __init__(
-        self, channels: Sequence[int], out: int, width: int = 512, bins: Sequence[int] = (1, 2, 3, 6)
-    ) -> None:
+    def __init__(self, channels: Sequence[int], out: int, width: int = 512, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
         super().__init__()
         deep = channels[-1]
         self.pools = nn.ModuleList(

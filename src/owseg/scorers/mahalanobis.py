@@ -74,9 +74,7 @@ class RelativeMahalanobis(nn.Module):
         for output, target in batches:
             x, labels = self._labelled(output, target)
             if not x.isfinite().all():
-                raise OwsegError(
-                    "the features hold NaN or infinite values; check the weights and the pictures."
-                )
+                raise OwsegError("the features hold NaN or infinite values; check the weights and the pictures.")
             count, total, square = count.to(x.device), total.to(x.device), square.to(x.device)
             member = F.one_hot(labels, self.num_classes).double()
             count += member.sum(0)
@@ -132,9 +130,7 @@ class RelativeMahalanobis(nn.Module):
     def _cells(self, output: Output) -> Tensor:
         """Return the pyramid on one grid, (B, h, w, C)."""
         if not -len(output.features) <= self.level < len(output.features):
-            raise OwsegError(
-                f"there is no stage {self.level}; the pyramid has {len(output.features)} stages."
-            )
+            raise OwsegError(f"there is no stage {self.level}; the pyramid has {len(output.features)} stages.")
         channels = sum(stage.shape[1] for stage in output.features)
         if channels != self.channels:
             raise OwsegError(
@@ -149,9 +145,7 @@ class RelativeMahalanobis(nn.Module):
         """Return the features (n, C) in float64 and labels (n,) of the cells that show a known class."""
         cells = self._cells(output)
         if target.ndim != 3 or target.shape[0] != cells.shape[0]:
-            raise OwsegError(
-                f"the target is {tuple(target.shape)}; it must be (B, H, W) with B = {cells.shape[0]}."
-            )
+            raise OwsegError(f"the target is {tuple(target.shape)}; it must be (B, H, W) with B = {cells.shape[0]}.")
         grid = (cells.shape[1], cells.shape[2])
         small = F.interpolate(target[:, None].float(), size=grid, mode="nearest-exact")[:, 0]
         labels = small.long().to(cells.device)
