@@ -68,7 +68,9 @@ def measure(name: str, megapixels: float) -> dict[str, float]:
         seconds, values = with_scikit_learn(megapixels)
     else:
         seconds, values = with_owseg(Exact() if name == "exact" else Binned(), megapixels)
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / (1 << 10 if sys.platform != "darwin" else 1 << 20)
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / (
+        1 << 10 if sys.platform != "darwin" else 1 << 20
+    )
     return {"seconds": seconds, "MiB": peak, **values}
 
 

@@ -1,9 +1,10 @@
-"""The command line: thin shells around what Python can call as well. torch is imported only by a command that needs it."""
+"""The command line: thin shells around what Python can call. torch is imported only by a command that needs it."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,16 +19,16 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="""Open-world semantic segmentation: label every pixel, say which ones are unknown, learn them from five pictures.
+    help="""Open-world segmentation: label every pixel, say which ones are unknown, learn them from five pictures.
 
-    A [bold]knowledge base[/bold] (KB) is a directory: a network, its classes, what it learned since, and the threshold above
-    which a pixel is unknown. Every change is a new version; nothing is lost. Start with [bold]owseg demo[/bold].""",
-    epilog="Data sets are named [bold]camvid:DIR[/bold], [bold]folder:DIR[/bold] (images/, masks/, classes.json) or [bold]synthetic[/bold]. "
-    "Shipped knowledge bases: [bold]street[/bold], [bold]synthetic[/bold].",
+    A [bold]knowledge base[/bold] (KB) is a directory: a network, its classes, what it learned since, and the threshold
+    above which a pixel is unknown. Every change is a new version; nothing is lost. Start with [bold]owseg demo[/bold].""",
+    epilog="Data sets are named [bold]camvid:DIR[/bold], [bold]folder:DIR[/bold] (images/, masks/, classes.json) or "
+    "[bold]synthetic[/bold]. Shipped knowledge bases: [bold]street[/bold], [bold]street8[/bold], [bold]synthetic[/bold].",
 )
 
 KB = Annotated[
-    str, typer.Argument(metavar="KB", help="A knowledge base directory, or a shipped one: street, synthetic.")
+    str, typer.Argument(metavar="KB", help="A knowledge base directory, or a shipped one: street, street8, synthetic.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Out = Annotated[str | None, typer.Option("--out", "-o", help="Store the new version here instead of in KB.")]
@@ -314,7 +315,7 @@ def _print_json(value: object) -> None:
     print(json.dumps(value, indent=1, default=str))
 
 
-def _print_table(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(header):
         table.add_column(name, justify="left" if i == 0 or name == "what" else "right")

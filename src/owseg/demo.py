@@ -37,7 +37,7 @@ def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -
     everything = open_dataset(data, "test", before.labels)
     if name not in everything.unknown_classes():
         choices = ", ".join(everything.unknown_classes()) or "none"
-        raise OwsegError(f"{name!r} is no class of {data} that the knowledge base does not know; those are: {choices}.")
+        raise OwsegError(f"{name!r} is no class of {data} that is still to be learned; those are: {choices}.")
 
     _say("1/5 calibrating: above which score is a pixel unknown?")
     val = _spread(open_dataset(data, "val", before.labels), _FRAMES)
@@ -54,9 +54,10 @@ def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -
     _say("4/5 predicting again")
     second = evaluate(after, DataSet(test.source, after.labels))
     _say("5/5 writing the report")
-    report = _report(data, kb or _DEFAULTS[kind][0], name, seed, before, after, test, first, second)
+    report = _report(kb or _DEFAULTS[kind][0], before, after, test, first, second, seed, out)
     path = save(report, out / "report.html")
-    steps = "\n".join(f"  {command}    # {sentence}" for sentence, command in report.next_steps)
+    width = max(len(command) for _, command in report.next_steps)
+    steps = "\n".join(f"  {command:{width}}   # {sentence}" for sentence, command in report.next_steps)
     return {
         "report": str(path),
         "kb": str(out / "kb"),
@@ -68,48 +69,64 @@ def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -
 
 
 def _report(
-    data: str, kb: str, name: str, seed: int, before: KnowledgeBase, after: KnowledgeBase, test: DataSet,
-    first: Evaluation, second: Evaluation,
+    kb: str, before: KnowledgeBase, after: KnowledgeBase, test: DataSet, first: Evaluation, second: Evaluation,
+    seed: int, out: Path,
 ) -> Report:  # fmt: skip
-    legend = test.labels.extend(name, after.labels.colors[-1])
-    old, new, threshold = first.summary(), second.summary(), before.threshold
+    name, threshold = after.labels.names[-1], before.threshold
     assert threshold is not None
-    rows = [
-        ("mIoU, classes trained", old["miou_old"], new["miou_old"]),
-        (f"IoU, {name}", None, second.iou.per_class()[name]),
-        ("harmonic mean", None, new["miou_harmonic"]),
-        ("unknown pixels called unknown", old["unknown_found"], new["unknown_found"]),
-        ("known pixels called unknown", old["known_lost"], new["known_lost"]),
-    ]
-    scores = [(n, s.auroc, s.ap, s.fpr95) for n, s in first.scores.items()]
-    classes = [(n, v, second.iou.per_class()[n]) for n, v in first.iou.per_class().items()]
+    lead = (
+        f"A network that knows {len(before.labels)} classes labels {len(test)} pictures, says which pixels it does not "
+        f"know, is shown {MAX_SHOTS} annotated pictures of one new class, “{name}”, and labels them again."
+    )
+    next_steps = (
+        ("label pictures of your own", "owseg predict PICTURES"),
+        ("see what was done to this knowledge base", f"owseg history {out / 'kb'}"),
+        ("teach it a class of yours; FOLDER holds images/ and masks/", f"owseg learn {out / 'kb'} NAME --shots FOLDER"),
+        ("undo that", f"owseg rollback {out / 'kb'}"),
+    )
+    facts = (
+        ("owseg", __version__),
+        ("knowledge base", kb),
+        ("data", test.source.name),
+        ("score", before.scorer),
+        ("threshold", f"{threshold.value:.5g} ({threshold.method}, {threshold.target_fpr:.1%} of known pixels of val)"),
+        ("seed of the shots", str(seed)),
+        ("torch", torch.__version__),
+        ("machine", f"{platform.system()} {platform.machine()}"),
+    )
     return Report(
         title="A street, and what was not known of it",
-        lead=f"A network that knows {len(before.labels)} classes labels {len(test)} pictures, says which pixels it does not know, "
-        f"is shown {MAX_SHOTS} annotated pictures of one new class, “{name}”, and labels them again.",
+        lead=lead,
         strips=_strips(before, after, test, name),
-        legend=legend,
+        legend=after.labels,
         histogram=_histogram(before, test),
         threshold=threshold.value,
         unknown=test.unknown_classes(),
         curves=_curves(first),
         prevalence=next(iter(first.scores.values())).prevalence,
-        tables=(
-            Table("Before and after", ("", "before", "after"), tuple(rows), "After learning, the class counts as known; what is left of the unknown is harder."),
-            Table("How well a score finds the unknown", ("score", "AUROC", "AP", "FPR95"), tuple(scores), first.protocol),
-            Table("IoU per class", ("class", "before", "after"), tuple(classes)),
-        ),
-        facts=(
-            ("owseg", __version__), ("knowledge base", kb), ("data", test.source.name), ("pictures", str(len(test))),
-            ("score", before.scorer), ("threshold", f"{threshold.value:.5g} ({threshold.method} at {threshold.target_fpr:.1%})"),
-            ("seed of the shots", str(seed)), ("torch", torch.__version__), ("machine", f"{platform.system()} {platform.machine()}"),
-        ),
-        next_steps=(
-            ("label pictures of your own", "owseg predict PICTURES"),
-            ("see what was done here", "owseg history owseg-demo/kb"),
-            ("teach it a class of yours: images/ and masks/ in one folder", "owseg learn owseg-demo/kb NAME --shots FOLDER"),
-        ),
-    )  # fmt: skip
+        tables=_tables(first, second, name),
+        facts=facts,
+        next_steps=next_steps,
+    )
+
+
+def _tables(first: Evaluation, second: Evaluation, name: str) -> tuple[Table, ...]:
+    old, new = first.summary(), second.summary()
+    sums = (
+        ("mIoU of the classes trained", old["miou_old"], new["miou_old"]),
+        (f"IoU of {name}", None, new["miou_novel"]),
+        ("harmonic mean of the two", None, new["miou_harmonic"]),
+        ("unknown pixels called unknown", old["unknown_found"], new["unknown_found"]),
+        ("known pixels called unknown", old["known_lost"], new["known_lost"]),
+    )
+    note = f"Afterwards {name} counts as known; what is unknown then is only what nobody has named yet."
+    scores = tuple((n, s.auroc, s.ap, s.fpr95) for n, s in first.scores.items())
+    classes = tuple((n, first.iou.per_class().get(n), v) for n, v in second.iou.per_class().items())
+    return (
+        Table("Before and after", ("", "before", "after"), sums, note),
+        Table("How well a score finds the unknown", ("score", "AUROC", "AP", "FPR95"), scores, first.protocol),
+        Table("IoU per class", ("class", "before", "after"), classes),
+    )
 
 
 def _strips(before: KnowledgeBase, after: KnowledgeBase, test: DataSet, name: str) -> tuple[Strip, ...]:
@@ -139,7 +156,8 @@ def _strips(before: KnowledgeBase, after: KnowledgeBase, test: DataSet, name: st
 
 def _histogram(kb: KnowledgeBase, test: DataSet, most: int = 4000) -> dict[str, np.ndarray]:
     """Sample the scores of every class of the test frames, known and unknown ones (DMLNet, Fig. 4)."""
-    rng, scores = np.random.default_rng(0), {n: [] for n in test.source.classes.names}  # type: dict[str, list]
+    rng = np.random.default_rng(0)
+    scores: dict[str, list[np.ndarray]] = {n: [] for n in test.source.classes.names}
     for i in range(0, len(test), 3):
         image, raw = test.source.read(i)
         score = kb.score(kb.forward(image), image.shape[1:])

@@ -28,9 +28,9 @@ class Evaluation:
     """What was measured on ``images`` pictures of ``data``.
 
     ``iou`` is that of the closed map, learned classes included (``learned`` names them). ``scores`` holds AUROC, AP and
-    FPR95 by scorer, pixels that a learned class claims counting as least anomalous. ``unknown_found`` and ``known_lost`` are
-    the shares of unknown and of known pixels that the open-set map calls unknown; NaN without a threshold. ``states`` are the
-    accumulators behind ``scores``, to draw curves from or to merge.
+    FPR95 by scorer, pixels that a learned class claims counting as least anomalous. ``unknown_found`` and
+    ``known_lost`` are the shares of unknown and of known pixels that the open-set map calls unknown; NaN without a
+    threshold. ``states`` are the accumulators behind ``scores``, to draw curves from or to merge.
     """
 
     data: str
@@ -114,7 +114,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure ``kb`` on ``data``, which must be opened against ``kb.labels``; by default its own scorer alone.
 
-    ``metric`` makes the accumulator for each score: ``Exact``, ``Binned`` or ``PerImage`` (see ``owseg.metrics.pixel``). Raises ``OwsegError`` for data without truth or in other labels.
+    ``metric`` makes the accumulator for each score: ``Exact``, ``Binned`` or ``PerImage`` (see
+    ``owseg.metrics.pixel``). Raises ``OwsegError`` for data without truth or in other labels.
     """
     if data.labels.names != kb.labels.names:
         raise OwsegError("the data set speaks other labels than the knowledge base; open it against kb.labels.")

@@ -137,8 +137,11 @@ def train(
                     state["best_miou"] = row["val_miou"]
                     state["best"] = {k: v.clone() for k, v in average.module.state_dict().items()}
                 fabric.save(run / "last.ckpt.new", state)
-                (run / "last.ckpt.new").replace(run / "last.ckpt")
+                if fabric.is_global_zero:
+                    (run / "last.ckpt.new").replace(run / "last.ckpt")
             write(epoch + 1, row)
+    if not fabric.is_global_zero:
+        raise SystemExit(0)  # what comes after training is done once
     network.load_state_dict(state["best"])
     return network.requires_grad_(True).eval()
 

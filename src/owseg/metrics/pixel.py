@@ -1,8 +1,8 @@
 """How well a score separates unknown from known pixels: AUROC, AP, FPR95; streamed, mergeable, exact or bounded.
 
-Every accumulator has ``update(score, target)``, ``+`` and ``compute() -> PixelFigures``. ``target`` is a label map: UNKNOWN is
-an outlier, IGNORE is left out, all else is an inlier. Scores are compared as float32; -inf is allowed (a pixel that
-is certainly known), NaN is not. Where a figure is undefined (no outlier, or no inlier) it is NaN.
+Every accumulator has ``update(score, target)``, ``+`` and ``compute() -> PixelFigures``. ``target`` is a label map:
+UNKNOWN is an outlier, IGNORE is left out, all else is an inlier. Scores are compared as float32; -inf is allowed (a
+pixel that is certainly known), NaN is not. Where a figure is undefined (no outlier, or no inlier) it is NaN.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Curves:
 class Exact:
     """All pixels of all pictures pooled; equal to scikit-learn's to 1e-9.
 
-    Memory: 4 bytes per pixel that counts, twice that while computing. ``operating_point`` of FPR95 is "first": the first
-    threshold, from above, with recall >= .95 (Fishyscapes, SMIYC); or "nearest": the one whose recall is nearest to .95,
-    ties going to the higher recall (DMLNet's released code).
+    Memory: 4 bytes per pixel that counts, twice that while computing. ``operating_point`` of FPR95 is "first": the
+    first threshold, from above, with recall >= .95 (Fishyscapes, SMIYC); or "nearest": the one whose recall is
+    nearest to .95, ties going to the higher recall (DMLNet's released code).
     """
 
     def __init__(self, operating_point: str = "first") -> None:
@@ -215,7 +215,7 @@ class Binned:
 
 
 def _split(score: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the outliers' and the inliers' scores, each (n,) float32; raise ``OwsegError`` for NaN or another shape."""
+    """Return the outliers' and the inliers' scores, each (n,) float32; refuse NaN and another shape."""
     score = np.asarray(score, np.float32)
     if score.shape != target.shape:
         raise OwsegError(f"a score of {score.shape} does not fit a target of {target.shape}.")
