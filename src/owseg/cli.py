@@ -22,9 +22,10 @@ app = typer.Typer(
     help="""Open-world segmentation: label every pixel, say which ones are unknown, learn them from five pictures.
 
     A [bold]knowledge base[/bold] (KB) is a directory: a network, its classes, what it learned since, and the threshold
-    above which a pixel is unknown. Every change is a new version; nothing is lost. Start with [bold]owseg demo[/bold].""",
+    above which a pixel is unknown. Every change is a new version; nothing is lost. Begin with [bold]owseg demo[/bold].
+    """,
     epilog="Data sets are named [bold]camvid:DIR[/bold], [bold]folder:DIR[/bold] (images/, masks/, classes.json) or "
-    "[bold]synthetic[/bold]. Shipped knowledge bases: [bold]street[/bold], [bold]street8[/bold], [bold]synthetic[/bold].",
+    "[bold]synthetic[/bold]. Shipped knowledge bases: street, street8, synthetic.",
 )
 
 KB = Annotated[

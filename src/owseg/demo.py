@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 
 from owseg import __version__
 from owseg.calibration import with_threshold
-from owseg.data import DataSet, open_dataset
+from owseg.data import DataSet, open_dataset, spread_over
 from owseg.errors import OwsegError
 from owseg.evaluate import Evaluation, evaluate
 from owseg.knowledge import KnowledgeBase, load
@@ -40,11 +39,11 @@ def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -
         raise OwsegError(f"{name!r} is no class of {data} that is still to be learned; those are: {choices}.")
 
     _say("1/5 calibrating: above which score is a pixel unknown?")
-    val = _spread(open_dataset(data, "val", before.labels), _FRAMES)
+    val = spread_over(open_dataset(data, "val", before.labels), _FRAMES)
     before = with_threshold(before, val, before.threshold.target_fpr if before.threshold else 0.05)
     before.save(out / "kb")
     _say(f"2/5 predicting {min(len(everything), _FRAMES)} pictures that hold classes never seen")
-    test = _spread(everything, _FRAMES)
+    test = spread_over(everything, _FRAMES)
     scorers = tuple(n for n in ("msp", "eds", before.scorer) if n in before.scorers())
     first = evaluate(before, test, scorers)
     _say(f"3/5 learning {name} from {MAX_SHOTS} annotated pictures")
@@ -187,17 +186,6 @@ def _curves(measured: Evaluation) -> tuple[Curve, ...]:
             )
         )
     return tuple(made)
-
-
-def _spread(data: DataSet, most: int) -> DataSet:
-    """Return at most ``most`` frames of ``data``, evenly spread."""
-    if len(data) <= most:
-        return data
-    picked = [round(i) for i in np.linspace(0, len(data) - 1, most)]
-    source = data.source
-    ids = tuple(source.ids[i] for i in picked)
-    few = replace(source, name=f"{source.name}, {most} of {len(data)}", ids=ids, read=lambda i: source.read(picked[i]))
-    return replace(data, source=few)
 
 
 def _say(line: str) -> None:

@@ -136,9 +136,7 @@ def train(
                 if row["val_miou"] > state["best_miou"]:
                     state["best_miou"] = row["val_miou"]
                     state["best"] = {k: v.clone() for k, v in average.module.state_dict().items()}
-                fabric.save(run / "last.ckpt.new", state)
-                if fabric.is_global_zero:
-                    (run / "last.ckpt.new").replace(run / "last.ckpt")
+                _save(fabric, run / "last.ckpt", state)
             write(epoch + 1, row)
     if not fabric.is_global_zero:
         raise SystemExit(0)  # what comes after training is done once
@@ -204,6 +202,19 @@ def _batches(
         ]
         images = torch.stack([image for image, _ in views]).contiguous(memory_format=torch.channels_last)
         yield images, torch.stack([target for _, target in views])
+
+
+def _save(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:
+    """Write the checkpoint aside and rename it, so that a full disk or a kill leaves the one before."""
+    aside = path.with_name(path.name + ".new")
+    try:
+        fabric.save(aside, state)
+        if fabric.is_global_zero:
+            aside.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        aside.unlink(missing_ok=True)
+        reason = str(error).splitlines()[0]
+        raise OwsegError(f"{path} cannot be written ({reason}); make room and go on with --resume.") from None
 
 
 def _resume(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:

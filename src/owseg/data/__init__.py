@@ -8,11 +8,11 @@ import numpy as np
 
 from owseg.data.camvid import camvid
 from owseg.data.folder import folder
-from owseg.data.source import DataSet, Source
+from owseg.data.source import DataSet, Source, spread_over
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN, LabelSpace
 
-__all__ = ["DataSet", "Source", "open_dataset", "open_source"]
+__all__ = ["DataSet", "Source", "open_dataset", "open_source", "spread_over"]
 
 
 def open_source(spec: str, split: str) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -78,3 +78,14 @@ class DataSet:
             if sample.target is not None:
                 digest.update(np.ascontiguousarray(sample.target).data)
         return digest.hexdigest()[:16]
+
+
+def spread_over(data: DataSet, most: int) -> DataSet:
+    """Return at most ``most`` frames of ``data``, evenly spread."""
+    if len(data) <= most:
+        return data
+    picked = [round(i) for i in np.linspace(0, len(data) - 1, most)]
+    source = data.source
+    ids = tuple(source.ids[i] for i in picked)
+    few = replace(source, name=f"{source.name}, {most} of {len(data)}", ids=ids, read=lambda i: source.read(picked[i]))
+    return replace(data, source=few)
