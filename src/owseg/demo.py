@@ -96,7 +96,7 @@ def _report(
     return Report(
         title="A street, and what was not known of it",
         lead=lead,
-        strips=_strips(before, after, test, name),
+        strips=strips(before, after, test, name),
         legend=after.labels,
         histogram=_histogram(before, test),
         threshold=threshold.value,
@@ -128,7 +128,7 @@ def _tables(first: Evaluation, second: Evaluation, name: str) -> tuple[Table, ..
     )
 
 
-def _strips(before: KnowledgeBase, after: KnowledgeBase, test: DataSet, name: str) -> tuple[Strip, ...]:
+def strips(before: KnowledgeBase, after: KnowledgeBase, test: DataSet, name: str) -> tuple[Strip, ...]:
     """Draw the frames that show most of the class, spread over the test frames (DMLNet, Fig. 7)."""
     label = test.source.classes.index(name)
     raws = [test.source.read(i)[1] for i in range(len(test))]

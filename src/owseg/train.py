@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -29,7 +30,7 @@ from owseg.types import Sample, resize
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train; ``owseg train`` has an option for each field.
+    """How to train; what is most often changed is an option of ``owseg train``.
 
     The first ``small`` share of the epochs sees crops of half the size from pictures of half the size, at a quarter of
     the cost. ``ema`` is the decay per step of the averaged weights. A class of pixel frequency q weighs q^-balance in the
@@ -89,16 +90,19 @@ def train(
     goes on from there and ends with the weights of a run that was never stopped: what is random in a step depends on
     the seed, the epoch and the frame alone. Raises ``OwsegError`` for data without truth and for a loss that is not finite.
     """
-    if len(data) < config.batch:
-        raise OwsegError(f"{len(data)} training pictures do not fill a batch of {config.batch}; lower the batch size.")
     fabric = lightning.Fabric(devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
     fabric.launch()
+    steps = len(data) // (config.batch * fabric.world_size)
+    if not steps:
+        raise OwsegError(
+            f"{len(data)} training pictures do not fill {fabric.world_size} batch(es) of {config.batch}; "
+            "lower the batch size."
+        )
     run.mkdir(parents=True, exist_ok=True)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.freeze_stem:
         network.backbone.freeze_stem()
     optimizer = torch.optim.AdamW(_parameter_groups(network, config))
-    steps = len(data) // (config.batch * fabric.world_size)
     peaks = [group["lr"] for group in optimizer.param_groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps * config.epochs, pct_start=0.2)
     frames = _in_memory(data)
@@ -111,7 +115,7 @@ def train(
     }  # fmt: skip
     if resume:
         _resume(fabric, run / "last.ckpt", state)
-    write = _log(run, fabric.is_global_zero)
+    write = _log(run, fabric.is_global_zero, state["epoch"])
     with progress("training", steps * config.epochs, done=state["epoch"] * steps) as tick:
         for epoch in range(state["epoch"], config.epochs):
             torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0]))
@@ -133,6 +137,8 @@ def train(
             if (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs:
                 average.module.eval()
                 row["val_miou"] = closed_iou(average.module, val).mean()
+                if math.isnan(row["val_miou"]):
+                    raise OwsegError("the validation pictures show none of the classes; give others.")
                 if row["val_miou"] > state["best_miou"]:
                     state["best_miou"] = row["val_miou"]
                     state["best"] = {k: v.clone() for k, v in average.module.state_dict().items()}
@@ -226,20 +232,24 @@ def _resume(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None
         raise OwsegError(f"{path} was made with other settings ({state['config']}); resume with the same ones.")
 
 
-def _log(run: Path, active: bool) -> Callable[[int, dict[str, float]], None]:
-    """Return a function that adds an epoch's figures to ``metrics.csv`` and to TensorBoard."""
+def _log(run: Path, active: bool, done: int) -> Callable[[int, dict[str, float]], None]:
+    """Return a function that adds an epoch's figures to ``metrics.csv`` and TensorBoard, after the ``done`` first epochs."""
+    if not active:
+        return lambda epoch, row: None
     path, fields = run / "metrics.csv", ["epoch", "loss", "seconds", "val_miou"]
-    board = SummaryWriter(str(run)) if active else None
+    kept = []
+    if done and path.exists():
+        with path.open(newline="") as file:
+            kept = [row for row in csv.DictReader(file) if int(row["epoch"]) <= done]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fields)
+        writer.writeheader()
+        writer.writerows(kept)
+    board = SummaryWriter(str(run), purge_step=done + 1)
 
     def write(epoch: int, row: dict[str, float]) -> None:
-        if board is None:
-            return
-        is_new = not path.exists()
         with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fields)
-            if is_new:
-                writer.writeheader()
-            writer.writerow({"epoch": epoch, **{k: f"{v:.6g}" for k, v in row.items()}})
+            csv.DictWriter(file, fields).writerow({"epoch": epoch, **{k: f"{v:.6g}" for k, v in row.items()}})
         for name, value in row.items():
             board.add_scalar(name, value, epoch)
         board.flush()
