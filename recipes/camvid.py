@@ -1,5 +1,6 @@
 """CamVid, open-world: the tables of docs/results.md.
 
+    export OWSEG_DATA=DIR                                              # DIR/camvid holds the data
     python -m recipes.camvid train --classifier prototype --seed 0     # DMLNet's; seeds 0, 1, 2
     python -m recipes.camvid train --classifier linear --seed 0        # the same network with a linear head and CE
     python -m recipes.camvid street                                    # all 11 classes
@@ -229,7 +230,7 @@ def spread(values: list[float], digits: int = 3) -> str:
 
 
 def main() -> None:
-    shared = Path(os.environ.get("OWSEG_DATA", "../shared/data"))
+    place = Path(os.environ.get("OWSEG_DATA", "."))
     steps: dict[str, Callable[[argparse.Namespace], None]] = {
         "train": train, "street": train, "measure": measure, "tables": tables, "classes": classes, "ablate": ablate,
     }  # fmt: skip
@@ -241,8 +242,8 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--split", default="test")
     parser.add_argument("--quick", action="store_true", help="leave out full resolution")
-    parser.add_argument("--data", type=Path, default=shared / "camvid")
-    parser.add_argument("--backbone", type=Path, default=shared.parent / "weights" / "mobilenet_v2_imagenet")
+    parser.add_argument("--data", type=Path, default=place / "camvid", help="CamVid, SegNet layout")
+    parser.add_argument("--backbone", type=Path, default=Path("google/mobilenet_v2_1.0_224"))
     parser.add_argument("--runs", type=Path, default=Path("runs/camvid"))
     args = parser.parse_args()
     steps[args.step](args)

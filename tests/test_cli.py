@@ -59,7 +59,10 @@ def run(capsys, *args):
 
 def test_help_does_not_wait_for_torch():
     """No timing here: what makes help slow is importing torch, and that can be seen."""
-    script = "import sys, owseg.cli as c; sys.argv = ['owseg', '--help']\ntry: c.main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    script = (
+        "import sys, owseg.cli as c; sys.argv = ['owseg', '--help']\n"
+        "try: c.main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("False")
     for command in ("train", "calibrate", "predict", "learn", "evaluate", "history", "rollback", "demo"):
@@ -81,7 +84,7 @@ def test_predict_writes_the_three_maps(capsys, kb, photos, tmp_path):
 
 def test_predict_reports_what_it_cannot_read_and_goes_on(capsys, kb, photos, tmp_path):
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 no")
-    code, out, err = run(capsys, "predict", photos, "--kb", kb, "-o", tmp_path / "maps", "--json", "--npy")
+    code, out, _ = run(capsys, "predict", photos, "--kb", kb, "-o", tmp_path / "maps", "--json", "--npy")
     assert code == 1
     results = json.loads(out)["results"]
     assert [r["error"] is None for r in results] == [False, True, True, True]

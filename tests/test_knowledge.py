@@ -177,7 +177,7 @@ def test_a_damaged_file_is_noticed(kb, tmp_path):
     data = bytearray(path.read_bytes())
     data[-7] ^= 1
     path.write_bytes(data)
-    with pytest.raises(OwsegError, match="network.safetensors"):
+    with pytest.raises(OwsegError, match=r"network\.safetensors"):
         load(tmp_path / "kb")
 
 

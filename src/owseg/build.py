@@ -31,8 +31,8 @@ def build_knowledge_base(
 ) -> KnowledgeBase:
     """Train on ``data``'s train split without the classes ``unknown``, choose and calibrate on its val split.
 
-    ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it can be stored
-    in half the space. Raises ``OwsegError`` for an unknown class that the data set does not have.
+    ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it can be
+    stored in half the space. Raises ``OwsegError`` for an unknown class that the data set does not have.
     """
     config = config or TrainConfig()
     everything = open_dataset(data, "train").labels
@@ -54,7 +54,7 @@ def build_knowledge_base(
         {
             **data_card(training),
             "unknown": list(unknown),
-            "backbone": backbone if isinstance(backbone, str) else backbone.kind,
+            "backbone": Path(backbone).name if isinstance(backbone, str) else backbone.kind,
             "config": asdict(config),
         },
     )

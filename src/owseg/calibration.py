@@ -24,8 +24,8 @@ def find_threshold(
 ) -> Threshold:
     """Return the threshold of ``scorer`` at which a share ``fpr`` of ``data``'s known pixels is called unknown.
 
-    ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and a frame without a mask counts
-    as wholly known. Pixels that a learned class claims are never called unknown, so they count as lying below.
+    ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and a frame without a mask
+    counts as wholly known. Pixels that a learned class claims are never called unknown, so they count as lying below.
     ``method`` is "quantile" or "conformal" (see ``owseg.openset.calibrate``).
     """
     name = scorer or kb.scorer

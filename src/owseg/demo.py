@@ -119,11 +119,9 @@ def _tables(first: Evaluation, second: Evaluation, name: str) -> tuple[Table, ..
         ("known pixels called unknown", old["known_lost"], new["known_lost"]),
     )
     note = f"Afterwards {name} counts as known; what is unknown then is only what nobody has named yet."
-    scores = tuple((n, s.auroc, s.ap, s.fpr95) for n, s in first.scores.items())
     classes = tuple((n, first.iou.per_class().get(n), v) for n, v in second.iou.per_class().items())
     return (
         Table("Before and after", ("", "before", "after"), sums, note),
-        Table("How well a score finds the unknown", ("score", "AUROC", "AP", "FPR95"), scores, first.protocol),
         Table("IoU per class", ("class", "before", "after"), classes),
     )
 

@@ -32,7 +32,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Event:
-    """One line of a knowledge base's own history: what was done (``action``), when (UTC), with which data and figures."""
+    """One line of a knowledge base's own history: what was done, when (UTC), with which data and figures."""
 
     action: str
     message: str
@@ -45,8 +45,8 @@ class KnowledgeBase:
     """What is known: a network for the base classes, the classes learned since, and what counts as unknown.
 
     ``labels`` names the base classes and then, in order, one class per increment. ``scorer`` is the name of the score
-    that ``predict`` uses, ``fitted`` what the scorers mahalanobis and joint took from training data, ``threshold`` what separates known from
-    unknown. Nothing changes in place: learning and calibrating return a new value.
+    that ``predict`` uses, ``fitted`` what the scorers mahalanobis and joint took from training data, ``threshold``
+    what separates known from unknown. Nothing changes in place: learning and calibrating return a new value.
     """
 
     network: Network
@@ -205,7 +205,7 @@ def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _fill(module: torch.nn.Module, path: Path) -> None:
-    """Load ``module``'s weights from ``path``; raise ``OwsegError`` if they are damaged, do not fit, or are not finite."""
+    """Load ``module``'s weights; raise ``OwsegError`` if they are damaged, do not fit, or are not finite."""
     try:
         state = load_file(path)
         module.load_state_dict(state)

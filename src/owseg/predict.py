@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ class Result:
 
 
 def find(pictures: Sequence[str]) -> list[Path]:
-    """Return the files that ``pictures`` name (files, folders, globs), sorted; raise ``OwsegError`` if one names none."""
+    """Return the files that ``pictures`` name (files, folders, globs), sorted; refuse what names none."""
     found: list[Path] = []
     for name in pictures:
         path = Path(name).expanduser()
@@ -103,8 +102,8 @@ def encode_labels(labels: np.ndarray, space: LabelSpace) -> bytes:
 def encode_score(score: np.ndarray, threshold: Threshold) -> bytes:
     """Return a score map as a 16-bit PNG in which 32768 is the threshold; darker is known, brighter is unknown.
 
-    value = 32768 + 8192 (score - threshold) / unit, cut to 0..65535; ``threshold`` and ``unit`` (how far the threshold lies
-    above the median known score) stand in the file's text fields, so that the score can be had back.
+    value = 32768 + 8192 (score - threshold) / unit, cut to 0..65535; ``threshold`` and ``unit`` (how far the
+    threshold lies above the median known score) stand in the file's text fields, so that the score can be had back.
     """
     unit = threshold.unit
     value = np.clip(np.round(32768 + 8192 * (score - threshold.value) / unit), 0, 65535).astype(np.uint16)
@@ -124,7 +123,7 @@ def write(path: Path, data: bytes) -> None:
     aside = path.with_name(f".{path.name}.part")
     try:
         aside.write_bytes(data)
-        os.replace(aside, path)
+        aside.replace(path)
     except OSError as error:
         raise OwsegError(
             f"{path} cannot be written ({error.strerror}); free some space or choose another folder."

@@ -32,7 +32,11 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[str], 
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total, completed=done, note="")
-        yield lambda note="": bar.update(task, advance=1, note=note)
+
+        def tick(note: str) -> None:
+            bar.update(task, advance=1, note=note)
+
+        yield tick
 
 
 def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning_fabric as lightning
 import numpy as np
@@ -32,9 +32,9 @@ from owseg.types import Sample, resize
 class TrainConfig:
     """How to train; what is most often changed is an option of ``owseg train``.
 
-    The first ``small`` share of the epochs sees crops of half the size from pictures of half the size, at a quarter of
-    the cost. ``ema`` is the decay per step of the averaged weights. A class of pixel frequency q weighs q^-balance in the
-    cross-entropy. Learning rates follow one cycle.
+    The first ``small`` share of the epochs sees crops of half the size from pictures of half the size, at a quarter
+    of the cost. ``ema`` is the decay per step of the averaged weights. A class of pixel frequency q weighs q^-balance
+    in the cross-entropy. Learning rates follow one cycle.
     """
 
     epochs: int = 60
@@ -86,9 +86,10 @@ def train(
 ) -> Network:
     """Train ``network`` and return it with the averaged weights that had the best mIoU on ``val``.
 
-    ``run`` receives ``metrics.csv``, TensorBoard events and, at each validation, ``last.ckpt``. With ``resume`` the run
-    goes on from there and ends with the weights of a run that was never stopped: what is random in a step depends on
-    the seed, the epoch and the frame alone. Raises ``OwsegError`` for data without truth and for a loss that is not finite.
+    ``run`` receives ``metrics.csv``, TensorBoard events and, at each validation, ``last.ckpt``. With ``resume`` the
+    run goes on from there and ends with the weights of a run that was never stopped: what is random in a step depends
+    on the seed, the epoch and the frame alone. Raises ``OwsegError`` for data without truth and for a loss that is
+    not finite.
     """
     fabric = lightning.Fabric(devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
     fabric.launch()
@@ -136,7 +137,7 @@ def train(
             row = {"loss": total / steps, "seconds": time.perf_counter() - started}
             if (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs:
                 average.module.eval()
-                row["val_miou"] = closed_iou(average.module, val).mean()
+                row["val_miou"] = closed_iou(cast(Network, average.module), val).mean()
                 if math.isnan(row["val_miou"]):
                     raise OwsegError("the validation pictures show none of the classes; give others.")
                 if row["val_miou"] > state["best_miou"]:
@@ -151,7 +152,7 @@ def train(
 
 
 def class_weights(frame: Callable[[int], Sample], count: int, num_classes: int, power: float) -> Tensor:
-    """Return a weight per class, frequency^-power, scaled so that the mean over pixels is 1; 0 for a class never seen."""
+    """Return a weight per class, frequency^-power, with a mean over pixels of 1; 0 for a class never seen."""
     seen = np.zeros(256, np.int64)
     for i in range(count):
         seen += np.bincount(np.asarray(frame(i).target).ravel(), minlength=256)
@@ -233,7 +234,7 @@ def _resume(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None
 
 
 def _log(run: Path, active: bool, done: int) -> Callable[[int, dict[str, float]], None]:
-    """Return a function that adds an epoch's figures to ``metrics.csv`` and TensorBoard, after the ``done`` first epochs."""
+    """Return a function that adds an epoch's figures to ``metrics.csv`` and TensorBoard, after ``done`` epochs."""
     if not active:
         return lambda epoch, row: None
     path, fields = run / "metrics.csv", ["epoch", "loss", "seconds", "val_miou"]

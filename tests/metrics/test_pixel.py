@@ -120,7 +120,7 @@ def test_per_image_is_the_mean_over_pictures_that_show_both():
 
 
 def test_pooled_and_per_image_differ_when_pictures_have_offsets():
-    """The trap that makes published figures incomparable: a score that is perfect in each picture, offset between them."""
+    """What makes published figures incomparable: a score perfect in each picture, offset between them."""
     target = np.array([[0] * 10 + [UNKNOWN] * 10], np.uint8)
     score = np.arange(20, dtype=np.float32)[None]
     shots = [(score + 100 * i, target) for i in range(4)]

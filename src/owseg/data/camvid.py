@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from owseg.data.images import find_images, read_image, read_mask
 from owseg.data.source import Source
 from owseg.errors import OwsegError
@@ -38,7 +40,7 @@ def camvid(root: Path, split: str) -> Source:
         if image.stem not in masks:
             raise OwsegError(f"{image} has no label map of the same name in {root / f'{split}annot'}.")
 
-    def read(i: int):
+    def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
         raw = read_mask(masks[images[i].stem])
         raw[raw == VOID] = IGNORE
         return read_image(images[i]), raw

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+
 from owseg.data.images import find_images, read_image, read_mask
 from owseg.data.source import Source
 from owseg.errors import OwsegError
@@ -26,7 +28,7 @@ def folder(root: Path, split: str) -> Source:
     if orphans:
         raise OwsegError(f"{base / 'masks'} holds {masks[orphans[0]].name}, but there is no picture of that name.")
 
-    def read(i: int):
+    def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
         mask = masks.get(images[i].stem)
         return read_image(images[i]), None if mask is None else read_mask(mask)
 

@@ -45,8 +45,9 @@ def learn(
     """Return a knowledge base that also knows ``name``, learned from ``shots`` by the novel-prototype method.
 
     The network is not touched. ``known`` is labelled, known-only data for the new threshold; without it the old
-    threshold stays, which is safe: a claim only ever turns unknown pixels into known ones. Raises ``OwsegError`` for a name that is taken,
-    no shot or more than five, a mask of another size than its picture, one without the class, or a linear network.
+    threshold stays, which is safe: a claim only ever turns unknown pixels into known ones. Raises ``OwsegError`` for
+    a name that is taken, no shot or more than five, a mask of another size than its picture, one without the class,
+    or a linear network.
     """
     from owseg.calibration import data_card, find_threshold
     from owseg.data.source import DataSet
@@ -100,7 +101,7 @@ def shots_from(data: DataSet, name: str, count: int, seed: int = 0, min_share: f
 
 
 def shots_in(folder: Path) -> list[Shot]:
-    """Read the shots in ``folder``: ``images/NAME.*`` and ``masks/NAME.*``, a mask being non-zero (and not 255) on the class."""
+    """Read ``images/NAME.*`` and ``masks/NAME.*`` of ``folder``; a mask is non-zero (and not 255) on the class."""
     from owseg.data.images import find_images, read_image, read_mask
 
     masks = {path.stem: path for path in find_images(folder / "masks")}

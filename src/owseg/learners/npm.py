@@ -21,9 +21,10 @@ MAX_FALSE = 0.01
 class NovelPrototype:
     """One learned class: claims a pixel that is near its prototype and nearer to it than to any other.
 
-    ``||F - m||^2 < radius`` and ``||F - m||^2 < ||F - m_k||^2`` for every other prototype (DMLNet, Eq. 12; ``radius`` is
-    lambda_novel, a squared distance). The base prototypes' distances are the negative logits; ``rivals`` (R, D) are the
-    prototypes of the classes learned before. A class learned later claims in its turn, so all are compared with all.
+    ``||F - m||^2 < radius`` and ``||F - m||^2 < ||F - m_k||^2`` for every other prototype (DMLNet, Eq. 12; ``radius``
+    is lambda_novel, a squared distance). The base prototypes' distances are the negative logits; ``rivals`` (R, D)
+    are the prototypes of the classes learned before. A class learned later claims in its turn, so all are compared
+    with all.
     """
 
     name: str
@@ -75,7 +76,8 @@ def squared_distance(embedding: Tensor, prototype: Sequence[float]) -> Tensor:
 class View:
     """What the network made of one shot: its output, ``mask`` (H, W) bool of the class, ``elsewhere`` (H, W) bool.
 
-    ``elsewhere`` marks pixels outside the mask that are taken to be something else, to see where a claim would be wrong.
+    ``elsewhere`` marks pixels outside the mask that are taken to be something else, to see where a claim would be
+    wrong.
     """
 
     output: Output
@@ -114,10 +116,11 @@ def radius_left_out(
 ) -> float:
     """Return lambda_novel with the best leave-one-out IoU over the shots, among those that claim little else.
 
-    Each shot in turn is claimed by the prototype of the others (Eq. 12); hits are pixels of its mask, false claims pixels
-    ``elsewhere``. Of the radii at which at most a share ``max_false`` of ``elsewhere`` is claimed, the one with the highest
-    ``IoU = hits / (mask + false claims)``, pooled over shots, is returned. Shots show more of the class than the world does, so IoU
-    alone would claim too much. A single shot is cut into its left and right half at the mask's median column.
+    Each shot in turn is claimed by the prototype of the others (Eq. 12); hits are pixels of its mask, false claims
+    pixels ``elsewhere``. Of the radii at which at most a share ``max_false`` of ``elsewhere`` is claimed, the one
+    with the highest ``IoU = hits / (mask + false claims)``, pooled over shots, is returned. Shots show more of the
+    class than the world does, so IoU alone would claim too much. A single shot is cut into its left and right half at
+    the mask's median column.
     """
     folds = views if len(views) > 1 else _halves(views[0])
     distances, hits = [], []
@@ -133,11 +136,11 @@ def radius_left_out(
     order = np.argsort(np.concatenate(distances))
     distance, hit = np.concatenate(distances)[order], np.cumsum(np.concatenate(hits)[order])
     false = np.arange(1, len(hit) + 1) - hit
-    mask, elsewhere = (sum(int(m.sum()) for m in marks) for marks in zip(*((f.mask, f.elsewhere) for f in folds), strict=True))
+    mask, elsewhere = sum(int(f.mask.sum()) for f in folds), sum(int(f.elsewhere.sum()) for f in folds)
     iou = np.where(false <= max_false * elsewhere, hit / (mask + false), 0.0)
     if not iou.any():
         raise OwsegError(
-            "the shots do not agree on where the class lies: none of its pixels is nearer to the other shots' prototype "
+            "the shots do not agree on where the class lies: none of its pixels is nearer to the others' prototype "
             "than to a known class; choose clearer shots, or give the radius."
         )
     # Eq. 12 asks for a distance below the radius, so the last pixel let in must lie strictly inside.

@@ -23,10 +23,11 @@ class Backbone(nn.Module):
     ``channels`` and ``strides`` describe the stages. Input is RGB normalised by ``mean`` and ``std``.
     """
 
+    model: Any  # a transformers model; each kind has its own attributes
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, model: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.model = model
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)

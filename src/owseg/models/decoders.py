@@ -27,6 +27,7 @@ class ASPPDecoder(nn.Module):
         skip_stride: int = 4,
     ) -> None:
         super().__init__()
+        self.width = width
         deep, branch = channels[-1], max(8, 3 * width // 4)
         self.branches = nn.ModuleList(
             [conv_bn(deep, branch)] + [nn.Sequential(depthwise(deep, rate), conv_bn(deep, branch)) for rate in rates]
@@ -57,11 +58,13 @@ class ASPPDecoder(nn.Module):
 class PSPDecoder(nn.Module):
     """Pyramid pooling (Zhao et al., CVPR 2017), the decoder of DMLNet's StreetHazards network.
 
-    The coarsest map is pooled to ``bins``, each projected to ``width``; all are joined by a 3x3. Pyramid -> (B, out, h, w).
+    The coarsest map is pooled to ``bins``, each projected to ``width``; all are joined by a 3x3. Pyramid -> (B, out,
+    h, w).
     """
 
     def __init__(self, channels: Sequence[int], out: int, width: int = 512, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
         super().__init__()
+        self.width = width
         deep = channels[-1]
         self.pools = nn.ModuleList(
             [nn.Sequential(nn.AdaptiveAvgPool2d(b), nn.Conv2d(deep, width, 1), nn.ReLU()) for b in bins]

@@ -25,7 +25,12 @@ class Network(nn.Module):
     embedding -> logits (B, K, h, w).
     """
 
-    def __init__(self, backbone: backbones.Backbone, decoder: nn.Module, classifier: nn.Module) -> None:
+    def __init__(
+        self,
+        backbone: backbones.Backbone,
+        decoder: ASPPDecoder | PSPDecoder,
+        classifier: LinearClassifier | PrototypeClassifier,
+    ) -> None:
         super().__init__()
         self.backbone, self.decoder, self.classifier = backbone, decoder, classifier
 
@@ -55,7 +60,7 @@ class Network(nn.Module):
     @property
     def num_classes(self) -> int:
         """K, the number of classes of the base network."""
-        return int(self.classifier.num_classes)
+        return self.classifier.num_classes
 
     @property
     def is_metric(self) -> bool:
@@ -66,12 +71,12 @@ class Network(nn.Module):
     def config(self) -> dict[str, Any]:
         """What ``build_network`` needs to make the same architecture again; plain JSON."""
         kind = "psp" if isinstance(self.decoder, PSPDecoder) else "aspp"
-        width = self.decoder.project[0][0].out_channels if kind == "aspp" else self.decoder.join[0][0].out_channels
-        classifier = {"kind": "prototype", "scale": self.classifier.scale} if self.is_metric else {"kind": "linear"}
+        metric = isinstance(self.classifier, PrototypeClassifier)
+        classifier = {"kind": "prototype", "scale": self.classifier.scale} if metric else {"kind": "linear"}
         return {
             "classes": self.num_classes,
             "backbone": self.backbone.config,
-            "decoder": {"kind": kind, "width": width},
+            "decoder": {"kind": kind, "width": self.decoder.width},
             "classifier": classifier,
         }
 
@@ -87,13 +92,13 @@ def assemble(
     """Put a decoder ("aspp" or "psp") and a classifier ("prototype" or "linear") on a backbone."""
     embedding = num_classes if classifier == "prototype" else LINEAR_EMBEDDING
     if decoder == "aspp":
-        neck: nn.Module = ASPPDecoder(backbone.channels, backbone.strides, embedding, width)
+        neck: ASPPDecoder | PSPDecoder = ASPPDecoder(backbone.channels, backbone.strides, embedding, width)
     elif decoder == "psp":
         neck = PSPDecoder(backbone.channels, embedding, width)
     else:
         raise OwsegError(f"there is no decoder {decoder!r}; it is aspp or psp.")
     if classifier == "prototype":
-        head: nn.Module = PrototypeClassifier(num_classes, scale)
+        head: LinearClassifier | PrototypeClassifier = PrototypeClassifier(num_classes, scale)
     elif classifier == "linear":
         head = LinearClassifier(embedding, num_classes)
     else:

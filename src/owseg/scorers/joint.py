@@ -1,4 +1,4 @@
-"""Two witnesses heard together: how far a pixel's features lie from all training data, and how unsure the classifier is."""
+"""Two witnesses heard together: how far features lie from all training data, and how unsure the classifier is."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from owseg.types import Output, resize
 class Joint(nn.Module):
     """``z(log min_k M_k) + z(u)``, z the standard score over known training pixels.
 
-    ``M_k`` is the squared Mahalanobis distance on the feature pyramid (see ``RelativeMahalanobis``): what the backbone
-    sees. ``u`` is ``-max_t f_t`` with a prototype classifier, ``-max_t logit_t`` with a linear one: what the decoder makes of it.
-    The first misses strange things made of known textures, the second strange things that resemble a class; they err
-    in different places. The logarithm turns the heavy tail of ``M`` into that of a Student-t density,
-    ``-log p ~ log(1 + M / nu)``, so that neither witness shouts the other down.
+    ``M_k`` is the squared Mahalanobis distance on the feature pyramid (see ``RelativeMahalanobis``): what the
+    backbone sees. ``u`` is ``-max_t f_t`` with a prototype classifier, ``-max_t logit_t`` with a linear one: what the
+    decoder makes of it. The first misses strange things made of known textures, the second strange things that
+    resemble a class; they err in different places. The logarithm turns the heavy tail of ``M`` into that of a
+    Student-t density, ``-log p ~ log(1 + M / nu)``, so that neither witness shouts the other down.
     """
 
     shift: Tensor
