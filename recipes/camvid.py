@@ -31,7 +31,7 @@ import torch
 from owseg.build import build_knowledge_base
 from owseg.data import DataSet, open_dataset, spread_over
 from owseg.evaluate import evaluate
-from owseg.knowledge import KnowledgeBase, load
+from owseg.knowledge import KnowledgeBase, load, spaces_of
 from owseg.labels import UNKNOWN
 from owseg.learners import learn, shots_from
 from owseg.metrics.iou import IoU, harmonic
@@ -88,18 +88,17 @@ def measure(args: argparse.Namespace) -> None:
     path = args.runs / f"{args.split}.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for directory in sorted(p for p in args.runs.iterdir() if p.is_dir() and not p.name.endswith(".run")):
-        if directory.name in found:
-            continue
         kb = load(directory)
         data = open_dataset(f"camvid:{args.data}", args.split, kb.labels)
-        result = one(kb, data)
-        if directory.name.endswith("-0") and not args.quick:
-            few = replace(kb, scorer="msp")
-            full = evaluate(few, data, ("msp", "eds")[: 1 + kb.network.is_metric], Both, full_resolution=True)
+        result = found.setdefault(directory.name, {})
+        if "iou" not in result:
+            result |= one(kb, data)
+        if directory.name == "prototype-0" and "full resolution" not in result:
+            full = evaluate(replace(kb, scorer="msp"), data, ("msp", "eds"), Both, full_resolution=True)
             result["full resolution"] = {n: s.figures() for n, s in full.states.items()}
-        if kb.network.is_metric and data.unknown_classes():
-            result["npm"] = npm(kb, args)
-        found[directory.name] = result
+        if data.unknown_classes() and "npm" not in result:
+            spaces = spaces_of(kb.network, kb.fitted)
+            result["npm"] = {space: npm(kb, space, args) for space in spaces}
         path.write_text(json.dumps(found, indent=1))
         print(directory.name, "measured", flush=True)
 
@@ -115,10 +114,10 @@ def one(kb: KnowledgeBase, data: DataSet) -> dict[str, Any]:
     }
 
 
-def npm(kb: KnowledgeBase, args: argparse.Namespace) -> list[dict[str, float]]:
+def npm(kb: KnowledgeBase, space: str, args: argparse.Namespace) -> list[dict[str, float]]:
     """Learn car from five shots, five times; shots cover at least 5 % of their frame and come from train alone."""
     frames = open_dataset(f"camvid:{args.data}", "train")
-    wiser = [learn(kb, "car", shots_from(frames, "car", 5, seed, min_share=0.05)) for seed in range(DRAWS)]
+    wiser = [learn(kb, "car", shots_from(frames, "car", 5, seed, min_share=0.05), space=space) for seed in range(DRAWS)]
     data = open_dataset(f"camvid:{args.data}", args.split, wiser[0].labels)
     found = [IoU.of(data.labels.names) for _ in wiser]
     for sample in data:  # one forward pass serves all draws: learning does not touch the network
@@ -207,9 +206,14 @@ def tables(args: argparse.Namespace) -> None:
     keys = ("unknown_found", "known_lost")
     rows = [(k, *(spread([n[key] for n in v]) for key in keys)) for k, v in nets.items()]
     markdown("The threshold at work", ("network", "unknown pixels found", "known pixels lost"), rows)
-    draws = [d for n in nets["prototype"] for d in n["npm"]]
-    row = tuple(spread([d[k] for d in draws]) for k in ("old", "novel", "harmonic", "radius"))
-    markdown(f"Car by NPM from five shots, {len(draws)} runs", ("old", "novel", "harmonic", "lambda_novel"), [row])
+    rows = []
+    for kind in nets:
+        for space in nets[kind][0]["npm"]:
+            draws = [d for n in nets[kind] for d in n["npm"][space]]
+            rows.append((kind, space, *(spread([d[k] for d in draws]) for k in ("old", "novel", "harmonic"))))
+    markdown(
+        f"Car by NPM from five shots, {len(draws)} runs each", ("network", "space", "old", "car", "harmonic"), rows
+    )
     rows = [
         (name, score, f"{result['scores'][score]['pooled']['ap']:.4f}", f"{figures['pooled']['ap']:.4f}")
         for name, result in found.items()
@@ -241,7 +245,6 @@ def main() -> None:
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--quick", action="store_true", help="leave out full resolution")
     parser.add_argument("--data", type=Path, default=place / "camvid", help="CamVid, SegNet layout")
     parser.add_argument("--backbone", type=Path, default=Path("google/mobilenet_v2_1.0_224"))
     parser.add_argument("--runs", type=Path, default=Path("runs/camvid"))

@@ -2,18 +2,17 @@
 
     python -m recipes.synthetic            # about 6 core-minutes with bf16-mixed
 
-Writes runs/synthetic; `--ship` puts it into the package. Chosen and calibrated on val; nothing here opens test.
+Writes runs/synthetic; `python -m recipes.ship synthetic=runs/synthetic` puts it into the package. Chosen and calibrated
+on val; nothing here opens test.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import time
 from pathlib import Path
 
 from owseg.build import build_knowledge_base
-from owseg.shipped import SHIPPED
 from owseg.train import TrainConfig
 
 UNKNOWN_CLASSES = ("animal", "mattress", "boulder", "balloon")
@@ -26,7 +25,6 @@ def main() -> None:
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--out", type=Path, default=Path("runs/synthetic"))
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--ship", action="store_true")
     args = parser.parse_args()
     config = TrainConfig(
         epochs=args.epochs, crop=(160, 224), scale=(0.75, 1.5), precision=args.precision, validate_every=4
@@ -42,9 +40,6 @@ def main() -> None:
         resume=args.resume,
     )
     print("version", kb.save(args.out), f"after {(time.process_time() - started) / 60:.1f} core-minutes")
-    if args.ship:
-        shutil.rmtree(SHIPPED / "synthetic", ignore_errors=True)
-        kb.save(SHIPPED / "synthetic")
 
 
 if __name__ == "__main__":

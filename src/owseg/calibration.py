@@ -50,20 +50,16 @@ def data_card(data: DataSet) -> dict[str, str | int]:
 
 
 def with_fitted(kb: KnowledgeBase, data: DataSet, level: int = 1) -> KnowledgeBase:
-    """Return ``kb`` with the scorers mahalanobis and joint fitted on ``data`` (training frames with truth).
-
-    The Mahalanobis part reads every frame; the spread of the two witnesses of joint is taken from every fourth.
-    """
+    """Return ``kb`` with the scorers mahalanobis and joint fitted, in two passes, on training frames with truth."""
     channels = sum(kb.network.backbone.channels)
     distance = RelativeMahalanobis(channels=channels, num_classes=kb.network.num_classes, level=level)
     distance.fit(_outputs(kb, data))
-    joint = Joint(distance, kb.network.is_metric).fit(_outputs(kb, data, 4))
+    joint = Joint(distance, kb.network.is_metric).fit(_outputs(kb, data))
     return kb.after(Event("fit", f"fitted the feature scorers on {data.source.name}", data_card(data)), fitted=joint)
 
 
-def _outputs(kb: KnowledgeBase, data: DataSet, step: int = 1) -> Iterator[tuple[Output, Tensor]]:
-    for i in track(range(0, len(data), step), "fitting", len(range(0, len(data), step))):
-        sample = data[i]
+def _outputs(kb: KnowledgeBase, data: DataSet) -> Iterator[tuple[Output, Tensor]]:
+    for sample in track(data, "fitting", len(data)):
         if sample.target is None:
             raise OwsegError(f"{sample.id} has no mask; the scorer is fitted on labelled pictures.")
         target = np.where(sample.target == UNKNOWN, IGNORE, sample.target)

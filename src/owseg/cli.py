@@ -139,14 +139,18 @@ def learn(
         Path | None,
         typer.Option(help="Folder with images/ and masks/ of the same names; a mask is non-zero on the class."),
     ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="Or draw the shots from a labelled data set's train split.")
-    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Or draw the shots from a labelled data set.")] = None,
+    split: Annotated[
+        str, typer.Option(help="Which split to draw from; the synthetic streets have one named shots.")
+    ] = "train",
     count: Annotated[int, typer.Option(help="How many to draw (1 to 5).")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     min_share: Annotated[float, typer.Option(help="Draw among frames where the class covers at least this.")] = 0.01,
     radius: Annotated[
         float | None, typer.Option(help="lambda_novel, a squared distance; by default from the shots.")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Where its prototype lies: features (default where fitted) or metric (DMLNet's).")
     ] = None,
     known: Annotated[
         str | None, typer.Option(help="Labelled data set whose val split re-calibrates the threshold.")
@@ -167,10 +171,13 @@ def learn(
     if shots is not None:
         examples = shots_in(shots)
     else:
-        examples = shots_from(open_dataset(data or "", "train"), name, count, seed, min_share)
+        examples = shots_from(open_dataset(data or "", split), name, count, seed, min_share)
     calibration = open_dataset(known or data or "", "val", base.labels) if known or data else None
-    new = learn_class(base, name, examples, calibration, radius=radius)
-    _done(new, new.save(target), target, as_json, f"Next: owseg predict --kb {target} PICTURES")
+    new = learn_class(base, name, examples, calibration, radius=radius, space=space)
+    hint = f"Next: owseg predict --kb {target} PICTURES"
+    if calibration is None and new.threshold:
+        hint = f"The threshold stayed as it was; --known SET would re-calibrate it.\n{hint}"
+    _done(new, new.save(target), target, as_json, hint)
 
 
 @app.command()

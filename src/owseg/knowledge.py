@@ -18,7 +18,7 @@ from torch import Tensor
 from owseg import store
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
-from owseg.learners.npm import NovelPrototype
+from owseg.learners.npm import FeatureSpace, MetricSpace, NovelPrototype, Space
 from owseg.models.network import Network, build_network, to_tensor
 from owseg.openset import Threshold, open_set_map
 from owseg.scorers import METRIC, SCORERS
@@ -146,6 +146,12 @@ class KnowledgeBase:
         return store.commit(directory, files, self.history[-1].message if self.history else "")
 
 
+def spaces_of(network: Network, fitted: Joint | None) -> dict[str, Space]:
+    """Return the spaces by name in which a class can be learned: metric with prototypes, features with a fit."""
+    found: dict[str, Space] = {"features": FeatureSpace(fitted.mahalanobis)} if fitted is not None else {}
+    return found | ({"metric": MetricSpace()} if network.is_metric else {})
+
+
 def load(directory: str | Path, version: int | None = None) -> KnowledgeBase:
     """Load a knowledge base, by default its current version; raise ``OwsegError`` for anything missing or damaged.
 
@@ -168,7 +174,7 @@ def load(directory: str | Path, version: int | None = None) -> KnowledgeBase:
         return KnowledgeBase(
             network,
             LabelSpace.from_json(value["classes"]),
-            tuple(NovelPrototype.from_json(i) for i in value["increments"]),
+            tuple(NovelPrototype.from_json(i, spaces_of(network, fitted)) for i in value["increments"]),
             value["scorer"],
             fitted,
             Threshold.from_json(threshold) if threshold else None,

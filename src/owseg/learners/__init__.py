@@ -41,26 +41,36 @@ def learn(
     color: Color | None = None,
     radius: float | None = None,
     weighting: str = "pixels",
+    space: str | None = None,
 ) -> KnowledgeBase:
     """Return a knowledge base that also knows ``name``, learned from ``shots`` by the novel-prototype method.
 
-    The network is not touched. ``known`` is labelled, known-only data for the new threshold; without it the old
-    threshold stays, which is safe: a claim only ever turns unknown pixels into known ones. Raises ``OwsegError`` for
-    a name that is taken, no shot or more than five, a mask of another size than its picture, one without the class,
-    or a linear network.
+    ``space`` is where its prototype lies: "metric" is the paper's, "features" the whitened feature pyramid, the
+    default where the fitted scorers are there. The network is not touched. ``known`` is labelled, known-only data for
+    the new threshold; without it the old threshold stays, which is safe: a claim only ever turns unknown pixels into
+    known ones. Raises ``OwsegError`` for a name that is taken, no shot or more than five, a mask of another size than
+    its picture, one without the class, or a space that the knowledge base does not have.
     """
     from owseg.calibration import data_card, find_threshold
     from owseg.data.source import DataSet
-    from owseg.knowledge import Event
+    from owseg.knowledge import Event, spaces_of
 
     _check(kb, name, shots)
+    spaces = spaces_of(kb.network, kb.fitted)
+    space = space or next(iter(spaces), "metric")
+    if space not in spaces:
+        raise OwsegError(
+            f"this knowledge base has no {space!r} space to learn in; it has {', '.join(spaces) or 'none'}. A metric "
+            "one needs a prototype classifier, a features one the fitted scorers."
+        )
     views = [_view(kb, shot) for shot in shots]
-    rivals = [i.prototype for i in kb.increments]
-    increment = novel_prototype(name, views, radius, rivals, weighting)
+    rivals = [i.prototype for i in kb.increments if i.space.name == space]
+    increment = novel_prototype(name, views, radius, rivals, weighting, spaces[space])
     wiser = replace(kb, labels=kb.labels.extend(name, color), increments=(*kb.increments, increment))
     details: dict[str, object] = {
         "class": name,
         "method": "npm",
+        "space": space,
         "weighting": weighting,
         "radius": increment.radius,
         "radius_from": "leave-one-out over the shots" if radius is None else "given",
@@ -68,7 +78,7 @@ def learn(
     }
     threshold, message = (
         kb.threshold,
-        f"learned {name} from {len(shots)} shot{'s' if len(shots) > 1 else ''} by NPM",
+        f"learned {name} from {len(shots)} shot{'s' if len(shots) > 1 else ''} by NPM ({space})",
     )
     if known is not None and threshold is not None:
         fresh = DataSet(known.source, wiser.labels)
@@ -129,8 +139,6 @@ def _view(kb: KnowledgeBase, shot: Shot) -> View:
 
 
 def _check(kb: KnowledgeBase, name: str, shots: Sequence[Shot]) -> None:
-    if not kb.network.is_metric:
-        raise OwsegError("this network has a linear classifier; the novel-prototype method needs a prototype one.")
     if name in kb.labels:
         raise OwsegError(f"{name!r} is known already; give the new class another name, or roll back first.")
     if not 1 <= len(shots) <= MAX_SHOTS:

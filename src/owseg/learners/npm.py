@@ -1,20 +1,73 @@
-"""The novel-prototype method: a class is learned by remembering where its pixels lie in the metric space."""
+"""The novel-prototype method: a class is learned by remembering where its pixels lie."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from owseg.errors import OwsegError
+from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output, resize
 
 MAX_FALSE = 0.01
 """Share of other pixels that a radius found from the shots may claim; chosen on CamVid val (see docs/results.md)."""
+
+
+class Space(Protocol):
+    """Where prototypes live: any space in which each base class has one and distances mean something."""
+
+    @property
+    def name(self) -> str:
+        """How a stored knowledge base calls it."""
+        ...
+
+    def locate(self, output: Output) -> Tensor:
+        """Return every cell's place in the space, (B, D, h, w)."""
+        ...
+
+    def nearest(self, output: Output) -> Tensor:
+        """Return the squared distance (B, h, w) to the nearest base prototype."""
+        ...
+
+
+@dataclass(frozen=True)
+class MetricSpace:
+    """The paper's: the embedding, with the base prototypes ``T e_t``; its distances are the negative logits."""
+
+    name: str = "metric"
+
+    def locate(self, output: Output) -> Tensor:
+        """Return the embedding."""
+        return output.embedding
+
+    def nearest(self, output: Output) -> Tensor:
+        """Return ``min_t ||f - m_t||^2``."""
+        return (-output.logits).amin(1)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSpace:
+    """The whitened feature pyramid, with the base classes' means as prototypes: the space of the Mahalanobis score.
+
+    The metric space has only as many dimensions as there are known classes, and what tells a new class from them may
+    have been thrown away there; the pyramid still has it.
+    """
+
+    mahalanobis: RelativeMahalanobis
+    name: str = "features"
+
+    def locate(self, output: Output) -> Tensor:
+        """Return the whitened features, on the grid of the Mahalanobis score."""
+        return self.mahalanobis.whitened(output)
+
+    def nearest(self, output: Output) -> Tensor:
+        """Return ``min_k M_k``."""
+        return self.mahalanobis.nearest(output)
 
 
 @dataclass(frozen=True)
@@ -22,18 +75,19 @@ class NovelPrototype:
     """One learned class: claims a pixel that is near its prototype and nearer to it than to any other.
 
     ``||F - m||^2 < radius`` and ``||F - m||^2 < ||F - m_k||^2`` for every other prototype (DMLNet, Eq. 12; ``radius``
-    is lambda_novel, a squared distance). The base prototypes' distances are the negative logits; ``rivals`` (R, D)
-    are the prototypes of the classes learned before. A class learned later claims in its turn, so all are compared
-    with all.
+    is lambda_novel, a squared distance), in any ``space``; the paper's is the metric one. ``rivals`` (R, D) are the
+    prototypes of the classes learned before in this space. A class learned later claims in its turn, so all are
+    compared with all.
     """
 
     name: str
     prototype: tuple[float, ...]
     radius: float
     rivals: tuple[tuple[float, ...], ...] = ()
+    space: Space = MetricSpace()
 
     def claim(self, output: Output, size: tuple[int, int]) -> Tensor:
-        """Return where the class is, (B, H, W) bool at ``size``; decided at network resolution, then interpolated."""
+        """Return where the class is, (B, H, W) bool at ``size``; decided on the space's grid, then interpolated."""
         distance, nearest = self._distances(output)
         margin = torch.minimum(nearest, torch.full_like(nearest, self.radius)) - distance
         return resize(margin[:, None], size)[:, 0] > 0
@@ -44,32 +98,33 @@ class NovelPrototype:
         return own, nearest
 
     def _distances(self, output: Output) -> tuple[Tensor, Tensor]:
-        nearest = (-output.logits).amin(1)
+        place, nearest = self.space.locate(output), self.space.nearest(output)
         for rival in self.rivals:
-            nearest = torch.minimum(nearest, squared_distance(output.embedding, rival))
-        return squared_distance(output.embedding, self.prototype), nearest
+            nearest = torch.minimum(nearest, squared_distance(place, rival))
+        return squared_distance(place, self.prototype), nearest
 
     def to_json(self) -> dict[str, Any]:
         """Return the increment as plain JSON; its 32-bit numbers survive exactly."""
         return {
             "kind": "novel_prototype",
             "name": self.name,
+            "space": self.space.name,
             "radius": self.radius,
             "prototype": list(self.prototype),
             "rivals": [list(r) for r in self.rivals],
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> NovelPrototype:
-        """Read what ``to_json`` wrote."""
+    def from_json(cls, value: dict[str, Any], spaces: Mapping[str, Space]) -> NovelPrototype:
+        """Read what ``to_json`` wrote; ``spaces`` are those of the knowledge base, by name."""
         rivals = tuple(tuple(r) for r in value["rivals"])
-        return cls(value["name"], tuple(value["prototype"]), value["radius"], rivals)
+        return cls(value["name"], tuple(value["prototype"]), value["radius"], rivals, spaces[value["space"]])
 
 
-def squared_distance(embedding: Tensor, prototype: Sequence[float]) -> Tensor:
-    """Return ``||f - m||^2`` as (B, h, w) for an embedding (B, D, h, w)."""
-    m = torch.tensor(prototype, dtype=embedding.dtype, device=embedding.device)
-    return (embedding - m.view(1, -1, 1, 1)).square().sum(1)
+def squared_distance(place: Tensor, prototype: Sequence[float]) -> Tensor:
+    """Return ``||f - m||^2`` as (B, h, w) for places (B, D, h, w)."""
+    m = torch.tensor(prototype, dtype=place.dtype, device=place.device)
+    return (place - m.view(1, -1, 1, 1)).square().sum(1)
 
 
 @dataclass(frozen=True)
@@ -91,6 +146,7 @@ def novel_prototype(
     radius: float | None = None,
     rivals: Sequence[Sequence[float]] = (),
     weighting: str = "pixels",
+    space: Space = MetricSpace(),
 ) -> NovelPrototype:
     """Make the increment from one view per shot.
 
@@ -101,17 +157,18 @@ def novel_prototype(
     if weighting not in ("pixels", "images"):
         raise OwsegError(f"the shots are weighted by 'pixels' or 'images', not {weighting!r}.")
     if radius is None:
-        radius = radius_left_out(views, rivals, weighting)
+        radius = radius_left_out(views, rivals, weighting, space)
     if not radius > 0:
         raise OwsegError(f"the radius is a positive squared distance, not {radius}.")
-    prototype = tuple(_mean(views, weighting).float().tolist())
-    return NovelPrototype(name, prototype, radius, tuple(tuple(map(float, r)) for r in rivals))
+    prototype = tuple(_mean(views, weighting, space).float().tolist())
+    return NovelPrototype(name, prototype, radius, tuple(tuple(map(float, r)) for r in rivals), space)
 
 
 def radius_left_out(
     views: Sequence[View],
     rivals: Sequence[Sequence[float]] = (),
     weighting: str = "pixels",
+    space: Space = MetricSpace(),
     max_false: float = MAX_FALSE,
 ) -> float:
     """Return lambda_novel with the best leave-one-out IoU over the shots, among those that claim little else.
@@ -126,8 +183,8 @@ def radius_left_out(
     distances, hits = [], []
     for i, held_out in enumerate(folds):
         others = [v for j, v in enumerate(folds) if j != i] or folds
-        prototype = tuple(_mean(others, weighting).float().tolist())
-        increment = NovelPrototype("", prototype, np.inf, tuple(map(tuple, rivals)))
+        prototype = tuple(_mean(others, weighting, space).float().tolist())
+        increment = NovelPrototype("", prototype, np.inf, tuple(map(tuple, rivals)), space)
         own, nearest = (m.numpy() for m in increment.distances(held_out.output, held_out.mask.shape))
         for marked, is_class in ((held_out.mask, True), (held_out.elsewhere, False)):
             claimable = own[marked & (own < nearest)]
@@ -147,13 +204,30 @@ def radius_left_out(
     return float(np.nextafter(np.float32(distance[np.argmax(iou)]), np.float32(np.inf)))
 
 
-def _mean(views: Sequence[View], weighting: str) -> Tensor:
-    """Return the mean embedding (D,) float64 of the masked pixels at full resolution."""
-    parts = []
+def _mean(views: Sequence[View], weighting: str, space: Space) -> Tensor:
+    """Return the mean place (D,) float64 of the masked pixels, as if every pixel were interpolated."""
+    sums, counts = [], []
     for view in views:
-        full = resize(view.output.embedding, (view.mask.shape[0], view.mask.shape[1]))[0]
-        parts.append(full[:, torch.from_numpy(view.mask).to(full.device)].T.double())
-    return torch.cat(parts).mean(0) if weighting == "pixels" else torch.stack([p.mean(0) for p in parts]).mean(0)
+        place = space.locate(view.output)[0]
+        weight = _weights(view.mask, (place.shape[-2], place.shape[-1])).to(place.device)
+        sums.append((place.double() * weight).sum((1, 2)))
+        counts.append(weight.sum())
+    if weighting == "images":
+        return torch.stack([s / n for s, n in zip(sums, counts, strict=True)]).mean(0)
+    return torch.stack(sums).sum(0) / torch.stack(counts).sum()
+
+
+def _weights(mask: np.ndarray, grid: tuple[int, int]) -> Tensor:
+    """Return how much each cell of ``grid`` counts in the sum over masked pixels of an interpolated map, float64.
+
+    Interpolation is linear, so that sum is the map times the adjoint of the interpolation applied to the mask, and
+    the adjoint is what automatic differentiation computes. D full-resolution planes are never made.
+    """
+    cells = torch.zeros(1, 1, *grid, dtype=torch.float64, requires_grad=True)
+    with torch.enable_grad():
+        total = resize(cells, (mask.shape[0], mask.shape[1]))[0, 0][torch.from_numpy(mask)].sum()
+        (weights,) = torch.autograd.grad(total, cells)
+    return weights[0, 0]
 
 
 def _halves(view: View) -> list[View]:

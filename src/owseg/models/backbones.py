@@ -52,6 +52,7 @@ class Backbone(nn.Module):
     def config(self) -> dict[str, Any]:
         """Everything needed to build the same architecture without its weights (see ``build``)."""
         config = self.model.config.to_dict()
+        config.pop("_name_or_path", None)  # where it lay on the machine that trained it is nobody's business
         return {"config": config, "mean": self.mean.flatten().tolist(), "std": self.std.flatten().tolist()}
 
     def freeze_stem(self) -> None:

@@ -115,6 +115,11 @@ class RelativeMahalanobis(nn.Module):
         x, shape = self._centred(output)
         return self._nearest(x).view(shape)
 
+    def whitened(self, output: Output) -> Tensor:
+        """Return the features (B, C, h, w) in which squared Euclidean distances to class means are the ``M_k``."""
+        x, shape = self._centred(output)
+        return (x @ self.whiten_within.T).view(*shape, -1).movedim(-1, 1)
+
     def _centred(self, output: Output) -> tuple[Tensor, torch.Size]:
         if not self.counts.any():
             raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
