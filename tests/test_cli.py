@@ -95,7 +95,9 @@ def test_predict_reports_what_it_cannot_read_and_goes_on(capsys, kb, photos, tmp
 
 def test_the_daily_round(capsys, kb, own, photos, tmp_path):
     assert run(capsys, "calibrate", kb, "--data", f"folder:{own}", "--fpr", "0.2", "--scorer", "energy")[0] == 0
-    code, out, _ = run(capsys, "learn", kb, "rock", "--data", f"folder:{own}", "--count", "3", "--json")
+    code, out, _ = run(
+        capsys, "learn", kb, "rock", "--data", f"folder:{own}", "--count", "3", "--space", "metric", "--json"
+    )
     assert code == 0
     assert json.loads(out)["classes"] == ["road", "sky", "tree", "rock"]
     code, out, _ = run(capsys, "evaluate", kb, "--data", f"folder:{own}", "--scorers", "all", "--json")
@@ -121,7 +123,7 @@ def test_shots_from_a_folder(capsys, kb, own, tmp_path):
         Image.fromarray(((read_mask(own / "masks" / f"f{i}.png") == 3) * 255 // 2).astype(np.uint8)).save(
             shots / "masks" / f"f{i}.png"
         )
-    code, out, _ = run(capsys, "learn", kb, "rock", "--shots", shots, "-o", tmp_path / "other")
+    code, out, _ = run(capsys, "learn", kb, "rock", "--shots", shots, "-o", tmp_path / "other", "--space", "metric")
     assert code == 0 and "version 1" in out
     assert load(tmp_path / "other").labels.names[-1] == "rock"
     assert load(kb).labels.names[-1] == "tree"
@@ -185,7 +187,7 @@ def test_a_knowledge_base_that_cannot_be_written(capsys, kb, own, monkeypatch):
         return real(path, mode, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "open", refuse)
-    code, _, err = run(capsys, "learn", kb, "rock", "--data", f"folder:{own}", "--count", "2")
+    code, _, err = run(capsys, "learn", kb, "rock", "--data", f"folder:{own}", "--count", "2", "--space", "metric")
     assert code == 1 and "ermission" in err and err.count("\n") == 1
     monkeypatch.undo()
     assert load(kb).labels.names[-1] == "tree"

@@ -27,7 +27,7 @@ def test_the_circle_turns_on_a_folder(capsys, kb, own, tmp_path):  # noqa: F811
     assert load(out / "kb").labels.names[-1] == "rock"
     assert set(result["before"]["iou"]) == {"road", "sky", "tree"} and "rock" in result["after"]["iou"]
     page = (out / "report.html").read_text()
-    for words in ("after learning rock", "Before and after", "owseg history", "truth"):
+    for words in ("after learning rock", "Before and after", "history", "truth"):
         assert words in page
     assert page.count("data:image/") >= 5 * 5
 

@@ -86,11 +86,10 @@ class Exact:
         steps = np.diff(hits, prepend=0)
         auroc = float((steps * (inliers - 0.5 * (false + above))).sum() / (outliers * inliers))
         ap = float((steps * (hits / (hits + false))).sum() / outliers)
-        recall = hits / outliers
         if self.operating_point == "first":
-            at = int(np.argmax(recall >= 0.95))
+            at = int(np.argmax(hits / outliers >= 0.95))
         else:
-            gap = np.abs(recall - 0.95)
+            gap = np.abs(20 * hits - 19 * outliers)  # in whole pixels, so that ties are ties
             at = int(len(gap) - 1 - np.argmin(gap[::-1]))
         return PixelFigures(auroc, ap, float(false[at] / inliers), outliers, inliers)
 
