@@ -86,7 +86,7 @@ def oracle_radius(views, max_false):
                 rows.append((d, held_out.mask[y, x], held_out.elsewhere[y, x]))
         mask, elsewhere = mask + held_out.mask.sum(), elsewhere + held_out.elsewhere.sum()
     best = (0.0, None)
-    for radius, *_ in rows:
+    for radius in sorted(d for d, *_ in rows):  # of radii equally good the smallest, which claims least
         hits = sum(m for d, m, _ in rows if d <= radius)
         false = sum(e for d, _, e in rows if d <= radius)
         if false <= max_false * elsewhere and hits / (mask + false) > best[0]:

@@ -175,9 +175,9 @@ def radius_left_out(
 
     Each shot in turn is claimed by the prototype of the others (Eq. 12); hits are pixels of its mask, false claims
     pixels ``elsewhere``. Of the radii at which at most a share ``max_false`` of ``elsewhere`` is claimed, the one
-    with the highest ``IoU = hits / (mask + false claims)``, pooled over shots, is returned. Shots show more of the
-    class than the world does, so IoU alone would claim too much. A single shot is cut into its left and right half at
-    the mask's median column.
+    with the highest ``IoU = hits / (mask + false claims)``, pooled over shots, is returned, the smallest of equals.
+    Shots show more of the class than the world does, so IoU alone would claim too much. A single shot is cut into its
+    left and right half at the mask's median column.
     """
     folds = views if len(views) > 1 else _halves(views[0])
     distances, hits = [], []
