@@ -110,10 +110,11 @@ def shots_from(data: DataSet, name: str, count: int, seed: int = 0, min_share: f
     return shots
 
 
-def shots_in(folder: Path) -> list[Shot]:
+def shots_in(folder: str | Path) -> list[Shot]:
     """Read ``images/NAME.*`` and ``masks/NAME.*`` of ``folder``; a mask is non-zero (and not 255) on the class."""
     from owseg.data.images import find_images, read_image, read_mask
 
+    folder = Path(folder).expanduser()
     masks = {path.stem: path for path in find_images(folder / "masks")}
     shots = []
     for path in find_images(folder / "images"):
