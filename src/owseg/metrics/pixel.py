@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-from scipy.special import digamma
 
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
@@ -87,9 +86,9 @@ class Exact:
         auroc = float((steps * (inliers - 0.5 * (false + above))).sum() / (outliers * inliers))
         ap = float((steps * (hits / (hits + false))).sum() / outliers)
         if self.operating_point == "first":
-            at = int(np.argmax(hits / outliers >= 0.95))
+            at = int(np.argmax(20 * hits >= 19 * outliers))  # in whole pixels, so that .95 is .95
         else:
-            gap = np.abs(20 * hits - 19 * outliers)  # in whole pixels, so that ties are ties
+            gap = np.abs(20 * hits - 19 * outliers)
             at = int(len(gap) - 1 - np.argmin(gap[::-1]))
         return PixelFigures(auroc, ap, float(false[at] / inliers), outliers, inliers)
 
@@ -163,7 +162,8 @@ class Binned:
     The intervals: moving an inlier of a bin above an outlier of the same bin lowers AUROC and raises FPR, so the two
     extreme orders bound them. For AP, let a, F be the outliers and inliers above the bin and p, n those in it. The
     i-th outlier of the bin has TP >= a + i and FP <= F + n, hence precision >= (a+i) / (a+i+F+n); and TP <= a + p and
-    FP >= F, hence precision <= (a+p) / (a+p+F). Summed over outliers these bound AP for any order and any ties.
+    FP >= F, hence precision <= (a+p) / (a+p+F). Summed over outliers these bound AP for any order and any ties; the
+    first sum is p - sum_i G / (a+i+G), G = F + n, and ``sum_i 1 / (c+i) <= log(1 + p / (c + 1/2))`` since 1/x is convex.
     """
 
     def __init__(self, bits: int = 18) -> None:
@@ -195,21 +195,17 @@ class Binned:
         a, f = np.cumsum(p) - p, np.cumsum(n) - n
         below = inliers - f - n
         auroc = [float((p * (below + tie * n)).sum() / (outliers * inliers)) for tie in (0, 1)]
-        at = int(np.argmax(a + p >= 0.95 * outliers))
+        at = int(np.argmax(20 * (a + p) >= 19 * outliers))
         fpr = [float(f[at] / inliers), float((f[at] + n[at]) / inliers)]
         hit = p > 0
         p, n, a, f = (v[hit].astype(np.float64) for v in (p, n, a, f))
         worst = f + n
-        # sum_{i=1..p} (a+i) / (a+i+F) = p - F (digamma(a+F+p+1) - digamma(a+F+1))
-        low = (p - worst * (digamma(a + worst + p + 1) - digamma(a + worst + 1))).sum() / outliers
+        low = (p - worst * np.log1p(p / (a + worst + 0.5))).sum() / outliers
         high = (p * (a + p) / (a + p + f)).sum() / outliers
-        slack = 1e-12 * len(p)  # rounding in the sums
-        bounds = {
-            "auroc": (auroc[0], auroc[1]),
-            "ap": (max(0.0, float(low) - slack), min(1.0, float(high) + slack)),
-            "fpr95": (fpr[0], fpr[1]),
-        }
-        middle = {name: (b[0] + b[1]) / 2 for name, b in bounds.items()}
+        between = {"auroc": (auroc[0], auroc[1]), "ap": (float(low), float(high)), "fpr95": (fpr[0], fpr[1])}
+        middle = {name: (b[0] + b[1]) / 2 for name, b in between.items()}
+        rounding = 1e-12  # of the sums here, and of Exact's
+        bounds = {name: (max(0.0, b[0] - rounding), min(1.0, b[1] + rounding)) for name, b in between.items()}
         return PixelFigures(middle["auroc"], middle["ap"], middle["fpr95"], outliers, inliers, bounds)
 
 
