@@ -163,7 +163,7 @@ class Binned:
     extreme orders bound them. For AP, let a, F be the outliers and inliers above the bin and p, n those in it. The
     i-th outlier of the bin has TP >= a + i and FP <= F + n, hence precision >= (a+i) / (a+i+F+n); and TP <= a + p and
     FP >= F, hence precision <= (a+p) / (a+p+F). Summed over outliers these bound AP for any order and any ties; the
-    first sum is p - sum_i G / (a+i+G), G = F + n, and ``sum_i 1 / (c+i) <= log(1 + p / (c + 1/2))`` since 1/x is convex.
+    first sum is p - sum_i G / (a+i+G), G = F + n, and ``sum_i 1 / (c+i) <= log(1 + p / (c + 1/2))`` as 1/x is convex.
     """
 
     def __init__(self, bits: int = 18) -> None:
