@@ -12,6 +12,7 @@ from owseg.data.source import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import Event, KnowledgeBase
 from owseg.labels import IGNORE, UNKNOWN
+from owseg.learners.shots import Look
 from owseg.openset import Threshold, calibrate
 from owseg.progress import track
 from owseg.scorers.joint import Joint
@@ -20,17 +21,23 @@ from owseg.types import Output
 
 
 def find_threshold(
-    kb: KnowledgeBase, data: DataSet, fpr: float = 0.05, method: str = "quantile", scorer: str | None = None
+    kb: KnowledgeBase,
+    data: DataSet,
+    fpr: float = 0.05,
+    method: str = "quantile",
+    scorer: str | None = None,
+    look: Look | None = None,
 ) -> Threshold:
     """Return the threshold of ``scorer`` at which a share ``fpr`` of ``data``'s known pixels is called unknown.
 
     ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and a frame without a mask
     counts as wholly known. Pixels that a learned class claims are never called unknown, so they count as lying below.
-    ``method`` is "quantile" or "conformal" (see ``owseg.openset.calibrate``).
+    ``method`` is "quantile" or "conformal" (see ``owseg.openset.calibrate``). ``look`` replaces ``kb.forward``, to
+    remember what was seen before.
     """
     name = scorer or kb.scorer
     kb.scorers(name)
-    return calibrate(_known_scores(kb, data, name), fpr, method)
+    return calibrate(_known_scores(kb, data, name, look or kb.forward), fpr, method)
 
 
 def with_threshold(
@@ -66,10 +73,10 @@ def _outputs(kb: KnowledgeBase, data: DataSet) -> Iterator[tuple[Output, Tensor]
         yield kb.forward(sample.image), torch.from_numpy(target)[None]
 
 
-def _known_scores(kb: KnowledgeBase, data: DataSet, scorer: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _known_scores(kb: KnowledgeBase, data: DataSet, scorer: str, look: Look) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for sample in track(data, "calibrating", len(data)):
         size = (sample.image.shape[1], sample.image.shape[2])
-        output = kb.forward(sample.image)
+        output = look(sample.image)
         known = np.ones(size, bool) if sample.target is None else sample.target < UNKNOWN
         score = kb.score(output, size, scorer)
         yield np.where(kb.closed(output, size)[1], -np.inf, score).astype(np.float32), known

@@ -146,12 +146,17 @@ def learn(
     count: Annotated[int, typer.Option(help="How many to draw (1 to 5).")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     min_share: Annotated[float, typer.Option(help="Draw among frames where the class covers at least this.")] = 0.01,
-    radius: Annotated[
-        float | None, typer.Option(help="lambda_novel, a squared distance; by default from the shots.")
-    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(help="probe (the default), npm or plm (DMLNet's), or finetune (the baseline that forgets)."),
+    ] = "",
     space: Annotated[
-        str | None, typer.Option(help="Where its prototype lies: features (default where fitted) or metric (DMLNet's).")
+        str | None, typer.Option(help="npm: where its prototype lies, features (default where fitted) or metric.")
     ] = None,
+    radius: Annotated[
+        float | None, typer.Option(help="npm: lambda_novel, a squared distance; by default from the shots.")
+    ] = None,
+    heads: Annotated[str, typer.Option(help="plm: all heads answer, or only the latest.")] = "all",
     known: Annotated[
         str | None, typer.Option(help="Labelled data set whose val split re-calibrates the threshold.")
     ] = None,
@@ -173,7 +178,7 @@ def learn(
     else:
         examples = shots_from(open_dataset(data or "", split), name, count, seed, min_share)
     calibration = open_dataset(known or data or "", "val", base.labels) if known or data else None
-    new = learn_class(base, name, examples, calibration, radius=radius, space=space)
+    new = learn_class(base, name, examples, calibration, _learner(method, space, radius, heads))
     hint = f"Next: owseg predict --kb {target} PICTURES"
     if calibration is None and new.threshold:
         hint = f"The threshold stayed as it was; --known SET would re-calibrate it.\n{hint}"
@@ -305,6 +310,21 @@ def _writable(kb: str, out: str | None) -> str:
     if not Path(kb).exists():
         raise OwsegError(f"{kb} is no directory; a shipped knowledge base stays as it is, so give --out DIR.")
     return kb
+
+
+def _learner(method: str, space: str | None, radius: float | None, heads: str) -> Any:
+    """Return the learner that the options describe; None leaves the choice to the knowledge base."""
+    from owseg.learners import METHODS, NPM, PLM
+
+    if not method:
+        method = "npm" if space or radius else ""
+    if method and method not in METHODS:
+        raise OwsegError(f"there is no method {method!r}; it is one of {', '.join(METHODS)}.")
+    if method == "npm":
+        return NPM(radius, space=space)
+    if method == "plm":
+        return PLM(heads)
+    return METHODS[method]() if method else None
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from torch import Tensor
 from owseg import store
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
-from owseg.learners.npm import FeatureSpace, MetricSpace, NovelPrototype, Space
+from owseg.learners.increment import Increment
+from owseg.learners.kinds import restore
 from owseg.models.network import Network, build_network, to_tensor
 from owseg.openset import Threshold, open_set_map
 from owseg.scorers import METRIC, SCORERS
@@ -51,7 +52,7 @@ class KnowledgeBase:
 
     network: Network
     labels: LabelSpace
-    increments: tuple[NovelPrototype, ...] = ()
+    increments: tuple[Increment, ...] = ()
     scorer: str = "max_logit"
     fitted: Joint | None = None
     threshold: Threshold | None = None
@@ -96,12 +97,10 @@ class KnowledgeBase:
         it claims (the inference of Algorithm 1, Eq. 12).
         """
         labels = resize(output.logits, size).argmax(1)
-        claimed = torch.zeros_like(labels, dtype=torch.bool)
-        for i, increment in enumerate(self.increments):
-            mask = increment.claim(output, size)
-            labels = labels.masked_fill(mask, self.network.num_classes + i)
-            claimed |= mask
-        return labels[0].to(torch.uint8).cpu().numpy(), claimed[0].cpu().numpy()
+        for label, increment in enumerate(self.increments, self.network.num_classes):
+            labels = increment.relabel(labels, output, label)
+        ids = labels[0].to(torch.uint8).cpu().numpy()
+        return ids, ids >= self.network.num_classes
 
     @torch.no_grad()
     def score(self, output: Output, size: tuple[int, int], scorer: str | None = None) -> np.ndarray:
@@ -143,13 +142,10 @@ class KnowledgeBase:
         }
         if self.fitted is not None:
             files["scorer.safetensors"] = save(_plain(self.fitted.state_dict()))
+        for number, increment in enumerate(self.increments, 1):
+            if tensors := increment.tensors():
+                files[_weights_of(number)] = save(_plain(tensors))
         return store.commit(directory, files, self.history[-1].message if self.history else "")
-
-
-def spaces_of(network: Network, fitted: Joint | None) -> dict[str, Space]:
-    """Return the spaces by name in which a class can be learned: metric with prototypes, features with a fit."""
-    found: dict[str, Space] = {"features": FeatureSpace(fitted.mahalanobis)} if fitted is not None else {}
-    return found | ({"metric": MetricSpace()} if network.is_metric else {})
 
 
 def load(directory: str | Path, version: int | None = None) -> KnowledgeBase:
@@ -174,7 +170,10 @@ def load(directory: str | Path, version: int | None = None) -> KnowledgeBase:
         return KnowledgeBase(
             network,
             LabelSpace.from_json(value["classes"]),
-            tuple(NovelPrototype.from_json(i, spaces_of(network, fitted)) for i in value["increments"]),
+            tuple(
+                restore(increment, _tensors(folder / _weights_of(number)), network, fitted)
+                for number, increment in enumerate(value["increments"], 1)
+            ),
             value["scorer"],
             fitted,
             Threshold.from_json(threshold) if threshold else None,
@@ -213,10 +212,27 @@ def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _fill(module: torch.nn.Module, path: Path) -> None:
     """Load ``module``'s weights; raise ``OwsegError`` if they are damaged, do not fit, or are not finite."""
     try:
+        module.load_state_dict(_read(path))
+    except RuntimeError as error:
+        raise OwsegError(f"{path} does not hold this network's weights ({str(error).splitlines()[0]}).") from None
+
+
+def _weights_of(number: int) -> str:
+    return f"increment-{number}.safetensors"
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """Return an increment's weights; most have none, and no file."""
+    return {n: v.float() if v.is_floating_point() else v for n, v in _read(path).items()} if path.exists() else {}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Read tensors; raise ``OwsegError`` if they are damaged or not finite."""
+    try:
         state = load_file(path)
-        module.load_state_dict(state)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise OwsegError(f"{path} does not hold this network's weights ({str(error).splitlines()[0]}).") from None
     bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if bad:
         raise OwsegError(f"{path} holds NaN or infinite values in {bad[0]}; roll back or train again.")
+    return state

@@ -8,12 +8,17 @@ logits.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
+from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.types import resize
 
 
 def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
@@ -47,6 +52,34 @@ def hybrid(logits: Tensor, target: Tensor, weight: float = 0.01, class_weights: 
     ``weight`` is lambda_VL; class weights act on the DCE alone.
     """
     return dce(logits, target, class_weights) + weight * variance(logits, target)
+
+
+def objective(
+    classifier: LinearClassifier | PrototypeClassifier,
+    embedding: Tensor,
+    targets: Tensor,
+    variance_weight: float = 0.01,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Return the loss of an embedding (B, D, h, w) for ``targets`` (B, H, W) long, at the resolution of the targets.
+
+    With a prototype classifier DCE + ``variance_weight`` VL (DMLNet, Sec. 4.1), with a linear one the cross-entropy.
+    """
+    embedding, size = embedding.float(), (targets.shape[-2], targets.shape[-1])
+    if isinstance(classifier, PrototypeClassifier):
+        return hybrid(classifier(resize(embedding, size)), targets, variance_weight, class_weights)
+    # A linear classifier commutes with interpolation; K channels are cheaper to interpolate than D.
+    return cross_entropy(resize(classifier(embedding), size), targets, class_weights)
+
+
+def class_weights(targets: Iterable[np.ndarray], num_classes: int, power: float) -> Tensor:
+    """Return a weight per class, frequency^-power, with a mean over pixels of 1; 0 for a class never seen."""
+    seen = np.zeros(256, np.int64)
+    for target in targets:
+        seen += np.bincount(target.ravel(), minlength=256)
+    share = seen[:num_classes] / max(1, seen[:num_classes].sum())
+    weight = np.where(share > 0, np.maximum(share, 1e-12) ** -power, 0.0)
+    return torch.tensor(weight / (weight * share).sum(), dtype=torch.float32)
 
 
 def _labels(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from owseg.errors import OwsegError
 from owseg.evaluate import closed_iou
 from owseg.models.network import Network
 from owseg.progress import progress
-from owseg.types import Sample, resize
+from owseg.types import Sample
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,7 @@ class TrainConfig:
 
 
 class Objective(nn.Module):
-    """The loss as a module, so that Fabric sees one forward pass: ``(images, targets) -> loss``.
-
-    Metric networks learn by DCE + variance loss (DMLNet, Sec. 4.1), linear ones by cross-entropy; both at the
-    resolution of the target, where thin things still exist.
-    """
+    """``losses.objective`` as a module, so that Fabric sees one forward pass: ``(images, targets) -> loss``."""
 
     class_weights: Tensor
 
@@ -72,13 +68,8 @@ class Objective(nn.Module):
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a batch; ``targets`` (B, H, W) long."""
-        embedding = self.network.decode(self.network.encode(images)).float()
-        size = (targets.shape[-2], targets.shape[-1])
-        if self.network.is_metric:
-            logits = self.network.classify(resize(embedding, size))
-            return losses.hybrid(logits, targets, self.variance_weight, self.class_weights)
-        # A linear classifier commutes with interpolation; K channels are cheaper to interpolate than D.
-        return losses.cross_entropy(resize(self.network.classify(embedding), size), targets, self.class_weights)
+        embedding = self.network.decode(self.network.encode(images))
+        return losses.objective(self.network.classifier, embedding, targets, self.variance_weight, self.class_weights)
 
 
 def train(
@@ -107,7 +98,8 @@ def train(
     peaks = [group["lr"] for group in optimizer.param_groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps * config.epochs, pct_start=0.2)
     frames = _in_memory(data)
-    weights = class_weights(frames, len(data), network.num_classes, config.balance)
+    masks = (np.asarray(frames(i).target) for i in range(len(data)))
+    weights = losses.class_weights(masks, network.num_classes, config.balance)
     objective, optimizer = fabric.setup(Objective(network, config.variance_weight, weights), optimizer)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
     state: dict[str, Any] = {
@@ -149,16 +141,6 @@ def train(
         raise SystemExit(0)  # what comes after training is done once
     network.load_state_dict(state["best"])
     return network.requires_grad_(True).eval()
-
-
-def class_weights(frame: Callable[[int], Sample], count: int, num_classes: int, power: float) -> Tensor:
-    """Return a weight per class, frequency^-power, with a mean over pixels of 1; 0 for a class never seen."""
-    seen = np.zeros(256, np.int64)
-    for i in range(count):
-        seen += np.bincount(np.asarray(frame(i).target).ravel(), minlength=256)
-    share = seen[:num_classes] / max(1, seen[:num_classes].sum())
-    weight = np.where(share > 0, np.maximum(share, 1e-12) ** -power, 0.0)
-    return torch.tensor(weight / (weight * share).sum(), dtype=torch.float32)
 
 
 def _parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, Any]]:

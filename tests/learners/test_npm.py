@@ -8,8 +8,8 @@ from owseg.calibration import with_fitted
 from owseg.errors import OwsegError
 from owseg.knowledge import load
 from owseg.labels import UNKNOWN
-from owseg.learners import Shot, learn
-from owseg.learners.npm import MetricSpace, NovelPrototype, View, _weights, novel_prototype, radius_left_out
+from owseg.learners import NPM, Shot, learn
+from owseg.learners.npm import NovelPrototype, View, _weights, novel_prototype, radius_left_out
 from owseg.types import Output
 from tests import tiny
 
@@ -123,7 +123,7 @@ def test_increments_survive_json_to_the_bit():
     made = NovelPrototype("x", tuple(torch.rand(4).tolist()), 0.1, (tuple(torch.rand(4).tolist()),))
     import json
 
-    assert NovelPrototype.from_json(json.loads(json.dumps(made.to_json())), {"metric": MetricSpace()}) == made
+    assert NovelPrototype.restore(json.loads(json.dumps(made.to_json())), {}, tiny.network(4), None) == made
 
 
 def shot(seed=0):
@@ -138,7 +138,7 @@ def test_learning_leaves_the_old_value_and_the_network_alone():
     size = (48, 64)
     output = kb.forward(tiny.picture(3))
     closed = kb.closed(output, size)[0]
-    wiser = learn(kb, "rock", [shot(0), shot(1)], radius=1e9)
+    wiser = learn(kb, "rock", [shot(0), shot(1)], method=NPM(1e9))
     assert kb.labels.names == ("road", "sky", "tree") and kb.increments == ()
     assert wiser.labels.names == ("road", "sky", "tree", "rock")
     assert all(torch.equal(v, before[k]) for k, v in kb.network.state_dict().items())
@@ -153,7 +153,7 @@ def test_what_is_learned_is_unknown_no_more():
 
     from owseg.openset import Threshold
 
-    wiser = learn(tiny.knowledge_base(), "rock", [shot()], radius=1e9)
+    wiser = learn(tiny.knowledge_base(), "rock", [shot()], method=NPM(1e9))
     everything = Threshold(
         value=-1e9, method="quantile", target_fpr=1.0, achieved_fpr=1.0, images=1, pixels=1, unit=1.0
     )
@@ -165,10 +165,33 @@ def test_what_is_learned_is_unknown_no_more():
 
 
 def test_later_classes_are_compared_with_earlier_ones():
-    first = learn(tiny.knowledge_base(), "rock", [shot(0)], radius=1.0)
-    second = learn(first, "cow", [shot(1)], radius=1.0)
+    first = learn(tiny.knowledge_base(), "rock", [shot(0)], method=NPM(1.0))
+    second = learn(first, "cow", [shot(1)], method=NPM(1.0))
     assert second.increments[1].rivals == (first.increments[0].prototype,)
-    assert second.increments[0] == first.increments[0]
+    assert second.increments[0].rivals == (second.increments[1].prototype,)
+    assert first.increments[0].rivals == ()
+
+
+def test_all_prototypes_are_compared_with_all():
+    """Eq. 12 literally, old and novel ones alike; the order of learning plays no part."""
+    kb = tiny.knowledge_base()
+    for order in ([0, 1, 2], [2, 0, 1]):
+        wiser = kb
+        for seed in order:
+            wiser = learn(wiser, f"class {seed}", [shot(seed)], method=NPM(6.0))
+        output = kb.forward(tiny.picture(9))
+        f = output.embedding[0].double().numpy()
+        labels, claimed = wiser.closed(output, f.shape[1:])
+        own = np.array([((f - np.array(i.prototype)[:, None, None]) ** 2).sum(0) for i in wiser.increments])
+        base = np.array([((f - 3 * np.eye(3)[k][:, None, None]) ** 2).sum(0) for k in range(3)])
+        nearest, name = own.min(0), own.argmin(0)
+        expected = (nearest < 6.0) & (nearest < base.min(0))
+        margin = np.minimum(np.abs(nearest - 6.0), np.abs(nearest - np.sort(np.concatenate([own, base]), 0)[1]))
+        clear = margin > 1e-3
+        assert expected[clear].any() and not expected[clear].all()
+        assert (claimed == expected)[clear].all()
+        names = np.array([wiser.increments[j].name for j in range(3)])
+        assert (names[labels[claimed & clear] - 3] == names[name[claimed & clear]]).all()
 
 
 @pytest.mark.parametrize(
@@ -188,13 +211,13 @@ def test_bad_shots_end_in_one_sentence(name, shots, message):
 
 def test_a_linear_network_has_no_metric_space():
     with pytest.raises(OwsegError, match="no 'metric' space"):
-        learn(tiny.knowledge_base(classifier="linear"), "rock", [shot()])
+        learn(tiny.knowledge_base(classifier="linear"), "rock", [shot()], method=NPM())
 
 
 def test_in_feature_space_equation_12_holds_against_the_class_means():
     """Everything again from the raw pyramid, with numpy's inverse of the covariance that was whitened by."""
     kb = with_fitted(tiny.knowledge_base(), tiny.dataset())
-    wiser = learn(kb, "rock", [shot(0), shot(1)], radius=1e9)
+    wiser = learn(kb, "rock", [shot(0), shot(1)], method=NPM(1e9))
     assert wiser.increments[0].space.name == "features"
     distance = kb.fitted.mahalanobis
     whiten, centre = distance.whiten_within.double().numpy(), distance.centre.double().numpy()
@@ -220,7 +243,7 @@ def test_in_feature_space_equation_12_holds_against_the_class_means():
 
 def test_classes_of_different_spaces_stand_beside_each_other(tmp_path):
     kb = with_fitted(tiny.knowledge_base(), tiny.dataset())
-    both = learn(learn(kb, "rock", [shot(0)], radius=50.0), "cow", [shot(1)], radius=0.5, space="metric")
+    both = learn(learn(kb, "rock", [shot(0)], method=NPM(50.0)), "cow", [shot(1)], method=NPM(0.5, space="metric"))
     assert [i.space.name for i in both.increments] == ["features", "metric"]
     assert both.increments[1].rivals == ()
     both.save(tmp_path / "kb")

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from owseg.errors import OwsegError
+from owseg.learners.increment import Increment
+from owseg.learners.shots import Look, Shot
+from owseg.models.network import Network
+from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output, resize
+
+if TYPE_CHECKING:
+    from owseg.knowledge import KnowledgeBase
 
 MAX_FALSE = 0.01
 """Share of other pixels that a radius found from the shots may claim; chosen on CamVid val (see docs/results.md)."""
@@ -70,14 +77,49 @@ class FeatureSpace:
         return self.mahalanobis.nearest(output)
 
 
+def spaces_of(network: Network, fitted: Joint | None) -> dict[str, Space]:
+    """Return the spaces by name in which a class can be learned: metric with prototypes, features with a fit."""
+    found: dict[str, Space] = {"features": FeatureSpace(fitted.mahalanobis)} if fitted is not None else {}
+    return found | ({"metric": MetricSpace()} if network.is_metric else {})
+
+
+@dataclass(frozen=True)
+class NPM:
+    """Learn a class by its prototype (DMLNet, Eq. 11-12); no weight is trained.
+
+    ``space`` is where it lies: "metric" is the paper's, "features" the whitened pyramid, by default where the fitted
+    scorers are there. ``radius`` is lambda_novel, by default found from the shots (``radius_left_out``);
+    ``weighting`` as in ``novel_prototype``.
+    """
+
+    radius: float | None = None
+    weighting: str = "pixels"
+    space: str | None = None
+    method = "npm"
+
+    def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], look: Look) -> tuple[Increment, ...]:
+        """Return the increments with the new prototype, every older one in its space now compared with it, too."""
+        spaces = spaces_of(kb.network, kb.fitted)
+        where = self.space or next(iter(spaces), "metric")
+        if where not in spaces:
+            raise OwsegError(
+                f"this knowledge base has no {where!r} space to learn in; it has {', '.join(spaces) or 'none'}. A "
+                "metric one needs a prototype classifier, a features one the fitted scorers."
+            )
+        views = [_view(kb, shot, look) for shot in shots]
+        others = [i for i in kb.increments if isinstance(i, NovelPrototype) and i.space.name == where]
+        made = novel_prototype(name, views, self.radius, [i.prototype for i in others], self.weighting, spaces[where])
+        old = [replace(i, rivals=(*i.rivals, made.prototype)) if i in others else i for i in kb.increments]
+        return (*old, made)
+
+
 @dataclass(frozen=True)
 class NovelPrototype:
     """One learned class: claims a pixel that is near its prototype and nearer to it than to any other.
 
     ``||F - m||^2 < radius`` and ``||F - m||^2 < ||F - m_k||^2`` for every other prototype (DMLNet, Eq. 12; ``radius``
     is lambda_novel, a squared distance), in any ``space``; the paper's is the metric one. ``rivals`` (R, D) are the
-    prototypes of the classes learned before in this space. A class learned later claims in its turn, so all are
-    compared with all.
+    prototypes of the other classes learned in this space, before or after.
     """
 
     name: str
@@ -91,6 +133,14 @@ class NovelPrototype:
         distance, nearest = self._distances(output)
         margin = torch.minimum(nearest, torch.full_like(nearest, self.radius)) - distance
         return resize(margin[:, None], size)[:, 0] > 0
+
+    def relabel(self, labels: Tensor, output: Output, label: int) -> Tensor:
+        """Return ``labels`` with ``label`` where the class claims."""
+        return labels.masked_fill(self.claim(output, (labels.shape[1], labels.shape[2])), label)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: a prototype is short enough for JSON."""
+        return {}
 
     def distances(self, output: Output, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Return, for a batch of one, the squared distances (H, W) to the prototype and to the nearest other one."""
@@ -115,10 +165,13 @@ class NovelPrototype:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], spaces: Mapping[str, Space]) -> NovelPrototype:
-        """Read what ``to_json`` wrote; ``spaces`` are those of the knowledge base, by name."""
+    def restore(
+        cls, value: dict[str, Any], tensors: Mapping[str, Tensor], network: Network, fitted: Joint | None
+    ) -> NovelPrototype:
+        """Read what ``to_json`` wrote; the space is that of ``network`` or ``fitted``."""
         rivals = tuple(tuple(r) for r in value["rivals"])
-        return cls(value["name"], tuple(value["prototype"]), value["radius"], rivals, spaces[value["space"]])
+        space = spaces_of(network, fitted)[value["space"]]
+        return cls(value["name"], tuple(value["prototype"]), value["radius"], rivals, space)
 
 
 def squared_distance(place: Tensor, prototype: Sequence[float]) -> Tensor:
@@ -234,3 +287,11 @@ def _halves(view: View) -> list[View]:
     left = np.arange(view.mask.shape[1]) <= np.median(np.nonzero(view.mask)[1])
     sides = [View(view.output, view.mask & side, view.elsewhere & side) for side in (left, ~left)]
     return [side for side in sides if side.mask.any()]
+
+
+def _view(kb: KnowledgeBase, shot: Shot, look: Look) -> View:
+    """Look at a shot: outside its mask, what the knowledge base calls known is taken to be something else."""
+    output, known = look(shot.image), np.ones(shot.size, bool)
+    if kb.threshold is not None:
+        known = (kb.score(output, shot.size) <= kb.threshold.value) | kb.closed(output, shot.size)[1]
+    return View(output, shot.mask, known & shot.elsewhere)

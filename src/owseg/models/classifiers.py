@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,11 @@ class LinearClassifier(nn.Module):
         super().__init__()
         self.embedding_channels, self.num_classes = embedding_channels, num_classes
         self.conv = nn.Conv2d(embedding_channels, num_classes, 1)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``make_classifier`` needs besides the number of classes; plain JSON."""
+        return {"kind": "linear"}
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return the logits (B, K, h, w) of an embedding (B, D, h, w)."""
@@ -41,6 +48,11 @@ class PrototypeClassifier(nn.Module):
     def prototypes(self) -> Tensor:
         """The prototypes ``T I``, one per row: (K, D) float32 on the CPU."""
         return self.scale * torch.eye(self.num_classes)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``make_classifier`` needs besides the number of classes; plain JSON."""
+        return {"kind": "prototype", "scale": self.scale}
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return the negative squared distances (B, K, h, w), at most 0 up to rounding; D must be K."""

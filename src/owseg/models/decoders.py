@@ -17,6 +17,8 @@ class ASPPDecoder(nn.Module):
     of each map finer than it, coarse to fine, down to ``skip_stride``. Pyramid -> (B, out, h, w).
     """
 
+    kind = "aspp"
+
     def __init__(
         self,
         channels: Sequence[int],
@@ -61,6 +63,8 @@ class PSPDecoder(nn.Module):
     The coarsest map is pooled to ``bins``, each projected to ``width``; all are joined by a 3x3. Pyramid -> (B, out,
     h, w).
     """
+
+    kind = "psp"
 
     def __init__(self, channels: Sequence[int], out: int, width: int = 512, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
         super().__init__()

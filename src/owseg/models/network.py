@@ -70,14 +70,11 @@ class Network(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """What ``build_network`` needs to make the same architecture again; plain JSON."""
-        kind = "psp" if isinstance(self.decoder, PSPDecoder) else "aspp"
-        metric = isinstance(self.classifier, PrototypeClassifier)
-        classifier = {"kind": "prototype", "scale": self.classifier.scale} if metric else {"kind": "linear"}
         return {
             "classes": self.num_classes,
             "backbone": self.backbone.config,
-            "decoder": {"kind": kind, "width": self.decoder.width},
-            "classifier": classifier,
+            "decoder": {"kind": self.decoder.kind, "width": self.decoder.width},
+            "classifier": self.classifier.config,
         }
 
 
@@ -90,20 +87,27 @@ def assemble(
     scale: float = 3.0,
 ) -> Network:
     """Put a decoder ("aspp" or "psp") and a classifier ("prototype" or "linear") on a backbone."""
-    embedding = num_classes if classifier == "prototype" else LINEAR_EMBEDDING
-    if decoder == "aspp":
-        neck: ASPPDecoder | PSPDecoder = ASPPDecoder(backbone.channels, backbone.strides, embedding, width)
-    elif decoder == "psp":
-        neck = PSPDecoder(backbone.channels, embedding, width)
-    else:
-        raise OwsegError(f"there is no decoder {decoder!r}; it is aspp or psp.")
-    if classifier == "prototype":
-        head: LinearClassifier | PrototypeClassifier = PrototypeClassifier(num_classes, scale)
-    elif classifier == "linear":
-        head = LinearClassifier(embedding, num_classes)
-    else:
-        raise OwsegError(f"there is no classifier {classifier!r}; it is prototype or linear.")
+    head = make_classifier(classifier, num_classes, scale)
+    neck = make_decoder(decoder, backbone, head.embedding_channels, width)
     return Network(backbone, neck, head)
+
+
+def make_decoder(kind: str, backbone: backbones.Backbone, out: int, width: int = 128) -> ASPPDecoder | PSPDecoder:
+    """Make a decoder ("aspp" or "psp") for the pyramid of ``backbone``, to ``out`` channels."""
+    if kind == "aspp":
+        return ASPPDecoder(backbone.channels, backbone.strides, out, width)
+    if kind == "psp":
+        return PSPDecoder(backbone.channels, out, width)
+    raise OwsegError(f"there is no decoder {kind!r}; it is aspp or psp.")
+
+
+def make_classifier(kind: str, num_classes: int, scale: float = 3.0) -> LinearClassifier | PrototypeClassifier:
+    """Make a classifier ("prototype" or "linear") of ``num_classes``; it says how wide its embedding is."""
+    if kind == "prototype":
+        return PrototypeClassifier(num_classes, scale)
+    if kind == "linear":
+        return LinearClassifier(LINEAR_EMBEDDING, num_classes)
+    raise OwsegError(f"there is no classifier {kind!r}; it is prototype or linear.")
 
 
 def build_network(config: dict[str, Any]) -> Network:

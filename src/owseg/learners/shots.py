@@ -1,0 +1,138 @@
+"""Shots: the one to five annotated pictures that a class is learned from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from owseg.errors import OwsegError
+from owseg.labels import IGNORE
+from owseg.types import Output
+
+if TYPE_CHECKING:
+    from owseg.data.source import DataSet
+
+MAX_SHOTS = 5
+"""A person annotates at most this many pictures of a class (DMLNet, Sec. 4.3)."""
+
+Look: TypeAlias = Callable[[np.ndarray], Output]
+"""A picture (3, H, W) uint8 -> what the network makes of it: ``KnowledgeBase.forward``, or one that remembers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One annotated picture: image (3, H, W) uint8, ``mask`` (H, W) bool where the class is.
+
+    The mask marks the class wherever the picture shows it. ``void`` (H, W) bool, where given, marks what nobody could
+    name; it counts for nothing. All other pixels carry no annotation.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    id: str
+    void: np.ndarray | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.mask.shape[0], self.mask.shape[1]
+
+    @property
+    def elsewhere(self) -> np.ndarray:
+        """Where the class is not, (H, W) bool: neither mask nor void."""
+        return ~self.mask if self.void is None else ~(self.mask | self.void)
+
+    def mirrored(self) -> Shot:
+        """Return the shot as a mirror shows it."""
+        void = None if self.void is None else np.ascontiguousarray(self.void[:, ::-1])
+        image, mask = np.ascontiguousarray(self.image[:, :, ::-1]), np.ascontiguousarray(self.mask[:, ::-1])
+        return Shot(image, mask, self.id, void)
+
+    def fingerprint(self) -> str:
+        """Return the first 16 hexadecimal digits of the SHA-256 of picture, mask and void."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.image).tobytes() + np.packbits(self.mask).tobytes())
+        if self.void is not None and self.void.any():
+            digest.update(np.packbits(self.void).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def shot_of(data: DataSet, i: int, name: str) -> Shot:
+    """Return frame ``i`` of ``data`` as a shot of the class ``name``; every other class of its truth is hidden."""
+    image, raw = data.source.read(i)
+    if raw is None:
+        raise OwsegError(f"{data.source.ids[i]} has no mask; a shot needs one.")
+    return Shot(image, raw == data.source.classes.index(name), data.source.ids[i], raw == IGNORE)
+
+
+def shots_from(data: DataSet, name: str, count: int, seed: int = 0, min_share: float = 0.01) -> list[Shot]:
+    """Draw ``count`` shots of the class ``name`` from ``data``: seeded, among frames where it covers ``min_share``."""
+    label = data.source.classes.index(name)
+    shares = {}
+    for i in range(len(data)):
+        raw = data.source.read(i)[1]
+        if raw is not None and (share := float((raw == label).mean())) >= min_share:
+            shares[i] = share
+    if len(shares) < count:
+        raise OwsegError(
+            f"only {len(shares)} pictures of {data.source.name} show {name} on {min_share:.1%} of their area or more; "
+            f"{count} are needed. Ask for fewer shots or a smaller share."
+        )
+    drawn = np.random.default_rng(seed).choice(sorted(shares), size=count, replace=False)
+    return [shot_of(data, i, name) for i in sorted(int(d) for d in drawn)]
+
+
+def shots_in(folder: str | Path) -> list[Shot]:
+    """Read ``images/NAME.*`` and ``masks/NAME.*``; a mask is 0 off the class, 255 where void, anything else on it."""
+    from owseg.data.images import find_images, read_image, read_mask
+
+    folder = Path(folder).expanduser()
+    masks = {path.stem: path for path in find_images(folder / "masks")}
+    shots = []
+    for path in find_images(folder / "images"):
+        if path.stem not in masks:
+            raise OwsegError(f"{path} has no mask of the same name in {folder / 'masks'}.")
+        mask = read_mask(masks[path.stem])
+        shots.append(Shot(read_image(path), (mask > 0) & (mask != IGNORE), path.stem, mask == IGNORE))
+    return shots
+
+
+def check_shots(name: str, shots: Sequence[Shot]) -> None:
+    """Raise ``OwsegError`` for no shot, more than five, masks of another size, or one that does not show the class."""
+    if not 1 <= len(shots) <= MAX_SHOTS:
+        raise OwsegError(f"a class is learned from 1 to {MAX_SHOTS} shots, not {len(shots)}.")
+    for shot in shots:
+        for mask in (shot.mask, shot.void):
+            if mask is not None and mask.shape != shot.image.shape[1:]:
+                raise OwsegError(
+                    f"the mask of {shot.id} is {mask.shape[1]}x{mask.shape[0]} and its picture "
+                    f"{shot.image.shape[2]}x{shot.image.shape[1]}; they must be of one size."
+                )
+        if not shot.mask.any():
+            reason = " (it is all void)" if shot.void is not None and shot.void.all() else ""
+            raise OwsegError(
+                f"the mask of {shot.id} marks no pixel of {name}{reason}; mark the class or leave the shot out."
+            )
+
+
+def remember(look: Look, most: int = 1000) -> Look:
+    """Return ``look`` with a memory: each picture is looked at once, as long as the ``most`` latest are at hand.
+
+    Learning never touches the network, so what it once made of a picture stays true. Memory: the Output, about 4 MB
+    for a MobileNetV2 at 480x360.
+    """
+    seen: dict[str, Output] = {}
+
+    def looked(image: np.ndarray) -> Output:
+        key = hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
+        if key not in seen:
+            if len(seen) >= most:
+                del seen[next(iter(seen))]
+            seen[key] = look(image)
+        return seen[key]
+
+    return looked
