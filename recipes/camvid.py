@@ -3,7 +3,7 @@
     export OWSEG_DATA=DIR                                              # DIR/camvid holds the data
     python -m recipes.camvid train --classifier prototype --seed 0     # DMLNet's; seeds 0, 1, 2
     python -m recipes.camvid train --classifier linear --seed 0        # the same network with a linear head and CE
-    python -m recipes.camvid street                                    # all 11 classes
+    python -m recipes.camvid train --also car pedestrian bicyclist     # all 11 classes: the shipped street
     python -m recipes.camvid measure --split val                       # what choices were made on
     python -m recipes.camvid measure --split test                      # what is reported; writes runs/camvid/test.json
     python -m recipes.camvid tables                                    # the Markdown tables from that
@@ -31,10 +31,8 @@ import torch
 from owseg.build import build_knowledge_base
 from owseg.data import DataSet, open_dataset, spread_over
 from owseg.evaluate import evaluate
-from owseg.knowledge import KnowledgeBase, load, spaces_of
+from owseg.knowledge import KnowledgeBase, load
 from owseg.labels import UNKNOWN
-from owseg.learners import learn, shots_from
-from owseg.metrics.iou import IoU, harmonic
 from owseg.metrics.pixel import Exact, PerImage
 from owseg.models import assemble, from_pretrained
 from owseg.train import TrainConfig
@@ -42,7 +40,6 @@ from owseg.train import train as train_network
 
 UNKNOWN_CLASSES = ("car", "pedestrian", "bicyclist")
 FIGURES = ("auroc", "ap", "fpr95")
-DRAWS = 5
 
 
 def config(seed: int, precision: str) -> TrainConfig:
@@ -51,11 +48,12 @@ def config(seed: int, precision: str) -> TrainConfig:
 
 
 def train(args: argparse.Namespace) -> None:
-    street = args.step == "street"
-    name = "street" if street else f"{args.classifier}-{args.seed}"
+    """Train a network that knows all classes but those never seen; with --also, some of them from the start."""
+    unknown = [n for n in UNKNOWN_CLASSES if n not in args.also]
+    name = "-".join((args.classifier, *args.also, str(args.seed)))
     started = time.process_time()
     kb = build_knowledge_base(
-        f"camvid:{args.data}", str(args.backbone), () if street else UNKNOWN_CLASSES, config(args.seed, args.precision),
+        f"camvid:{args.data}", str(args.backbone), unknown, config(args.seed, args.precision),
         args.runs / f"{name}.run", classifier=args.classifier, half=True, resume=args.resume,
     )  # fmt: skip
     print(
@@ -96,9 +94,6 @@ def measure(args: argparse.Namespace) -> None:
         if directory.name == "prototype-0" and "full resolution" not in result:
             full = evaluate(replace(kb, scorer="msp"), data, ("msp", "eds"), Both, full_resolution=True)
             result["full resolution"] = {n: s.figures() for n, s in full.states.items()}
-        if data.unknown_classes() and "npm" not in result:
-            spaces = spaces_of(kb.network, kb.fitted)
-            result["npm"] = {space: npm(kb, space, args) for space in spaces}
         path.write_text(json.dumps(found, indent=1))
         print(directory.name, "measured", flush=True)
 
@@ -112,24 +107,6 @@ def one(kb: KnowledgeBase, data: DataSet) -> dict[str, Any]:
         "known_lost": result.known_lost,
         "scores": {n: s.figures() for n, s in result.states.items()},
     }
-
-
-def npm(kb: KnowledgeBase, space: str, args: argparse.Namespace) -> list[dict[str, float]]:
-    """Learn car from five shots, five times; shots cover at least 5 % of their frame and come from train alone."""
-    frames = open_dataset(f"camvid:{args.data}", "train")
-    wiser = [learn(kb, "car", shots_from(frames, "car", 5, seed, min_share=0.05), space=space) for seed in range(DRAWS)]
-    data = open_dataset(f"camvid:{args.data}", args.split, wiser[0].labels)
-    found = [IoU.of(data.labels.names) for _ in wiser]
-    for sample in data:  # one forward pass serves all draws: learning does not touch the network
-        output = kb.forward(sample.image)
-        labels = [w.closed(output, sample.target.shape)[0] for w in wiser]
-        found = [iou.update(m, sample.target) for iou, m in zip(found, labels, strict=True)]
-    draws = []
-    for iou, learned in zip(found, wiser, strict=True):
-        old, novel = iou.mean(kb.labels.names), iou.mean(["car"])
-        radius = learned.increments[-1].radius
-        draws.append({"old": old, "novel": novel, "harmonic": harmonic(old, novel), "radius": radius})
-    return draws
 
 
 def classes(args: argparse.Namespace) -> None:
@@ -206,14 +183,6 @@ def tables(args: argparse.Namespace) -> None:
     keys = ("unknown_found", "known_lost")
     rows = [(k, *(spread([n[key] for n in v]) for key in keys)) for k, v in nets.items()]
     markdown("The threshold at work", ("network", "unknown pixels found", "known pixels lost"), rows)
-    rows = []
-    for kind in nets:
-        for space in nets[kind][0]["npm"]:
-            draws = [d for n in nets[kind] for d in n["npm"][space]]
-            rows.append((kind, space, *(spread([d[k] for d in draws]) for k in ("old", "novel", "harmonic"))))
-    markdown(
-        f"Car by NPM from five shots, {len(draws)} runs each", ("network", "space", "old", "car", "harmonic"), rows
-    )
     rows = [
         (name, score, f"{result['scores'][score]['pooled']['ap']:.4f}", f"{figures['pooled']['ap']:.4f}")
         for name, result in found.items()
@@ -236,11 +205,12 @@ def spread(values: list[float], digits: int = 3) -> str:
 def main() -> None:
     place = Path(os.environ.get("OWSEG_DATA", "."))
     steps: dict[str, Callable[[argparse.Namespace], None]] = {
-        "train": train, "street": train, "measure": measure, "tables": tables, "classes": classes, "ablate": ablate,
+        "train": train, "measure": measure, "tables": tables, "classes": classes, "ablate": ablate,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=steps)
     parser.add_argument("--classifier", default="prototype", choices=("prototype", "linear"))
+    parser.add_argument("--also", nargs="*", default=(), choices=UNKNOWN_CLASSES, help="classes known from the start")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--resume", action="store_true")

@@ -96,7 +96,7 @@ def test_predict_reports_what_it_cannot_read_and_goes_on(capsys, kb, photos, tmp
 def test_the_daily_round(capsys, kb, own, photos, tmp_path):
     assert run(capsys, "calibrate", kb, "--data", f"folder:{own}", "--fpr", "0.2", "--scorer", "energy")[0] == 0
     code, out, _ = run(
-        capsys, "learn", kb, "rock", "--data", f"folder:{own}", "--count", "3", "--space", "metric", "--json"
+        capsys, "learn", kb, "rock", "--data", f"folder:{own}", "--count", "3", "--method", "npm", "--json"
     )
     assert code == 0
     assert json.loads(out)["classes"] == ["road", "sky", "tree", "rock"]
@@ -123,8 +123,8 @@ def test_shots_from_a_folder(capsys, kb, own, tmp_path):
         Image.fromarray(((read_mask(own / "masks" / f"f{i}.png") == 3) * 255 // 2).astype(np.uint8)).save(
             shots / "masks" / f"f{i}.png"
         )
-    code, out, _ = run(capsys, "learn", kb, "rock", "--shots", shots, "-o", tmp_path / "other", "--space", "metric")
-    assert code == 0 and "version 1" in out
+    code, out, _ = run(capsys, "learn", kb, "rock", "--shots", shots, "-o", tmp_path / "other", "--method", "npm")
+    assert code == 0 and "version 2" in out  # version 1 is the knowledge base as it was
     assert load(tmp_path / "other").labels.names[-1] == "rock"
     assert load(kb).labels.names[-1] == "tree"
 
@@ -187,7 +187,35 @@ def test_a_knowledge_base_that_cannot_be_written(capsys, kb, own, monkeypatch):
         return real(path, mode, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "open", refuse)
-    code, _, err = run(capsys, "learn", kb, "rock", "--data", f"folder:{own}", "--count", "2", "--space", "metric")
+    code, _, err = run(capsys, "learn", kb, "rock", "--data", f"folder:{own}", "--count", "2", "--method", "npm")
     assert code == 1 and "ermission" in err and err.count("\n") == 1
     monkeypatch.undo()
     assert load(kb).labels.names[-1] == "tree"
+
+
+def test_a_stream_is_learned_written_down_and_told(capsys, kb, own, tmp_path):
+    classes = list(json.loads((own / "classes.json").read_text()))
+    for path in sorted((own / "masks").iterdir()):  # a fifth class, cut out of the fourth
+        mask = read_mask(path)
+        mask[(mask == 3) & (np.arange(mask.shape[1]) % 32 < 16)] = 4
+        Image.fromarray(mask).save(path)
+    (own / "classes.json").write_text(json.dumps([*classes, "cow"]))
+    args = ("--data", f"folder:{own}", "--count", "3", "--manifest", tmp_path / "m.json")
+    code, out, err = run(capsys, "learn", kb, "rock,cow", *args, "--json", "-o", tmp_path / "first")
+    assert code == 0, err
+    assert json.loads(out)["version"] == 3  # as it was, with rock, with cow
+    again = ("learn", kb, "rock,cow", *args, "--seed", "9", "-o", tmp_path / "second")
+    assert run(capsys, *again)[0] == 0  # the seed no longer matters
+    first, second = load(tmp_path / "first"), load(tmp_path / "second")
+    assert first.history[-1].details["shots"] == second.history[-1].details["shots"]
+    code, _, err = run(capsys, "learn", kb, "cow,rock", *args, "-o", tmp_path / "third")
+    assert code == 1 and "teaches rock,cow" in err
+    page = tmp_path / "page.html"
+    told = ("evaluate", tmp_path / "first", "--data", f"folder:{own}", "--stream")
+    code, out, err = run(capsys, *told, "--report", page)
+    assert code == 0, err
+    assert "+ rock" in out and "forgotten" in out and "<svg" in page.read_text()
+    value = json.loads(run(capsys, *told, "--json")[1])
+    assert value["learned"] == ["rock", "cow"] and len(value["stages"]) == 3
+    assert run(capsys, "evaluate", kb, "--data", f"folder:{own}", "--report", page)[0] == 1
+    assert run(capsys, "evaluate", kb, "--data", f"folder:{own}", "--stream")[0] == 1

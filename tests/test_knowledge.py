@@ -41,7 +41,7 @@ def test_what_is_saved_predicts_the_same_to_the_bit(kb, tmp_path, half):
         network = tiny.network()
         round_to_half(network)
         kb = with_threshold(replace(kb, network=network), tiny.dataset(), scorer="energy")
-    kb = learn(kb, "rock", [a_shot()], method=NPM(1.0, space="metric"))
+    kb = learn(kb, "rock", [a_shot()], method=NPM(1.0))
     assert kb.save(tmp_path / "kb") == 1
     loaded = load(tmp_path / "kb")
     for seed in range(3):
@@ -64,7 +64,7 @@ def test_what_16_bits_hold_is_stored_in_16_bits(tmp_path):
 def test_learning_then_rolling_back_is_as_if_nothing_was(kb, tmp_path):
     kb.save(tmp_path / "kb")
     before = kb.predict(tiny.picture())
-    learn(kb, "rock", [a_shot()], method=NPM(1e6, space="metric")).save(tmp_path / "kb")
+    learn(kb, "rock", [a_shot()], method=NPM(1e6)).save(tmp_path / "kb")
     assert not same(before, load(tmp_path / "kb").predict(tiny.picture()))
     store.rollback(tmp_path / "kb")
     assert same(before, load(tmp_path / "kb").predict(tiny.picture()))
@@ -72,7 +72,7 @@ def test_learning_then_rolling_back_is_as_if_nothing_was(kb, tmp_path):
 
 
 def test_the_readable_file_tells_everything(kb, tmp_path):
-    learn(kb, "rock", [a_shot()], method=NPM(1.0, space="metric")).save(tmp_path / "kb")
+    learn(kb, "rock", [a_shot()], method=NPM(1.0)).save(tmp_path / "kb")
     value = json.loads(next((tmp_path / "kb").rglob("knowledge.json")).read_text())
     assert [c["name"] for c in value["classes"]] == ["road", "sky", "tree", "rock"]
     assert np.array_equal(value["prototypes"], 3 * np.eye(3))
@@ -111,12 +111,12 @@ def test_calibration_keeps_its_promise_on_its_own_data(kb):
 
 
 def test_recalibration_counts_claimed_pixels_as_known(kb):
-    wiser = learn(kb, "rock", [a_shot()], method=NPM(1e9, space="metric"))
+    wiser = learn(kb, "rock", [a_shot()], method=NPM(1e9))
     claimed = np.mean([wiser.closed(wiser.forward(s.image), (48, 64))[1].mean() for s in tiny.dataset()])
     assert claimed > 0.05
     without = find_threshold(kb, tiny.dataset())
     assert find_threshold(wiser, DataSet(tiny.dataset().source, wiser.labels)).value < without.value
-    again = learn(kb, "rock", [a_shot()], tiny.dataset(), method=NPM(1e9, space="metric"))
+    again = learn(kb, "rock", [a_shot()], tiny.dataset(), method=NPM(1e9))
     assert again.threshold.value < kb.threshold.value
     assert again.history[-1].details["recalibrated"]["value"] == again.threshold.value
 

@@ -24,7 +24,7 @@ def test_200_kills_while_learning_and_saving(tmp_path):
         """Learn one class more than the current version knows, or start again from the first version."""
         kb = load(place)
         kb = load(place, 1) if len(kb.labels) > 6 else kb
-        return learn(kb, f"class {len(kb.labels)}", [shot], method=NPM(1.0, space="metric")).save(place)
+        return learn(kb, f"class {len(kb.labels)}", [shot], method=NPM(1.0)).save(place)
 
     def check(announced: int) -> None:
         nonlocal torn

@@ -59,7 +59,7 @@ def build_knowledge_base(
         },
     )
     kb = KnowledgeBase(network, labels, history=(event,))
-    kb = with_fitted(kb, training)
+    kb = with_fitted(kb, training, val)
     return with_threshold(kb, val, fpr, scorer="joint")
 
 

@@ -56,13 +56,20 @@ def data_card(data: DataSet) -> dict[str, str | int]:
     return {"data": data.source.name, "pictures": len(data), "fingerprint": data.fingerprint()}
 
 
-def with_fitted(kb: KnowledgeBase, data: DataSet, level: int = 1) -> KnowledgeBase:
-    """Return ``kb`` with the scorers mahalanobis and joint fitted, in two passes, on training frames with truth."""
+def with_fitted(kb: KnowledgeBase, data: DataSet, held_out: DataSet | None = None, level: int = 1) -> KnowledgeBase:
+    """Return ``kb`` with the scorers mahalanobis and joint fitted on labelled pictures.
+
+    The distance is fitted on training frames, ``data``; the scales on which joint adds its two witnesses are those of
+    the known pixels of ``held_out``, which the network was not trained on: a classifier is far surer of what it has
+    seen, and would be given too much weight. Without ``held_out`` they come from ``data`` all the same.
+    """
     channels = sum(kb.network.backbone.channels)
     distance = RelativeMahalanobis(channels=channels, num_classes=kb.network.num_classes, level=level)
     distance.fit(_outputs(kb, data))
-    joint = Joint(distance, kb.network.is_metric).fit(_outputs(kb, data))
-    return kb.after(Event("fit", f"fitted the feature scorers on {data.source.name}", data_card(data)), fitted=joint)
+    scales = held_out or data
+    joint = Joint(distance, kb.network.is_metric).fit(_outputs(kb, scales))
+    details = {**data_card(data), "scales": data_card(scales)}
+    return kb.after(Event("fit", f"fitted the feature scorers on {data.source.name}", details), fitted=joint)
 
 
 def _outputs(kb: KnowledgeBase, data: DataSet) -> Iterator[tuple[Output, Tensor]]:

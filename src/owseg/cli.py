@@ -134,7 +134,9 @@ def calibrate(
 @app.command()
 def learn(
     kb: KB,
-    name: Annotated[str, typer.Argument(help="The new class.")],
+    name: Annotated[
+        str, typer.Argument(help="The new class; of several with commas, each is learned in its turn and stored.")
+    ],
     shots: Annotated[
         Path | None,
         typer.Option(help="Folder with images/ and masks/ of the same names; a mask is non-zero on the class."),
@@ -145,14 +147,15 @@ def learn(
     ] = "train",
     count: Annotated[int, typer.Option(help="How many to draw (1 to 5).")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    min_share: Annotated[float, typer.Option(help="Draw among frames where the class covers at least this.")] = 0.01,
+    top: Annotated[float, typer.Option(help="Draw among this share of the frames: those that show it best.")] = 0.2,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Write down here which frames were drawn; if the file exists, learn from those again."),
+    ] = None,
     method: Annotated[
         str,
         typer.Option(help="probe (the default), npm or plm (DMLNet's), or finetune (the baseline that forgets)."),
     ] = "",
-    space: Annotated[
-        str | None, typer.Option(help="npm: where its prototype lies, features (default where fitted) or metric.")
-    ] = None,
     radius: Annotated[
         float | None, typer.Option(help="npm: lambda_novel, a squared distance; by default from the shots.")
     ] = None,
@@ -166,23 +169,38 @@ def learn(
     """Learn a class from one to five annotated pictures, without forgetting the others. Undo with owseg rollback."""
     from owseg.data import open_dataset
     from owseg.knowledge import load
-    from owseg.learners import learn as learn_class
-    from owseg.learners import shots_from, shots_in
+    from owseg.learners import shots_in
+    from owseg.learners.stream import Lesson, draw, from_manifest, learn_stream
+    from owseg.learners.stream import manifest as described
 
     if (shots is None) == (data is None):
         raise OwsegError("give either --shots FOLDER or --data SET, so that there are pictures to learn from.")
-    target = _writable(kb, out)
-    base = load(kb)
+    target, base, names = _writable(kb, out), load(kb), _names(name)
     if shots is not None:
-        examples = shots_in(shots)
+        if manifest is not None or len(names) != 1:
+            raise OwsegError("--shots FOLDER teaches one class; for a stream or a manifest give --data SET.")
+        lessons = [Lesson(names[0], tuple(shots_in(shots)))]
     else:
-        examples = shots_from(open_dataset(data or "", split), name, count, seed, min_share)
+        source = open_dataset(data or "", split)
+        if manifest is not None and manifest.exists():
+            lessons = from_manifest(manifest, source)
+            if (told := tuple(lesson.name for lesson in lessons)) != names:
+                raise OwsegError(f"{manifest} teaches {','.join(told)}, not {name}; name those, or another file.")
+        else:
+            lessons = draw(source, names, count, seed, top)
+            if manifest is not None:
+                rule = {"count": count, "seed": seed, "top": top}
+                manifest.write_text(json.dumps(described(lessons, source, **rule), indent=1) + "\n")
     calibration = open_dataset(known or data or "", "val", base.labels) if known or data else None
-    new = learn_class(base, name, examples, calibration, _learner(method, space, radius, heads))
+    stages = learn_stream(base, lessons, calibration, _learner(method, radius, heads))
+    if out is not None and not Path(out).exists():
+        base.save(out)  # so that what was learned can be undone there, too
+    for stage in stages:
+        version = stage.save(target)
     hint = f"Next: owseg predict --kb {target} PICTURES"
-    if calibration is None and new.threshold:
+    if calibration is None and base.threshold:
         hint = f"The threshold stayed as it was; --known SET would re-calibrate it.\n{hint}"
-    _done(new, new.save(target), target, as_json, hint)
+    _done(stages[-1], version, target, as_json, hint)
 
 
 @app.command()
@@ -196,18 +214,36 @@ def evaluate(
         typer.Option("--per-image", help="Mean over pictures, FPR95 at the recall nearest to .95: DMLNet's protocol."),
     ] = False,
     full_resolution: Annotated[bool, typer.Option("--full-resolution", help="Score at full resolution.")] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Measure every stage of learning, and what was forgotten.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="With --stream: tell it as a page, with pictures, in this file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure it: IoU per class, and how well the unknown is found. Classes that KB does not know are the unknown."""
     from owseg.data import open_dataset
+    from owseg.evaluate import Evaluation, Stream, evaluate_stream
     from owseg.evaluate import evaluate as measure
-    from owseg.knowledge import load
+    from owseg.knowledge import load, load_stages
     from owseg.metrics.pixel import Exact, PerImage
 
+    if report is not None and not stream:
+        raise OwsegError("--report tells the story of a stream; add --stream.")
     base = load(kb)
-    names = tuple(base.scorers()) if scorers == "all" else _names(scorers) or (base.scorer,)
-    metric = PerImage if per_image else Exact
-    result = measure(base, open_dataset(data, split, base.labels), names, metric, full_resolution)
+    frames = open_dataset(data, split, base.labels)
+    if stream:
+        stages = load_stages(kb)
+        told = evaluate_stream(stages, frames)
+        result: Evaluation | Stream = told
+        if report is not None:
+            from owseg.story import tell
+
+            _complain(f"The story is in {tell(stages, frames, told, report)}; open it in a browser.")
+    else:
+        names = tuple(base.scorers()) if scorers == "all" else _names(scorers) or (base.scorer,)
+        result = measure(base, frames, names, PerImage if per_image else Exact, full_resolution)
     if as_json:
         _print_json(result.to_json())
     else:
@@ -312,16 +348,15 @@ def _writable(kb: str, out: str | None) -> str:
     return kb
 
 
-def _learner(method: str, space: str | None, radius: float | None, heads: str) -> Any:
+def _learner(method: str, radius: float | None, heads: str) -> Any:
     """Return the learner that the options describe; None leaves the choice to the knowledge base."""
     from owseg.learners import METHODS, NPM, PLM
 
-    if not method:
-        method = "npm" if space or radius else ""
+    method = method or ("npm" if radius is not None else "")
     if method and method not in METHODS:
         raise OwsegError(f"there is no method {method!r}; it is one of {', '.join(METHODS)}.")
     if method == "npm":
-        return NPM(radius, space=space)
+        return NPM(radius)
     if method == "plm":
         return PLM(heads)
     return METHODS[method]() if method else None

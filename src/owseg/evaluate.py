@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from math import isnan
 from typing import Any
 
@@ -18,7 +19,7 @@ from owseg.metrics.iou import IoU, harmonic
 from owseg.metrics.pixel import Exact, PerImage, PixelFigures
 from owseg.models.network import Network, to_tensor
 from owseg.progress import track
-from owseg.types import resize
+from owseg.types import Output, resize
 
 Rows = list[tuple[str, ...]]
 
@@ -30,7 +31,8 @@ class Evaluation:
     ``iou`` is that of the closed map, learned classes included (``learned`` names them). ``scores`` holds AUROC, AP and
     FPR95 by scorer, pixels that a learned class claims counting as least anomalous. ``unknown_found`` and
     ``known_lost`` are the shares of unknown and of known pixels that the open-set map calls unknown; NaN without a
-    threshold. ``states`` are the accumulators behind ``scores``, to draw curves from or to merge.
+    threshold. ``states`` are the accumulators behind ``scores``, to draw curves from or to merge. ``called`` counts by
+    class of the data, known and unknown ones, the pixels that the open-set map calls unknown, and all of them.
     """
 
     data: str
@@ -41,6 +43,7 @@ class Evaluation:
     known_lost: float
     learned: tuple[str, ...]
     states: dict[str, Any]
+    called: dict[str, tuple[int, int]]
 
     @property
     def protocol(self) -> str:
@@ -117,40 +120,180 @@ def evaluate(
     ``metric`` makes the accumulator for each score: ``Exact``, ``Binned`` or ``PerImage`` (see
     ``owseg.metrics.pixel``). Raises ``OwsegError`` for data without truth or in other labels.
     """
-    if data.labels.names != kb.labels.names:
-        raise OwsegError("the data set speaks other labels than the knowledge base; open it against kb.labels.")
-    names = tuple(scorers or (kb.scorer,))
-    iou = IoU.of(kb.labels.names)
-    states = {name: metric() for name in names}
-    called, total = np.zeros(2, np.int64), np.zeros(2, np.int64)
-    for sample in track(data, "evaluating", len(data)):
+    tally = Tally(kb, data, scorers, metric)
+    for i in track(range(len(data)), "evaluating", len(data)):
+        image, truth = tally.read(i)
+        tally.update(kb.forward(image, full_resolution), truth)
+    return tally.result()
+
+
+class Tally:
+    """What ``evaluate`` counts, picture by picture, for a caller who has the network's outputs already."""
+
+    def __init__(
+        self,
+        kb: KnowledgeBase,
+        data: DataSet,
+        scorers: Sequence[str] | None = None,
+        metric: Callable[[], Any] = Exact,
+    ) -> None:
+        if data.labels.names != kb.labels.names:
+            raise OwsegError("the data set speaks other labels than the knowledge base; open it against kb.labels.")
+        everything = kb.labels
+        for name in data.unknown_classes():
+            everything = everything.extend(name)
+        self.kb, self.data, self._everything = kb, data, DataSet(data.source, everything)
+        self._iou, self._called, self._total = IoU.of(kb.labels.names), *np.zeros((2, 256), np.int64)
+        self._states = {name: metric() for name in scorers or (kb.scorer,)}
+
+    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return frame ``i`` and its truth, in which every unknown class still has an id of its own."""
+        sample = self._everything[i]
         if sample.target is None:
             raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every picture.")
-        size = (sample.image.shape[1], sample.image.shape[2])
-        output = kb.forward(sample.image, full_resolution)
-        labels, claimed = kb.closed(output, size)
-        iou = iou.update(labels, sample.target)
-        unknown, known = sample.target == UNKNOWN, sample.target < UNKNOWN
-        for name in {*names, kb.scorer}:
-            score = kb.score(output, size, name)
+        return sample.image, sample.target
+
+    def update(self, output: Output, truth: np.ndarray) -> None:
+        """Add one picture: what the network made of it, and its truth as ``read`` gives it."""
+        size, known = (truth.shape[0], truth.shape[1]), len(self.kb.labels)
+        target = np.where((truth >= known) & (truth < UNKNOWN), UNKNOWN, truth).astype(np.uint8)
+        labels, claimed = self.kb.closed(output, size)
+        self._iou = self._iou.update(labels, target)
+        for name in {*self._states, self.kb.scorer}:
+            score = self.kb.score(output, size, name)
             score[claimed] = -np.inf
-            if name in states:
-                states[name].update(score, sample.target)
-            if name == kb.scorer and kb.threshold is not None:
-                above = score > np.float32(kb.threshold.value)
-                called += [int((above & unknown).sum()), int((above & known).sum())]
-                total += [int(unknown.sum()), int(known.sum())]
-    share = [c / t if t else float("nan") for c, t in zip(called.tolist(), total.tolist(), strict=True)]
-    return Evaluation(
-        data.source.name,
-        len(data),
-        iou,
-        {name: state.compute() for name, state in states.items()},
-        share[0],
-        share[1],
-        kb.labels.names[kb.network.num_classes :],
-        states,
-    )
+            if name in self._states:
+                self._states[name].update(score, target)
+            if name == self.kb.scorer and self.kb.threshold is not None:
+                above = score > np.float32(self.kb.threshold.value)
+                self._called += np.bincount(truth[above], minlength=256)
+                self._total += np.bincount(truth.ravel(), minlength=256)
+
+    def result(self) -> Evaluation:
+        """Return the figures so far."""
+        names, known = self._everything.labels.names, len(self.kb.labels)
+        counts = np.stack([self._called, self._total])[:, : len(names)]
+        lost, found = counts[:, :known].sum(1), counts[:, known:].sum(1)
+        return Evaluation(
+            self.data.source.name,
+            len(self.data),
+            self._iou,
+            {name: state.compute() for name, state in self._states.items()},
+            _share(found),
+            _share(lost),
+            self.kb.labels.names[self.kb.network.num_classes :],
+            self._states,
+            {name: (int(c), int(t)) for name, c, t in zip(names, *counts, strict=True)},
+        )
+
+
+@dataclass(frozen=True)
+class Stream:
+    """How a knowledge base fared as it learned one class after another: an ``Evaluation`` for every stage."""
+
+    stages: tuple[Evaluation, ...]
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The classes in the order of learning."""
+        return self.stages[-1].learned
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What each stage is called: before, and then by the class it learned."""
+        return tuple(f"+ {stage.learned[-1]}" if stage.learned else "before" for stage in self.stages)
+
+    def iou(self) -> dict[str, list[float]]:
+        """Return IoU by class and stage; NaN before a class is learned."""
+        tables = [stage.iou.per_class() for stage in self.stages]
+        return {name: [table.get(name, float("nan")) for table in tables] for name in self.stages[-1].iou.names}
+
+    def forgetting(self) -> dict[str, float]:
+        """Return by class the best IoU it ever had before less what it has now; NaN for the class learned last."""
+        return {
+            name: max(past) - values[-1] if (past := [v for v in values[:-1] if not isnan(v)]) else float("nan")
+            for name, values in self.iou().items()
+        }
+
+    def still_unknown(self) -> list[dict[str, float]]:
+        """Return what each stage of learning did to the open-set map.
+
+        ``learned_called_unknown`` is the share of the new class's pixels that are called unknown all the same;
+        ``found_before`` and ``found_after`` the share of what is unknown even now that was and is called unknown;
+        ``ap_after`` and ``auroc_after`` how well the score finds it.
+        """
+        rows = []
+        for before, after in pairwise(self.stages):
+            rest = [n for n in after.called if n not in after.iou.names]
+            own = after.scores.get(next(iter(after.scores)))
+            rows.append(
+                {
+                    "learned_called_unknown": _share(after.called[after.learned[-1]]),
+                    "found_before": _share(np.sum([before.called[n] for n in rest], 0) if rest else (0, 0)),
+                    "found_after": _share(np.sum([after.called[n] for n in rest], 0) if rest else (0, 0)),
+                    "auroc_after": own.auroc if own else float("nan"),
+                    "ap_after": own.ap if own else float("nan"),
+                }
+            )
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain JSON; what is undefined is null."""
+        value = {
+            "learned": list(self.learned),
+            "stages": [stage.to_json() for stage in self.stages],
+            "iou": {k: [None if isnan(v) else v for v in values] for k, values in self.iou().items()},
+            "forgetting": self.forgetting(),
+            "still_unknown": [_null_for_nan(row) for row in self.still_unknown()],
+        }
+        return _null_for_nan(value)
+
+    def tables(self) -> list[tuple[str, tuple[str, ...], Rows]]:
+        """Return (title, header, rows) of text, for people."""
+        steps = self.steps
+        forgotten = self.forgetting()
+        classes: Rows = [(n, *(_text(v) for v in values), _text(forgotten[n])) for n, values in self.iou().items()]
+        sums = [stage.summary() for stage in self.stages]
+        names = {
+            "miou_old": "mIoU, classes trained",
+            "miou_novel": "mIoU, classes learned",
+            "miou": "mIoU, all known classes",
+            "miou_harmonic": "harmonic mean of old and learned",
+            "known_lost": "known pixels called unknown",
+        }
+        rows: Rows = [(title, *(_text(s[key]) for s in sums)) for key, title in names.items()]
+        words = {
+            "learned_called_unknown": "of the new class, still called unknown",
+            "found_before": "of what is unknown even now: found before",
+            "found_after": "of what is unknown even now: found after",
+            "auroc_after": "AUROC on what is unknown even now",
+            "ap_after": "AP on what is unknown even now",
+        }
+        effects = self.still_unknown()
+        open_set: Rows = [(title, *(_text(row[key]) for row in effects)) for key, title in words.items()]
+        where = f"{self.stages[-1].data}, {self.stages[-1].images} pictures"
+        return [
+            (f"IoU as classes are learned ({where})", ("class", *steps, "forgotten"), classes),
+            ("In sum", ("", *steps), rows),
+            ("The threshold follows", ("share of pixels", *steps[1:]), open_set),
+        ]
+
+
+def evaluate_stream(stages: Sequence[KnowledgeBase], data: DataSet) -> Stream:
+    """Measure every stage of a knowledge base on ``data``, whatever labels that was opened against, in one pass.
+
+    ``stages`` share one network, as learning leaves them (see ``owseg.knowledge.load_stages``).
+    """
+    if not stages or not stages[-1].increments:
+        raise OwsegError("this knowledge base has not learned a class yet; there is no stream to measure.")
+    tallies = [Tally(kb, DataSet(data.source, kb.labels)) for kb in stages]
+    for i in track(range(len(data)), "evaluating", len(data)):
+        output = None
+        for tally in tallies:
+            image, truth = tally.read(i)
+            output = output or stages[-1].forward(image)
+            tally.update(output, truth)
+    return Stream(tuple(tally.result() for tally in tallies))
 
 
 @torch.no_grad()
@@ -165,6 +308,10 @@ def closed_iou(network: Network, data: DataSet) -> IoU:
         logits = resize(network(image).logits, sample.target.shape)
         iou = iou.update(logits.argmax(1)[0].to(torch.uint8).cpu().numpy(), sample.target)
     return iou
+
+
+def _share(called: Sequence[int]) -> float:
+    return float(called[0] / called[1]) if called[1] else float("nan")
 
 
 def _text(value: float) -> str:

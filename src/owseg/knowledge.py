@@ -183,6 +183,22 @@ def load(directory: str | Path, version: int | None = None) -> KnowledgeBase:
         raise OwsegError(f"{path} does not describe a knowledge base ({error!r}).") from None
 
 
+def load_stages(directory: str | Path) -> list[KnowledgeBase]:
+    """Load how a knowledge base grew: as it is now and, before that, as it last was with one learned class less, ...
+
+    From the first to the present; only versions that the present one descends from count.
+    """
+    place = resolve(directory)
+    parents = {line.number: line.parent for line in store.history(place)}
+    number: int | None = store.current(place)
+    stages: dict[int, KnowledgeBase] = {}
+    while number is not None:
+        kb = load(place, number)
+        stages.setdefault(len(kb.increments), kb)
+        number = parents[number]
+    return [stages[n] for n in sorted(stages)]
+
+
 def _describe(kb: KnowledgeBase) -> dict[str, Any]:
     prototypes = getattr(kb.network.classifier, "prototypes", None) if kb.network.is_metric else None
     fitted = kb.fitted

@@ -11,23 +11,21 @@ import base64
 import io
 import math
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jinja2
-import matplotlib
 import matplotlib.style
 import numpy as np
-from markupsafe import Markup, escape
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from markupsafe import Markup
 from PIL import Image
 
+from owseg import charts
+from owseg.charts import Curve, HeatMap, Scatter, code_of, finite, hex_of
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN, LabelSpace
 
@@ -47,20 +45,6 @@ class Strip:
     pictures: tuple[tuple[str, np.ndarray], ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """How well one score finds the unknown: the points of its curves (1-D, in [0, 1]) and their sums."""
-
-    name: str
-    recall: np.ndarray
-    precision: np.ndarray
-    fpr: np.ndarray
-    tpr: np.ndarray
-    ap: float
-    auroc: float
-    fpr95: float
-
-
 @dataclass(frozen=True)
 class Table:
     """Rows of text and numbers under a header; floats get three decimals, None and NaN a dash."""
@@ -78,7 +62,8 @@ class Report:
     ``legend`` names the colours of the label maps. ``histogram`` holds sampled scores (N,) by class, higher
     being stranger, ``threshold`` the score above which a pixel is called unknown, and ``unknown`` the classes
     that the network had not been taught by then (DMLNet, Fig. 4). ``prevalence`` is the share of unknown
-    pixels in [0, 1]: the precision of guessing. ``facts`` are (name, value), ``next_steps`` (sentence, shell
+    pixels in [0, 1]: the precision of guessing. ``heat`` is IoU by class and stage of learning, ``map`` where pixels
+    lie in the metric space (DMLNet, Fig. 6). ``facts`` are (name, value), ``next_steps`` (sentence, shell
     command).
     """
 
@@ -91,6 +76,8 @@ class Report:
     unknown: tuple[str, ...] = ("unknown",)
     curves: tuple[Curve, ...] = ()
     prevalence: float | None = None
+    heat: HeatMap | None = None
+    map: Scatter | None = None
     tables: tuple[Table, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     next_steps: tuple[tuple[str, str], ...] = ()
@@ -108,26 +95,30 @@ def render(report: Report) -> str:
         if strip.pictures
     ]
     palette = report.legend.palette()
-    named = {_code(palette[i]) for i in (*range(len(report.legend)), UNKNOWN)}
-    void = {_code(palette[IGNORE])}
+    named = {code_of(palette[i]) for i in (*range(len(report.legend)), UNKNOWN)}
+    void = {code_of(palette[IGNORE])}
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = _number
     template = environment.from_string(files("owseg").joinpath("report.html.j2").read_text("utf-8"))
     with matplotlib.style.context("default"):  # a user's matplotlibrc must not change the page
-        score_chart = _score_chart(report, palette)
-        curve_charts = _curve_charts(report.curves, _finite(report.prevalence))
+        scores = charts.score_chart(report.histogram, report.threshold, report.unknown, report.legend)
+        heat = charts.heat_map(report.heat) if report.heat else None
+        scatter = charts.scatter(report.map, report.legend) if report.map else None
+        curves = charts.curve_charts(report.curves, finite(report.prevalence))
     return template.render(
         report=report,
         strips=strips,
-        legend=[(name, _hex(palette[i])) for i, name in enumerate(report.legend.names)],
-        unknown_color=_hex(palette[UNKNOWN]),
+        legend=[(name, hex_of(palette[i])) for i, name in enumerate(report.legend.names)],
+        unknown_color=hex_of(palette[UNKNOWN]),
         shows_void=any(colors - named == void for _, pictures in strips for *_, colors in pictures),
-        has_threshold=_finite(report.threshold) is not None,
-        score_chart=score_chart,
-        curve_charts=curve_charts,
-        line_of=_line,
+        has_threshold=finite(report.threshold) is not None,
+        score_chart=scores,
+        curve_charts=curves,
+        heat_map=heat,
+        map=scatter,
+        line_of=charts.line,
         tables=[table for table in report.tables if table.rows],
     )
 
@@ -169,14 +160,6 @@ def _encode(picture: np.ndarray) -> tuple[str, int, int, bool, set[int]]:
     return uri, width, height, few, {int(code) for code in codes} if few else set()
 
 
-def _code(color: np.ndarray) -> int:
-    return int(color[0]) << 16 | int(color[1]) << 8 | int(color[2])
-
-
-def _hex(color: np.ndarray) -> str:
-    return f"#{_code(color):06x}"
-
-
 def _number(value: float | None) -> Markup:
     """Show a number: counts as they are, others with three decimals, the undefined as a dash that says so."""
     if value is None or math.isnan(value):
@@ -184,146 +167,3 @@ def _number(value: float | None) -> Markup:
     if math.isinf(value):
         return Markup("∞" if value > 0 else "−∞")
     return Markup((str(value) if isinstance(value, Integral) else f"{value:.3f}").replace("-", "−"))
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-# Stand-ins that _svg replaces by colours of the page's style sheet, so that charts follow it into the dark.
-_INK, _MUTED, _RULE = "#010203", "#020304", "#030405"
-_STYLE = {_INK: "currentColor", _MUTED: "var(--muted)", _RULE: "var(--rule)"}
-
-
-def _score_chart(report: Report, palette: np.ndarray) -> Markup | None:
-    """Draw a hill of scores for each class, from the plainest to the strangest (DMLNet, Fig. 4)."""
-    scores = {name: np.ravel(np.asarray(s, np.float64)) for name, s in report.histogram.items()}
-    scores = {name: s[np.isfinite(s)] for name, s in scores.items() if np.isfinite(s).any()}
-    if not scores:
-        return None
-    names = sorted(scores, key=lambda name: (name in report.unknown, float(np.median(scores[name]))))
-    threshold = _finite(report.threshold)
-    # A few extreme pixels of a class must not squeeze all others together.
-    ends = [float(np.quantile(s, q)) for s in scores.values() for q in (0.002, 0.998)]
-    ends += [threshold] if threshold is not None else []
-    margin = 0.05 * (max(ends) - min(ends)) or 0.5
-    edges = np.linspace(min(ends) - margin, max(ends) + margin, 201)
-    centres, kernel = (edges[:-1] + edges[1:]) / 2, np.exp(-0.5 * (np.arange(-9, 10) / 3) ** 2)
-
-    height = 0.8 + 0.36 * len(names)
-    figure = Figure(figsize=(5.4, height))
-    axes = figure.add_axes((0.27, 0.5 / height, 0.57, 1 - 0.75 / height))
-    for row, name in enumerate(names):
-        base, strange = len(names) - 1 - row, name in report.unknown or name not in report.legend
-        hill = np.convolve(np.histogram(scores[name], edges)[0], kernel, "same")
-        hill = base + 0.86 * hill / max(hill.max(), 1e-12)
-        color = _hex(palette[UNKNOWN if strange else report.legend.index(name)])
-        axes.fill_between(centres, base, hill, color=color, alpha=0.9, linewidth=0)
-        axes.plot(centres, hill, color=_INK, linewidth=0.6, alpha=0.7)
-        beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": _INK}
-        beside["weight"] = "bold" if strange else "normal"
-        axes.text(-0.02, base + 0.12, f"@{row}", ha="right", **beside)
-        if threshold is not None:
-            share = 100 * np.mean(scores[name] > threshold)
-            axes.text(1.02, base + 0.12, f"{share:.0f} %", ha="left", **beside)
-    if threshold is not None:
-        axes.axvspan(threshold, edges[-1], color=_hex(palette[UNKNOWN]), alpha=0.09, linewidth=0, zorder=0)
-        axes.axvline(threshold, color=_INK, linewidth=1.2, linestyle=(0, (3, 2)))
-        axes.text(threshold, 1.01, "threshold", transform=axes.get_xaxis_transform(), ha="center", color=_INK)
-        axes.text(1.02, 1.01, "unknown", transform=axes.transAxes, ha="left", color=_MUTED)
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylim(-0.12, len(names))
-    axes.set_yticks([])
-    axes.set_xlabel("score: how strange a pixel looks →", color=_MUTED)
-    _plain(axes, ("bottom",))
-    described = "How the scores of each class are spread. Medians: "
-    described += ", ".join(f"{name} {np.median(scores[name]):.3g}" for name in names)
-    described += f"; threshold {threshold:.3g}." if threshold is not None else "."
-    return _svg(figure, "scores", described, names)
-
-
-def _curve_charts(curves: Sequence[Curve], prevalence: float | None) -> list[tuple[str, Markup]]:
-    """Draw precision over recall, and true over false alarms, a line for each curve: (title, chart) each."""
-    if not curves:
-        return []
-    precise, precise_axes = _unit_square("share of the unknown that is found →", "share of the alarms that are right →")
-    hits, hits_axes = _unit_square("share of the known flagged by mistake →", "share of the unknown that is found →")
-    guess: dict[str, Any] = {"color": _MUTED, "linewidth": 0.9, "linestyle": (0, (1, 2))}
-    if prevalence is not None:
-        precise_axes.axhline(prevalence, **guess)
-        precise_axes.text(0.01, prevalence + 0.015, f"guessing: {prevalence:.3f}", color=_MUTED)
-    hits_axes.plot([0, 1], [0, 1], **guess)
-    hits_axes.text(0.6, 0.555, "guessing", color=_MUTED, rotation=42, ha="center", va="center")
-    for i, curve in reversed(list(enumerate(curves))):  # the first is drawn last, on top
-        color, dashes = _line(i)
-        style: dict[str, Any] = {"color": color, "linestyle": (0, dashes), "linewidth": 1.6 if i else 2.2}
-        precise_axes.plot(*_points(curve.name, curve.recall, curve.precision).T, **style)
-        hits_axes.plot(*_points(curve.name, curve.fpr, curve.tpr).T, **style)
-    aps = ", ".join(f"{curve.name} {curve.ap:.3f}" for curve in curves)
-    areas = ", ".join(f"{curve.name} {curve.auroc:.3f}" for curve in curves)
-    return [
-        (
-            "Precision and recall: the top right corner is best",
-            _svg(precise, "pr", f"Precision over recall. Average precision: {aps}."),
-        ),
-        (
-            "ROC: the top left corner is best",
-            _svg(hits, "roc", f"True over false alarms. Area under the curve: {areas}."),
-        ),
-    ]
-
-
-def _line(i: int) -> tuple[str, tuple[float, ...]]:
-    """Return the colour of the i-th curve and its dashes: lines and gaps, in line widths."""
-    colors = ("#d6249f", "#2f7fd1", "#d9822b", "#2a9d78", "#8b6fd6", "#8a8f98")
-    dashes = ((1, 0), (5, 1.5), (1.5, 1.2), (6, 1.5, 1.5, 1.5))
-    return colors[i % len(colors)], dashes[i % len(dashes)]
-
-
-def _points(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the finite points (n, 2) of a curve; matplotlib thins out those too dense to see."""
-    x, y = np.ravel(np.asarray(x, np.float64)), np.ravel(np.asarray(y, np.float64))
-    if len(x) != len(y):
-        raise OwsegError(f"the curve {name!r} has {len(x)} and {len(y)} coordinates; give as many of each.")
-    points = np.stack([x, y], 1)
-    return points[np.isfinite(points).all(1)]
-
-
-def _unit_square(x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.3, 3.7))
-    axes = figure.add_axes((0.135, 0.12, 0.84, 0.865))
-    axes.grid(color=_RULE, linewidth=0.6)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.005)
-    axes.set_xlabel(x, color=_MUTED)
-    axes.set_ylabel(y, color=_MUTED)
-    _plain(axes, ("left", "bottom"))
-    return figure, axes
-
-
-def _plain(axes: Axes, sides: tuple[str, ...]) -> None:
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in sides)
-        spine.set_color(_RULE)
-    axes.tick_params(colors=_MUTED, labelcolor=_MUTED, length=3)
-
-
-def _svg(figure: Figure, key: str, described: str, names: Sequence[str] = ()) -> Markup:
-    """Return a figure as inline SVG in the page's font and colours, ``names[i]`` in place of its text @i."""
-    file, nothing = io.StringIO(), dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    # The salt makes ids that are the same each time but differ between the charts of a page.
-    with matplotlib.rc_context({"svg.hashsalt": key, "svg.fonttype": "none"}):
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
-    svg = file.getvalue()
-    svg = svg[svg.index(">", svg.index("<svg")) + 1 :]
-    svg = re.sub(r'<style.*?</style>|(?<=<g) id="[^"]*"|font-family: [^;"]*;? ?', "", svg, flags=re.DOTALL)
-    for stand_in, color in _STYLE.items():
-        svg = svg.replace(stand_in, color)
-    # Names come last: matplotlib would take a $ for mathematics and warn of every letter its font lacks.
-    svg = re.sub(r">@(\d+)<", lambda match: f">{escape(_shortened(names[int(match[1])]))}<", svg)
-    box = f"0 0 {72 * figure.get_figwidth():g} {72 * figure.get_figheight():g}"
-    return Markup(f'<svg viewBox="{box}" role="img" aria-label="{escape(described)}">{svg}')
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:17]}…"

@@ -4,12 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from owseg.calibration import with_fitted
 from owseg.errors import OwsegError
-from owseg.knowledge import load
 from owseg.labels import UNKNOWN
 from owseg.learners import NPM, Shot, learn
-from owseg.learners.npm import NovelPrototype, View, _weights, novel_prototype, radius_left_out
+from owseg.learners.npm import NovelPrototype, View, novel_prototype, radius_left_out
 from owseg.types import Output
 from tests import tiny
 
@@ -209,52 +207,6 @@ def test_bad_shots_end_in_one_sentence(name, shots, message):
         learn(tiny.knowledge_base(), name, shots)
 
 
-def test_a_linear_network_has_no_metric_space():
-    with pytest.raises(OwsegError, match="no 'metric' space"):
+def test_a_linear_network_has_no_prototypes():
+    with pytest.raises(OwsegError, match="prototype classifier"):
         learn(tiny.knowledge_base(classifier="linear"), "rock", [shot()], method=NPM())
-
-
-def test_in_feature_space_equation_12_holds_against_the_class_means():
-    """Everything again from the raw pyramid, with numpy's inverse of the covariance that was whitened by."""
-    kb = with_fitted(tiny.knowledge_base(), tiny.dataset())
-    wiser = learn(kb, "rock", [shot(0), shot(1)], method=NPM(1e9))
-    assert wiser.increments[0].space.name == "features"
-    distance = kb.fitted.mahalanobis
-    whiten, centre = distance.whiten_within.double().numpy(), distance.centre.double().numpy()
-    inverse = whiten.T @ whiten
-
-    def pyramid(image):
-        stages = kb.forward(image).features
-        maps = [torch.nn.functional.interpolate(m, size=stages[1].shape[2:], mode="bilinear") for m in stages]
-        return torch.cat(maps, 1)[0].double().numpy()
-
-    total, count = 0.0, 0
-    for s in (shot(0), shot(1)):
-        full = torch.nn.functional.interpolate(torch.tensor(pyramid(s.image))[None], size=s.mask.shape, mode="bilinear")
-        total, count = total + full[0].numpy()[:, s.mask].sum(1), count + s.mask.sum()
-    means = [*(np.linalg.pinv(whiten) @ m.double().numpy() + centre for m in distance.means), total / count]
-    x = pyramid(tiny.picture(7))
-    d = np.array([np.einsum("chw,cd,dhw->hw", x - m[:, None, None], inverse, x - m[:, None, None]) for m in means])
-    claim = wiser.increments[0].claim(kb.forward(tiny.picture(7)), d.shape[1:])[0].numpy()
-    clear = np.abs(d[-1] - d[:-1].min(0)) > 1e-3 * d[-1]
-    assert claim.any() and not claim.all()
-    assert (claim == (d[-1] < d[:-1].min(0)))[clear].all()
-
-
-def test_classes_of_different_spaces_stand_beside_each_other(tmp_path):
-    kb = with_fitted(tiny.knowledge_base(), tiny.dataset())
-    both = learn(learn(kb, "rock", [shot(0)], method=NPM(50.0)), "cow", [shot(1)], method=NPM(0.5, space="metric"))
-    assert [i.space.name for i in both.increments] == ["features", "metric"]
-    assert both.increments[1].rivals == ()
-    both.save(tmp_path / "kb")
-    loaded = load(tmp_path / "kb")
-    for seed in range(3):
-        output = kb.forward(tiny.picture(seed))
-        assert np.array_equal(both.closed(output, (48, 64))[0], loaded.closed(output, (48, 64))[0])
-
-
-def test_the_adjoint_weighs_as_interpolation_does():
-    mask = np.random.default_rng(0).random((23, 31)) < 0.3
-    coarse = torch.rand(1, 1, 5, 7, dtype=torch.float64)
-    full = torch.nn.functional.interpolate(coarse, size=mask.shape, mode="bilinear", align_corners=False)
-    assert (coarse[0, 0] * _weights(mask, (5, 7))).sum().item() == pytest.approx(full[0, 0].numpy()[mask].sum())

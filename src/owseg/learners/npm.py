@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from owseg.learners.increment import Increment
 from owseg.learners.shots import Look, Shot
 from owseg.models.network import Network
 from owseg.scorers.joint import Joint
-from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output, resize
 
 if TYPE_CHECKING:
@@ -25,91 +24,29 @@ MAX_FALSE = 0.01
 """Share of other pixels that a radius found from the shots may claim; chosen on CamVid val (see docs/results.md)."""
 
 
-class Space(Protocol):
-    """Where prototypes live: any space in which each base class has one and distances mean something."""
-
-    @property
-    def name(self) -> str:
-        """How a stored knowledge base calls it."""
-        ...
-
-    def locate(self, output: Output) -> Tensor:
-        """Return every cell's place in the space, (B, D, h, w)."""
-        ...
-
-    def nearest(self, output: Output) -> Tensor:
-        """Return the squared distance (B, h, w) to the nearest base prototype."""
-        ...
-
-
-@dataclass(frozen=True)
-class MetricSpace:
-    """The paper's: the embedding, with the base prototypes ``T e_t``; its distances are the negative logits."""
-
-    name: str = "metric"
-
-    def locate(self, output: Output) -> Tensor:
-        """Return the embedding."""
-        return output.embedding
-
-    def nearest(self, output: Output) -> Tensor:
-        """Return ``min_t ||f - m_t||^2``."""
-        return (-output.logits).amin(1)
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureSpace:
-    """The whitened feature pyramid, with the base classes' means as prototypes: the space of the Mahalanobis score.
-
-    The metric space has only as many dimensions as there are known classes, and what tells a new class from them may
-    have been thrown away there; the pyramid still has it.
-    """
-
-    mahalanobis: RelativeMahalanobis
-    name: str = "features"
-
-    def locate(self, output: Output) -> Tensor:
-        """Return the whitened features, on the grid of the Mahalanobis score."""
-        return self.mahalanobis.whitened(output)
-
-    def nearest(self, output: Output) -> Tensor:
-        """Return ``min_k M_k``."""
-        return self.mahalanobis.nearest(output)
-
-
-def spaces_of(network: Network, fitted: Joint | None) -> dict[str, Space]:
-    """Return the spaces by name in which a class can be learned: metric with prototypes, features with a fit."""
-    found: dict[str, Space] = {"features": FeatureSpace(fitted.mahalanobis)} if fitted is not None else {}
-    return found | ({"metric": MetricSpace()} if network.is_metric else {})
-
-
 @dataclass(frozen=True)
 class NPM:
-    """Learn a class by its prototype (DMLNet, Eq. 11-12); no weight is trained.
+    """Learn a class by its prototype in the metric space (DMLNet, Eq. 11-12); no weight is trained.
 
-    ``space`` is where it lies: "metric" is the paper's, "features" the whitened pyramid, by default where the fitted
-    scorers are there. ``radius`` is lambda_novel, by default found from the shots (``radius_left_out``);
-    ``weighting`` as in ``novel_prototype``.
+    ``radius`` is lambda_novel, by default found from the shots (``radius_left_out``); ``weighting`` as in
+    ``novel_prototype``.
     """
 
     radius: float | None = None
     weighting: str = "pixels"
-    space: str | None = None
     method = "npm"
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], look: Look) -> tuple[Increment, ...]:
-        """Return the increments with the new prototype, every older one in its space now compared with it, too."""
-        spaces = spaces_of(kb.network, kb.fitted)
-        where = self.space or next(iter(spaces), "metric")
-        if where not in spaces:
-            raise OwsegError(
-                f"this knowledge base has no {where!r} space to learn in; it has {', '.join(spaces) or 'none'}. A "
-                "metric one needs a prototype classifier, a features one the fitted scorers."
-            )
+        """Return the increments with the new prototype, every older prototype now compared with it, too."""
+        if not kb.network.is_metric:
+            raise OwsegError("NPM needs a network with a prototype classifier; learn by a probe.")
         views = [_view(kb, shot, look) for shot in shots]
-        others = [i for i in kb.increments if isinstance(i, NovelPrototype) and i.space.name == where]
-        made = novel_prototype(name, views, self.radius, [i.prototype for i in others], self.weighting, spaces[where])
-        old = [replace(i, rivals=(*i.rivals, made.prototype)) if i in others else i for i in kb.increments]
+        rivals = [i.prototype for i in kb.increments if isinstance(i, NovelPrototype)]
+        made = novel_prototype(name, views, self.radius, rivals, self.weighting)
+        old = [
+            replace(i, rivals=(*i.rivals, made.prototype)) if isinstance(i, NovelPrototype) else i
+            for i in kb.increments
+        ]
         return (*old, made)
 
 
@@ -118,18 +55,17 @@ class NovelPrototype:
     """One learned class: claims a pixel that is near its prototype and nearer to it than to any other.
 
     ``||F - m||^2 < radius`` and ``||F - m||^2 < ||F - m_k||^2`` for every other prototype (DMLNet, Eq. 12; ``radius``
-    is lambda_novel, a squared distance), in any ``space``; the paper's is the metric one. ``rivals`` (R, D) are the
-    prototypes of the other classes learned in this space, before or after.
+    is lambda_novel, a squared distance). F is the embedding; the base classes' prototypes are ``T e_k``, to which the
+    logits are the negative squared distances. ``rivals`` (R, D) are the prototypes of the other classes learned.
     """
 
     name: str
     prototype: tuple[float, ...]
     radius: float
     rivals: tuple[tuple[float, ...], ...] = ()
-    space: Space = MetricSpace()
 
     def claim(self, output: Output, size: tuple[int, int]) -> Tensor:
-        """Return where the class is, (B, H, W) bool at ``size``; decided on the space's grid, then interpolated."""
+        """Return where the class is, (B, H, W) bool at ``size``; decided on the embedding's grid, then interpolated."""
         distance, nearest = self._distances(output)
         margin = torch.minimum(nearest, torch.full_like(nearest, self.radius)) - distance
         return resize(margin[:, None], size)[:, 0] > 0
@@ -148,17 +84,16 @@ class NovelPrototype:
         return own, nearest
 
     def _distances(self, output: Output) -> tuple[Tensor, Tensor]:
-        place, nearest = self.space.locate(output), self.space.nearest(output)
+        nearest = (-output.logits).amin(1)
         for rival in self.rivals:
-            nearest = torch.minimum(nearest, squared_distance(place, rival))
-        return squared_distance(place, self.prototype), nearest
+            nearest = torch.minimum(nearest, squared_distance(output.embedding, rival))
+        return squared_distance(output.embedding, self.prototype), nearest
 
     def to_json(self) -> dict[str, Any]:
         """Return the increment as plain JSON; its 32-bit numbers survive exactly."""
         return {
             "kind": "novel_prototype",
             "name": self.name,
-            "space": self.space.name,
             "radius": self.radius,
             "prototype": list(self.prototype),
             "rivals": [list(r) for r in self.rivals],
@@ -168,16 +103,15 @@ class NovelPrototype:
     def restore(
         cls, value: dict[str, Any], tensors: Mapping[str, Tensor], network: Network, fitted: Joint | None
     ) -> NovelPrototype:
-        """Read what ``to_json`` wrote; the space is that of ``network`` or ``fitted``."""
+        """Read what ``to_json`` wrote."""
         rivals = tuple(tuple(r) for r in value["rivals"])
-        space = spaces_of(network, fitted)[value["space"]]
-        return cls(value["name"], tuple(value["prototype"]), value["radius"], rivals, space)
+        return cls(value["name"], tuple(value["prototype"]), value["radius"], rivals)
 
 
-def squared_distance(place: Tensor, prototype: Sequence[float]) -> Tensor:
-    """Return ``||f - m||^2`` as (B, h, w) for places (B, D, h, w)."""
-    m = torch.tensor(prototype, dtype=place.dtype, device=place.device)
-    return (place - m.view(1, -1, 1, 1)).square().sum(1)
+def squared_distance(embedding: Tensor, prototype: Sequence[float]) -> Tensor:
+    """Return ``||f - m||^2`` as (B, h, w) of embeddings (B, D, h, w)."""
+    m = torch.tensor(prototype, dtype=embedding.dtype, device=embedding.device)
+    return (embedding - m.view(1, -1, 1, 1)).square().sum(1)
 
 
 @dataclass(frozen=True)
@@ -199,7 +133,6 @@ def novel_prototype(
     radius: float | None = None,
     rivals: Sequence[Sequence[float]] = (),
     weighting: str = "pixels",
-    space: Space = MetricSpace(),
 ) -> NovelPrototype:
     """Make the increment from one view per shot.
 
@@ -210,18 +143,17 @@ def novel_prototype(
     if weighting not in ("pixels", "images"):
         raise OwsegError(f"the shots are weighted by 'pixels' or 'images', not {weighting!r}.")
     if radius is None:
-        radius = radius_left_out(views, rivals, weighting, space)
+        radius = radius_left_out(views, rivals, weighting)
     if not radius > 0:
         raise OwsegError(f"the radius is a positive squared distance, not {radius}.")
-    prototype = tuple(_mean(views, weighting, space).float().tolist())
-    return NovelPrototype(name, prototype, radius, tuple(tuple(map(float, r)) for r in rivals), space)
+    prototype = tuple(_mean(views, weighting).float().tolist())
+    return NovelPrototype(name, prototype, radius, tuple(tuple(map(float, r)) for r in rivals))
 
 
 def radius_left_out(
     views: Sequence[View],
     rivals: Sequence[Sequence[float]] = (),
     weighting: str = "pixels",
-    space: Space = MetricSpace(),
     max_false: float = MAX_FALSE,
 ) -> float:
     """Return lambda_novel with the best leave-one-out IoU over the shots, among those that claim little else.
@@ -236,8 +168,8 @@ def radius_left_out(
     distances, hits = [], []
     for i, held_out in enumerate(folds):
         others = [v for j, v in enumerate(folds) if j != i] or folds
-        prototype = tuple(_mean(others, weighting, space).float().tolist())
-        increment = NovelPrototype("", prototype, np.inf, tuple(map(tuple, rivals)), space)
+        prototype = tuple(_mean(others, weighting).float().tolist())
+        increment = NovelPrototype("", prototype, np.inf, tuple(map(tuple, rivals)))
         own, nearest = (m.numpy() for m in increment.distances(held_out.output, held_out.mask.shape))
         for marked, is_class in ((held_out.mask, True), (held_out.elsewhere, False)):
             claimable = own[marked & (own < nearest)]
@@ -257,13 +189,13 @@ def radius_left_out(
     return float(np.nextafter(np.float32(distance[np.argmax(iou)]), np.float32(np.inf)))
 
 
-def _mean(views: Sequence[View], weighting: str, space: Space) -> Tensor:
-    """Return the mean place (D,) float64 of the masked pixels, as if every pixel were interpolated."""
+def _mean(views: Sequence[View], weighting: str) -> Tensor:
+    """Return the mean embedding (D,) float64 of the masked pixels, as if every pixel were interpolated."""
     sums, counts = [], []
     for view in views:
-        place = space.locate(view.output)[0]
-        weight = _weights(view.mask, (place.shape[-2], place.shape[-1])).to(place.device)
-        sums.append((place.double() * weight).sum((1, 2)))
+        embedding = view.output.embedding[0]
+        weight = _weights(view.mask, (embedding.shape[-2], embedding.shape[-1])).to(embedding.device)
+        sums.append((embedding.double() * weight).sum((1, 2)))
         counts.append(weight.sum())
     if weighting == "images":
         return torch.stack([s / n for s, n in zip(sums, counts, strict=True)]).mean(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from owseg.learners.increment import Increment
 from owseg.learners.shots import Look, Shot
 from owseg.models.network import Network
 from owseg.scorers.joint import Joint
-from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output, resize
 
 if TYPE_CHECKING:
@@ -25,43 +24,55 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LinearProbe:
-    """One learned class: claims where ``w^T z + b > 0``, z the whitened pyramid (see ``RelativeMahalanobis``).
+    """One learned class: claims where its logit ``w^T x + b`` is positive and above that of every other probe.
 
-    ``weight`` is w (C,), ``bias`` b; the logit is interpolated to the picture before it is cut.
+    x is the backbone's pyramid on the grid of stage ``level``. ``weights`` (1 + R, C) and ``biases`` (1 + R,) are those
+    of the class and of its R rivals, the other classes learned by probes, before or after. A 1x1 convolution commutes
+    with interpolation, so each stage is projected where it is, and one channel is interpolated.
     """
 
     name: str
-    weight: Tensor
-    bias: float
-    mahalanobis: RelativeMahalanobis
+    weights: Tensor
+    biases: Tensor
+    level: int
 
     @torch.no_grad()
     def claim(self, output: Output, size: tuple[int, int]) -> Tensor:
-        """Return where the class is, (B, H, W) bool."""
-        z = self.mahalanobis.whitened(output)
-        logit = torch.einsum("c,bchw->bhw", self.weight.to(z.device), z) + self.bias
-        return resize(logit[:, None], size)[:, 0] > 0
+        """Return where the class is, (B, H, W) bool; logits are interpolated to the picture before they are cut."""
+        grid = (output.features[self.level].shape[-2], output.features[self.level].shape[-1])
+        weights = self.weights.to(output.features[0].device)
+        stages = zip(output.features, weights.split([f.shape[1] for f in output.features], 1), strict=True)
+        logits = sum(resize(F.conv2d(f.float(), w[:, :, None, None]), grid) for f, w in stages)
+        full = resize(logits + self.biases.to(weights.device).view(1, -1, 1, 1), size)
+        own = full[:, 0]
+        return (own > 0) & (own > full[:, 1:].amax(1) if full.shape[1] > 1 else True)
 
     def relabel(self, labels: Tensor, output: Output, label: int) -> Tensor:
         """Return ``labels`` with ``label`` where the class claims."""
         return labels.masked_fill(self.claim(output, (labels.shape[1], labels.shape[2])), label)
 
+    def against(self, other: LinearProbe) -> LinearProbe:
+        """Return the same class with one rival more."""
+        weights, biases = torch.cat([self.weights, other.weights[:1]]), torch.cat([self.biases, other.biases[:1]])
+        return replace(self, weights=weights, biases=biases)
+
     def to_json(self) -> dict[str, Any]:
-        """Return name and bias; the weight is in ``tensors``."""
-        return {"kind": "probe", "name": self.name, "bias": self.bias}
+        """Return name and level; the rest is in ``tensors``."""
+        return {"kind": "probe", "name": self.name, "level": self.level}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the weight."""
-        return {"weight": self.weight}
+        """Return weights and biases."""
+        return {"weights": self.weights, "biases": self.biases}
 
     @classmethod
     def restore(
         cls, value: dict[str, Any], tensors: Mapping[str, Tensor], network: Network, fitted: Joint | None
     ) -> LinearProbe:
-        """Read what ``to_json`` and ``tensors`` gave; the space is that of the fitted scorers."""
-        if fitted is None or tuple(tensors["weight"].shape) != (fitted.mahalanobis.channels,):
-            raise OwsegError(f"the probe of {value['name']!r} does not fit the feature scorers beside it.")
-        return cls(value["name"], tensors["weight"], value["bias"], fitted.mahalanobis)
+        """Read what ``to_json`` and ``tensors`` gave."""
+        weights, biases = tensors["weights"], tensors["biases"]
+        if weights.shape != (len(biases), sum(network.backbone.channels)):
+            raise OwsegError(f"the probe of {value['name']!r} does not fit the backbone beside it.")
+        return cls(value["name"], weights, biases, value["level"])
 
 
 @dataclass(frozen=True)
@@ -73,8 +84,9 @@ class Probe:
 
         |w|^2 / 2 + strength * sum_i s_i log(1 + exp(-y_i (w^T z_i + b))),   y_i = +1 or -1.
 
-    z is white within classes, so the ridge shrinks w towards what the known classes vary least in. The problem is
-    convex, and the old classes' weights are not touched: where the probe does not claim, nothing changes.
+    z is the pyramid whitened by the known classes' covariance (see ``RelativeMahalanobis``), so the ridge leaves free
+    what they vary least in; being linear, the whitening is folded into the weights. The problem is convex, and the
+    network is not touched: where the probe does not claim, nothing changes.
     """
 
     strength: float = 3e-3
@@ -99,8 +111,12 @@ class Probe:
             what = "leaves nothing else to compare with" if y.any() else "covers half of no cell of the feature grid"
             raise OwsegError(f"the mask of {name} {what}; choose pictures that show it larger and with surroundings.")
         fit = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000).fit(x, y)
-        weight = torch.tensor(fit.coef_[0], dtype=torch.float32)
-        return (*kb.increments, LinearProbe(name, weight, float(fit.intercept_[0]), space))
+        weight, bias = space.unwhitened(torch.tensor(fit.coef_[0]), float(fit.intercept_[0]))
+        made = LinearProbe(name, weight.float()[None], bias.float()[None], space.level)
+        old = tuple(i.against(made) if isinstance(i, LinearProbe) else i for i in kb.increments)
+        for rival in kb.increments:
+            made = made.against(rival) if isinstance(rival, LinearProbe) else made
+        return (*old, made)
 
 
 def _cover(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

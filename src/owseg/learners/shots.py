@@ -69,20 +69,24 @@ def shot_of(data: DataSet, i: int, name: str) -> Shot:
     return Shot(image, raw == data.source.classes.index(name), data.source.ids[i], raw == IGNORE)
 
 
-def shots_from(data: DataSet, name: str, count: int, seed: int = 0, min_share: float = 0.01) -> list[Shot]:
-    """Draw ``count`` shots of the class ``name`` from ``data``: seeded, among frames where it covers ``min_share``."""
+def shots_from(data: DataSet, name: str, count: int, seed: int = 0, top: float = 0.2) -> list[Shot]:
+    """Draw ``count`` shots of the class ``name`` from ``data``: a seeded draw among the frames that show it best.
+
+    Of the frames that show the class at all, the share ``top`` in which it covers most pixels (at least ``count``
+    frames) are drawn from: what a person would choose who wants to teach it. Raises ``OwsegError`` for too few.
+    """
+    if not 0 < top <= 1:
+        raise OwsegError(f"shots are drawn from the best share of the frames, above 0 and at most 1, not {top}.")
     label = data.source.classes.index(name)
-    shares = {}
+    pixels = {}
     for i in range(len(data)):
         raw = data.source.read(i)[1]
-        if raw is not None and (share := float((raw == label).mean())) >= min_share:
-            shares[i] = share
-    if len(shares) < count:
-        raise OwsegError(
-            f"only {len(shares)} pictures of {data.source.name} show {name} on {min_share:.1%} of their area or more; "
-            f"{count} are needed. Ask for fewer shots or a smaller share."
-        )
-    drawn = np.random.default_rng(seed).choice(sorted(shares), size=count, replace=False)
+        if raw is not None and (covered := int((raw == label).sum())):
+            pixels[i] = covered
+    if len(pixels) < count:
+        raise OwsegError(f"only {len(pixels)} pictures of {data.source.name} show {name}; {count} are needed.")
+    best = sorted(pixels, key=lambda i: (-pixels[i], i))[: max(count, round(top * len(pixels)))]
+    drawn = np.random.default_rng(seed).choice(sorted(best), size=count, replace=False)
     return [shot_of(data, i, name) for i in sorted(int(d) for d in drawn)]
 
 
@@ -119,7 +123,7 @@ def check_shots(name: str, shots: Sequence[Shot]) -> None:
             )
 
 
-def remember(look: Look, most: int = 1000) -> Look:
+def remember(look: Look, most: int = 256) -> Look:
     """Return ``look`` with a memory: each picture is looked at once, as long as the ``most`` latest are at hand.
 
     Learning never touches the network, so what it once made of a picture stays true. Memory: the Output, about 4 MB

@@ -15,7 +15,7 @@ from owseg.types import Output, resize
 
 
 class Joint(nn.Module):
-    """``z(log min_k M_k) + z(u)``, z the standard score over known training pixels.
+    """``z(log min_k M_k) + z(u)``, z the standard score over known pixels.
 
     ``M_k`` is the squared Mahalanobis distance on the feature pyramid (see ``RelativeMahalanobis``): what the
     backbone sees. ``u`` is ``-max_t f_t`` with a prototype classifier, ``-max_t logit_t`` with a linear one: what the
@@ -37,7 +37,8 @@ class Joint(nn.Module):
     def fit(self, batches: Iterable[tuple[Output, Tensor]]) -> Joint:
         """Take both witnesses' mean and standard deviation over known pixels; the Mahalanobis part is fitted before.
 
-        ``batches`` yields outputs and targets (B, H, W). Raises ``OwsegError`` if no pixel is labelled.
+        Best of pictures that the network was not trained on. ``batches`` yields outputs and targets (B, H, W). Raises
+        ``OwsegError`` if no pixel is labelled.
         """
         count, total, square = 0, torch.zeros(2).double(), torch.zeros(2).double()
         for output, target in batches:

@@ -120,6 +120,11 @@ class RelativeMahalanobis(nn.Module):
         x, shape = self._centred(output)
         return (x @ self.whiten_within.T).view(*shape, -1).movedim(-1, 1)
 
+    def unwhitened(self, weight: Tensor, bias: float) -> tuple[Tensor, Tensor]:
+        """Return (w (C,), b ()), float64, for which ``w^T x + b = weight^T z + bias``: x the pyramid, z whitened."""
+        raw = self.whiten_within.double().T @ weight.double()
+        return raw, bias - raw @ self.centre.double()
+
     def _centred(self, output: Output) -> tuple[Tensor, torch.Size]:
         if not self.counts.any():
             raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")

@@ -1,0 +1,78 @@
+"""A stream of classes, learned one after another, and the manifest that lets it be repeated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from owseg.errors import OwsegError
+from owseg.learners import Learner, learn
+from owseg.learners.shots import Look, Shot, remember, shot_of, shots_from
+
+if TYPE_CHECKING:
+    from owseg.data.source import DataSet
+    from owseg.knowledge import KnowledgeBase
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One class of a stream and the shots that teach it."""
+
+    name: str
+    shots: tuple[Shot, ...]
+
+
+def draw(data: DataSet, names: Sequence[str], count: int = 5, seed: int = 0, top: float = 0.2) -> list[Lesson]:
+    """Draw the shots of every class in its turn (see ``shots_from``)."""
+    return [Lesson(name, tuple(shots_from(data, name, count, seed, top))) for name in names]
+
+
+def learn_stream(
+    kb: KnowledgeBase,
+    lessons: Sequence[Lesson],
+    known: DataSet | None = None,
+    method: Learner | None = None,
+    look: Look | None = None,
+) -> list[KnowledgeBase]:
+    """Learn one class after another (see ``learn``); return the knowledge base after each.
+
+    The network never changes, so each picture is looked at once for the whole stream.
+    """
+    look, stages = look or remember(kb.forward), []
+    for lesson in lessons:
+        kb = learn(kb, lesson.name, lesson.shots, known, method, look=look)
+        stages.append(kb)
+    return stages
+
+
+def manifest(lessons: Sequence[Lesson], data: DataSet, **rule: Any) -> dict[str, Any]:
+    """Return what it takes to repeat a stream, as plain JSON: order, frames, and a hash of each picture and mask."""
+    classes = [{"name": x.name, "shots": [{"id": s.id, "sha256": s.fingerprint()} for s in x.shots]} for x in lessons]
+    return {"format": FORMAT, "data": data.source.name, "rule": rule, "classes": classes}
+
+
+def from_manifest(path: Path, data: DataSet) -> list[Lesson]:
+    """Read the lessons that a manifest names from ``data``; raise ``OwsegError`` where they are not the same pixels."""
+    try:
+        value = json.loads(path.read_text())
+        wanted = [(c["name"], [(s["id"], s["sha256"]) for s in c["shots"]]) for c in value["classes"]]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise OwsegError(f"{path} is no manifest of a stream ({error!r}).") from None
+    frames = {name: i for i, name in enumerate(data.source.ids)}
+    lessons = []
+    for name, shots in wanted:
+        found = []
+        for frame, digest in shots:
+            if frame not in frames:
+                raise OwsegError(f"{path} names the frame {frame}, which {data.source.name} does not have.")
+            shot = shot_of(data, frames[frame], name)
+            if shot.fingerprint() != digest:
+                raise OwsegError(f"{frame} is not the picture, or not the mask of {name}, that {path} was made with.")
+            found.append(shot)
+        lessons.append(Lesson(name, tuple(found)))
+    return lessons

@@ -1,0 +1,179 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from owseg.errors import OwsegError
+from owseg.knowledge import load
+from owseg.labels import IGNORE
+from owseg.learners import NPM, PLM, FineTune, Shot, learn
+from owseg.learners.heads import Head, pseudo_labels
+from owseg.types import Output
+from tests import tiny
+
+SIZE = (96, 128)
+
+
+def red_shot(seed=0, color=(255, 0, 0)):
+    """A grey picture with a bright square, the new class, and void at the left edge."""
+    rng = np.random.default_rng(seed)
+    grey = np.kron(rng.integers(60, 190, (6, 8)), np.ones((16, 16))).astype(np.uint8)
+    image, mask, void = np.stack([grey] * 3), np.zeros(SIZE, bool), np.zeros(SIZE, bool)
+    top, left = rng.integers(0, 40), rng.integers(10, 70)
+    mask[top : top + 48, left : left + 56] = True
+    image[:, mask] = np.array(color)[:, None]
+    void[:, :8] = True
+    return Shot(image, mask, f"s{seed}", void)
+
+
+def grey_picture(seed):
+    return np.stack([np.kron(np.random.default_rng(seed).integers(60, 190, (6, 8)), np.ones((16, 16)))] * 3).astype(
+        np.uint8
+    )
+
+
+def overlap(claimed, shot):
+    return (claimed & shot.mask).sum() / (claimed | shot.mask).sum()
+
+
+def oracle_pseudo_labels(m_in, m_out, y, void):
+    """DMLNet's Algorithm 1, pixel by pixel, line by line; ids from 0, so that class N + t has id N + t - 1."""
+    k, n = len(m_out), 3
+    pl = np.empty_like(m_in)
+    for i in range(m_in.shape[0]):
+        for j in range(m_in.shape[1]):
+            value, t = m_in[i, j], 1
+            while t <= k:
+                if m_out[t - 1][i, j] == 1:
+                    value = n + t - 1
+                t += 1
+            if void[i, j]:
+                value = IGNORE
+            if y[i, j] == 1:
+                value = n + k + 1 - 1
+            pl[i, j] = value
+    return pl
+
+
+class Claims:
+    """An increment that claims a given mask."""
+
+    def __init__(self, mask):
+        self.mask, self.name = torch.from_numpy(mask)[None], "x"
+
+    def claim(self, output, size):
+        return self.mask
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 3))
+def test_algorithm_1_pixel_by_pixel(seed, learned):
+    rng = np.random.default_rng(seed)
+    m_out = [rng.random((6, 8)) < 0.3 for _ in range(learned)]
+    y, void = rng.random((6, 8)) < 0.3, rng.random((6, 8)) < 0.2
+    logits = torch.tensor(rng.normal(size=(1, 3, 6, 8)))
+
+    class Known:
+        increments = tuple(Claims(m) for m in m_out)
+        network = type("N", (), {"num_classes": 3})
+        labels = range(3 + learned)
+
+    shot = Shot(np.zeros((3, 6, 8), np.uint8), y, "s", void)
+    made = pseudo_labels(Known, Output((), logits, logits), shot)
+    m_in = logits[0].numpy().argmax(0)
+    assert np.array_equal(made, oracle_pseudo_labels(m_in, m_out, y, void))
+
+
+@pytest.mark.parametrize("classifier", ["prototype", "linear"])
+def test_a_new_head_starts_as_the_old_one(classifier):
+    """Trained for no step at all, it says of the old classes what the head before it said."""
+    kb = tiny.knowledge_base(classifier=classifier)
+    wiser = learn(kb, "rock", [red_shot()], method=PLM(steps=0))
+    head, output = wiser.increments[0], kb.forward(tiny.picture(5))
+    logits = head.classifier(head.decoder(output.features))
+    assert torch.allclose(logits[:, :3], output.logits, atol=1e-4)  # the new coordinate, or logit, is 0 everywhere
+    assert logits.shape[1] == 4
+
+
+@pytest.mark.parametrize("classifier", ["prototype", "linear"])
+def test_plm_learns_what_it_was_shown(classifier):
+    kb = tiny.knowledge_base(classifier=classifier)
+    wiser = learn(kb, "rock", [red_shot(i) for i in range(5)], method=PLM(steps=150, lr=3e-3))
+    unseen = red_shot(7)
+    labels, claimed = wiser.closed(wiser.forward(unseen.image), SIZE)
+    assert overlap(claimed, unseen) > 0.5
+    before = kb.closed(kb.forward(unseen.image), SIZE)[0]
+    assert np.array_equal(labels[~claimed], before[~claimed])
+
+
+def test_everything_but_the_new_head_is_bit_identical():
+    kb = learn(tiny.knowledge_base(), "rock", [red_shot()], method=PLM(steps=3, lr=1e-2))
+    network = copy.deepcopy(kb.network.state_dict())
+    old = {n: v.clone() for n, v in kb.increments[0].tensors().items()}
+    wiser = learn(kb, "cow", [red_shot(3)], method=PLM(steps=5, lr=1e-2))
+    after = wiser.network.state_dict()
+    assert all(torch.equal(v, after[n]) for n, v in network.items())  # running statistics are part of the state
+    assert all(torch.equal(v, old[n]) for n, v in wiser.increments[0].tensors().items())
+    assert wiser.increments[1].classifier.num_classes == 5
+    fresh, first = wiser.increments[1].tensors(), wiser.increments[0].tensors()
+    assert any(not torch.equal(fresh[n], first[n]) for n in fresh if fresh[n].shape == first[n].shape)
+
+
+def test_the_same_seed_makes_the_same_head():
+    heads = [
+        learn(tiny.knowledge_base(), "rock", [red_shot()], method=PLM(steps=4)).increments[0].tensors()
+        for _ in range(2)
+    ]
+    assert all(torch.equal(heads[0][n], heads[1][n]) for n in heads[0])
+
+
+def test_the_latest_head_answers_for_all_classes():
+    kb = tiny.knowledge_base()
+    every = learn(kb, "rock", [red_shot()], method=PLM(steps=60, lr=3e-3))
+    latest = learn(kb, "rock", [red_shot()], method=PLM("latest", steps=60, lr=3e-3))
+    output = kb.forward(red_shot(4).image)
+    head = latest.increments[0]
+    own = torch.nn.functional.interpolate(
+        head.classifier(head.decoder(output.features)), size=SIZE, mode="bilinear"
+    ).argmax(1)[0]
+    labels, claimed = latest.closed(output, SIZE)
+    assert np.array_equal(labels, own.numpy())
+    assert np.array_equal(claimed, every.closed(output, SIZE)[1])  # the same head, asked for its class alone
+    base = kb.closed(output, SIZE)[0]
+    assert (labels[~claimed] != base[~claimed]).any()
+
+
+def test_fine_tuning_forgets():
+    wiser = learn(tiny.knowledge_base(), "rock", [red_shot()], method=FineTune(steps=60, lr=3e-3))
+    labels, _ = wiser.closed(wiser.forward(grey_picture(9)), SIZE)
+    assert (labels == 3).mean() > 0.8  # of a picture that shows nothing of it
+
+
+@pytest.mark.parametrize("heads", ["all", "latest"])
+def test_heads_are_stored_and_rolled_back(tmp_path, heads):
+    from owseg import store
+
+    kb, picture = tiny.knowledge_base(), red_shot(4).image
+    kb.save(tmp_path / "kb")
+    before = kb.closed(kb.forward(picture), SIZE)[0]
+    wiser = learn(kb, "rock", [red_shot()], method=PLM(heads, steps=40, lr=3e-3))
+    wiser = learn(wiser, "cow", [red_shot(2)], method=NPM(2.0))  # kinds may follow each other
+    wiser.save(tmp_path / "kb")
+    loaded = load(tmp_path / "kb")
+    assert isinstance(loaded.increments[0], Head)
+    output = loaded.forward(picture)
+    assert np.array_equal(loaded.closed(output, SIZE)[0], wiser.closed(wiser.forward(picture), SIZE)[0])
+    store.rollback(tmp_path / "kb")
+    back = load(tmp_path / "kb")
+    assert torch.equal(back.forward(picture).logits, kb.forward(picture).logits)
+    assert np.array_equal(back.closed(back.forward(picture), SIZE)[0], before)
+
+
+def test_bad_settings_end_in_one_sentence():
+    with pytest.raises(OwsegError, match="'all' heads or the 'latest'"):
+        learn(tiny.knowledge_base(), "rock", [red_shot()], method=PLM("first"))
+    with pytest.raises(OwsegError, match="lower the learning rate"):
+        learn(tiny.knowledge_base(), "rock", [red_shot()], method=PLM(steps=50, lr=1e30))

@@ -1,0 +1,103 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from owseg.calibration import with_fitted
+from owseg.errors import OwsegError
+from owseg.knowledge import load
+from owseg.learners import Probe, Shot, learn
+from tests import tiny
+from tests.learners.test_heads import SIZE, overlap, red_shot
+
+
+@pytest.fixture(scope="module")
+def kb():
+    return with_fitted(tiny.knowledge_base(), tiny.dataset())
+
+
+def blue_shot(seed=0):
+    return red_shot(seed + 50, (0, 0, 255))
+
+
+def whitened(kb, image):
+    """The whitened pyramid from the raw stages, in float64."""
+    distance, stages = kb.fitted.mahalanobis, kb.forward(image).features
+    grid = stages[distance.level].shape[2:]
+    maps = [torch.nn.functional.interpolate(s, size=grid, mode="bilinear") for s in stages]
+    x = torch.cat(maps, 1)[0].double()
+    return torch.einsum("dc,chw->dhw", distance.whiten_within.double(), x - distance.centre.double()[:, None, None])
+
+
+def test_the_probe_is_the_ridge_that_it_says(kb):
+    """The gradient of the objective, written out in float64, vanishes at w and b."""
+    strength, shots = 3e-3, [red_shot(0), red_shot(1)]
+    probe = learn(kb, "rock", shots, method=Probe(strength)).increments[0]
+    z, y = [], []
+    for view in (v for s in shots for v in (s, s.mirrored())):
+        cells = whitened(kb, view.image)
+        for i in range(cells.shape[1]):
+            for j in range(cells.shape[2]):
+                part = np.s_[i * SIZE[0] // cells.shape[1] : (i + 1) * SIZE[0] // cells.shape[1],
+                             j * SIZE[1] // cells.shape[2] : (j + 1) * SIZE[1] // cells.shape[2]]  # fmt: skip
+                on, off = view.mask[part].mean(), view.elsewhere[part].mean()
+                if on > 0.5 or off > 0.5:
+                    z.append(cells[:, i, j].numpy())
+                    y.append(1.0 if on > 0.5 else -1.0)
+    z, y = np.array(z), np.array(y)
+    # w in whitened coordinates, from the folded weights
+    whiten, centre = (t.double().numpy() for t in (kb.fitted.mahalanobis.whiten_within, kb.fitted.mahalanobis.centre))
+    w = np.linalg.solve(whiten.T, probe.weights[0].double().numpy())
+    b = float(probe.biases[0]) + probe.weights[0].double().numpy() @ centre
+    s = len(y) / (2 * np.where(y > 0, (y > 0).sum(), (y < 0).sum()))
+    slope = -strength * s * y / (1 + np.exp(y * (z @ w + b)))
+    gradient = w + z.T @ slope
+    assert np.abs(gradient).max() < 2e-3 * np.abs(z.T @ np.abs(slope)).max()
+    assert abs(slope.sum()) < 2e-3 * np.abs(slope).sum()
+
+
+def test_it_claims_what_it_was_shown_and_touches_nothing_else(kb):
+    wiser = learn(kb, "rock", [red_shot(i) for i in range(5)])
+    assert wiser.history[-1].details["method"] == "probe"
+    unseen = red_shot(7)
+    labels, claimed = wiser.closed(wiser.forward(unseen.image), SIZE)
+    assert overlap(claimed, unseen) > 0.45
+    before = kb.closed(kb.forward(unseen.image), SIZE)[0]
+    assert np.array_equal(labels[~claimed], before[~claimed])
+
+
+def test_the_higher_logit_wins_whatever_the_order(kb):
+    one = learn(learn(kb, "rock", [red_shot(0)]), "cow", [blue_shot(0)])
+    two = learn(learn(kb, "cow", [blue_shot(0)]), "rock", [red_shot(0)])
+    output = kb.forward(red_shot(5).image)
+    first, second = one.closed(output, SIZE)[0], two.closed(output, SIZE)[0]
+    by_name = np.array([two.labels.names.index(name) for name in one.labels.names])
+    assert (first >= 3).any() and np.array_equal(by_name[first], second)
+    assert [len(i.biases) for i in one.increments] == [2, 2]
+    assert len(learn(kb, "rock", [red_shot(0)]).increments[0].biases) == 1
+
+
+def test_a_probe_is_stored(kb, tmp_path):
+    wiser = learn(learn(kb, "rock", [red_shot(0)]), "cow", [blue_shot(0)])
+    wiser.save(tmp_path / "kb")
+    loaded = load(tmp_path / "kb")
+    output = kb.forward(red_shot(5).image)
+    assert np.array_equal(loaded.closed(output, SIZE)[0], wiser.closed(output, SIZE)[0])
+
+
+def test_what_a_probe_cannot_work_with_ends_in_one_sentence(kb):
+    with pytest.raises(OwsegError, match="fitted feature scorers"):
+        learn(tiny.knowledge_base(), "rock", [red_shot()], method=Probe())
+    dot, all_of_it = np.zeros(SIZE, bool), np.ones(SIZE, bool)
+    dot[3, 3] = True
+    with pytest.raises(OwsegError, match="half of no cell"):
+        learn(kb, "rock", [Shot(red_shot().image, dot, "dot")])
+    with pytest.raises(OwsegError, match="nothing else to compare"):
+        learn(kb, "rock", [Shot(red_shot().image, all_of_it, "all")])
+
+
+def test_the_solver_converges(kb):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learn(kb, "rock", [red_shot(0), red_shot(1)])
