@@ -6,6 +6,7 @@
     python -m recipes.camvid train --also car pedestrian bicyclist     # all 11 classes: the shipped street
     python -m recipes.camvid measure --split val                       # what choices were made on
     python -m recipes.camvid measure --split test                      # what is reported; writes runs/camvid/test.json
+    python -m recipes.camvid multi-scale --split test                  # mIoU as the paper evaluates; adds to that file
     python -m recipes.camvid tables                                    # the Markdown tables from that
     python -m recipes.camvid classes                                   # which classes fail
     python -m recipes.camvid ablate                                    # T and the weight of VL, on val
@@ -19,9 +20,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ from owseg.metrics.pixel import Exact, PerImage
 from owseg.models import assemble, from_pretrained
 from owseg.train import TrainConfig
 from owseg.train import train as train_network
+from recipes.tables import markdown, spread
 
 UNKNOWN_CLASSES = ("car", "pedestrian", "bicyclist")
 FIGURES = ("auroc", "ap", "fpr95")
@@ -82,17 +86,19 @@ class Both:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Evaluate every trained network: all scores, IoU, full resolution (seed 0), five draws of NPM of car."""
+    """Evaluate every trained network: all scores, IoU, full resolution (seed 0)."""
     path = args.runs / f"{args.split}.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    for directory in sorted(p for p in args.runs.iterdir() if p.is_dir() and not p.name.endswith(".run")):
+    names = re.compile(rf"(linear|prototype)(-{'-'.join(UNKNOWN_CLASSES)})?-\d+")
+    for directory in sorted(p for p in args.runs.iterdir() if names.fullmatch(p.name)):
         kb = load(directory)
         data = open_dataset(f"camvid:{args.data}", args.split, kb.labels)
         result = found.setdefault(directory.name, {})
         if "iou" not in result:
             result |= one(kb, data)
         if directory.name == "prototype-0" and "full resolution" not in result:
-            full = evaluate(replace(kb, scorer="msp"), data, ("msp", "eds"), Both, full_resolution=True)
+            base = replace(kb, scorer="msp")
+            full = evaluate(base, data, ("msp", "eds"), Both, partial(base.forward, full_resolution=True))
             result["full resolution"] = {n: s.figures() for n, s in full.states.items()}
         path.write_text(json.dumps(found, indent=1))
         print(directory.name, "measured", flush=True)
@@ -107,6 +113,21 @@ def one(kb: KnowledgeBase, data: DataSet) -> dict[str, Any]:
         "known_lost": result.known_lost,
         "scores": {n: s.figures() for n, s in result.states.items()},
     }
+
+
+def multi_scale(args: argparse.Namespace) -> None:
+    """Evaluate what was measured once more, the embedding averaged over three sizes and their mirror images."""
+    path = args.runs / f"{args.split}.json"
+    found: dict[str, Any] = json.loads(path.read_text())
+    for name, result in found.items():
+        if "multi-scale" not in result:
+            kb = load(args.runs / name)
+            data = open_dataset(f"camvid:{args.data}", args.split, kb.labels)
+            averaged = evaluate(kb, data, metric=Both, look=partial(kb.forward, multi_scale=True))
+            scores = {n: s.figures() for n, s in averaged.states.items()}
+            result["multi-scale"] = {"miou": averaged.iou.mean(), "scores": scores}
+            path.write_text(json.dumps(found, indent=1))
+            print(name, "measured at several scales", flush=True)
 
 
 def classes(args: argparse.Namespace) -> None:
@@ -162,7 +183,7 @@ def ablate(args: argparse.Namespace) -> None:
 def tables(args: argparse.Namespace) -> None:
     """Print the Markdown tables of docs/results.md, mean ± standard deviation over the trained networks."""
     found = json.loads((args.runs / f"{args.split}.json").read_text())
-    nets = {kind: [v for n, v in found.items() if n.startswith(kind)] for kind in ("linear", "prototype")}
+    nets = {k: [v for n, v in found.items() if re.fullmatch(rf"{k}-\d+", n)] for k in ("linear", "prototype")}
     for protocol in ("pooled", "per image"):
         rows = [
             (kind, score, *(spread([n["scores"][score][protocol][f] for n in nets[kind]]) for f in FIGURES))
@@ -172,14 +193,24 @@ def tables(args: argparse.Namespace) -> None:
         markdown(f"Finding the unknown, {protocol}", ("network", "score", "AUROC", "AP", "FPR95"), rows)
     classes = list(nets["prototype"][0]["iou"])
     rows = [
-        (k, spread([n["miou"] for n in v]), *(spread([n["iou"][c] for n in v], 2) for c in classes))
+        (
+            k,
+            spread([n["miou"] for n in v]),
+            spread([n["multi-scale"]["miou"] for n in v if "multi-scale" in n]),
+            *(spread([n["iou"][c] for n in v], 2) for c in classes),
+        )
         for k, v in nets.items()
     ]
-    markdown("Known classes", ("network", "mIoU", *classes), rows)
-    if "street" in found:
-        iou = found["street"]["iou"]
-        row = (f"{found['street']['miou']:.3f}", *(f"{v:.2f}" for v in iou.values()))
-        markdown("All 11 classes", ("mIoU", *iou), [row])
+    markdown("Known classes", ("network", "mIoU", "mIoU, multi-scale", *classes), rows)
+    street = [v for n, v in found.items() if n.startswith(f"prototype-{'-'.join(UNKNOWN_CLASSES)}")]
+    if street:
+        names = list(street[0]["iou"])
+        sums = (
+            spread([n["miou"] for n in street]),
+            spread([n["multi-scale"]["miou"] for n in street if "multi-scale" in n]),
+        )
+        row = (*sums, *(spread([n["iou"][c] for n in street], 2) for c in names))
+        markdown(f"All 11 classes, {len(street)} networks", ("mIoU", "mIoU, multi-scale", *names), [row])
     keys = ("unknown_found", "known_lost")
     rows = [(k, *(spread([n[key] for n in v]) for key in keys)) for k, v in nets.items()]
     markdown("The threshold at work", ("network", "unknown pixels found", "known pixels lost"), rows)
@@ -191,21 +222,11 @@ def tables(args: argparse.Namespace) -> None:
     markdown("AP, scored at network and at full resolution", ("network", "score", "network", "full"), rows)
 
 
-def markdown(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    lines = [header, tuple("---" for _ in header), *rows]
-    print(f"\n**{title}**\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
-
-
-def spread(values: list[float], digits: int = 3) -> str:
-    return (
-        f"{np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}" if len(values) > 1 else f"{values[0]:.{digits}f}"
-    )
-
-
 def main() -> None:
     place = Path(os.environ.get("OWSEG_DATA", "."))
     steps: dict[str, Callable[[argparse.Namespace], None]] = {
-        "train": train, "measure": measure, "tables": tables, "classes": classes, "ablate": ablate,
+        "train": train, "measure": measure, "multi-scale": multi_scale, "tables": tables, "classes": classes,
+        "ablate": ablate,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,13 @@ KB = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Out = Annotated[str | None, typer.Option("--out", "-o", help="Store the new version here instead of in KB.")]
+FullResolution = Annotated[
+    bool, typer.Option("--full-resolution", help="Score every pixel of the picture: slower, seldom better.")
+]
+MultiScale = Annotated[
+    bool,
+    typer.Option("--multi-scale", help="Look at it in three sizes and in the mirror: six times slower, a bit better."),
+]
 Data = Annotated[str, typer.Option("--data", help="camvid:DIR, folder:DIR or synthetic.")]
 
 
@@ -42,10 +50,8 @@ def predict(
     kb: Annotated[str, typer.Option("--kb", help="The knowledge base to ask.")] = "street",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")] = Path("predictions"),
     npy: Annotated[bool, typer.Option("--npy", help="Write scores as float32 .npy instead of 16-bit PNG.")] = False,
-    full_resolution: Annotated[
-        bool,
-        typer.Option("--full-resolution", help="Score every pixel of the picture: slower, seldom better."),
-    ] = False,
+    full_resolution: FullResolution = False,
+    multi_scale: MultiScale = False,
     as_json: Json = False,
 ) -> None:
     """Label pictures and say what in them is unknown.
@@ -56,7 +62,9 @@ def predict(
     from owseg.knowledge import load
     from owseg.predict import find, predict_files
 
-    results = predict_files(load(kb), find(pictures), out, npy, full_resolution)
+    base = load(kb)
+    look = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
+    results = predict_files(base, find(pictures), out, npy, look)
     failed = [r for r in results if r.error]
     if as_json:
         _print_json(
@@ -213,7 +221,8 @@ def evaluate(
         bool,
         typer.Option("--per-image", help="Mean over pictures, FPR95 at the recall nearest to .95: DMLNet's protocol."),
     ] = False,
-    full_resolution: Annotated[bool, typer.Option("--full-resolution", help="Score at full resolution.")] = False,
+    full_resolution: FullResolution = False,
+    multi_scale: MultiScale = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Measure every stage of learning, and what was forgotten.")
     ] = False,
@@ -243,7 +252,8 @@ def evaluate(
             _complain(f"The story is in {tell(stages, frames, told, report)}; open it in a browser.")
     else:
         names = tuple(base.scorers()) if scorers == "all" else _names(scorers) or (base.scorer,)
-        result = measure(base, frames, names, PerImage if per_image else Exact, full_resolution)
+        look = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
+        result = measure(base, frames, names, PerImage if per_image else Exact, look)
     if as_json:
         _print_json(result.to_json())
     else:

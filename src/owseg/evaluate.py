@@ -15,6 +15,7 @@ from owseg.data.source import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import KnowledgeBase
 from owseg.labels import UNKNOWN
+from owseg.learners.shots import Look
 from owseg.metrics.iou import IoU, harmonic
 from owseg.metrics.pixel import Exact, PerImage, PixelFigures
 from owseg.models.network import Network, to_tensor
@@ -113,17 +114,19 @@ def evaluate(
     data: DataSet,
     scorers: Sequence[str] | None = None,
     metric: Callable[[], Any] = Exact,
-    full_resolution: bool = False,
+    look: Look | None = None,
 ) -> Evaluation:
     """Measure ``kb`` on ``data``, which must be opened against ``kb.labels``; by default its own scorer alone.
 
     ``metric`` makes the accumulator for each score: ``Exact``, ``Binned`` or ``PerImage`` (see
-    ``owseg.metrics.pixel``). Raises ``OwsegError`` for data without truth or in other labels.
+    ``owseg.metrics.pixel``). ``look`` is by default ``kb.forward``. Raises ``OwsegError`` for data without truth or in
+    other labels.
     """
+    look = look or kb.forward
     tally = Tally(kb, data, scorers, metric)
     for i in track(range(len(data)), "evaluating", len(data)):
         image, truth = tally.read(i)
-        tally.update(kb.forward(image, full_resolution), truth)
+        tally.update(look(image), truth)
     return tally.result()
 
 

@@ -20,6 +20,7 @@ from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 from owseg.learners.increment import Increment
 from owseg.learners.kinds import restore
+from owseg.learners.shots import Look
 from owseg.models.network import Network, build_network, to_tensor
 from owseg.openset import Threshold, open_set_map
 from owseg.scorers import METRIC, SCORERS
@@ -80,13 +81,14 @@ class KnowledgeBase:
         return {name: found[name]}
 
     @torch.no_grad()
-    def forward(self, image: np.ndarray, full_resolution: bool = False) -> Output:
+    def forward(self, image: np.ndarray, full_resolution: bool = False, multi_scale: bool = False) -> Output:
         """Return the network's output for a picture (3, H, W) uint8.
 
-        With ``full_resolution`` the embedding is interpolated to (H, W) before anything is computed from it.
+        With ``full_resolution`` the embedding is interpolated to (H, W) before anything is computed from it; with
+        ``multi_scale`` it is averaged over views of the picture (see ``Network.multi_scale``).
         """
-        device = next(self.network.parameters()).device
-        output = self.network(to_tensor(image).to(device, memory_format=torch.channels_last))
+        picture = to_tensor(image).to(next(self.network.parameters()).device, memory_format=torch.channels_last)
+        output = self.network.multi_scale(picture) if multi_scale else self.network(picture)
         return self.network.full_resolution(output, image.shape[1:]) if full_resolution else output
 
     @torch.no_grad()
@@ -108,10 +110,11 @@ class KnowledgeBase:
         name = scorer or self.scorer
         return resize(self.scorers(name)[name](output)[:, None].float(), size)[0, 0].cpu().numpy()
 
-    def predict(self, image: np.ndarray | str | Path, full_resolution: bool = False) -> Prediction:
+    def predict(self, image: np.ndarray | str | Path, look: Look | None = None) -> Prediction:
         """Label a picture, given as (3, H, W) uint8 RGB or as a file.
 
         A pixel is UNKNOWN where its score is above the threshold (DMLNet, Eq. 1) and no learned class claims it.
+        ``look`` is by default ``forward``.
         """
         if self.threshold is None:
             raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
@@ -120,7 +123,7 @@ class KnowledgeBase:
 
             image = read_image(Path(image))
         size = (image.shape[1], image.shape[2])
-        output = self.forward(image, full_resolution)
+        output = (look or self.forward)(image)
         labels, claimed = self.closed(output, size)
         score = self.score(output, size)
         if not np.isfinite(score).all():

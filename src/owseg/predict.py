@@ -15,6 +15,7 @@ from owseg.data.images import SUFFIXES, find_images, read_image
 from owseg.errors import OwsegError
 from owseg.knowledge import KnowledgeBase
 from owseg.labels import UNKNOWN, LabelSpace
+from owseg.learners.shots import Look
 from owseg.openset import Threshold
 from owseg.progress import track
 from owseg.types import Prediction
@@ -47,7 +48,7 @@ def find(pictures: Sequence[str]) -> list[Path]:
 
 
 def predict_files(
-    kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, full_resolution: bool = False
+    kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, look: Look | None = None
 ) -> list[Result]:
     """Predict every picture and write its maps into ``out``; one that cannot be read is reported, not fatal.
 
@@ -65,7 +66,7 @@ def predict_files(
         name = path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}_{path.name.replace('.', '_')}"
         try:
             image = read_image(path)
-            prediction = kb.predict(image, full_resolution)
+            prediction = kb.predict(image, look)
         except OwsegError as error:
             results.append(Result(path, None, str(error)))
             continue

@@ -18,8 +18,8 @@ from owseg.errors import OwsegError
 
 __all__ = ["CLASSES", "SPLITS", "render", "scene"]
 
-SPLITS = {"train": (100_000, 400), "val": (200_000, 60), "test": (300_000, 100), "shots": (400_000, 40)}
-"""Each split's first seed and number of scenes. Test and shots hold anomalies, shots one big animal each."""
+SPLITS = {"train": (100_000, 400), "val": (200_000, 60), "test": (300_000, 100), "shots": (400_000, 80)}
+"""Each split's first seed and number of scenes. Test and shots hold anomalies, shots a big one each, 20 of a kind."""
 
 _SUN = Light((70, 136, 214), (196, 220, 236), (1.08, 1.04, 0.95), (0.56, 0.61, 0.74), 92, 0.006, 0.6, False)
 _GREY = Light((158, 170, 184), (212, 217, 222), (0.93, 0.95, 0.98), (0.72, 0.75, 0.8), 34, 0.011, 1.0, False)
@@ -81,7 +81,7 @@ def scene(split: str, i: int, size: tuple[int, int] = (192, 256)) -> tuple[np.nd
     if not 0 <= i < n:
         raise OwsegError(f"the synthetic split {split} has the scenes 0 to {n - 1}, not {i}.")
     if split == "shots":
-        return render(first + i, size, ("animal",), count=(1, 1), area=(0.03, 0.06))
+        return render(first + i, size, (tuple(ANOMALIES)[i // 20],), count=(1, 1), area=(0.03, 0.06))
     return render(first + i, size, tuple(ANOMALIES) if split == "test" else ())
 
 

@@ -77,19 +77,20 @@ class LinearProbe:
 
 @dataclass(frozen=True)
 class Probe:
-    """Learn a class by logistic regression on the whitened pyramid of the shots and their mirror images.
+    """Learn a class by logistic regression on the whitened pyramid of the shots, at ``scales`` and in the mirror.
 
     A cell is positive where the mask covers more than half of it; all other cells that are not void are negative,
     whatever they show. With balanced weights ``s_i = n / (2 n_{y_i})`` the probe minimises
 
-        |w|^2 / 2 + strength * sum_i s_i log(1 + exp(-y_i (w^T z_i + b))),   y_i = +1 or -1.
+        |w|^2 / 2 + strength / n * sum_i s_i log(1 + exp(-y_i (w^T z_i + b))),   y_i = +1 or -1.
 
     z is the pyramid whitened by the known classes' covariance (see ``RelativeMahalanobis``), so the ridge leaves free
     what they vary least in; being linear, the whitening is folded into the weights. The problem is convex, and the
     network is not touched: where the probe does not claim, nothing changes.
     """
 
-    strength: float = 3e-3
+    strength: float = 100.0
+    scales: tuple[float, ...] = (0.7, 1.0, 1.4)
     method = "probe"
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], look: Look) -> tuple[Increment, ...]:
@@ -100,7 +101,7 @@ class Probe:
             raise OwsegError("a probe needs the fitted feature scorers, which this knowledge base does not have.")
         space = kb.fitted.mahalanobis
         cells, positive = [], []
-        for view in (view for shot in shots for view in (shot, shot.mirrored())):
+        for view in (view for s in shots for f in self.scales for view in (s.scaled(f), s.scaled(f).mirrored())):
             z = space.whitened(look(view.image))[0]
             mask, elsewhere = (_cover(m, (z.shape[1], z.shape[2])) for m in (view.mask, view.elsewhere))
             shown = (mask > 0.5) | (elsewhere > 0.5)
@@ -110,7 +111,7 @@ class Probe:
         if not y.any() or y.all():
             what = "leaves nothing else to compare with" if y.any() else "covers half of no cell of the feature grid"
             raise OwsegError(f"the mask of {name} {what}; choose pictures that show it larger and with surroundings.")
-        fit = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000).fit(x, y)
+        fit = LogisticRegression(C=self.strength / len(y), class_weight="balanced", max_iter=1000).fit(x, y)
         weight, bias = space.unwhitened(torch.tensor(fit.coef_[0]), float(fit.intercept_[0]))
         made = LinearProbe(name, weight.float()[None], bias.float()[None], space.level)
         old = tuple(i.against(made) if isinstance(i, LinearProbe) else i for i in kb.increments)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE
@@ -52,6 +54,19 @@ class Shot:
         void = None if self.void is None else np.ascontiguousarray(self.void[:, ::-1])
         image, mask = np.ascontiguousarray(self.image[:, :, ::-1]), np.ascontiguousarray(self.mask[:, ::-1])
         return Shot(image, mask, self.id, void)
+
+    def scaled(self, factor: float) -> Shot:
+        """Return the shot with sides ``factor`` times as long."""
+        if factor == 1:
+            return self
+        size = [max(1, round(factor * side)) for side in self.size]
+        image = F.interpolate(torch.from_numpy(self.image)[None].float(), size=size, mode="bilinear", antialias=True)
+        mask, void = (
+            None if m is None else F.interpolate(torch.from_numpy(m)[None, None].float(), size=size)[0, 0].numpy() > 0
+            for m in (self.mask, self.void)
+        )
+        assert mask is not None
+        return Shot(image[0].round().byte().numpy(), mask, self.id, void)
 
     def fingerprint(self) -> str:
         """Return the first 16 hexadecimal digits of the SHA-256 of picture, mask and void."""

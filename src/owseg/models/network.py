@@ -57,6 +57,19 @@ class Network(nn.Module):
         embedding = resize(output.embedding, size)
         return Output(output.features, embedding, self.classify(embedding))
 
+    def multi_scale(self, image: Tensor, scales: Sequence[float] = (0.75, 1.0, 1.5)) -> Output:
+        """Return the output for ``image``, its embedding averaged over enlarged, reduced and mirrored views of it.
+
+        The pyramid is that of the picture itself. A linear classifier's logits are averaged thereby as well.
+        """
+        plain, views = self(image), []
+        grid, size = tuple(plain.embedding.shape[-2:]), image.shape[-2:]
+        for scale in scales:
+            view = resize(image, (round(scale * size[0]), round(scale * size[1])))
+            views += [self.decode(self.encode(view)), self.decode(self.encode(view.flip(-1))).flip(-1)]
+        embedding = torch.stack([resize(v.float(), grid) for v in views]).mean(0)
+        return Output(plain.features, embedding, self.classify(embedding))
+
     @property
     def num_classes(self) -> int:
         """K, the number of classes of the base network."""
