@@ -5,9 +5,9 @@
     python -m recipes.camvid train --classifier linear --seed 0        # the same network with a linear head and CE
     python -m recipes.camvid train --also car pedestrian bicyclist     # all 11 classes: the shipped street
     python -m recipes.camvid measure --split val                       # what choices were made on
-    python -m recipes.camvid measure --split test                      # what is reported; writes runs/camvid/test.json
-    python -m recipes.camvid multi-scale --split test                  # mIoU as the paper evaluates; adds to that file
-    python -m recipes.camvid tables                                    # the Markdown tables from that
+    python -m recipes.camvid measure --classifier prototype            # what is reported: test; --multi-scale adds
+    python -m recipes.camvid measure --classifier linear               #   mIoU over several scales, as the paper does
+    python -m recipes.camvid tables                                    # the Markdown tables from runs/camvid/test/
     python -m recipes.camvid classes                                   # which classes fail
     python -m recipes.camvid ablate                                    # T and the weight of VL, on val
 
@@ -53,7 +53,7 @@ def config(seed: int, precision: str) -> TrainConfig:
 
 def train(args: argparse.Namespace) -> None:
     """Train a network that knows all classes but those never seen; with --also, some of them from the start."""
-    unknown = [n for n in UNKNOWN_CLASSES if n not in args.also]
+    unknown = [n for n in args.unknown if n not in args.also]
     name = "-".join((args.classifier, *args.also, str(args.seed)))
     started = time.process_time()
     kb = build_knowledge_base(
@@ -86,21 +86,25 @@ class Both:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Evaluate every trained network: all scores, IoU, full resolution (seed 0)."""
-    path = args.runs / f"{args.split}.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    names = re.compile(rf"(linear|prototype)(-{'-'.join(UNKNOWN_CLASSES)})?-\d+")
+    """Evaluate the trained networks of a classifier: all scores, IoU; full resolution for seed 0 of the DML ones."""
+    place = args.runs / args.split
+    place.mkdir(exist_ok=True)
+    names = re.compile(rf"{args.classifier}(-{'-'.join(UNKNOWN_CLASSES)})?-\d+")
     for directory in sorted(p for p in args.runs.iterdir() if names.fullmatch(p.name)):
-        kb = load(directory)
+        path, kb = place / f"{directory.name}.json", load(directory)
+        result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         data = open_dataset(f"camvid:{args.data}", args.split, kb.labels)
-        result = found.setdefault(directory.name, {})
         if "iou" not in result:
             result |= one(kb, data)
         if directory.name == "prototype-0" and "full resolution" not in result:
             base = replace(kb, scorer="msp")
             full = evaluate(base, data, ("msp", "eds"), Both, partial(base.forward, full_resolution=True))
             result["full resolution"] = {n: s.figures() for n, s in full.states.items()}
-        path.write_text(json.dumps(found, indent=1))
+        if args.multi_scale and "multi-scale" not in result:
+            averaged = evaluate(kb, data, metric=Both, look=partial(kb.forward, multi_scale=True))
+            scores = {n: s.figures() for n, s in averaged.states.items()}
+            result["multi-scale"] = {"miou": averaged.iou.mean(), "scores": scores}
+        path.write_text(json.dumps(result, indent=1))
         print(directory.name, "measured", flush=True)
 
 
@@ -113,21 +117,6 @@ def one(kb: KnowledgeBase, data: DataSet) -> dict[str, Any]:
         "known_lost": result.known_lost,
         "scores": {n: s.figures() for n, s in result.states.items()},
     }
-
-
-def multi_scale(args: argparse.Namespace) -> None:
-    """Evaluate what was measured once more, the embedding averaged over three sizes and their mirror images."""
-    path = args.runs / f"{args.split}.json"
-    found: dict[str, Any] = json.loads(path.read_text())
-    for name, result in found.items():
-        if "multi-scale" not in result:
-            kb = load(args.runs / name)
-            data = open_dataset(f"camvid:{args.data}", args.split, kb.labels)
-            averaged = evaluate(kb, data, metric=Both, look=partial(kb.forward, multi_scale=True))
-            scores = {n: s.figures() for n, s in averaged.states.items()}
-            result["multi-scale"] = {"miou": averaged.iou.mean(), "scores": scores}
-            path.write_text(json.dumps(found, indent=1))
-            print(name, "measured at several scales", flush=True)
 
 
 def classes(args: argparse.Namespace) -> None:
@@ -182,7 +171,7 @@ def ablate(args: argparse.Namespace) -> None:
 
 def tables(args: argparse.Namespace) -> None:
     """Print the Markdown tables of docs/results.md, mean ± standard deviation over the trained networks."""
-    found = json.loads((args.runs / f"{args.split}.json").read_text())
+    found = {p.stem: json.loads(p.read_text()) for p in sorted((args.runs / args.split).glob("*.json"))}
     nets = {k: [v for n, v in found.items() if re.fullmatch(rf"{k}-\d+", n)] for k in ("linear", "prototype")}
     for protocol in ("pooled", "per image"):
         rows = [
@@ -225,17 +214,18 @@ def tables(args: argparse.Namespace) -> None:
 def main() -> None:
     place = Path(os.environ.get("OWSEG_DATA", "."))
     steps: dict[str, Callable[[argparse.Namespace], None]] = {
-        "train": train, "measure": measure, "multi-scale": multi_scale, "tables": tables, "classes": classes,
-        "ablate": ablate,
+        "train": train, "measure": measure, "tables": tables, "classes": classes, "ablate": ablate,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=steps)
     parser.add_argument("--classifier", default="prototype", choices=("prototype", "linear"))
-    parser.add_argument("--also", nargs="*", default=(), choices=UNKNOWN_CLASSES, help="classes known from the start")
+    parser.add_argument("--unknown", nargs="*", default=list(UNKNOWN_CLASSES), help="other classes, in another --runs")
+    parser.add_argument("--also", nargs="*", default=(), help="which of them to know from the start")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--split", default="test")
+    parser.add_argument("--multi-scale", action="store_true")
     parser.add_argument("--data", type=Path, default=place / "camvid", help="CamVid, SegNet layout")
     parser.add_argument("--backbone", type=Path, default=Path("google/mobilenet_v2_1.0_224"))
     parser.add_argument("--runs", type=Path, default=Path("runs/camvid"))

@@ -9,11 +9,11 @@
     done
     python -m recipes.stream table --split test
 
-    python -m recipes.stream measure --unknown sign pole --seed 0               # any other classes
     python -m recipes.stream synthetic                                          # the same, small, on synthetic scenes
 
 Car, pedestrian and bicyclist are learned in this order by every learner, five draws of shots for each network. Shots
-come from train, every choice was made on val.
+come from train, every choice was made on val. With ``--unknown sign fence --runs runs/other`` on every line, the same
+is done for any other classes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from owseg.data import DataSet, open_dataset, spread_over
 from owseg.knowledge import KnowledgeBase, load
@@ -33,64 +35,87 @@ from owseg.learners import NPM, PLM, FineTune, Learner, Probe, remember
 from owseg.learners.stream import draw, learn_stream
 from owseg.metrics.iou import IoU, harmonic
 from owseg.progress import track
+from owseg.types import Output, resize
 from recipes.tables import markdown, spread
 
 CLASSES = ("car", "pedestrian", "bicyclist")
-LEARNERS: dict[str, Learner] = {"FT": FineTune(), "PLM": PLM(), "NPM": NPM(), "probe": Probe()}
-PUBLISHED = {"16+1, 5 shots": 0.83, "16+3, 5 shots": 0.49, "16+1, 1 shot": 0.76, "16+3, 1 shot": 0.47}
+LEARNERS = ("FT", "PLM", "NPM", "probe")
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Learn and measure everything for one network; append to ``runs/camvid/stream-SPLIT-SEED.json``."""
+    """Learn and measure everything for one network; what ``runs/camvid/stream-SPLIT/SEED.json`` has is not repeated."""
+    path = args.runs / f"stream-{args.split}" / f"{args.seed}.json"
+    path.parent.mkdir(exist_ok=True)
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"joint": {}}
     base = load(args.runs / f"prototype-{args.seed}")
     frames = open_dataset(f"camvid:{args.data}", "train")
-    data = open_dataset(f"camvid:{args.data}", args.split)
-    bounds = {
-        1: args.runs / f"prototype-{CLASSES[0]}-{args.seed}",
-        len(CLASSES): args.runs / f"prototype-{'-'.join(CLASSES)}-{args.seed}",
-    }
-    found = {
-        "network": args.seed,
-        "first": bound(base, data),
-        "joint": {str(n): bound(load(path), data) for n, path in bounds.items() if path.exists()},
-        "runs": streams(base, frames, spread_over(data, args.most), CLASSES, range(args.draws), args.learners),
-    }
-    path = args.runs / f"stream-{args.split}-{args.seed}.json"
+    data = spread_over(open_dataset(f"camvid:{args.data}", args.split), args.most)
+    if "runs" not in found:
+        found["runs"] = streams(base, frames, data, args.unknown, range(args.draws), learners(args))
+        path.write_text(json.dumps(found, indent=1))
+    if "first" not in found:
+        found["first"] = bound(base, data, args.unknown)
+    for steps in (1, len(args.unknown)):
+        known = args.runs / "-".join(("prototype", *args.unknown[:steps], str(args.seed)))
+        if str(steps) not in found["joint"] and known.exists():
+            found["joint"][str(steps)] = bound(load(known), data, args.unknown)
     path.write_text(json.dumps(found, indent=1))
-    print(path, flush=True)
+    print(path, "has the bounds", *found["joint"], flush=True)
+
+
+def learners(args: argparse.Namespace) -> dict[str, Learner]:
+    made: dict[str, Learner] = {"FT": FineTune(steps=args.steps // 4), "PLM": PLM(steps=args.steps), "NPM": NPM()}
+    made["probe"] = Probe()
+    return {name: made[name] for name in args.learners}
 
 
 def streams(
     base: KnowledgeBase, frames: DataSet, data: DataSet, names: Sequence[str], draws: Sequence[int],
-    learners: Sequence[str], shots: Sequence[int] = (5, 1),
+    learners: dict[str, Learner],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Learn ``names`` in turn, for every draw, number of shots and learner; return IoU by class after each."""
     look, made = remember(base.forward, 1000), []
     for seed in draws:
-        for count in shots:
-            lessons = draw(frames, names, count, seed)
-            for learner in learners:
+        for shots in (5, 1):
+            lessons = draw(frames, names, shots, seed)
+            for row, learner in learners.items():
                 started = time.perf_counter()
-                stages = learn_stream(base, lessons, method=LEARNERS[learner], look=look)
-                seconds = time.perf_counter() - started
-                made.append(({"learner": learner, "shots": count, "draw": seed, "seconds": seconds}, stages))
-                if learner == "PLM":  # the same heads, the last one alone
-                    alone = [replace(s, increments=(*s.increments[:-1], replace(s.increments[-1], alone=True)))
-                             for s in stages]  # fmt: skip
-                    made.append(({"learner": "PLM latest", "shots": count, "draw": seed, "seconds": seconds}, alone))
+                stages = learn_stream(base, lessons, method=learner, look=look)
+                run = {"shots": shots, "draw": seed, "seconds": time.perf_counter() - started}
+                made.append((row, run, stages))
+                print(row, run, flush=True)
     steps = (1, len(names)) if len(names) > 1 else (1,)
-    tallies = [{n: IoU.of(stages[n - 1].labels.names) for n in steps} for _, stages in made]
-    truths = {n: DataSet(data.source, made[0][1][n - 1].labels) for n in steps}
+    truths = {n: DataSet(data.source, made[0][2][n - 1].labels) for n in steps}
+    tallies: list[dict[tuple[str, int], IoU]] = [{} for _ in made]
     for i in track(range(len(data)), "evaluating", len(data)):
         samples = {n: truth[i] for n, truth in truths.items()}
         output = base.forward(samples[1].image)
-        for (_, stages), tally in zip(made, tallies, strict=True):
-            for n in steps:
-                labels = stages[n - 1].closed(output, samples[n].target.shape)[0]
-                tally[n] = tally[n].update(labels, samples[n].target)
-    old = base.labels.names
-    return [{**run, "after": {str(n): figures(tally[n], old) for n in steps}}
-            for (run, _), tally in zip(made, tallies, strict=True)]  # fmt: skip
+        for (row, _, stages), tally in zip(made, tallies, strict=True):
+            for (name, n), labels in maps(row, stages, steps, output, samples[1].target.shape).items():
+                state = tally.get((name, n)) or IoU.of(truths[n].labels.names)
+                tally[name, n] = state.update(labels, samples[n].target)
+    return [
+        {"learner": name, **run, "after": {str(n): figures(tally[name, n], base.labels.names) for n in steps}}
+        for (_, run, _), tally in zip(made, tallies, strict=True)
+        for name in dict.fromkeys(name for name, _ in tally)
+    ]
+
+
+def maps(
+    row: str, stages: Sequence[KnowledgeBase], steps: Sequence[int], output: Output, size: tuple[int, int]
+) -> dict[tuple[str, int], np.ndarray]:
+    """Return the closed map by row of the table and number of classes learned; a head is asked once for all of them."""
+    if row not in ("FT", "PLM"):
+        return {(row, n): stages[n - 1].closed(output, size)[0] for n in steps}
+    heads, first = stages[-1].increments, stages[0].network.num_classes
+    alone = {n: heads[n - 1].labels(output, size) for n in (range(1, len(heads) + 1) if row == "PLM" else steps)}
+    found = {("FT" if row == "FT" else "PLM latest", n): alone[n][0].to(torch.uint8).numpy() for n in steps}
+    labels = resize(output.logits, size).argmax(1)
+    for n, own in alone.items() if row == "PLM" else ():
+        labels = torch.where(own == first + n - 1, own, labels)
+        if n in steps:
+            found["PLM", n] = labels[0].to(torch.uint8).numpy()
+    return found
 
 
 def figures(iou: IoU, old: Sequence[str]) -> dict[str, Any]:
@@ -100,19 +125,19 @@ def figures(iou: IoU, old: Sequence[str]) -> dict[str, Any]:
     return {"iou": iou.per_class(), "old": a, "novel": b, "harmonic": harmonic(a, b), "all": iou.mean()}
 
 
-def bound(kb: KnowledgeBase, data: DataSet) -> dict[str, Any]:
-    """Return the figures of a network that does not learn; its novel classes are those that no base network knows."""
+def bound(kb: KnowledgeBase, data: DataSet, novel: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of a network that does not learn."""
     frames, iou = DataSet(data.source, kb.labels), IoU.of(kb.labels.names)
     for sample in track(frames, "evaluating", len(frames)):
         iou = iou.update(kb.closed(kb.forward(sample.image), sample.target.shape)[0], sample.target)
-    return figures(iou, [n for n in kb.labels.names if n not in CLASSES])
+    return figures(iou, [n for n in kb.labels.names if n not in novel])
 
 
 def table(args: argparse.Namespace) -> None:
     """Print the tables of docs/results.md, mean ± standard deviation over networks and draws."""
-    found = [json.loads(p.read_text()) for p in sorted(args.runs.glob(f"stream-{args.split}-*.json"))]
-    for steps in (1, len(CLASSES)):
-        novel = CLASSES[:steps]
+    found = [json.loads(p.read_text()) for p in sorted((args.runs / f"stream-{args.split}").glob("*.json"))]
+    for steps in (1, len(args.unknown)):
+        novel = args.unknown[:steps]
         joint = [f["joint"][str(steps)] for f in found]
         rows = [("joint", "–", *cells(joint, novel), "1")]
         first = [f["first"] for f in found]
@@ -123,7 +148,8 @@ def table(args: argparse.Namespace) -> None:
                         if r["learner"] == learner and r["shots"] == shots]  # fmt: skip
                 share = spread([r["harmonic"] / j["harmonic"] for r, j in runs], 2)
                 rows.append((learner, str(shots), *cells([r for r, _ in runs], novel), share))
-        title = f"8+{steps}: {', '.join(novel)}, {args.split}, {len(found)} networks, {len(runs)} runs a row"
+        what = f"{11 - len(args.unknown)}+{steps}: {', '.join(novel)}"
+        title = f"{what}; {args.split}, {len(found)} networks, {len(runs)} runs a row"
         markdown(title, ("learner", "shots", "old", *novel, "novel", "harmonic", "of joint"), rows)
 
 
@@ -137,7 +163,7 @@ def synthetic(args: argparse.Namespace) -> None:
     base = load("synthetic")
     names = open_dataset("synthetic", "test", base.labels).unknown_classes()[: args.classes]
     data = spread_over(open_dataset("synthetic", "test"), args.most)
-    runs = streams(base, open_dataset("synthetic", "shots"), data, names, range(args.draws), args.learners)
+    runs = streams(base, open_dataset("synthetic", "shots"), data, names, range(args.draws), learners(args))
     rows = [(r["learner"], str(r["shots"]), f"{f['old']:.3f}", f"{f['novel']:.3f}", f"{f['harmonic']:.3f}")
             for r in runs for f in (r["after"][str(len(names))],)]  # fmt: skip
     markdown(f"Synthetic scenes: {', '.join(names)}", ("learner", "shots", "old", "novel", "harmonic"), rows)
@@ -149,9 +175,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=steps)
     parser.add_argument("--seed", type=int, default=0, help="which of the trained networks")
+    parser.add_argument("--unknown", nargs="*", default=list(CLASSES), help="what the base networks do not know")
     parser.add_argument("--split", default="val")
     parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--learners", nargs="*", default=list(LEARNERS), choices=list(LEARNERS))
+    parser.add_argument("--learners", nargs="*", default=LEARNERS, choices=LEARNERS)
+    parser.add_argument("--steps", type=int, default=200, help="of PLM for each head; FT takes a quarter")
     parser.add_argument("--most", type=int, default=10_000, help="evaluate at most so many frames, evenly spread")
     parser.add_argument("--classes", type=int, default=2, help="synthetic: how many classes to learn")
     parser.add_argument("--data", type=Path, default=place / "camvid", help="CamVid, SegNet layout")

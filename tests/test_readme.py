@@ -12,14 +12,18 @@ from PIL import Image
 from owseg.cli import app
 from owseg.data.synthetic import CLASSES, scene
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
 
 
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("owseg ")]
+PAGES = [README, *(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))]
+COMMANDS = [
+    line for page in PAGES for block in blocks("sh", page) for line in block.splitlines() if line.startswith("owseg ")
+]
 
 
 @pytest.mark.parametrize("line", COMMANDS)

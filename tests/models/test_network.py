@@ -93,3 +93,19 @@ def test_a_backbone_that_is_not_there(name, monkeypatch):
 def test_parts_that_do_not_exist(options):
     with pytest.raises(OwsegError, match="there is no"):
         assemble(tiny.backbone(), 3, **options)
+
+
+@pytest.mark.parametrize("classifier", ["prototype", "linear"])
+def test_several_scales_are_averaged(classifier):
+    net = tiny.network(classifier=classifier)
+    image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain, output = net(image), net.multi_scale(image, (1.0, 1.5))
+        larger = torch.nn.functional.interpolate(image, size=(96, 144), mode="bilinear")
+        views = [net(image).embedding, net(image.flip(-1)).embedding.flip(-1)]
+        views += [net(larger).embedding, net(larger.flip(-1)).embedding.flip(-1)]
+    grid = plain.embedding.shape[2:]
+    views = [torch.nn.functional.interpolate(v, size=grid, mode="bilinear") for v in views]
+    assert torch.allclose(output.embedding, sum(views) / 4, atol=1e-5)
+    assert torch.allclose(output.logits, net.classify(sum(views) / 4), atol=1e-4)
+    assert all(torch.equal(a, b) for a, b in zip(output.features, plain.features, strict=True))

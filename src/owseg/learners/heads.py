@@ -99,7 +99,7 @@ class PLM:
     """
 
     heads: str = "all"
-    steps: int = 100
+    steps: int = 200
     lr: float = 1e-3
     variance_weight: float = 0.01
     balance: float = 0.5
@@ -126,7 +126,7 @@ class FineTune:
     row of DMLNet, Table 4).
     """
 
-    steps: int = 100
+    steps: int = 50
     lr: float = 1e-3
     variance_weight: float = 0.01
     balance: float = 0.0
