@@ -25,29 +25,30 @@ def fitted(metric=True, seeds=(0, 1, 2)):
 
 
 @pytest.mark.parametrize("metric", [True, False])
-def test_it_is_the_sum_of_two_standard_scores(metric):
+def test_it_is_the_weighted_sum_of_three_standard_scores(metric):
     """Everything again in float64, with the statistics taken cell by cell in a loop."""
     joint, seeds = fitted(metric), (0, 1, 2)
 
     def witnesses(output):
-        m = joint.mahalanobis.nearest(output).double()
+        m = joint.mahalanobis.distances(output)[0].double()
+        r = joint.mahalanobis(output).double()
         u = -(output.embedding if metric else output.logits).amax(1).double()
         u = torch.nn.functional.interpolate(u[:, None], size=m.shape[1:], mode="bilinear")[:, 0]
-        return m.log(), u
+        return m.log(), u, r
 
     rows = []
     for s in seeds:
         output, target = batch(s, metric)
-        m, u = witnesses(output)
+        m, u, r = witnesses(output)
         for b in range(2):
             for i in range(4):
                 for j in range(5):
                     if target[b, i * 4 + 2, j * 4 + 2] < 3:
-                        rows.append((m[b, i, j].item(), u[b, i, j].item()))
+                        rows.append((m[b, i, j].item(), u[b, i, j].item(), r[b, i, j].item()))
     rows = np.array(rows)
     output, _ = batch(9, metric)
-    m, u = witnesses(output)
-    expected = (m - rows[:, 0].mean()) / rows[:, 0].std() + (u - rows[:, 1].mean()) / rows[:, 1].std()
+    z = [(w - rows[:, i].mean()) / rows[:, i].std() for i, w in enumerate(witnesses(output))]
+    expected = z[0] + z[1] + z[2] / 2
     assert torch.allclose(joint(output).double(), expected, atol=1e-4)
 
 

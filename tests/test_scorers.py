@@ -251,7 +251,7 @@ def test_mahalanobis_agrees_with_scipy(relative):
         expected.append(m - mahalanobis(v, centre, inverse_total) ** 2 * relative)
     np.testing.assert_allclose(fitted(new).flatten(), expected, rtol=1e-3, atol=1e-3)
     nearest = [min(mahalanobis(v, mean, inverse) ** 2 for mean in means.values()) for v in flat(new)]
-    np.testing.assert_allclose(fitted.nearest(new).flatten(), nearest, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(fitted.distances(new)[0].flatten(), nearest, rtol=1e-3, atol=1e-3)
     assert fitted(new).shape == (2, 6, 8) and fitted(new).dtype == torch.float32
 
 

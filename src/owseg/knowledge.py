@@ -29,7 +29,7 @@ from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.shipped import resolve
 from owseg.types import Output, Prediction, Scorer, resize
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

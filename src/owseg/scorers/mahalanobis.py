@@ -104,16 +104,13 @@ class RelativeMahalanobis(nn.Module):
         It is a squared distance or, if relative, a difference of two. Raises ``OwsegError`` before a fit and
         for a pyramid of other channels.
         """
-        x, shape = self._centred(output)
-        score = self._nearest(x)
-        if self.relative:
-            score = score - (x @ self.whiten_total.T).square().sum(1)
-        return score.view(shape)
+        nearest, overall = self.distances(output)
+        return nearest - overall if self.relative else nearest
 
-    def nearest(self, output: Output) -> Tensor:
-        """Return ``min_k M_k`` (B, h, w), the squared distance to the nearest class, relative or not."""
+    def distances(self, output: Output) -> tuple[Tensor, Tensor]:
+        """Return ``min_k M_k`` and ``M_0``, each (B, h, w)."""
         x, shape = self._centred(output)
-        return self._nearest(x).view(shape)
+        return self._nearest(x).view(shape), (x @ self.whiten_total.T).square().sum(1).view(shape)
 
     def whitened(self, output: Output) -> Tensor:
         """Return the features (B, C, h, w) in which squared Euclidean distances to class means are the ``M_k``."""
