@@ -1,6 +1,7 @@
 """Put trained knowledge bases into the package.
 
-python -m recipes.ship synthetic=runs/synthetic street=runs/camvid/street street8=runs/camvid/prototype-0
+python -m recipes.ship synthetic=runs/synthetic street8=runs/camvid/prototype-0
+python -m recipes.ship street=runs/camvid/prototype-car-pedestrian-bicyclist-0
 """
 
 from __future__ import annotations

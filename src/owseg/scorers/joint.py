@@ -60,10 +60,14 @@ class Joint(nn.Module):
 
     def forward(self, output: Output) -> Tensor:
         """Return the score (B, h, w) on the grid of the Mahalanobis score; 0 is an average known pixel."""
+        z = self.standard(output)
+        return (z * z.new_tensor(WEIGHTS).view(1, -1, 1, 1)).sum(1)
+
+    def standard(self, output: Output) -> Tensor:
+        """Return the witnesses' standard scores (B, 3, h, w), in the order of ``WEIGHTS``."""
         if not self.scale.any():
             raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
-        z = (self._witnesses(output) - self.shift.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
-        return (z * z.new_tensor(WEIGHTS).view(1, -1, 1, 1)).sum(1)
+        return (self._witnesses(output) - self.shift.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
 
     def _witnesses(self, output: Output) -> Tensor:
         nearest, overall = self.mahalanobis.distances(output)
