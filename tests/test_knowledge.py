@@ -11,11 +11,12 @@ from owseg.build import round_to_half
 from owseg.calibration import find_threshold, with_fitted, with_threshold
 from owseg.data import DataSet
 from owseg.errors import OwsegError
-from owseg.knowledge import load
+from owseg.knowledge import KnowledgeBase, load
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.learners import NPM, Shot, learn
 from owseg.types import resize
 from tests import tiny
+from tests.reference import scorers as oracle
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,14 @@ def a_shot(seed=5):
 
 def same(a, b):
     return all(np.array_equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
+
+
+def test_the_mixture_of_a_knowledge_base_reads_its_own_scale(tmp_path):
+    KnowledgeBase(tiny.network(scale=1.5), tiny.knowledge_base().labels).save(tmp_path / "kb")
+    kb = load(tmp_path / "kb")
+    output = kb.forward(tiny.picture(0))
+    expected = oracle.mixture(output.embedding[0].double().numpy(), "absolute", 20, 0.8, scale=1.5)
+    assert np.allclose(kb.scorers("mixture")["mixture"](output)[0].numpy(), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("half", [False, True])

@@ -28,11 +28,13 @@ def build_knowledge_base(
     fpr: float = 0.05,
     half: bool = False,
     resume: bool = False,
+    scale: float = 3.0,
 ) -> KnowledgeBase:
     """Train on ``data``'s train split without the classes ``unknown``, choose and calibrate on its val split.
 
     ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it can be
-    stored in half the space. Raises ``OwsegError`` for an unknown class that the data set does not have.
+    stored in half the space. ``scale`` is T of the prototypes. Raises ``OwsegError`` for an unknown class that the
+    data set does not have.
     """
     config = config or TrainConfig()
     everything = open_dataset(data, "train").labels
@@ -44,7 +46,7 @@ def build_knowledge_base(
     training, val = open_dataset(data, "train", labels, train=True), open_dataset(data, "val", labels)
     torch.manual_seed(config.seed)
     body = from_pretrained(backbone) if isinstance(backbone, str) else backbone
-    network = assemble(body, len(labels), decoder, classifier=classifier)
+    network = assemble(body, len(labels), decoder, classifier=classifier, scale=scale)
     network = train(network, training, val, config, Path(run), resume)
     if half:
         round_to_half(network)

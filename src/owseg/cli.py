@@ -92,6 +92,7 @@ def train(
     unknown: Annotated[str, typer.Option(help="Classes to leave out, by name: car,pedestrian.")] = "",
     decoder: Annotated[str, typer.Option(help="aspp or psp.")] = "aspp",
     classifier: Annotated[str, typer.Option(help="prototype (DMLNet) or linear.")] = "prototype",
+    scale: Annotated[float, typer.Option(help="T, how far prototypes are from the origin (3 in DMLNet).")] = 3.0,
     epochs: Annotated[int, typer.Option(help="Passes over the training frames.")] = 60,
     batch: Annotated[int, typer.Option(help="Pictures a step.")] = 8,
     crop: Annotated[str, typer.Option(help="Height x width of a training view.")] = "256x352",
@@ -111,7 +112,9 @@ def train(
 
     config = TrainConfig(epochs=epochs, batch=batch, crop=_size(crop), seed=seed, precision=precision, devices=devices)
     run = out.with_name(out.name + ".run")
-    kb = build_knowledge_base(data, backbone, _names(unknown), config, run, decoder, classifier, fpr=fpr, resume=resume)
+    kb = build_knowledge_base(
+        data, backbone, _names(unknown), config, run, decoder, classifier, fpr=fpr, resume=resume, scale=scale
+    )
     _done(kb, kb.save(out), str(out), as_json, f"Next: owseg evaluate {out} --data {data}")
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from owseg.labels import LabelSpace
 from owseg.learners.increment import Increment
 from owseg.learners.kinds import restore
 from owseg.learners.shots import Look
+from owseg.models.classifiers import PrototypeClassifier
 from owseg.models.network import Network, build_network, to_tensor
 from owseg.openset import Threshold, open_set_map
-from owseg.scorers import METRIC, SCORERS
+from owseg.scorers import METRIC, SCORERS, mixture
 from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.shipped import resolve
@@ -72,6 +74,8 @@ class KnowledgeBase:
     def scorers(self, name: str | None = None) -> dict[str, Scorer]:
         """Return the scorers that can be asked of this knowledge base by name, or only the one called ``name``."""
         found: dict[str, Scorer] = {n: s for n, s in SCORERS.items() if self.network.is_metric or n not in METRIC}
+        if isinstance(self.network.classifier, PrototypeClassifier):
+            found["mixture"] = partial(mixture, scale=self.network.classifier.scale)
         if self.fitted is not None:
             found |= {"mahalanobis": self.fitted.mahalanobis, "joint": self.fitted}
         if name is None:

@@ -30,17 +30,20 @@ def whitened(kb, image):
     return torch.einsum("dc,chw->dhw", distance.whiten_within.double(), x - distance.centre.double()[:, None, None])
 
 
-def test_the_probe_is_the_ridge_that_it_says(kb):
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 2.0)])
+def test_the_probe_is_the_ridge_that_it_says(kb, scales):
     """The gradient of the objective, written out in float64, vanishes at w and b."""
-    strength, shots = 3e-3, [red_shot(0), red_shot(1)]
-    probe = learn(kb, "rock", shots, method=Probe(strength)).increments[0]
+    strength, shots = 1.0, [red_shot(0), red_shot(1)]
+    probe = learn(kb, "rock", shots, method=Probe(strength, scales)).increments[0]
     z, y = [], []
-    for view in (v for s in shots for v in (s, s.mirrored())):
+    for view in (v for s in shots for f in scales for v in (s.scaled(f), s.scaled(f).mirrored())):
         cells = whitened(kb, view.image)
+        (height, width), (rows, columns) = view.size, cells.shape[1:]
+        assert height % rows == width % columns == 0  # so that every cell is a whole number of pixels
         for i in range(cells.shape[1]):
             for j in range(cells.shape[2]):
-                part = np.s_[i * SIZE[0] // cells.shape[1] : (i + 1) * SIZE[0] // cells.shape[1],
-                             j * SIZE[1] // cells.shape[2] : (j + 1) * SIZE[1] // cells.shape[2]]  # fmt: skip
+                part = np.s_[i * height // rows : (i + 1) * height // rows,
+                             j * width // columns : (j + 1) * width // columns]  # fmt: skip
                 on, off = view.mask[part].mean(), view.elsewhere[part].mean()
                 if on > 0.5 or off > 0.5:
                     z.append(cells[:, i, j].numpy())
@@ -51,7 +54,7 @@ def test_the_probe_is_the_ridge_that_it_says(kb):
     w = np.linalg.solve(whiten.T, probe.weights[0].double().numpy())
     b = float(probe.biases[0]) + probe.weights[0].double().numpy() @ centre
     s = len(y) / (2 * np.where(y > 0, (y > 0).sum(), (y < 0).sum()))
-    slope = -strength * s * y / (1 + np.exp(y * (z @ w + b)))
+    slope = -strength / len(y) * s * y / (1 + np.exp(y * (z @ w + b)))
     gradient = w + z.T @ slope
     assert np.abs(gradient).max() < 2e-3 * np.abs(z.T @ np.abs(slope)).max()
     assert abs(slope.sum()) < 2e-3 * np.abs(slope).sum()
