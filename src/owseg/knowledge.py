@@ -24,6 +24,7 @@ from owseg.learners.kinds import restore
 from owseg.learners.shots import Look
 from owseg.models.classifiers import PrototypeClassifier
 from owseg.models.network import Network, build_network, to_tensor
+from owseg.models.published import published
 from owseg.openset import Threshold, open_set_map
 from owseg.scorers import METRIC, SCORERS, mixture
 from owseg.scorers.joint import Joint
@@ -155,11 +156,17 @@ class KnowledgeBase:
         return store.commit(directory, files, self.history[-1].message if self.history else "")
 
 
-def load(directory: str | Path, version: int | None = None) -> KnowledgeBase:
+def load(directory: str | Path, version: int | None = None, weights: str | Path | None = None) -> KnowledgeBase:
     """Load a knowledge base, by default its current version; raise ``OwsegError`` for anything missing or damaged.
 
-    ``directory`` may also be the name of a shipped one (see ``owseg.shipped``).
+    ``directory`` may also be the name of a shipped one (see ``owseg.shipped``) or of a published network, which then
+    is all that the knowledge base holds (see ``owseg.models.published``): ``espnetv2-cityscapes`` with its
+    ``weights``, or ``hf:NAME``.
     """
+    if found := published(str(directory), weights):
+        network, labels = found
+        event = Event("load", f"loaded {directory}", {"classes": len(labels)})
+        return KnowledgeBase(network, labels, history=(event,))
     _, folder = store.read(resolve(directory), version)
     path = folder / "knowledge.json"
     try:

@@ -17,8 +17,7 @@ from owseg.learners.increment import Increment
 from owseg.learners.shots import Look, Shot
 from owseg.losses import class_weights, objective
 from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
-from owseg.models.decoders import ASPPDecoder, PSPDecoder
-from owseg.models.network import Network, make_classifier, make_decoder
+from owseg.models.network import Decoder, Network, make_classifier, make_decoder
 from owseg.progress import progress
 from owseg.scorers.joint import Joint
 from owseg.types import Output, resize
@@ -36,7 +35,7 @@ class Head:
     """
 
     name: str
-    decoder: ASPPDecoder | PSPDecoder
+    decoder: Decoder
     classifier: LinearClassifier | PrototypeClassifier
     alone: bool = False
 
@@ -62,7 +61,7 @@ class Head:
             "name": self.name,
             "alone": self.alone,
             "classes": self.classifier.num_classes,
-            "decoder": {"kind": self.decoder.kind, "width": self.decoder.width},
+            "decoder": self.decoder.config,
             "classifier": self.classifier.config,
         }
 
@@ -77,7 +76,7 @@ class Head:
         """Read what ``to_json`` and ``tensors`` gave; raise ``OwsegError`` if the weights do not fit."""
         classifier = make_classifier(num_classes=value["classes"], **value["classifier"])
         decoder = make_decoder(
-            value["decoder"]["kind"], network.backbone, classifier.embedding_channels, value["decoder"]["width"]
+            backbone=network.backbone, out=classifier.embedding_channels, **value["decoder"]
         )
         try:
             nn.ModuleDict({"decoder": decoder, "classifier": classifier}).load_state_dict(tensors)
@@ -159,7 +158,7 @@ def pseudo_labels(kb: KnowledgeBase, output: Output, shot: Shot) -> np.ndarray:
     return pseudo
 
 
-def _grown(kb: KnowledgeBase) -> tuple[ASPPDecoder | PSPDecoder, LinearClassifier | PrototypeClassifier]:
+def _grown(kb: KnowledgeBase) -> tuple[Decoder, LinearClassifier | PrototypeClassifier]:
     """Return a copy of the newest head with room for one class more than ``kb`` knows; a new class begins at zero."""
     heads = [i for i in kb.increments if isinstance(i, Head)]
     source = heads[-1] if heads else kb.network

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
+from owseg.models.espnetv2 import ESPNetV2Encoder
 
 # Seen from outside, a backbone differs only in where its stages end: for MobileNetV2, the last inverted-residual
 # block (0-based) at each resolution or width.
@@ -19,7 +20,8 @@ _MOBILENET_V2_STAGES = (1, 4, 8, 11, 15)
 class Backbone(nn.Module):
     """``image (B, 3, H, W) -> tuple of (B, C_i, h_i, w_i)``, finest first; wraps a transformers model.
 
-    ``model`` is a MobileNetV2, a SegFormer, or one that has an ``AutoBackbone`` (ResNet, ConvNeXt, DINOv2 and more).
+    ``model`` is a MobileNetV2, a SegFormer, one that has an ``AutoBackbone`` (ResNet, ConvNeXt, DINOv2 and more), or
+    this project's ``ESPNetV2Encoder``.
     ``channels`` and ``strides`` describe the stages. Input is RGB normalised by ``mean`` and ``std``.
     """
 
@@ -92,6 +94,8 @@ def build(config: dict[str, Any]) -> Backbone:
     from transformers import AutoConfig
 
     values = dict(config["config"])
+    if values["model_type"] == ESPNetV2Encoder.kind:
+        return Backbone(ESPNetV2Encoder(values["scale"]), tuple(config["mean"]), tuple(config["std"]))
     if values.get("out_features"):
         values.pop("out_indices", None)  # the same thing said twice; transformers refuses both
     hf_config = AutoConfig.for_model(values.pop("model_type"), **values)
@@ -118,7 +122,7 @@ def from_pretrained(name: str, output_stride: int = 16) -> Backbone:
     except (OSError, ValueError) as error:
         hint = "the folder needs config.json and model.safetensors" if is_path else "give a local path when offline"
         raise OwsegError(f"the backbone {name!r} cannot be loaded ({_first_line(error)}); {hint}.") from None
-    mean, std = _normalisation(config.model_type)
+    mean, std = normalisation(config.model_type)
     return Backbone(model, mean, std)
 
 
@@ -135,7 +139,8 @@ def _stages(config: Any) -> list[str]:
     return names if len(names) <= 5 else [names[round(len(names) * q) - 1] for q in (0.25, 0.5, 0.75, 1.0)]
 
 
-def _normalisation(kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalisation(kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of the RGB input that a kind of model was trained with."""
     if kind == "mobilenet_v2":
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -21,7 +21,7 @@ class LinearClassifier(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """What ``make_classifier`` needs besides the number of classes; plain JSON."""
-        return {"kind": "linear"}
+        return {"kind": "linear", "embedding": self.embedding_channels}
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return the logits (B, K, h, w) of an embedding (B, D, h, w)."""

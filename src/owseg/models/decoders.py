@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,11 @@ class ASPPDecoder(nn.Module):
         self.refine = nn.Sequential(depthwise(width, 1), conv_bn(width, width))
         self.head = nn.Conv2d(width, out, 1)
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``make_decoder`` needs besides the pyramid; plain JSON."""
+        return {"kind": self.kind, "width": self.width}
+
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the embedding (B, out, h, w) at the finest skip's resolution."""
         deep = features[-1]
@@ -75,6 +81,11 @@ class PSPDecoder(nn.Module):
         )
         self.join = nn.Sequential(conv_bn(deep + width * len(bins), width, 3), nn.Dropout2d(0.1))
         self.head = nn.Conv2d(width, out, 1)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``make_decoder`` needs besides the pyramid; plain JSON."""
+        return {"kind": self.kind, "width": self.width}
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the embedding (B, out, h, w) at the coarsest map's resolution."""

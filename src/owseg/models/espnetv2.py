@@ -38,11 +38,13 @@ class ESPNetV2Encoder(nn.Module):
     ``scale`` widens it: 32, 128, 256 and 512 channels at 2.0. Raises ``OwsegError`` for a scale that is not positive.
     """
 
+    kind = "espnetv2"
+
     def __init__(self, scale: float = 2.0) -> None:
         super().__init__()
         if not scale > 0:
             raise OwsegError(f"the scale of an ESPNetv2 is positive, not {scale}.")
-        self.config = Config(scale)
+        self.config = _Config(scale)
         base = math.ceil(int(32 * scale) / BRANCHES) * BRANCHES
         stem, fine, middle, coarse = min(32, base), 2 * base, 4 * base, 8 * base
         self.level1 = conv_bn_act(3, stem, 3, stride=2)
@@ -65,19 +67,6 @@ class ESPNetV2Encoder(nn.Module):
         return SimpleNamespace(feature_maps=(first, second, third, fourth))
 
 
-class Config:
-    """What a transformers configuration says of its model: its type, and how to build it again."""
-
-    model_type = "espnetv2"
-
-    def __init__(self, scale: float) -> None:
-        self.scale = scale
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON."""
-        return {"model_type": self.model_type, "scale": self.scale}
-
-
 class ESPNetV2Decoder(nn.Module):
     """Pyramid -> (B, out, h, w) at the finest stage: pyramid pooling, and three times up to meet a finer map.
 
@@ -86,14 +75,18 @@ class ESPNetV2Decoder(nn.Module):
 
     kind = "espnetv2"
 
-    def __init__(self, channels: Sequence[int], out: int, width: int = 0) -> None:
+    def __init__(self, channels: Sequence[int], out: int) -> None:
         super().__init__()
-        self.width = width
         self.bu_dec_l1 = PyramidPool(channels[-1], out, PLANES[0])
         for level, skip, here, after in zip((2, 3, 4), channels[-2::-1], PLANES, (*PLANES[1:], None), strict=True):
             self.add_module(f"merge_enc_dec_l{level}", Gate(skip, here))
             self.add_module(f"bu_br_l{level}", nn.Sequential(nn.BatchNorm2d(here), nn.PReLU(here)))
             self.add_module(f"bu_dec_l{level}", PyramidPool(here, out, after))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``make_decoder`` needs besides the pyramid; plain JSON."""
+        return {"kind": self.kind}
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the embedding (B, out, h, w) at the finest map's resolution."""
@@ -197,6 +190,18 @@ class Gate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inside, h, w) -> (B, out, h, w)."""
         return self.expansion_layer(x) * self.wt_layer(x)
+
+
+class _Config:
+    """What a transformers configuration says of its model: the type, and how to build it again."""
+
+    model_type = ESPNetV2Encoder.kind
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"model_type": self.model_type, "scale": self.scale}
 
 
 class _Named(nn.Sequential):

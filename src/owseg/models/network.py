@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
-from owseg.models import backbones
+from owseg.models import backbones, segmenters
 from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
 from owseg.models.decoders import ASPPDecoder, PSPDecoder
+from owseg.models.espnetv2 import ESPNetV2Decoder
 from owseg.types import Output, resize
+
+Decoder: TypeAlias = ASPPDecoder | PSPDecoder | ESPNetV2Decoder | segmenters.HeadDecoder
 
 LINEAR_EMBEDDING = 128
 """Width of the embedding in front of a linear classifier; in front of a prototype classifier it is K."""
@@ -28,7 +31,7 @@ class Network(nn.Module):
     def __init__(
         self,
         backbone: backbones.Backbone,
-        decoder: ASPPDecoder | PSPDecoder,
+        decoder: Decoder,
         classifier: LinearClassifier | PrototypeClassifier,
     ) -> None:
         super().__init__()
@@ -86,7 +89,7 @@ class Network(nn.Module):
         return {
             "classes": self.num_classes,
             "backbone": self.backbone.config,
-            "decoder": {"kind": self.decoder.kind, "width": self.decoder.width},
+            "decoder": self.decoder.config,
             "classifier": self.classifier.config,
         }
 
@@ -105,36 +108,50 @@ def assemble(
     return Network(backbone, neck, head)
 
 
-def make_decoder(kind: str, backbone: backbones.Backbone, out: int, width: int = 128) -> ASPPDecoder | PSPDecoder:
-    """Make a decoder ("aspp" or "psp") for the pyramid of ``backbone``, to ``out`` channels."""
+def make_decoder(
+    kind: str, backbone: backbones.Backbone, out: int, width: int = 128, config: dict[str, Any] | None = None
+) -> Decoder:
+    """Make a decoder for the pyramid of ``backbone``, to ``out`` channels: "aspp", "psp", "espnetv2" or "transformers".
+
+    The last is the head of a ready-made segmenter; ``config`` is that of the whole model.
+    """
     if kind == "aspp":
         return ASPPDecoder(backbone.channels, backbone.strides, out, width)
     if kind == "psp":
         return PSPDecoder(backbone.channels, out, width)
+    if kind == "espnetv2":
+        return ESPNetV2Decoder(backbone.channels, out)
+    if kind == "transformers" and config is not None:
+        return segmenters.HeadDecoder(segmenters.empty(config))
     raise OwsegError(f"there is no decoder {kind!r}; it is aspp or psp.")
 
 
-def make_classifier(kind: str, num_classes: int, scale: float = 3.0) -> LinearClassifier | PrototypeClassifier:
-    """Make a classifier ("prototype" or "linear") of ``num_classes``; it says how wide its embedding is."""
+def make_classifier(
+    kind: str, num_classes: int, scale: float = 3.0, embedding: int = LINEAR_EMBEDDING
+) -> LinearClassifier | PrototypeClassifier:
+    """Make a classifier ("prototype" or "linear") of ``num_classes``; ``embedding`` is how wide a linear one reads."""
     if kind == "prototype":
         return PrototypeClassifier(num_classes, scale)
     if kind == "linear":
-        return LinearClassifier(LINEAR_EMBEDDING, num_classes)
+        return LinearClassifier(embedding, num_classes)
     raise OwsegError(f"there is no classifier {kind!r}; it is prototype or linear.")
 
 
 def build_network(config: dict[str, Any]) -> Network:
     """Build a network with random weights from ``Network.config``."""
     backbone = backbones.build(config["backbone"])
-    decoder, classifier = dict(config["decoder"]), dict(config["classifier"])
-    return assemble(
-        backbone,
-        config["classes"],
-        decoder["kind"],
-        decoder["width"],
-        classifier["kind"],
-        classifier.get("scale", 3.0),
-    )
+    head = make_classifier(num_classes=config["classes"], **config["classifier"])
+    return Network(backbone, make_decoder(backbone=backbone, out=head.embedding_channels, **config["decoder"]), head)
+
+
+def take_apart(model: nn.Module) -> Network:
+    """Cut a transformers segmenter (see ``owseg.models.segmenters``) at the three seams; it computes what it did."""
+    seams, last = segmenters.seams_of(model.config), segmenters.last_convolution(model)
+    classifier = LinearClassifier(last.in_channels, last.out_channels)
+    classifier.conv = last
+    decoder, body = segmenters.HeadDecoder(model), model.get_submodule(seams.body)
+    backbone = backbones.Backbone(body, *backbones.normalisation(model.config.model_type))
+    return Network(backbone, decoder, classifier)
 
 
 def to_tensor(image: Any) -> Tensor:
