@@ -25,8 +25,9 @@ from owseg.learners.shots import Look
 from owseg.models.classifiers import PrototypeClassifier
 from owseg.models.network import Network, build_network, to_tensor
 from owseg.models.published import published
+from owseg.models.residual import ResidualPattern, residual_of
 from owseg.openset import Threshold, open_set_map
-from owseg.scorers import METRIC, SCORERS, mixture
+from owseg.scorers import METRIC, SCORERS, mixture, rpl
 from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.shipped import resolve
@@ -51,7 +52,8 @@ class KnowledgeBase:
 
     ``labels`` names the base classes and then, in order, one class per increment. ``scorer`` is the name of the score
     that ``predict`` uses, ``fitted`` what the scorers mahalanobis and joint took from training data, ``threshold``
-    what separates known from unknown. Nothing changes in place: learning and calibrating return a new value.
+    what separates known from unknown, ``residual`` what was learned from outliers. Nothing changes in place: learning
+    and calibrating return a new value.
     """
 
     network: Network
@@ -61,6 +63,7 @@ class KnowledgeBase:
     fitted: Joint | None = None
     threshold: Threshold | None = None
     history: tuple[Event, ...] = ()
+    residual: ResidualPattern | None = None
 
     def __post_init__(self) -> None:
         if len(self.labels) != self.network.num_classes + len(self.increments):
@@ -70,7 +73,9 @@ class KnowledgeBase:
             )
         self.scorers(self.scorer)
         # One memory layout for all: it decides the last bits of a convolution.
-        self.network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in (self.network, self.residual):
+            if module is not None:
+                module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def scorers(self, name: str | None = None) -> dict[str, Scorer]:
         """Return the scorers that can be asked of this knowledge base by name, or only the one called ``name``."""
@@ -79,6 +84,8 @@ class KnowledgeBase:
             found["mixture"] = partial(mixture, scale=self.network.classifier.scale)
         if self.fitted is not None:
             found |= {"mahalanobis": self.fitted.mahalanobis, "joint": self.fitted}
+        if self.residual is not None:
+            found["rpl"] = rpl
         if name is None:
             return found
         if name not in found:
@@ -94,6 +101,8 @@ class KnowledgeBase:
         """
         picture = to_tensor(image).to(next(self.network.parameters()).device, memory_format=torch.channels_last)
         output = self.network.multi_scale(picture) if multi_scale else self.network(picture)
+        if self.residual is not None:
+            output = replace(output, residual=self.residual.added(self.network, output))
         return self.network.full_resolution(output, image.shape[1:]) if full_resolution else output
 
     @torch.no_grad()
@@ -150,6 +159,8 @@ class KnowledgeBase:
         }
         if self.fitted is not None:
             files["scorer.safetensors"] = save(_plain(self.fitted.state_dict()))
+        if self.residual is not None:
+            files["residual.safetensors"] = save(_plain(self.residual.state_dict()))
         for number, increment in enumerate(self.increments, 1):
             if tensors := increment.tensors():
                 files[_weights_of(number)] = save(_plain(tensors))
@@ -180,6 +191,10 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
             distance = RelativeMahalanobis(**value["fitted"])
             fitted = Joint(distance, network.is_metric)
             _fill(fitted, folder / "scorer.safetensors")
+        residual = None
+        if value.get("residual") is not None:
+            residual = residual_of(network, **value["residual"])
+            _fill(residual, folder / "residual.safetensors")
         threshold = value["threshold"]
         return KnowledgeBase(
             network,
@@ -192,6 +207,7 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
             fitted,
             Threshold.from_json(threshold) if threshold else None,
             tuple(Event(**e) for e in value["history"]),
+            residual,
         )
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise OwsegError(f"{path} does not describe a knowledge base ({error!r}).") from None
@@ -224,6 +240,7 @@ def _describe(kb: KnowledgeBase) -> dict[str, Any]:
         "scorer": kb.scorer,
         "threshold": kb.threshold.to_json() if kb.threshold else None,
         "fitted": None if fitted is None else fitted.mahalanobis.config,
+        "residual": None if kb.residual is None else kb.residual.config,
         "network": kb.network.config,
         "history": [
             {"action": e.action, "message": e.message, "details": dict(e.details), "when": e.when} for e in kb.history

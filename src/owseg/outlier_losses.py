@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def inlier(residual: Tensor, frozen: Tensor, where: Tensor) -> Tensor:
-    """Return ``mean CE(R, argmax V) + mean (H(softmax R) - H(softmax V))^2`` over the inlier pixels ``where``.
+def inlier(residual: Tensor, frozen: Tensor, where: Tensor, entropy_weight: float = 1.0) -> Tensor:
+    """Return ``mean CE(R, argmax V) + w mean (H(softmax R) - H(softmax V))^2`` over the inlier pixels ``where``.
 
     Needs no truth: the labels are those of the frozen network, and so is the entropy H, in nats, that R is to keep.
     """
     wrong = F.cross_entropy(residual, frozen.argmax(1), reduction="none")
-    return _mean(wrong + (_entropy(residual) - _entropy(frozen)).square(), where)
+    return _mean(wrong + entropy_weight * (_entropy(residual) - _entropy(frozen)).square(), where)
 
 
 def positive_energy(residual: Tensor, where: Tensor) -> Tensor:

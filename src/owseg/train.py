@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import time
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.tensorboard import SummaryWriter
 
 from owseg import losses
 from owseg.data.augment import augment
@@ -25,6 +23,8 @@ from owseg.errors import OwsegError
 from owseg.evaluate import closed_iou
 from owseg.models.network import Network
 from owseg.progress import progress
+from owseg.run import log, save
+from owseg.run import resume as resume_from
 from owseg.types import Sample
 
 
@@ -107,8 +107,8 @@ def train(
         "best": average.module.state_dict(), "best_miou": -1.0, "epoch": 0, "config": json.dumps(asdict(config)),
     }  # fmt: skip
     if resume:
-        _resume(fabric, run / "last.ckpt", state)
-    write = _log(run, fabric.is_global_zero, state["epoch"])
+        resume_from(fabric, run / "last.ckpt", state)
+    write = log(run, ("loss", "seconds", "val_miou"), fabric.is_global_zero, state["epoch"])
     with progress("training", steps * config.epochs, done=state["epoch"] * steps) as tick:
         for epoch in range(state["epoch"], config.epochs):
             torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0]))
@@ -135,7 +135,7 @@ def train(
                 if row["val_miou"] > state["best_miou"]:
                     state["best_miou"] = row["val_miou"]
                     state["best"] = {k: v.clone() for k, v in average.module.state_dict().items()}
-                _save(fabric, run / "last.ckpt", state)
+                save(fabric, run / "last.ckpt", state)
             write(epoch + 1, row)
     if not fabric.is_global_zero:
         raise SystemExit(0)  # what comes after training is done once
@@ -191,50 +191,3 @@ def _batches(
         ]
         images = torch.stack([image for image, _ in views]).contiguous(memory_format=torch.channels_last)
         yield images, torch.stack([target for _, target in views])
-
-
-def _save(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:
-    """Write the checkpoint aside and rename it, so that a full disk or a kill leaves the one before."""
-    aside = path.with_name(path.name + ".new")
-    try:
-        fabric.save(aside, state)
-        if fabric.is_global_zero:
-            aside.replace(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        aside.unlink(missing_ok=True)
-        reason = str(error).splitlines()[0]
-        raise OwsegError(f"{path} cannot be written ({reason}); make room and go on with --resume.") from None
-
-
-def _resume(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:
-    if not path.is_file():
-        raise OwsegError(f"{path} does not exist; there is no run to resume.")
-    config = state["config"]
-    fabric.load(path, state, weights_only=True)
-    if state["config"] != config:
-        raise OwsegError(f"{path} was made with other settings ({state['config']}); resume with the same ones.")
-
-
-def _log(run: Path, active: bool, done: int) -> Callable[[int, dict[str, float]], None]:
-    """Return a function that adds an epoch's figures to ``metrics.csv`` and TensorBoard, after ``done`` epochs."""
-    if not active:
-        return lambda epoch, row: None
-    path, fields = run / "metrics.csv", ["epoch", "loss", "seconds", "val_miou"]
-    kept = []
-    if done and path.exists():
-        with path.open(newline="") as file:
-            kept = [row for row in csv.DictReader(file) if int(row["epoch"]) <= done]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fields)
-        writer.writeheader()
-        writer.writerows(kept)
-    board = SummaryWriter(str(run), purge_step=done + 1)
-
-    def write(epoch: int, row: dict[str, float]) -> None:
-        with path.open("a", newline="") as file:
-            csv.DictWriter(file, fields).writerow({"epoch": epoch, **{k: f"{v:.6g}" for k, v in row.items()}})
-        for name, value in row.items():
-            board.add_scalar(name, value, epoch)
-        board.flush()
-
-    return write

@@ -32,11 +32,14 @@ class Output:
 
     ``features`` the backbone's pyramid, one (B, C_i, h_i, w_i) per stage, finest first; ``embedding`` (B, D, h, w);
     ``logits`` (B, K, h, w). With a prototype classifier D = K and ``logits[:, t] = -||embedding - m_t||^2``.
+    ``residual`` (B, K, h, w) is what speaks for each class once a residual pattern has been added, where one was
+    learned (see ``owseg.models.residual``).
     """
 
     features: tuple[Tensor, ...]
     embedding: Tensor
     logits: Tensor
+    residual: Tensor | None = None
 
 
 Scorer: TypeAlias = Callable[[Output], Tensor]

@@ -33,7 +33,9 @@ def models():
 def test_a_segmenter_taken_apart_computes_what_it_did(model):
     model.eval()
     image = torch.rand(1, 3, 96, 128)
-    mean, std = (0.5, 0.5) if model.config.model_type == "mobilenet_v2" else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    mean, std = (
+        (0.5, 0.5) if model.config.model_type == "mobilenet_v2" else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
     normal = (image - torch.tensor(mean).reshape(-1, 1, 1)) / torch.tensor(std).reshape(-1, 1, 1)
     with torch.no_grad():
         expected = model(normal).logits

@@ -75,9 +75,7 @@ class Head:
     ) -> Head:
         """Read what ``to_json`` and ``tensors`` gave; raise ``OwsegError`` if the weights do not fit."""
         classifier = make_classifier(num_classes=value["classes"], **value["classifier"])
-        decoder = make_decoder(
-            backbone=network.backbone, out=classifier.embedding_channels, **value["decoder"]
-        )
+        decoder = make_decoder(backbone=network.backbone, out=classifier.embedding_channels, **value["decoder"])
         try:
             nn.ModuleDict({"decoder": decoder, "classifier": classifier}).load_state_dict(tensors)
         except RuntimeError as error:

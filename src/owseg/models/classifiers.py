@@ -27,6 +27,10 @@ class LinearClassifier(nn.Module):
         """Return the logits (B, K, h, w) of an embedding (B, D, h, w)."""
         return self.conv(embedding)
 
+    def evidence(self, embedding: Tensor) -> Tensor:
+        """Return what speaks for each class, (B, K, h, w): the logits."""
+        return self(embedding)
+
 
 class PrototypeClassifier(nn.Module):
     """Fixed prototypes ``m_t = T e_t`` in a metric space of D = K dimensions; nothing is learned here.
@@ -61,4 +65,12 @@ class PrototypeClassifier(nn.Module):
                 f"the embedding has {embedding.shape[1]} channels; "
                 f"a prototype classifier of {self.num_classes} classes needs as many as classes."
             )
-        return 2 * self.scale * embedding - embedding.square().sum(1, keepdim=True) - self.scale**2
+        return self.evidence(embedding) - embedding.square().sum(1, keepdim=True)
+
+    def evidence(self, embedding: Tensor) -> Tensor:
+        """Return what speaks for each class, ``2 T f_t - T^2``: of the same softmax as the logits, and T^2 at m_t.
+
+        The logits are 0 at a prototype and below 0 elsewhere; this is above 0 nearer to the prototype than to the
+        origin, and below 0 beyond, as the evidence of a linear classifier may be.
+        """
+        return 2 * self.scale * embedding - self.scale**2

@@ -58,7 +58,8 @@ class Network(nn.Module):
     def full_resolution(self, output: Output, size: tuple[int, int]) -> Output:
         """Return ``output`` with the embedding interpolated to ``size`` and classified there (features unchanged)."""
         embedding = resize(output.embedding, size)
-        return Output(output.features, embedding, self.classify(embedding))
+        residual = None if output.residual is None else resize(output.residual, size)
+        return Output(output.features, embedding, self.classify(embedding), residual)
 
     def multi_scale(self, image: Tensor, scales: Sequence[float] = (0.75, 1.0, 1.5)) -> Output:
         """Return the output for ``image``, its embedding averaged over enlarged, reduced and mirrored views of it.

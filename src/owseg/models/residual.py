@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg.models.decoders import conv_bn, depthwise
-from owseg.types import resize
+from owseg.models.network import Network
+from owseg.types import Output, resize
+
+
+def residual_of(network: Network, **config: Any) -> ResidualPattern:
+    """Return an untrained residual pattern for ``network``; ``config`` is that of another, or nothing."""
+    return ResidualPattern(network.backbone.channels, network.classifier.embedding_channels, **config)
 
 
 class ResidualPattern(nn.Module):
@@ -57,6 +63,11 @@ class ResidualPattern(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the residual (B, D, h, w)."""
         return self.final(self.pattern(features))
+
+    def added(self, network: Network, output: Output) -> Tensor:
+        """Return what speaks for each class once the residual is added to the embedding, (B, K, h, w)."""
+        residual = resize(self(output.features), (output.embedding.shape[-2], output.embedding.shape[-1]))
+        return network.classifier.evidence((output.embedding + residual).float())
 
     def contrast(self, pattern: Tensor) -> Tensor:
         """Return what CoroCL compares: the pattern projected, of length 1 at every pixel."""

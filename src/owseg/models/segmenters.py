@@ -95,5 +95,3 @@ def fetch(name: str) -> nn.Module:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise OwsegError(f"the segmenter {name!r} cannot be loaded ({reason}); give a hub name or a path.") from None
-
-

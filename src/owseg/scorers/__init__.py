@@ -4,6 +4,7 @@ from functools import partial
 
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.scorers.metric import distance_sum, eds, max_similarity, mixture, mmsp
+from owseg.scorers.residual import rpl
 from owseg.scorers.softmax import energy, entropy, max_logit, msp
 from owseg.types import Scorer
 
@@ -20,6 +21,7 @@ __all__ = [
     "mixture",
     "mmsp",
     "msp",
+    "rpl",
 ]
 
 _OF_DISTANCES: dict[str, Scorer] = {

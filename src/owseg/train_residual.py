@@ -1,0 +1,272 @@
+"""Training a residual pattern: pictures of streets, outliers pasted into them, and no labels (RPL and CoroCL)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric as lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from owseg import outlier_losses as losses
+from owseg.calibration import data_card
+from owseg.data.augment import augment
+from owseg.data.outliers import Outlier, Outliers
+from owseg.data.paste import SIZES, paste
+from owseg.data.source import DataSet
+from owseg.errors import OwsegError
+from owseg.knowledge import Event, KnowledgeBase
+from owseg.labels import IGNORE, UNKNOWN
+from owseg.metrics.pixel import Exact
+from owseg.models.network import Network, to_tensor
+from owseg.models.residual import ResidualPattern, residual_of
+from owseg.progress import progress
+from owseg.run import log, save
+from owseg.run import resume as resume_from
+from owseg.scorers.residual import rpl
+from owseg.types import Sample, resize
+
+
+@dataclass(frozen=True)
+class ResidualConfig:
+    """How to train a residual pattern.
+
+    A view of a street is ``crop`` pixels of it, resized by a factor in ``scale``; ``pasted`` outliers lie in it, of
+    ``sizes`` (see ``paste``). The loss is ``inlier_weight (CE + entropy_weight EM) + outlier_weight PE +
+    contrast_weight CoroCL`` (see ``owseg.outlier_losses``); CoroCL samples ``samples`` pixels of each of its four sets.
+    Learning rates follow one cycle.
+    """
+
+    epochs: int = 20
+    batch: int = 8
+    crop: tuple[int, int] = (384, 512)
+    scale: tuple[float, float] = (1.0, 2.0)
+    jitter: float = 0.3
+    pasted: int = 2
+    sizes: tuple[float, float] = SIZES
+    feather: float = 0.0
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    inlier_weight: float = 1.0
+    entropy_weight: float = 1.0
+    outlier_weight: float = 0.05
+    contrast_weight: float = 1.0
+    samples: int = 512
+    temperature: float = 0.1
+    validate_every: int = 2
+    seed: int = 0
+    precision: str = "32-true"
+    devices: int = 1
+
+
+class Objective(nn.Module):
+    """RPL's loss as a module: ``(streets, targets, contexts, context targets) -> loss``; the network stays as it is."""
+
+    def __init__(self, network: Network, pattern: ResidualPattern, config: ResidualConfig) -> None:
+        super().__init__()
+        self.pattern, self.config = pattern, config
+        self.frozen = [network]  # in a list, so that it is no part of what is trained, moved or set to training
+
+    def forward(self, images: Tensor, targets: Tensor, contexts: Tensor, context_targets: Tensor) -> Tensor:
+        """Return the loss; targets (B, H, W) long are UNKNOWN on outliers, IGNORE where void, anything else inliers."""
+        config, network = self.config, self.frozen[0]
+        with torch.no_grad():
+            output = network(images)
+        pattern = self.pattern.pattern(output.features)
+        residual = resize(self.pattern.final(pattern), _grid(output.embedding))
+        evidence = network.classifier.evidence((output.embedding + residual).float())
+        outlier, inlier = _masks(targets, _grid(evidence))
+        kept = losses.inlier(evidence, output.logits.float(), inlier, config.entropy_weight)
+        found = losses.positive_energy(evidence, outlier)
+        sets = self._sampled(pattern, targets)
+        if len(contexts):
+            with torch.no_grad():
+                features = network.encode(contexts)
+            sets += self._sampled(self.pattern.pattern(features), context_targets)
+        else:
+            sets += (sets[0][:0], sets[1][:0])
+        contrast = losses.corocl(*sets, config.temperature)
+        return config.inlier_weight * kept + config.outlier_weight * found + config.contrast_weight * contrast
+
+    def _sampled(self, pattern: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what CoroCL compares at some outlier and some inlier pixels, (n, D) each."""
+        pixels = self.pattern.contrast(pattern).movedim(1, -1)
+        return tuple(_some(pixels[mask], self.config.samples) for mask in _masks(targets, _grid(pattern)))  # type: ignore[return-value]
+
+
+def train_residual(
+    kb: KnowledgeBase,
+    streets: DataSet,
+    val: DataSet,
+    outliers: Outliers,
+    context: Outliers | None = None,
+    config: ResidualConfig | None = None,
+    run: Path | str = "run",
+    resume: bool = False,
+) -> KnowledgeBase:
+    """Return ``kb`` with a residual pattern that was trained to see ``outliers`` pasted into ``streets``.
+
+    ``streets`` need no truth; where they have one, what is void in it is left out. The weights kept are those with
+    the best AP on ``val`` with other outliers pasted into it: one in eight is set aside for that. ``context`` shows
+    outliers where they were photographed, for CoroCL. Network, classes and increments stay as they are. Raises
+    ``OwsegError`` where there is nothing to train on and for a loss that is not finite.
+    """
+    config = config or ResidualConfig()
+    fabric = lightning.Fabric(devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
+    fabric.launch()
+    steps = len(streets) // (config.batch * fabric.world_size)
+    if not steps:
+        raise OwsegError(f"{len(streets)} pictures do not fill a batch of {config.batch}; lower the batch size.")
+    train_on, val_on = split(outliers)
+    run = Path(run)
+    run.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    network = kb.network.requires_grad_(False).eval()
+    network.to(fabric.device)
+    pattern = residual_of(network)
+    optimizer = torch.optim.AdamW(pattern.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.lr, total_steps=steps * config.epochs, pct_start=0.2
+    )
+    objective, optimizer = fabric.setup(Objective(network, pattern, config), optimizer)
+    state: dict[str, Any] = {
+        "objective": objective, "optimizer": optimizer, "schedule": schedule, "epoch": 0,
+        "best": _copy(pattern), "best_ap": -1.0, "config": json.dumps(asdict(config)),
+    }  # fmt: skip
+    if resume:
+        resume_from(fabric, run / "last.ckpt", state)
+    write = log(run, ("loss", "seconds", "val_ap"), fabric.is_global_zero, state["epoch"])
+    with progress("training", steps * config.epochs, done=state["epoch"] * steps) as tick:
+        for epoch in range(state["epoch"], config.epochs):
+            torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0]))
+            objective.train()
+            started, total = time.perf_counter(), 0.0
+            for batch in _batches(streets, train_on, context, config, epoch, fabric.global_rank, fabric.world_size):
+                loss = objective(*fabric.to_device(batch))
+                if not torch.isfinite(loss):
+                    raise OwsegError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower the learning rate.")
+                optimizer.zero_grad(set_to_none=True)
+                fabric.backward(loss)
+                optimizer.step()
+                schedule.step()
+                total += loss.item()
+                tick(f"epoch {epoch + 1}/{config.epochs}  loss {loss.item():.3f}  val AP {state['best_ap']:.3f}")
+            state["epoch"] = epoch + 1
+            row = {"loss": total / steps, "seconds": time.perf_counter() - started}
+            if (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs:
+                pattern.eval()
+                row["val_ap"] = pasted_ap(network, pattern, val, val_on, config)
+                if row["val_ap"] > state["best_ap"]:
+                    state["best_ap"], state["best"] = row["val_ap"], _copy(pattern)
+                save(fabric, run / "last.ckpt", state)
+            write(epoch + 1, row)
+    if not fabric.is_global_zero:
+        raise SystemExit(0)  # what comes after training is done once
+    pattern.load_state_dict(state["best"])
+    details = {
+        **data_card(streets), "outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(),
+        "context": context.name if context else None, "val_ap": state["best_ap"], "config": asdict(config),
+    }  # fmt: skip
+    event = Event("train-residual", f"learned what is unknown from {len(outliers)} outliers", details)
+    network.cpu()
+    learned = pattern.requires_grad_(False).cpu().eval()
+    # The threshold was another score's.
+    return kb.after(event, residual=learned, scorer="rpl", threshold=None)
+
+
+def split(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
+    """Return the outliers to train on and the every-eighth that validation pastes; one alone serves both."""
+    numbers = range(len(outliers))
+    held = [i for i in numbers if i % every == every - 1] or list(numbers)
+    kept = [i for i in numbers if i % every != every - 1] or list(numbers)
+    return _pick(outliers, kept), _pick(outliers, held)
+
+
+def pasted_ap(
+    network: Network, pattern: ResidualPattern, val: DataSet, outliers: Outliers, config: ResidualConfig
+) -> float:
+    """Return the AP of ``rpl`` on ``val`` with outliers pasted into it, the same ones whenever it is asked."""
+    state, device = Exact(), next(network.parameters()).device
+    for i in range(len(val)):
+        sample = pasted(_street(val[i]), outliers, config, np.random.default_rng([7, i]))
+        with torch.no_grad():
+            output = network(to_tensor(sample.image).to(device))
+            output = replace(output, residual=pattern.added(network, output))
+        target = np.asarray(sample.target)
+        state.update(resize(rpl(output)[:, None], target.shape)[0, 0].cpu().numpy(), target)
+    return state.compute().ap
+
+
+def pasted(sample: Sample, outliers: Outliers, config: ResidualConfig, rng: np.random.Generator) -> Sample:
+    """Return ``sample`` with ``config.pasted`` random outliers in it."""
+    for _ in range(config.pasted):
+        sample = paste(sample, outliers.read(int(rng.integers(len(outliers)))), rng, config.sizes, config.feather)
+    return sample
+
+
+def _batches(
+    streets: DataSet, outliers: Outliers, context: Outliers | None, config: ResidualConfig, epoch: int, rank: int,
+    ranks: int,
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:  # fmt: skip
+    """Yield this rank's batches of one epoch; what is random depends on the seed, the epoch and the picture alone."""
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(streets))
+    stride = config.batch * ranks
+    for start in range(0, len(streets) - stride + 1, stride):
+        views, contexts = [], []
+        for i in order[start + rank * config.batch :][: config.batch]:
+            rng = np.random.default_rng([config.seed, epoch, int(i)])
+            image, target = augment(_street(streets[int(i)]), config.crop, config.scale, config.jitter, rng)
+            view = Sample((image * 255).round().byte().numpy(), target.to(torch.uint8).numpy(), "")
+            view = pasted(view, outliers, config, rng)
+            views.append((torch.from_numpy(view.image).float() / 255, torch.from_numpy(np.asarray(view.target)).long()))
+            if context is not None:
+                seen = _seen(context.read(int(rng.integers(len(context)))))
+                contexts.append(augment(seen, config.crop, (0.75, 1.5), config.jitter, rng))
+        yield *_stacked(views), *_stacked(contexts)
+
+
+def _street(sample: Sample) -> Sample:
+    """Return a picture with a target that is 0 wherever the truth is not void or unknown."""
+    if sample.target is None:
+        return replace(sample, target=np.zeros(sample.image.shape[1:], np.uint8))
+    return replace(sample, target=np.where(sample.target < UNKNOWN, 0, IGNORE).astype(np.uint8))
+
+
+def _seen(outlier: Outlier) -> Sample:
+    return Sample(outlier.image, np.where(outlier.mask, UNKNOWN, 0).astype(np.uint8), outlier.id)
+
+
+def _stacked(views: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    if not views:
+        return torch.zeros(0, 3, 1, 1), torch.zeros(0, 1, 1).long()
+    images = torch.stack([image for image, _ in views]).contiguous(memory_format=torch.channels_last)
+    return images, torch.stack([target for _, target in views])
+
+
+def _masks(targets: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return where outliers and where inliers are, (B, h, w) bool each, on another grid."""
+    small = nn.functional.interpolate(targets[:, None].float(), size=grid, mode="nearest-exact")[:, 0]
+    return small == UNKNOWN, small < UNKNOWN
+
+
+def _some(pixels: Tensor, most: int) -> Tensor:
+    return pixels if len(pixels) <= most else pixels[torch.randperm(len(pixels), device=pixels.device)[:most]]
+
+
+def _grid(maps: Tensor) -> tuple[int, int]:
+    return maps.shape[-2], maps.shape[-1]
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def _pick(outliers: Outliers, numbers: list[int]) -> Outliers:
+    ids, categories = tuple(outliers.ids[i] for i in numbers), tuple(outliers.categories[i] for i in numbers)
+    return replace(outliers, ids=ids, categories=categories, read=lambda i: outliers.read(numbers[i]))
