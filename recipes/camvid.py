@@ -34,7 +34,7 @@ import torch
 
 from owseg.build import build_knowledge_base
 from owseg.data import DataSet, open_dataset, spread_over
-from owseg.evaluate import evaluate
+from owseg.evaluation import evaluate
 from owseg.knowledge import KnowledgeBase, load
 from owseg.labels import UNKNOWN
 from owseg.metrics.pixel import Exact, PerImage

@@ -23,7 +23,7 @@ import torch
 
 from owseg.calibration import with_fitted
 from owseg.data import DataSet, open_dataset
-from owseg.evaluate import evaluate
+from owseg.evaluation import evaluate
 from owseg.knowledge import KnowledgeBase, load
 from owseg.labels import LabelSpace
 from owseg.metrics.pixel import Exact

@@ -74,7 +74,7 @@ def streams(
     learners: dict[str, Learner],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Learn ``names`` in turn, for every draw, number of shots and learner; return IoU by class after each."""
-    look, made = remember(base.forward, 1000), []
+    look, made = remember(base.forward, 6.0), []
     for seed in draws:
         for shots in (5, 1):
             lessons = draw(frames, names, shots, seed)

@@ -7,7 +7,7 @@ import torch
 
 from owseg.data import DataSet
 from owseg.errors import OwsegError
-from owseg.evaluate import closed_iou
+from owseg.evaluation import closed_iou
 from owseg.labels import IGNORE
 from owseg.losses import class_weights
 from owseg.train import Objective, TrainConfig, train

@@ -141,17 +141,17 @@ class KnowledgeBase:
 
     def save(self, directory: str | Path) -> int:
         """Store it as a new version of ``directory``, make that the current one, and return its number."""
-        if not all(torch.isfinite(p).all() for p in self.network.parameters()):
-            raise OwsegError("the network's weights hold NaN or infinite values; nothing was stored.")
-        files = {
-            "knowledge.json": (json.dumps(_describe(self), indent=1) + "\n").encode(),
-            "network.safetensors": save(_plain(self.network.state_dict())),
-        }
+        weights: dict[str, Mapping[str, Tensor]] = {"network.safetensors": self.network.state_dict()}
         if self.fitted is not None:
-            files["scorer.safetensors"] = save(_plain(self.fitted.state_dict()))
+            weights["scorer.safetensors"] = self.fitted.state_dict()
         for number, increment in enumerate(self.increments, 1):
             if tensors := increment.tensors():
-                files[_weights_of(number)] = save(_plain(tensors))
+                weights[_weights_of(number)] = tensors
+        for name, state in weights.items():
+            if bad := [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
+                raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
+        files = {name: save(_plain(state)) for name, state in weights.items()}
+        files["knowledge.json"] = (json.dumps(_describe(self), indent=1) + "\n").encode()
         return store.commit(directory, files, self.history[-1].message if self.history else "")
 
 
@@ -193,17 +193,25 @@ def load(directory: str | Path, version: int | None = None) -> KnowledgeBase:
 def load_stages(directory: str | Path) -> list[KnowledgeBase]:
     """Load how a knowledge base grew: as it is now and, before that, as it last was with one learned class less, ...
 
-    From the first to the present; only versions that the present one descends from count.
+    From the first to the present; only versions that the present one descends from count, as far back as they are of
+    the same network and know classes that it knows now.
     """
     place = resolve(directory)
     parents = {line.number: line.parent for line in store.history(place)}
-    number: int | None = store.current(place)
-    stages: dict[int, KnowledgeBase] = {}
-    while number is not None:
+    stages = [load(place)]
+    weights = stages[0].network.state_dict()
+    number = parents[store.current(place)]
+    while number is not None and stages[0].increments:
         kb = load(place, number)
-        stages.setdefault(len(kb.increments), kb)
+        ours, theirs = stages[0].labels.names, kb.labels.names
+        state = kb.network.state_dict()
+        same = state.keys() == weights.keys() and all(torch.equal(v, weights[k]) for k, v in state.items())
+        if not same or ours[: len(theirs)] != theirs:
+            break
+        if len(theirs) < len(ours):
+            stages.insert(0, kb)
         number = parents[number]
-    return [stages[n] for n in sorted(stages)]
+    return stages
 
 
 def _describe(kb: KnowledgeBase) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -22,10 +23,13 @@ from owseg import losses
 from owseg.data.augment import augment
 from owseg.data.source import DataSet
 from owseg.errors import OwsegError
-from owseg.evaluate import closed_iou
+from owseg.evaluation import closed_iou
 from owseg.models.network import Network
 from owseg.progress import progress
 from owseg.types import Sample
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+"""The precisions that training can be asked for; the mixed ones keep the weights in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,16 @@ class TrainConfig:
     seed: int = 0
     precision: str = "32-true"
     devices: int = 1
+
+    def __post_init__(self) -> None:
+        least = {"epochs": 1, "batch": 1, "devices": 1, "validate_every": 1, "seed": 0}
+        for name, limit in least.items():
+            if getattr(self, name) < limit:
+                raise OwsegError(f"{name} is {limit} or more, not {getattr(self, name)}.")
+        if min(self.crop) < 32:
+            raise OwsegError(f"a training view is at least 32x32 pixels, not {self.crop[0]}x{self.crop[1]}.")
+        if self.precision not in PRECISIONS:
+            raise OwsegError(f"there is no precision {self.precision!r}; it is one of {', '.join(PRECISIONS)}.")
 
 
 class Objective(nn.Module):
@@ -104,7 +118,7 @@ def train(
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
     state: dict[str, Any] = {
         "objective": objective, "average": average, "optimizer": optimizer, "schedule": schedule,
-        "best": average.module.state_dict(), "best_miou": -1.0, "epoch": 0, "config": json.dumps(asdict(config)),
+        "best": average.module.state_dict(), "best_miou": -1.0, "epoch": 0, "what": _what(network, data, config),
     }  # fmt: skip
     if resume:
         _resume(fabric, run / "last.ckpt", state)
@@ -209,10 +223,19 @@ def _save(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:
 def _resume(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:
     if not path.is_file():
         raise OwsegError(f"{path} does not exist; there is no run to resume.")
-    config = state["config"]
+    try:
+        found = torch.load(path, map_location="cpu", mmap=True, weights_only=True).get("what")
+    except (RuntimeError, OSError, pickle.UnpicklingError, AttributeError):
+        raise OwsegError(f"{path} is no checkpoint, or a damaged one; train from the start.") from None
+    if found != state["what"]:
+        raise OwsegError(f"{path} was made with other settings or data ({found}); resume with the same ones.")
     fabric.load(path, state, weights_only=True)
-    if state["config"] != config:
-        raise OwsegError(f"{path} was made with other settings ({state['config']}); resume with the same ones.")
+
+
+def _what(network: Network, data: DataSet, config: TrainConfig) -> str:
+    """Return what a run is of, as JSON: only the same can be resumed."""
+    about = {"data": data.source.name, "frames": len(data), "classes": data.labels.names, "network": network.config}
+    return json.dumps({**asdict(config), **about})
 
 
 def _log(run: Path, active: bool, done: int) -> Callable[[int, dict[str, float]], None]:

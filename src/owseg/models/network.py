@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -138,5 +139,11 @@ def build_network(config: dict[str, Any]) -> Network:
 
 
 def to_tensor(image: Any) -> Tensor:
-    """Turn a picture (3, H, W) uint8 into a batch of one, (1, 3, H, W) float in [0, 1]."""
-    return torch.from_numpy(image).float().div_(255).unsqueeze(0)
+    """Turn a picture (3, H, W) uint8 into a batch of one, (1, 3, H, W) float in [0, 1].
+
+    Raises ``OwsegError`` for anything else.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or len(image) != 3:
+        what = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise OwsegError(f"a picture is an array (3, H, W) of uint8, RGB, not {what}.")
+    return torch.from_numpy(np.ascontiguousarray(image)).float().div_(255).unsqueeze(0)
