@@ -41,7 +41,7 @@ FullResolution = Annotated[
 ]
 MultiScale = Annotated[
     bool,
-    typer.Option("--multi-scale", help="Look at it in three sizes and in the mirror: six times slower, a bit better."),
+    typer.Option("--multi-scale", help="Look in three sizes and in the mirror: eight times slower, a bit better."),
 ]
 Data = Annotated[str, typer.Option("--data", help="camvid:DIR, folder:DIR or synthetic.")]
 

@@ -24,7 +24,7 @@ from owseg.learners.kinds import restore
 from owseg.learners.shots import Look
 from owseg.models.classifiers import PrototypeClassifier
 from owseg.models.network import Network, build_network, to_tensor
-from owseg.openset import Threshold, open_set_map
+from owseg.openset import Threshold, closed_map, open_set_map
 from owseg.scorers import METRIC, SCORERS, mixture
 from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
@@ -89,7 +89,8 @@ class KnowledgeBase:
         """Return the network's output for a picture (3, H, W) uint8.
 
         With ``full_resolution`` the embedding is interpolated to (H, W) before anything is computed from it; with
-        ``multi_scale`` it is averaged over views of the picture (see ``Network.multi_scale``).
+        ``multi_scale`` it is averaged over views of the picture (see ``Network.multi_scale``). Raises ``OwsegError``
+        for any other array.
         """
         picture = to_tensor(image).to(next(self.network.parameters()).device, memory_format=torch.channels_last)
         output = self.network.multi_scale(picture) if multi_scale else self.network(picture)
@@ -97,12 +98,12 @@ class KnowledgeBase:
 
     @torch.no_grad()
     def closed(self, output: Output, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the closed map (H, W) uint8 and where a learned class claims the pixel, (H, W) bool.
+        """Return the closed map (H, W) uint8 and where a learned class claims the pixel, (H, W) bool, of one picture.
 
         The closed map is the base network's argmax (DMLNet, Eq. 5); then each increment in order writes its class where
         it claims (the inference of Algorithm 1, Eq. 12).
         """
-        labels = resize(output.logits, size).argmax(1)
+        labels = closed_map(resize(output.logits, size))
         for label, increment in enumerate(self.increments, self.network.num_classes):
             labels = increment.relabel(labels, output, label)
         ids = labels[0].to(torch.uint8).cpu().numpy()
@@ -110,7 +111,11 @@ class KnowledgeBase:
 
     @torch.no_grad()
     def score(self, output: Output, size: tuple[int, int], scorer: str | None = None) -> np.ndarray:
-        """Return the anomaly score (H, W) float32; computed at the output's resolution, one channel interpolated."""
+        """Return the anomaly score (H, W) float32 of one picture, higher being stranger.
+
+        It is computed at the output's resolution and one channel is interpolated. Raises ``OwsegError`` for a name that
+        ``scorers`` does not have.
+        """
         name = scorer or self.scorer
         return resize(self.scorers(name)[name](output)[:, None].float(), size)[0, 0].cpu().numpy()
 
@@ -118,7 +123,8 @@ class KnowledgeBase:
         """Label a picture, given as (3, H, W) uint8 RGB or as a file.
 
         A pixel is UNKNOWN where its score is above the threshold (DMLNet, Eq. 1) and no learned class claims it.
-        ``look`` is by default ``forward``.
+        ``look`` is by default ``forward``. Raises ``OwsegError`` without a threshold, for what is no picture, and
+        where the score is not finite.
         """
         if self.threshold is None:
             raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
@@ -126,8 +132,8 @@ class KnowledgeBase:
             from owseg.data.images import read_image
 
             image = read_image(Path(image))
-        size = (image.shape[1], image.shape[2])
         output = (look or self.forward)(image)
+        size = (image.shape[1], image.shape[2])
         labels, claimed = self.closed(output, size)
         score = self.score(output, size)
         if not np.isfinite(score).all():

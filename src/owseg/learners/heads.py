@@ -19,6 +19,7 @@ from owseg.losses import class_weights, objective
 from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
 from owseg.models.decoders import ASPPDecoder, PSPDecoder
 from owseg.models.network import Network, make_classifier, make_decoder
+from owseg.openset import closed_map
 from owseg.progress import progress
 from owseg.scorers.joint import Joint
 from owseg.types import Output, resize
@@ -44,7 +45,7 @@ class Head:
     def labels(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return the likeliest of its classes, (B, H, W) long."""
         logits = self.classifier(self.decoder(output.features).float())
-        return resize(logits, size).argmax(1)
+        return closed_map(resize(logits, size))
 
     def claim(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return where its last class is the likeliest, (B, H, W) bool: ``M_out,t`` of DMLNet, Algorithm 1."""
@@ -149,7 +150,7 @@ def pseudo_labels(kb: KnowledgeBase, output: Output, shot: Shot) -> np.ndarray:
     The base head labels every pixel, each older increment writes its class where it claims, void becomes IGNORE, and
     the annotation is written last.
     """
-    labels = resize(output.logits, shot.size).argmax(1)
+    labels = closed_map(resize(output.logits, shot.size))
     for label, increment in enumerate(kb.increments, kb.network.num_classes):
         labels = labels.masked_fill(increment.claim(output, shot.size), label)
     pseudo = labels[0].to(torch.uint8).cpu().numpy()

@@ -67,7 +67,8 @@ class Network(nn.Module):
         grid, size = tuple(plain.embedding.shape[-2:]), image.shape[-2:]
         for scale in scales:
             view = resize(image, (round(scale * size[0]), round(scale * size[1])))
-            views += [self.decode(self.encode(view)), self.decode(self.encode(view.flip(-1))).flip(-1)]
+            straight = plain.embedding if scale == 1 else self.decode(self.encode(view))
+            views += [straight, self.decode(self.encode(view.flip(-1))).flip(-1)]
         embedding = torch.stack([resize(v.float(), grid) for v in views]).mean(0)
         return Output(plain.features, embedding, self.classify(embedding))
 
