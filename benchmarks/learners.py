@@ -2,9 +2,9 @@
 
     python -m benchmarks.learners [--threads 2] [--kb street8] [--data camvid:DIR]
 
-Seconds beyond the forward passes over the shots (and, for PLM and the probe, over their mirror images), which are
-done beforehand; then the time of one prediction with the class, against one without. Without ``--data`` the shots
-are five synthetic scenes at 480x360.
+Seconds beyond the forward passes over the shots (and, for PLM and the probe, over their mirror images and other
+sizes), which are done beforehand; then the time of one prediction with the class, against one without. Without
+``--data`` the shots are five synthetic scenes at 480x360.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ def main() -> None:
     look = remember(kb.forward)
     forward = [timed(lambda v=v: look(v.image))[0] for s in shots for v in (s, s.mirrored())]
     size = shots[0].size
+    for view in (v for s in shots for f in Probe().scales for v in (s.scaled(f), s.scaled(f).mirrored())):
+        look(view.image)
     output = look(shots[0].image)
     plain = statistics.median(timed(lambda: kb.closed(kb.forward(shots[0].image), size))[0] for _ in range(9))
     print(f"learning {name} from 5 shots of {size[1]}x{size[0]}, {args.threads} threads")

@@ -34,7 +34,8 @@ import torch
 
 from owseg.build import build_knowledge_base
 from owseg.data import DataSet, open_dataset, spread_over
-from owseg.evaluate import evaluate
+from owseg.evaluation import evaluate
+from owseg.files import write_whole
 from owseg.knowledge import KnowledgeBase, load
 from owseg.labels import UNKNOWN
 from owseg.metrics.pixel import Exact, PerImage
@@ -91,7 +92,7 @@ def measure(args: argparse.Namespace) -> None:
     """Evaluate the trained networks of a classifier: all scores, IoU; full resolution for seed 0 of the DML ones."""
     place = args.runs / args.split
     place.mkdir(exist_ok=True)
-    names = re.compile(rf"{args.classifier}(-T[\d.]+)?(-{'-'.join(UNKNOWN_CLASSES)})?-\d+")
+    names = re.compile(rf"{args.classifier}(-T[\d.]+)?(-{'-'.join(args.unknown)})?-\d+")
     for directory in sorted(p for p in args.runs.iterdir() if names.fullmatch(p.name)):
         path, kb = place / f"{directory.name}.json", load(directory)
         result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
@@ -106,7 +107,7 @@ def measure(args: argparse.Namespace) -> None:
             averaged = evaluate(kb, data, metric=Both, look=partial(kb.forward, multi_scale=True))
             scores = {n: s.figures() for n, s in averaged.states.items()}
             result["multi-scale"] = {"miou": averaged.iou.mean(), "scores": scores}
-        path.write_text(json.dumps(result, indent=1))
+        write_whole(path, json.dumps(result, indent=1).encode())
         print(directory.name, "measured", flush=True)
 
 
@@ -157,7 +158,7 @@ def ablate(args: argparse.Namespace) -> None:
     """Print what T and the weight of the variance loss change: short trainings at half size, measured on val."""
     names, rows = ("msp", "eds", "max_similarity"), []
     for scale, weight in ((3.0, 0.01), (1.0, 0.01), (10.0, 0.01), (3.0, 0.0), (3.0, 0.1)):
-        labels = open_dataset(f"camvid:{args.data}", "train").labels.without(UNKNOWN_CLASSES)
+        labels = open_dataset(f"camvid:{args.data}", "train").labels.without(args.unknown)
         frames = open_dataset(f"camvid:{args.data}", "train", labels, train=True)
         val = spread_over(open_dataset(f"camvid:{args.data}", "val", labels), 34)
         few = replace(config(0, args.precision), epochs=12, small=1.0, validate_every=12, variance_weight=weight)
@@ -196,7 +197,7 @@ def tables(args: argparse.Namespace) -> None:
         for k, v in nets.items()
     ]
     markdown("Known classes", ("network", "mIoU", "mIoU, multi-scale", *classes), rows)
-    street = [v for n, v in found.items() if n.startswith(f"prototype-{'-'.join(UNKNOWN_CLASSES)}")]
+    street = [v for n, v in found.items() if n.startswith(f"prototype-{'-'.join(args.unknown)}")]
     if street:
         names = list(street[0]["iou"])
         sums = (

@@ -23,7 +23,7 @@ import torch
 
 from owseg.calibration import with_fitted
 from owseg.data import DataSet, open_dataset
-from owseg.evaluate import evaluate
+from owseg.evaluation import evaluate
 from owseg.knowledge import KnowledgeBase, load
 from owseg.labels import LabelSpace
 from owseg.metrics.pixel import Exact
@@ -49,10 +49,8 @@ WEIGHTS = ((1.0, 1.0, 0.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 0.5), (
 
 def where(data: DataSet, wanted: Callable[[str], bool]) -> DataSet:
     """Return the frames of ``data`` whose name is wanted."""
-    source = data.source
-    picked = [i for i, name in enumerate(source.ids) if wanted(name)]
-    ids, read = tuple(source.ids[i] for i in picked), lambda i: source.read(picked[i])
-    return replace(data, source=replace(source, name=f"{source.name}, {len(ids)} frames", ids=ids, read=read))
+    picked = [i for i, name in enumerate(data.source.ids) if wanted(name)]
+    return data.pick(picked, f"{data.source.name}, {len(picked)} frames")
 
 
 def drives(place: Path, labels: LabelSpace) -> tuple[DataSet, DataSet]:

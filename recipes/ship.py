@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
+from pathlib import Path
 
 from owseg.knowledge import load
 from owseg.shipped import SHIPPED
@@ -18,13 +20,15 @@ LIMIT = 10e6
 def main() -> None:
     for pair in sys.argv[1:]:
         name, _, source = pair.partition("=")
-        kb = load(source)
-        shutil.rmtree(SHIPPED / name, ignore_errors=True)
-        kb.save(SHIPPED / name)
-        (SHIPPED / name / ".lock").unlink(missing_ok=True)
-        size = sum(f.stat().st_size for f in (SHIPPED / name).rglob("*") if f.is_file())
-        print(f"{name}: {size / 1e6:.1f} MB")
-        assert size < LIMIT, "too large to ship"
+        with tempfile.TemporaryDirectory() as place:
+            aside = Path(place) / name
+            load(source).save(aside)
+            (aside / ".lock").unlink(missing_ok=True)
+            size = sum(f.stat().st_size for f in aside.rglob("*") if f.is_file())
+            print(f"{name}: {size / 1e6:.1f} MB")
+            assert size < LIMIT, "too large to ship"
+            shutil.rmtree(SHIPPED / name, ignore_errors=True)
+            shutil.copytree(aside, SHIPPED / name)
 
 
 if __name__ == "__main__":

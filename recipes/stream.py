@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from owseg.data import DataSet, open_dataset, spread_over
+from owseg.files import write_whole
 from owseg.knowledge import KnowledgeBase, load
 from owseg.learners import NPM, PLM, FineTune, Learner, Probe, remember
 from owseg.learners.stream import draw, learn_stream
@@ -52,14 +53,14 @@ def measure(args: argparse.Namespace) -> None:
     data = spread_over(open_dataset(f"camvid:{args.data}", args.split), args.most)
     if "runs" not in found:
         found["runs"] = streams(base, frames, data, args.unknown, range(args.draws), learners(args))
-        path.write_text(json.dumps(found, indent=1))
+        write_whole(path, json.dumps(found, indent=1).encode())
     if "first" not in found:
         found["first"] = bound(base, data, args.unknown)
-    for steps in (1, len(args.unknown)):
+    for steps in sorted({1, len(args.unknown)}):
         known = args.runs / "-".join(("prototype", *args.unknown[:steps], str(args.seed)))
         if str(steps) not in found["joint"] and known.exists():
             found["joint"][str(steps)] = bound(load(known), data, args.unknown)
-    path.write_text(json.dumps(found, indent=1))
+    write_whole(path, json.dumps(found, indent=1).encode())
     print(path, "has the bounds", *found["joint"], flush=True)
 
 
@@ -74,7 +75,7 @@ def streams(
     learners: dict[str, Learner],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Learn ``names`` in turn, for every draw, number of shots and learner; return IoU by class after each."""
-    look, made = remember(base.forward, 1000), []
+    look, made = remember(base.forward, 6.0), []
     for seed in draws:
         for shots in (5, 1):
             lessons = draw(frames, names, shots, seed)
@@ -136,8 +137,10 @@ def bound(kb: KnowledgeBase, data: DataSet, novel: Sequence[str]) -> dict[str, A
 def table(args: argparse.Namespace) -> None:
     """Print the tables of docs/results.md, mean ± standard deviation over networks and draws."""
     found = [json.loads(p.read_text()) for p in sorted((args.runs / f"stream-{args.split}").glob("*.json"))]
-    for steps in (1, len(args.unknown)):
+    for steps in sorted({1, len(args.unknown)}):
         novel = args.unknown[:steps]
+        if missing := [str(i) for i, f in enumerate(found) if str(steps) not in f["joint"]]:
+            raise SystemExit(f"the joint bounds of {', '.join(missing)} are missing; train them and measure again.")
         joint = [f["joint"][str(steps)] for f in found]
         rows = [("joint", "–", *cells(joint, novel), "1")]
         first = [f["first"] for f in found]

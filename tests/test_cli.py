@@ -161,11 +161,36 @@ def failures(tmp_path, kb, own):
         ["train", tmp_path / "new", "--data", f"folder:{own}", "--backbone", "./none", "--crop", "x"],
         "no size",
     )
+    yield ["learn", kb, ",", "--data", f"folder:{own}"], "name the class"
+    yield ["learn", kb, "rock", "--data", f"folder:{own}", "--seed", "-1"], "seed"
+    yield ["learn", kb, "rock", "--data", f"folder:{own}", "--radius", "1", "--method", "plm"], "--radius"
+    yield (
+        ["learn", kb, "rock", "--data", f"folder:{own}", "--manifest", kb / "0001" / "network.safetensors"],
+        "no manifest",
+    )
+    yield ["evaluate", kb, "--data", f"folder:{own}", "--stream", "--per-image"], "--stream"
+    yield ["rollback", "street"], "of your own"
+    yield ["calibrate", tmp_path / "typo", "--data", f"folder:{own}"], "does not exist"
+    for option, message in (("batch", "batch is 1"), ("epochs", "epochs is 1"), ("devices", "devices is 1")):
+        yield (
+            ["train", tmp_path / "new", "--data", f"folder:{own}", "--backbone", "./none", f"--{option}", "0"],
+            message,
+        )
+    yield (
+        ["train", tmp_path / "new", "--data", f"folder:{own}", "--backbone", "./none", "--precision", "8"],
+        "precision",
+    )
+    yield ["train", own, "--data", f"folder:{own}", "--backbone", "./none"], "holds other files"
 
 
-@pytest.mark.parametrize("number", range(20))
+CASES = 32
+
+
+@pytest.mark.parametrize("number", range(CASES))
 def test_bad_input_ends_in_one_sentence(capsys, kb, own, tmp_path, number):
-    args, message = list(failures(tmp_path, kb, own))[number]
+    cases = list(failures(tmp_path, kb, own))
+    assert len(cases) == CASES
+    args, message = cases[number]
     before = sorted(p.name for p in kb.rglob("*"))
     code, out, err = run(capsys, *args)
     assert code == 1

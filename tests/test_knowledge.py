@@ -11,7 +11,7 @@ from owseg.build import round_to_half
 from owseg.calibration import find_threshold, with_fitted, with_threshold
 from owseg.data import DataSet
 from owseg.errors import OwsegError
-from owseg.knowledge import KnowledgeBase, load
+from owseg.knowledge import KnowledgeBase, load, load_stages
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.learners import NPM, Shot, learn
 from owseg.types import resize
@@ -78,6 +78,23 @@ def test_learning_then_rolling_back_is_as_if_nothing_was(kb, tmp_path):
     store.rollback(tmp_path / "kb")
     assert same(before, load(tmp_path / "kb").predict(tiny.picture()))
     assert load(tmp_path / "kb", 2).labels.names[-1] == "rock"
+
+
+def test_stages_are_those_of_one_network_and_one_line(kb, tmp_path):
+    place, names = tmp_path / "kb", lambda: [k.labels.names for k in load_stages(place)]
+    three = kb.labels.names
+    one = learn(kb, "rock", [a_shot()], method=NPM(1.0))
+    two = learn(one, "cow", [a_shot(6)], method=NPM(1.0))
+    for stage in (kb, one, two):
+        stage.save(place)
+    assert names() == [three, (*three, "rock"), (*three, "rock", "cow")]
+    learn(kb, "dog", [a_shot()], method=NPM(1.0)).save(place)  # made from the first, stored after the third
+    assert names() == [(*three, "dog")]
+    other = tiny.network(3, scale=2.0)
+    with torch.no_grad():
+        other.decoder.head.bias += 1
+    learn(replace(kb, network=other), "dog", [a_shot()], method=NPM(1.0)).save(place)
+    assert names() == [(*three, "dog")]  # another network: what lies before is not its past
 
 
 def test_the_readable_file_tells_everything(kb, tmp_path):
@@ -152,7 +169,11 @@ def test_nan_weights_are_neither_stored_nor_loaded(kb, tmp_path):
     next(bad.network.decoder.parameters()).data.fill_(float("nan"))
     with pytest.raises(OwsegError, match="NaN"):
         bad.save(tmp_path / "kb")
-    assert not (tmp_path / "kb").exists() or not list((tmp_path / "kb").rglob("knowledge.json"))
+    statistics = tiny.knowledge_base()
+    next(b for n, b in statistics.network.named_buffers() if n.endswith("running_var")).fill_(float("inf"))
+    with pytest.raises(OwsegError, match="running_var"):
+        statistics.save(tmp_path / "kb")
+    assert not (tmp_path / "kb").exists()
     from safetensors.torch import save
 
     kb.save(tmp_path / "good")

@@ -305,9 +305,9 @@ def test_save_writes_all_or_nothing(tmp_path, html, monkeypatch):
 
 def test_save_says_where_it_could_not(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OwsegError, match="could not be written"):
+    with pytest.raises(OwsegError, match="cannot be written"):
         save(Report("t", "", LABELS), tmp_path / "file" / "report.html")
-    with pytest.raises(OwsegError, match="could not be written"):
+    with pytest.raises(OwsegError, match="cannot be written"):
         save(Report("t", "", LABELS), tmp_path)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from owseg.data import DataSet
 from owseg.errors import OwsegError
-from owseg.evaluate import closed_iou
+from owseg.evaluation import closed_iou
 from owseg.labels import IGNORE
 from owseg.losses import class_weights
 from owseg.train import Objective, TrainConfig, train
@@ -77,8 +77,17 @@ def test_resume_refuses_other_settings(tmp_path):
     train(tiny.network(), data, data, replace(FAST, epochs=1), tmp_path)
     with pytest.raises(OwsegError, match="other settings"):
         train(tiny.network(), data, data, replace(FAST, epochs=2), tmp_path, resume=True)
+    with pytest.raises(OwsegError, match="other settings"):  # T is in no weight, and would go unnoticed
+        train(tiny.network(scale=2.0), data, data, replace(FAST, epochs=1), tmp_path, resume=True)
+    with pytest.raises(OwsegError, match="other settings"):
+        train(tiny.network(4), data, data, replace(FAST, epochs=1), tmp_path, resume=True)
+    with pytest.raises(OwsegError, match="other settings"):
+        train(tiny.network(), tiny.dataset(9), data, replace(FAST, epochs=1), tmp_path, resume=True)
     with pytest.raises(OwsegError, match="no run to resume"):
         train(tiny.network(), data, data, FAST, tmp_path / "new", resume=True)
+    (tmp_path / "last.ckpt").write_bytes(b"nothing")
+    with pytest.raises(OwsegError, match="no checkpoint"):
+        train(tiny.network(), data, data, replace(FAST, epochs=1), tmp_path, resume=True)
 
 
 def test_training_refuses_what_it_cannot_use(tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 _HOMES = {
     "DataSet": "owseg.data",
     "open_dataset": "owseg.data",
-    "evaluate": "owseg.evaluate",
+    "evaluate": "owseg.evaluation",
     "OwsegError": "owseg.errors",
     "IGNORE": "owseg.labels",
     "LabelSpace": "owseg.labels",
@@ -33,7 +33,8 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value = getattr(importlib.import_module(_HOMES[name]), name)
+        return value
     raise AttributeError(f"module 'owseg' has no attribute {name!r}")
 
 

@@ -33,7 +33,8 @@ def find_threshold(
     ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and a frame without a mask
     counts as wholly known. Pixels that a learned class claims are never called unknown, so they count as lying below.
     ``method`` is "quantile" or "conformal" (see ``owseg.openset.calibrate``). ``look`` replaces ``kb.forward``, to
-    remember what was seen before.
+    remember what was seen before. Raises ``OwsegError`` for a score that ``kb`` does not have, where no pixel is known,
+    and for what ``calibrate`` refuses.
     """
     name = scorer or kb.scorer
     kb.scorers(name)
@@ -59,14 +60,16 @@ def data_card(data: DataSet) -> dict[str, str | int]:
 def with_fitted(kb: KnowledgeBase, data: DataSet, held_out: DataSet | None = None, level: int = 1) -> KnowledgeBase:
     """Return ``kb`` with the scorers mahalanobis and joint fitted on labelled pictures.
 
-    The distance is fitted on training frames, ``data``; the scales on which joint adds its two witnesses are those of
+    The distance is fitted on training frames, ``data``; the scales on which joint adds its witnesses are those of
     the known pixels of ``held_out``, which the network was not trained on: a classifier is far surer of what it has
-    seen, and would be given too much weight. Without ``held_out`` they come from ``data`` all the same.
+    seen, and would be given too much weight. Without ``held_out`` they come from ``data`` all the same. ``level`` is
+    the stage of the pyramid on whose grid the distance lives (see ``RelativeMahalanobis``). Raises ``OwsegError`` for
+    a frame without a mask and where nothing is labelled.
     """
     channels = sum(kb.network.backbone.channels)
     distance = RelativeMahalanobis(channels=channels, num_classes=kb.network.num_classes, level=level)
     distance.fit(_outputs(kb, data))
-    scales = held_out or data
+    scales = data if held_out is None else held_out
     joint = Joint(distance, kb.network.is_metric).fit(_outputs(kb, scales))
     details = {**data_card(data), "scales": data_card(scales)}
     return kb.after(Event("fit", f"fitted the feature scorers on {data.source.name}", details), fitted=joint)

@@ -11,9 +11,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from owseg.errors import OwsegError
+from owseg.files import write_whole
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,7 +41,7 @@ FullResolution = Annotated[
 ]
 MultiScale = Annotated[
     bool,
-    typer.Option("--multi-scale", help="Look at it in three sizes and in the mirror: six times slower, a bit better."),
+    typer.Option("--multi-scale", help="Look in three sizes and in the mirror: eight times slower, a bit better."),
 ]
 Data = Annotated[str, typer.Option("--data", help="camvid:DIR, folder:DIR or synthetic.")]
 
@@ -107,15 +109,84 @@ def train(
 
     Logs (CSV, TensorBoard) and the checkpoint for --resume are kept in KB.run beside it.
     """
+    from owseg import store
     from owseg.build import build_knowledge_base
+    from owseg.data import open_source
     from owseg.train import TrainConfig
 
     config = TrainConfig(epochs=epochs, batch=batch, crop=_size(crop), seed=seed, precision=precision, devices=devices)
-    run = out.with_name(out.name + ".run")
+    store.check_place(out)
+    run = out.resolve().with_name(out.resolve().name + ".run")
     kb = build_knowledge_base(
         data, backbone, _names(unknown), config, run, decoder, classifier, fpr=fpr, resume=resume, scale=scale
     )
-    _done(kb, kb.save(out), str(out), as_json, f"Next: owseg evaluate {out} --data {data}")
+    hint = f"Next: owseg evaluate {out} --data {data}"
+    if open_source(data, "train").ids == open_source(data, "val").ids:
+        hint = f"Note: {data} has no val/, so the pictures that it was trained on also chose and calibrated it.\n{hint}"
+    _done(kb, kb.save(out), str(out), as_json, hint)
+
+
+@app.command("train-residual")
+def train_residual(
+    kb: KB,
+    inliers: Annotated[
+        str, typer.Option(help="Streets as the network knows them: a folder of pictures, or camvid:DIR, folder:DIR.")
+    ],
+    outliers: Annotated[
+        Path,
+        typer.Option(help="Folder of things that are none of the classes: RGBA cut-outs, images/ + masks/, or COCO."),
+    ],
+    context: Annotated[
+        Path | None,
+        typer.Option(help="The same as they were photographed (images/ + masks/), for CoroCL; by default --outliers."),
+    ] = None,
+    val: Annotated[
+        str | None, typer.Option(help="Streets to validate and calibrate on; by default an eighth of --inliers.")
+    ] = None,
+    exclude: Annotated[str, typer.Option(help="Categories to leave out besides the known classes: cow,sheep.")] = "",
+    epochs: Annotated[int, typer.Option(help="Passes over the streets.")] = 20,
+    batch: Annotated[int, typer.Option(help="Pictures a step.")] = 8,
+    crop: Annotated[str, typer.Option(help="Height x width of a training view.")] = "384x512",
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    precision: Annotated[str, typer.Option(help="32-true, or bf16-mixed where the machine has bfloat16.")] = "32-true",
+    devices: Annotated[int, typer.Option(help="GPUs or processes.")] = 1,
+    fpr: Annotated[float, typer.Option(help="Share of known pixels that may be called unknown.")] = 0.05,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Teach a frozen network to see outliers (RPL + CoroCL). Needs no labels; its classes stay as they are.
+
+    What it labels does not change by a bit; only the score does. Undo with owseg rollback.
+    """
+    from owseg import store
+    from owseg.calibration import with_threshold
+    from owseg.data.outliers import open_outliers
+    from owseg.data.pictures import divided, streets
+    from owseg.knowledge import load
+    from owseg.train_residual import ResidualConfig
+    from owseg.train_residual import train_residual as learn_residual
+
+    config = ResidualConfig(
+        epochs=epochs, batch=batch, crop=_size(crop), seed=seed, precision=precision, devices=devices
+    )
+    target, base = _writable(kb, out), load(kb)
+    store.check_place(target)
+    objects = open_outliers(outliers).unknown_to(base.labels)
+    around = open_outliers(context).unknown_to(base.labels) if context else (objects if objects.in_context else None)
+    if exclude:
+        objects, around = objects.without(_names(exclude)), around.without(_names(exclude)) if around else None
+    if val is None:
+        known, held_out = divided(streets(inliers, "train", base.labels))
+    else:
+        known, held_out = streets(inliers, "train", base.labels), streets(val, "val", base.labels)
+    place = Path(target).resolve()
+    run = place.with_name(place.name + ".residual.run")
+    new = learn_residual(base, known, held_out, objects, around, config, run, resume)
+    new = with_threshold(new, held_out, fpr)
+    if out is not None and not (Path(out) / store.CURRENT).exists():
+        base.save(out)  # so that it can be undone there, too
+    _done(new, new.save(target), target, as_json, f"Next: owseg predict --kb {target} PICTURES")
 
 
 @app.command()
@@ -150,7 +221,7 @@ def learn(
     ],
     shots: Annotated[
         Path | None,
-        typer.Option(help="Folder with images/ and masks/ of the same names; a mask is non-zero on the class."),
+        typer.Option(help="Folder with images/ and masks/ of the same names; 0 in a mask is off the class."),
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Or draw the shots from a labelled data set.")] = None,
     split: Annotated[
@@ -172,7 +243,8 @@ def learn(
     ] = None,
     heads: Annotated[str, typer.Option(help="plm: all heads answer, or only the latest.")] = "all",
     known: Annotated[
-        str | None, typer.Option(help="Labelled data set whose val split re-calibrates the threshold.")
+        str | None,
+        typer.Option(help="Labelled data set whose val split re-calibrates the threshold; by default that of --data."),
     ] = None,
     out: Out = None,
     as_json: Json = False,
@@ -183,10 +255,16 @@ def learn(
     from owseg.learners import shots_in
     from owseg.learners.stream import Lesson, draw, from_manifest, learn_stream
     from owseg.learners.stream import manifest as described
+    from owseg.store import CURRENT
 
     if (shots is None) == (data is None):
         raise OwsegError("give either --shots FOLDER or --data SET, so that there are pictures to learn from.")
     target, base, names = _writable(kb, out), load(kb), _names(name)
+    how = _learner(method, radius, heads)
+    if not names:
+        raise OwsegError("name the class to learn, or several with commas.")
+    if taken := sorted(set(names) & set(base.labels.names)):
+        raise OwsegError(f"{taken[0]!r} is known already; give the new class another name, or roll back first.")
     if shots is not None:
         if manifest is not None or len(names) != 1:
             raise OwsegError("--shots FOLDER teaches one class; for a stream or a manifest give --data SET.")
@@ -199,12 +277,12 @@ def learn(
                 raise OwsegError(f"{manifest} teaches {','.join(told)}, not {name}; name those, or another file.")
         else:
             lessons = draw(source, names, count, seed, top)
-            if manifest is not None:
-                rule = {"count": count, "seed": seed, "top": top}
-                manifest.write_text(json.dumps(described(lessons, source, **rule), indent=1) + "\n")
     calibration = open_dataset(known or data or "", "val", base.labels) if known or data else None
-    stages = learn_stream(base, lessons, calibration, _learner(method, radius, heads))
-    if out is not None and not Path(out).exists():
+    stages = learn_stream(base, lessons, calibration, how)
+    if manifest is not None and not manifest.exists():
+        rule = {"count": count, "seed": seed, "top": top}
+        write_whole(manifest, json.dumps(described(lessons, source, **rule), indent=1).encode() + b"\n")
+    if out is not None and not (Path(out) / CURRENT).exists():
         base.save(out)  # so that what was learned can be undone there, too
     for stage in stages:
         version = stage.save(target)
@@ -236,23 +314,21 @@ def evaluate(
 ) -> None:
     """Measure it: IoU per class, and how well the unknown is found. Classes that KB does not know are the unknown."""
     from owseg.data import open_dataset
-    from owseg.evaluate import Evaluation, Stream, evaluate_stream
-    from owseg.evaluate import evaluate as measure
+    from owseg.evaluation import Evaluation, Stream, evaluate_stream
+    from owseg.evaluation import evaluate as measure
     from owseg.knowledge import load, load_stages
     from owseg.metrics.pixel import Exact, PerImage
 
     if report is not None and not stream:
         raise OwsegError("--report tells the story of a stream; add --stream.")
+    if stream and (scorers or per_image or full_resolution or multi_scale):
+        raise OwsegError("--stream measures each stage with its own score, pixels pooled; leave the other options out.")
     base = load(kb)
     frames = open_dataset(data, split, base.labels)
     if stream:
         stages = load_stages(kb)
         told = evaluate_stream(stages, frames)
         result: Evaluation | Stream = told
-        if report is not None:
-            from owseg.story import tell
-
-            _complain(f"The story is in {tell(stages, frames, told, report)}; open it in a browser.")
     else:
         names = tuple(base.scorers()) if scorers == "all" else _names(scorers) or (base.scorer,)
         look = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
@@ -262,6 +338,10 @@ def evaluate(
     else:
         for table in result.tables():
             _print_table(*table)
+    if report is not None:
+        from owseg.story import tell
+
+        _complain(f"The story is in {tell(stages, frames, told, report)}; open it in a browser.")
 
 
 @app.command()
@@ -296,7 +376,9 @@ def rollback(
     """Use an earlier version again. Nothing is deleted: name a later one to go forward."""
     from owseg import store
 
-    number = store.rollback(_writable(kb, None), version)
+    if not Path(kb).exists():
+        raise OwsegError(f"{kb} is no directory; name a knowledge base of your own.")
+    number = store.rollback(kb, version)
     if as_json:
         _print_json({"version": number})
     else:
@@ -354,11 +436,15 @@ def _done(kb: Any, version: int, target: str, as_json: bool, hint: str) -> None:
 
 def _writable(kb: str, out: str | None) -> str:
     """Return where to store: ``out``, or ``kb`` itself unless it came with the package."""
+    from owseg.shipped import resolve
+
     if out is not None:
         return out
-    if not Path(kb).exists():
-        raise OwsegError(f"{kb} is no directory; a shipped knowledge base stays as it is, so give --out DIR.")
-    return kb
+    if Path(kb).exists():
+        return kb
+    if resolve(kb).exists():
+        raise OwsegError(f"{kb} came with owseg and stays as it is; give --out DIR.")
+    raise OwsegError(f"{kb} does not exist; name the directory of a knowledge base.")
 
 
 def _learner(method: str, radius: float | None, heads: str) -> Any:
@@ -366,6 +452,10 @@ def _learner(method: str, radius: float | None, heads: str) -> Any:
     from owseg.learners import METHODS, NPM, PLM
 
     method = method or ("npm" if radius is not None else "")
+    if radius is not None and method != "npm":
+        raise OwsegError("--radius is npm's; leave it out, or give --method npm.")
+    if heads != "all" and method != "plm":
+        raise OwsegError("--heads is plm's; leave it out, or give --method plm.")
     if method and method not in METHODS:
         raise OwsegError(f"there is no method {method!r}; it is one of {', '.join(METHODS)}.")
     if method == "npm":
@@ -392,11 +482,11 @@ def _print_json(value: object) -> None:
 
 
 def _print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")  # a class may be called [car]
     for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 or name == "what" else "right")
+        table.add_column(escape(name), justify="left" if i == 0 or name == "what" else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     Console().print(table)
 
 

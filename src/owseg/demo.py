@@ -14,7 +14,7 @@ from owseg import __version__
 from owseg.calibration import with_threshold
 from owseg.data import DataSet, open_dataset, spread_over
 from owseg.errors import OwsegError
-from owseg.evaluate import Evaluation, evaluate
+from owseg.evaluation import Evaluation, evaluate
 from owseg.knowledge import KnowledgeBase, load
 from owseg.learners import MAX_SHOTS, learn, shots_from
 from owseg.report import Curve, Report, Strip, Table, save

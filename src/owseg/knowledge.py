@@ -26,7 +26,7 @@ from owseg.models.classifiers import PrototypeClassifier
 from owseg.models.network import Network, build_network, to_tensor
 from owseg.models.published import published
 from owseg.models.residual import ResidualPattern, residual_of
-from owseg.openset import Threshold, open_set_map
+from owseg.openset import Threshold, closed_map, open_set_map
 from owseg.scorers import METRIC, SCORERS, mixture, rpl
 from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
@@ -97,7 +97,8 @@ class KnowledgeBase:
         """Return the network's output for a picture (3, H, W) uint8.
 
         With ``full_resolution`` the embedding is interpolated to (H, W) before anything is computed from it; with
-        ``multi_scale`` it is averaged over views of the picture (see ``Network.multi_scale``).
+        ``multi_scale`` it is averaged over views of the picture (see ``Network.multi_scale``). Raises ``OwsegError``
+        for any other array.
         """
         picture = to_tensor(image).to(next(self.network.parameters()).device, memory_format=torch.channels_last)
         output = self.network.multi_scale(picture) if multi_scale else self.network(picture)
@@ -107,12 +108,12 @@ class KnowledgeBase:
 
     @torch.no_grad()
     def closed(self, output: Output, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the closed map (H, W) uint8 and where a learned class claims the pixel, (H, W) bool.
+        """Return the closed map (H, W) uint8 and where a learned class claims the pixel, (H, W) bool, of one picture.
 
         The closed map is the base network's argmax (DMLNet, Eq. 5); then each increment in order writes its class where
         it claims (the inference of Algorithm 1, Eq. 12).
         """
-        labels = resize(output.logits, size).argmax(1)
+        labels = closed_map(resize(output.logits, size))
         for label, increment in enumerate(self.increments, self.network.num_classes):
             labels = increment.relabel(labels, output, label)
         ids = labels[0].to(torch.uint8).cpu().numpy()
@@ -120,7 +121,11 @@ class KnowledgeBase:
 
     @torch.no_grad()
     def score(self, output: Output, size: tuple[int, int], scorer: str | None = None) -> np.ndarray:
-        """Return the anomaly score (H, W) float32; computed at the output's resolution, one channel interpolated."""
+        """Return the anomaly score (H, W) float32 of one picture, higher being stranger.
+
+        It is computed at the output's resolution and one channel is interpolated. Raises ``OwsegError`` for a name that
+        ``scorers`` does not have.
+        """
         name = scorer or self.scorer
         return resize(self.scorers(name)[name](output)[:, None].float(), size)[0, 0].cpu().numpy()
 
@@ -128,7 +133,8 @@ class KnowledgeBase:
         """Label a picture, given as (3, H, W) uint8 RGB or as a file.
 
         A pixel is UNKNOWN where its score is above the threshold (DMLNet, Eq. 1) and no learned class claims it.
-        ``look`` is by default ``forward``.
+        ``look`` is by default ``forward``. Raises ``OwsegError`` without a threshold, for what is no picture, and
+        where the score is not finite.
         """
         if self.threshold is None:
             raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
@@ -136,8 +142,8 @@ class KnowledgeBase:
             from owseg.data.images import read_image
 
             image = read_image(Path(image))
-        size = (image.shape[1], image.shape[2])
         output = (look or self.forward)(image)
+        size = (image.shape[1], image.shape[2])
         labels, claimed = self.closed(output, size)
         score = self.score(output, size)
         if not np.isfinite(score).all():
@@ -151,19 +157,19 @@ class KnowledgeBase:
 
     def save(self, directory: str | Path) -> int:
         """Store it as a new version of ``directory``, make that the current one, and return its number."""
-        if not all(torch.isfinite(p).all() for p in self.network.parameters()):
-            raise OwsegError("the network's weights hold NaN or infinite values; nothing was stored.")
-        files = {
-            "knowledge.json": (json.dumps(_describe(self), indent=1) + "\n").encode(),
-            "network.safetensors": save(_plain(self.network.state_dict())),
-        }
+        weights: dict[str, Mapping[str, Tensor]] = {"network.safetensors": self.network.state_dict()}
         if self.fitted is not None:
-            files["scorer.safetensors"] = save(_plain(self.fitted.state_dict()))
+            weights["scorer.safetensors"] = self.fitted.state_dict()
         if self.residual is not None:
-            files["residual.safetensors"] = save(_plain(self.residual.state_dict()))
+            weights["residual.safetensors"] = self.residual.state_dict()
         for number, increment in enumerate(self.increments, 1):
             if tensors := increment.tensors():
-                files[_weights_of(number)] = save(_plain(tensors))
+                weights[_weights_of(number)] = tensors
+        for name, state in weights.items():
+            if bad := [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
+                raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
+        files = {name: save(_plain(state)) for name, state in weights.items()}
+        files["knowledge.json"] = (json.dumps(_describe(self), indent=1) + "\n").encode()
         return store.commit(directory, files, self.history[-1].message if self.history else "")
 
 
@@ -216,17 +222,25 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
 def load_stages(directory: str | Path) -> list[KnowledgeBase]:
     """Load how a knowledge base grew: as it is now and, before that, as it last was with one learned class less, ...
 
-    From the first to the present; only versions that the present one descends from count.
+    From the first to the present; only versions that the present one descends from count, as far back as they are of
+    the same network and know classes that it knows now.
     """
     place = resolve(directory)
     parents = {line.number: line.parent for line in store.history(place)}
-    number: int | None = store.current(place)
-    stages: dict[int, KnowledgeBase] = {}
-    while number is not None:
+    stages = [load(place)]
+    weights = stages[0].network.state_dict()
+    number = parents[store.current(place)]
+    while number is not None and stages[0].increments:
         kb = load(place, number)
-        stages.setdefault(len(kb.increments), kb)
+        ours, theirs = stages[0].labels.names, kb.labels.names
+        state = kb.network.state_dict()
+        same = state.keys() == weights.keys() and all(torch.equal(v, weights[k]) for k, v in state.items())
+        if not same or ours[: len(theirs)] != theirs:
+            break
+        if len(theirs) < len(ours):
+            stages.insert(0, kb)
         number = parents[number]
-    return [stages[n] for n in sorted(stages)]
+    return stages
 
 
 def _describe(kb: KnowledgeBase) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import io
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from owseg.data.images import SUFFIXES, find_images, read_image
 from owseg.errors import OwsegError
+from owseg.files import write_whole
 from owseg.knowledge import KnowledgeBase
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.learners.shots import Look
@@ -58,26 +60,41 @@ def predict_files(
     """
     if kb.threshold is None:
         raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
-    stems = [p.stem for p in paths]
     results = []
-    out.mkdir(parents=True, exist_ok=True)
-    for path in track(paths, "predicting", len(paths)):
-        # Two pictures of one name in different folders must not overwrite each other.
-        name = path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}_{path.name.replace('.', '_')}"
+    for path, name in track(list(zip(paths, names_of(paths), strict=True)), "predicting", len(paths)):
         try:
             image = read_image(path)
             prediction = kb.predict(image, look)
-        except OwsegError as error:
-            results.append(Result(path, None, str(error)))
+        except (OwsegError, RuntimeError, MemoryError) as error:  # torch says so when it runs out of memory
+            reason = str(error).strip() or "there is not enough memory for it"
+            results.append(Result(path, None, reason if isinstance(error, OwsegError) else reason.splitlines()[0]))
             continue
-        write(out / f"{name}.labels.png", encode_labels(prediction.labels, kb.labels))
+        write_whole(out / f"{name}.labels.png", encode_labels(prediction.labels, kb.labels))
         if npy:
-            write(out / f"{name}.score.npy", _npy(prediction.score))
+            write_whole(out / f"{name}.score.npy", _npy(prediction.score))
         else:
-            write(out / f"{name}.score.png", encode_score(prediction.score, kb.threshold))
-        write(out / f"{name}.open.jpg", encode_jpeg(overlay(image, prediction, kb.labels)))
+            write_whole(out / f"{name}.score.png", encode_score(prediction.score, kb.threshold))
+        write_whole(out / f"{name}.open.jpg", encode_jpeg(overlay(image, prediction, kb.labels)))
         results.append(Result(path, float((prediction.open_set == UNKNOWN).mean())))
     return results
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each picture's maps: its own without suffix, with its folders where two would have the same."""
+    names = [p.stem for p in paths]
+    for depth in range(1, 1 + max((len(p.parts) for p in paths), default=0)):
+        twice = {n for n in names if names.count(n) > 1}
+        if not twice:
+            break
+        names = [
+            "_".join((*p.parts[-depth - 1 : -1], p.name.replace(".", "_"))).replace("/", "") if n in twice else n
+            for n, p in zip(names, paths, strict=True)
+        ]
+    unique: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{k}" for k in itertools.count(2))
+        unique.append(name if name not in unique else next(n for n in numbered if n not in unique))
+    return unique
 
 
 def overlay(image: np.ndarray, prediction: Prediction, space: LabelSpace) -> np.ndarray:
@@ -117,20 +134,6 @@ def encode_score(score: np.ndarray, threshold: Threshold) -> bytes:
 def encode_jpeg(picture: np.ndarray) -> bytes:
     """Return (H, W, 3) uint8 as a JPEG."""
     return _encoded(Image.fromarray(picture), "JPEG", quality=90)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        aside.write_bytes(data)
-        aside.replace(path)
-    except OSError as error:
-        raise OwsegError(
-            f"{path} cannot be written ({error.strerror}); free some space or choose another folder."
-        ) from None
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _npy(score: np.ndarray) -> bytes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -27,6 +26,7 @@ from PIL import Image
 from owseg import charts
 from owseg.charts import Curve, HeatMap, Scatter, code_of, finite, hex_of
 from owseg.errors import OwsegError
+from owseg.files import write_whole
 from owseg.labels import IGNORE, UNKNOWN, LabelSpace
 
 Cell: TypeAlias = str | float | None
@@ -125,20 +125,7 @@ def render(report: Report) -> str:
 
 def save(report: Report, path: str | Path) -> Path:
     """Write the page to ``path``, whole or not at all, and return the path; else raise ``OwsegError``."""
-    path, text = Path(path), render(report)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_text(text, encoding="utf-8")
-            aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OwsegError(f"{path} could not be written ({reason}); name a file that can be.") from error
-    return path
+    return write_whole(path, render(report).encode())
 
 
 def _encode(picture: np.ndarray) -> tuple[str, int, int, bool, set[int]]:

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import csv
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning_fabric as lightning
+import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from owseg.errors import OwsegError
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+"""The precisions that training can be asked for; the mixed ones keep the weights in 32 bits."""
+
+
+def check_settings(config: Any) -> None:
+    """Raise ``OwsegError`` for settings that no training can run with (those that all kinds of training share)."""
+    least = {"epochs": 1, "batch": 1, "devices": 1, "validate_every": 1, "seed": 0}
+    for name, limit in least.items():
+        if getattr(config, name) < limit:
+            raise OwsegError(f"{name} is {limit} or more, not {getattr(config, name)}.")
+    if min(config.crop) < 32:
+        raise OwsegError(f"a training view is at least 32x32 pixels, not {config.crop[0]}x{config.crop[1]}.")
+    if config.precision not in PRECISIONS:
+        raise OwsegError(f"there is no precision {config.precision!r}; it is one of {', '.join(PRECISIONS)}.")
 
 
 def save(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:
@@ -27,13 +44,19 @@ def save(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:
 
 
 def resume(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:
-    """Fill ``state`` from a checkpoint; raise ``OwsegError`` if there is none or it was made with other settings."""
+    """Fill ``state`` from a checkpoint of the same ``state["what"]``.
+
+    Raises ``OwsegError`` if there is none, if it is damaged, or if it was made with other settings or data.
+    """
     if not path.is_file():
         raise OwsegError(f"{path} does not exist; there is no run to resume.")
-    config = state["config"]
+    try:
+        found = torch.load(path, map_location="cpu", mmap=True, weights_only=True).get("what")
+    except (RuntimeError, OSError, pickle.UnpicklingError, AttributeError):
+        raise OwsegError(f"{path} is no checkpoint, or a damaged one; train from the start.") from None
+    if found != state["what"]:
+        raise OwsegError(f"{path} was made with other settings or data ({found}); resume with the same ones.")
     fabric.load(path, state, weights_only=True)
-    if state["config"] != config:
-        raise OwsegError(f"{path} was made with other settings ({state['config']}); resume with the same ones.")
 
 
 def log(run: Path, fields: Sequence[str], active: bool, done: int) -> Callable[[int, dict[str, float]], None]:

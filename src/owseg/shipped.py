@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 SHIPPED = Path(__file__).parent / "pretrained"
-"""``street`` (CamVid's 11 classes) and ``synthetic`` (the demo's world); each has a model card beside it in docs/."""
+"""``street`` (CamVid's 11 classes), ``street8`` (without car, pedestrian, bicyclist) and ``synthetic`` (the demo's
+world); each has a model card beside it in docs/."""
 
 
 def resolve(name: str | Path) -> Path:

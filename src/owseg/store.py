@@ -41,6 +41,17 @@ class Version:
     current: bool
 
 
+def check_place(directory: str | Path) -> None:
+    """Raise ``OwsegError`` if a version could not be stored in ``directory``, before there is one to lose."""
+    directory = Path(directory)
+    with _explained(directory, "written"):
+        if directory.exists():
+            _refuse_a_strangers(directory)
+        nearest = next(p for p in (directory, *directory.absolute().parents) if p.exists())
+        if not os.access(nearest, os.W_OK):
+            raise PermissionError(errno.EACCES, "no permission", str(nearest))
+
+
 def commit(directory: str | Path, files: Mapping[str, bytes], message: str = "", parent: int | None = None) -> int:
     """Store ``files`` (name: contents) as a new version, make it the current one, and return its number.
 

@@ -11,7 +11,7 @@ from sklearn.manifold import TSNE
 from owseg import __version__
 from owseg.charts import HeatMap, Scatter
 from owseg.data.source import DataSet, spread_over
-from owseg.evaluate import Stream
+from owseg.evaluation import Stream
 from owseg.knowledge import KnowledgeBase
 from owseg.report import Report, Strip, Table, save
 
@@ -67,8 +67,8 @@ def strips(stages: Sequence[KnowledgeBase], data: DataSet, measured: Stream) -> 
     return tuple(made)
 
 
-def embedding_map(kb: KnowledgeBase, data: DataSet, learned: Sequence[str], seed: int = 0) -> Scatter:
-    """Lay pixels of every class out in the plane by t-SNE of their embedding (DMLNet, Fig. 6)."""
+def embedding_map(kb: KnowledgeBase, data: DataSet, learned: Sequence[str], seed: int = 0) -> Scatter | None:
+    """Lay pixels of every class out in the plane by t-SNE of their embedding (DMLNet, Fig. 6); None for too few."""
     rng = np.random.default_rng(seed)
     frames = spread_over(DataSet(data.source, kb.labels), 24)
     found: dict[str, list[np.ndarray]] = {name: [] for name in kb.labels.names}
@@ -82,12 +82,12 @@ def embedding_map(kb: KnowledgeBase, data: DataSet, learned: Sequence[str], seed
         for k, name in enumerate(kb.labels.names):
             own = embedding[:, small == k].T
             found[name].append(own[rng.permutation(len(own))[: max(4, _POINTS // 8)]])
-    cells = {name: np.concatenate(parts)[:] for name, parts in found.items()}
+    cells = {name: np.concatenate(parts) for name, parts in found.items() if parts}
     cells = {n: x[rng.permutation(len(x))[:_POINTS]] for n, x in cells.items() if len(x) >= 3}
+    if sum(map(len, cells.values())) < 8:
+        return None
     points = np.concatenate(list(cells.values()))
     names = np.repeat(list(cells), [len(x) for x in cells.values()])
-    if len(points) < 8:
-        return Scatter(np.zeros((0, 2)), np.zeros(0, names.dtype))
     plane = TSNE(perplexity=min(30, len(points) // 4), random_state=seed, init="pca").fit_transform(points)
     return Scatter(plane, names, tuple(n for n in learned if n in cells))
 

@@ -20,10 +20,10 @@ from owseg import losses
 from owseg.data.augment import augment
 from owseg.data.source import DataSet
 from owseg.errors import OwsegError
-from owseg.evaluate import closed_iou
+from owseg.evaluation import closed_iou
 from owseg.models.network import Network
 from owseg.progress import progress
-from owseg.run import log, save
+from owseg.run import check_settings, log, save
 from owseg.run import resume as resume_from
 from owseg.types import Sample
 
@@ -54,6 +54,9 @@ class TrainConfig:
     seed: int = 0
     precision: str = "32-true"
     devices: int = 1
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 class Objective(nn.Module):
@@ -104,7 +107,7 @@ def train(
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
     state: dict[str, Any] = {
         "objective": objective, "average": average, "optimizer": optimizer, "schedule": schedule,
-        "best": average.module.state_dict(), "best_miou": -1.0, "epoch": 0, "config": json.dumps(asdict(config)),
+        "best": average.module.state_dict(), "best_miou": -1.0, "epoch": 0, "what": _what(network, data, config),
     }  # fmt: skip
     if resume:
         resume_from(fabric, run / "last.ckpt", state)
@@ -191,3 +194,9 @@ def _batches(
         ]
         images = torch.stack([image for image, _ in views]).contiguous(memory_format=torch.channels_last)
         yield images, torch.stack([target for _, target in views])
+
+
+def _what(network: Network, data: DataSet, config: TrainConfig) -> str:
+    """Return what a run is of, as JSON: only the same can be resumed."""
+    about = {"data": data.source.name, "frames": len(data), "classes": data.labels.names, "network": network.config}
+    return json.dumps({**asdict(config), **about})

@@ -27,7 +27,7 @@ from owseg.metrics.pixel import Exact
 from owseg.models.network import Network, to_tensor
 from owseg.models.residual import ResidualPattern, residual_of
 from owseg.progress import progress
-from owseg.run import log, save
+from owseg.run import check_settings, log, save
 from owseg.run import resume as resume_from
 from owseg.scorers.residual import rpl
 from owseg.types import Sample, resize
@@ -64,6 +64,9 @@ class ResidualConfig:
     precision: str = "32-true"
     devices: int = 1
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+
 
 class Objective(nn.Module):
     """RPL's loss as a module: ``(streets, targets, contexts, context targets) -> loss``; the network stays as it is."""
@@ -84,20 +87,20 @@ class Objective(nn.Module):
         outlier, inlier = _masks(targets, _grid(evidence))
         kept = losses.inlier(evidence, output.logits.float(), inlier, config.entropy_weight)
         found = losses.positive_energy(evidence, outlier)
-        sets = self._sampled(pattern, targets)
+        outliers, inliers = self._sampled(pattern, targets)
+        context_outliers, context_inliers = outliers[:0], inliers[:0]
         if len(contexts):
             with torch.no_grad():
                 features = network.encode(contexts)
-            sets += self._sampled(self.pattern.pattern(features), context_targets)
-        else:
-            sets += (sets[0][:0], sets[1][:0])
-        contrast = losses.corocl(*sets, config.temperature)
+            context_outliers, context_inliers = self._sampled(self.pattern.pattern(features), context_targets)
+        contrast = losses.corocl(outliers, inliers, context_outliers, context_inliers, config.temperature)
         return config.inlier_weight * kept + config.outlier_weight * found + config.contrast_weight * contrast
 
     def _sampled(self, pattern: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return what CoroCL compares at some outlier and some inlier pixels, (n, D) each."""
         pixels = self.pattern.contrast(pattern).movedim(1, -1)
-        return tuple(_some(pixels[mask], self.config.samples) for mask in _masks(targets, _grid(pattern)))  # type: ignore[return-value]
+        outlier, inlier = _masks(targets, _grid(pattern))
+        return _some(pixels[outlier], self.config.samples), _some(pixels[inlier], self.config.samples)
 
 
 def train_residual(
@@ -135,9 +138,11 @@ def train_residual(
         optimizer, config.lr, total_steps=steps * config.epochs, pct_start=0.2
     )
     objective, optimizer = fabric.setup(Objective(network, pattern, config), optimizer)
+    about = {"data": streets.source.name, "frames": len(streets), "outliers": len(outliers), "network": network.config}
+    what = json.dumps({**asdict(config), **about, "context": context.name if context else None})
     state: dict[str, Any] = {
         "objective": objective, "optimizer": optimizer, "schedule": schedule, "epoch": 0,
-        "best": _copy(pattern), "best_ap": -1.0, "config": json.dumps(asdict(config)),
+        "best": _copy(pattern), "best_ap": -1.0, "what": what,
     }  # fmt: skip
     if resume:
         resume_from(fabric, run / "last.ckpt", state)
@@ -185,7 +190,7 @@ def split(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
     numbers = range(len(outliers))
     held = [i for i in numbers if i % every == every - 1] or list(numbers)
     kept = [i for i in numbers if i % every != every - 1] or list(numbers)
-    return _pick(outliers, kept), _pick(outliers, held)
+    return outliers.pick(kept), outliers.pick(held)
 
 
 def pasted_ap(
@@ -265,8 +270,3 @@ def _grid(maps: Tensor) -> tuple[int, int]:
 
 def _copy(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
-
-
-def _pick(outliers: Outliers, numbers: list[int]) -> Outliers:
-    ids, categories = tuple(outliers.ids[i] for i in numbers), tuple(outliers.categories[i] for i in numbers)
-    return replace(outliers, ids=ids, categories=categories, read=lambda i: outliers.read(numbers[i]))

@@ -28,7 +28,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Output:
-    """What one forward pass leaves behind, for scorers, learners and regions to read.
+    """What one forward pass leaves behind, for scorers, learners and increments to read.
 
     ``features`` the backbone's pyramid, one (B, C_i, h_i, w_i) per stage, finest first; ``embedding`` (B, D, h, w);
     ``logits`` (B, K, h, w). With a prototype classifier D = K and ``logits[:, t] = -||embedding - m_t||^2``.
@@ -51,7 +51,8 @@ class Prediction:
     """What a knowledge base says of one picture.
 
     ``labels`` (H, W) uint8, the closed map: always one of the known classes; ``score`` (H, W) float32, higher is more
-    anomalous; ``open_set`` (H, W) uint8, the closed map with UNKNOWN where the score is above the threshold.
+    anomalous; ``open_set`` (H, W) uint8, the closed map with UNKNOWN where the score is above the threshold and no
+    learned class claims the pixel.
     """
 
     labels: np.ndarray

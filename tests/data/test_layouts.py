@@ -49,6 +49,15 @@ def test_folder_prefers_the_split(own):
     assert [s.id for s in open_dataset(f"folder:{own}", "val")] == ["v"]
 
 
+def test_a_split_that_is_missing_is_not_the_whole(own):
+    (own / "train").mkdir()
+    for kind in ("images", "masks"):
+        (own / kind).rename(own / "train" / kind)
+    assert len(open_dataset(f"folder:{own}", "train")) == 2
+    with pytest.raises(OwsegError, match="has no split 'val'; it has train"):
+        open_dataset(f"folder:{own}", "val")
+
+
 def test_fingerprint_sees_pixels_names_and_labels(own):
     data = open_dataset(f"folder:{own}", "test")
     first = data.fingerprint()

@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,22 @@ def test_it_claims_what_it_was_shown_and_touches_nothing_else(kb):
     assert overlap(claimed, unseen) > 0.45
     before = kb.closed(kb.forward(unseen.image), SIZE)[0]
     assert np.array_equal(labels[~claimed], before[~claimed])
+
+
+def test_a_claim_is_the_highest_of_the_positive_logits_of_the_interpolated_pyramid(kb):
+    """In float64, in the plain order: interpolate every stage, join them, project, interpolate the logits, compare."""
+    both = learn(learn(kb, "rock", [red_shot(0)]), "cow", [blue_shot(0)])
+    output = kb.forward(red_shot(5).image)
+    rock, cow = (replace(i, biases=i.biases + 0.5 * i.biases.abs().max()) for i in both.increments)  # so that they meet
+    grid = output.features[rock.level].shape[2:]
+    size = {"mode": "bilinear", "align_corners": False}
+    x = torch.cat([torch.nn.functional.interpolate(f.double(), size=grid, **size) for f in output.features], 1)
+    logits = torch.einsum("kc,bchw->bkhw", rock.weights.double(), x) + rock.biases.double().view(1, -1, 1, 1)
+    own, rival = torch.nn.functional.interpolate(logits, size=SIZE, **size)[0]
+    assert ((own > 0) & (rival > 0)).any() and ((own > 0) & (own < rival)).any()
+    sure = ((own - rival).abs() > 1e-3) & (own.abs() > 1e-3)
+    assert torch.equal(rock.claim(output, SIZE)[0][sure], ((own > 0) & (own > rival))[sure])
+    assert not (rock.claim(output, SIZE) & cow.claim(output, SIZE)).any()
 
 
 def test_the_higher_logit_wins_whatever_the_order(kb):

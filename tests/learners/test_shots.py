@@ -43,6 +43,9 @@ def test_masks_in_a_folder_may_hold_void(tmp_path):
     Image.fromarray(mask).save(tmp_path / "masks" / "a.png")
     (shot,) = shots_in(tmp_path)
     assert np.array_equal(shot.void, mask == 255) and np.array_equal(shot.mask, mask == 1)
+    Image.fromarray(np.where(mask == 1, 255, 0).astype(np.uint8)).save(tmp_path / "masks" / "a.png")
+    (shot,) = shots_in(tmp_path)  # of two values the other is the class
+    assert not shot.void.any() and np.array_equal(shot.mask, mask == 1)
     Image.fromarray(np.full((48, 64), 255, np.uint8)).save(tmp_path / "masks" / "a.png")
     with pytest.raises(OwsegError, match="it is all void"):
         learn(tiny.knowledge_base(), "rock", shots_in(tmp_path))

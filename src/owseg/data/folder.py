@@ -12,14 +12,19 @@ from owseg.data.source import Source
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 
+SPLITS = ("train", "val", "test")
+
 
 def folder(root: Path, split: str) -> Source:
-    """Open ``root/split`` where there is such a folder, else ``root``.
+    """Open ``root/split``, or ``root`` itself where it holds the pictures and is not divided into splits.
 
     ``images/NAME.*`` is labelled by ``masks/NAME.png`` (8-bit, ids of ``classes.json``, 255 void); a picture without
     a mask has no target. ``classes.json`` is a list of names or of ``{"name", "color"}``; it may lie beside the splits.
     """
+    splits = [s for s in SPLITS if (root / s).is_dir()]
     base = root / split if (root / split).is_dir() else root
+    if splits and base == root:
+        raise OwsegError(f"{root} has no split {split!r}; it has {', '.join(splits)}.")
     if not (base / "images").is_dir():
         raise OwsegError(f"{base} has no folder 'images'; a data set folder holds images/, masks/ and classes.json.")
     images = find_images(base / "images")

@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from owseg.errors import OwsegError
-from owseg.labels import LabelSpace
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """The picture files that a folder is searched for."""
@@ -25,8 +24,17 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read a picture as (3, H, W) uint8 RGB; grey is repeated, transparency dropped, EXIF left alone."""
-    return np.ascontiguousarray(np.asarray(_open(path).convert("RGB")).transpose(2, 0, 1))
+    """Read a picture as (3, H, W) uint8 RGB; grey is repeated, transparency dropped, EXIF left alone.
+
+    A 16-bit grey picture keeps its upper 8 bits. Raises ``OwsegError`` for what is no picture, or one of floats.
+    """
+    picture = _open(path)
+    if picture.mode == "F":
+        raise OwsegError(f"{path} holds floats, whose range nobody knows; store it with 8 bits a channel.")
+    if picture.mode.startswith("I"):
+        grey = np.clip(np.asarray(picture).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+        return np.stack([grey] * 3)
+    return np.ascontiguousarray(np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -35,13 +43,6 @@ def read_mask(path: Path) -> np.ndarray:
     if image.mode not in ("L", "P", "1"):
         raise OwsegError(f"{path} is a {image.mode} picture; a mask is 8-bit grey or palette, one id per pixel.")
     return np.asarray(image).astype(np.uint8)
-
-
-def write_labels(path: Path, labels: np.ndarray, space: LabelSpace) -> None:
-    """Write (H, W) uint8 ids as a palette PNG in the classes' colours; ``read_mask`` gives the same ids back."""
-    image = Image.fromarray(labels, mode=None)
-    image.putpalette(space.palette().tobytes())
-    image.save(path)
 
 
 def _open(path: Path) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,12 @@ class Outliers:
                 f"every outlier in {self.name} shows what is known or left out "
                 f"({', '.join(sorted({c for shown in self.categories for c in shown}))}); give others."
             )
-        ids, categories = tuple(self.ids[i] for i in kept), tuple(self.categories[i] for i in kept)
-        return replace(self, ids=ids, categories=categories, read=lambda i: self.read(kept[i]))
+        return self.pick(kept)
+
+    def pick(self, numbers: Sequence[int]) -> Outliers:
+        """Return the outliers ``numbers``, in that order."""
+        ids, shown = tuple(self.ids[i] for i in numbers), tuple(self.categories[i] for i in numbers)
+        return replace(self, ids=ids, categories=shown, read=lambda i: self.read(numbers[i]))
 
     def unknown_to(self, labels: LabelSpace) -> Outliers:
         """Return those that show no class of ``labels``, whatever their data set calls it (see ``SYNONYMS``)."""

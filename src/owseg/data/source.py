@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,6 +65,13 @@ class DataSet:
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(len(self)))
 
+    def pick(self, numbers: Sequence[int], name: str | None = None) -> DataSet:
+        """Return the frames ``numbers``, in that order, under another ``name``."""
+        source, numbers = self.source, list(numbers)
+        ids = tuple(source.ids[i] for i in numbers)
+        few = replace(source, name=name or source.name, ids=ids, read=lambda i: source.read(numbers[i]))
+        return replace(self, source=few)
+
     def unknown_classes(self) -> tuple[str, ...]:
         """Return the names of the source's classes that the label space does not have."""
         return tuple(n for n in self.source.classes.names if n not in self.labels)
@@ -85,7 +92,4 @@ def spread_over(data: DataSet, most: int) -> DataSet:
     if len(data) <= most:
         return data
     picked = [round(i) for i in np.linspace(0, len(data) - 1, most)]
-    source = data.source
-    ids = tuple(source.ids[i] for i in picked)
-    few = replace(source, name=f"{source.name}, {most} of {len(data)}", ids=ids, read=lambda i: source.read(picked[i]))
-    return replace(data, source=few)
+    return data.pick(picked, f"{data.source.name}, {most} of {len(data)}")

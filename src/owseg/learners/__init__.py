@@ -51,8 +51,9 @@ def learn(
     """Return a knowledge base that also knows ``name``, learned from ``shots``; the old one and its network stay.
 
     ``method`` is by default ``Probe()``, or ``NPM()`` where the fitted scorers are missing. ``known`` is labelled,
-    known-only data for the new threshold; without it the old threshold stays, which is safe: a claim only ever turns
-    unknown pixels into known ones. ``look`` is ``kb.forward`` unless one is given that remembers (see ``remember``).
+    data for the new threshold (its unknown pixels are left out); without it the old threshold stays, which is safe
+    where increments only claim: a claim turns unknown pixels into known ones, never the reverse. (A head that stands
+    alone may take a claim back.) ``look`` is ``kb.forward`` unless one is given that remembers (see ``remember``).
     Raises ``OwsegError`` for a name that is taken, no shot or more than five, a mask of another size than its picture
     or without the class, and what the method cannot work with.
     """

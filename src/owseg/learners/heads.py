@@ -17,7 +17,9 @@ from owseg.learners.increment import Increment
 from owseg.learners.shots import Look, Shot
 from owseg.losses import class_weights, objective
 from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.decoders import ASPPDecoder, PSPDecoder
 from owseg.models.network import Decoder, Network, make_classifier, make_decoder
+from owseg.openset import closed_map
 from owseg.progress import progress
 from owseg.scorers.joint import Joint
 from owseg.types import Output, resize
@@ -43,7 +45,7 @@ class Head:
     def labels(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return the likeliest of its classes, (B, H, W) long."""
         logits = self.classifier(self.decoder(output.features).float())
-        return resize(logits, size).argmax(1)
+        return closed_map(resize(logits, size))
 
     def claim(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return where its last class is the likeliest, (B, H, W) bool: ``M_out,t`` of DMLNet, Algorithm 1."""
@@ -146,7 +148,7 @@ def pseudo_labels(kb: KnowledgeBase, output: Output, shot: Shot) -> np.ndarray:
     The base head labels every pixel, each older increment writes its class where it claims, void becomes IGNORE, and
     the annotation is written last.
     """
-    labels = resize(output.logits, shot.size).argmax(1)
+    labels = closed_map(resize(output.logits, shot.size))
     for label, increment in enumerate(kb.increments, kb.network.num_classes):
         labels = labels.masked_fill(increment.claim(output, shot.size), label)
     pseudo = labels[0].to(torch.uint8).cpu().numpy()
@@ -162,6 +164,7 @@ def _grown(kb: KnowledgeBase) -> tuple[Decoder, LinearClassifier | PrototypeClas
     source = heads[-1] if heads else kb.network
     decoder, classes = copy.deepcopy(source.decoder), len(kb.labels) + 1
     if isinstance(source.classifier, PrototypeClassifier):
+        assert isinstance(decoder, ASPPDecoder | PSPDecoder)  # the others come with linear classifiers
         decoder.head = _wider(decoder.head, classes)
         return decoder, PrototypeClassifier(classes, source.classifier.scale)
     classifier = LinearClassifier(source.classifier.embedding_channels, classes)

@@ -90,6 +90,10 @@ def shots_from(data: DataSet, name: str, count: int, seed: int = 0, top: float =
     Of the frames that show the class at all, the share ``top`` in which it covers most pixels (at least ``count``
     frames) are drawn from: what a person would choose who wants to teach it. Raises ``OwsegError`` for too few.
     """
+    if not 1 <= count <= MAX_SHOTS:
+        raise OwsegError(f"a class is learned from 1 to {MAX_SHOTS} shots, not {count}.")
+    if seed < 0:
+        raise OwsegError(f"a seed is 0 or above, not {seed}.")
     if not 0 < top <= 1:
         raise OwsegError(f"shots are drawn from the best share of the frames, above 0 and at most 1, not {top}.")
     label = data.source.classes.index(name)
@@ -106,18 +110,24 @@ def shots_from(data: DataSet, name: str, count: int, seed: int = 0, top: float =
 
 
 def shots_in(folder: str | Path) -> list[Shot]:
-    """Read ``images/NAME.*`` and ``masks/NAME.*``; a mask is 0 off the class, 255 where void, anything else on it."""
+    """Read ``images/NAME.*`` and ``masks/NAME.*``; a mask is 0 off the class and anything else on it.
+
+    255 is void, as everywhere, unless the masks hold 0 and 255 and nothing else: then it is the class. Raises
+    ``OwsegError`` for a picture without a mask, a mask without a picture, and what cannot be read.
+    """
     from owseg.data.images import find_images, read_image, read_mask
 
     folder = Path(folder).expanduser()
     masks = {path.stem: path for path in find_images(folder / "masks")}
-    shots = []
-    for path in find_images(folder / "images"):
-        if path.stem not in masks:
-            raise OwsegError(f"{path} has no mask of the same name in {folder / 'masks'}.")
-        mask = read_mask(masks[path.stem])
-        shots.append(Shot(read_image(path), (mask > 0) & (mask != IGNORE), path.stem, mask == IGNORE))
-    return shots
+    images = {path.stem: path for path in find_images(folder / "images")}
+    if lonely := sorted(images.keys() - masks.keys()):
+        raise OwsegError(f"{images[lonely[0]]} has no mask of the same name in {folder / 'masks'}.")
+    if lonely := sorted(masks.keys() - images.keys()):
+        raise OwsegError(f"{masks[lonely[0]]} has no picture of the same name in {folder / 'images'}.")
+    ids = {name: read_mask(masks[name]) for name in images}
+    two_valued = set(np.unique(np.concatenate([np.unique(mask) for mask in ids.values()]))) == {0, IGNORE}
+    voids = {name: np.zeros(mask.shape, bool) if two_valued else mask == IGNORE for name, mask in ids.items()}
+    return [Shot(read_image(path), (ids[name] > 0) & ~voids[name], name, voids[name]) for name, path in images.items()]
 
 
 def check_shots(name: str, shots: Sequence[Shot]) -> None:
@@ -125,7 +135,12 @@ def check_shots(name: str, shots: Sequence[Shot]) -> None:
     if not 1 <= len(shots) <= MAX_SHOTS:
         raise OwsegError(f"a class is learned from 1 to {MAX_SHOTS} shots, not {len(shots)}.")
     for shot in shots:
+        if shot.image.ndim != 3 or len(shot.image) != 3 or shot.image.dtype != np.uint8:
+            what = f"{shot.image.shape} {shot.image.dtype}"
+            raise OwsegError(f"the picture of {shot.id} is {what}; give (3, H, W) uint8.")
         for mask in (shot.mask, shot.void):
+            if mask is not None and mask.dtype != bool:
+                raise OwsegError(f"a mask of {shot.id} is {mask.dtype}; give bool, true on the class.")
             if mask is not None and mask.shape != shot.image.shape[1:]:
                 raise OwsegError(
                     f"the mask of {shot.id} is {mask.shape[1]}x{mask.shape[0]} and its picture "
@@ -138,20 +153,24 @@ def check_shots(name: str, shots: Sequence[Shot]) -> None:
             )
 
 
-def remember(look: Look, most: int = 256) -> Look:
-    """Return ``look`` with a memory: each picture is looked at once, as long as the ``most`` latest are at hand.
+def remember(look: Look, gigabytes: float = 2.0) -> Look:
+    """Return ``look`` with a memory: each picture is looked at once, as long as what was seen fits into ``gigabytes``.
 
-    Learning never touches the network, so what it once made of a picture stays true. Memory: the Output, about 4 MB
-    for a MobileNetV2 at 480x360.
+    Learning never touches the network, so what it once made of a picture stays true. Outputs take about 4 MB for a
+    MobileNetV2 at 480x360; once the memory is full, further pictures are looked at each time.
     """
     seen: dict[str, Output] = {}
+    room = gigabytes * 2**30
 
     def looked(image: np.ndarray) -> Output:
-        key = hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
-        if key not in seen:
-            if len(seen) >= most:
-                del seen[next(iter(seen))]
-            seen[key] = look(image)
-        return seen[key]
+        nonlocal room
+        key = hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+        if key in seen:
+            return seen[key]
+        output = look(image)
+        size = sum(t.numel() * t.element_size() for t in (*output.features, output.embedding, output.logits))
+        if size <= room:
+            seen[key], room = output, room - size
+        return output
 
     return looked

@@ -60,8 +60,10 @@ def from_manifest(path: Path, data: DataSet) -> list[Lesson]:
     """Read the lessons that a manifest names from ``data``; raise ``OwsegError`` where they are not the same pixels."""
     try:
         value = json.loads(path.read_text())
+        if value["format"] != FORMAT:
+            raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
         wanted = [(c["name"], [(s["id"], s["sha256"]) for s in c["shots"]]) for c in value["classes"]]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise OwsegError(f"{path} is no manifest of a stream ({error!r}).") from None
     frames = {name: i for i, name in enumerate(data.source.ids)}
     lessons = []

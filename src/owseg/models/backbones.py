@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
@@ -119,7 +120,7 @@ def from_pretrained(name: str, output_stride: int = 16) -> Backbone:
             model = AutoModel.from_pretrained(name, config=config, use_safetensors=True)
         else:
             model = AutoBackbone.from_pretrained(name, out_features=_stages(config), use_safetensors=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError, ImportError, SafetensorError) as error:
         hint = "the folder needs config.json and model.safetensors" if is_path else "give a local path when offline"
         raise OwsegError(f"the backbone {name!r} cannot be loaded ({_first_line(error)}); {hint}.") from None
     mean, std = normalisation(config.model_type)

@@ -165,9 +165,9 @@ class PyramidPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inside, h, w) -> (B, out or width, h, w)."""
         x = self.projection_layer(x)
-        size, maps = x.shape[-2:], []
+        size, maps = (x.shape[-2], x.shape[-1]), []
         for factor, stage in zip(POOLS, self.stages, strict=True):
-            other = [max(5, math.ceil(side * factor)) for side in size]
+            other = (max(5, math.ceil(size[0] * factor)), max(5, math.ceil(size[1] * factor)))
             if factor > 1:
                 maps.append(F.adaptive_avg_pool2d(stage(_resize(x, other)), size))
             elif factor < 1:

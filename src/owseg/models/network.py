@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -70,7 +71,8 @@ class Network(nn.Module):
         grid, size = tuple(plain.embedding.shape[-2:]), image.shape[-2:]
         for scale in scales:
             view = resize(image, (round(scale * size[0]), round(scale * size[1])))
-            views += [self.decode(self.encode(view)), self.decode(self.encode(view.flip(-1))).flip(-1)]
+            straight = plain.embedding if scale == 1 else self.decode(self.encode(view))
+            views += [straight, self.decode(self.encode(view.flip(-1))).flip(-1)]
         embedding = torch.stack([resize(v.float(), grid) for v in views]).mean(0)
         return Output(plain.features, embedding, self.classify(embedding))
 
@@ -145,7 +147,7 @@ def build_network(config: dict[str, Any]) -> Network:
     return Network(backbone, make_decoder(backbone=backbone, out=head.embedding_channels, **config["decoder"]), head)
 
 
-def take_apart(model: nn.Module) -> Network:
+def take_apart(model: Any) -> Network:
     """Cut a transformers segmenter (see ``owseg.models.segmenters``) at the three seams; it computes what it did."""
     seams, last = segmenters.seams_of(model.config), segmenters.last_convolution(model)
     classifier = LinearClassifier(last.in_channels, last.out_channels)
@@ -156,5 +158,11 @@ def take_apart(model: nn.Module) -> Network:
 
 
 def to_tensor(image: Any) -> Tensor:
-    """Turn a picture (3, H, W) uint8 into a batch of one, (1, 3, H, W) float in [0, 1]."""
-    return torch.from_numpy(image).float().div_(255).unsqueeze(0)
+    """Turn a picture (3, H, W) uint8 into a batch of one, (1, 3, H, W) float in [0, 1].
+
+    Raises ``OwsegError`` for anything else.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or len(image) != 3:
+        what = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise OwsegError(f"a picture is an array (3, H, W) of uint8, RGB, not {what}.")
+    return torch.from_numpy(np.ascontiguousarray(image)).float().div_(255).unsqueeze(0)

@@ -30,7 +30,7 @@ def published(name: str, weights: str | Path | None = None) -> tuple[Network, La
     """
     if name.startswith(TRANSFORMERS):
         model = fetch(name.removeprefix(TRANSFORMERS))
-        names = model.config.id2label
+        names: dict[int, str] = model.config.id2label
         return take_apart(model).eval(), LabelSpace.of(names[i] for i in range(len(names)))
     kind, _, place = name.partition(":")
     if kind == ESPNETV2:

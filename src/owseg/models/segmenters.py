@@ -34,7 +34,7 @@ class HeadDecoder(nn.Module):
 
     kind = "transformers"
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model_config, seams = model.config, seams_of(model.config)
         self.head, self.coarsest = model.get_submodule(seams.head), seams.coarsest
@@ -59,7 +59,7 @@ def seams_of(config: Any) -> Seams:
     return SEAMS[config.model_type]
 
 
-def last_convolution(model: nn.Module) -> nn.Conv2d:
+def last_convolution(model: Any) -> nn.Conv2d:
     """Return the convolution that turns a segmenter's embedding into logits; raise ``OwsegError`` if it is none."""
     seams = seams_of(model.config)
     layer = model.get_submodule(f"{seams.head}.classifier")
@@ -76,7 +76,7 @@ def plain(config: Any) -> dict[str, Any]:
     return value
 
 
-def empty(config: dict[str, Any]) -> nn.Module:
+def empty(config: dict[str, Any]) -> Any:
     """Return a segmenter with random weights from what ``plain`` returned."""
     from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
@@ -85,7 +85,7 @@ def empty(config: dict[str, Any]) -> nn.Module:
     return AutoModelForSemanticSegmentation.from_config(made)
 
 
-def fetch(name: str) -> nn.Module:
+def fetch(name: str) -> Any:
     """Load a segmenter by hub name or local path; raise ``OwsegError`` where there is none, or none with seams."""
     from transformers import AutoConfig, AutoModelForSemanticSegmentation
 

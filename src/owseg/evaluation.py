@@ -19,6 +19,7 @@ from owseg.learners.shots import Look
 from owseg.metrics.iou import IoU, harmonic
 from owseg.metrics.pixel import Exact, PerImage, PixelFigures
 from owseg.models.network import Network, to_tensor
+from owseg.openset import closed_map
 from owseg.progress import track
 from owseg.types import Output, resize
 
@@ -309,7 +310,7 @@ def closed_iou(network: Network, data: DataSet) -> IoU:
             raise OwsegError(f"{sample.id} has no mask; validation needs one for every picture.")
         image = to_tensor(sample.image).to(device, memory_format=torch.channels_last)
         logits = resize(network(image).logits, sample.target.shape)
-        iou = iou.update(logits.argmax(1)[0].to(torch.uint8).cpu().numpy(), sample.target)
+        iou = iou.update(closed_map(logits)[0].to(torch.uint8).cpu().numpy(), sample.target)
     return iou
 
 

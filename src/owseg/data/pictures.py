@@ -1,0 +1,40 @@
+"""Pictures without labels: a plain folder as a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from owseg.data import open_dataset
+from owseg.data.images import find_images, read_image
+from owseg.data.source import DataSet, Source
+from owseg.errors import OwsegError
+from owseg.labels import LabelSpace
+
+
+def streets(spec: str, split: str, labels: LabelSpace) -> DataSet:
+    """Open a folder of pictures, which have no truth, or a labelled data set (``camvid:DIR``) against ``labels``."""
+    if Path(spec).expanduser().is_dir():
+        return DataSet(plain(Path(spec).expanduser(), labels), labels)
+    if ":" not in spec and spec != "synthetic":
+        raise OwsegError(f"{spec} is no folder of pictures, nor a data set such as camvid:DIR.")
+    return open_dataset(spec, split, labels, train=True)
+
+
+def plain(folder: Path, labels: LabelSpace) -> Source:
+    """Return the pictures directly in ``folder`` as a source without truth; its classes are those of ``labels``."""
+    paths = find_images(folder)
+
+    def read(i: int) -> tuple[np.ndarray, None]:
+        return read_image(paths[i]), None
+
+    return Source(folder.name, labels, tuple(p.stem for p in paths), read)
+
+
+def divided(data: DataSet, every: int = 8) -> tuple[DataSet, DataSet]:
+    """Return ``data`` without every eighth frame, and those; raise ``OwsegError`` for fewer than ``every``."""
+    if len(data) < every:
+        raise OwsegError(f"{data.source.name} has {len(data)} pictures; {every} are needed to set one aside.")
+    held = range(every - 1, len(data), every)
+    return data.pick([i for i in range(len(data)) if i not in held]), data.pick(held)

@@ -1,0 +1,140 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from owseg.data.cityscapes import CITYSCAPES
+from owseg.data.outliers import Outlier, open_outliers
+from owseg.data.paste import paste
+from owseg.errors import OwsegError
+from owseg.labels import IGNORE, UNKNOWN, LabelSpace
+from owseg.types import Sample
+
+
+def picture(path, mode="RGB", size=(20, 16), alpha=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    if mode == "RGBA":
+        values = np.dstack([values, alpha])
+    Image.fromarray(values).save(path)
+    return values
+
+
+def box(top, bottom, left, right, size=(20, 16), value=255):
+    mask = np.zeros((size[1], size[0]), np.uint8)
+    mask[top:bottom, left:right] = value
+    return mask
+
+
+def test_cut_outs_show_what_their_name_says(tmp_path):
+    values = picture(tmp_path / "teddy bear_17.png", "RGBA", alpha=box(2, 9, 3, 12))
+    picture(tmp_path / "car_2.png", "RGBA", alpha=box(0, 4, 0, 4))
+    found = open_outliers(tmp_path)
+    assert found.counts() == {"car": 1, "teddy bear": 1} and not found.in_context
+    known = found.unknown_to(CITYSCAPES)
+    assert known.ids == ("teddy bear_17",)
+    outlier = known.read(0)
+    assert np.array_equal(outlier.mask, values[..., 3] > 127)
+    assert np.array_equal(outlier.image, values[..., :3].transpose(2, 0, 1))
+    (tmp_path / "index.json").write_text(json.dumps([{"file": "car_2.png", "category": "kite"}]))
+    assert len(open_outliers(tmp_path).unknown_to(CITYSCAPES)) == 2
+
+
+def test_pictures_with_masks_are_seen_in_context(tmp_path):
+    picture(tmp_path / "images" / "a.jpg")
+    picture(tmp_path / "images" / "b.jpg")
+    mask = box(2, 9, 3, 12, value=1)
+    mask[0] = IGNORE
+    for name in "ab":
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+    entries = [{"file": "a.jpg", "categories": ["cow", "Person"]}, {"file": "b.jpg", "categories": ["cow"]}]
+    (tmp_path / "index.json").write_text(json.dumps(entries))
+    found = open_outliers(tmp_path)
+    assert found.in_context and found.counts() == {"cow": 2, "Person": 1}
+    assert found.unknown_to(LabelSpace.of(["road", "pedestrian"])).ids == ("b",)  # a person by another name
+    assert np.array_equal(found.read(0).mask, mask == 1)
+
+
+def test_coco_polygons_are_drawn(tmp_path):
+    picture(tmp_path / "images" / "a.jpg")
+    picture(tmp_path / "images" / "b.jpg")
+    coco = {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+        "categories": [{"id": 5, "name": "kite"}, {"id": 6, "name": "bed"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 5, "segmentation": [[3, 2, 11, 2, 11, 8, 3, 8]]},
+            {"image_id": 1, "category_id": 6, "segmentation": [[15, 12, 18, 12, 18, 14, 15, 14]]},
+            {"image_id": 2, "category_id": 5, "segmentation": {"counts": [1, 2], "size": [16, 20]}},
+        ],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(coco))
+    found = open_outliers(tmp_path)
+    assert found.ids == ("a",) and found.categories == (frozenset({"kite", "bed"}),)
+    mask = found.read(0).mask
+    assert mask[2:9, 3:12].all() and mask[12:15, 15:19].all() and mask.sum() == 7 * 9 + 3 * 4
+
+
+def test_what_is_no_outlier_ends_in_one_sentence(tmp_path):
+    with pytest.raises(OwsegError, match="not a folder"):
+        open_outliers(tmp_path / "none")
+    with pytest.raises(OwsegError, match="holds no picture"):
+        open_outliers(tmp_path)
+    picture(tmp_path / "car_1.png", "RGBA", alpha=box(0, 4, 0, 4))
+    with pytest.raises(OwsegError, match="shows what is known"):
+        open_outliers(tmp_path).unknown_to(CITYSCAPES)
+    picture(tmp_path / "dog_1.png")
+    with pytest.raises(OwsegError, match="not transparent"):
+        found = open_outliers(tmp_path)
+        found.read(found.ids.index("dog_1"))
+    other = tmp_path / "other"
+    picture(other / "images" / "a.png")
+    (other / "masks").mkdir()
+    Image.fromarray(box(0, 4, 0, 4, (9, 9))).save(other / "masks" / "a.png")
+    with pytest.raises(OwsegError, match="one size"):
+        open_outliers(other).read(0)
+    (other / "index.json").write_text("{")
+    with pytest.raises(OwsegError, match=r"index\.json"):
+        open_outliers(other)
+    picture(tmp_path / "coco" / "images" / "a.png")
+    (tmp_path / "coco" / "x.json").write_text("[]")
+    with pytest.raises(OwsegError, match="no COCO"):
+        open_outliers(tmp_path / "coco")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 10_000), st.tuples(st.integers(4, 40), st.integers(4, 40)),
+    st.tuples(st.integers(24, 80), st.integers(24, 80)), st.sampled_from([0.0, 2.0]), st.booleans(),
+)  # fmt: skip
+def test_pasted_pixels_are_the_outlier_and_nothing_else_moves(seed, small, large, feather, labelled):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(small, bool)
+    mask[rng.integers(small[0]) :, rng.integers(small[1]) :] = True
+    outlier = Outlier(np.full((3, *small), 200, np.uint8), mask, "o")
+    target = rng.integers(0, 4, large).astype(np.uint8) if labelled else None
+    if target is not None:
+        target[0] = IGNORE
+    sample = Sample(rng.integers(0, 100, (3, *large)).astype(np.uint8), target, "s")
+    kept = sample.image.copy()
+    made = paste(sample, outlier, np.random.default_rng(seed), (0.2, 0.9), feather)
+    pasted = made.target == UNKNOWN
+    assert np.array_equal(sample.image, kept)
+    assert np.array_equal(made.image[:, ~pasted], sample.image[:, ~pasted])
+    assert np.array_equal(made.target[~pasted], np.zeros(large)[~pasted] if target is None else target[~pasted])
+    if feather == 0:
+        assert (made.image[:, pasted] == 200).all()
+    rows, columns = np.nonzero(pasted)
+    if len(rows):
+        longest = max(np.ptp(rows), np.ptp(columns)) + 1
+        assert 0.2 * min(large) - 2 <= longest <= 0.9 * min(large) + 1
+        assert pasted[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()  # a box stays a box
+
+
+def test_an_outlier_without_pixels_is_not_pasted():
+    sample = Sample(np.zeros((3, 8, 8), np.uint8), None, "s")
+    nothing = Outlier(np.zeros((3, 4, 4), np.uint8), np.zeros((4, 4), bool), "o")
+    assert paste(sample, nothing, np.random.default_rng(0)) is sample

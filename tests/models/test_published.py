@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from owseg.data.cityscapes import CITYSCAPES
+from owseg.errors import OwsegError
+from owseg.knowledge import load
+from owseg.labels import IGNORE, UNKNOWN
+from owseg.metrics.pixel import Exact
+from owseg.models import build_network
+from owseg.models.espnetv2 import ESPNetV2Decoder, ESPNetV2Encoder
+from owseg.models.published import espnetv2
+
+
+def weights(path, scale=0.5):
+    """An ESPNetv2 with random weights, stored as the published ones are."""
+    torch.manual_seed(0)
+    encoder = ESPNetV2Encoder(scale).eval()
+    channels = [m.shape[1] for m in encoder(torch.zeros(1, 3, 64, 64)).feature_maps]
+    decoder, last = ESPNetV2Decoder(channels, 10).eval(), torch.nn.Conv2d(10, 20, 1)
+    state = {f"base_net.{k}": v for k, v in encoder.state_dict().items()} | decoder.state_dict()
+    state |= {f"bu_dec_l4.merge_layer.3.{k}": v for k, v in last.state_dict().items()}
+    save_file(state, path / "model.safetensors")
+    return encoder, decoder, last
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0])
+def test_published_weights_compute_what_their_parts_do(tmp_path, scale):
+    encoder, decoder, last = weights(tmp_path, scale)
+    image = torch.rand(1, 3, 90, 130)
+    network = espnetv2(tmp_path)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    with torch.no_grad():
+        maps = encoder((image - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)).feature_maps
+        expected = last(decoder(maps))[:, :19]
+        assert torch.allclose(network(image).logits, expected, atol=1e-5)
+        again = build_network(network.config).eval()
+        again.load_state_dict(network.state_dict())
+        assert torch.equal(again(image).logits, network(image).logits)
+    assert [m.shape[-1] for m in maps] == [65, 33, 17, 9] and expected.shape[-2:] == (45, 65)
+
+
+def test_a_published_network_is_a_knowledge_base(tmp_path):
+    weights(tmp_path)
+    for kb in (load("espnetv2-cityscapes", weights=tmp_path), load(f"espnetv2-cityscapes:{tmp_path}")):
+        assert kb.labels == CITYSCAPES and kb.network.num_classes == 19
+    kb.save(tmp_path / "kb")
+    image = np.random.default_rng(0).integers(0, 256, (3, 64, 96)).astype(np.uint8)
+    assert torch.equal(load(tmp_path / "kb").forward(image).logits, kb.forward(image).logits)
+
+
+def test_weights_that_do_not_fit_end_in_one_sentence(tmp_path):
+    with pytest.raises(OwsegError, match="say where"):
+        load("espnetv2-cityscapes")
+    with pytest.raises(OwsegError, match="does not hold"):
+        load("espnetv2-cityscapes", weights=tmp_path)
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(OwsegError, match="does not hold"):
+        load("espnetv2-cityscapes", weights=tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(OwsegError, match="does not hold"):
+        load("espnetv2-cityscapes", weights=tmp_path / "model.safetensors")
+    with pytest.raises(OwsegError, match="positive"):
+        ESPNetV2Encoder(0)
+
+
+def test_the_real_weights_find_what_they_are_known_to_find(shared_data):
+    """MSP on RoadAnomaly21's validation pictures at 1024x512: AUROC .727, AP .268, FPR95 .636."""
+    place = shared_data.parent / "weights" / "espnetv2_s2.0_cityscapes"
+    if not place.is_dir():
+        pytest.skip("the ESPNetv2 weights are not there")
+    kb, state, root = load("espnetv2-cityscapes", weights=place), Exact(), shared_data / "anomaly" / "RoadAnomaly21"
+    for path in sorted((root / "images").iterdir()):
+        mask = np.asarray(Image.open(next((root / "labels_masks").glob(f"{path.stem}*"))).convert("L"))
+        picture = np.asarray(Image.open(path).convert("RGB").resize((1024, 512), Image.Resampling.BILINEAR))
+        output = kb.network.full_resolution(kb.forward(np.ascontiguousarray(picture.transpose(2, 0, 1))), mask.shape)
+        target = np.select([mask == 0, mask == 1], [0, UNKNOWN], IGNORE).astype(np.uint8)
+        state.update(kb.score(output, mask.shape, "msp"), target)
+    figures = state.compute()
+    assert (figures.auroc, figures.ap, figures.fpr95) == pytest.approx((0.727, 0.268, 0.636), abs=2e-3)
