@@ -110,20 +110,20 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path, monkeypatc
     class Stop(Exception):
         pass
 
-    from owseg import train_residual as module
+    from owseg import loop as module
 
-    real = module.save
+    real = module._save
 
     def stop(fabric, path, state):
         real(fabric, path, state)
         if state["epoch"] == 2:
             raise Stop
 
-    monkeypatch.setattr(module, "save", stop)
+    monkeypatch.setattr(module, "_save", stop)
     arguments = (streets(), streets(4), things(), things(), FAST, tmp_path / "cut")
     with pytest.raises(Stop):
         train_residual(base(), *arguments)
-    monkeypatch.setattr(module, "save", real)
+    monkeypatch.setattr(module, "_save", real)
     resumed = train_residual(base(), *arguments, resume=True)
     for name, value in whole.residual.state_dict().items():
         assert torch.equal(value, resumed.residual.state_dict()[name]), name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,10 +20,8 @@ from owseg.data.augment import augment
 from owseg.data.source import DataSet
 from owseg.errors import OwsegError
 from owseg.evaluation import closed_iou
+from owseg.loop import check_settings, loop
 from owseg.models.network import Network
-from owseg.progress import progress
-from owseg.run import check_settings, log, save
-from owseg.run import resume as resume_from
 from owseg.types import Sample
 
 
@@ -97,52 +94,34 @@ def train(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.freeze_stem:
         network.backbone.freeze_stem()
-    optimizer = torch.optim.AdamW(_parameter_groups(network, config))
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps * config.epochs, pct_start=0.2)
     frames = _in_memory(data)
     masks = (np.asarray(frames(i).target) for i in range(len(data)))
     weights = losses.class_weights(masks, network.num_classes, config.balance)
-    objective, optimizer = fabric.setup(Objective(network, config.variance_weight, weights), optimizer)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
-    state: dict[str, Any] = {
-        "objective": objective, "average": average, "optimizer": optimizer, "schedule": schedule,
-        "best": average.module.state_dict(), "best_miou": -1.0, "epoch": 0, "what": _what(network, data, config),
-    }  # fmt: skip
-    if resume:
-        resume_from(fabric, run / "last.ckpt", state)
-    write = log(run, ("loss", "seconds", "val_miou"), fabric.is_global_zero, state["epoch"])
-    with progress("training", steps * config.epochs, done=state["epoch"] * steps) as tick:
-        for epoch in range(state["epoch"], config.epochs):
-            torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0]))
-            objective.train()
-            started, total = time.perf_counter(), 0.0
-            for images, targets in _batches(frames, len(data), config, epoch, fabric.global_rank, fabric.world_size):
-                loss = objective(*fabric.to_device((images, targets)))
-                if not torch.isfinite(loss):
-                    raise OwsegError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower the learning rate.")
-                optimizer.zero_grad(set_to_none=True)
-                fabric.backward(loss)
-                optimizer.step()
-                schedule.step()
-                average.update_parameters(network)
-                total += loss.item()
-                tick(f"epoch {epoch + 1}/{config.epochs}  loss {loss.item():.3f}  val mIoU {state['best_miou']:.3f}")
-            state["epoch"] = epoch + 1
-            row = {"loss": total / steps, "seconds": time.perf_counter() - started}
-            if (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs:
-                average.module.eval()
-                row["val_miou"] = closed_iou(cast(Network, average.module), val).mean()
-                if math.isnan(row["val_miou"]):
-                    raise OwsegError("the validation pictures show none of the classes; give others.")
-                if row["val_miou"] > state["best_miou"]:
-                    state["best_miou"] = row["val_miou"]
-                    state["best"] = {k: v.clone() for k, v in average.module.state_dict().items()}
-                save(fabric, run / "last.ckpt", state)
-            write(epoch + 1, row)
-    if not fabric.is_global_zero:
-        raise SystemExit(0)  # what comes after training is done once
-    network.load_state_dict(state["best"])
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True).to(fabric.device)
+
+    def judge() -> float:
+        miou = closed_iou(cast(Network, average.module), val).mean()
+        if math.isnan(miou):
+            raise OwsegError("the validation pictures show none of the classes; give others.")
+        return miou
+
+    best, _ = loop(
+        fabric,
+        Objective(network, config.variance_weight, weights),
+        torch.optim.AdamW(_parameter_groups(network, config)),
+        config,
+        run,
+        steps=steps,
+        batches=lambda e: _batches(frames, len(data), config, e, fabric.global_rank, fabric.world_size),
+        kept=average.module,
+        judge=judge,
+        figure="mIoU",
+        what=_what(network, data, config),
+        resume=resume,
+        after_step=lambda: average.update_parameters(network),
+        average=average,
+    )
+    network.load_state_dict(best)
     return network.requires_grad_(True).eval()
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import lightning_fabric as lightning
 import numpy as np
@@ -23,12 +21,10 @@ from owseg.data.source import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import Event, KnowledgeBase
 from owseg.labels import IGNORE, UNKNOWN
+from owseg.loop import check_settings, loop
 from owseg.metrics.pixel import Exact
 from owseg.models.network import Network, to_tensor
 from owseg.models.residual import ResidualPattern, residual_of
-from owseg.progress import progress
-from owseg.run import check_settings, log, save
-from owseg.run import resume as resume_from
 from owseg.scorers.residual import rpl
 from owseg.types import Sample, resize
 
@@ -133,50 +129,25 @@ def train_residual(
     network = kb.network.requires_grad_(False).eval()
     network.to(fabric.device)
     pattern = residual_of(network)
-    optimizer = torch.optim.AdamW(pattern.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.lr, total_steps=steps * config.epochs, pct_start=0.2
-    )
-    objective, optimizer = fabric.setup(Objective(network, pattern, config), optimizer)
     about = {"data": streets.source.name, "frames": len(streets), "outliers": len(outliers), "network": network.config}
-    what = json.dumps({**asdict(config), **about, "context": context.name if context else None})
-    state: dict[str, Any] = {
-        "objective": objective, "optimizer": optimizer, "schedule": schedule, "epoch": 0,
-        "best": _copy(pattern), "best_ap": -1.0, "what": what,
-    }  # fmt: skip
-    if resume:
-        resume_from(fabric, run / "last.ckpt", state)
-    write = log(run, ("loss", "seconds", "val_ap"), fabric.is_global_zero, state["epoch"])
-    with progress("training", steps * config.epochs, done=state["epoch"] * steps) as tick:
-        for epoch in range(state["epoch"], config.epochs):
-            torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0]))
-            objective.train()
-            started, total = time.perf_counter(), 0.0
-            for batch in _batches(streets, train_on, context, config, epoch, fabric.global_rank, fabric.world_size):
-                loss = objective(*fabric.to_device(batch))
-                if not torch.isfinite(loss):
-                    raise OwsegError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower the learning rate.")
-                optimizer.zero_grad(set_to_none=True)
-                fabric.backward(loss)
-                optimizer.step()
-                schedule.step()
-                total += loss.item()
-                tick(f"epoch {epoch + 1}/{config.epochs}  loss {loss.item():.3f}  val AP {state['best_ap']:.3f}")
-            state["epoch"] = epoch + 1
-            row = {"loss": total / steps, "seconds": time.perf_counter() - started}
-            if (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs:
-                pattern.eval()
-                row["val_ap"] = pasted_ap(network, pattern, val, val_on, config)
-                if row["val_ap"] > state["best_ap"]:
-                    state["best_ap"], state["best"] = row["val_ap"], _copy(pattern)
-                save(fabric, run / "last.ckpt", state)
-            write(epoch + 1, row)
-    if not fabric.is_global_zero:
-        raise SystemExit(0)  # what comes after training is done once
-    pattern.load_state_dict(state["best"])
+    best, ap = loop(
+        fabric,
+        Objective(network, pattern, config),
+        torch.optim.AdamW(pattern.parameters(), lr=config.lr, weight_decay=config.weight_decay),
+        config,
+        run,
+        steps=steps,
+        batches=lambda e: _batches(streets, train_on, context, config, e, fabric.global_rank, fabric.world_size),
+        kept=pattern,
+        judge=lambda: pasted_ap(network, pattern, val, val_on, config),
+        figure="AP",
+        what=json.dumps({**asdict(config), **about, "context": context.name if context else None}),
+        resume=resume,
+    )
+    pattern.load_state_dict(best)
     details = {
         **data_card(streets), "outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(),
-        "context": context.name if context else None, "val_ap": state["best_ap"], "config": asdict(config),
+        "context": context.name if context else None, "val_ap": ap, "config": asdict(config),
     }  # fmt: skip
     event = Event("train-residual", f"learned what is unknown from {len(outliers)} outliers", details)
     network.cpu()
@@ -266,7 +237,3 @@ def _some(pixels: Tensor, most: int) -> Tensor:
 
 def _grid(maps: Tensor) -> tuple[int, int]:
     return maps.shape[-2], maps.shape[-1]
-
-
-def _copy(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
