@@ -1,0 +1,166 @@
+"""Seeing outliers: RPL and CoroCL over a frozen ESPNetv2, on RoadAnomaly21 and Fishyscapes Lost & Found.
+
+    export OWSEG_DATA=DIR                                   # DIR/camvid, outlier_objects, coco_context, anomaly
+    python -m recipes.outliers train --weights ESPNETV2 --seed 0            # RPL + CoroCL; seeds 0, 1, 2
+    python -m recipes.outliers train --weights ESPNETV2 --without corocl    # or entropy, inlier: the ablation
+    python -m recipes.outliers measure --weights ESPNETV2                   # every score of every network, frozen too
+    python -m recipes.outliers table
+    python -m recipes.outliers sheet                                        # pictures of what is pasted, to look at
+
+ESPNETV2 is the folder of espnetv2_s2.0_cityscapes. Streets are CamVid's training frames without their labels; the
+weights are chosen on val's with other outliers pasted in. The anomaly sets are read to measure and never before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from owseg.data import open_dataset
+from owseg.data.images import find_images, read_image, read_mask
+from owseg.data.outliers import Outliers, open_outliers
+from owseg.data.source import DataSet
+from owseg.files import write_whole
+from owseg.knowledge import KnowledgeBase, load
+from owseg.labels import IGNORE, UNKNOWN
+from owseg.metrics.pixel import Exact
+from owseg.models.published import ESPNETV2
+from owseg.progress import track
+from owseg.train_residual import ResidualConfig, pasted, train_residual
+from recipes.tables import markdown, spread
+
+SETS = {"RoadAnomaly21": "labels_masks", "FS_LostFound_1024x512": "labels_masks_fullres"}
+WITHOUT = {
+    "nothing": {},
+    "corocl": {"contrast_weight": 0.0},
+    "entropy": {"entropy_weight": 0.0},
+    "inlier": {"inlier_weight": 0.0},
+    "energy": {"outlier_weight": 0.0},
+}
+SIZE = (512, 1024)
+"""What the network looks at, height and width."""
+
+
+def streets(place: Path, split: str, kb: KnowledgeBase) -> DataSet:
+    """Return CamVid's frames without their labels."""
+    data = open_dataset(f"camvid:{place}", split)
+    source = replace(data.source, read=lambda i: (data.source.read(i)[0], None))
+    return DataSet(source, kb.labels)
+
+
+def exposed(place: Path, kb: KnowledgeBase, leave_out: list[str]) -> tuple[Outliers, Outliers]:
+    """Return the objects to paste and the pictures that show some where they belong, none of them a known class."""
+    objects, context = (open_outliers(place / n).unknown_to(kb.labels) for n in ("outlier_objects", "coco_context"))
+    return (objects.without(leave_out), context.without(leave_out)) if leave_out else (objects, context)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Teach the frozen network; the outcome lies in runs/outliers/NAME-SEED."""
+    kb = load(ESPNETV2, weights=args.weights)
+    objects, context = exposed(args.data, kb, args.leave_out)
+    config = ResidualConfig(epochs=args.epochs, seed=args.seed, precision=args.precision, **WITHOUT[args.without])
+    name = f"{'rpl' if args.without == 'nothing' else f'without-{args.without}'}{args.suffix}-{args.seed}"
+    started = time.process_time()
+    known, val = (streets(args.data / "camvid", split, kb) for split in ("train", "val"))
+    around = None if args.without == "corocl" else context
+    new = train_residual(kb, known, val, objects, around, config, args.runs / f"{name}.run", args.resume)
+    minutes = (time.process_time() - started) / 60
+    print(name, "version", new.save(args.runs / name), f"after {minutes:.1f} core-minutes")
+
+
+def pairs(root: Path, masks: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield pictures at ``SIZE`` and their truth at its own size: 0, UNKNOWN where anomalous, IGNORE where void."""
+    truths = {p.stem: p for p in find_images(root / masks)}
+    for path in find_images(root / "images"):
+        image = torch.from_numpy(read_image(path))[None].float()
+        picture = F.interpolate(image, SIZE, mode="bilinear", antialias=True)[0].round().byte().numpy()
+        truth = truths.get(path.stem) or truths[f"{path.stem}_labels_semantic"]
+        ids = read_mask(truth)
+        yield picture, np.select([ids == 0, ids == 1], [0, UNKNOWN], IGNORE).astype(np.uint8)
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Measure every score of the frozen network, and rpl of those that were taught, on the anomaly sets."""
+    taught = sorted(p for p in args.runs.iterdir() if (p / "CURRENT").exists())
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for title, masks in SETS.items():
+        frozen = load(ESPNETV2, weights=args.weights)
+        networks = {"frozen": frozen, **{p.name: load(p) for p in taught}}
+        states = {f"frozen {n}": Exact() for n in frozen.scorers()} | {p.name: Exact() for p in taught}
+        everything = list(pairs(args.data / "anomaly" / title, masks))
+        for picture, truth in track(everything, title, len(everything)):
+            output = frozen.forward(picture)
+            for name in frozen.scorers():
+                states[f"frozen {name}"].update(frozen.score(output, truth.shape, name), truth)
+            for path in taught:
+                kb = networks[path.name]
+                residual = kb.residual.added(kb.network, output) if kb.residual else None
+                states[path.name].update(kb.score(replace(output, residual=residual), truth.shape, "rpl"), truth)
+        found[title] = {name: asdict(state.compute()) for name, state in states.items()}
+    write_whole(args.runs / "measured.json", json.dumps(found, indent=1).encode())
+
+
+def table(args: argparse.Namespace) -> None:
+    """Print AP, AUROC and FPR95 on both sets, mean ± standard deviation over the seeds."""
+    found = json.loads((args.runs / "measured.json").read_text())
+    rows: dict[str, list[str]] = {}
+    for name in next(iter(found.values())):
+        key = name if name.startswith("frozen") else name.rpartition("-")[0]
+        rows.setdefault(key, []).append(name)
+    cells = [
+        (key, *(spread([found[s][n][f] for n in names]) for s in SETS for f in ("auroc", "ap", "fpr95")))
+        for key, names in rows.items()
+    ]
+    header = ("score", *(f"{s.split('_')[-2] if '_' in s else s} {f}" for s in SETS for f in ("AUROC", "AP", "FPR95")))
+    markdown("Outliers, pixels pooled", header, cells)
+
+
+def sheet(args: argparse.Namespace) -> None:
+    """Draw a contact sheet of pasted streets and their targets."""
+    kb = load(ESPNETV2, weights=args.weights)
+    objects, _ = exposed(args.data, kb, args.leave_out)
+    data, tiles = streets(args.data / "camvid", "train", kb), []
+    for i in range(0, len(data), len(data) // 8):
+        sample = pasted(data[i], objects, ResidualConfig(), np.random.default_rng([0, i]))
+        picture = sample.image.transpose(1, 2, 0)
+        marked = np.where((sample.target == UNKNOWN)[..., None], (255, 0, 200), picture // 2).astype(np.uint8)
+        tiles.append(np.concatenate([picture, marked], 1))
+    rows = [np.concatenate(tiles[i : i + 2], 1) for i in range(0, 8, 2)]
+    args.runs.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(rows)).reduce(2).save(args.runs / "sheet.jpg", quality=88)
+    print(args.runs / "sheet.jpg")
+
+
+def main() -> None:
+    place = Path(os.environ.get("OWSEG_DATA", "."))
+    steps: dict[str, Callable[[argparse.Namespace], None]] = {
+        "train": train, "measure": measure, "table": table, "sheet": sheet,
+    }  # fmt: skip
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=steps)
+    parser.add_argument("--weights", type=Path, default=Path("espnetv2_s2.0_cityscapes"))
+    parser.add_argument("--without", choices=WITHOUT, default="nothing", help="which term to leave out")
+    parser.add_argument("--leave-out", nargs="*", default=[], help="categories of outliers to leave out")
+    parser.add_argument("--suffix", default="", help="added to the name, for another set of outliers")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", default="32-true")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--data", type=Path, default=place)
+    parser.add_argument("--runs", type=Path, default=Path("runs/outliers"))
+    args = parser.parse_args()
+    steps[args.step](args)
+
+
+if __name__ == "__main__":
+    main()
