@@ -2,7 +2,8 @@
 
     export OWSEG_DATA=DIR                                              # DIR/camvid holds the data
     python -m recipes.camvid train --classifier prototype --seed 0     # DMLNet's; seeds 0, 1, 2
-    python -m recipes.camvid train --scale 1 --seed 0                  # the same with the T that val prefers
+    python -m recipes.camvid train --variance 0.1 --seed 0             # the same with ten times the variance loss;
+    python -m recipes.camvid train --scale 1 --seed 0                  #   with prototypes nearer to each other
     python -m recipes.camvid train --classifier linear --seed 0        # the same network with a linear head and CE
     python -m recipes.camvid train --also car pedestrian bicyclist     # all 11 classes: the shipped street
     python -m recipes.camvid measure --split val                       # what choices were made on
@@ -56,11 +57,13 @@ def config(seed: int, precision: str) -> TrainConfig:
 def train(args: argparse.Namespace) -> None:
     """Train a network that knows all classes but those never seen; with --also, some of them from the start."""
     unknown = [n for n in args.unknown if n not in args.also]
-    kind = args.classifier if args.scale == 3 else f"{args.classifier}-T{args.scale:g}"
+    kind = args.classifier + (f"-T{args.scale:g}" if args.scale != 3 else "")
+    kind += f"-VL{args.variance:g}" if args.variance != 0.01 else ""
     name = "-".join((kind, *args.also, str(args.seed)))
     started = time.process_time()
     kb = build_knowledge_base(
-        f"camvid:{args.data}", str(args.backbone), unknown, config(args.seed, args.precision),
+        f"camvid:{args.data}", str(args.backbone), unknown,
+        replace(config(args.seed, args.precision), variance_weight=args.variance),
         args.runs / f"{name}.run", classifier=args.classifier, half=True, resume=args.resume, scale=args.scale,
     )  # fmt: skip
     print(
@@ -92,7 +95,7 @@ def measure(args: argparse.Namespace) -> None:
     """Evaluate the trained networks of a classifier: all scores, IoU; full resolution for seed 0 of the DML ones."""
     place = args.runs / args.split
     place.mkdir(exist_ok=True)
-    names = re.compile(rf"{args.classifier}(-T[\d.]+)?(-{'-'.join(args.unknown)})?-\d+")
+    names = re.compile(rf"{args.classifier}(-T[\d.]+)?(-VL[\d.]+)?(-{'-'.join(args.unknown)})?-\d+")
     for directory in sorted(p for p in args.runs.iterdir() if names.fullmatch(p.name)):
         path, kb = place / f"{directory.name}.json", load(directory)
         result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
@@ -177,7 +180,7 @@ def tables(args: argparse.Namespace) -> None:
     found = {p.stem: json.loads(p.read_text()) for p in sorted((args.runs / args.split).glob("*.json"))}
     nets: dict[str, list[Any]] = {}
     for name, value in found.items():
-        if match := re.fullmatch(r"((?:linear|prototype)(?:-T[\d.]+)?)-\d+", name):
+        if match := re.fullmatch(r"((?:linear|prototype)(?:-T[\d.]+)?(?:-VL[\d.]+)?)-\d+", name):
             nets.setdefault(match[1], []).append(value)
     for protocol in ("pooled", "per image"):
         rows = [
@@ -228,6 +231,7 @@ def main() -> None:
     parser.add_argument("--unknown", nargs="*", default=list(UNKNOWN_CLASSES), help="other classes, in another --runs")
     parser.add_argument("--also", nargs="*", default=(), help="which of them to know from the start")
     parser.add_argument("--scale", type=float, default=3.0, help="T of the prototypes")
+    parser.add_argument("--variance", type=float, default=0.01, help="the weight of the variance loss")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--resume", action="store_true")
