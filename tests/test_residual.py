@@ -139,12 +139,14 @@ def test_every_outlier_trains_or_validates_and_none_does_both():
 
 def test_void_is_no_inlier(tmp_path):
     """Where the truth is void or unknown, nothing is learned: with all of it void, only outliers are left."""
-    from owseg.train_residual import _street
+    from owseg.train_residual import _seen, _street
 
     sample = tiny.dataset(1)[0]
     target = np.where(np.arange(64) < 20, UNKNOWN, 1).astype(np.uint8) * np.ones((48, 1), np.uint8)
     made = _street(replace(sample, target=target)).target
     assert (made[:, :20] == 255).all() and (made[:, 20:] == 0).all()
+    seen = _seen(replace(things().read(0), void=np.arange(40)[:, None] * np.ones(40) < 10)).target
+    assert (seen[:10] == 255).all() and (seen[10:36, 6:34] == UNKNOWN).all() and (seen[36:] == 0).all()
 
 
 def test_what_cannot_be_trained_on_ends_in_one_sentence(tmp_path):

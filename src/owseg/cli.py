@@ -28,7 +28,8 @@ app = typer.Typer(
     above which a pixel is unknown. Every change is a new version; nothing is lost. Begin with [bold]owseg demo[/bold].
     """,
     epilog="Data sets are named [bold]camvid:DIR[/bold], [bold]folder:DIR[/bold] (images/, masks/, classes.json) or "
-    "[bold]synthetic[/bold]. Shipped knowledge bases: street, street8, synthetic.",
+    "[bold]synthetic[/bold]. Shipped knowledge bases: street, street8, synthetic. Networks that others trained are loaded as "
+    "[bold]espnetv2-cityscapes:FILE[/bold] or [bold]hf:NAME[/bold] (SegFormer, UperNet, MobileNetV2-DeepLab).",
 )
 
 KB = Annotated[
@@ -121,7 +122,7 @@ def train(
         data, backbone, _names(unknown), config, run, decoder, classifier, fpr=fpr, resume=resume, scale=scale
     )
     hint = f"Next: owseg evaluate {out} --data {data}"
-    if open_source(data, "train").ids == open_source(data, "val").ids:
+    if open_source(data, "train").name == open_source(data, "val").name:
         hint = f"Note: {data} has no val/, so the pictures that it was trained on also chose and calibrated it.\n{hint}"
     _done(kb, kb.save(out), str(out), as_json, hint)
 

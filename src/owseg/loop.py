@@ -18,8 +18,8 @@ from torch.utils.tensorboard import SummaryWriter
 from owseg.errors import OwsegError
 from owseg.progress import progress
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
-"""The precisions that training can be asked for; the mixed ones keep the weights in 32 bits."""
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""The precisions that training can be asked for; all keep the weights in 32 bits, the last needs a GPU."""
 
 
 def check_settings(config: Any) -> None:

@@ -215,7 +215,10 @@ def _street(sample: Sample) -> Sample:
 
 
 def _seen(outlier: Outlier) -> Sample:
-    return Sample(outlier.image, np.where(outlier.mask, UNKNOWN, 0).astype(np.uint8), outlier.id)
+    target = np.where(outlier.mask, UNKNOWN, 0).astype(np.uint8)
+    if outlier.void is not None:
+        target[outlier.void] = IGNORE
+    return Sample(outlier.image, target, outlier.id)
 
 
 def _stacked(views: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -57,6 +57,7 @@ def test_pictures_with_masks_are_seen_in_context(tmp_path):
     assert found.in_context and found.counts() == {"cow": 2, "Person": 1}
     assert found.unknown_to(LabelSpace.of(["road", "pedestrian"])).ids == ("b",)  # a person by another name
     assert np.array_equal(found.read(0).mask, mask == 1)
+    assert np.array_equal(found.read(0).void, mask == IGNORE)
 
 
 def test_coco_polygons_are_drawn(tmp_path):

@@ -35,11 +35,15 @@ SYNONYMS = (
 
 @dataclass(frozen=True, eq=False)
 class Outlier:
-    """Something that no class is a name for: ``image`` (3, H, W) uint8, ``mask`` (H, W) bool where it is."""
+    """Something that no class is a name for: ``image`` (3, H, W) uint8, ``mask`` (H, W) bool where it is.
+
+    ``void`` (H, W) bool, where given, marks what nobody could name.
+    """
 
     image: np.ndarray
     mask: np.ndarray
     id: str
+    void: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ def _masked(root: Path) -> Outliers:
                 f"the mask of {paths[i].name} is {mask.shape[1]}x{mask.shape[0]} and its picture "
                 f"{image.shape[2]}x{image.shape[1]}; they must be of one size."
             )
-        return Outlier(image, (mask > 0) & (mask != IGNORE), paths[i].stem)
+        return Outlier(image, (mask > 0) & (mask != IGNORE), paths[i].stem, mask == IGNORE)
 
     categories = tuple(shown.get(p.name, frozenset({"outlier"})) for p in paths)
     return Outliers(root.name, tuple(p.stem for p in paths), categories, read)

@@ -50,7 +50,7 @@ def learn(
 ) -> KnowledgeBase:
     """Return a knowledge base that also knows ``name``, learned from ``shots``; the old one and its network stay.
 
-    ``method`` is by default ``Probe()``, or ``NPM()`` where the fitted scorers are missing. ``known`` is labelled,
+    ``method`` is by default ``Probe()``, or ``NPM()`` where the fitted scorers are missing. ``known`` is labelled
     data for the new threshold (its unknown pixels are left out); without it the old threshold stays, which is safe
     where increments only claim: a claim turns unknown pixels into known ones, never the reverse. (A head that stands
     alone may take a claim back.) ``look`` is ``kb.forward`` unless one is given that remembers (see ``remember``).
