@@ -28,7 +28,7 @@ app = typer.Typer(
     above which a pixel is unknown. Every change is a new version; nothing is lost. Begin with [bold]owseg demo[/bold].
     """,
     epilog="Data sets are named [bold]camvid:DIR[/bold], [bold]folder:DIR[/bold] (images/, masks/, classes.json) or "
-    "[bold]synthetic[/bold]. Shipped knowledge bases: street, street8, synthetic. Networks that others trained are loaded as "
+    "[bold]synthetic[/bold]. Shipped knowledge bases: street, street8, synthetic. Others load as "
     "[bold]espnetv2-cityscapes:FILE[/bold] or [bold]hf:NAME[/bold] (SegFormer, UperNet, MobileNetV2-DeepLab).",
 )
 
