@@ -94,7 +94,11 @@ def test_stages_are_those_of_one_network_and_one_line(kb, tmp_path):
     with torch.no_grad():
         other.decoder.head.bias += 1
     learn(replace(kb, network=other), "dog", [a_shot()], method=NPM(1.0)).save(place)
-    assert names() == [(*three, "dog")]  # another network: what lies before is not its past
+    assert names() == [(*three, "dog")]
+    kb.save(tmp_path / "other")
+    learn(replace(kb, network=other), "dog", [a_shot()], method=NPM(1.0)).save(tmp_path / "other")
+    stages = load_stages(tmp_path / "other")  # another network: what lies before is not its past
+    assert [k.labels.names for k in stages] == [(*three, "dog")]
 
 
 def test_the_readable_file_tells_everything(kb, tmp_path):

@@ -127,12 +127,21 @@ def test_pasted_pixels_are_the_outlier_and_nothing_else_moves(seed, small, large
     assert np.array_equal(made.image[:, ~pasted], sample.image[:, ~pasted])
     assert np.array_equal(made.target[~pasted], np.zeros(large)[~pasted] if target is None else target[~pasted])
     if feather == 0:
-        assert (made.image[:, pasted] == 200).all()
+        assert np.array_equal((made.image == 200).all(0), pasted)  # the street is darker
     rows, columns = np.nonzero(pasted)
     if len(rows):
         longest = max(np.ptp(rows), np.ptp(columns)) + 1
         assert 0.2 * min(large) - 2 <= longest <= 0.9 * min(large) + 1
-        assert pasted[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()  # a box stays a box
+
+
+def test_the_corner_that_an_outlier_leaves_free_stays_street():
+    mask = np.ones((30, 30), bool)
+    mask[:15, :15] = False
+    outlier = Outlier(np.full((3, 30, 30), 200, np.uint8), mask, "o")
+    made = paste(
+        Sample(np.zeros((3, 40, 40), np.uint8), None, "s"), outlier, np.random.default_rng(1), (0.75, 0.7500001)
+    )
+    assert (made.target == UNKNOWN).sum() == mask.sum() == (made.image == 200).all(0).sum()
 
 
 def test_an_outlier_without_pixels_is_not_pasted():

@@ -109,9 +109,12 @@ def test_a_memory_changes_nothing_and_looks_once(kb, frames):
     assert len(seen) <= len(frames) + (views - 1) * len(shots)
     plain = learn_stream(kb, lessons, val, look=kb.forward)
     assert plain[-1].threshold == remembered[-1].threshold
-    few = remember(look, 2e-4)
-    for i in (0, 1, 2, 0):
-        assert np.array_equal(few(tiny.picture(i)).logits, kb.forward(tiny.picture(i)).logits)
+    for gigabytes, looks in ((2.0, 3), (0.0, 4)):
+        seen.clear()
+        few = remember(look, gigabytes)
+        for i in (0, 1, 2, 0):
+            assert np.array_equal(few(tiny.picture(i)).logits, kb.forward(tiny.picture(i)).logits)
+        assert len(seen) == looks
 
 
 def test_every_stage_is_measured_as_it_would_be_alone(frames, stages):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -10,7 +11,7 @@ from owseg.knowledge import load
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.metrics.pixel import Exact
 from owseg.models import build_network
-from owseg.models.espnetv2 import ESPNetV2Decoder, ESPNetV2Encoder
+from owseg.models.espnetv2 import EESP, ESPNetV2Decoder, ESPNetV2Encoder
 from owseg.models.published import espnetv2
 
 
@@ -40,6 +41,21 @@ def test_published_weights_compute_what_their_parts_do(tmp_path, scale):
         again.load_state_dict(network.state_dict())
         assert torch.equal(again(image).logits, network(image).logits)
     assert [m.shape[-1] for m in maps] == [65, 33, 17, 9] and expected.shape[-2:] == (45, 65)
+
+
+def test_a_unit_adds_its_branches_up_before_it_joins_them():
+    """Mehta et al. (2019), Fig. 1: hierarchical feature fusion of dilations 1 to 4, one for each receptive field to 9."""
+    torch.manual_seed(0)
+    unit, x = EESP(16, 16, 9).eval(), torch.randn(1, 16, 12, 14)
+    for norm in (m for m in unit.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.normal_(norm.running_mean)
+        torch.nn.init.uniform_(norm.running_var, 0.5, 2)
+    with torch.no_grad():
+        low = unit.proj_1x1(x)
+        maps = [F.conv2d(low, b.conv.weight, padding=d, dilation=d, groups=4) for d, b in enumerate(unit.spp_dw, 1)]
+        joined = torch.stack(maps).cumsum(0).movedim(0, 1).flatten(1, 2)
+        expected = unit.module_act(unit.conv_1x1_exp(unit.br_after_cat(joined)) + x)
+        assert torch.allclose(unit(x), expected, atol=1e-6)
 
 
 def test_a_published_network_is_a_knowledge_base(tmp_path):
