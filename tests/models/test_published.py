@@ -44,7 +44,7 @@ def test_published_weights_compute_what_their_parts_do(tmp_path, scale):
 
 
 def test_a_unit_adds_its_branches_up_before_it_joins_them():
-    """Mehta et al. (2019), Fig. 1: hierarchical feature fusion of dilations 1 to 4, one for each receptive field to 9."""
+    """Mehta et al. (2019), Fig. 1: hierarchical feature fusion of dilations 1 to 4, of receptive fields to 9."""
     torch.manual_seed(0)
     unit, x = EESP(16, 16, 9).eval(), torch.randn(1, 16, 12, 14)
     for norm in (m for m in unit.modules() if isinstance(m, torch.nn.BatchNorm2d)):
