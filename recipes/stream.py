@@ -44,15 +44,17 @@ LEARNERS = ("FT", "PLM", "NPM", "probe")
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Learn and measure everything for one network; what ``runs/camvid/stream-SPLIT/SEED.json`` has is not repeated."""
+    """Learn and measure for one network; a learner that ``runs/camvid/stream-SPLIT/SEED.json`` has is not repeated."""
     path = args.runs / f"stream-{args.split}" / f"{args.seed}.json"
     path.parent.mkdir(exist_ok=True)
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"joint": {}}
     base = load(args.runs / f"prototype-{args.seed}")
     frames = open_dataset(f"camvid:{args.data}", "train")
     data = spread_over(open_dataset(f"camvid:{args.data}", args.split), args.most)
-    if "runs" not in found:
-        found["runs"] = streams(base, frames, data, args.unknown, range(args.draws), learners(args))
+    had = found.setdefault("runs", [])
+    missing = {name: how for name, how in learners(args).items() if name not in {r["learner"] for r in had}}
+    if missing:
+        found["runs"] = had + streams(base, frames, data, args.unknown, range(args.draws), missing)
         write_whole(path, json.dumps(found, indent=1).encode())
     if "first" not in found:
         found["first"] = bound(base, data, args.unknown)

@@ -8,7 +8,7 @@ from recipes import stream
 
 
 def test_table_4_on_synthetic_scenes(capsys, monkeypatch):
-    argv = ["stream", "synthetic", "--draws", "1", "--most", "4", "--steps", "24"]
+    argv = ["stream", "synthetic", "--draws", "1", "--most", "10", "--steps", "24"]
     monkeypatch.setattr(sys, "argv", argv)
     stream.main()
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]

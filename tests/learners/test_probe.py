@@ -32,10 +32,11 @@ def whitened(kb, image):
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 2.0)])
-def test_the_probe_is_the_ridge_that_it_says(kb, scales):
+@pytest.mark.parametrize("balance", [None, 1.0, 0.0])
+def test_the_probe_is_the_ridge_that_it_says(kb, scales, balance):
     """The gradient of the objective, written out in float64, vanishes at w and b."""
     strength, shots = 1.0, [red_shot(0), red_shot(1)]
-    probe = learn(kb, "rock", shots, method=Probe(strength, scales)).increments[0]
+    probe = learn(kb, "rock", shots, method=Probe(strength, balance, scales)).increments[0]
     z, y = [], []
     for view in (v for s in shots for f in scales for v in (s.scaled(f), s.scaled(f).mirrored())):
         cells = whitened(kb, view.image)
@@ -54,7 +55,8 @@ def test_the_probe_is_the_ridge_that_it_says(kb, scales):
     whiten, centre = (t.double().numpy() for t in (kb.fitted.mahalanobis.whiten_within, kb.fitted.mahalanobis.centre))
     w = np.linalg.solve(whiten.T, probe.weights[0].double().numpy())
     b = float(probe.biases[0]) + probe.weights[0].double().numpy() @ centre
-    s = len(y) / (2 * np.where(y > 0, (y > 0).sum(), (y < 0).sum()))
+    s = np.where(y > 0, (y > 0).sum(), (y < 0).sum()) ** -(0.75 if balance is None else balance)  # (1 + 1/2) / 2
+    s = s / s.mean()
     slope = -strength / len(y) * s * y / (1 + np.exp(y * (z @ w + b)))
     gradient = w + z.T @ slope
     assert np.abs(gradient).max() < 2e-3 * np.abs(z.T @ np.abs(slope)).max()

@@ -80,9 +80,13 @@ class Probe:
     """Learn a class by logistic regression on the whitened pyramid of the shots, at ``scales`` and in the mirror.
 
     A cell is positive where the mask covers more than half of it; all other cells that are not void are negative,
-    whatever they show. With balanced weights ``s_i = n / (2 n_{y_i})`` the probe minimises
+    whatever they show. The probe minimises
 
-        |w|^2 / 2 + strength / n * sum_i s_i log(1 + exp(-y_i (w^T z_i + b))),   y_i = +1 or -1.
+        |w|^2 / 2 + strength / n * sum_i s_i log(1 + exp(-y_i (w^T z_i + b))),   y_i = +1 or -1,
+
+    with weights ``s_i ~ n_{y_i}^-balance`` of mean 1, n_y the cells of a side: at 1 both sides weigh the same, at 0
+    every cell does. One picture tells little of how a class may look, so the less is shown the more the class must
+    be favoured; by default ``balance = (1 + 1/m) / 2`` for m shots.
 
     z is the pyramid whitened by the known classes' covariance (see ``RelativeMahalanobis``), so the ridge leaves free
     what they vary least in; being linear, the whitening is folded into the weights. The problem is convex, and the
@@ -90,6 +94,7 @@ class Probe:
     """
 
     strength: float = 100.0
+    balance: float | None = None
     scales: tuple[float, ...] = (0.7, 1.0, 1.4)
     method = "probe"
 
@@ -111,7 +116,9 @@ class Probe:
         if not y.any() or y.all():
             what = "leaves nothing else to compare with" if y.any() else "covers half of no cell of the feature grid"
             raise OwsegError(f"the mask of {name} {what}; choose pictures that show it larger and with surroundings.")
-        fit = LogisticRegression(C=self.strength / len(y), class_weight="balanced", max_iter=1000).fit(x, y)
+        balance = (1 + 1 / len(shots)) / 2 if self.balance is None else self.balance
+        rarity = np.where(y, y.mean(), 1 - y.mean()) ** -balance
+        fit = LogisticRegression(C=self.strength / len(y), max_iter=1000).fit(x, y, rarity / rarity.mean())
         weight, bias = space.unwhitened(torch.tensor(fit.coef_[0]), float(fit.intercept_[0]))
         made = LinearProbe(name, weight.float()[None], bias.float()[None], space.level)
         old = tuple(i.against(made) if isinstance(i, LinearProbe) else i for i in kb.increments)
