@@ -14,7 +14,7 @@ import torch
 from owseg.data.source import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import KnowledgeBase
-from owseg.labels import UNKNOWN
+from owseg.labels import KNOWN, UNKNOWN
 from owseg.learners.shots import Look
 from owseg.metrics.iou import IoU, harmonic
 from owseg.metrics.pixel import Exact, PerImage, PixelFigures
@@ -160,7 +160,7 @@ class Tally:
     def update(self, output: Output, truth: np.ndarray) -> None:
         """Add one picture: what the network made of it, and its truth as ``read`` gives it."""
         size, known = (truth.shape[0], truth.shape[1]), len(self.kb.labels)
-        target = np.where((truth >= known) & (truth < UNKNOWN), UNKNOWN, truth).astype(np.uint8)
+        target = np.where((truth >= known) & (truth < KNOWN), UNKNOWN, truth).astype(np.uint8)
         labels, claimed = self.kb.closed(output, size)
         self._iou = self._iou.update(labels, target)
         for name in {*self._states, self.kb.scorer}:
@@ -176,8 +176,9 @@ class Tally:
     def result(self) -> Evaluation:
         """Return the figures so far."""
         names, known = self._everything.labels.names, len(self.kb.labels)
-        counts = np.stack([self._called, self._total])[:, : len(names)]
-        lost, found = counts[:, :known].sum(1), counts[:, known:].sum(1)
+        every = np.stack([self._called, self._total])
+        counts = every[:, : len(names)]
+        lost, found = counts[:, :known].sum(1) + every[:, KNOWN], counts[:, known:].sum(1)
         return Evaluation(
             self.data.source.name,
             len(self.data),
