@@ -29,9 +29,6 @@ class Card:
     licence: str
 
 
-_CITYSCAPES_LAYOUT = (
-    "leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png (or labelTrainIds)"
-)
 _MASKS = "images/N.*, labels_masks/N.png"
 _THREE = ("train", "val", "test")
 
@@ -54,24 +51,26 @@ CARDS: dict[str, Card] = {
         "mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid", "research",
     ),
     "cityscapes": Card(
-        "Cityscapes, fine, 5000 frames", "19", _CITYSCAPES_LAYOUT, _THREE,
+        "Cityscapes, fine, 5000 frames", "19",
+        "leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png (or labelTrainIds)", _THREE,
         "cityscapes-dataset.com (register)", "research, not commercial",
     ),
     "bdd100k": Card(
         "BDD100K, 8000 labelled frames", "19 (Cityscapes')",
-        "images/10k/SPLIT/*.jpg, labels/sem_seg/masks/SPLIT/*.png; or seg/images/SPLIT, seg/labels/SPLIT/*_train_id.png "
-        "(or seg/train_labels of hendrycks/anomaly-seg)", _THREE,
+        "images/10k/SPLIT/*.jpg, labels/sem_seg/masks/SPLIT/*.png; or seg/images/SPLIT, "
+        "seg/labels/SPLIT/*_train_id.png (or seg/train_labels of hendrycks/anomaly-seg)", _THREE,
         "bdd-data.berkeley.edu (register)", "see its site",
     ),
     "idd": Card(
         "India Driving Dataset, 20k", "26 (level 3)",
         "leftImg8bit/SPLIT/DRIVE/*_leftImg8bit.*, gtFine/SPLIT/DRIVE/*_gtFine_labellevel3Ids.png (made by the authors' "
         "createLabels.py)", _THREE,
-        "idd.insaan.iiit.ac.in (register)", "research",
+        "idd.insaan.iiit.ac.in (register)", "see its site",
     ),
     "streethazards": Card(
         "StreetHazards, CARLA, anomalies in test", "13, and anomaly in test",
-        "train/{images,annotations}/{training,validation}/TOWN/*.png, test/{images,annotations}/test/TOWN/*.png", _THREE,
+        "train/{images,annotations}/{training,validation}/TOWN/*.png, test/{images,annotations}/test/TOWN/*.png",
+        _THREE,
         "github.com/hendrycks/anomaly-seg", "see its site",
     ),
     "lostandfound": Card(
@@ -87,12 +86,12 @@ CARDS: dict[str, Card] = {
     "fishyscapes-lostfound": Card(
         "Fishyscapes Lost & Found, 100 frames", "known, anomaly",
         "fishyscapes_lostandfound/*_labels.png with Lost and Found's leftImg8bit/; or "
-        f"{_MASKS} (labels_masks_fullres if images are reduced)", ("val",), "fishyscapes.com", "research",
+        f"{_MASKS} (labels_masks_fullres if images are reduced)", ("val",), "fishyscapes.com", "see its site",
     ),
     "fishyscapes-static": Card(
         "Fishyscapes Static, 30 frames", "known, anomaly",
         f"fs_val_v3/*_labels.png and *rgb.npz with Cityscapes' leftImg8bit/; or {_MASKS}", ("val",),
-        "fishyscapes.com", "research",
+        "fishyscapes.com", "see its site",
     ),
     "roadanomaly21": Card(
         "SegmentMeIfYouCan, anomalies: 10 frames to validate", "known, anomaly",
