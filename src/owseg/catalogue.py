@@ -138,7 +138,7 @@ def check(spec: str, split: str | None = None) -> list[Checked]:
 
     Raises ``OwsegError`` where nothing can be opened: another layout, a picture without its labels, no such split.
     """
-    from owseg.data import KINDS, NoSuchSplit, open_source
+    from owseg.data import NoSuchSplit, open_source
 
     kind = spec.partition(":")[0]
     named = CARDS[kind].splits if split is None and kind in CARDS else (split or "train",)
@@ -150,7 +150,7 @@ def check(spec: str, split: str | None = None) -> list[Checked]:
         except NoSuchSplit as error:
             absent = absent or error
             continue
-        found.setdefault(source.name if kind in KINDS else name, (name, source))  # a folder may have no splits
+        found.setdefault(source.name, (name, source))  # a folder without splits is the same under each name
     if not found:
         raise absent or OwsegError(f"{spec} has no split.")
     return [_checked(source, name) for name, source in found.values()]
@@ -181,13 +181,11 @@ def _checked(source: Source, split: str) -> Checked:
             sizes[size] += 1
             yield sample
 
-    fingerprint = fingerprint_of(readable(), data.labels)
+    digest = fingerprint_of(readable(), data.labels)
     names = {**dict(enumerate(source.classes.names)), KNOWN: "(known)", IGNORE: "(void)"}
     shown = {name: int(pixels[i]) for i, name in names.items() if pixels[i] or i < len(source.classes)}
-    frames = len(data)
-    return Checked(
-        source.name, split, frames, dict(sizes.most_common()), bare, shown, tuple(wrong), None if wrong else fingerprint
-    )
+    fingerprint = None if wrong else digest
+    return Checked(source.name, split, len(data), dict(sizes.most_common()), bare, shown, tuple(wrong), fingerprint)
 
 
 def _size(plane: np.ndarray) -> str:
