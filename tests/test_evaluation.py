@@ -43,6 +43,7 @@ def test_a_pixel_of_some_known_class_is_an_inlier_and_no_ious(kb):
     assert veiled.scores == shown.scores and not np.isnan(shown.scores["energy"].auroc)
     assert veiled.unknown_found == shown.unknown_found and veiled.known_lost == shown.known_lost
     assert 0 < shown.known_lost < 1
+    assert any("IoU" in title for title, _, _ in veiled.tables())
     assert veiled.iou.counts.sum() == sum((hidden(data.source.read(i)[1]) < 3).sum() for i in range(4))
     assert veiled.called["rock"] == shown.called["rock"]
     assert sum(total for _, total in veiled.called.values()) < sum(total for _, total in shown.called.values())
@@ -67,6 +68,7 @@ def test_a_set_that_knows_only_anomalies_can_be_measured(kb):
     assert measured.unknown_found == called[0, 0] / called[0, 1]
     assert measured.known_lost == called[1, 0] / called[1, 1]
     assert np.isnan(measured.iou.mean())
+    assert not any("IoU" in title for title, _, _ in measured.tables())
 
 
 def test_a_threshold_is_found_on_known_pixels_whatever_they_are_called(kb):

@@ -56,3 +56,7 @@ def test_bad_json_is_refused(classes):
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(OwsegError, match="road, sky"):
         LabelSpace.of(["road", "sky"]).index("car")
+
+
+def test_as_many_classes_as_there_are_ids():
+    assert len(LabelSpace.of(str(i) for i in range(KNOWN))) == KNOWN == 253

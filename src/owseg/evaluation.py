@@ -99,10 +99,11 @@ class Evaluation:
         }
         sums: Rows = [(names[k], _text(v)) for k, v in self.summary().items() if not isnan(v)]
         where = f"{self.data}, {self.images} pictures"
+        judged = not isnan(self.iou.mean())  # a set that knows only anomalies shows no class
         return [
-            (f"IoU per class ({where})", ("class", "", "IoU"), classes),
+            *([(f"IoU per class ({where})", ("class", "", "IoU"), classes)] if judged else []),
             (
-                f"How well a score finds the unknown ({self.protocol})",
+                f"How well a score finds the unknown ({where}; {self.protocol})",
                 ("score", "AUROC", "AP", "FPR95"),
                 scores,
             ),
