@@ -27,19 +27,18 @@ import torch.nn.functional as F
 from PIL import Image
 
 from owseg.data import open_dataset
-from owseg.data.images import find_images, read_image, read_mask
 from owseg.data.outliers import Outliers, open_outliers
 from owseg.data.source import DataSet
 from owseg.files import write_whole
 from owseg.knowledge import KnowledgeBase, load
-from owseg.labels import IGNORE, UNKNOWN
+from owseg.labels import UNKNOWN
 from owseg.metrics.pixel import Exact
 from owseg.models.published import ESPNETV2
 from owseg.progress import track
 from owseg.train_residual import ResidualConfig, pasted, train_residual
 from recipes.tables import markdown, spread
 
-SETS = {"RoadAnomaly21": "labels_masks", "FS_LostFound_1024x512": "labels_masks_fullres"}
+SETS = {"RoadAnomaly21": "roadanomaly21", "FS_LostFound_1024x512": "fishyscapes-lostfound"}
 WITHOUT = {
     "nothing": {},
     "corocl": {"contrast_weight": 0.0},
@@ -78,26 +77,23 @@ def train(args: argparse.Namespace) -> None:
     print(name, "version", new.save(args.runs / name), f"after {minutes:.1f} core-minutes")
 
 
-def pairs(root: Path, masks: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield pictures at ``SIZE`` and their truth at its own size: 0, UNKNOWN where anomalous, IGNORE where void."""
-    truths = {p.stem: p for p in find_images(root / masks)}
-    for path in find_images(root / "images"):
-        image = torch.from_numpy(read_image(path))[None].float()
+def pairs(data: DataSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield pictures at ``SIZE`` and their truth at its own size."""
+    for sample in data:
+        image = torch.from_numpy(sample.image)[None].float()
         picture = F.interpolate(image, SIZE, mode="bilinear", antialias=True)[0].round().byte().numpy()
-        truth = truths.get(path.stem) or truths[f"{path.stem}_labels_semantic"]
-        ids = read_mask(truth)
-        yield picture, np.select([ids == 0, ids == 1], [0, UNKNOWN], IGNORE).astype(np.uint8)
+        yield picture, np.asarray(sample.target)
 
 
 def measure(args: argparse.Namespace) -> None:
     """Measure every score of the frozen network, and rpl of those that were taught, on the anomaly sets."""
     taught = sorted(p for p in args.runs.iterdir() if (p / "CURRENT").exists())
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for title, masks in SETS.items():
+    for title, kind in SETS.items():
         frozen = load(ESPNETV2, weights=args.weights)
         networks = {"frozen": frozen, **{p.name: load(p) for p in taught}}
         states = {f"frozen {n}": Exact() for n in frozen.scorers()} | {p.name: Exact() for p in taught}
-        everything = list(pairs(args.data / "anomaly" / title, masks))
+        everything = list(pairs(open_dataset(f"{kind}:{args.data}/anomaly/{title}", "val", frozen.labels)))
         for picture, truth in track(everything, title, len(everything)):
             output = frozen.forward(picture)
             for name in frozen.scorers():

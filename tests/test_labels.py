@@ -1,14 +1,15 @@
+import numpy as np
 import pytest
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, UNKNOWN, LabelSpace
+from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace
 
 
 def test_lookup_matches_by_name_and_leaves_nothing_else():
     source = LabelSpace.of(["road", "car", "sky"])
     table = LabelSpace.of(["sky", "road"]).lookup(source)
     assert table[:3].tolist() == [1, UNKNOWN, 0]
-    assert set(table[3:].tolist()) == {IGNORE}
+    assert table[KNOWN] == KNOWN and set(np.delete(table, KNOWN)[3:].tolist()) == {IGNORE}
     assert LabelSpace.of(["sky"]).lookup(source, unknown=IGNORE)[:3].tolist() == [IGNORE, IGNORE, 0]
 
 
@@ -38,7 +39,7 @@ def test_made_up_colours_stay_apart():
         (["a", "a"], None),
         (["a", " "], None),
         (["a"], [(0, 0, 256)]),
-        ([str(i) for i in range(255)], None),
+        ([str(i) for i in range(254)], None),
     ],
 )
 def test_bad_label_spaces_are_refused(names, colors):
@@ -55,3 +56,7 @@ def test_bad_json_is_refused(classes):
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(OwsegError, match="road, sky"):
         LabelSpace.of(["road", "sky"]).index("car")
+
+
+def test_as_many_classes_as_there_are_ids():
+    assert len(LabelSpace.of(str(i) for i in range(KNOWN))) == KNOWN == 253

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, UNKNOWN
+from owseg.labels import IGNORE, KNOWN, UNKNOWN
 from owseg.losses import cross_entropy, dce, hybrid, variance
 from owseg.models.classifiers import PrototypeClassifier
 from tests.reference import losses as oracle
@@ -19,7 +19,7 @@ def batch():
     torch.manual_seed(0)
     embedding = torch.randn(2, K, 3, 5) * 2
     target = torch.randint(0, K, (2, 3, 5))
-    target[0, 0, :2], target[1, 2, 1:4] = IGNORE, UNKNOWN
+    target[0, 0, :2], target[1, 2, 1:4], target[1, 0, 0] = IGNORE, UNKNOWN, KNOWN
     return embedding, PrototypeClassifier(K)(embedding), target
 
 
@@ -62,11 +62,11 @@ def test_gradients_are_right_and_zero_where_nothing_counts(loss, batch):
     assert torch.autograd.gradcheck(lambda e: loss(PrototypeClassifier(K)(e), target), (embedding,))
     loss(PrototypeClassifier(K)(embedding), target).backward()
     norm = embedding.grad.square().sum(1)
-    assert (norm[target >= UNKNOWN] == 0).all() and (norm[target < UNKNOWN] > 0).all()
+    assert (norm[target >= KNOWN] == 0).all() and (norm[target < KNOWN] > 0).all()
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
-@pytest.mark.parametrize("void", [IGNORE, UNKNOWN])
+@pytest.mark.parametrize("void", [IGNORE, UNKNOWN, KNOWN])
 def test_nothing_labelled_is_zero_with_a_gradient_of_zero(loss, void):
     logits = torch.randn(1, K, 2, 2, requires_grad=True)
     value = loss(logits, torch.full((1, 2, 2), void))

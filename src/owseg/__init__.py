@@ -12,6 +12,7 @@ _HOMES = {
     "evaluate": "owseg.evaluation",
     "OwsegError": "owseg.errors",
     "IGNORE": "owseg.labels",
+    "KNOWN": "owseg.labels",
     "LabelSpace": "owseg.labels",
     "UNKNOWN": "owseg.labels",
     "KnowledgeBase": "owseg.knowledge",

@@ -85,8 +85,8 @@ def _outputs(kb: KnowledgeBase, data: DataSet) -> Iterator[tuple[Output, Tensor]
 
 def _known_scores(kb: KnowledgeBase, data: DataSet, scorer: str, look: Look) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for sample in track(data, "calibrating", len(data)):
-        size = (sample.image.shape[1], sample.image.shape[2])
         output = look(sample.image)
-        known = np.ones(size, bool) if sample.target is None else sample.target < UNKNOWN
+        known = np.ones(sample.image.shape[1:], bool) if sample.target is None else sample.target < UNKNOWN
+        size = (known.shape[0], known.shape[1])
         score = kb.score(output, size, scorer)
         yield np.where(kb.closed(output, size)[1], -np.inf, score).astype(np.float32), known

@@ -27,8 +27,9 @@ app = typer.Typer(
     A [bold]knowledge base[/bold] (KB) is a directory: a network, its classes, what it learned since, and the threshold
     above which a pixel is unknown. Every change is a new version; nothing is lost. Begin with [bold]owseg demo[/bold].
     """,
-    epilog="Data sets are named [bold]camvid:DIR[/bold], [bold]folder:DIR[/bold] (images/, masks/, classes.json) or "
-    "[bold]synthetic[/bold]. Shipped knowledge bases: street, street8, synthetic. Others load as "
+    epilog="Data sets are named [bold]folder:DIR[/bold] (images/, masks/, classes.json), [bold]synthetic[/bold] or "
+    "[bold]KIND:DIR[/bold]; [bold]owseg data list[/bold] names the kinds. Shipped knowledge bases: street, street8, "
+    "synthetic. Others load as "
     "[bold]espnetv2-cityscapes:FILE[/bold] or [bold]hf:NAME[/bold] (SegFormer, UperNet, MobileNetV2-DeepLab).",
 )
 
@@ -44,7 +45,7 @@ MultiScale = Annotated[
     bool,
     typer.Option("--multi-scale", help="Look in three sizes and in the mirror: eight times slower, a bit better."),
 ]
-Data = Annotated[str, typer.Option("--data", help="camvid:DIR, folder:DIR or synthetic.")]
+Data = Annotated[str, typer.Option("--data", help="KIND:DIR or synthetic; owseg data list names the kinds.")]
 
 
 @app.command()
@@ -131,7 +132,7 @@ def train(
 def train_residual(
     kb: KB,
     inliers: Annotated[
-        str, typer.Option(help="Streets as the network knows them: a folder of pictures, or camvid:DIR, folder:DIR.")
+        str, typer.Option(help="Streets as the network knows them: a folder of pictures, or a data set (KIND:DIR).")
     ],
     outliers: Annotated[
         Path,
@@ -345,6 +346,53 @@ def evaluate(
         _complain(f"The story is in {tell(stages, frames, told, report)}; open it in a browser.")
 
 
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: which ones can be opened, and whether yours is whole.")
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("list")
+def data_list(as_json: Json = False) -> None:
+    """List the data sets that can be opened: what each is, how it must lie on disk, where it is from."""
+    from owseg.catalogue import CARDS
+
+    if as_json:
+        _print_json({kind: vars(card) for kind, card in CARDS.items()})
+        return
+    for kind, card in CARDS.items():
+        print(f"{kind if kind == 'synthetic' else f'{kind}:DIR'}  {card.what}")
+        print(f"    classes  {card.classes}\n    layout   {card.layout}\n    splits   {', '.join(card.splits)}")
+        print(f"    from     {card.origin} (licence: {card.licence})")
+    print("Next: owseg data check KIND:DIR")
+
+
+@data_app.command("check")
+def data_check(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="The data set: KIND:DIR or synthetic.")],
+    split: Annotated[str | None, typer.Option(help="One split; by default every split there is.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Read every picture and mask of a data set, and say what is in it and what is wrong. Exit code 1 if anything is.
+
+    The fingerprint is the same wherever the same pictures and masks are opened.
+    """
+    from owseg.catalogue import check
+
+    found = check(spec, split)
+    if as_json:
+        _print_json({"spec": spec, "splits": [checked.to_json() for checked in found]})
+    else:
+        for checked in found:
+            rows = [(n, f"{checked.pixels[n]:,}", f"{share:.3%}") for n, share in checked.shares().items()]
+            sizes = "; ".join(f"{count} of {size}" for size, count in checked.sizes.items())
+            print(f"{checked.name}: {checked.frames} pictures; {sizes or 'none could be read'}.")
+            print(f"Without truth: {checked.without_truth}. Fingerprint: {checked.fingerprint or 'none, see below'}.")
+            _print_table("", ("class", "pixels", "share"), rows)
+            for line in checked.wrong:
+                _complain(f"wrong: {line}")
+    if any(checked.wrong for checked in found):
+        raise typer.Exit(1)
+
+
 @app.command()
 def history(kb: KB, as_json: Json = False) -> None:
     """List the versions of a knowledge base: what was done, when, and which one is in use."""
@@ -388,7 +436,7 @@ def rollback(
 
 @app.command()
 def demo(
-    data: Annotated[str, typer.Option("--data", help="synthetic, camvid:DIR or folder:DIR.")] = "synthetic",
+    data: Annotated[str, typer.Option("--data", help="synthetic, camvid:DIR or another KIND:DIR.")] = "synthetic",
     kb: Annotated[
         str | None, typer.Option("--kb", help="A knowledge base that knows all but the class to learn.")
     ] = None,

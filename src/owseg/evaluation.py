@@ -14,7 +14,7 @@ import torch
 from owseg.data.source import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import KnowledgeBase
-from owseg.labels import UNKNOWN
+from owseg.labels import KNOWN, UNKNOWN
 from owseg.learners.shots import Look
 from owseg.metrics.iou import IoU, harmonic
 from owseg.metrics.pixel import Exact, PerImage, PixelFigures
@@ -99,10 +99,11 @@ class Evaluation:
         }
         sums: Rows = [(names[k], _text(v)) for k, v in self.summary().items() if not isnan(v)]
         where = f"{self.data}, {self.images} pictures"
+        judged = not isnan(self.iou.mean())  # a set that knows only anomalies shows no class
         return [
-            (f"IoU per class ({where})", ("class", "", "IoU"), classes),
+            *([(f"IoU per class ({where})", ("class", "", "IoU"), classes)] if judged else []),
             (
-                f"How well a score finds the unknown ({self.protocol})",
+                f"How well a score finds the unknown ({where}; {self.protocol})",
                 ("score", "AUROC", "AP", "FPR95"),
                 scores,
             ),
@@ -160,7 +161,7 @@ class Tally:
     def update(self, output: Output, truth: np.ndarray) -> None:
         """Add one picture: what the network made of it, and its truth as ``read`` gives it."""
         size, known = (truth.shape[0], truth.shape[1]), len(self.kb.labels)
-        target = np.where((truth >= known) & (truth < UNKNOWN), UNKNOWN, truth).astype(np.uint8)
+        target = np.where((truth >= known) & (truth < KNOWN), UNKNOWN, truth).astype(np.uint8)
         labels, claimed = self.kb.closed(output, size)
         self._iou = self._iou.update(labels, target)
         for name in {*self._states, self.kb.scorer}:
@@ -176,8 +177,9 @@ class Tally:
     def result(self) -> Evaluation:
         """Return the figures so far."""
         names, known = self._everything.labels.names, len(self.kb.labels)
-        counts = np.stack([self._called, self._total])[:, : len(names)]
-        lost, found = counts[:, :known].sum(1), counts[:, known:].sum(1)
+        every = np.stack([self._called, self._total])
+        counts = every[:, : len(names)]
+        lost, found = counts[:, :known].sum(1) + every[:, KNOWN], counts[:, known:].sum(1)
         return Evaluation(
             self.data.source.name,
             len(self.data),

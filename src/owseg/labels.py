@@ -1,4 +1,4 @@
-"""The label space: which classes are known, and the two ids that are no class."""
+"""The label space: which classes are known, and the three ids that are no class."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from owseg.errors import OwsegError
 
+KNOWN = 253
+"""Id of a pixel of some known class, nobody says which: an inlier to a score, nothing to a class."""
 UNKNOWN = 254
 """Id of a pixel that belongs to no known class (an outlier pixel)."""
 IGNORE = 255
@@ -22,7 +24,7 @@ Color = tuple[int, int, int]
 class LabelSpace:
     """The ordered known classes; class ``names[i]`` has id ``i`` and colour ``colors[i]`` (RGB, 0..255).
 
-    Raises ``OwsegError`` for no class, a repeated or empty name, more than 254 classes, or a bad colour.
+    Raises ``OwsegError`` for no class, a repeated or empty name, more than 253 classes, or a bad colour.
     """
 
     names: tuple[str, ...]
@@ -31,8 +33,8 @@ class LabelSpace:
     def __post_init__(self) -> None:
         if not self.names:
             raise OwsegError("a label space needs at least one class; name one.")
-        if len(self.names) > UNKNOWN:
-            raise OwsegError(f"a label space holds at most {UNKNOWN} classes, not {len(self.names)}.")
+        if len(self.names) > KNOWN:
+            raise OwsegError(f"a label space holds at most {KNOWN} classes, not {len(self.names)}.")
         for name in self.names:
             if not isinstance(name, str) or not name.strip():
                 raise OwsegError(f"{name!r} is not a class name; give every class a non-empty name.")
@@ -77,17 +79,19 @@ class LabelSpace:
     def lookup(self, source: LabelSpace, unknown: int = UNKNOWN) -> np.ndarray:
         """Return the table (256,) uint8 that takes ``source``'s ids to this label space's, matched by name.
 
-        Classes of ``source`` that are not in this label space become ``unknown``; every other id is IGNORE.
+        Classes of ``source`` that are not in this label space become ``unknown``; KNOWN stays, all else is IGNORE.
         """
         table = np.full(256, IGNORE, np.uint8)
+        table[KNOWN] = KNOWN
         for i, name in enumerate(source.names):
             table[i] = self.names.index(name) if name in self.names else unknown
         return table
 
     def palette(self) -> np.ndarray:
-        """Return the colours of all 256 ids, (256, 3) uint8; UNKNOWN is vivid magenta, IGNORE is black."""
+        """Return the colours of all 256 ids, (256, 3) uint8; UNKNOWN is vivid magenta, KNOWN grey, IGNORE black."""
         table = np.zeros((256, 3), np.uint8)
         table[: len(self)] = self.colors
+        table[KNOWN] = (120, 120, 120)
         table[UNKNOWN] = (255, 0, 200)
         return table
 

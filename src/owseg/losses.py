@@ -1,4 +1,4 @@
-"""Losses on logits (B, K, H, W) and targets (B, H, W) of class ids; IGNORE and UNKNOWN do not count.
+"""Losses on logits (B, K, H, W) and targets (B, H, W) of class ids; KNOWN, UNKNOWN and IGNORE do not count.
 
 With a prototype classifier the logits are ``-||f - m_t||^2``, so DMLNet's losses (Cen et al., ICCV 2021) need
 nothing else. The paper sums over pixels; here every loss is a mean over labelled pixels, and 0 (with a
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, UNKNOWN
+from owseg.labels import IGNORE, KNOWN
 from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
 from owseg.types import resize
 
@@ -87,9 +87,9 @@ def _labels(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     shape = (logits.shape[0], *logits.shape[2:])
     if tuple(target.shape) != shape:
         raise OwsegError(f"the target is {tuple(target.shape)} and the logits need {shape}; resize one of them.")
-    labelled = target < UNKNOWN
+    labelled = target < KNOWN
     labels = torch.where(labelled, target.long(), IGNORE)
     classes = logits.shape[1]
     if bool((labelled & ((labels >= classes) | (labels < 0))).any()):
-        raise OwsegError(f"the target has ids beyond the {classes} classes; use 0 to {classes - 1}, 254 and 255.")
+        raise OwsegError(f"the target has ids beyond the {classes} classes; use 0 to {classes - 1}, or 253 to 255.")
     return labels, labelled

@@ -18,7 +18,8 @@ from torch import Tensor
 class Sample:
     """One picture and, where it is known, its truth.
 
-    ``image`` (3, H, W) uint8 RGB; ``target`` (H, W) uint8 class ids with UNKNOWN and IGNORE, or None; ``id`` its name.
+    ``image`` (3, H, W) uint8 RGB; ``target`` (H, W) uint8 class ids with KNOWN, UNKNOWN and IGNORE, or None; ``id`` its
+    name. A target to evaluate with may have more pixels than the picture (see ``Source.finer``).
     """
 
     image: np.ndarray

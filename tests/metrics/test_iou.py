@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import jaccard_score
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, UNKNOWN
+from owseg.labels import IGNORE, KNOWN, UNKNOWN
 from owseg.metrics.iou import IoU, harmonic
 
 
 def maps(seed, classes=4):
     rng = np.random.default_rng(seed)
-    target = rng.choice([*range(classes), UNKNOWN, IGNORE], (8, 9)).astype(np.uint8)
+    target = rng.choice([*range(classes), KNOWN, UNKNOWN, IGNORE], (8, 9)).astype(np.uint8)
     return rng.integers(0, classes, (8, 9)).astype(np.uint8), target
 
 
@@ -19,7 +19,7 @@ def maps(seed, classes=4):
 @given(st.integers(0, 10**6))
 def test_iou_is_scikit_learns_jaccard(seed):
     labels, target = maps(seed)
-    known = target < UNKNOWN
+    known = target < KNOWN
     expected = jaccard_score(target[known], labels[known], labels=range(4), average=None, zero_division=0)
     measured = list(IoU.of("abcd").update(labels, target).per_class().values())
     assert np.allclose(measured, expected)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, UNKNOWN
+from owseg.labels import IGNORE, KNOWN, UNKNOWN
 from owseg.metrics.pixel import Binned, Exact, PerImage
 
 NAMES = ("auroc", "ap", "fpr95")
@@ -21,7 +21,7 @@ def pictures(seed, count=4, levels=0, shape=(9, 11)):
     rng = np.random.default_rng(seed)
     made = []
     for _ in range(count):
-        target = rng.choice([0, 3, UNKNOWN, IGNORE], shape, p=[0.5, 0.2, 0.2, 0.1]).astype(np.uint8)
+        target = rng.choice([0, KNOWN, UNKNOWN, IGNORE], shape, p=[0.5, 0.2, 0.2, 0.1]).astype(np.uint8)
         score = rng.normal(0, rng.choice([1e-3, 1.0, 300.0]), shape) + (target == UNKNOWN) * rng.normal(0.5, 1)
         if levels:
             score = np.round(score * levels) / levels

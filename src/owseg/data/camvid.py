@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from owseg.data.images import find_images, read_image, read_mask
+from owseg.data.images import find_images
+from owseg.data.layout import paired, read_ids, split_folder
 from owseg.data.source import Source
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, LabelSpace
@@ -29,20 +29,14 @@ CLASSES = LabelSpace.of(
 )
 """Brostow et al. (2009), the 11 classes of SegNet's distribution; its id 11 is void."""
 
-VOID = 11
+CODES = {**{i: i for i in range(11)}, 11: IGNORE, IGNORE: IGNORE}
 
 
 def camvid(root: Path, split: str) -> Source:
     """Open a split of CamVid; raise ``OwsegError`` for a missing folder or a picture without its labels."""
-    images = find_images(root / split)
+    images = find_images(split_folder(root, split, {s: s for s in ("train", "val", "test")}))
     masks = {p.stem: p for p in find_images(root / f"{split}annot")}
     for image in images:
         if image.stem not in masks:
             raise OwsegError(f"{image} has no label map of the same name in {root / f'{split}annot'}.")
-
-    def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
-        raw = read_mask(masks[images[i].stem])
-        raw[raw == VOID] = IGNORE
-        return read_image(images[i]), raw
-
-    return Source(f"camvid:{split}", CLASSES, tuple(p.stem for p in images), read)
+    return paired(f"camvid:{split}", CLASSES, {p.stem: p for p in images}, masks, partial(read_ids, codes=CODES))

@@ -1,6 +1,14 @@
-"""Cityscapes' 19 classes (Cordts et al., CVPR 2016), in the order and the colours of its evaluation."""
+"""Cityscapes, fine annotations (Cordts et al., CVPR 2016): ``leftImg8bit/{split}/CITY``, ``gtFine/{split}/CITY``."""
 
-from owseg.labels import LabelSpace
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from owseg.data.layout import masks, paired, pictures, read_ids, split_folder
+from owseg.data.source import Source
+from owseg.labels import IGNORE, LabelSpace
 
 CITYSCAPES = LabelSpace.of(
     (
@@ -13,3 +21,27 @@ CITYSCAPES = LabelSpace.of(
         (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
     ),
 )  # fmt: skip
+"""The 19 classes, in the order and the colours of its evaluation."""
+
+EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+"""The ``labelIds`` of the 19 classes; the other ids up to 33 do not count in the evaluation and are void."""
+
+LABEL_IDS = {i: EVALUATED.index(i) if i in EVALUATED else IGNORE for i in range(34)}
+TRAIN_IDS = {**{i: i for i in range(19)}, IGNORE: IGNORE}
+SPLITS = {split: f"leftImg8bit/{split}" for split in ("train", "val", "test")}
+
+
+def cityscapes(root: Path, split: str) -> Source:
+    """Open a split of Cityscapes; ``labelIds`` are read, or where they are missing ``labelTrainIds``.
+
+    Raises ``OwsegError`` for another layout, a picture without its labels (but in test, which may come without) and an
+    id that Cityscapes does not use. What the test split publishes as labels is void throughout.
+    """
+    frames = pictures(split_folder(root, split, SPLITS), "_leftImg8bit", "*/*")
+    endings = (f"_gtFine_label{kind}.png" for kind in ("Ids", "TrainIds"))
+    truths = masks(frames, root / "gtFine" / split, *endings, optional=split == "test")
+    return paired(f"cityscapes:{split}", CITYSCAPES, frames, truths, _read)
+
+
+def _read(path: Path) -> np.ndarray:
+    return read_ids(path, TRAIN_IDS if path.stem.endswith("TrainIds") else LABEL_IDS)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from owseg.data.images import find_images, read_image, read_mask
+from owseg.data.layout import NoSuchSplit
 from owseg.data.source import Source
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
@@ -24,7 +25,7 @@ def folder(root: Path, split: str) -> Source:
     splits = [s for s in SPLITS if (root / s).is_dir()]
     base = root / split if (root / split).is_dir() else root
     if splits and base == root:
-        raise OwsegError(f"{root} has no split {split!r}; it has {', '.join(splits)}.")
+        raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(splits)}.")
     if not (base / "images").is_dir():
         raise OwsegError(f"{base} has no folder 'images'; a data set folder holds images/, masks/ and classes.json.")
     images = find_images(base / "images")
