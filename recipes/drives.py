@@ -4,6 +4,7 @@
     python -m recipes.drives train base                    # or wide, slow, fast, long; 7 core-minutes, long 14
     python -m recipes.drives train base --classifier prototype
     python -m recipes.drives witnesses base                # which sum of witnesses the score joint should be
+    python -m recipes.drives balance base --classifier prototype  # how much a probe should favour the class it learns
 
 CamVid's val is the drive that most of train is, and test is mostly another. Here a network is trained on two of
 train's three drives (0016E5, 0001TP; 266 frames) and measured on the third (0006R0, 101 frames): 24 epochs, 60 % of
@@ -22,10 +23,13 @@ from pathlib import Path
 import torch
 
 from owseg.calibration import with_fitted
-from owseg.data import DataSet, open_dataset
+from owseg.data import DataSet, open_dataset, spread_over
 from owseg.evaluation import evaluate
 from owseg.knowledge import KnowledgeBase, load
 from owseg.labels import LabelSpace
+from owseg.learners import Probe, learn, remember
+from owseg.learners.stream import draw
+from owseg.metrics.iou import IoU
 from owseg.metrics.pixel import Exact
 from owseg.models import assemble, from_pretrained
 from owseg.scorers import msp
@@ -45,6 +49,7 @@ VARIANTS = {
     "long": replace(BASE, epochs=44, validate_every=44),
 }
 WEIGHTS = ((1.0, 1.0, 0.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 0.5), (1.0, 0.5, 0.5), (1.0, 1.0, 0.25))
+BALANCES = (1.0, None, 0.5, 0.0)
 
 
 def where(data: DataSet, wanted: Callable[[str], bool]) -> DataSet:
@@ -100,10 +105,33 @@ def witnesses(args: argparse.Namespace) -> None:
     markdown(f"Weights of the witnesses, {args.variant}-{args.classifier}", header, rows)
 
 
+def balance(args: argparse.Namespace) -> None:
+    """Print the IoU of a class learned by probes of several balances, on the drive held out; two draws of shots."""
+    kb = load(args.runs / f"{args.variant}-{args.classifier}")
+    _, held_out = drives(args.data, kb.labels)
+    known, _ = drives(args.data, open_dataset(f"camvid:{args.data}", "train").labels)
+    frames, look, rows = spread_over(held_out, 34), remember(kb.forward, 6.0), []
+    for count in (5, 1):
+        for name in UNKNOWN_CLASSES:
+            found: dict[str, list[float]] = {str(b): [] for b in BALANCES}
+            for seed in range(2):
+                (lesson,) = draw(known, [name], count, seed)
+                for b in BALANCES:
+                    wiser = learn(kb, name, lesson.shots, method=Probe(balance=b), look=look)
+                    iou = IoU.of(wiser.labels.names)
+                    for sample in DataSet(frames.source, wiser.labels):
+                        iou = iou.update(wiser.closed(look(sample.image), sample.target.shape)[0], sample.target)
+                    found[str(b)].append(iou.per_class()[name])
+            rows.append((name, str(count), *(f"{sum(v) / 2:.3f}" for v in found.values())))
+            print(*rows[-1], flush=True)
+    header = ("class", "shots", *(f"{b:g}" if b is not None else "(1 + 1/m) / 2" for b in BALANCES))
+    markdown(f"IoU on the drive held out by the probe's balance, {args.variant}-{args.classifier}", header, rows)
+
+
 def main() -> None:
     place = Path(os.environ.get("OWSEG_DATA", "."))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("train", "witnesses"))
+    parser.add_argument("step", choices=("train", "witnesses", "balance"))
     parser.add_argument("variant", choices=VARIANTS)
     parser.add_argument("--classifier", default="linear", choices=("prototype", "linear"))
     parser.add_argument("--precision", default="32-true")
@@ -111,7 +139,7 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, default=Path("google/mobilenet_v2_1.0_224"))
     parser.add_argument("--runs", type=Path, default=Path("runs/drives"))
     args = parser.parse_args()
-    {"train": train, "witnesses": witnesses}[args.step](args)
+    {"train": train, "witnesses": witnesses, "balance": balance}[args.step](args)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@
     python -m recipes.outliers train --weights ESPNETV2 --without corocl    # or entropy, inlier: the ablation
     python -m recipes.outliers measure --weights ESPNETV2                   # every score of every network, frozen too
     python -m recipes.outliers table
+    python -m recipes.outliers audit --weights ESPNETV2 --backbone MOBILENETV2  # what looks like what was pasted
     python -m recipes.outliers sheet                                        # pictures of what is pasted, to look at
+    python -m recipes.outliers sheet --synthetic                            # the same of drawn streets, for the docs
 
 ESPNETV2 is the folder of espnetv2_s2.0_cityscapes. Streets are CamVid's training frames without their labels; the
 weights are chosen on val's with other outliers pasted in. The anomaly sets are read to measure and never before.
@@ -26,13 +28,15 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from owseg.audit import audit, summary
 from owseg.data import open_dataset
-from owseg.data.outliers import Outliers, open_outliers
+from owseg.data.outliers import Outlier, Outliers, open_outliers
 from owseg.data.source import DataSet
 from owseg.files import write_whole
 from owseg.knowledge import KnowledgeBase, load
 from owseg.labels import UNKNOWN
 from owseg.metrics.pixel import Exact
+from owseg.models.backbones import from_pretrained
 from owseg.models.published import ESPNETV2
 from owseg.progress import track
 from owseg.train_residual import ResidualConfig, pasted, train_residual
@@ -121,11 +125,24 @@ def table(args: argparse.Namespace) -> None:
     markdown("Outliers, pixels pooled", header, cells)
 
 
+def overlap(args: argparse.Namespace) -> None:
+    """Print which categories of outliers the anomalies of both sets look most like (see ``owseg.audit``)."""
+    kb, eyes = load(ESPNETV2, weights=args.weights), from_pretrained(str(args.backbone)).eval()
+    objects, _ = exposed(args.data, kb, [])
+    for title, kind in SETS.items():
+        found = audit(objects, open_dataset(f"{kind}:{args.data}/anomaly/{title}", "val", kb.labels), eyes)
+        markdown(title, ("category", "anomalies", "pixels", "similarity"), summary(found))
+        print(f"trust {found.trust:.2f}; leave out:", " ".join(repr(c) for c in found.overlapping))
+
+
 def sheet(args: argparse.Namespace) -> None:
     """Draw a contact sheet of pasted streets and their targets."""
-    kb = load(ESPNETV2, weights=args.weights)
-    objects, _ = exposed(args.data, kb, args.leave_out)
-    data, tiles = streets(args.data / "camvid", "train", kb), []
+    if args.synthetic:
+        data, objects = open_dataset("synthetic", "train"), drawn_things()
+    else:
+        kb = load(ESPNETV2, weights=args.weights)
+        data, (objects, _) = streets(args.data / "camvid", "train", kb), exposed(args.data, kb, args.leave_out)
+    tiles = []
     for i in range(0, len(data), len(data) // 8):
         sample = pasted(data[i], objects, ResidualConfig(), np.random.default_rng([0, i]))
         picture = sample.image.transpose(1, 2, 0)
@@ -133,14 +150,32 @@ def sheet(args: argparse.Namespace) -> None:
         tiles.append(np.concatenate([picture, marked], 1))
     rows = [np.concatenate(tiles[i : i + 2], 1) for i in range(0, 8, 2)]
     args.runs.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).reduce(2).save(args.runs / "sheet.jpg", quality=88)
+    page = Image.fromarray(np.concatenate(rows))
+    page.reduce(max(1, page.width // 1000)).save(args.runs / "sheet.jpg", quality=88)
     print(args.runs / "sheet.jpg")
+
+
+def drawn_things() -> Outliers:
+    """Return the things of the synthetic streets that no network of theirs knows, each cut from a test scene."""
+    source = open_dataset("synthetic", "test").source
+    known = load("synthetic").labels
+    found = [
+        (i, n) for i in range(len(source.ids)) for ids in (np.unique(source.read(i)[1]),)
+        for n in source.classes.names if n not in known and source.classes.index(n) in ids
+    ]  # fmt: skip
+
+    def read(k: int) -> Outlier:
+        image, ids = source.read(found[k][0])
+        return Outlier(image, ids == source.classes.index(found[k][1]), source.ids[found[k][0]])
+
+    ids, categories = tuple(f"{n}_{i}" for i, n in found), tuple(frozenset({n}) for _, n in found)
+    return Outliers("synthetic things", ids, categories, read)
 
 
 def main() -> None:
     place = Path(os.environ.get("OWSEG_DATA", "."))
     steps: dict[str, Callable[[argparse.Namespace], None]] = {
-        "train": train, "measure": measure, "table": table, "sheet": sheet,
+        "train": train, "measure": measure, "table": table, "audit": overlap, "sheet": sheet,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=steps)
@@ -148,9 +183,11 @@ def main() -> None:
     parser.add_argument("--without", choices=WITHOUT, default="nothing", help="which term to leave out")
     parser.add_argument("--leave-out", nargs="*", default=[], help="categories of outliers to leave out")
     parser.add_argument("--suffix", default="", help="added to the name, for another set of outliers")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--backbone", default="google/mobilenet_v2_1.0_224", help="audit: what compares looks")
+    parser.add_argument("--synthetic", action="store_true", help="sheet: of drawn streets")
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", default="32-true")
+    parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--data", type=Path, default=place)
     parser.add_argument("--runs", type=Path, default=Path("runs/outliers"))

@@ -1,4 +1,8 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +135,36 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path, monkeypatc
         train_residual(base(), *arguments[:-2], replace(FAST, epochs=9), tmp_path / "cut", resume=True)
 
 
+TWO = """
+import os
+from dataclasses import replace
+from tests.test_residual import FAST, base, streets, things
+from owseg.data.outliers import Outlier
+from owseg.train_residual import train_residual
+
+seen = things()
+if os.environ.get("LOCAL_RANK") == "1":
+    read = seen.read
+    seen = replace(seen, read=lambda i: replace(read(i), mask=read(i).mask & False))
+config = replace(FAST, devices=2, batch=2, epochs=2)
+train_residual(base(), streets(), streets(4), seen, None, config, "run").save("kb")
+"""
+
+
+def test_two_processes_step_together_where_one_of_them_sees_no_outlier(tmp_path):
+    """A rank that skipped its step would leave the other waiting for ever."""
+    (tmp_path / "two.py").write_text(TWO)
+    root = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "two.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert len(lines) == 3 and all(np.isfinite([float(v) for v in line.split(",")]).all() for line in lines[1:])
+    assert load(tmp_path / "kb").residual.final.weight.abs().max() > 0
+
+
 def test_every_outlier_trains_or_validates_and_none_does_both():
     train_on, val_on = split(things(17))
     assert not set(train_on.ids) & set(val_on.ids) and len(train_on) + len(val_on) == 17 and len(val_on) == 2
@@ -153,7 +187,7 @@ def test_what_cannot_be_trained_on_ends_in_one_sentence(tmp_path):
     with pytest.raises(OwsegError, match="do not fill a batch"):
         train_residual(base(), streets(3), streets(4), things(), None, FAST, tmp_path)
     with pytest.raises(OwsegError, match="lower the learning rate"):
-        train_residual(base(), streets(), streets(4), things(), None, replace(FAST, lr=1e30), tmp_path)
+        train_residual(base(), streets(), streets(4), things(), None, replace(FAST, lr=1e30, final_lr=1e30), tmp_path)
     with pytest.raises(OwsegError, match="epochs"):
         replace(FAST, epochs=0)
     with pytest.raises(OwsegError, match="no residual"):

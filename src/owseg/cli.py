@@ -192,6 +192,43 @@ def train_residual(
 
 
 @app.command()
+def audit(
+    kb: KB,
+    outliers: Annotated[Path, typer.Argument(help="The folder of outliers that train-residual was given.")],
+    data: Data,
+    split: Annotated[str, typer.Option(help="Which split.")] = "test",
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="A transformers backbone to compare looks by: hub name or local path; by default KB's own."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask which outliers have something in common with what is unknown in a test set: by name, and by looks.
+
+    A figure on anomalies means little if what they show was pasted into the streets that taught the network.
+    """
+    from owseg.audit import audit as compare
+    from owseg.audit import summary
+    from owseg.data import open_dataset
+    from owseg.data.outliers import open_outliers
+    from owseg.knowledge import load
+    from owseg.models.backbones import from_pretrained
+
+    base = load(kb)
+    eyes = from_pretrained(backbone).eval() if backbone else base.network.backbone
+    shown = open_outliers(outliers).unknown_to(base.labels)
+    found = compare(shown, open_dataset(data, split, base.labels), eyes)
+    if as_json:
+        matches = [vars(m) for m in found.matches]
+        _print_json({"by_name": found.by_name, "matches": matches, "trust": found.trust})
+        return
+    _print_table("What the anomalies look most like", ("category", "anomalies", "pixels", "similarity"), summary(found))
+    print(f"Of the outliers, {found.trust:.0%} look most like another of their own category; trust looks as far.")
+    print(f"By name: {', '.join(found.by_name) or 'none'}.")
+    print(f"For a strict figure train again with --exclude {','.join(found.overlapping)!r}.")
+
+
+@app.command()
 def calibrate(
     kb: KB,
     data: Data,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import lightning_fabric as lightning
 import numpy as np
@@ -26,7 +27,7 @@ from owseg.metrics.pixel import Exact
 from owseg.models.network import Network, to_tensor
 from owseg.models.residual import ResidualPattern, residual_of
 from owseg.scorers.residual import rpl
-from owseg.types import Sample, resize
+from owseg.types import Output, Sample, resize
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class ResidualConfig:
     A view of a street is ``crop`` pixels of it, resized by a factor in ``scale``; ``pasted`` outliers lie in it, of
     ``sizes`` (see ``paste``). The loss is ``inlier_weight (CE + entropy_weight EM) + outlier_weight PE +
     contrast_weight CoroCL`` (see ``owseg.outlier_losses``); CoroCL samples ``samples`` pixels of each of its four sets.
-    Learning rates follow one cycle.
+    Learning rates follow one cycle; ``final_lr`` is that of the last convolution, which starts at zero and has far to
+    go. The paper's ``outlier_weight`` is 0.05; it and ``final_lr`` were chosen on pasted val streets.
     """
 
     epochs: int = 20
@@ -48,10 +50,11 @@ class ResidualConfig:
     sizes: tuple[float, float] = SIZES
     feather: float = 0.0
     lr: float = 1e-3
+    final_lr: float = 1e-2
     weight_decay: float = 1e-2
     inlier_weight: float = 1.0
     entropy_weight: float = 1.0
-    outlier_weight: float = 0.05
+    outlier_weight: float = 0.5
     contrast_weight: float = 1.0
     samples: int = 512
     temperature: float = 0.1
@@ -74,21 +77,27 @@ class Objective(nn.Module):
 
     def forward(self, images: Tensor, targets: Tensor, contexts: Tensor, context_targets: Tensor) -> Tensor:
         """Return the loss; targets (B, H, W) long are UNKNOWN on outliers, IGNORE where void, anything else inliers."""
-        config, network = self.config, self.frozen[0]
+        network = self.frozen[0]
         with torch.no_grad():
             output = network(images)
-        pattern = self.pattern.pattern(output.features)
-        residual = resize(self.pattern.final(pattern), _grid(output.embedding))
-        evidence = network.classifier.evidence((output.embedding + residual).float())
+            seen = network.encode(contexts) if len(contexts) else None
+        with torch.autocast(images.device.type, enabled=False):  # what is frozen may be coarse, what learns may not
+            return self._loss(output, targets, seen, context_targets)
+
+    def _loss(self, output: Output, targets: Tensor, seen: Sequence[Tensor] | None, context_targets: Tensor) -> Tensor:
+        config, embedding = self.config, output.embedding.float()
+        pattern = self.pattern.pattern([f.float() for f in output.features])
+        residual = resize(self.pattern.final(pattern), _grid(embedding))
+        evidence = self.frozen[0].classifier.evidence(embedding + residual)
         outlier, inlier = _masks(targets, _grid(evidence))
         kept = losses.inlier(evidence, output.logits.float(), inlier, config.entropy_weight)
         found = losses.positive_energy(evidence, outlier)
         outliers, inliers = self._sampled(pattern, targets)
         context_outliers, context_inliers = outliers[:0], inliers[:0]
-        if len(contexts):
-            with torch.no_grad():
-                features = network.encode(contexts)
-            context_outliers, context_inliers = self._sampled(self.pattern.pattern(features), context_targets)
+        if seen is not None:
+            context_outliers, context_inliers = self._sampled(
+                self.pattern.pattern([f.float() for f in seen]), context_targets
+            )
         contrast = losses.corocl(outliers, inliers, context_outliers, context_inliers, config.temperature)
         return config.inlier_weight * kept + config.outlier_weight * found + config.contrast_weight * contrast
 
@@ -133,7 +142,7 @@ def train_residual(
     best, ap = loop(
         fabric,
         Objective(network, pattern, config),
-        torch.optim.AdamW(pattern.parameters(), lr=config.lr, weight_decay=config.weight_decay),
+        torch.optim.AdamW(_groups(pattern, config), weight_decay=config.weight_decay),
         config,
         run,
         steps=steps,
@@ -154,6 +163,12 @@ def train_residual(
     learned = pattern.requires_grad_(False).cpu().eval()
     # The threshold was another score's.
     return kb.after(event, residual=learned, scorer="rpl", threshold=None)
+
+
+def _groups(pattern: ResidualPattern, config: ResidualConfig) -> list[dict[str, Any]]:
+    last = list(pattern.final.parameters())
+    rest = [p for p in pattern.parameters() if not any(p is q for q in last)]
+    return [{"params": rest, "lr": config.lr}, {"params": last, "lr": config.final_lr}]
 
 
 def split(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:

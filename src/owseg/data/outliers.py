@@ -80,7 +80,7 @@ class Outliers:
 
     def unknown_to(self, labels: LabelSpace) -> Outliers:
         """Return those that show no class of ``labels``, whatever their data set calls it (see ``SYNONYMS``)."""
-        return self.without(known_names(labels))
+        return self.without(known_as(labels.names))
 
     def counts(self) -> dict[str, int]:
         """Return how many outliers show each category, most first."""
@@ -109,9 +109,9 @@ def open_outliers(place: str | Path) -> Outliers:
     return _cutouts(root)
 
 
-def known_names(labels: LabelSpace) -> set[str]:
-    """Return every name under which a class of ``labels`` may go, in lower case."""
-    names = {plain(n) for n in labels.names}
+def known_as(classes: Iterable[str]) -> set[str]:
+    """Return every name under which one of ``classes`` may go, in lower case (see ``SYNONYMS``)."""
+    names = {plain(n) for n in classes}
     return names | {s for group in SYNONYMS for s in group if names & group}
 
 
