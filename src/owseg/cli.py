@@ -191,6 +191,28 @@ def train_residual(
 
 
 @app.command()
+def fit(
+    kb: KB,
+    data: Data,
+    scorers: Annotated[str, typer.Option(help="Which: knn, sml, or both with a comma.")] = "knn,sml",
+    split: Annotated[str, typer.Option(help="The split that the network was trained on.")] = "train",
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Fit further scorers on labelled pictures: knn (k nearest features), sml (standardised max logits).
+
+    The score in use stays; take one of these with owseg calibrate --scorer NAME, or compare with owseg evaluate.
+    """
+    from owseg.calibration import with_baselines
+    from owseg.data import open_dataset
+    from owseg.knowledge import load
+
+    target, base = _writable(kb, out), load(kb)
+    new = with_baselines(base, open_dataset(data, split, base.labels, train=True), _names(scorers))
+    _done(new, new.save(target), target, as_json, f"Next: owseg evaluate {target} --data {data} --scorers all")
+
+
+@app.command()
 def calibrate(
     kb: KB,
     data: Data,

@@ -6,6 +6,9 @@ from torch import Tensor
 
 from owseg.types import Output
 
+BACKGROUND = "background"
+"""The name of a class that stands for everything else (see ``class_probability``)."""
+
 
 def msp(output: Output) -> Tensor:
     """Return ``1 - max_t p_t`` with ``p = softmax(logits)``, in [0, 1 - 1/K]; Hendrycks & Gimpel, ICLR 2017.
@@ -27,6 +30,14 @@ def max_logit(output: Output) -> Tensor:
 def energy(output: Output) -> Tensor:
     """Return the free energy ``-log sum_t exp(logits_t)``; Liu et al., NeurIPS 2020."""
     return -output.logits.float().logsumexp(1)
+
+
+def class_probability(output: Output, index: int) -> Tensor:
+    """Return the softmax probability of class ``index``, in [0, 1].
+
+    Of a class trained on what is void, this is the baseline "background" (Hendrycks et al., ICML 2022).
+    """
+    return output.logits.float().softmax(1)[:, index]
 
 
 def entropy(output: Output) -> Tensor:
