@@ -103,6 +103,9 @@ def train(
     precision: Annotated[str, typer.Option(help="32-true, or bf16-mixed where the machine has bfloat16.")] = "32-true",
     devices: Annotated[int, typer.Option(help="GPUs or processes.")] = 1,
     fpr: Annotated[float, typer.Option(help="Share of known pixels that may be called unknown.")] = 0.05,
+    background: Annotated[
+        bool, typer.Option("--background", help="A baseline: train void as a class; its probability is the score.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -119,7 +122,7 @@ def train(
     store.check_place(out)
     run = out.resolve().with_name(out.resolve().name + ".run")
     kb = build_knowledge_base(
-        data, backbone, _names(unknown), config, run, decoder, classifier, fpr=fpr, resume=resume, scale=scale
+        data, backbone, _names(unknown), config, run, decoder, classifier, fpr, False, resume, scale, background
     )
     hint = f"Next: owseg evaluate {out} --data {data}"
     if open_source(data, "train").name == open_source(data, "val").name:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from owseg import store
 from owseg.errors import OwsegError
-from owseg.labels import LabelSpace
+from owseg.labels import BACKGROUND, LabelSpace
 from owseg.learners.increment import Increment
 from owseg.learners.kinds import restore
 from owseg.learners.shots import Look
@@ -30,7 +30,6 @@ from owseg.openset import Threshold, closed_map, open_set_map
 from owseg.scorers import FITTED, METRIC, SCORERS, class_probability, mixture, rpl
 from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
-from owseg.scorers.softmax import BACKGROUND
 from owseg.shipped import resolve
 from owseg.types import Output, Prediction, Scorer, resize
 

@@ -1,7 +1,7 @@
-"""Mask classifiers of transformers, Mask2Former and EoMT: closed labels and scores, after the fact and without training.
+"""Mask classifiers of transformers, Mask2Former and EoMT: closed labels and scores without further training.
 
-They have no embedding of pixels, so they are no ``Network``: what they say of a picture is Q queries, each a class and a
-mask (see ``owseg.scorers.masks``).
+They have no embedding of pixels, so they are no ``Network``: what they say of a picture is Q queries, each a class and
+a mask (see ``owseg.scorers.masks``).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ KINDS = ("mask2former", "eomt")
 class MaskClassifier:
     """A transformers model and the names of its classes.
 
-    Mask2Former sees a picture at its own size, or at that where the shorter side has ``side`` pixels. EoMT has a size of
-    its own: the shorter side is brought to it, overlapping squares are seen along the longer one, and what they say is
-    averaged where they overlap. Scores are computed at the masks' resolution, then interpolated.
+    Mask2Former sees a picture at its own size, or at that where the shorter side has ``side`` pixels. EoMT has a size
+    of its own: the shorter side is brought to it, overlapping squares are seen along the longer one, and what they say
+    is averaged where they overlap. Scores are computed at the masks' resolution, then interpolated.
     """
 
     model: Any
@@ -96,17 +96,13 @@ def mask_classifier(name: str, side: int | None = None) -> MaskClassifier:
     from transformers import AutoConfig, AutoModelForUniversalSegmentation
 
     try:
-        config = AutoConfig.from_pretrained(name)
-        if config.model_type not in KINDS:
-            raise OwsegError(f"{name!r} is a {config.model_type}; a mask classifier is {' or '.join(KINDS)}.")
+        kind = AutoConfig.from_pretrained(name).model_type
+        if kind not in KINDS:
+            raise ValueError(f"it is a {kind}, not a {' or '.join(KINDS)}")
         model = AutoModelForUniversalSegmentation.from_pretrained(name, use_safetensors=True)
-    except OwsegError:
-        raise
     except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise OwsegError(
-            f"the mask classifier {name!r} cannot be loaded ({reason}); give a hub name or a path."
-        ) from None
+        reason, hint = str(error).strip().splitlines()[0].rstrip("."), "give a hub name or a path"
+        raise OwsegError(f"the mask classifier {name!r} cannot be loaded ({reason}); {hint}.") from None
     names: dict[int, str] = model.config.id2label
     return MaskClassifier(model.eval(), LabelSpace.of(names[i] for i in range(len(names))), side)
 

@@ -6,9 +6,6 @@ from torch import Tensor
 
 from owseg.types import Output
 
-BACKGROUND = "background"
-"""The name of a class that stands for everything else (see ``class_probability``)."""
-
 
 def msp(output: Output) -> Tensor:
     """Return ``1 - max_t p_t`` with ``p = softmax(logits)``, in [0, 1 - 1/K]; Hendrycks & Gimpel, ICLR 2017.
