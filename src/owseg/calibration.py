@@ -12,7 +12,7 @@ from owseg.data.source import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import Event, KnowledgeBase
 from owseg.labels import IGNORE, UNKNOWN
-from owseg.learners.shots import Look
+from owseg.learners.shots import Look, remember
 from owseg.openset import Threshold, calibrate
 from owseg.progress import track
 from owseg.scorers import FITTED
@@ -85,17 +85,18 @@ def with_baselines(kb: KnowledgeBase, data: DataSet, names: Sequence[str] = tupl
     """
     if strange := [name for name in names if name not in FITTED]:
         raise OwsegError(f"there is no fitted scorer {strange[0]!r}; it is one of {', '.join(FITTED)}.")
-    extra = {name: FITTED[name].of(kb.network).fit(_outputs(kb, data)) for name in names}
+    look = remember(kb.forward)
+    extra = {name: FITTED[name].of(kb.network).fit(_outputs(kb, data, look)) for name in names}
     event = Event("fit", f"fitted {', '.join(names)} on {data.source.name}", data_card(data))
     return kb.after(event, extra={**kb.extra, **extra}, threshold=None if kb.scorer in extra else kb.threshold)
 
 
-def _outputs(kb: KnowledgeBase, data: DataSet) -> Iterator[tuple[Output, Tensor]]:
+def _outputs(kb: KnowledgeBase, data: DataSet, look: Look | None = None) -> Iterator[tuple[Output, Tensor]]:
     for sample in track(data, "fitting", len(data)):
         if sample.target is None:
             raise OwsegError(f"{sample.id} has no mask; the scorer is fitted on labelled pictures.")
         target = np.where(sample.target == UNKNOWN, IGNORE, sample.target)
-        yield kb.forward(sample.image), torch.from_numpy(target)[None]
+        yield (look or kb.forward)(sample.image), torch.from_numpy(target)[None]
 
 
 def _known_scores(kb: KnowledgeBase, data: DataSet, scorer: str, look: Look) -> Iterator[tuple[np.ndarray, np.ndarray]]:

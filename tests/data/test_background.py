@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from owseg.build import build_knowledge_base
 from owseg.data import DataSet, Source
 from owseg.data.background import with_background
 from owseg.errors import OwsegError
 from owseg.knowledge import KnowledgeBase, load
 from owseg.labels import BACKGROUND, IGNORE, UNKNOWN
+from owseg.train import TrainConfig
 from tests import tiny
 
 
@@ -48,3 +50,27 @@ def test_the_score_is_the_background_s_probability(tmp_path):
     assert BACKGROUND not in tiny.knowledge_base().scorers()
     KnowledgeBase(kb.network, kb.labels, scorer=BACKGROUND).save(tmp_path / "kb")
     assert load(tmp_path / "kb").scorer == BACKGROUND
+
+
+def test_a_network_is_trained_with_it(tmp_path, monkeypatch):
+    """Void in the train split is the class; elsewhere it stays void."""
+    seen = []
+
+    def watch(network, data, val, *_):
+        seen.append((data, val))
+        return network
+
+    source = with_void()
+    monkeypatch.setattr("owseg.build.train", watch)
+    monkeypatch.setattr(
+        "owseg.build.open_dataset",
+        lambda spec, split, labels=None, train=False: DataSet(source, labels or source.classes, 255 if train else 254),
+    )
+    config = TrainConfig(epochs=1, batch=2, crop=(32, 32))
+    kb = build_knowledge_base("any", tiny.backbone(), ["tree"], config, tmp_path / "run", background=True)
+    assert kb.labels.names == ("road", "sky", BACKGROUND) and kb.network.num_classes == 3
+    assert kb.scorer == BACKGROUND and kb.threshold is not None
+    (training, val) = seen[0]
+    raw = source.read(0)[1]
+    assert (training[0].target[raw == IGNORE] == 2).all() and (val[0].target[raw == IGNORE] == IGNORE).all()
+    assert kb.fitted is not None and kb.fitted.mahalanobis.counts[2] == 0  # void is no known class
