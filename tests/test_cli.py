@@ -65,7 +65,7 @@ def test_help_does_not_wait_for_torch():
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("False")
-    for command in ("train", "calibrate", "predict", "learn", "evaluate", "history", "rollback", "demo"):
+    for command in ("train", "fit", "calibrate", "predict", "learn", "evaluate", "history", "rollback", "demo"):
         assert command in out
 
 
@@ -111,6 +111,17 @@ def test_the_daily_round(capsys, kb, own, photos, tmp_path):
     assert load(kb).labels.names == ("road", "sky", "tree")
     code, out, _ = run(capsys, "evaluate", kb, "--data", f"folder:{own}", "--json")
     assert json.loads(out)["scores"]["energy"]["auroc"] is not None
+
+
+def test_further_scorers_are_fitted_compared_and_taken(capsys, kb, own):
+    code, out, _ = run(capsys, "fit", kb, "--data", f"folder:{own}")
+    assert code == 0 and "fitted knn, sml on" in out and "--scorers all" in out
+    code, out, _ = run(capsys, "evaluate", kb, "--data", f"folder:{own}", "--scorers", "knn,sml,msp", "--json")
+    assert code == 0 and set(json.loads(out)["scores"]) == {"knn", "sml", "msp"}
+    code, out, _ = run(capsys, "calibrate", kb, "--data", f"folder:{own}", "--scorer", "sml")
+    assert code == 0 and "Above sml =" in out and load(kb).scorer == "sml"
+    code, _, err = run(capsys, "fit", kb, "--data", f"folder:{own}", "--scorers", "svm")
+    assert code == 1 and "no fitted scorer 'svm'" in err
 
 
 def test_shots_from_a_folder(capsys, kb, own, tmp_path):

@@ -8,7 +8,7 @@ import torch
 import owseg
 from owseg import store
 from owseg.build import round_to_half
-from owseg.calibration import find_threshold, with_fitted, with_threshold
+from owseg.calibration import find_threshold, with_baselines, with_fitted, with_threshold
 from owseg.data import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import KnowledgeBase, load, load_stages
@@ -201,6 +201,40 @@ def test_nan_weights_are_neither_stored_nor_loaded(kb, tmp_path):
         load(tmp_path / "old")
     store.commit(tmp_path / "odd", {**files, "knowledge.json": b"[]"})
     with pytest.raises(OwsegError, match="does not describe"):
+        load(tmp_path / "odd")
+
+
+def test_further_scorers_are_stored_beside_the_fitted_ones(kb, tmp_path):
+    wiser = with_baselines(kb, tiny.dataset())
+    assert set(wiser.scorers()) - set(kb.scorers()) == {"knn", "sml"} and wiser.threshold == kb.threshold
+    wiser = with_threshold(wiser, tiny.dataset(), scorer="knn")
+    assert wiser.save(tmp_path / "kb") == 1
+    files = {p.name for p in store.read(tmp_path / "kb")[1].iterdir()}
+    assert {"scorer.safetensors", "scorer-knn.safetensors", "scorer-sml.safetensors"} <= files
+    loaded = load(tmp_path / "kb")
+    assert same(wiser.predict(tiny.picture()), loaded.predict(tiny.picture()))
+    output = loaded.forward(tiny.picture())
+    for name in wiser.scorers():
+        assert np.array_equal(wiser.score(output, (48, 64), name), loaded.score(output, (48, 64), name)), name
+    assert with_baselines(wiser, tiny.dataset(), ["sml"]).threshold == wiser.threshold
+    assert with_baselines(wiser, tiny.dataset(), ["knn"]).threshold is None
+    with pytest.raises(OwsegError, match="no fitted scorer 'svm'; it is one of knn, sml"):
+        with_baselines(kb, tiny.dataset(), ["svm"])
+
+
+def test_a_knowledge_base_stored_before_there_were_further_scorers_loads(kb, tmp_path):
+    kb.save(tmp_path / "kb")
+    folder = store.read(tmp_path / "kb")[1]
+    files = {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in (".json", ".safetensors")}
+    value = json.loads(files["knowledge.json"])
+    assert value.pop("extra") == {}
+    old = {"network.safetensors", "scorer.safetensors"}
+    store.commit(tmp_path / "old", {**{n: files[n] for n in old}, "knowledge.json": json.dumps(value).encode()})
+    assert same(load(tmp_path / "old").predict(tiny.picture()), kb.predict(tiny.picture()))
+    assert load(tmp_path / "old").extra == {}
+    odd = {**value, "extra": {"svm": {}}}
+    store.commit(tmp_path / "odd", {**{n: files[n] for n in old}, "knowledge.json": json.dumps(odd).encode()})
+    with pytest.raises(OwsegError, match="does not describe a knowledge base"):
         load(tmp_path / "odd")
 
 

@@ -22,6 +22,7 @@ _HOMES = {
     "shots_from": "owseg.learners",
     "shots_in": "owseg.learners",
     "with_threshold": "owseg.calibration",
+    "with_baselines": "owseg.calibration",
     "with_fitted": "owseg.calibration",
     "Output": "owseg.types",
     "Prediction": "owseg.types",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
 from owseg.calibration import data_card, with_fitted, with_threshold
 from owseg.data import open_dataset
+from owseg.data.background import with_background
 from owseg.errors import OwsegError
 from owseg.knowledge import Event, KnowledgeBase
+from owseg.labels import BACKGROUND
 from owseg.models import Network, assemble, from_pretrained
 from owseg.models.backbones import Backbone
 from owseg.train import TrainConfig, train
@@ -29,12 +31,14 @@ def build_knowledge_base(
     half: bool = False,
     resume: bool = False,
     scale: float = 3.0,
+    background: bool = False,
 ) -> KnowledgeBase:
     """Train on ``data``'s train split without the classes ``unknown``, choose and calibrate on its val split.
 
     ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it can be
-    stored in half the space. ``scale`` is T of the prototypes. Raises ``OwsegError`` for an unknown class that the
-    data set does not have.
+    stored in half the space. ``scale`` is T of the prototypes. With ``background`` the network has one more class,
+    trained on what is void in the train split, and its probability is the score: a baseline. Raises ``OwsegError`` for
+    an unknown class that the data set does not have.
     """
     config = config or TrainConfig()
     everything = open_dataset(data, "train").labels
@@ -43,18 +47,20 @@ def build_knowledge_base(
         raise OwsegError(
             f"only {len(labels)} class is left to be known; leave out fewer of {', '.join(everything.names)}."
         )
+    labels = labels.extend(BACKGROUND) if background else labels
     training, val = open_dataset(data, "train", labels, train=True), open_dataset(data, "val", labels)
+    seen = replace(training, source=with_background(training.source)) if background else training
     torch.manual_seed(config.seed)
     body = from_pretrained(backbone) if isinstance(backbone, str) else backbone
     network = assemble(body, len(labels), decoder, classifier=classifier, scale=scale)
-    network = train(network, training, val, config, Path(run), resume)
+    network = train(network, seen, val, config, Path(run), resume)
     if half:
         round_to_half(network)
     event = Event(
         "train",
         f"trained on {training.source.name} with {len(labels)} classes",
         {
-            **data_card(training),
+            **data_card(seen),
             "unknown": list(unknown),
             "backbone": Path(backbone).name if isinstance(backbone, str) else backbone.kind,
             "config": asdict(config),
@@ -62,7 +68,7 @@ def build_knowledge_base(
     )
     kb = KnowledgeBase(network, labels, history=(event,))
     kb = with_fitted(kb, training, val)
-    return with_threshold(kb, val, fpr, scorer="joint")
+    return with_threshold(kb, val, fpr, scorer=BACKGROUND if background else "joint")
 
 
 @torch.no_grad()

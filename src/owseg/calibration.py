@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from owseg.data.source import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import Event, KnowledgeBase
 from owseg.labels import IGNORE, UNKNOWN
-from owseg.learners.shots import Look
+from owseg.learners.shots import Look, remember
 from owseg.openset import Threshold, calibrate
 from owseg.progress import track
+from owseg.scorers import FITTED
 from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output
@@ -75,12 +76,27 @@ def with_fitted(kb: KnowledgeBase, data: DataSet, held_out: DataSet | None = Non
     return kb.after(Event("fit", f"fitted the feature scorers on {data.source.name}", details), fitted=joint)
 
 
-def _outputs(kb: KnowledgeBase, data: DataSet) -> Iterator[tuple[Output, Tensor]]:
+def with_baselines(kb: KnowledgeBase, data: DataSet, names: Sequence[str] = tuple(FITTED)) -> KnowledgeBase:
+    """Return ``kb`` with the fitted scorers ``names`` (see ``owseg.scorers.FITTED``), fitted on labelled pictures.
+
+    ``data`` are training frames. Those that ``kb`` has already are fitted anew, which takes away the threshold of the
+    one in use; others stay. Raises ``OwsegError`` for a name that there is not, a frame without a mask and where
+    nothing is labelled.
+    """
+    if strange := [name for name in names if name not in FITTED]:
+        raise OwsegError(f"there is no fitted scorer {strange[0]!r}; it is one of {', '.join(FITTED)}.")
+    look = remember(kb.forward)
+    extra = {name: FITTED[name].of(kb.network).fit(_outputs(kb, data, look)) for name in names}
+    event = Event("fit", f"fitted {', '.join(names)} on {data.source.name}", data_card(data))
+    return kb.after(event, extra={**kb.extra, **extra}, threshold=None if kb.scorer in extra else kb.threshold)
+
+
+def _outputs(kb: KnowledgeBase, data: DataSet, look: Look | None = None) -> Iterator[tuple[Output, Tensor]]:
     for sample in track(data, "fitting", len(data)):
         if sample.target is None:
             raise OwsegError(f"{sample.id} has no mask; the scorer is fitted on labelled pictures.")
         target = np.where(sample.target == UNKNOWN, IGNORE, sample.target)
-        yield kb.forward(sample.image), torch.from_numpy(target)[None]
+        yield (look or kb.forward)(sample.image), torch.from_numpy(target)[None]
 
 
 def _known_scores(kb: KnowledgeBase, data: DataSet, scorer: str, look: Look) -> Iterator[tuple[np.ndarray, np.ndarray]]:

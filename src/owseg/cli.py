@@ -104,6 +104,9 @@ def train(
     precision: Annotated[str, typer.Option(help="32-true, or bf16-mixed where the machine has bfloat16.")] = "32-true",
     devices: Annotated[int, typer.Option(help="GPUs or processes.")] = 1,
     fpr: Annotated[float, typer.Option(help="Share of known pixels that may be called unknown.")] = 0.05,
+    background: Annotated[
+        bool, typer.Option("--background", help="A baseline: train void as a class; its probability is the score.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -120,7 +123,7 @@ def train(
     store.check_place(out)
     run = out.resolve().with_name(out.resolve().name + ".run")
     kb = build_knowledge_base(
-        data, backbone, _names(unknown), config, run, decoder, classifier, fpr=fpr, resume=resume, scale=scale
+        data, backbone, _names(unknown), config, run, decoder, classifier, fpr, False, resume, scale, background
     )
     hint = f"Next: owseg evaluate {out} --data {data}"
     if open_source(data, "train").name == open_source(data, "val").name:
@@ -226,6 +229,28 @@ def audit(
     print(f"Of the outliers, {found.trust:.0%} look most like another of their own category; trust looks as far.")
     print(f"By name: {', '.join(found.by_name) or 'none'}.")
     print(f"For a strict figure train again with --exclude {','.join(found.overlapping)!r}.")
+
+
+@app.command()
+def fit(
+    kb: KB,
+    data: Data,
+    scorers: Annotated[str, typer.Option(help="Which: knn, sml, or both with a comma.")] = "knn,sml",
+    split: Annotated[str, typer.Option(help="The split that the network was trained on.")] = "train",
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Fit further scorers on labelled pictures: knn (k nearest features), sml (standardised max logits).
+
+    The score in use stays; take one of these with owseg calibrate --scorer NAME, or compare with owseg evaluate.
+    """
+    from owseg.calibration import with_baselines
+    from owseg.data import open_dataset
+    from owseg.knowledge import load
+
+    target, base = _writable(kb, out), load(kb)
+    new = with_baselines(base, open_dataset(data, split, base.labels, train=True), _names(scorers))
+    _done(new, new.save(target), target, as_json, f"Next: owseg evaluate {target} --data {data} --scorers all")
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from math import isnan
@@ -21,7 +21,7 @@ from owseg.metrics.pixel import Exact, PerImage, PixelFigures
 from owseg.models.network import Network, to_tensor
 from owseg.openset import closed_map
 from owseg.progress import track
-from owseg.types import Output, resize
+from owseg.types import Output, PictureScorer, resize
 
 Rows = list[tuple[str, ...]]
 
@@ -130,6 +130,24 @@ def evaluate(
         image, truth = tally.read(i)
         tally.update(look(image), truth)
     return tally.result()
+
+
+def evaluate_pictures(
+    scorers: Mapping[str, PictureScorer], data: DataSet, metric: Callable[[], Any] = Exact
+) -> dict[str, PixelFigures]:
+    """Return by name how well scores find what is UNKNOWN in ``data``, opened against the known classes.
+
+    For what is no function of a network's output: see ``owseg.baselines`` and ``owseg.models.mask_classifiers``.
+    ``metric`` is as for ``evaluate``. Raises ``OwsegError`` for a frame without a mask.
+    """
+    states = {name: metric() for name in scorers}
+    for sample in track(data, "evaluating", len(data)):
+        if sample.target is None:
+            raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every picture.")
+        for name, scorer in scorers.items():
+            score = torch.from_numpy(scorer(sample.image))[None, None]
+            states[name].update(resize(score, sample.target.shape)[0, 0].numpy(), sample.target)
+    return {name: state.compute() for name, state in states.items()}
 
 
 class Tally:

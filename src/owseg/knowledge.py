@@ -18,7 +18,7 @@ from torch import Tensor
 
 from owseg import store
 from owseg.errors import OwsegError
-from owseg.labels import LabelSpace
+from owseg.labels import BACKGROUND, LabelSpace
 from owseg.learners.increment import Increment
 from owseg.learners.kinds import restore
 from owseg.learners.shots import Look
@@ -27,7 +27,7 @@ from owseg.models.network import Network, build_network, to_tensor
 from owseg.models.published import published
 from owseg.models.residual import ResidualPattern, residual_of
 from owseg.openset import Threshold, closed_map, open_set_map
-from owseg.scorers import METRIC, SCORERS, mixture, rpl
+from owseg.scorers import FITTED, METRIC, SCORERS, class_probability, mixture, rpl
 from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.shipped import resolve
@@ -52,8 +52,8 @@ class KnowledgeBase:
 
     ``labels`` names the base classes and then, in order, one class per increment. ``scorer`` is the name of the score
     that ``predict`` uses, ``fitted`` what the scorers mahalanobis and joint took from training data, ``threshold``
-    what separates known from unknown, ``residual`` what was learned from outliers. Nothing changes in place: learning
-    and calibrating return a new value.
+    what separates known from unknown, ``residual`` what was learned from outliers, ``extra`` further fitted scorers by
+    their names in ``owseg.scorers.FITTED``. Nothing changes in place: learning and calibrating return a new value.
     """
 
     network: Network
@@ -64,6 +64,7 @@ class KnowledgeBase:
     threshold: Threshold | None = None
     history: tuple[Event, ...] = ()
     residual: ResidualPattern | None = None
+    extra: Mapping[str, torch.nn.Module] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.labels) != self.network.num_classes + len(self.increments):
@@ -84,8 +85,11 @@ class KnowledgeBase:
             found["mixture"] = partial(mixture, scale=self.network.classifier.scale)
         if self.fitted is not None:
             found |= {"mahalanobis": self.fitted.mahalanobis, "joint": self.fitted}
+        found |= self.extra
         if self.residual is not None:
             found["rpl"] = rpl
+        if BACKGROUND in (base := self.labels.names[: self.network.num_classes]):
+            found[BACKGROUND] = partial(class_probability, index=base.index(BACKGROUND))
         if name is None:
             return found
         if name not in found:
@@ -162,6 +166,8 @@ class KnowledgeBase:
             weights["scorer.safetensors"] = self.fitted.state_dict()
         if self.residual is not None:
             weights["residual.safetensors"] = self.residual.state_dict()
+        for name, scorer in self.extra.items():
+            weights[_scorer_file(name)] = scorer.state_dict()
         for number, increment in enumerate(self.increments, 1):
             if tensors := increment.tensors():
                 weights[_weights_of(number)] = tensors
@@ -201,6 +207,9 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
         if value.get("residual") is not None:
             residual = residual_of(network, **value["residual"])
             _fill(residual, folder / "residual.safetensors")
+        extra = {name: FITTED[name](**config) for name, config in value.get("extra", {}).items()}
+        for name, scorer in extra.items():
+            _fill(scorer, folder / _scorer_file(name))
         threshold = value["threshold"]
         return KnowledgeBase(
             network,
@@ -214,6 +223,7 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
             Threshold.from_json(threshold) if threshold else None,
             tuple(Event(**e) for e in value["history"]),
             residual,
+            extra,
         )
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise OwsegError(f"{path} does not describe a knowledge base ({error!r}).") from None
@@ -255,6 +265,7 @@ def _describe(kb: KnowledgeBase) -> dict[str, Any]:
         "threshold": kb.threshold.to_json() if kb.threshold else None,
         "fitted": None if fitted is None else fitted.mahalanobis.config,
         "residual": None if kb.residual is None else kb.residual.config,
+        "extra": {name: scorer.config for name, scorer in kb.extra.items()},
         "network": kb.network.config,
         "history": [
             {"action": e.action, "message": e.message, "details": dict(e.details), "when": e.when} for e in kb.history
@@ -276,6 +287,10 @@ def _fill(module: torch.nn.Module, path: Path) -> None:
         module.load_state_dict(_read(path))
     except RuntimeError as error:
         raise OwsegError(f"{path} does not hold this network's weights ({str(error).splitlines()[0]}).") from None
+
+
+def _scorer_file(name: str) -> str:
+    return f"scorer-{name}.safetensors"
 
 
 def _weights_of(number: int) -> str:

@@ -17,6 +17,9 @@ UNKNOWN = 254
 IGNORE = 255
 """Id of a pixel that counts for nothing (void)."""
 
+BACKGROUND = "background"
+"""The name of a class that stands for everything else, where a network is trained with one."""
+
 Color = tuple[int, int, int]
 
 

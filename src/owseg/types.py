@@ -47,6 +47,10 @@ Scorer: TypeAlias = Callable[[Output], Tensor]
 """``Output -> (B, h, w)``: any callable; higher means more anomalous."""
 
 
+PictureScorer: TypeAlias = Callable[[np.ndarray], np.ndarray]
+"""Picture (3, H, W) uint8 -> score (H, W) float32: what is no function of one ``Output``; higher, more anomalous."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a knowledge base says of one picture.

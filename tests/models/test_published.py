@@ -67,6 +67,20 @@ def test_a_published_network_is_a_knowledge_base(tmp_path):
     assert torch.equal(load(tmp_path / "kb").forward(image).logits, kb.forward(image).logits)
 
 
+def test_the_output_for_background_can_be_kept_as_a_class(tmp_path):
+    _, _, last = weights(tmp_path)
+    kb, plain = load(f"espnetv2-cityscapes+background:{tmp_path}"), load(f"espnetv2-cityscapes:{tmp_path}")
+    assert kb.labels.names == (*CITYSCAPES.names, "background") and "background" not in plain.scorers()
+    image = np.random.default_rng(0).integers(0, 256, (3, 64, 96)).astype(np.uint8)
+    output = kb.forward(image)
+    assert torch.equal(output.logits[:, :19], plain.forward(image).logits)
+    with torch.no_grad():
+        expected = last(output.embedding).softmax(1)[:, 19]
+    assert torch.allclose(kb.scorers("background")["background"](output), expected, atol=1e-6)
+    with pytest.raises(OwsegError, match=r"espnetv2-cityscapes\+background:FILE"):
+        load("espnetv2-cityscapes+background")
+
+
 def test_weights_that_do_not_fit_end_in_one_sentence(tmp_path):
     with pytest.raises(OwsegError, match="say where"):
         load("espnetv2-cityscapes")

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
-from owseg.types import Output, resize
+from owseg.scorers.cells import cells, labelled_cells
+from owseg.types import Output
 
 
 class RelativeMahalanobis(nn.Module):
@@ -72,9 +73,8 @@ class RelativeMahalanobis(nn.Module):
         total = torch.zeros(self.num_classes, self.channels).double()
         square = torch.zeros(self.channels, self.channels).double()
         for output, target in batches:
-            x, labels = self._labelled(output, target)
-            if not x.isfinite().all():
-                raise OwsegError("the features hold NaN or infinite values; check the weights and the pictures.")
+            x, labels = labelled_cells(output, target, self.level, self.channels, self.num_classes)
+            x = x.double()
             count, total, square = count.to(x.device), total.to(x.device), square.to(x.device)
             member = F.one_hot(labels, self.num_classes).double()
             count += member.sum(0)
@@ -125,39 +125,14 @@ class RelativeMahalanobis(nn.Module):
     def _centred(self, output: Output) -> tuple[Tensor, torch.Size]:
         if not self.counts.any():
             raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
-        cells = self._cells(output)
-        return cells.flatten(0, 2).float() - self.centre, cells.shape[:3]
+        x = cells(output, self.level, self.channels)
+        return x.flatten(0, 2).float() - self.centre, x.shape[:3]
 
     def _nearest(self, x: Tensor) -> Tensor:
         z = x @ self.whiten_within.T
         # |z - m|^2 = |z|^2 - 2 z.m + |m|^2: one product for all classes. x is centred, so little cancels.
         to_means = torch.addmm(self.means.square().sum(1), z, self.means.T, alpha=-2)
         return z.square().sum(1) + to_means.masked_fill(self.counts == 0, torch.inf).amin(1)
-
-    def _cells(self, output: Output) -> Tensor:
-        """Return the pyramid on one grid, (B, h, w, C)."""
-        if not -len(output.features) <= self.level < len(output.features):
-            raise OwsegError(f"there is no stage {self.level}; the pyramid has {len(output.features)} stages.")
-        channels = sum(stage.shape[1] for stage in output.features)
-        if channels != self.channels:
-            raise OwsegError(
-                f"this scorer is made for {self.channels} channels and the pyramid has {channels}; "
-                "fit one for this backbone."
-            )
-        grid = output.features[self.level].shape[-2:]
-        maps = [resize(stage, (grid[0], grid[1])) for stage in output.features]
-        return torch.cat(maps, 1).movedim(1, -1)
-
-    def _labelled(self, output: Output, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features (n, C) in float64 and labels (n,) of the cells that show a known class."""
-        cells = self._cells(output)
-        if target.ndim != 3 or target.shape[0] != cells.shape[0]:
-            raise OwsegError(f"the target is {tuple(target.shape)}; it must be (B, H, W) with B = {cells.shape[0]}.")
-        grid = (cells.shape[1], cells.shape[2])
-        small = F.interpolate(target[:, None].float(), size=grid, mode="nearest-exact")[:, 0]
-        labels = small.long().to(cells.device)
-        known = (labels >= 0) & (labels < self.num_classes)
-        return cells[known].double(), labels[known]
 
 
 def _whitening(covariance: Tensor, std: Tensor, shrinkage: float) -> Tensor:

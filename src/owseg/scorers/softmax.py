@@ -29,6 +29,14 @@ def energy(output: Output) -> Tensor:
     return -output.logits.float().logsumexp(1)
 
 
+def class_probability(output: Output, index: int) -> Tensor:
+    """Return the softmax probability of class ``index``, in [0, 1].
+
+    Of a class trained on what is void, this is the baseline "background" (Hendrycks et al., ICML 2022).
+    """
+    return output.logits.float().softmax(1)[:, index]
+
+
 def entropy(output: Output) -> Tensor:
     """Return the entropy ``-sum_t p_t log p_t`` of ``p = softmax(logits)`` in nats, in [0, log K]."""
     log_p = output.logits.float().log_softmax(1)

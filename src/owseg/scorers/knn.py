@@ -1,0 +1,113 @@
+"""The distance to the k-th nearest known feature: a scorer that keeps examples instead of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from owseg.errors import OwsegError
+from owseg.scorers.cells import cells, labelled_cells
+from owseg.types import Output
+
+if TYPE_CHECKING:
+    from owseg.models.network import Network
+
+CHUNK = 4096
+"""Cells that are compared with the whole bank at once."""
+
+
+class KNearest(nn.Module):
+    """``|z - z_(k)|``: how far a pixel's features lie from the k-th nearest of those that were kept.
+
+    z is the pyramid on the grid of stage ``level`` (C = ``channels`` features per cell), standardised by the bank's
+    mean and standard deviation, whatever the scales of the stages, and divided by its length. The bank holds at most
+    ``size`` cells of known classes, ``size // num_classes`` of each drawn with ``seed``, so that a rare class is no
+    anomaly. In [0, 2]. Source: Sun et al., ICML 2022 (who draw from balanced data, for whole pictures).
+
+    The state is buffers, so ``state_dict`` carries a fit into a fresh module of the same ``config``; the bank is
+    rounded to 16 bits, in which it is stored. Raises ``OwsegError`` for sizes that make no bank.
+    """
+
+    count: Tensor
+    shift: Tensor
+    scale: Tensor
+    bank: Tensor
+
+    def __init__(
+        self, channels: int, num_classes: int, level: int = 1, k: int = 3, size: int = 4096, seed: int = 0
+    ) -> None:
+        super().__init__()
+        if not 1 <= k <= size // num_classes:
+            raise OwsegError(f"k is from 1 to the {size // num_classes} cells kept of a class, not {k}.")
+        self.channels, self.num_classes, self.level = channels, num_classes, level
+        self.k, self.size, self.seed = k, size, seed
+        self.register_buffer("count", torch.zeros((), dtype=torch.long))
+        self.register_buffer("shift", torch.zeros(channels))
+        self.register_buffer("scale", torch.ones(channels))
+        self.register_buffer("bank", torch.zeros(size, channels))
+
+    @classmethod
+    def of(cls, network: Network) -> KNearest:
+        """Return one, not yet fitted, for the pyramid and the classes of ``network``."""
+        return cls(sum(network.backbone.channels), network.num_classes)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments that make a module into which this one's ``state_dict`` fits; plain JSON."""
+        return {
+            "channels": self.channels,
+            "num_classes": self.num_classes,
+            "level": self.level,
+            "k": self.k,
+            "size": self.size,
+            "seed": self.seed,
+        }
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[tuple[Output, Tensor]]) -> KNearest:
+        """Keep known cells of outputs and their targets (B, H, W) of class ids, and return self.
+
+        What is kept depends on the seed and the order of the pictures, not on their split into batches; no more than
+        the bank and one batch are in memory. Raises ``OwsegError`` if fewer than k cells are labelled, features are not
+        finite, or the pyramid does not fit.
+        """
+        rng, each = np.random.default_rng(self.seed), self.size // self.num_classes
+        kept, kept_labels, kept_keys = torch.zeros(0, self.channels), torch.zeros(0).long(), torch.zeros(0).double()
+        for output, target in batches:
+            x, labels = labelled_cells(output, target, self.level, self.channels, self.num_classes)
+            # A cell's key is drawn once; of each class those with the least keys stay: an even draw in one pass.
+            keys = torch.cat([kept_keys, torch.from_numpy(rng.random(len(x)))])
+            x, labels = torch.cat([kept, x.float().cpu()]), torch.cat([kept_labels, labels.cpu()])
+            own = [(labels == c).nonzero()[:, 0] for c in labels.unique()]
+            best = [i[keys[i].argsort()[:each]] for i in own]
+            stay = torch.cat(best) if best else labels
+            kept, kept_labels, kept_keys = x[stay], labels[stay], keys[stay]
+        if len(kept) < self.k:
+            raise OwsegError(f"{len(kept)} cells are labelled with a known class; at least {self.k} are needed.")
+        std, shift = torch.std_mean(kept.double(), 0, correction=0)
+        self.shift.copy_(shift)
+        self.scale.copy_(std.where(std > 1e-6 * (shift.abs() + 1e-6), 1))
+        self.bank.zero_()[: len(kept)] = self._normal(kept.to(self.bank.device)).half().float()
+        self.count.fill_(len(kept))
+        return self
+
+    def forward(self, output: Output) -> Tensor:
+        """Return the score (B, h, w) float32 on the grid of stage ``level``; raise ``OwsegError`` before a fit."""
+        if not self.count:
+            raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
+        x = cells(output, self.level, self.channels)
+        bank = self.bank[: int(self.count)]
+        length = 1 + bank.square().sum(1)
+        parts = [
+            torch.addmm(length, z, bank.T, alpha=-2).kthvalue(self.k).values
+            for z in self._normal(x.flatten(0, 2).float()).split(CHUNK)
+        ]
+        return torch.cat(parts).clamp(min=0).sqrt().view(x.shape[:3])
+
+    def _normal(self, x: Tensor) -> Tensor:
+        return F.normalize((x - self.shift) / self.scale, dim=1)
