@@ -50,7 +50,7 @@ def opened(path: str | Path, what: str) -> Iterator[Files]:
         raise OwsegError(f"{path} cannot be unpacked ({error}); export it again.") from None
     except KeyError as error:
         raise OwsegError(f"{path} is not {what}: {error} is missing.") from None
-    except (ValueError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
         raise OwsegError(f"{path} is not {what} ({error}).") from None
 
 

@@ -87,6 +87,10 @@ def _shapes(
     picture: Image.Image, name: str, labels: Mapping[str, Color], colors: Mapping[str, Color]
 ) -> Iterator[tuple[str, np.ndarray]]:
     if picture.mode == "L":
+        if next(iter(labels.values())) != BLACK:
+            raise OwsegError(
+                f"{name} is grey, and {LABELMAP} does not begin with the background, so 0 may be any class."
+            )
         found, ids = np.asarray(picture), {n: i for i, n in enumerate(labels)}
     else:
         found = _number(np.asarray(picture.convert("RGB")))
