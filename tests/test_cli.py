@@ -65,7 +65,11 @@ def test_help_does_not_wait_for_torch():
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("False")
-    for command in ("train", "fit", "calibrate", "predict", "learn", "evaluate", "history", "rollback", "demo"):
+    commands = (
+        "train", "train-residual", "audit", "fit", "calibrate", "predict", "learn", "export", "exchange", "evaluate", "data",
+        "history", "rollback", "demo",
+    )  # fmt: skip
+    for command in commands:
         assert command in out
 
 

@@ -20,6 +20,7 @@ _HOMES = {
     "Shot": "owseg.learners",
     "learn": "owseg.learners",
     "shots_from": "owseg.learners",
+    "shots_at": "owseg.exchange",
     "shots_in": "owseg.learners",
     "with_threshold": "owseg.calibration",
     "with_baselines": "owseg.calibration",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,6 +47,10 @@ MultiScale = Annotated[
     typer.Option("--multi-scale", help="Look in three sizes and in the mirror: eight times slower, a bit better."),
 ]
 Data = Annotated[str, typer.Option("--data", help="KIND:DIR or synthetic; owseg data list names the kinds.")]
+Url = Annotated[
+    str,
+    typer.Option(help="Label Studio: what stands before a picture's name; by default /data/local-files/?d="),
+]
 
 
 @app.command()
@@ -285,7 +290,14 @@ def learn(
     ],
     shots: Annotated[
         Path | None,
-        typer.Option(help="Folder with images/ and masks/ of the same names; 0 in a mask is off the class."),
+        typer.Option(
+            help="Folder with images/ and masks/ of the same names (0 in a mask is off the class); "
+            "or annotations: COCO, CVAT, Label Studio, LabelMe."
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Where the annotated pictures are; by default beside the annotations."),
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Or draw the shots from a labelled data set.")] = None,
     split: Annotated[
@@ -315,14 +327,16 @@ def learn(
 ) -> None:
     """Learn a class from one to five annotated pictures, without forgetting the others. Undo with owseg rollback."""
     from owseg.data import open_dataset
+    from owseg.exchange import shots_at
     from owseg.knowledge import load
-    from owseg.learners import shots_in
     from owseg.learners.stream import Lesson, draw, from_manifest, learn_stream
     from owseg.learners.stream import manifest as described
     from owseg.store import CURRENT
 
     if (shots is None) == (data is None):
         raise OwsegError("give either --shots FOLDER or --data SET, so that there are pictures to learn from.")
+    if images is not None and shots is None:
+        raise OwsegError("--images says where the pictures of --shots are; with --data leave it out.")
     target, base, names = _writable(kb, out), load(kb), _names(name)
     how = _learner(method, radius, heads)
     if not names:
@@ -330,9 +344,9 @@ def learn(
     if taken := sorted(set(names) & set(base.labels.names)):
         raise OwsegError(f"{taken[0]!r} is known already; give the new class another name, or roll back first.")
     if shots is not None:
-        if manifest is not None or len(names) != 1:
-            raise OwsegError("--shots FOLDER teaches one class; for a stream or a manifest give --data SET.")
-        lessons = [Lesson(names[0], tuple(shots_in(shots)))]
+        if manifest is not None or (len(names) != 1 and (shots / "masks").is_dir()):
+            raise OwsegError("a folder of masks teaches one class; for a stream or a manifest give --data SET.")
+        lessons = [Lesson(n, tuple(shots_at(shots, n, images))) for n in names]
     else:
         source = open_dataset(data or "", split)
         if manifest is not None and manifest.exists():
@@ -354,6 +368,47 @@ def learn(
     if calibration is None and base.threshold:
         hint = f"The threshold stayed as it was; --known SET would re-calibrate it.\n{hint}"
     _done(stages[-1], version, target, as_json, hint)
+
+
+@app.command()
+def export(
+    kb: KB,
+    pictures: Annotated[list[str], typer.Argument(help="Pictures, folders or quoted patterns such as 'a/*.jpg'.")],
+    kind: Annotated[str, typer.Option("--format", help="coco, cvat, cvat-masks or labelstudio.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the annotations, or their file.")],
+    url: Url = "",
+    full_resolution: FullResolution = False,
+    multi_scale: MultiScale = False,
+    as_json: Json = False,
+) -> None:
+    """Label pictures for people to correct in CVAT or Label Studio: classes by name and colour, and the unknown.
+
+    Correct them there, name what was unknown, export, and give the export to owseg learn --shots.
+    """
+    from owseg.knowledge import load
+    from owseg.predict import find, predicted
+
+    base = load(kb)
+    look = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
+    _exchanged(predicted(base, find(pictures), look), out, kind, url, as_json, predicted=True)
+
+
+@app.command()
+def exchange(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Annotations: a file, a folder or a zip.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder for the same in another format, or its file.")],
+    to: Annotated[str, typer.Option("--to", help="coco, cvat, cvat-masks or labelstudio.")],
+    of: Annotated[
+        str | None,
+        typer.Option("--from", help="The same, or labelme; by default what the annotations are recognised as."),
+    ] = None,
+    url: Url = "",
+    as_json: Json = False,
+) -> None:
+    """Take annotations from one labelling tool to another: masks to the pixel, names and colours as they are."""
+    from owseg.exchange import read
+
+    _exchanged(read(source, of), target, to, url, as_json)
 
 
 @app.command()
@@ -543,6 +598,43 @@ def _done(kb: Any, version: int, target: str, as_json: bool, hint: str) -> None:
     if threshold:
         print(f"Above {kb.scorer} = {kb.threshold.value:.4g} a pixel is unknown.")
     print(hint)
+
+
+def _exchanged(
+    annotations: Iterable[Any], out: Path, kind: str, url: str, as_json: bool, predicted: bool = False
+) -> None:
+    """Write annotations, and say how to open them in the tool."""
+    from owseg.exchange import write
+    from owseg.exchange.labelstudio import LOCAL
+
+    if url and kind != "labelstudio":
+        raise OwsegError("--url is Label Studio's; leave it out.")
+    counts: Counter[str] = Counter()
+
+    def counted() -> Iterator[Any]:
+        for a in annotations:
+            counts[a.name] += 1
+            yield a
+
+    path = write(counted(), out, kind, predicted, url or LOCAL)
+    if as_json:
+        _print_json({"file": str(path), "format": kind, "pictures": dict(counts)})
+        return
+    print(f"{path} marks {', '.join(f'{n} in {k}' for n, k in counts.most_common()) or 'nothing'}.")
+    print(HINTS[kind].format(path=path, labels=path.with_suffix("")))
+
+
+_CVAT = (
+    "Next: in CVAT, make a task of the pictures with the labels in {labels}.labels.json (Raw); then Upload annotations"
+)
+HINTS = {
+    "coco": "Next: open it in any tool that reads COCO.",
+    "cvat": f"{_CVAT}, CVAT 1.1.",
+    "cvat-masks": f"{_CVAT}, Segmentation mask 1.1.",
+    "labelstudio": "Next: in Label Studio make a project with the interface of {labels}.labels.xml (Code), and import "
+    "{path}.",
+}
+"""What to do with annotations in each format."""
 
 
 def _writable(kb: str, out: str | None) -> str:

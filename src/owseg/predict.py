@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import io
 import itertools
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from owseg.data.images import SUFFIXES, find_images, read_image
 from owseg.errors import OwsegError
+from owseg.exchange.annotation import Annotation
 from owseg.files import write_whole
 from owseg.knowledge import KnowledgeBase
 from owseg.labels import UNKNOWN, LabelSpace
@@ -77,6 +79,23 @@ def predict_files(
         write_whole(out / f"{name}.open.jpg", encode_jpeg(overlay(image, prediction, kb.labels)))
         results.append(Result(path, float((prediction.open_set == UNKNOWN).mean())))
     return results
+
+
+def predicted(kb: KnowledgeBase, paths: Sequence[Path], look: Look | None = None) -> Iterator[Annotation]:
+    """Yield what ``kb`` sees in each picture, class by class, for people to correct; the unknown is a class, too.
+
+    ``image`` is the path below the folder that all pictures share. Raises ``OwsegError`` for one that cannot be read.
+    """
+    if kb.threshold is None:
+        raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+    root = os.path.commonpath([p.resolve().parent for p in paths])
+    names = {**dict(enumerate(kb.labels.names)), UNKNOWN: "unknown"}
+    palette = kb.labels.palette().tolist()
+    for path in track(paths, "predicting", len(paths)):
+        seen = kb.predict(read_image(path), look).open_set
+        image = path.resolve().relative_to(root).as_posix()
+        for i in np.unique(seen).tolist():
+            yield Annotation(names[i], seen == i, image, tuple(palette[i]))
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

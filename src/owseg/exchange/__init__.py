@@ -1,0 +1,89 @@
+"""Annotations to and from labelling tools: one file a format, with ``read(path)`` and ``write(annotations, path)``.
+
+Every reader yields one ``Annotation`` for each class that is marked in a picture, one at a time; every writer takes as
+many as there are. In between, masks are packed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from owseg.errors import OwsegError
+from owseg.exchange import coco, cvat, cvat_masks, labelme, labelstudio
+from owseg.exchange.annotation import VOID, Annotation
+from owseg.exchange.archive import opened
+from owseg.exchange.shots import shots_of
+
+if TYPE_CHECKING:
+    from owseg.learners import Shot
+
+__all__ = ["READERS", "VOID", "WRITERS", "Annotation", "read", "recognise", "shots_at", "shots_of", "write"]
+
+READERS = {"coco": coco, "cvat": cvat, "cvat-masks": cvat_masks, "labelstudio": labelstudio, "labelme": labelme}
+"""The formats that can be read, by the names they have on the command line."""
+WRITERS = {"coco": ".json", "cvat": ".xml", "cvat-masks": ".zip", "labelstudio": ".json"}
+"""The suffix of the formats that can be written."""
+
+
+def read(path: str | Path, kind: str | None = None) -> Iterator[Annotation]:
+    """Yield the annotations at ``path``, of the format ``kind`` or the one it is recognised as."""
+    kind = kind or recognise(path)
+    if kind is None:
+        raise OwsegError(f"{path} holds no annotations that are recognised; name their format: {', '.join(READERS)}.")
+    if kind not in READERS:
+        raise OwsegError(f"there is no format {kind!r}; it is one of {', '.join(READERS)}.")
+    return READERS[kind].read(path)
+
+
+def write(
+    annotations: Iterable[Annotation],
+    place: str | Path,
+    kind: str,
+    predicted: bool = False,
+    url: str = labelstudio.LOCAL,
+) -> Path:
+    """Write annotations in the format ``kind`` and return the file: ``place`` itself if it has the format's suffix.
+
+    Otherwise ``place`` is a folder, and the file in it is ``annotations`` with that suffix. ``predicted`` marks what no
+    person has checked, where the format can; ``url`` is Label Studio's (see its ``write``).
+    """
+    if kind not in WRITERS:
+        raise OwsegError(f"the format {kind!r} cannot be written; take one of {', '.join(WRITERS)}.")
+    path = Path(place).expanduser()
+    path = path if path.suffix.lower() == WRITERS[kind] else path / f"annotations{WRITERS[kind]}"
+    if kind == "labelstudio":
+        return labelstudio.write(annotations, path, predicted, url)
+    return {"coco": coco, "cvat": cvat, "cvat-masks": cvat_masks}[kind].write(annotations, path, predicted)
+
+
+def recognise(path: str | Path) -> str | None:
+    """Return the format of a file, folder or zip of annotations, from what it holds; None if it is of none."""
+    with opened(path, "a file of annotations") as files:
+        if any(PurePosixPath(name).name == cvat_masks.LABELMAP for name in files):
+            return "cvat-masks"
+        for name, data in files.items():
+            if name.lower().endswith(".xml") and cvat.fits(data()):
+                return "cvat"
+            if name.lower().endswith(".json"):
+                value = json.loads(data())
+                for kind, module in (("coco", coco), ("labelstudio", labelstudio), ("labelme", labelme)):
+                    if module.fits(value):
+                        return kind
+    return None
+
+
+def shots_at(path: str | Path, name: str, images: str | Path | None = None) -> list[Shot]:
+    """Read the shots of the class ``name`` from a folder with ``images/`` and ``masks/``, or from annotations.
+
+    ``images`` is the folder that holds the pictures; by default the one that the annotations are in.
+    """
+    from owseg.learners.shots import shots_in
+
+    path = Path(path).expanduser()
+    kind = None if (path / "masks").is_dir() else recognise(path)
+    if kind is None and path.is_dir():
+        return shots_in(path)
+    return shots_of(read(path, kind), images or (path if path.is_dir() else path.parent), name)

@@ -1,0 +1,71 @@
+"""From annotations that people made to the shots that a class is learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from owseg.data.images import SUFFIXES, read_image
+from owseg.errors import OwsegError
+from owseg.exchange.annotation import VOID, Annotation
+from owseg.exchange.labelstudio import UPLOAD
+
+if TYPE_CHECKING:
+    from owseg.learners import Shot
+
+
+def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -> list[Shot]:
+    """Return the pictures that are annotated with the class ``name`` as shots; ``images`` is the folder they are in.
+
+    As in every shot, the class is marked wherever the picture shows it: all other pixels are elsewhere, except those
+    annotated as ``VOID``, which count for nothing. Raises ``OwsegError`` if no picture shows the class, one is not
+    found, or its mask is of another size.
+    """
+    from owseg.learners.shots import Shot
+
+    masks: dict[str, Annotation] = {}
+    voids: dict[str, Annotation] = {}
+    others: dict[str, None] = {}
+    for a in annotations:
+        others[a.name] = None
+        if a.name in (name, VOID) and a.mask.any():
+            (masks if a.name == name else voids)[a.image] = a
+    if not masks:
+        raise OwsegError(f"no picture is annotated with {name!r}; there is {', '.join(others) or 'nothing'}.")
+    shots = []
+    for image, a in masks.items():
+        path = find_picture(image, images)
+        picture = read_image(path)
+        if picture.shape[1:] != a.mask.shape:
+            raise OwsegError(
+                f"{path} is {picture.shape[2]}x{picture.shape[1]} and was annotated as {a.mask.shape[1]}x"
+                f"{a.mask.shape[0]}; give the picture that was annotated (was it turned, by its EXIF tag?)."
+            )
+        void = voids[image].mask & ~a.mask if image in voids else None
+        shots.append(Shot(picture, a.mask, image, void))
+    return shots
+
+
+def find_picture(image: str, folder: str | Path) -> Path:
+    """Return the file in ``folder``, or in its ``images/``, that an annotation calls ``image``.
+
+    That is its path; or its name alone; or the latter without what Label Studio adds on upload; or, for formats
+    that leave it out, with a suffix. Never a file outside of ``folder``. Raises ``OwsegError`` for none, or several.
+    """
+    folder = Path(folder).expanduser()
+    path = PurePosixPath(image.replace("\\", "/"))
+    inside = not path.is_absolute() and ".." not in path.parts
+    names = [path] if inside else []
+    names += [PurePosixPath(path.name), PurePosixPath(UPLOAD.sub("", path.name, count=1))]
+    places = [root / name for name in names for root in (folder, folder / "images")]
+    for place in places:
+        if place.is_file():
+            return place
+        if place.parent.is_dir():
+            found = [p for p in place.parent.iterdir() if p.stem == place.name and p.suffix.lower() in SUFFIXES]
+            if len(found) > 1:
+                raise OwsegError(f"{place} may be {' or '.join(sorted(p.name for p in found))}; keep one.")
+            if found:
+                return found[0]
+    raise OwsegError(f"there is no picture {image} in {folder}; name the folder that holds it with --images.")
