@@ -66,8 +66,8 @@ def test_help_does_not_wait_for_torch():
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("False")
     commands = (
-        "train", "train-residual", "audit", "fit", "calibrate", "predict", "learn", "export", "exchange", "evaluate", "data",
-        "history", "rollback", "demo",
+        "train", "train-residual", "audit", "fit", "calibrate", "predict", "learn", "export", "exchange", "evaluate",
+        "data", "history", "rollback", "demo",
     )  # fmt: skip
     for command in commands:
         assert command in out
