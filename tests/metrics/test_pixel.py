@@ -192,6 +192,16 @@ def decided(shots, threshold):
     return int((called & truth).sum()), int((called & ~truth).sum()), int(truth.sum()), int((~truth).sum())
 
 
+def decided_at_once(shots, thresholds):
+    score = np.concatenate([s[t != IGNORE] for s, t in shots])
+    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in shots])
+    called = score > np.array(thresholds, np.float32)[:, None]
+    return [
+        (int(tp), int(fp), int(truth.sum()), int((~truth).sum()))
+        for tp, fp in zip((called & truth).sum(1), (called & ~truth).sum(1), strict=True)
+    ]
+
+
 def every_threshold(shots):
     """One float32 below each score, and the highest score: every rule there is."""
     scores = np.unique(np.concatenate([s[t != IGNORE] for s, t in shots]))
@@ -227,13 +237,13 @@ def test_thresholds_by_trying_every_one(seed, levels, claims):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([0, 1, 3]), st.sampled_from([10, 18, 24]))
+@given(st.integers(0, 10**6), st.sampled_from([0, 1, 3]), st.sampled_from([10, 15, 20]))
 def test_binned_thresholds_keep_what_was_asked_and_are_the_best_of_the_edges(seed, levels, bits):
     shots = pictures(seed, levels=levels)
     shots[0][0][:2] = -np.inf
     exact, binned = filled(Exact, shots), filled(lambda: Binned(bits), shots)
-    edges = {binned._edge(n) for n in range(1 << bits)} if bits == 10 else None
-    counts = {t: decided(shots, t) for t in edges or ()}
+    edges = sorted({binned._edge(n) for n in range(1 << bits)}) if bits == 10 else None
+    counts = dict(zip(edges, decided_at_once(shots, edges), strict=True)) if edges else {}
     for share in (0.5, 0.95, 1.0):
         t = binned.threshold_at(recall=share)
         tp, _, p, _ = decided(shots, t)
@@ -250,7 +260,7 @@ def test_binned_thresholds_keep_what_was_asked_and_are_the_best_of_the_edges(see
     assert f1(shots, t) <= best
     if edges:
         assert f1(shots, t) == max(Fraction(2 * tp, tp + fp + p) for tp, fp, p, _ in counts.values())
-    if bits == 24:  # scores of one bin differ by less than a part in 30 000
+    if bits == 20:  # scores of one bin differ by less than a part in 2000
         assert best - f1(shots, t) <= Fraction(1, 20)
 
 

@@ -85,26 +85,25 @@ class Matched:
 def match(called: np.ndarray, target: np.ndarray, sizes: Sizes = ANOMALY_TRACK) -> Matched:
     """Match the components of one picture: ``called`` (H, W) bool is score > threshold, ``target`` (H, W) label ids.
 
-    Each map is labelled once. As ground-truth components do not overlap, what A(k) takes from K'(k) is what lies in
-    other components, so ``|(k | K'(k)) - A(k)|`` is |k| plus the pixels of K'(k) that lie in no component at all: a sum
-    over pairs that touch. Raises ``OwsegError`` where the shapes differ.
+    Each map is labelled once, and from there on only runs of equal labels are looked at. As ground-truth components do
+    not overlap, what A(k) takes from K'(k) is what lies in other components, so ``|(k | K'(k)) - A(k)|`` is |k| plus
+    the pixels of K'(k) that lie in no component at all: a sum over pairs that touch. Raises ``OwsegError`` where the
+    shapes differ.
     """
     if called.shape != target.shape:
         raise OwsegError(f"a mask of {called.shape} does not fit a target of {target.shape}.")
-    truth, found = _labelled(target == UNKNOWN), _labelled(called.astype(bool) & (target != IGNORE))
-    area, size = np.bincount(truth), np.bincount(found)
+    truth, found = _labelled(target == UNKNOWN), _labelled(called.astype(bool, copy=False) & (target != IGNORE))
+    t, p, length = _runs(truth, found)
+    area, size = _sums(t, length), _sums(p, length)
     counts, kept = area >= sizes.truth, size >= sizes.predicted
     counts[0] = kept[0] = False
-    both = np.flatnonzero(truth)
-    both = both[found[both] > 0]
-    t, p = truth[both].astype(np.int64), found[both].astype(np.int64)
-    size = size - np.bincount(p[~counts[t]], minlength=len(size))
+    size -= _sums(p, length * (~counts[t] & (t > 0)), len(size))
     kept &= size > 0
-    t, p = (side[counts[t] & kept[p]] for side in (t, p))
-    hit, right = np.bincount(t, minlength=len(area)), np.bincount(p, minlength=len(size))
-    pairs = t * len(size) + p
-    pairs = np.unique(pairs[np.diff(pairs, prepend=-1) != 0])  # runs first, as sorting is what takes time
-    wrong = np.bincount(pairs // len(size), (size - right)[pairs % len(size)], len(area)).astype(np.int64)
+    both = counts[t] & kept[p]
+    t, p, length = t[both], p[both], length[both]
+    hit, right = _sums(t, length, len(area)), _sums(p, length, len(size))
+    pairs = np.unique(t.astype(np.int64) * len(size) + p)
+    wrong = _sums(pairs // len(size), (size - right)[pairs % len(size)], len(area))
     return Matched(hit[counts], (area + wrong)[counts], right[kept], size[kept])
 
 
@@ -161,3 +160,15 @@ class Components:
 def _labelled(mask: np.ndarray) -> np.ndarray:
     """Return the number of each pixel's component, from 1, and 0 outside; (H * W,) int32."""
     return label(mask, np.ones((3, 3), bool))[0].ravel()
+
+
+def _runs(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the values of ``one`` and ``other``, both (n,), in each stretch where neither changes, and its length."""
+    starts = np.flatnonzero((one[1:] != one[:-1]) | (other[1:] != other[:-1])) + 1
+    starts = np.concatenate([[0], starts])
+    return one[starts], other[starts], np.diff(starts, append=len(one))
+
+
+def _sums(numbers: np.ndarray, amounts: np.ndarray, count: int = 0) -> np.ndarray:
+    """Return the sum of ``amounts`` for each number from 0; int64, exact up to 2^53."""
+    return np.bincount(numbers, amounts, count).astype(np.int64)
