@@ -4,9 +4,9 @@
     maps/<picture>.safetensors.zst     labels, target (H, W) uint8 and one "score/NAME" (H, W) float32 for each score
 
 A file is a safetensors in a zstd frame with a checksum: nothing is lost, nothing is unpickled, a file that was cut or
-altered is noticed, and ``zstd -d`` leaves what every safetensors reader reads. At level 1 it takes 20 ms to write a
-picture of 1024x2048 and 8 ms to read it, where ``numpy.savez_compressed`` takes half a second for the same size. All
-scores of a picture are in one file, as one forward pass gives them all: a picture is there whole or not at all.
+altered is noticed, and ``zstd -d`` leaves what every safetensors reader reads. At level 1 that is written about ten
+times as fast as by ``numpy.savez_compressed`` and is as small. All scores of a picture are in one file, as one forward
+pass gives them all: a picture is there whole or not at all.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ read one at a time, in as many processes as are asked for, and every state can b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from functools import partial, reduce
@@ -109,13 +110,17 @@ def measure(
             raise OwsegError(f"{folder.path} holds no score {name!r}, which the threshold is for; it holds {has}.")
     if not folder.manifest.pictures or not folder.manifest.scores:
         raise OwsegError(f"{folder.path} is for no picture or no score; there is nothing to measure.")
-    first = _each(folder, {name: _Pixels(bits) for name in folder.manifest.scores}, workers, "finding thresholds")
     asked = {name: threshold.target_fpr for name, threshold in calibrated.items()}
-    empty = {
-        name: _AtPoints(folder.manifest.classes, _points(state.binned, calibrated.get(name)), asked.get(name), sizes)
-        for name, state in first.items()
-    }
-    second = _each(folder, empty, workers, "measuring")
+    with _processes(workers) as over:
+        start = {name: _Pixels(bits) for name in folder.manifest.scores}
+        first = _each(folder, start, over, "finding thresholds")
+        at_points = {
+            name: _AtPoints(
+                folder.manifest.classes, _points(state.binned, calibrated.get(name)), asked.get(name), sizes
+            )
+            for name, state in first.items()
+        }
+        second = _each(folder, at_points, over, "measuring")
     scores = {
         name: ScoreFigures(
             first[name].binned.compute(),
@@ -194,18 +199,26 @@ def _points(binned: Binned, calibrated: Threshold | None) -> dict[str, float]:
     return {name: value for name, value in points.items() if not isnan(value)}
 
 
-def _each(folder: Folder, empty: Mapping[str, State], workers: int, title: str) -> dict[str, State]:
+@contextmanager
+def _processes(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yield a ``map`` over this process or over several."""
+    if workers <= 1:
+        yield map
+    else:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            yield pool.map
+
+
+def _each(
+    folder: Folder, empty: Mapping[str, State], over: Callable[..., Iterable[Any]], title: str
+) -> dict[str, State]:
     """Return the states that ``empty`` ones, by score, have after all pictures of the folder.
 
-    ``SHARD`` pictures at a time are read, in this process or in others, and the states merged in their order.
+    ``SHARD`` pictures at a time are read, and the states merged in their order.
     """
     pictures = folder.manifest.pictures
     shards = [pictures[i : i + SHARD] for i in range(0, len(pictures), SHARD)]
-    work = partial(_tally, folder, empty)
-    if workers <= 1:
-        return reduce(_merged, track(map(work, shards), title, len(shards)))
-    with ProcessPoolExecutor(min(workers, len(shards)), get_context("spawn")) as pool:
-        return reduce(_merged, track(pool.map(work, shards), title, len(shards)))
+    return reduce(_merged, track(over(partial(_tally, folder, empty), shards), title, len(shards)))
 
 
 def _tally(folder: Folder, empty: Mapping[str, State], pictures: Sequence[str]) -> dict[str, State]:

@@ -92,9 +92,11 @@ def test_bad_maps_are_refused():
         state.update(score, labels, target + 2)
     with pytest.raises(OwsegError, match="NaN"):
         state.update(score * np.nan, labels, target)
-    with pytest.raises(OwsegError, match="one size"):
+    with pytest.raises(OwsegError, match="differ in size"):
         state.update(score[:1], labels, target)
+    with pytest.raises(OwsegError, match="uint8"):
+        state.update(score, labels.astype(int), target)
     with pytest.raises(OwsegError, match="NaN"):
         OpenIoU(("a",), {"t": np.nan})
-    state.update(score, labels + 255, target + IGNORE)  # void may hold anything
+    state.update(score * np.nan, labels + 255, target + IGNORE)  # void may hold anything
     assert np.isnan(state.compute()["t"].miou)

@@ -64,27 +64,25 @@ class OpenIoU:
         self._counts = np.zeros((len(self.thresholds) + 1, k + 1, k), np.int64)
 
     def update(self, score: np.ndarray, labels: np.ndarray, target: np.ndarray) -> None:
-        """Add one picture: ``score`` (H, W) float, ``labels`` (H, W) the closed map, ``target`` (H, W) label ids.
+        """Add one picture: ``score`` (H, W) float, ``labels`` (H, W) uint8 the closed map, ``target`` (H, W) uint8.
 
-        Raises ``OwsegError`` where the shapes differ, the score holds NaN, or an id is not of the K classes.
+        Raises ``OwsegError`` where shapes or types differ, the score holds NaN, or an id is not of the K classes.
         """
         if not score.shape == labels.shape == target.shape:
-            raise OwsegError(
-                f"score {score.shape}, labels {labels.shape} and target {target.shape} are not of one size."
-            )
-        counts, k = target != IGNORE, len(self.names)
-        score, labels, truth = score[counts].astype(np.float32), labels[counts], target[counts]
-        strange = (labels >= k) | ((truth >= k) & (truth != UNKNOWN))
-        if strange.any():
-            raise OwsegError(f"the maps hold ids beyond the {k} classes; give the closed map and the truth in its ids.")
-        if np.isnan(score).any():
+            raise OwsegError(f"score {score.shape}, labels {labels.shape} and target {target.shape} differ in size.")
+        if not labels.dtype == target.dtype == np.uint8:
+            raise OwsegError(f"labels and target are maps of uint8, not of {labels.dtype} and {target.dtype}.")
+        score, k = score.astype(np.float32, copy=False), len(self.names)
+        if np.isnan(score).any() and np.isnan(score[target != IGNORE]).any():
             raise OwsegError("the score holds NaN; check the weights and the picture.")
-        truth = np.where(truth == UNKNOWN, k, truth)
-        cells = np.zeros(len(score), np.int64)
+        cells = np.zeros(score.shape, np.int32)
         for threshold in self.thresholds.values():
             cells += score > np.float32(threshold)
-        cells = (cells * (k + 1) + truth) * k + labels
-        self._counts += np.bincount(cells, minlength=self._counts.size).reshape(self._counts.shape)
+        cells = cells << 16 | target.astype(np.int32) << 8 | labels
+        counts = np.bincount(cells.ravel(), minlength=len(self._counts) << 16).reshape(-1, 256, 256)
+        if counts[:, k:UNKNOWN].any() or counts[:, :IGNORE, k:].any():
+            raise OwsegError(f"the maps hold ids beyond the {k} classes; give the closed map and the truth in its ids.")
+        self._counts += counts[:, [*range(k), UNKNOWN], :k]
 
     def __add__(self, other: OpenIoU) -> OpenIoU:
         if (self.names, self.thresholds) != (other.names, other.thresholds):
