@@ -1,7 +1,9 @@
 """All benchmarks, one after the other: ``python -m benchmarks``."""
 
-from benchmarks import learners, metrics, scorers
+from benchmarks import components, learners, maps, metrics, scorers
 
 scorers.main()
 learners.main()
 metrics.main()
+components.main([])
+maps.main([])

@@ -14,6 +14,7 @@ from owseg.errors import OwsegError
 from owseg.knowledge import KnowledgeBase, load, load_stages
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.learners import NPM, Shot, learn
+from owseg.openset import Threshold
 from owseg.types import resize
 from tests import tiny
 from tests.reference import scorers as oracle
@@ -253,3 +254,17 @@ def test_the_public_surface():
     for name in owseg.__all__:
         assert getattr(owseg, name) is not None
     assert torch.is_tensor(torch.zeros(1))
+
+
+def test_the_fingerprint_is_of_what_decides_labels_and_scores(tmp_path):
+    kb = tiny.knowledge_base()
+    kb.save(tmp_path / "kb")
+    mark = kb.fingerprint()
+    assert load(tmp_path / "kb").fingerprint() == mark
+    threshold = Threshold(1.0, "quantile", 0.1, 0.1, 1.0, 1, 1)
+    assert replace(kb, threshold=threshold, scorer="msp", history=()).fingerprint() == mark
+    other = tiny.knowledge_base()
+    with torch.no_grad():
+        next(other.network.parameters()).mul_(1.001)
+    assert other.fingerprint() != mark
+    assert tiny.knowledge_base(("road", "sky", "bush")).fingerprint() != mark

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from math import isnan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from owseg.errors import OwsegError
 from owseg.knowledge import KnowledgeBase
 from owseg.labels import KNOWN, UNKNOWN
 from owseg.learners.shots import Look
+from owseg.maps import Folder, Manifest, Maps
 from owseg.metrics.iou import IoU, harmonic
 from owseg.metrics.pixel import Exact, PerImage, PixelFigures
 from owseg.models.network import Network, to_tensor
@@ -318,6 +320,50 @@ def evaluate_stream(stages: Sequence[KnowledgeBase], data: DataSet) -> Stream:
             output = output or stages[-1].forward(image)
             tally.update(output, truth)
     return Stream(tuple(tally.result() for tally in tallies))
+
+
+def store_maps(
+    kb: KnowledgeBase,
+    data: DataSet,
+    directory: str | Path,
+    scorers: Sequence[str] | None = None,
+    look: Look | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Folder:
+    """Write what ``kb`` says of every picture of ``data`` into ``directory``; pictures that are there are not redone.
+
+    ``data`` is opened against ``kb.labels``; a score is -inf where a learned class claims the pixel. By default only
+    ``kb``'s own scorer is asked. ``look`` is by default ``kb.forward``; ``settings`` says in words and numbers in which
+    way it is another. The figures are ``owseg.measure.measure``'s. Raises ``OwsegError`` for other labels, a picture
+    without truth, an unknown scorer, a score that is NaN, and a folder with maps of anything else.
+    """
+    if data.labels.names != kb.labels.names:
+        raise OwsegError("the data set speaks other labels than the knowledge base; open it against kb.labels.")
+    names = tuple(scorers or (kb.scorer,))
+    for name in names:
+        kb.scorers(name)
+    of = Manifest(
+        kb.fingerprint(),
+        data.fingerprint(),
+        data.source.name,
+        kb.labels.names,
+        names,
+        data.source.ids,
+        settings or {},
+    )
+    folder = Folder.begin(directory, of)
+    missing, number = list(folder.missing()), {name: i for i, name in enumerate(data.source.ids)}
+    for picture in track(missing, "scoring", len(missing)):
+        sample = data[number[picture]]
+        if sample.target is None:
+            raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every picture.")
+        output, size = (look or kb.forward)(sample.image), (sample.target.shape[0], sample.target.shape[1])
+        labels, claimed = kb.closed(output, size)
+        scores = {name: np.where(claimed, -np.inf, kb.score(output, size, name)) for name in names}
+        if any(np.isnan(score).any() for score in scores.values()):
+            raise OwsegError(f"a score of {picture} is NaN; check the weights and the picture.")
+        folder.write(picture, Maps(labels, sample.target, scores))
+    return folder
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -159,8 +160,33 @@ class KnowledgeBase:
         """Return this knowledge base with ``changes`` made and ``event`` added to its history."""
         return replace(self, history=(*self.history, event), **changes)
 
+    def fingerprint(self) -> str:
+        """Return a short SHA-256 over all that decides labels and scores: the same digits, the same maps.
+
+        It covers the classes, the increments and every weight; not the threshold, which score is the default, or the
+        history.
+        """
+        described = _describe(self)
+        for name in ("scorer", "threshold", "history"):
+            del described[name]
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+        for name, state in self._weights().items():
+            digest.update(name.encode())
+            digest.update(save(_plain(state)))
+        return digest.hexdigest()[:16]
+
     def save(self, directory: str | Path) -> int:
         """Store it as a new version of ``directory``, make that the current one, and return its number."""
+        weights = self._weights()
+        for name, state in weights.items():
+            if bad := [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
+                raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
+        files = {name: save(_plain(state)) for name, state in weights.items()}
+        files["knowledge.json"] = (json.dumps(_describe(self), indent=1) + "\n").encode()
+        return store.commit(directory, files, self.history[-1].message if self.history else "")
+
+    def _weights(self) -> dict[str, Mapping[str, Tensor]]:
+        """Return every tensor that is stored, by file and name."""
         weights: dict[str, Mapping[str, Tensor]] = {"network.safetensors": self.network.state_dict()}
         if self.fitted is not None:
             weights["scorer.safetensors"] = self.fitted.state_dict()
@@ -171,12 +197,7 @@ class KnowledgeBase:
         for number, increment in enumerate(self.increments, 1):
             if tensors := increment.tensors():
                 weights[_weights_of(number)] = tensors
-        for name, state in weights.items():
-            if bad := [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
-                raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
-        files = {name: save(_plain(state)) for name, state in weights.items()}
-        files["knowledge.json"] = (json.dumps(_describe(self), indent=1) + "\n").encode()
-        return store.commit(directory, files, self.history[-1].message if self.history else "")
+        return weights
 
 
 def load(directory: str | Path, version: int | None = None, weights: str | Path | None = None) -> KnowledgeBase:

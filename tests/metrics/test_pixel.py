@@ -182,3 +182,113 @@ def test_curves_lie_on_scikit_learns():
     assert all((round(a, 12), round(b, 12)) in points for a, b in zip(curves.fpr, curves.tpr, strict=True))
     assert 50 < len(curves.fpr) <= 100 and curves.tpr[-1] == 1
     assert np.all(np.diff(curves.tpr) > 0)
+
+
+def decided(shots, threshold):
+    """TP, FP, outliers and inliers of "unknown where score > threshold", counted anew."""
+    score = np.concatenate([s[t != IGNORE] for s, t in shots])
+    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in shots])
+    called = score > np.float32(threshold)
+    return int((called & truth).sum()), int((called & ~truth).sum()), int(truth.sum()), int((~truth).sum())
+
+
+def decided_at_once(shots, thresholds):
+    score = np.concatenate([s[t != IGNORE] for s, t in shots])
+    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in shots])
+    called = score > np.array(thresholds, np.float32)[:, None]
+    return [
+        (int(tp), int(fp), int(truth.sum()), int((~truth).sum()))
+        for tp, fp in zip((called & truth).sum(1), (called & ~truth).sum(1), strict=True)
+    ]
+
+
+def every_threshold(shots):
+    """One float32 below each score, and the highest score: every rule there is."""
+    scores = np.unique(np.concatenate([s[t != IGNORE] for s, t in shots]))
+    return [*np.nextafter(scores, np.float32(-np.inf)).tolist(), float(scores[-1])]
+
+
+def f1(shots, threshold):
+    tp, fp, outliers, _ = decided(shots, threshold)
+    return Fraction(2 * tp, tp + fp + outliers)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0, 1, 2]), st.booleans())
+def test_thresholds_by_trying_every_one(seed, levels, claims):
+    shots = pictures(seed, levels=levels)
+    if claims:
+        for number, (score, _) in enumerate(shots):
+            score[np.random.default_rng([seed, number]).random(score.shape) < 0.1] = -np.inf
+    tried = every_threshold(shots)
+    counts = {t: decided(shots, t) for t in tried}
+    state = filled(Exact, shots)
+    for share in (Fraction(1, 2), Fraction(19, 20), Fraction(1)):
+        fits = [t for t, (tp, _, p, _) in counts.items() if tp >= share * p]
+        assert state.threshold_at(recall=float(share)) == max(fits, default=-np.inf)
+    for share in (Fraction(0), Fraction(1, 20), Fraction(3, 10)):
+        at = state.threshold_at(fpr=float(share))
+        assert decided(shots, at)[1] == max(fp for _, fp, _, n in counts.values() if fp <= share * n)
+        _, fp, _, n = decided(shots, np.nextafter(np.float32(at), np.float32(-np.inf)))
+        assert fp > share * n or at == -np.inf
+    best = max(f1(shots, t) for t in tried)
+    assert f1(shots, state.best_f1_threshold()) == best
+    assert state.best_f1_threshold() == max(t for t in tried if f1(shots, t) == best)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0, 1, 3]), st.sampled_from([10, 15, 20]))
+def test_binned_thresholds_keep_what_was_asked_and_are_the_best_of_the_edges(seed, levels, bits):
+    shots = pictures(seed, levels=levels)
+    shots[0][0][:2] = -np.inf
+    exact, binned = filled(Exact, shots), filled(lambda: Binned(bits), shots)
+    edges = sorted({binned._edge(n) for n in range(1 << bits)}) if bits == 10 else None
+    counts = dict(zip(edges, decided_at_once(shots, edges), strict=True)) if edges else {}
+    for share in (0.5, 0.95, 1.0):
+        t = binned.threshold_at(recall=share)
+        tp, _, p, _ = decided(shots, t)
+        assert t <= exact.threshold_at(recall=share) and (t == -np.inf or tp >= Fraction(str(share)) * p)
+        assert edges is None or t == max(
+            (e for e, c in counts.items() if c[0] >= Fraction(str(share)) * p), default=-np.inf
+        )
+    for share in (0.0, 0.05, 0.3):
+        t = binned.threshold_at(fpr=share)
+        _, fp, _, n = decided(shots, t)
+        assert t >= exact.threshold_at(fpr=share) and fp <= Fraction(str(share)) * n
+        assert edges is None or t == min(e for e, c in counts.items() if c[1] <= Fraction(str(share)) * n)
+    t, best = binned.best_f1_threshold(), f1(shots, exact.best_f1_threshold())
+    assert f1(shots, t) <= best
+    if edges:
+        assert f1(shots, t) == max(Fraction(2 * tp, tp + fp + p) for tp, fp, p, _ in counts.values())
+    if bits == 20:  # scores of one bin differ by less than a part in 2000
+        assert best - f1(shots, t) <= Fraction(1, 20)
+
+
+def test_fpr95_is_the_rate_at_the_threshold_of_recall_95():
+    shots = pictures(11, 20)
+    state = filled(Exact, shots)
+    _, fp, _, inliers = decided(shots, state.threshold_at(recall=0.95))
+    assert fp / inliers == state.compute().fpr95
+
+
+@pytest.mark.parametrize("make", [Exact, Binned])
+def test_thresholds_at_the_ends(make):
+    target = np.array([[UNKNOWN, UNKNOWN, 0, 0]], np.uint8)
+    perfect = filled(make, [(np.array([[0, 1, -1, -0.0 - 1]], np.float32), target)])
+    assert -1 < perfect.best_f1_threshold() < 0  # a score of 0 lies above it
+    assert perfect.threshold_at(fpr=0) <= perfect.best_f1_threshold()
+    claimed = filled(make, [(np.full((1, 4), -np.inf, np.float32), target)])
+    assert {claimed.threshold_at(recall=0.5), claimed.threshold_at(fpr=0.1), claimed.best_f1_threshold()} == {-np.inf}
+    endless = filled(make, [(np.full((1, 4), np.inf, np.float32), target)])
+    assert endless.threshold_at(fpr=0.1) == np.inf and endless.best_f1_threshold() < np.inf
+    assert np.isnan([make().threshold_at(recall=0.5), make().threshold_at(fpr=0.5), make().best_f1_threshold()]).all()
+
+
+@pytest.mark.parametrize("make", [Exact, Binned])
+def test_shares_that_are_none_are_refused(make):
+    for asked in ({}, {"recall": 0.5, "fpr": 0.5}):
+        with pytest.raises(OwsegError, match="one of the two"):
+            make().threshold_at(**asked)
+    for asked in ({"recall": 0.0}, {"recall": 1.1}, {"fpr": 1.0}, {"fpr": -0.1}):
+        with pytest.raises(OwsegError, match="lies in"):
+            make().threshold_at(**asked)

@@ -3,12 +3,21 @@
 Every accumulator has ``update(score, target)``, ``+`` and ``compute() -> PixelFigures``. ``target`` is a label map:
 UNKNOWN is an outlier, IGNORE is left out, all else is an inlier. Scores are compared as float32; -inf is allowed (a
 pixel that is certainly known), NaN is not. Where a figure is undefined (no outlier, or no inlier) it is NaN.
+
+``Exact`` and ``Binned`` also answer thresholds t, for the rule "unknown where score > t":
+``threshold_at(recall=r)`` is the highest t at which a share r of the outliers is unknown, ``threshold_at(fpr=a)`` the
+lowest at which no more than a share a of the inliers is, ``best_f1_threshold()`` the highest of those with the best
+``F1 = 2 TP / (2 TP + FP + FN)`` (how SegmentMeIfYouCan's tool chooses). Shares are compared in whole pixels. A recall
+that no t reaches, as outliers are certainly known, gives -inf; what is undefined (no outlier, no inlier) is NaN.
+Thresholds that come from the truth of the pictures measured flatter whatever is measured at them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
 from typing import TypeAlias
 
 import numpy as np
@@ -100,6 +109,26 @@ class Exact:
         at = np.unique(np.searchsorted(hits, np.linspace(1, hits[-1], points)))
         return Curves(false[at] / inliers, hits[at] / hits[-1], hits[at] / (hits[at] + false[at]))
 
+    def threshold_at(self, *, recall: float | None = None, fpr: float | None = None) -> float:
+        """Return the threshold at a recall in (0, 1] or a false-positive rate in [0, 1); give one of them."""
+        share = _one_share(recall, fpr)
+        values = _joined(self._outliers if fpr is None else self._inliers)
+        if not len(values):
+            return NAN
+        if fpr is None:
+            at = len(values) - ceil(share * len(values))
+            return _below(np.partition(values, at)[at])
+        at = len(values) - 1 - floor(share * len(values))
+        return float(np.partition(values, at)[at])
+
+    def best_f1_threshold(self) -> float:
+        """Return the threshold of the best pixel F1."""
+        hits, false, _, _ = self._counts()
+        if not len(hits):
+            return NAN
+        distinct = np.unique(_joined(self._outliers))[::-1]
+        return _below(distinct[_best_f1(hits, false, distinct > -np.inf)])
+
     def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """Return, at each distinct outlier score from above: outliers and inliers at or above it, inliers above it.
 
@@ -185,6 +214,37 @@ class Binned:
         merged._counts = self._counts + other._counts
         return merged
 
+    def threshold_at(self, *, recall: float | None = None, fpr: float | None = None) -> float:
+        """Return the threshold at a recall in (0, 1] or a false-positive rate in [0, 1); give one of them.
+
+        It is the best among the bins' edges, where what lies above is known exactly: the share asked for is kept.
+        """
+        share = _one_share(recall, fpr)
+        above = np.cumsum(self._counts[0 if fpr is None else 1, ::-1])[::-1]  # in the bin or higher
+        total = int(above[0])
+        if not total:
+            return NAN
+        if fpr is None:
+            return self._edge(int(np.flatnonzero(above >= ceil(share * total))[-1]))
+        return self._edge(int(np.flatnonzero(above > floor(share * total))[-1]) + 1)
+
+    def best_f1_threshold(self) -> float:
+        """Return the threshold of the best pixel F1 among the bins' edges."""
+        hits, false = np.cumsum(self._counts[:, ::-1], 1)
+        if not hits[-1]:
+            return NAN
+        finite = np.arange(len(hits))[::-1] >= (1 << 23) >> (32 - self.bits)  # -inf has a bin of its own, the lowest
+        return self._edge(len(hits) - 1 - _best_f1(hits, false, finite))
+
+    def _edge(self, number: int) -> float:
+        """Return the threshold that the scores of bin ``number`` exceed and lower ones do not."""
+        ordered = number << (32 - self.bits)
+        raw = ordered ^ (1 << 31) if ordered >> 31 else ordered ^ 0xFFFFFFFF
+        value = np.uint32(raw).view(np.float32)
+        if np.isnan(value):  # beyond the infinities
+            return float("inf") if ordered >> 31 else -float("inf")
+        return _below(value)
+
     def compute(self) -> PixelFigures:
         """Return the figures, each the middle of its interval in ``bounds``."""
         used = self._counts.any(0)
@@ -218,6 +278,32 @@ def _split(score: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if np.isnan(outliers).any() or np.isnan(inliers).any():
         raise OwsegError("the score holds NaN; check the weights and the picture.")
     return outliers, inliers
+
+
+def _one_share(recall: float | None, fpr: float | None) -> Fraction:
+    """Return the share that was given, as the decimal fraction it is meant as."""
+    given = recall if fpr is None else fpr
+    if given is None or (recall is not None and fpr is not None):
+        raise OwsegError("a threshold is found at a recall or at a false-positive rate; give one of the two.")
+    share = Fraction(given).limit_denominator(10**6)
+    if not (0 < share <= 1 if fpr is None else 0 <= share < 1):
+        raise OwsegError(f"a recall lies in (0, 1] and a false-positive rate in [0, 1), which {given} does not.")
+    return share
+
+
+def _best_f1(hits: np.ndarray, false: np.ndarray, allowed: np.ndarray) -> int:
+    """Return where F1 is best, given the outliers and the inliers above ever lower thresholds; the first of equals.
+
+    Where none is found at any that is allowed, it is the last of all.
+    """
+    f1 = np.where(allowed, 2 * hits / (hits + false + hits[-1]), 0)
+    return int(np.argmax(f1)) if f1.any() else len(f1) - 1
+
+
+def _below(value: np.float32) -> float:
+    """Return the next lower float32: "above it" is "at least ``value``"."""
+    with np.errstate(over="ignore"):  # below the lowest finite one is -inf
+        return float(np.nextafter(np.float32(value), np.float32(-np.inf)))
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:

@@ -1,0 +1,21 @@
+"""open-IoU and the open-set map by loops over pixels (Grcic et al., arXiv:2301.03407)."""
+
+from fractions import Fraction
+
+
+def confusion(pictures, classes, threshold):
+    """(K + 1, K + 1) counts [truth][answer]; pictures are flat lists of (score, label, truth)."""
+    counts = [[0] * (classes + 1) for _ in range(classes + 1)]
+    for score, label, truth in pictures:
+        if truth != 255:
+            counts[classes if truth == 254 else truth][classes if score > threshold else label] += 1
+    return counts
+
+
+def open_iou(counts, k):
+    """IoU of one of the K + 1, or None where no truth shows it."""
+    false_negatives = sum(counts[k][j] for j in range(len(counts)) if j != k)
+    false_positives = sum(counts[i][k] for i in range(len(counts)) if i != k)
+    if counts[k][k] + false_negatives == 0:
+        return None
+    return Fraction(counts[k][k], counts[k][k] + false_negatives + false_positives)
