@@ -88,7 +88,8 @@ def rank(groups: np.ndarray, values: np.ndarray, embeddings: np.ndarray) -> list
     """Return the groups in the order in which to look at them: what is worth most, and unlike what was looked at.
 
     Greedily, ``argmax_g  V_g (1 - max_{h before g} cos(g, h))``, V_g the sum of its members' ``values`` (N,), the
-    cosine that between the groups' mean directions and at least 0. ``groups`` (N,) are numbers from 0; ties go to the lower number.
+    cosine that between the groups' mean directions and at least 0. ``groups`` (N,) are numbers from 0; ties go to the
+    lower number.
     """
     count = int(np.max(groups, initial=-1)) + 1
     units = _units(embeddings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -155,16 +156,16 @@ class KnowledgeBase:
         """Return this knowledge base with ``changes`` made and ``event`` added to its history."""
         return replace(self, history=(*self.history, event), **changes)
 
+    def fingerprint(self) -> str:
+        """Return the first 16 hexadecimal digits of the SHA-256 of all that ``save`` stores but the history."""
+        digest = hashlib.sha256(json.dumps({**_describe(self), "history": None}).encode())
+        for name, state in _weights(self).items():
+            digest.update(name.encode() + save(_plain(state)))
+        return digest.hexdigest()[:16]
+
     def save(self, directory: str | Path) -> int:
         """Store it as a new version of ``directory``, make that the current one, and return its number."""
-        weights: dict[str, Mapping[str, Tensor]] = {"network.safetensors": self.network.state_dict()}
-        if self.fitted is not None:
-            weights["scorer.safetensors"] = self.fitted.state_dict()
-        if self.residual is not None:
-            weights["residual.safetensors"] = self.residual.state_dict()
-        for number, increment in enumerate(self.increments, 1):
-            if tensors := increment.tensors():
-                weights[_weights_of(number)] = tensors
+        weights = _weights(self)
         for name, state in weights.items():
             if bad := [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
                 raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
@@ -260,6 +261,17 @@ def _describe(kb: KnowledgeBase) -> dict[str, Any]:
             {"action": e.action, "message": e.message, "details": dict(e.details), "when": e.when} for e in kb.history
         ],
     }
+
+
+def _weights(kb: KnowledgeBase) -> dict[str, Mapping[str, Tensor]]:
+    """Return the tensors of each file that has any, by its name."""
+    weights: dict[str, Mapping[str, Tensor]] = {"network.safetensors": kb.network.state_dict()}
+    if kb.fitted is not None:
+        weights["scorer.safetensors"] = kb.fitted.state_dict()
+    if kb.residual is not None:
+        weights["residual.safetensors"] = kb.residual.state_dict()
+    tensors = {_weights_of(number): increment.tensors() for number, increment in enumerate(kb.increments, 1)}
+    return weights | {name: state for name, state in tensors.items() if state}
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MIN_AREA = 0.002
 """The smallest region by default, as a share of the picture: 345 pixels of 480x360."""
-SPLIT = 0.85
+SPLIT = 0.7
 """How far apart the two sides of a region must lie to be two regions, in units of sqrt(C) (see ``split``)."""
 
 
