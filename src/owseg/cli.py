@@ -354,8 +354,8 @@ def discover(
         float, typer.Option(help="The smallest region: below 1 a share of the picture, from 1 on pixels.")
     ] = 0.002,
     split_at: Annotated[
-        float, typer.Option(help="How unlike two touching things must be to be told apart; inf: never.")
-    ] = 0.7,
+        float, typer.Option(help="Touching things are told apart below this cosine, from -1 (never) to 1.")
+    ] = 0.5,
     as_json: Json = False,
 ) -> None:
     """Find what is unknown in many pictures and put it into groups: a queue to decide about.

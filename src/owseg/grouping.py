@@ -12,7 +12,7 @@ import numpy as np
 
 from owseg.errors import OwsegError
 
-ALIKE = 0.3
+ALIKE = 0.4
 """The mean cosine between two groups above which they are one."""
 SAME, OVERLAP = 0.7, 0.3
 """The cosine, and the IoU of their boxes, above which regions of neighbouring frames show the same thing."""
@@ -45,7 +45,7 @@ def collapse(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    n, frames, units = len(frames), np.asarray(frames), _units(embeddings)
+    n, frames, units = len(frames), np.asarray(frames), directions(embeddings)
     members = {int(f): np.flatnonzero(frames == f) for f in np.unique(frames)}
     links: list[np.ndarray] = [np.zeros((0, 2), np.int64)]
     for frame, here in members.items():
@@ -69,7 +69,7 @@ def group(embeddings: np.ndarray, alike: float = ALIKE, room: int = ROOM) -> np.
     cosine is highest and at least ``alike``, and those that join none are grouped in their turn, so memory is bounded
     by 16 ``room``^2 bytes. Deterministic. Raises ``OwsegError`` for an embedding that is not finite.
     """
-    units = _units(embeddings)
+    units = directions(embeddings)
     ids, count, left = np.full(len(units), -1, np.int64), 0, np.arange(len(units))
     while len(left):
         now, left = left[:room], left[room:]
@@ -92,9 +92,9 @@ def rank(groups: np.ndarray, values: np.ndarray, embeddings: np.ndarray) -> list
     lower number.
     """
     count = int(np.max(groups, initial=-1)) + 1
-    units = _units(embeddings)
+    units = directions(embeddings)
     value = np.bincount(groups, values, count)
-    means = _units(np.stack([units[groups == g].mean(0) for g in range(count)])) if count else units
+    means = directions(np.stack([units[groups == g].mean(0) for g in range(count)])) if count else units
     order: list[int] = []
     freedom, left = np.ones(count), np.ones(count, bool)
     for _ in range(count):
@@ -107,8 +107,15 @@ def rank(groups: np.ndarray, values: np.ndarray, embeddings: np.ndarray) -> list
 def typical(members: Sequence[int] | np.ndarray, embeddings: np.ndarray) -> list[int]:
     """Return the ``members`` of a group, the most typical first: by the cosine with the group's mean direction."""
     numbers = np.asarray(members, np.int64)
-    units = _units(embeddings[numbers])
+    units = directions(embeddings[numbers])
     return [int(i) for i in numbers[np.argsort(-(units @ units.mean(0)), kind="stable")]]
+
+
+def directions(x: np.ndarray) -> np.ndarray:
+    """Return the rows of ``x`` (N, C) scaled to length 1; one of length 0 stays 0. Refuses what is not finite."""
+    if not np.isfinite(x).all():
+        raise OwsegError("an embedding is not finite; check the weights and the pictures.")
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 def _linked(units: np.ndarray, alike: float) -> np.ndarray:
@@ -120,14 +127,6 @@ def _linked(units: np.ndarray, alike: float) -> np.ndarray:
     apart = np.clip(1 - units @ units.T, 0, 2)
     options = {"metric": "precomputed", "linkage": "average", "distance_threshold": np.nextafter(1 - alike, 3)}
     return AgglomerativeClustering(None, **options).fit(apart).labels_
-
-
-def _units(embeddings: np.ndarray) -> np.ndarray:
-    """Return the directions (N, C) float32; one of length 0 stays 0."""
-    x = np.asarray(embeddings, np.float32)
-    if not np.isfinite(x).all():
-        raise OwsegError("an embedding is not finite; check the weights and the pictures.")
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 def _box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -130,8 +130,7 @@ class Queue:
             return queue
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise OwsegError(f"{folder} holds something that is no queue; give --out a new or empty folder.")
-        finite = about.split_at if np.isfinite(about.split_at) else None  # JSON has no infinity
-        _write_json(folder / _QUEUE, {**vars(about), "split_at": finite})
+        _write_json(folder / _QUEUE, vars(about))
         return cls(folder, about)
 
     @classmethod
@@ -141,9 +140,10 @@ class Queue:
         if not (folder / _QUEUE).is_file():
             raise OwsegError(f"{folder} is no queue; make one with `owseg discover KB PICTURES --out {folder}`.")
         with _reading(folder / _QUEUE) as value:
-            value["split_at"] = float("inf") if value["split_at"] is None else float(value["split_at"])
-            value["classes"] = tuple(map(str, value["classes"]))
-            about = About(**value)
+            about = About(**{**value, "classes": tuple(map(str, value["classes"]))})
+            texts, numbers = (about.kb, about.fingerprint, about.root), (about.min_area, about.split_at)
+            if not all(isinstance(v, str) for v in texts) or not all(isinstance(v, int | float) for v in numbers):
+                raise ValueError
             if not Path(about.root).is_absolute():
                 raise ValueError
         return cls(folder, about)

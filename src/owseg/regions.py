@@ -11,6 +11,7 @@ import torch
 from scipy import ndimage
 
 from owseg.errors import OwsegError
+from owseg.grouping import directions
 from owseg.labels import UNKNOWN
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 MIN_AREA = 0.002
 """The smallest region by default, as a share of the picture: 345 pixels of 480x360."""
-SPLIT = 0.7
-"""How far apart the two sides of a region must lie to be two regions, in units of sqrt(C) (see ``split``)."""
+SPLIT = 0.5
+"""The cosine between the two sides of a region below which they are two regions (see ``split``)."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,11 @@ def find_regions(
     """Return what ``kb`` does not know of a picture (3, H, W) uint8 called ``picture``.
 
     A region has at least ``min_area`` pixels (of the picture if below 1: a share), and holes smaller than that are
-    filled. ``split_at`` is the gap at which touching things are told apart (see ``split``); infinity never does. Raises
-    ``OwsegError`` as ``kb.predict`` does.
+    filled. ``split_at`` is the cosine below which touching things are told apart (see ``split``); -1 never does. Raises
+    ``OwsegError`` as ``kb.predict`` does, and for an area or a cosine that is none.
     """
+    if not -1 <= split_at <= 1:
+        raise OwsegError(f"regions are split at a cosine, from -1 (never) to 1, not at {split_at}.")
     output = (look or kb.forward)(image)
     prediction = kb.predict(image, look=lambda _: output)
     unknown, z = prediction.open_set == UNKNOWN, space(kb, output)
@@ -141,13 +144,13 @@ def space(kb: KnowledgeBase, output: Output) -> np.ndarray:
 
     They are the pyramid whitened by the known classes' covariance: what makes one new class unlike another lives in
     the pyramid (docs/learning.md), and after whitening, directions in which known classes vary by themselves count for
-    little. There a cell of a known class lies about sqrt(C) from the mean of its class, whatever the network. A
-    knowledge base without fitted scorers lends the last stage of its pyramid, each cell scaled to length sqrt(C).
+    little. The origin is the mean of what is known. Without fitted scorers it is the last stage of the pyramid, less
+    its mean over the picture, most of which is known.
     """
     if kb.fitted is not None:
         return kb.fitted.mahalanobis.whitened(output)[0].cpu().numpy()
     last = output.features[-1][0].float().cpu().numpy()
-    return last * np.sqrt(len(last)) / np.maximum(np.linalg.norm(last, axis=0), 1e-12)
+    return last - last.mean((1, 2), keepdims=True)
 
 
 def pixels(area: float, shape: Sequence[int]) -> int:
@@ -170,13 +173,13 @@ def components(unknown: np.ndarray, least: int) -> np.ndarray:
     return _renumbered(pieces, least)
 
 
-def split(pieces: np.ndarray, z: np.ndarray, least: int, gap: float = SPLIT) -> np.ndarray:
+def split(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = SPLIT) -> np.ndarray:
     """Return ``pieces`` (H, W), numbered from 1, with those cut in two that hold things unlike each other.
 
-    The cells of z (C, h, w) that a piece touches are merged by Ward's criterion, neighbours only. Down from the top of
-    that tree, a piece is cut where its two sides have at least ``least`` pixels each and means further apart than
-    ``gap * sqrt(C)``. What is smaller goes with the nearest cell that is not. Both sides stay connected: of
-    one that falls apart in the pixels, every part of ``least`` is a piece.
+    The directions of the cells of z (C, h, w) that a piece touches are merged by Ward's criterion, neighbours only.
+    Down from the top of that tree, a piece is cut where its two sides have at least ``least`` pixels each and the
+    cosine between their means is below ``apart``. What is smaller goes with the nearest cell that is not. Of a side
+    that falls apart in the pixels, every part of ``least`` is a piece.
     """
     shape = z.shape[1:]
     at = _cell_of(pieces.shape, shape)
@@ -184,7 +187,7 @@ def split(pieces: np.ndarray, z: np.ndarray, least: int, gap: float = SPLIT) -> 
     for i, (rows, columns) in enumerate(ndimage.find_objects(pieces), 1):
         mask = pieces[rows, columns] == i
         cover = cells(pieces == i, shape)
-        sides = _sides(z, cover, least, gap * np.sqrt(len(z)))
+        sides = _sides(z, cover, least, apart)
         local = np.where(mask, sides.ravel()[at[rows, columns]], 0)
         for side in range(1, int(sides.max()) + 1):
             parts = _renumbered(ndimage.label(local == side)[0], least if sides.max() > 1 else 1)
@@ -205,16 +208,16 @@ def _cell_of(size: Sequence[int], shape: Sequence[int]) -> np.ndarray:
     return rows[:, None] * shape[1] + columns
 
 
-def _sides(z: np.ndarray, cover: np.ndarray, least: int, gap: float) -> np.ndarray:
+def _sides(z: np.ndarray, cover: np.ndarray, least: int, apart: float) -> np.ndarray:
     """Return the cells of one piece (h, w) numbered from 1 by the thing that they show; 0 elsewhere."""
     from sklearn.cluster import ward_tree
     from sklearn.feature_extraction.image import grid_to_graph
 
     inside = cover > 0
     ids = inside.astype(np.int64)
-    if cover.sum() < 2 * least or inside.sum() < 2 or not np.isfinite(gap):
+    if cover.sum() < 2 * least or inside.sum() < 2 or apart <= -1:
         return ids
-    x, weight = z[:, inside].T.astype(np.float64), list(cover[inside])
+    x, weight = directions(z[:, inside].T), list(cover[inside])
     n = len(x)
     tree = ward_tree(x, connectivity=grid_to_graph(*inside.shape, mask=inside))[0]
     for a, b in tree:
@@ -238,7 +241,7 @@ def _sides(z: np.ndarray, cover: np.ndarray, least: int, gap: float) -> np.ndarr
         node = left.pop()
         while node >= n and weight[light := min(tree[node - n], key=weight.__getitem__)] < least:
             node = int(tree[node - n].sum() - light)  # the other side
-        if node >= n and np.linalg.norm(np.subtract(*map(mean, tree[node - n]))) > gap:
+        if node >= n and np.vdot(*directions(np.stack([mean(side) for side in tree[node - n]]))) < apart:
             left += list(tree[node - n])
         else:
             things += 1
