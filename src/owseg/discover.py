@@ -15,7 +15,7 @@ from scipy import ndimage
 from owseg.data.images import read_image
 from owseg.errors import OwsegError
 from owseg.files import write_whole
-from owseg.grouping import collapse, group, rank, typical, worth
+from owseg.grouping import collapse, group, principal, rank, typical, worth
 from owseg.knowledge import KnowledgeBase
 from owseg.learners.shots import Look
 from owseg.predict import encode_jpeg
@@ -102,10 +102,11 @@ def group_queue(queue: Queue, kb: KnowledgeBase) -> tuple[int, int, int, int]:
     values = worth(*table[:, 1:4].T)
     stands = collapse(_frames(names)[table[:, 0].astype(int)], table[:, 4:], z, values)
     kept = np.unique(stands)
-    numbers = group(z[kept])
+    low = principal(z[kept])
+    numbers = group(low)
     groups = []
-    for number, g in enumerate(rank(numbers, values[kept], z[kept]), 1):
-        members = typical(kept[numbers == g], z)
+    for number, g in enumerate(rank(numbers, values[kept], low), 1):
+        members = kept[typical(np.flatnonzero(numbers == g), low)]
         copies = {ids[m]: tuple(ids[i] for i in np.flatnonzero(stands == m) if i != m) for m in members}
         total = float(values[members].sum())
         groups.append(Group(number, tuple(ids[m] for m in members), {r: c for r, c in copies.items() if c}, total))

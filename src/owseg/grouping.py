@@ -12,7 +12,9 @@ import numpy as np
 
 from owseg.errors import OwsegError
 
-ALIKE = 0.4
+DIMENSIONS = 16
+"""In how many directions regions are compared: those in which they vary most."""
+ALIKE = 0.3
 """The mean cosine between two groups above which they are one."""
 SAME, OVERLAP = 0.7, 0.3
 """The cosine, and the IoU of their boxes, above which regions of neighbouring frames show the same thing."""
@@ -29,6 +31,18 @@ def worth(share: np.ndarray, excess: np.ndarray, distance: np.ndarray) -> np.nda
     """
     parts = (np.asarray(v, np.float64) for v in (share, excess, distance))
     return np.prod([np.maximum(v, 0) for v in parts], axis=0)
+
+
+def principal(embeddings: np.ndarray, dimensions: int = DIMENSIONS) -> np.ndarray:
+    """Return ``embeddings`` (N, C) in the directions in which they are longest, (N, min(C, ``dimensions``)) float32.
+
+    They are the first eigenvectors of ``Z^T Z``; the origin, which is the known, stays. Of several hundred directions,
+    most hold what is special to one picture, and any two regions are nearly at right angles.
+    """
+    z = np.asarray(embeddings, np.float64)
+    if not np.isfinite(z).all():
+        raise OwsegError("an embedding is not finite; check the weights and the pictures.")
+    return (z @ np.linalg.eigh(z.T @ z)[1][:, ::-1][:, :dimensions]).astype(np.float32)
 
 
 def collapse(
