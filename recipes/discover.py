@@ -6,17 +6,17 @@
     python -m recipes.discover clicks --split val          # choices; --split test for what is reported
     python -m recipes.discover table --split test
 
-``--kb`` names any knowledge base whose network does not know the classes of ``--unknown``. A region is of the class
-that most of its labelled pixels have, if those are more than half of it; a class that the network knows counts as "known",
-a false alarm.
+``--kb`` names any knowledge base whose network does not know the classes of ``--unknown``. A region shows the class that
+most of its labelled pixels have; one that is mostly void is left out. A class that the network knows is "known", a
+false alarm.
 
-Clicks, of one class X at a time, until X has the five pictures that it is learned from. A person goes through the groups
-in their order. A group is opened, and is rejected with one click unless most of its regions are of X; otherwise its
-regions are judged one by one, the most typical first, one click each, accepted where most of the labelled pixels are X's. After each
-accepted region X is learned by ``Probe()`` from ``queue.shots`` and its IoU measured. "as found" takes the regions'
-masks as they are; "drawn" draws X by hand in each picture that has an accepted region, as must be done in "random":
-frames of the same data in random order, one click to look at each, wasted where X is not there. Drawing costs no click in either. "best five" are the
-shots of ``shots_from``, which looks at every mask there is: what 90 % refers to.
+Clicks, for one class X at a time, until X has the five pictures that it is learned from. A person goes through the
+groups in their order, a page of at most twelve regions after the other, the most typical first. One click turns the
+page, one accepts a region that shows X. After each accepted region X is learned by ``Probe()`` and its IoU measured. "as
+found" learns from ``queue.shots``, with the masks as they are; "drawn" from the pictures of the accepted regions with X
+drawn by hand. "random" are frames of the same pictures in random order: a click to look at each, wasted where X is not
+there (below ``MIN_AREA``), X drawn by hand where it is. Drawing costs no click. "best five" are those of
+``shots_from``, which knows every mask: what 90 % refers to.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from owseg.regions import MIN_AREA
 from recipes.tables import markdown, spread
 
 CLASSES = ("car", "pedestrian", "bicyclist")
-SHARE = 0.9
+PAGE, SHARE = 12, 0.9
 
 
 def queue(args: argparse.Namespace) -> None:
@@ -120,13 +120,10 @@ def judged(q: Queue, truth: dict[str, str], name: str) -> Iterator[tuple[int, st
     """Yield each region that is accepted and the clicks so far."""
     count = 0
     for group in q.groups():
-        of_class = [truth.get(r) == name for r in group.regions]
-        if 2 * sum(of_class) <= len(group):
-            count += 1
-            continue
-        for region, accepted in zip(group.regions, of_class, strict=True):
-            count += 1
-            if accepted:
+        for number, region in enumerate(group.regions):
+            count += number % PAGE == 0
+            if truth.get(region) == name:
+                count += 1
                 yield count, region
 
 

@@ -117,8 +117,10 @@ def group_queue(queue: Queue, kb: KnowledgeBase) -> tuple[int, int, int, int]:
 def thumbnail(image: np.ndarray, mask: Rle, box: tuple[int, int, int, int], side: int = TILE) -> np.ndarray:
     """Return a region and its surroundings, outlined, as a square (side, side, 3) uint8."""
     x, y, width, height = box
-    half, (middle, level) = max(width, height) * 0.7 + 8, (x + width / 2, y + height / 2)
-    edges = round(middle - half), round(level - half), round(middle + half), round(level + half)
+    half = max(width, height) * 0.7 + 8
+    spans = zip((x, y), (width, height), (image.shape[2], image.shape[1]), strict=True)
+    left, top = (round(np.clip(start + n / 2 - half, 0, max(0, most - 2 * half))) for start, n, most in spans)
+    edges = (left, top, left + round(2 * half), top + round(2 * half))
     size = (side, side)
     picture = Image.fromarray(image.transpose(1, 2, 0)).crop(edges).resize(size, Image.Resampling.BILINEAR)
     cut = Image.fromarray(mask.mask()).crop(edges).resize(size, Image.Resampling.NEAREST)
@@ -140,7 +142,10 @@ def overview(queue: Queue) -> np.ndarray:
         top = gap + row * (TILE + gap)
         copies = sum(map(len, group_.copies.values()))
         nearest = [queue.region(r).nearest for r in group_.regions[:COLUMNS]]
-        lines = f"{len(group_)} region{'s' if len(group_) > 1 else ''}", f"and {copies} copies" if copies else ""
+        lines = (
+            f"{len(group_)} region{'s' if len(group_) > 1 else ''}",
+            f"and {copies} cop{'ies' if copies > 1 else 'y'}" if copies else "",
+        )
         draw.text((12, top + 6), str(group_.number), "black", big)
         likely = max(dict.fromkeys(nearest), key=nearest.count)
         draw.text((12, top + 50), "\n".join((*filter(None, lines), f"nearest: {likely[:18]}")), "black", font)

@@ -28,6 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from owseg.data.images import read_image
 from owseg.errors import OwsegError
@@ -36,6 +37,8 @@ from owseg.learners.shots import MAX_SHOTS, Shot
 from owseg.regions import Found, Region, Rle
 
 FORMAT = 1
+MARGIN = 0.02
+"""How far around a region as it was found nobody knows where the thing ends, as a share of the shorter side."""
 LONGEST_NAME = 60
 """How many characters the name of a class may have."""
 ACCEPT, REJECT = "accept", "reject"
@@ -164,7 +167,7 @@ class Queue:
         np.save(buffer, embeddings.astype(np.float32), allow_pickle=False)
         write_whole(self.folder / _PICTURES / f"{one}.npy", buffer.getvalue())
         regions = [
-            {"mask": r.mask.to_json(), "box": list(r.box), "area": r.area, "mean": r.mean, "peak": r.peak,
+            {"mask": r.mask.to_json(), "core": r.core.to_json(), "box": list(r.box), "area": r.area, "mean": r.mean, "peak": r.peak,
              "nearest": r.nearest, "distance": r.distance}
             for r in found.regions
         ]  # fmt: skip
@@ -304,9 +307,10 @@ class Queue:
     def shots(self, name: str, most: int = MAX_SHOTS) -> list[Shot]:
         """Return at most ``most`` pictures of the class ``name`` to learn it from, those first that show most of it.
 
-        A shot's mask is every accepted region of the class in that picture. What was rejected, or accepted as another
-        class, is not of it; nor are pixels that the knowledge base knows. All other unknown pixels are void: nobody has
-        said what they are. Raises ``OwsegError`` if nothing of the class was accepted, or a picture has changed.
+        A shot's mask is every accepted region of the class in that picture: its corrected mask, else its core. What was
+        rejected, or accepted as another class, is not of it; nor are pixels that the knowledge base knows. Void, since
+        nobody has said what they are, are all other unknown pixels, and those within ``MARGIN`` of a mask that nobody
+        has corrected. Raises ``OwsegError`` if nothing of the class was accepted, or a picture has changed.
         """
         decisions = self.decisions()
         if not (mine := [r for r, d in decisions.items() if d.name == name]):
@@ -315,12 +319,21 @@ class Queue:
         drafts = []
         for one in dict.fromkeys(self._split(r)[0] for r in mine):
             picture = self.picture(one)
-            mask, void, other = np.zeros((3, *picture.size), bool)
-            void |= picture.unknown.mask()
+            mask, other, rough = np.zeros((3, *picture.size), bool)
+            void = picture.unknown.mask()
             for region, found in zip(picture.ids, picture.regions, strict=True):
-                decision = decisions.get(region)
-                where = (decision.mask if decision and decision.mask else found.mask).mask()
-                (void if decision is None else mask if decision.name == name else other)[where] = True
+                decision, whole = decisions.get(region), found.mask.mask()
+                void |= whole
+                if decision is None:
+                    continue
+                drawn = decision.mask.mask() if decision.mask else None
+                if decision.name != name:
+                    other |= whole if drawn is None else drawn
+                elif drawn is None:
+                    mask, rough = mask | found.core.mask(), rough | whole
+                else:
+                    mask = mask | drawn
+            void |= ndimage.distance_transform_edt(~rough) <= MARGIN * min(picture.size) if rough.any() else False
             drafts.append((one, mask, void & ~mask & ~other))
         drafts.sort(key=lambda draft: -int(draft[1].sum()))
         return [Shot(self.image(one), mask, self.picture(one).name, void) for one, mask, void in drafts[:most]]
@@ -394,10 +407,13 @@ def class_name(name: str) -> str:
 def _region(name: str, value: Mapping[str, Any], size: tuple[int, int], embedding: np.ndarray) -> Region:
     x, y, width, height = (int(v) for v in value["box"])
     distance = None if value["distance"] is None else float(value["distance"])
-    mask, figures = Rle.from_json(value["mask"], size), (float(value["mean"]), float(value["peak"]))
-    if mask.area != value["area"] or mask.area < 1:
+    mask, core = Rle.from_json(value["mask"], size), Rle.from_json(value["core"], size)
+    if mask.area != value["area"] or core.area < 1 or (core.mask() & ~mask.mask()).any():
         raise ValueError
-    return Region(name, mask, (x, y, width, height), mask.area, *figures, embedding, str(value["nearest"]), distance)
+    figures = float(value["mean"]), float(value["peak"])
+    return Region(
+        name, mask, core, (x, y, width, height), mask.area, *figures, embedding, str(value["nearest"]), distance
+    )
 
 
 def _below(name: Any) -> str:

@@ -75,7 +75,8 @@ class Rle:
 class Region:
     """A connected unknown region of one picture.
 
-    ``box`` is x, y, width, height in pixels; ``area`` counts pixels, ``share`` is that of the picture. ``mean`` and
+    ``core`` is where its score is at least ``mean``: what is most surely of the thing, since around it the score falls
+    off by degrees. ``box`` is x, y, width, height in pixels; ``area`` counts pixels, ``share`` is that of the picture. ``mean`` and
     ``peak`` are the mean and the highest score in it. ``embedding`` (C,) is the mean over its pixels of ``space``,
     ``nearest`` the known class whose mean lies nearest there, at the Euclidean ``distance``; without a fitted space
     ``nearest`` is what the closed map says most often, and ``distance`` is None.
@@ -83,6 +84,7 @@ class Region:
 
     picture: str
     mask: Rle
+    core: Rle
     box: tuple[int, int, int, int]
     area: int
     mean: float
@@ -134,8 +136,9 @@ def find_regions(
         nearest, distance = _nearest(kb, embedding, prediction.labels[mask])
         scores = prediction.score[mask].astype(np.float64)
         box = columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
+        core = mask & (prediction.score >= min(scores.mean(), scores.max()))  # the mean of equals may exceed them
         figures = len(scores), float(scores.mean()), float(scores.max())
-        made.append(Region(picture, Rle.of(mask), box, *figures, embedding, nearest, distance))
+        made.append(Region(picture, Rle.of(mask), Rle.of(core), box, *figures, embedding, nearest, distance))
     return Found(unknown, tuple(sorted(made, key=lambda r: -r.area)))
 
 
@@ -193,6 +196,9 @@ def split(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = SPLIT) -
             parts = _renumbered(ndimage.label(local == side)[0], least if sides.max() > 1 else 1)
             out[rows, columns][parts > 0] = parts[parts > 0] + count
             count += int(parts.max(initial=0))
+        if not (out[rows, columns] * mask).any():  # no part of either side is large enough
+            count += 1
+            out[rows, columns][mask] = count
     return out
 
 
@@ -238,14 +244,14 @@ def _sides(z: np.ndarray, cover: np.ndarray, least: int, apart: float) -> np.nda
 
     number, left, things = np.zeros(n, np.int64), [2 * n - 2], 0
     while left:
-        node = left.pop()
+        whole = node = left.pop()
         while node >= n and weight[light := min(tree[node - n], key=weight.__getitem__)] < least:
             node = int(tree[node - n].sum() - light)  # the other side
         if node >= n and np.vdot(*directions(np.stack([mean(side) for side in tree[node - n]]))) < apart:
             left += list(tree[node - n])
         else:
             things += 1
-            number[leaves(node)] = things
+            number[leaves(whole)] = things
     ids[inside] = number
     nearest = ndimage.distance_transform_edt(ids == 0, return_distances=False, return_indices=True)
     return np.where(inside, ids[tuple(nearest)], 0)
