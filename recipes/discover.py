@@ -6,15 +6,15 @@
     python -m recipes.discover clicks --split val          # choices; --split test for what is reported
     python -m recipes.discover table --split test
 
-``--kb`` names any knowledge base whose network does not know the classes of ``--unknown``. A region shows the class that
-most of its labelled pixels have; one that is mostly void is left out. A class that the network knows is "known", a
-false alarm.
+``--kb`` names any knowledge base whose network does not know the classes of ``--unknown``. A region shows the class
+that most of its labelled pixels have; one that is mostly void is left out. A class that the network knows is "known",
+a false alarm.
 
 Clicks, for one class X at a time, until X has the five pictures that it is learned from. A person goes through the
 groups in their order, a page of at most twelve regions after the other, the most typical first. One click turns the
-page, one accepts a region that shows X. After each accepted region X is learned by ``Probe()`` and its IoU measured. "as
-found" learns from ``queue.shots``, with the masks as they are; "drawn" from the pictures of the accepted regions with X
-drawn by hand. "random" are frames of the same pictures in random order: a click to look at each, wasted where X is not
+page, one accepts a region that shows X. After each accepted region X is learned by ``Probe()`` and its IoU measured.
+"as found" learns from ``queue.shots``, with the masks as they are; "drawn" from the pictures of the accepted regions
+with X drawn by hand. "random" are frames of the same pictures in random order: a click to look at each, wasted where X is not
 there (below ``MIN_AREA``), X drawn by hand where it is. Drawing costs no click. "best five" are those of
 ``shots_from``, which knows every mask: what 90 % refers to.
 """

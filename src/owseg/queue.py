@@ -166,11 +166,16 @@ class Queue:
         buffer = io.BytesIO()
         np.save(buffer, embeddings.astype(np.float32), allow_pickle=False)
         write_whole(self.folder / _PICTURES / f"{one}.npy", buffer.getvalue())
+        plain = ("area", "mean", "peak", "nearest", "distance")
         regions = [
-            {"mask": r.mask.to_json(), "core": r.core.to_json(), "box": list(r.box), "area": r.area, "mean": r.mean, "peak": r.peak,
-             "nearest": r.nearest, "distance": r.distance}
+            {
+                "mask": r.mask.to_json(),
+                "core": r.core.to_json(),
+                "box": list(r.box),
+                **{k: getattr(r, k) for k in plain},
+            }
             for r in found.regions
-        ]  # fmt: skip
+        ]
         unknown = Rle.of(found.unknown)
         value = {"name": name, "sha256": digest, "size": list(unknown.size)}
         _write_json(
@@ -316,27 +321,33 @@ class Queue:
         if not (mine := [r for r, d in decisions.items() if d.name == name]):
             there = ", ".join(self.accepted()) or "nothing yet"
             raise OwsegError(f"no region of {self.folder} was accepted as {name!r}; accepted: {there}.")
-        drafts = []
-        for one in dict.fromkeys(self._split(r)[0] for r in mine):
-            picture = self.picture(one)
-            mask, other, rough = np.zeros((3, *picture.size), bool)
-            void = picture.unknown.mask()
-            for region, found in zip(picture.ids, picture.regions, strict=True):
-                decision, whole = decisions.get(region), found.mask.mask()
-                void |= whole
-                if decision is None:
-                    continue
-                drawn = decision.mask.mask() if decision.mask else None
-                if decision.name != name:
-                    other |= whole if drawn is None else drawn
-                elif drawn is None:
-                    mask, rough = mask | found.core.mask(), rough | whole
-                else:
-                    mask = mask | drawn
-            void |= ndimage.distance_transform_edt(~rough) <= MARGIN * min(picture.size) if rough.any() else False
-            drafts.append((one, mask, void & ~mask & ~other))
-        drafts.sort(key=lambda draft: -int(draft[1].sum()))
-        return [Shot(self.image(one), mask, self.picture(one).name, void) for one, mask, void in drafts[:most]]
+        area: dict[str, int] = {}
+        for region in mine:
+            drawn = decisions[region].mask or self.region(region).core
+            one = self._split(region)[0]
+            area[one] = area.get(one, 0) + drawn.area
+        best = sorted(area, key=lambda one: (-area[one], one))[:most]
+        return [self._shot(self.picture(one), name, decisions) for one in best]
+
+    def _shot(self, picture: Picture, name: str, decisions: Mapping[str, Decision]) -> Shot:
+        mask, other, rough = np.zeros((3, *picture.size), bool)
+        void = picture.unknown.mask()
+        for region, found in zip(picture.ids, picture.regions, strict=True):
+            decision, whole = decisions.get(region), found.mask.mask()
+            void |= whole
+            if decision is None:
+                continue
+            drawn = decision.mask.mask() if decision.mask else None
+            if decision.name != name:
+                other |= whole if drawn is None else drawn
+            elif drawn is None:
+                mask |= found.core.mask()
+                rough |= whole
+            else:
+                mask |= drawn
+        if rough.any():
+            void |= ndimage.distance_transform_edt(~rough) <= MARGIN * min(picture.size)
+        return Shot(self.image(picture.id), mask, picture.name, void & ~mask & ~other)
 
     def _split(self, region: str) -> tuple[str, int]:
         """Return the picture's id and the number of a region; raise ``OwsegError`` for what names none."""

@@ -76,8 +76,8 @@ class Region:
     """A connected unknown region of one picture.
 
     ``core`` is where its score is at least ``mean``: what is most surely of the thing, since around it the score falls
-    off by degrees. ``box`` is x, y, width, height in pixels; ``area`` counts pixels, ``share`` is that of the picture. ``mean`` and
-    ``peak`` are the mean and the highest score in it. ``embedding`` (C,) is the mean over its pixels of ``space``,
+    off by degrees. ``box`` is x, y, width, height in pixels; ``area`` counts pixels, ``share`` is that of the picture.
+    ``mean`` and ``peak`` are the mean and the highest score in it. ``embedding`` (C,) is the mean of ``space`` over it,
     ``nearest`` the known class whose mean lies nearest there, at the Euclidean ``distance``; without a fitted space
     ``nearest`` is what the closed map says most often, and ``distance`` is None.
     """
