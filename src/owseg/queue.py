@@ -353,14 +353,13 @@ class Queue:
         """Return the picture's id and the number of a region; raise ``OwsegError`` for what names none."""
         if _is_region(region):
             one, _, k = region.partition("-")
-            if (self.folder / _PICTURES / f"{one}.json").exists():
+            if (self.folder / _PICTURES / f"{one}.json").exists() and int(k) <= len(self.embeddings(one)):
                 return one, int(k)
         raise OwsegError(f"{region!r} names no region of {self.folder}.")
 
     def _append(self, line: dict[str, Any]) -> None:
-        for one, k in map(self._split, line["regions"]):
-            if k > len(self.embeddings(one)):
-                raise OwsegError(f"'{one}-{k}' names no region of {self.folder}.")
+        for region in line["regions"]:
+            self._split(region)
         path = self.folder / _DECISIONS
         text = json.dumps({**line, "when": datetime.now(timezone.utc).isoformat(timespec="seconds")}) + "\n"
         try:
