@@ -1,7 +1,8 @@
 """All benchmarks, one after the other: ``python -m benchmarks``."""
 
-from benchmarks import learners, metrics, scorers
+from benchmarks import discover, learners, metrics, scorers
 
 scorers.main()
 learners.main()
 metrics.main()
+discover.main()

@@ -11,11 +11,11 @@ that most of its labelled pixels have; one that is mostly void is left out. A cl
 a false alarm.
 
 Clicks, for one class X at a time, until X has the five pictures that it is learned from. A person goes through the
-groups in their order, a page of at most twelve regions after the other, the most typical first. One click turns the
-page, one accepts a region that shows X. After each accepted region X is learned by ``Probe()`` and its IoU measured.
+groups in their order, a page of at most twelve regions after the other, the most typical first, until a page shows no
+X; then the next group. One click turns a page, one accepts a region that shows X. After each accepted region X is learned by ``Probe()`` and its IoU measured.
 "as found" learns from ``queue.shots``, with the masks as they are; "drawn" from the pictures of the accepted regions
-with X drawn by hand. "random" are frames of the same pictures in random order: a click to look at each, wasted where X is not
-there (below ``MIN_AREA``), X drawn by hand where it is. Drawing costs no click. "best five" are those of
+with X drawn by hand. "random" are frames of the same pictures in random order: a click to look at each, wasted where X
+is not there (below ``MIN_AREA``), X drawn by hand where it is. Drawing costs no click. "best five" are those of
 ``shots_from``, which knows every mask: what 90 % refers to.
 """
 
@@ -120,11 +120,13 @@ def judged(q: Queue, truth: dict[str, str], name: str) -> Iterator[tuple[int, st
     """Yield each region that is accepted and the clicks so far."""
     count = 0
     for group in q.groups():
-        for number, region in enumerate(group.regions):
-            count += number % PAGE == 0
-            if truth.get(region) == name:
+        for page in (group.regions[i : i + PAGE] for i in range(0, len(group), PAGE)):
+            count += 1
+            for region in (shown := [r for r in page if truth.get(r) == name]):
                 count += 1
                 yield count, region
+            if not shown:
+                break
 
 
 def found(q: Queue, truth: dict[str, str], name: str) -> Iterator[tuple[int, list[Shot]]]:

@@ -18,8 +18,8 @@ ALIKE = 0.3
 """The mean cosine between two groups above which they are one."""
 SAME, OVERLAP = 0.7, 0.3
 """The cosine, and the IoU of their boxes, above which regions of neighbouring frames show the same thing."""
-ROOM = 4000
-"""How many regions are compared each with each at once: 8 bytes a pair."""
+ROOM = 2000
+"""How many regions are compared each with each at once."""
 
 
 def worth(share: np.ndarray, excess: np.ndarray, distance: np.ndarray) -> np.ndarray:
@@ -81,7 +81,7 @@ def group(embeddings: np.ndarray, alike: float = ALIKE, room: int = ROOM) -> np.
     Groups are merged by average linkage as long as the mean cosine between two of them is at least ``alike``; how many
     there are is found, not asked. Beyond ``room`` regions, each further one joins the group to whose members its mean
     cosine is highest and at least ``alike``, and those that join none are grouped in their turn, so memory is bounded
-    by 16 ``room``^2 bytes. Deterministic. Raises ``OwsegError`` for an embedding that is not finite.
+    by about 32 ``room``^2 bytes. Deterministic. Raises ``OwsegError`` for an embedding that is not finite.
     """
     units = directions(embeddings)
     ids, count, left = np.full(len(units), -1, np.int64), 0, np.arange(len(units))
