@@ -12,11 +12,11 @@ a false alarm.
 
 Clicks, for one class X at a time, until X has the five pictures that it is learned from. A person goes through the
 groups in their order, a page of at most twelve regions after the other, the most typical first, until a page shows no
-X; then the next group. One click turns a page, one accepts a region that shows X. After each accepted region X is learned by ``Probe()`` and its IoU measured.
-"as found" learns from ``queue.shots``, with the masks as they are; "drawn" from the pictures of the accepted regions
-with X drawn by hand. "random" are frames of the same pictures in random order: a click to look at each, wasted where X
-is not there (below ``MIN_AREA``), X drawn by hand where it is. Drawing costs no click. "best five" are those of
-``shots_from``, which knows every mask: what 90 % refers to.
+X; then the next group. One click turns a page, one accepts a region that shows X. After each accepted region X is
+learned by ``Probe()`` and its IoU measured. "as found" learns from ``queue.shots``, with the masks as they are; "drawn"
+from the pictures of the accepted regions with X drawn by hand. "random" are frames of the same pictures in random
+order: a click to look at each, wasted where X is not there (below ``MIN_AREA``), X drawn by hand where it is. Drawing
+costs no click. "best five" are those of ``shots_from``, which knows every mask: what 90 % refers to.
 """
 
 from __future__ import annotations

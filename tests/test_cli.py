@@ -65,7 +65,7 @@ def test_help_does_not_wait_for_torch():
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("False")
-    for command in ("train", "calibrate", "predict", "learn", "evaluate", "history", "rollback", "demo"):
+    for command in ("train", "calibrate", "predict", "learn", "evaluate", "history", "rollback", "demo", "discover"):
         assert command in out
 
 
