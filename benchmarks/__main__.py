@@ -1,9 +1,10 @@
 """All benchmarks, one after the other: ``python -m benchmarks``."""
 
-from benchmarks import components, learners, maps, metrics, scorers
+from benchmarks import components, discover, learners, maps, metrics, scorers
 
 scorers.main()
 learners.main()
 metrics.main()
 components.main([])
 maps.main([])
+discover.main()

@@ -67,7 +67,7 @@ def test_help_does_not_wait_for_torch():
     assert out.strip().endswith("False")
     commands = (
         "train", "train-residual", "audit", "fit", "calibrate", "predict", "learn", "export", "exchange", "evaluate",
-        "data", "history", "rollback", "demo",
+        "data", "discover", "history", "rollback", "demo",
     )  # fmt: skip
     for command in commands:
         assert command in out

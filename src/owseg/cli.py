@@ -511,6 +511,41 @@ def data_check(
 
 
 @app.command()
+def discover(
+    kb: KB,
+    pictures: Annotated[list[str], typer.Argument(help="Pictures, folders or quoted patterns such as 'a/*.jpg'.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the queue; where there is one, go on with it.")],
+    min_area: Annotated[
+        float, typer.Option(help="The smallest region: below 1 a share of the picture, from 1 on pixels.")
+    ] = 0.002,
+    split_at: Annotated[
+        float, typer.Option(help="Touching things are told apart below this cosine, from -1 (never) to 1.")
+    ] = 0.5,
+    as_json: Json = False,
+) -> None:
+    """Find what is unknown in many pictures and put it into groups: a queue to decide about.
+
+    Writes a folder with every unknown region, the groups in the order in which to look at them, and an overview,
+    groups.jpg. A run that was stopped goes on where it was. Exit code 1 if any picture could not be read.
+    """
+    from owseg.discover import discover as look_for
+    from owseg.knowledge import load
+    from owseg.predict import find
+
+    queue, found = look_for(load(kb), find(pictures), out, kb, min_area, split_at)
+    if as_json:
+        _print_json({"queue": str(queue.folder), **vars(found)})
+    else:
+        for reason in found.skipped:
+            _complain(f"skipped: {reason}")
+        copies = f" ({found.copies} of them repeat others)" if found.copies else ""
+        print(f"{found.regions} unknown regions{copies} in {found.groups} groups, from {found.pictures} pictures.")
+        print(f"Look at {out / 'groups.jpg'}. Next: owseg review {kb} {out}")
+    if found.skipped:
+        raise typer.Exit(1)
+
+
+@app.command()
 def history(kb: KB, as_json: Json = False) -> None:
     """List the versions of a knowledge base: what was done, when, and which one is in use."""
     from owseg import store

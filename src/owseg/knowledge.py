@@ -160,14 +160,14 @@ class KnowledgeBase:
         """Return this knowledge base with ``changes`` made and ``event`` added to its history."""
         return replace(self, history=(*self.history, event), **changes)
 
-    def fingerprint(self) -> str:
-        """Return a short SHA-256 over all that decides labels and scores: the same digits, the same maps.
+    def fingerprint(self, decides: bool = False) -> str:
+        """Return a short SHA-256 over all that makes labels and scores: the same digits, the same maps.
 
-        It covers the classes, the increments and every weight; not the threshold, which score is the default, or the
-        history.
+        It covers the classes, the increments and every weight, not the history; the score in use and the threshold only
+        if it ``decides`` what is unknown.
         """
         described = _describe(self)
-        for name in ("scorer", "threshold", "history"):
+        for name in ("history",) if decides else ("scorer", "threshold", "history"):
             del described[name]
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
         for name, state in self._weights().items():

@@ -1,0 +1,213 @@
+"""What a queue is worth: are its groups pure, and how many clicks until a new class is learned from it?
+
+    export OWSEG_DATA=DIR                                  # DIR/camvid holds the data
+    python -m recipes.discover queue                       # every third frame of train, street8; minutes, resumable
+    python -m recipes.discover groups                      # adjusted Rand index and purity against the truth
+    python -m recipes.discover clicks --split val          # choices; --split test for what is reported
+    python -m recipes.discover table --split test
+
+``--kb`` names any knowledge base whose network does not know the classes of ``--unknown``. A region shows the class
+that most of its labelled pixels have; one that is mostly void is left out. A class that the network knows is "known",
+a false alarm.
+
+Clicks, for one class X at a time, until X has the five pictures that it is learned from. A person goes through the
+groups in their order, a page of at most twelve regions after the other, the most typical first, until a page shows no
+X; then the next group. One click turns a page, one accepts a region that shows X. After each accepted region X is
+learned by ``Probe()`` and its IoU measured. "as found" learns from ``queue.shots``, with the masks as they are; "drawn"
+from the pictures of the accepted regions with X drawn by hand. "random" are frames of the same pictures in random
+order: a click to look at each, wasted where X is not there (below ``MIN_AREA``), X drawn by hand where it is. Drawing
+costs no click. "best five" are those of ``shots_from``, which knows every mask: what 90 % refers to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from owseg.data import DataSet, open_dataset, spread_over
+from owseg.data.images import find_images, read_mask
+from owseg.discover import discover
+from owseg.files import write_whole
+from owseg.knowledge import KnowledgeBase, load
+from owseg.labels import IGNORE
+from owseg.learners import MAX_SHOTS, Probe, Shot, learn, remember, shots_from
+from owseg.learners.shots import Look, shot_of
+from owseg.metrics.iou import IoU
+from owseg.progress import track
+from owseg.queue import Queue
+from owseg.regions import MIN_AREA
+from recipes.tables import markdown, spread
+
+CLASSES = ("car", "pedestrian", "bicyclist")
+PAGE, SHARE = 12, 0.9
+
+
+def queue(args: argparse.Namespace) -> None:
+    """Make the queue; run again to go on after a kill."""
+    paths = find_images(args.data / "train")[:: args.every]
+    _, found = discover(load(args.kb), paths, args.runs / "queue", args.kb)
+    print(f"{found.pictures} pictures, {found.regions} regions, {found.copies} copies, {found.groups} groups")
+
+
+def truths(args: argparse.Namespace, q: Queue) -> dict[str, str]:
+    """Return what each region shows: one of the unknown classes, or "known"; regions of void are left out."""
+    names, found = open_dataset(f"camvid:{args.data}", "train").labels.names, {}
+    for one in q.pictures():
+        picture = q.picture(one)
+        raw = _truth(args, picture.name)
+        for region, r in zip(picture.ids, picture.regions, strict=True):
+            counts = np.bincount(raw[r.mask.mask()], minlength=256)[: len(names)]
+            if counts.sum() > 0.5 * r.area:
+                name = names[counts.argmax()]
+                found[region] = name if name in args.unknown else "known"
+    return found
+
+
+def _truth(args: argparse.Namespace, name: str) -> np.ndarray:
+    raw = read_mask(args.data / "trainannot" / f"{Path(name).stem}.png")
+    return np.where(raw == 11, IGNORE, raw)
+
+
+def groups(args: argparse.Namespace) -> None:
+    """Print how well the groups keep the classes apart."""
+    from sklearn.metrics import adjusted_rand_score
+
+    q = Queue.open(args.runs / "queue")
+    truth, numbers = truths(args, q), {r: g.number for g in q.groups() for r in g.regions}
+    kept = [r for r in numbers if r in truth]
+    rows = []
+    for title, some in (("all regions", kept), ("without false alarms", [r for r in kept if truth[r] != "known"])):
+        a, b = np.array([truth[r] for r in some]), np.array([numbers[r] for r in some])
+        most = sum(np.unique(a[b == g], return_counts=True)[1].max() for g in np.unique(b))
+        alone = len(np.unique(b))
+        rows.append((title, str(len(some)), str(alone), f"{adjusted_rand_score(a, b):.3f}", f"{most / len(some):.3f}"))
+    markdown(f"Groups, {q.about.kb}", ("", "regions", "groups", "ARI", "purity"), rows)
+    for g in q.groups()[:12]:
+        names = [truth.get(r, "void") for r in g.regions]
+        print(g.number, {n: names.count(n) for n in dict.fromkeys(names)})
+
+
+def clicks(args: argparse.Namespace) -> None:
+    """Learn each class from the queue and from random frames; what ``runs/discover/SPLIT.json`` has is not repeated."""
+    path = args.runs / f"{args.split}.json"
+    done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    base, q = load(args.kb), Queue.open(args.runs / "queue")
+    look, frames = remember(base.forward, 4.0), open_dataset(f"camvid:{args.data}", "train")
+    few = frames.pick(range(0, len(frames), args.every))
+    data = spread_over(open_dataset(f"camvid:{args.data}", args.split), args.most)
+    truth = truths(args, q)
+    for name in args.unknown:
+        ways: dict[str, Any] = {"as found": lambda n=name: found(q, truth, n)}
+        ways["drawn"] = lambda n=name: drawn(args, q, truth, n, few)
+        for seed in range(args.draws):
+            ways[f"random {seed}"] = lambda n=name, s=seed: random(few, n, s)
+            ways[f"best five {seed}"] = lambda n=name, s=seed: [(0, shots_from(few, n, MAX_SHOTS, s))]
+        for way, shots in ways.items():
+            if f"{name}, {way}" not in done:
+                curve = [(n, iou(base, name, some, data, look)) for n, some in shots()]
+                done[f"{name}, {way}"] = curve
+                write_whole(path, json.dumps(done, indent=1).encode())
+                print(name, way, " ".join(f"{n}:{v:.3f}" for n, v in curve), flush=True)
+
+
+def judged(q: Queue, truth: dict[str, str], name: str) -> Iterator[tuple[int, str]]:
+    """Yield each region that is accepted and the clicks so far."""
+    count = 0
+    for group in q.groups():
+        for page in (group.regions[i : i + PAGE] for i in range(0, len(group), PAGE)):
+            count += 1
+            for region in (shown := [r for r in page if truth.get(r) == name]):
+                count += 1
+                yield count, region
+            if not shown:
+                break
+
+
+def found(q: Queue, truth: dict[str, str], name: str) -> Iterator[tuple[int, list[Shot]]]:
+    """Yield clicks and shots, until there are five, with the regions' own masks."""
+    while q.undo():
+        pass
+    for count, region in judged(q, truth, name):
+        q.accept(region, name)
+        yield count, (shots := q.shots(name))
+        if len(shots) == MAX_SHOTS:
+            return
+
+
+def drawn(
+    args: argparse.Namespace, q: Queue, truth: dict[str, str], name: str, frames: DataSet
+) -> Iterator[tuple[int, list[Shot]]]:
+    """Yield clicks and shots, until there are five, each picture with an accepted region drawn by hand."""
+    shots: dict[str, Shot] = {}
+    for count, region in judged(q, truth, name):
+        stem = Path(q.region(region).picture).stem
+        if stem not in shots:
+            shots[stem] = shot_of(frames, frames.source.ids.index(stem), name)
+            yield count, list(shots.values())
+        if len(shots) == MAX_SHOTS:
+            return
+
+
+def random(frames: DataSet, name: str, seed: int) -> Iterator[tuple[int, list[Shot]]]:
+    """Yield looks and shots, until there are five, of frames in random order."""
+    shots: list[Shot] = []
+    for count, i in enumerate(np.random.default_rng(seed).permutation(len(frames)), 1):
+        shot = shot_of(frames, int(i), name)
+        if shot.mask.mean() >= MIN_AREA:
+            shots.append(shot)
+            yield count, list(shots)
+        if len(shots) == MAX_SHOTS:
+            return
+
+
+def iou(base: KnowledgeBase, name: str, shots: list[Shot], data: DataSet, look: Look) -> float:
+    """Return the IoU of the class after learning it."""
+    kb = learn(base, name, shots, method=Probe(), look=look)
+    frames, state = DataSet(data.source, kb.labels), IoU.of(kb.labels.names)
+    for sample in track(frames, f"measuring {name}", len(frames)):
+        state = state.update(kb.closed(look(sample.image), sample.target.shape)[0], sample.target)
+    return state.per_class()[name]
+
+
+def table(args: argparse.Namespace) -> None:
+    """Print IoU with the last of the five shots, and the clicks until 90 % of that of the best five."""
+    done = json.loads((args.runs / f"{args.split}.json").read_text())
+    rows = []
+    for name in args.unknown:
+        curves = {way: [c for key, c in done.items() if key.startswith(f"{name}, {way}")]
+                  for way in ("best five", "as found", "drawn", "random")}  # fmt: skip
+        aim = SHARE * float(np.mean([c[-1][1] for c in curves["best five"]]))
+        for way, runs in curves.items():
+            reached = [next((n for n, v in c if v >= aim), None) for c in runs]
+            last = [c[-1] for c in runs if c]
+            needed = "–" if way == "best five" else ", ".join("never" if n is None else str(n) for n in reached)
+            rows.append((name, way, spread([v for _, v in last]), spread([n for n, _ in last], 1), needed))
+    title = f"Clicks, {args.split}; aim: {SHARE:.0%} of best five"
+    markdown(title, ("class", "shots", "IoU of five", "clicks for five", "clicks to the aim"), rows)
+
+
+def main() -> None:
+    place = Path(os.environ.get("OWSEG_DATA", "."))
+    steps = {"queue": queue, "groups": groups, "clicks": clicks, "table": table}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=steps)
+    parser.add_argument("--kb", default="street8", help="does not know the classes of --unknown")
+    parser.add_argument("--unknown", nargs="*", default=list(CLASSES))
+    parser.add_argument("--every", type=int, default=3, help="every so many frames of train")
+    parser.add_argument("--split", default="val", help="where IoU is measured")
+    parser.add_argument("--draws", type=int, default=5, help="random orders, and draws of the best five")
+    parser.add_argument("--most", type=int, default=60, help="measure on at most so many frames, evenly spread")
+    parser.add_argument("--data", type=Path, default=place / "camvid", help="CamVid, SegNet layout")
+    parser.add_argument("--runs", type=Path, default=Path("runs/discover"))
+    args = parser.parse_args()
+    steps[args.step](args)
+
+
+if __name__ == "__main__":
+    main()
