@@ -22,7 +22,6 @@ from benchmarks.metrics import peak_memory
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.maps import Folder, Manifest, Maps
 from owseg.measure import measure
-from owseg.openset import Threshold
 
 SHAPE, CLASSES = (1024, 2048), 19
 
@@ -54,6 +53,8 @@ def enlarged_noise(rng: np.random.Generator) -> np.ndarray:
 
 
 def alone(path: str, workers: int) -> dict[str, float]:
+    from owseg.openset import Threshold  # brings torch, which other processes would import for nothing
+
     before = peak_memory()
     started = time.perf_counter()
     figures = measure(path, {"score": Threshold(1.5, "quantile", 0.05, 0.05, 1.0, 1, 1)}, workers=workers)
