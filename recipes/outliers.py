@@ -39,6 +39,7 @@ from owseg.metrics.pixel import Exact
 from owseg.models.backbones import from_pretrained
 from owseg.models.published import ESPNETV2
 from owseg.progress import track
+from owseg.scorers.smoothing import gaussian
 from owseg.train_residual import ResidualConfig, pasted, train_residual
 from recipes.tables import markdown, spread
 
@@ -96,7 +97,8 @@ def measure(args: argparse.Namespace) -> None:
     for title, kind in SETS.items():
         frozen = load(ESPNETV2, weights=args.weights)
         networks = {"frozen": frozen, **{p.name: load(p) for p in taught}}
-        states = {f"frozen {n}": Exact() for n in frozen.scorers()} | {p.name: Exact() for p in taught}
+        smoothed = {p.name: "{0}, smoothed-{2}".format(*p.name.rpartition("-")) for p in taught}
+        states = {n: Exact() for n in (*(f"frozen {n}" for n in frozen.scorers()), *smoothed, *smoothed.values())}
         everything = list(pairs(open_dataset(f"{kind}:{args.data}/anomaly/{title}", "val", frozen.labels)))
         for picture, truth in track(everything, title, len(everything)):
             output = frozen.forward(picture)
@@ -105,7 +107,9 @@ def measure(args: argparse.Namespace) -> None:
             for path in taught:
                 kb = networks[path.name]
                 residual = kb.residual.added(kb.network, output) if kb.residual else None
-                states[path.name].update(kb.score(replace(output, residual=residual), truth.shape, "rpl"), truth)
+                score = kb.score(replace(output, residual=residual), truth.shape, "rpl")
+                states[path.name].update(score, truth)
+                states[smoothed[path.name]].update(gaussian(score), truth)
         found[title] = {name: asdict(state.compute()) for name, state in states.items()}
     write_whole(args.runs / "measured.json", json.dumps(found, indent=1).encode())
 
@@ -185,7 +189,7 @@ def main() -> None:
     parser.add_argument("--suffix", default="", help="added to the name, for another set of outliers")
     parser.add_argument("--backbone", default="google/mobilenet_v2_1.0_224", help="audit: what compares looks")
     parser.add_argument("--synthetic", action="store_true", help="sheet: of drawn streets")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--resume", action="store_true")
