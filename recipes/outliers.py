@@ -50,6 +50,7 @@ WITHOUT = {
     "entropy": {"entropy_weight": 0.0},
     "inlier": {"inlier_weight": 0.0},
     "energy": {"outlier_weight": 0.0},
+    "haste": {"outlier_weight": 0.05, "final_lr": 1e-3},  # the paper's weight, one rate for all
 }
 SIZE = (512, 1024)
 """What the network looks at, height and width."""
@@ -79,7 +80,7 @@ def train(args: argparse.Namespace) -> None:
     around = None if args.without == "corocl" else context
     new = train_residual(kb, known, val, objects, around, config, args.runs / f"{name}.run", args.resume)
     minutes = (time.process_time() - started) / 60
-    print(name, "version", new.save(args.runs / name), f"after {minutes:.1f} core-minutes")
+    print(name, "version", new.save(args.runs / name), f"after {minutes:.1f} core-minutes:", new.history[-1].message)
 
 
 def pairs(data: DataSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -109,7 +110,7 @@ def measure(args: argparse.Namespace) -> None:
                 residual = kb.residual.added(kb.network, output) if kb.residual else None
                 score = kb.score(replace(output, residual=residual), truth.shape, "rpl")
                 states[path.name].update(score, truth)
-                states[smoothed[path.name]].update(gaussian(score), truth)
+                states[smoothed[path.name]].update(gaussian(torch.from_numpy(score)).numpy(), truth)
         found[title] = {name: asdict(state.compute()) for name, state in states.items()}
     write_whole(args.runs / "measured.json", json.dumps(found, indent=1).encode())
 

@@ -137,8 +137,13 @@ def train_residual(
     torch.manual_seed(config.seed)
     network = kb.network.requires_grad_(False).eval()
     network.to(fabric.device)
-    pattern = residual_of(network)
+    pattern = residual_of(network).to(fabric.device).eval()
     about = {"data": streets.source.name, "frames": len(streets), "outliers": len(outliers), "network": network.config}
+
+    def judge() -> float:
+        return pasted_ap(network, pattern, val, val_on, config)
+
+    before = judge()  # an untrained residual is the frozen network's energy
     best, ap = loop(
         fabric,
         Objective(network, pattern, config),
@@ -148,7 +153,7 @@ def train_residual(
         steps=steps,
         batches=lambda e: _batches(streets, train_on, context, config, e, fabric.global_rank, fabric.world_size),
         kept=pattern,
-        judge=lambda: pasted_ap(network, pattern, val, val_on, config),
+        judge=judge,
         figure="AP",
         what=json.dumps({**asdict(config), **about, "context": context.name if context else None}),
         resume=resume,
@@ -156,9 +161,12 @@ def train_residual(
     pattern.load_state_dict(best)
     details = {
         **data_card(streets), "outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(),
-        "context": context.name if context else None, "val_ap": ap, "config": asdict(config),
+        "context": context.name if context else None, "val_ap": ap, "val_ap_before": before, "config": asdict(config),
     }  # fmt: skip
-    event = Event("train-residual", f"learned what is unknown from {len(outliers)} outliers", details)
+    message = (
+        f"learned what is unknown from {len(outliers)} outliers (AP on pasted val: {before:.3f} before, {ap:.3f} now)"
+    )
+    event = Event("train-residual", message, details)
     network.cpu()
     learned = pattern.requires_grad_(False).cpu().eval()
     # The threshold was another score's.
