@@ -53,10 +53,10 @@ def draw(
 ) -> list[Path]:
     """Draw a folder of maps of ``data`` and return the files, STEM.curves.png and so on.
 
-    Curves of every score, the best AP first; histograms by score and class of the data,
-    known and unknown (DMLNet, Fig. 4), of pixels sampled with ``seed``; and up to three strips, of pictures that show the
-    unknown, evenly spread: input, truth, score maps from their 1st to their 99th percentile (DMLNet, Fig. 8). Raises
-    ``OwsegError`` for maps that are missing.
+    Curves of every score, the best AP first; histograms by score and class of the data, known and unknown (DMLNet, Fig.
+    4), of pixels sampled with ``seed``; and up to three strips, of pictures that show the unknown, evenly spread:
+    input, truth, score maps from their 1st to their 99th percentile (DMLNet, Fig. 8). Raises ``OwsegError`` for maps
+    that are missing.
     """
     seen = _look(folder, data, seed)
     chosen = seen.showing or list(folder.manifest.pictures)
