@@ -463,6 +463,44 @@ def evaluate(
         _complain(f"The story is in {tell(stages, frames, told, report)}; open it in a browser.")
 
 
+@app.command()
+def benchmark(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to measure.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for maps, results and pictures; go on with it.")],
+    workers: Annotated[int, typer.Option(help="Processes that take the metrics.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Measure models x scorers x data sets: tables (Markdown, LaTeX, CSV, JSON) and pictures.
+
+    A run that was stopped goes on where it was: give it the same folder. The least that a recipe says:
+
+    \b
+        models.mine.kb = "street8"
+        data.camvid.spec = "camvid:$OWSEG_DATA/camvid"
+        data.camvid.split = "test"
+
+    docs/benchmark.md has the rest.
+    """
+    from owseg.benchmark import read_recipe, run
+
+    told = read_recipe(recipe)
+    for line in told.left_out:
+        _complain(f"left out: {line}")
+    results = run(told, out, workers, _complain)
+    if as_json:
+        _print_json(results.to_json())
+        return
+    keys = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95", "f1": "F1", "open_miou_calibrated": "open-mIoU"}
+    for name in dict.fromkeys(row.data for row in results.rows):
+        rows = [
+            (row.model, row.scorer, *("–" if (v := row.figures[key]) is None else f"{v:.3f}" for key in keys))
+            for row in results.rows
+            if row.data == name and row.pictures
+        ]
+        _print_table(name, ("model", "scorer", *keys.values()), rows)
+    print(f"All figures are in {out}/results.md, .tex, .csv and .json; pictures are in {out}/pictures/.")
+
+
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: which ones can be opened, and whether yours is whole.")
 app.add_typer(data_app, name="data")
 

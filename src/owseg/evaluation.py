@@ -329,19 +329,22 @@ def store_maps(
     scorers: Sequence[str] | None = None,
     look: Look | None = None,
     settings: Mapping[str, Any] | None = None,
+    beside: Mapping[str, PictureScorer] | None = None,
 ) -> Folder:
     """Write what ``kb`` says of every picture of ``data`` into ``directory``; pictures that are there are not redone.
 
     ``data`` is opened against ``kb.labels``; a score is -inf where a learned class claims the pixel. By default only
     ``kb``'s own scorer is asked. ``look`` is by default ``kb.forward``; ``settings`` says in words and numbers in which
-    way it is another. The figures are ``owseg.measure.measure``'s. Raises ``OwsegError`` for other labels, a picture
+    way it is another. Names of ``scorers`` that are in ``beside`` mean the scores of pictures there (see
+    ``owseg.baselines``). The figures are ``owseg.measure.measure``'s. Raises ``OwsegError`` for other labels, a picture
     without truth, an unknown scorer, a score that is NaN, and a folder with maps of anything else.
     """
     if data.labels.names != kb.labels.names:
         raise OwsegError("the data set speaks other labels than the knowledge base; open it against kb.labels.")
-    names = tuple(scorers or (kb.scorer,))
+    names, beside = tuple(scorers or (kb.scorer,)), beside or {}
     for name in names:
-        kb.scorers(name)
+        if name not in beside:
+            kb.scorers(name)
     of = Manifest(
         kb.fingerprint(),
         data.fingerprint(),
@@ -359,7 +362,13 @@ def store_maps(
             raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every picture.")
         output, size = (look or kb.forward)(sample.image), (sample.target.shape[0], sample.target.shape[1])
         labels, claimed = kb.closed(output, size)
-        scores = {name: np.where(claimed, -np.inf, kb.score(output, size, name)) for name in names}
+        scores = {}
+        for name in names:
+            if name in beside:
+                score = resize(torch.from_numpy(beside[name](sample.image))[None, None], size)[0, 0].numpy()
+            else:
+                score = kb.score(output, size, name)
+            scores[name] = np.where(claimed, -np.inf, score)
         if any(np.isnan(score).any() for score in scores.values()):
             raise OwsegError(f"a score of {picture} is NaN; check the weights and the picture.")
         folder.write(picture, Maps(labels, sample.target, scores))

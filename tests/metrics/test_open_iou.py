@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, UNKNOWN
+from owseg.labels import IGNORE, KNOWN, UNKNOWN
 from owseg.metrics.iou import IoU
 from owseg.metrics.open_iou import OpenIoU
 from tests.reference import open_iou as reference
@@ -64,6 +64,21 @@ def test_with_nothing_called_unknown_outliers_are_false_positives_only():
     assert figures.compute()["t"].iou == {"a": 1.0, "b": 0.5}
     assert figures.compute()["t"].unknown == 0
     assert figures.closed().mean() == 1
+
+
+def test_a_pixel_of_some_known_class_counts_only_when_it_is_called_unknown():
+    shots = [maps(i) for i in range(3)]
+    some = [(score, labels, np.where(target == 1, KNOWN, target).astype(np.uint8)) for score, labels, target in shots]
+    void = [(score, labels, np.where(target == 1, IGNORE, target).astype(np.uint8)) for score, labels, target in shots]
+    thresholds = {"a": -0.25, "b": 0.5}
+    found, named, without = (filled(s, thresholds).compute() for s in (some, shots, void))
+    for name in thresholds:
+        assert found[name].iou.items() >= {(n, v) for n, v in without[name].iou.items() if v == v}
+        assert found[name].miou == without[name].miou
+        for figure in ("unknown", "recall", "precision", "fpr"):  # these ask only whether it is known
+            assert getattr(found[name], figure) == getattr(named[name], figure)
+    only = [(score, labels, np.where(target < 3, KNOWN, target).astype(np.uint8)) for score, labels, target in shots]
+    assert np.isnan(filled(only, thresholds).compute()["a"].miou) and np.isnan(filled(only, {}).closed().mean())
 
 
 def test_the_closed_map_is_judged_as_without_a_threshold():

@@ -6,7 +6,8 @@ of truth i that are called j, both among the K known classes and the unknown (K 
     open-IoU_k = n_kk / (sum_j n_kj + sum_i n_ik - n_kk)
 
 so that an outlier called k is a false positive of k, and a pixel of k called unknown a false negative; void does not
-count. open-mIoU is the mean over the K known classes: the unknown has an IoU of its own, which is not in it. (Grcic et
+count. A pixel of some known class, nobody says which (``KNOWN``), counts only as wrongly called unknown. open-mIoU is
+the mean over the K known classes: the unknown has an IoU of its own, which is not in it. (Grcic et
 al., "DenseHybrid", ECCV 2022, arXiv:2207.02606; "On Advantages of Mask-level Recognition for Outlier-aware
 Segmentation", CVPRW 2023, arXiv:2301.03407.) It falls short of the closed mIoU by what the unknown costs. A known class
 that is in no truth is left out of the mean, as everywhere in ``owseg.metrics.iou``; the authors' code counts it as 0 if
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, UNKNOWN
+from owseg.labels import IGNORE, KNOWN, UNKNOWN
 from owseg.metrics.iou import IoU
 
 NAN = float("nan")
@@ -53,7 +54,7 @@ class OpenIoU:
     """The confusion matrices of the open-set maps at several thresholds, all filled in one pass.
 
     ``names`` are the K known classes, ``thresholds`` have names too. Each pixel is counted once, by truth, closed label
-    and how many of the T thresholds its score exceeds. Memory: 8 (T + 1) (K + 1) K bytes.
+    and how many of the T thresholds its score exceeds. Memory: 8 (T + 1) (K + 2) K bytes.
     """
 
     def __init__(self, names: Iterable[str], thresholds: Mapping[str, float]) -> None:
@@ -61,7 +62,7 @@ class OpenIoU:
         k = len(self.names)
         if any(np.isnan(t) for t in self.thresholds.values()):
             raise OwsegError("a threshold is NaN; leave out what is not defined.")
-        self._counts = np.zeros((len(self.thresholds) + 1, k + 1, k), np.int64)
+        self._counts = np.zeros((len(self.thresholds) + 1, k + 2, k), np.int64)  # K, KNOWN, UNKNOWN
 
     def update(self, score: np.ndarray, labels: np.ndarray, target: np.ndarray) -> None:
         """Add one picture: ``score`` (H, W) float, ``labels`` (H, W) uint8 the closed map, ``target`` (H, W) uint8.
@@ -80,9 +81,9 @@ class OpenIoU:
             cells += score > np.float32(threshold)
         cells = cells << 16 | target.astype(np.int32) << 8 | labels
         counts = np.bincount(cells.ravel(), minlength=len(self._counts) << 16).reshape(-1, 256, 256)
-        if counts[:, k:UNKNOWN].any() or counts[:, :IGNORE, k:].any():
+        if counts[:, k:KNOWN].any() or counts[:, :IGNORE, k:].any():
             raise OwsegError(f"the maps hold ids beyond the {k} classes; give the closed map and the truth in its ids.")
-        self._counts += counts[:, [*range(k), UNKNOWN], :k]
+        self._counts += counts[:, [*range(k), KNOWN, UNKNOWN], :k]
 
     def __add__(self, other: OpenIoU) -> OpenIoU:
         if (self.names, self.thresholds) != (other.names, other.thresholds):
@@ -93,7 +94,7 @@ class OpenIoU:
 
     def closed(self) -> IoU:
         """Return the IoU of the closed map on known pixels, as if there were no threshold."""
-        return IoU(self.names, self._counts.sum(0)[:-1])
+        return IoU(self.names, self._counts.sum(0)[:-2])
 
     def compute(self) -> dict[str, OpenFigures]:
         """Return the figures by the name of the threshold."""
@@ -103,10 +104,11 @@ class OpenIoU:
         exceeded = sum(np.float32(other) < np.float32(threshold) for other in self.thresholds.values())
         kept = self._counts[: exceeded + 1].sum(0)
         called = self._counts[exceeded + 1 :].sum((0, 2))
-        confusion = IoU((*self.names, OUTLIER), np.column_stack([kept, called]))
-        iou = confusion.per_class()
-        unknown = iou.pop(OUTLIER)
-        truth, false, hit = confusion.counts.sum(1), int(called[:-1].sum()), int(called[-1])
+        matrix, k = np.column_stack([kept, called]), len(self.names)
+        confusion = IoU((*self.names, OUTLIER), np.delete(matrix, k, 0))
+        iou = {name: value for name, value in confusion.per_class().items() if name != OUTLIER}
+        truth, false, hit = matrix.sum(1), int(called[:-1].sum()), int(called[-1])
+        unknown = _share(hit, truth[-1] + false) if truth[-1] else NAN
         return OpenFigures(
             threshold, confusion.mean(self.names), unknown, _share(hit, truth[-1]), _share(hit, hit + false),
             _share(false, truth[:-1].sum()), iou,

@@ -214,6 +214,17 @@ class Binned:
         merged._counts = self._counts + other._counts
         return merged
 
+    def curves(self, points: int = 512) -> Curves:
+        """Return the curves at up to ``points`` edges of bins, evenly spread over the recall: points of the exact ones.
+
+        Empty without an outlier or without an inlier.
+        """
+        hits, false = np.cumsum(self._counts[:, ::-1], 1)
+        if not hits[-1] or not false[-1]:
+            return Curves(*[np.zeros(0)] * 3)
+        at = np.unique(np.searchsorted(hits, np.linspace(1, hits[-1], points)))
+        return Curves(false[at] / false[-1], hits[at] / hits[-1], hits[at] / (hits[at] + false[at]))
+
     def threshold_at(self, *, recall: float | None = None, fpr: float | None = None) -> float:
         """Return the threshold at a recall in (0, 1] or a false-positive rate in [0, 1); give one of them.
 

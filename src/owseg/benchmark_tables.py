@@ -1,0 +1,196 @@
+"""The results of a benchmark as rows, and the rows as CSV, Markdown and LaTeX: pure functions."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+DASH = "–"
+NOTE = (
+    "Pooled: the pixels of all pictures together; per image: the mean of the pictures' own figures, over those that "
+    "show both known and unknown; FPR95 at the first recall of .95; void left out everywhere. Components as "
+    "SegmentMeIfYouCan defines them, at the threshold of the best pixel F1. TPR95, FPR5 and best F1 are thresholds "
+    "found on the very pictures measured, and flatter; the calibrated one was not. A dash is a figure that is not "
+    "defined: no unknown pixel, no named class, no calibrated threshold. Published figures are by other hands."
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What others report of a model and a score on a data set: ``figures`` by the key of a column, and the source."""
+
+    data: str
+    model: str
+    scorer: str
+    source: str
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model, one score, one data set: a figure in [0, 1] for every column, None where it is not defined.
+
+    ``pictures`` is None for what was published and not measured here.
+    """
+
+    data: str
+    model: str
+    scorer: str
+    pictures: int | None
+    figures: Mapping[str, float | None]
+    published: tuple[Published, ...] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure: its key, the protocol it belongs to, its title there, and where it lies among ``Figures.to_json``.
+
+    ``read`` is given all figures and those of the score.
+    """
+
+    key: str
+    group: str
+    title: str
+    read: Callable[[Mapping[str, Any], Mapping[str, Any]], float | None]
+
+
+def _pooled(key: str) -> Column:
+    title = key.upper()
+    return Column(key, "pooled", title, lambda figures, score: score["pixel"][key])
+
+
+def _per_image(key: str) -> Column:
+    def read(figures: Mapping[str, Any], score: Mapping[str, Any]) -> float | None:
+        own = [p["pixel"][key] for p in score["pictures"] if p["pixel"][key] is not None]
+        return float(np.mean(own)) if own else None
+
+    return Column(f"image_{key}", "per image", key.upper(), read)
+
+
+def _at(place: str, point: str, figure: str, key: str, group: str, title: str) -> Column:
+    return Column(key, group, title, lambda figures, score: score[place].get(point, {}).get(figure))
+
+
+def _fpr(key: str, figure: str) -> Column:
+    def read(figures: Mapping[str, Any], score: Mapping[str, Any]) -> float | None:
+        return score["achieved"] and score["achieved"][figure]
+
+    return Column(key, "FPR, calibrated", figure if figure == "asked" else "achieved", read)
+
+
+COLUMNS: tuple[Column, ...] = (
+    *(_pooled(key) for key in ("auroc", "ap", "fpr95")),
+    *(_per_image(key) for key in ("auroc", "ap", "fpr95")),
+    _at("components", "best_f1", "siou", "siou", "components", "sIoU"),
+    _at("components", "best_f1", "ppv", "ppv", "components", "PPV"),
+    _at("components", "best_f1", "f1", "f1", "components", "F1"),
+    _at("open", "tpr95", "miou", "open_miou_tpr95", "open-mIoU", "TPR95"),
+    _at("open", "fpr5", "miou", "open_miou_fpr5", "open-mIoU", "FPR5"),
+    _at("open", "best_f1", "miou", "open_miou_best_f1", "open-mIoU", "best F1"),
+    _at("open", "calibrated", "miou", "open_miou_calibrated", "open-mIoU", "calibrated"),
+    Column("miou", "closed", "mIoU", lambda figures, score: figures["closed_miou"]),
+    _fpr("fpr_asked", "asked"),
+    _fpr("fpr_achieved", "pooled"),
+)
+"""The figures of a row, in the order of the tables."""
+
+
+def columns_of(figures: Mapping[str, Any], scorer: str) -> dict[str, float | None]:
+    """Return a row's figures, of ``owseg.measure.Figures.to_json`` and the name of a score."""
+    return {column.key: column.read(figures, figures["scores"][scorer]) for column in COLUMNS}
+
+
+def to_csv(rows: Iterable[Row]) -> str:
+    """Return one line a row with all digits; what is not defined is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["data", "model", "scorer", "pictures", *(c.key for c in COLUMNS), "published", "source"])
+    for row in rows:
+        numbers = ["" if (v := row.figures[c.key]) is None else repr(v) for c in COLUMNS]
+        told = "; ".join(f"{key}={value!r}" for p in row.published for key, value in p.figures.items())
+        sources = "; ".join(p.source for p in row.published)
+        count = "" if row.pictures is None else row.pictures
+        writer.writerow([row.data, row.model, row.scorer, count, *numbers, told, sources])
+    return text.getvalue()
+
+
+def to_markdown(rows: Sequence[Row], about: Mapping[str, Any], pictures: Mapping[str, Sequence[str]]) -> str:
+    """Return a table a data set, with three decimals, and its pictures: paths relative to the page, by data set."""
+    titles = [f"{c.group} {c.title}" for c in COLUMNS]
+    lines = ["# Benchmark", "", NOTE, ""]
+    if about["left_out"]:
+        lines += [f"Left out: {_md('; '.join(about['left_out']))}.", ""]
+    for data, card in about["data"].items():
+        looked = f", looked at in {card['resize'][0]}x{card['resize'][1]}" if card["resize"] else ""
+        lines += [f"## {_md(data)}", "", f"{_md(card['name'])}, {card['pictures']} pictures{looked}.", ""]
+        header = ["model", "score", *titles, "published"]
+        lines += [_line(header), _line(["---", "---", *["---:"] * len(titles), "---"])]
+        for row in rows:
+            if row.data == data:
+                told = "<br>".join(_md(_told(p)) for p in row.published) or DASH
+                lines.append(_line([_md(row.model), _md(row.scorer), *_cells(row), told]))
+        lines += ["", *(f"![{_md(_stem(p))}]({quote(p)})" for p in pictures.get(data, ())), ""]
+    return "\n".join(lines)
+
+
+def to_latex(rows: Sequence[Row]) -> str:
+    """Return a ``table*`` a data set for a paper that loads booktabs and graphicx."""
+    groups = [c.group for c in COLUMNS]
+    spans = [(g, groups.count(g)) for g in dict.fromkeys(groups)]
+    over = " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{_tex(g)}}}" for g, n in spans)
+    starts = np.cumsum([3, *(n for _, n in spans)]).tolist()
+    rules = " ".join(rf"\cmidrule(lr){{{a}-{b - 1}}}" for a, b in pairwise(starts))
+    titles = " & ".join(_tex(c.title) for c in COLUMNS)
+    lines = [r"% \usepackage{booktabs,graphicx}"]
+    for data in dict.fromkeys(row.data for row in rows):
+        body = [
+            " & ".join(
+                [_tex(row.model), _tex(row.scorer), *_cells(row, "--"), _tex("; ".join(map(_told, row.published)))]
+            )
+            for row in rows
+            if row.data == data
+        ]
+        lines += [
+            r"\begin{table*}", r"\centering", rf"\caption{{{_tex(data)}. {_tex(NOTE)}}}",
+            r"\resizebox{\textwidth}{!}{%", rf"\begin{{tabular}}{{ll{'r' * len(COLUMNS)}l}}", r"\toprule",
+            rf" & & {over} & \\", rules, rf"model & score & {titles} & published \\", r"\midrule",
+            *(rf"{line} \\" for line in body), r"\bottomrule", r"\end{tabular}}", r"\end{table*}", "",
+        ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _cells(row: Row, dash: str = DASH) -> list[str]:
+    return [dash if (v := row.figures[c.key]) is None else f"{v:.3f}" for c in COLUMNS]
+
+
+def _told(p: Published) -> str:
+    titles = {c.key: c.title if c.group == "pooled" else f"{c.group} {c.title}" for c in COLUMNS}
+    return f"{', '.join(f'{titles[key]} {value:.3f}' for key, value in p.figures.items())} ({p.source})"
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".png")
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _md(text: str) -> str:
+    """Return text that Markdown shows as it is, in a table too."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+def _tex(text: str) -> str:
+    """Return text that LaTeX shows as it is."""
+    words = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
+             "<": r"\textless{}", ">": r"\textgreater{}", DASH: "--"}  # fmt: skip
+    return "".join(words.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in " ".join(text.split()))

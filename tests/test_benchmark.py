@@ -1,0 +1,298 @@
+import csv
+import io
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from owseg import benchmark
+from owseg.benchmark import Data, Model, Recipe, read_recipe, run
+from owseg.benchmark_tables import COLUMNS, DASH, Published, Row, to_csv, to_latex, to_markdown
+from owseg.calibration import with_threshold
+from owseg.data import open_dataset
+from owseg.errors import OwsegError
+from owseg.evaluation import evaluate
+from owseg.maps import Folder
+from owseg.metrics.components import ANOMALY_TRACK, Components
+from owseg.metrics.pixel import Exact, PerImage
+from tests import tiny
+from tests.killing import in_child
+from tests.test_cli import run as run_cli
+
+NAMES = ("road", "sky")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A knowledge base, pictures whose "tree" it does not know, and an anomaly set without named classes."""
+    root = tmp_path_factory.mktemp("benchmark")
+    data = tiny.dataset(6, size=(96, 128))
+    for split, frames in (("train", range(4)), ("val", range(4)), ("test", range(6))):
+        for i in frames:
+            for kind, array in (("images", data[i].image.transpose(1, 2, 0)), ("masks", data[i].target)):
+                folder = root / "own" / split / kind
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(folder / f"f{i}.png")
+    (root / "own" / "classes.json").write_text(json.dumps(list(data.labels.names)))
+    for i in range(3):
+        for kind, array in (("images", data[i].image.transpose(1, 2, 0)), ("labels_masks", data[i].target == 2)):
+            (root / "odd" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array.astype(np.uint8)).save(root / "odd" / kind / f"{i}.png")
+    kb = tiny.knowledge_base(NAMES)
+    known = open_dataset(f"folder:{root / 'own'}", "val", kb.labels)
+    with_threshold(kb, known, 0.1, scorer="msp").save(root / "kb")
+    return root
+
+
+@pytest.fixture(scope="module")
+def recipe(place):
+    model = Model("mine", str(place / "kb"), scorers=("msp", "eds", "mc_dropout"))
+    own = Data("own", f"folder:{place / 'own'}", most=4)
+    return Recipe((model,), (own, Data("odd", f"roadanomaly21:{place / 'odd'}", "val", (48, 64))))
+
+
+@pytest.fixture(scope="module")
+def done(recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    return run(recipe, out), out
+
+
+def rows_of(results, data):
+    return {row.scorer: row.figures for row in results.rows if row.data == data}
+
+
+def test_figures_are_those_of_evaluate_and_of_the_metrics(done, recipe):
+    results, out = done
+    kb = benchmark.load(recipe.models[0].kb)
+    frames = benchmark._opened(recipe.data[0], kb)
+    pooled, single = (evaluate(kb, frames, ("msp", "eds"), metric) for metric in (Exact, lambda: PerImage("first")))
+    found, folder = rows_of(results, "own"), Folder.open(out / "maps" / "own" / "mine")
+    assert list(found) == ["msp", "eds", "mc_dropout"]
+    for name in ("msp", "eds"):
+        for key in ("auroc", "ap", "fpr95"):
+            assert found[name][key] == pytest.approx(getattr(pooled.scores[name], key), abs=2e-3)  # binned
+            assert found[name][f"image_{key}"] == pytest.approx(getattr(single.scores[name], key), abs=1e-12)
+        assert found[name]["miou"] == pooled.iou.mean()
+        kept = json.loads((out / "figures" / "own.mine.json").read_text())["scores"][name]
+        objects = Components(ANOMALY_TRACK)
+        for picture in folder.manifest.pictures:
+            maps = folder.read(picture)
+            objects.update(maps.scores[name] > np.float32(kept["open"]["best_f1"]["threshold"]), maps.target)
+        direct = objects.compute()
+        assert (found[name]["siou"], found[name]["ppv"], found[name]["f1"]) == (direct.siou, direct.ppv, direct.f1)
+    assert found["msp"]["fpr_asked"] == 0.1
+    assert found["msp"]["fpr_achieved"] == pytest.approx(pooled.known_lost)
+    assert found["msp"]["open_miou_calibrated"] is not None
+    assert found["eds"]["open_miou_calibrated"] is found["eds"]["fpr_achieved"] is None
+
+
+def test_without_a_named_class_there_is_no_miou(done):
+    results, out = done
+    for figures in rows_of(results, "odd").values():
+        assert all(figures[key] is None for key in figures if "miou" in key)
+        assert 0 <= figures["ap"] <= 1 and 0 <= figures["f1"] <= 1
+    page = (out / "results.md").read_text().split("## odd")[1]
+    cells = [cell.strip() for cell in next(line for line in page.splitlines() if "| msp |" in line).split("|")]
+    titles = [cell.strip() for cell in next(line for line in page.splitlines() if "| score |" in line).split("|")]
+    assert all(cells[i] == DASH for i, title in enumerate(titles) if "mIoU" in title)
+    assert results.about["data"]["odd"]["resize"] == (48, 64)
+    maps = Folder.open(out / "maps" / "odd" / "mine").read("0")
+    assert maps.target.shape == maps.scores["msp"].shape == (96, 128)  # figures are at the mask's size
+
+
+def test_everything_is_written(done):
+    results, out = done
+    assert {p.name for p in out.iterdir() if p.is_file()} == {f"results.{s}" for s in ("json", "csv", "md", "tex")}
+    for data, strips in (("own", 3), ("odd", 3)):
+        kinds = ["curves", "scores", *(f"strip-{i}" for i in range(1, strips + 1))]
+        for kind in kinds:
+            picture = out / "pictures" / data / f"mine.{kind}.png"
+            assert np.asarray(Image.open(picture).convert("L")).std() > 10, picture
+            assert f"(pictures/{data}/mine.{kind}.png)" in (out / "results.md").read_text()
+    value = json.loads((out / "results.json").read_text())
+    assert [row["figures"] for row in value["rows"]] == [dict(row.figures) for row in results.rows]
+    assert value["columns"]["image_ap"] == "per image AP"
+    table = list(csv.DictReader(io.StringIO((out / "results.csv").read_text())))
+    assert [float(row["ap"]) for row in table] == [row.figures["ap"] for row in results.rows]
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_digits_and_nothing_is_done_twice(
+    done, recipe, tmp_path, monkeypatch
+):
+    _, out = done
+    written = Folder.write
+
+    def die_at_the_third(folder, picture, maps):
+        if len(list(tmp_path.rglob("*.zst"))) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return written(folder, picture, maps)
+
+    monkeypatch.setattr(Folder, "write", die_at_the_third)
+    assert in_child(lambda: run(recipe, tmp_path) and None) == -signal.SIGKILL
+    assert len(list(tmp_path.rglob("*.zst"))) == 2 and not (tmp_path / "results.json").exists()
+    redone = []
+    monkeypatch.setattr(Folder, "write", lambda f, p, m: redone.append(p) or written(f, p, m))
+    run(recipe, tmp_path)
+    assert len(redone) == 4 + 3 - 2
+    files = [p for p in out.rglob("*") if p.is_file()]
+    assert len(files) == len([p for p in tmp_path.rglob("*") if p.is_file()])
+    for path in files:
+        assert path.read_bytes() == (tmp_path / path.relative_to(out)).read_bytes(), path.name
+
+    def refuse(*args, **options):
+        raise AssertionError("done twice")
+
+    for name in ("measure", "draw"):
+        monkeypatch.setattr(benchmark, name, refuse)
+    monkeypatch.setattr("owseg.knowledge.KnowledgeBase.forward", refuse)
+    run(recipe, tmp_path)
+
+
+def test_fitted_and_calibrated_scorers_are_kept(place, recipe, tmp_path):
+    spec = f"folder:{place / 'own'}"
+    model = Model("fit", str(place / "kb"), ("sml",), spec, spec, ("sml", "msp"))
+    asked = replace(recipe, models=(model,), data=recipe.data[:1], fpr=0.2)
+    first = run(asked, tmp_path)
+    found = rows_of(first, "own")
+    assert found["sml"]["fpr_asked"] == found["msp"]["fpr_asked"] == 0.2
+    assert found["sml"]["open_miou_calibrated"] is not None
+    assert len(list((tmp_path / "fitted").iterdir())) == len(list((tmp_path / "thresholds").iterdir())) == 1
+    assert run(asked, tmp_path) == first
+
+
+def test_another_model_in_its_place_is_refused(recipe, done, place, tmp_path):
+    tiny.knowledge_base(NAMES, scale=2.0).save(tmp_path / "kb")
+    other = replace(recipe.models[0], kb=str(tmp_path / "kb"))
+    with pytest.raises(OwsegError, match="another knowledge base"):
+        run(replace(recipe, models=(other,)), done[1])
+
+
+HEAD = '[models.m]\nkb = "synthetic"\n[data.d]\nspec = "synthetic"\n'
+BAD = {
+    "seeed = 1\n" + HEAD: "no key seeed; a recipe has seed,",
+    "seed = -1\n" + HEAD: "seed is 0 or more",
+    'seed = "x"\n' + HEAD: "seed is a whole number, not 'x'",
+    "fpr = 1\n" + HEAD: "fpr lies between 0 and 1",
+    "[models.m": "no TOML",
+    '[data.d]\nspec = "synthetic"\n': "models is missing; add a table .models.NAME.",
+    '[models.m]\nkb = "synthetic"\n': "data is missing",
+    HEAD + "[models.n]\n": "models.n.kb is missing",
+    HEAD + '[models."../n"]\nkb = "synthetic"\n': "is no name",
+    HEAD + "[models]\nn = 3\n": "models.n is a table of kb, fit,",
+    HEAD + '[models.n]\nkb = "synthetic"\nscorer = "msp"\n': "no key models.n.scorer; models.n has kb, fit,",
+    HEAD + '[models.n]\nkb = "synthetic"\nscorers = "msp"\n': "models.n.scorers is a list, not 'msp'",
+    HEAD + '[models.n]\nkb = "synthetic"\nscorers = []\n': "models.n.scorers is a list of different names",
+    HEAD + '[models.n]\nkb = "synthetic"\nfit = ["knn"]\n': "models.n.fit and models.n.fit_on go together",
+    HEAD + '[models.n]\nkb = "synthetic"\nfit = ["x"]\nfit_on = "synthetic"\n': "models.n.fit: there is no 'x'",
+    HEAD + '[models.n]\nkb = "synthetic"\ndata = ["x"]\n': "models.n.data names 'x', which is none of the data: d",
+    HEAD + '[models.n]\nkb = "$NOT_SET_HERE/kb"\n': r"models.n.kb: the variable \$NOT_SET_HERE is not set",
+    HEAD + '[data.e]\nspec = "synthetic"\nresize = "512"\n': "data.e.resize is height x width",
+    HEAD + '[data.e]\nspec = "synthetic"\nmost = 0\n': "data.e.most is at least 1",
+    HEAD + '[data.e]\nspec = "synthetic"\ntrack = "moon"\n': "data.e.track is anomaly or obstacle",
+    HEAD + '[[published]]\ndata = "d"\nmodel = "m"\nscorer = "msp"\nap = 0.5\n': r"published.0..source is missing",
+    HEAD + '[[published]]\ndata = "x"\nmodel = "m"\nscorer = "msp"\nsource = "s"\nap = 0.5\n': "none of the data: d",
+    HEAD + '[[published]]\ndata = "d"\nmodel = "m"\nscorer = "msp"\nsource = "s"\nap = 50\n': "write 0.5 for 50 %",
+    HEAD + '[[published]]\ndata = "d"\nmodel = "m"\nscorer = "msp"\nsource = "s"\n': "gives no figure",
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD.items(), ids=BAD.values())
+def test_a_malformed_recipe_ends_in_a_sentence(tmp_path, text, words):
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    with pytest.raises(OwsegError, match=words) as told:
+        read_recipe(path)
+    assert str(told.value).startswith(str(path)) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"models": (Model("m", "nowhere"),)}, "models.m.kb: "),
+        ({"models": (Model("m", "synthetic", scorers=("magic",)),)}, "models.m.scorers: there is no score 'magic'"),
+        ({"data": (Data("d", "folder:nowhere"),)}, "data.d.spec: nowhere is not a folder"),
+        ({"data": (Data("d", "synthetic", "moon"),)}, "data.d.spec: 'moon' is no split"),
+        ({"models": (Model("m", "synthetic", data=("x",)),)}, "pairs no model with any data"),
+        ({"models": ()}, "pairs no model with any data"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_before_anything_is_computed(tmp_path, change, words):
+    whole = Recipe((Model("m", "synthetic"),), (Data("d", "synthetic"),))
+    with pytest.raises(OwsegError, match=words):
+        run(replace(whole, **change), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_variables_are_expanded_and_optional_models_left_out(tmp_path, monkeypatch):
+    path = tmp_path / "recipe.toml"
+    path.write_text(HEAD.replace("synthetic", "${MY_PLACE}/x") + '[models.n]\nkb = "$NOT_SET_HERE"\noptional = true\n')
+    monkeypatch.setenv("MY_PLACE", "here")
+    found = read_recipe(path)
+    assert [m.kb for m in found.models] == ["here/x"] and found.data[0].spec == "here/x"
+    assert found.left_out == ("models.n: $NOT_SET_HERE is not set",)
+
+
+STRANGE = "a_b 50% | x & $y #1 {z} ~^\\ <b>"
+
+
+def strange_row():
+    figures = {column.key: i / 100 for i, column in enumerate(COLUMNS)} | {"miou": None}
+    other = Published(STRANGE, STRANGE, STRANGE, f'{STRANGE}, "Table" 1', {"ap": 0.5})
+    return Row(STRANGE, STRANGE, STRANGE, 3, figures, (other,))
+
+
+def test_names_are_escaped_in_every_table():
+    row = strange_row()
+    (line,) = csv.DictReader(io.StringIO(to_csv([row])))
+    assert line["data"] == line["model"] == line["scorer"] == STRANGE
+    assert line["source"] == row.published[0].source and line["published"] == "ap=0.5" and line["miou"] == ""
+    about = {"left_out": [STRANGE], "data": {STRANGE: {"name": STRANGE, "pictures": 3, "resize": None}}}
+    page = to_markdown([row], about, {STRANGE: ["pictures/a b%/x.png"]})
+    from markdown_it import MarkdownIt
+
+    tokens = MarkdownIt("commonmark").enable("table").parse(page)
+    cells = [t.content for t in tokens if t.type == "inline"]
+    texts = ["".join(c.content for c in t.children if c.type == "text") for t in tokens if t.type == "inline"]
+    assert texts.count(STRANGE) == 3 and len(cells) > len(COLUMNS)  # the heading, the model, the score
+    body = next(i for i, t in enumerate(tokens) if t.type == "tbody_open")
+    assert sum(t.type == "td_open" for t in tokens[body:]) == len(COLUMNS) + 3
+    tex = to_latex([row])
+    escaped = r"a\_b 50\% \textbar{} x \& \$y \#1 \{z\} \textasciitilde{}\textasciicircum{}\textbackslash{}"
+    assert tex.count(escaped) == 4 and "--" in tex  # caption, model, score, source
+    body = tex.split(r"\midrule")[1].split(r"\bottomrule")[0]
+    assert len(body.replace(r"\&", "").split("&")) == len(COLUMNS) + 3
+
+
+def test_what_was_published_stands_beside_or_below(place, recipe, done, tmp_path):
+    rows = (
+        Published("own", "mine", "msp", "A, Table 1", {"ap": 0.25}),
+        Published("own", "theirs", "rpl", "B, Table 2", {"ap": 0.75, "fpr95": 0.1}),
+    )
+    out = done[1]  # what is there already is not redone
+    results = run(replace(recipe, published=rows), out)
+    found = {(r.model, r.scorer): r for r in results.rows if r.published}
+    assert found["mine", "msp"].published == rows[:1] and found["mine", "msp"].pictures == 4
+    assert found["theirs", "rpl"].pictures is None and set(found["theirs", "rpl"].figures.values()) == {None}
+    assert "AP 0.250 (A, Table 1)" in (out / "results.md").read_text()
+    run(recipe, out)
+
+
+def test_the_command_line_runs_the_small_recipe(capsys, tmp_path):
+    small = Path(__file__).parents[1] / "recipes" / "benchmark-synthetic.toml"
+    code, out, err = run_cli(capsys, "benchmark", small, "--out", tmp_path)
+    assert code == 0 and "synthetic on streets (1 of 1)" in err
+    assert "joint" in out and "results.md" in out
+    code, out, _ = run_cli(capsys, "benchmark", small, "--out", tmp_path, "--json")
+    assert code == 0 and json.loads(out) == json.loads((tmp_path / "results.json").read_text())
+    assert run_cli(capsys, "benchmark", tmp_path / "none.toml", "--out", tmp_path)[0] == 1
+
+
+def test_the_committed_recipes_are_well_formed(monkeypatch):
+    monkeypatch.setenv("OWSEG_DATA", "somewhere")
+    for path in (Path(__file__).parents[1] / "recipes").glob("benchmark*.toml"):
+        assert read_recipe(path).models
