@@ -490,7 +490,7 @@ def benchmark(
     if as_json:
         _print_json(results.to_json())
         return
-    keys = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95", "f1": "F1", "open_miou_calibrated": "open-mIoU"}
+    keys = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95", "f1": "F1", "open_miou_calibrated": "open-mIoU, calibrated"}
     for name in dict.fromkeys(row.data for row in results.rows):
         rows = [
             (row.model, row.scorer, *("–" if (v := row.figures[key]) is None else f"{v:.3f}" for key in keys))
