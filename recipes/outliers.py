@@ -31,7 +31,7 @@ from PIL import Image
 from owseg.audit import audit, summary
 from owseg.data import open_dataset
 from owseg.data.outliers import Outlier, Outliers, open_outliers
-from owseg.data.source import DataSet
+from owseg.data.source import DataSet, spread_over
 from owseg.files import write_whole
 from owseg.knowledge import KnowledgeBase, load
 from owseg.labels import UNKNOWN
@@ -100,7 +100,7 @@ def measure(args: argparse.Namespace) -> None:
         networks = {"frozen": frozen, **{p.name: load(p) for p in taught}}
         smoothed = {p.name: "{0}, smoothed-{2}".format(*p.name.rpartition("-")) for p in taught}
         states = {n: Binned(22) for n in (*(f"frozen {n}" for n in frozen.scorers()), *smoothed, *smoothed.values())}
-        data = open_dataset(f"{kind}:{args.data}/anomaly/{title}", "val", frozen.labels)
+        data = spread_over(open_dataset(f"{kind}:{args.data}/anomaly/{title}", "val", frozen.labels), args.most)
         for picture, truth in track(pairs(data), title, len(data)):
             output = frozen.forward(picture)
             for name in frozen.scorers():
@@ -192,6 +192,7 @@ def main() -> None:
     parser.add_argument("--suffix", default="", help="added to the name, for another set of outliers")
     parser.add_argument("--backbone", default="google/mobilenet_v2_1.0_224", help="audit: what compares looks")
     parser.add_argument("--synthetic", action="store_true", help="sheet: of drawn streets")
+    parser.add_argument("--most", type=int, default=100, help="measure: at most so many frames of a set, evenly spread")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bf16-mixed")
