@@ -9,8 +9,8 @@
     decisions.jsonl      one line for every action, in the order in which they were taken
 
 Pictures stay where they are. Everything is written whole, ``ID.json`` after what belongs to it, and a decision is on
-the disk before ``accept``, ``reject``, ``rename`` or ``undo`` returns: a kill loses nothing. What a file names lies below the queue
-or below the folder of the pictures, and a picture is used only if it still has the hash that it had.
+the disk before ``accept``, ``reject``, ``rename`` or ``undo`` returns: a kill loses nothing. What a file names lies
+below the queue or below the folder of the pictures, and a picture is used only if it still has the hash that it had.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class Desk:
 
     def names(self) -> list[str]:
         """Return the new classes that were named so far, the latest first."""
-        found = dict.fromkeys(d.name for d in reversed(self.decisions().values()) if d.name is not None)
+        found = dict.fromkeys(d.name for d in reversed([*self.decisions().values()]) if d.name is not None)
         return [name for name in found if not is_provisional(name)]
 
     def name_of(self, group: Group) -> str:

@@ -11,8 +11,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from owseg.errors import OwsegError
-
 MOST = 8 * 2**20
 """The most bytes that one request may send: the run lengths of a mask of 4 million pixels, if it is no chequerboard."""
 
@@ -107,13 +105,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-def check_port(port: int) -> int:
-    """Return a port; raise ``OwsegError`` for a number that is none."""
-    if not 0 <= port <= 65535:
-        raise OwsegError(f"a port is 0 to 65535, not {port}.")
-    return port
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: str) -> None:

@@ -47,7 +47,7 @@ class Lessons:
         kb = self.kb()
         if kb.labels.names[: len(classes)] != classes:
             raise OwsegError(
-                f"{desk.queue.folder} was made by a knowledge base that knows {', '.join(classes)}, not by {self.place}."
+                f"{desk.queue.folder} was made by a knowledge base that knows {', '.join(classes)}, not {self.place}."
             )
         self._look = remember(kb.forward, gigabytes=0.5)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import html
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
-from nicegui import events, ui
+from nicegui import Client, background_tasks, events, ui
 from nicegui.element import Element
 
 from owseg.errors import OwsegError
@@ -48,9 +49,9 @@ def application(desk: Desk, lessons: Lessons, token: str = "") -> Any:
     web = FastAPI(openapi_url=None)
     _serve_files(web, desk, lessons)
     _Pages(desk, lessons)
-    ui.run_with(
-        web, title="owseg review", favicon="🔍", reconnect_timeout=30, show_welcome_message=False, tailwind=False
-    )
+    with warnings.catch_warnings():  # NiceGUI looks at every object there is, and torch's old ones complain
+        warnings.simplefilter("ignore", FutureWarning)
+        ui.run_with(web, title="owseg review", reconnect_timeout=30, show_welcome_message=False, tailwind=False)
     return Guard(web, token)
 
 
@@ -315,13 +316,16 @@ class _Group:
                     self.what = ui.label().classes("muted")
             with ui.element("aside"):
                 self.field = ui.input("What is it?", value="" if is_provisional(self.name) else self.name)
-                self.field.props(f"outlined dense maxlength=60 placeholder='name the class' id=name")
+                self.field.props("outlined dense maxlength=60 placeholder='name the class' for=name")
                 self.field.on("keydown.enter", _said(lambda: self.call(str(self.field.value or ""), True)))
                 self.field.on("blur", _said(lambda: self.call(str(self.field.value or ""))))
                 self.known = ui.element("div").classes("names")
                 with ui.element("div").classes("verdicts"):
                     for label, mark, act in (("Accept", "accept", self.accept), ("Reject", "reject", self.reject)):
-                        ui.button(label, on_click=_said(act)).props(f"unelevated no-caps id={mark}").classes(mark)
+                        button = ui.button(on_click=_said(act), color=None).props(f"unelevated no-caps id={mark}")
+                        with button.classes(mark):
+                            ui.label(label)
+                            ui.label(label[0]).classes("key")
                 ui.button("Accept all that are left", on_click=_said(self.accept_left)).props("flat no-caps dense")
                 ui.separator()
                 self.shots = ui.element("div").classes("shots")
@@ -362,10 +366,10 @@ class _Group:
             button.classes(replace=f"{said.verdict if said else 'open'}{' here' if i == self.at else ''}")
             label = list(button)[1]
             assert isinstance(label, ui.label)
-            label.set_text("" if said is None else "rejected" if said.name is None else said.name)
+            label.set_text("" if said is None else "rejected" if said.name is None else _told(said.name))
         view = self.desk.view(self.region)
         self.editor.show(view, self.name)
-        state = {"": "not decided", "accept": view["said"], "reject": "rejected"}[view["verdict"]]
+        state = {"": "not decided", "accept": _told(view["said"]), "reject": "rejected"}[view["verdict"]]
         self.what.set_text(f"{view['name']} · {state}{', mask corrected' if view['corrected'] else ''}")
         done = sum(r in decisions for r in self.regions)
         self.status.set_text(f"{done:,} of {_count(len(self.regions), 'region')} decided")
@@ -414,7 +418,7 @@ class _Group:
                 ui.label(f"{self.lessons.stage} …").classes("muted")
                 return
             word = "this class" if is_provisional(self.name) else self.name
-            button = ui.button(f"Learn {word}", on_click=self.learn).props("unelevated no-caps id=learn")
+            button = ui.button(f"Learn {word}", on_click=_said(self.learn)).props("unelevated no-caps id=learn")
             button.set_enabled(bool(self.desk.candidates(self.name)))
 
     def watch(self) -> None:
@@ -453,7 +457,7 @@ class _Group:
         elif name in "123456789" and int(name) <= len(names := self.desk.names()):
             self.call(names[int(name) - 1])
         elif name == "l":
-            asyncio.ensure_future(self.learn())
+            self.learn()
 
     def go(self, i: int) -> None:
         """Show another region of the group."""
@@ -515,22 +519,25 @@ class _Group:
         self.radius = int(radius)
         self.editor.set(radius=self.radius)
 
-    async def learn(self) -> None:
+    def learn(self) -> None:
         """Learn the class beside the page, then show what that changed."""
-        client = ui.context.client
-        name = self.name
         self.was_busy = True
+        background_tasks.create(self.taught(ui.context.client, self.name))
+
+    async def taught(self, client: Client, name: str) -> None:
+        refused = ""
         try:
             await asyncio.to_thread(self.lessons.learn, name)
-        except OwsegError as error:
-            with client:
-                self.draw_teach()
-                _notify(str(error))
-                if is_provisional(name):
-                    self.field.run_method("focus")
-            return
+        except (OwsegError, RuntimeError, MemoryError) as error:  # torch says so when it runs out of memory
+            refused = str(error).splitlines()[0] if str(error) else "there is not enough memory to learn it."
         with client:
-            ui.navigate.to("/learned")
+            if not refused:
+                ui.navigate.to("/learned")
+                return
+            self.draw_teach()
+            _notify(refused)
+            if is_provisional(name):
+                self.field.run_method("focus")
 
 
 def _undo(desk: Desk) -> list[str]:
@@ -579,7 +586,10 @@ def _summary(tile: Tile) -> str:
     return " · ".join(said)
 
 
+def _told(name: str) -> str:
+    """Return the name of a class, or that it has none yet."""
+    return "accepted" if is_provisional(name) else name
+
+
 def _count(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
