@@ -56,14 +56,13 @@ class Guard:
         async def receive_some() -> Message:
             nonlocal left
             message = await receive()
-            if message["type"] == "http.request":
-                left -= len(message.get("body", b""))
-                if left < 0:
-                    raise _TooMuch
-            return message
+            left -= len(message.get("body", b"")) if message["type"] == "http.request" else 0
+            return message if left >= 0 else {"type": "http.disconnect"}
 
         async def send_more(message: Message) -> None:
             nonlocal begun
+            if left < 0 and not begun:
+                return  # what the application says of a request that was cut off
             begun = True
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
@@ -71,9 +70,11 @@ class Guard:
 
         try:
             await self.app(scope, receive_some, send_more)
-        except _TooMuch:
-            if not begun:
-                await _refuse(scope, receive, send, 413, f"at most {self.most >> 20} MB can be sent at once.")
+        except Exception:
+            if left >= 0:
+                raise
+        if left < 0 and not begun:
+            await _refuse(scope, receive, send, 413, f"at most {self.most >> 20} MB can be sent at once.")
 
     async def _welcome(self, scope: Scope, send: Send, host: str, query: dict[str, str]) -> None:
         """Put the token into a cookie and out of the address."""
@@ -86,10 +87,6 @@ class Guard:
 
     def _knows(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(), self.token.encode())
-
-
-class _TooMuch(Exception):
-    pass
 
 
 _HEADERS = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,15 +46,15 @@ KEYS: Final = (
 def application(desk: Desk, lessons: Lessons, token: str = "") -> Any:
     """Return the page as an ASGI application, under its guard."""
     web = FastAPI(openapi_url=None)
-    _serve_files(web, desk, lessons)
+    serve_files(web, desk, lessons)
     _Pages(desk, lessons)
     with warnings.catch_warnings():  # NiceGUI looks at every object there is, and torch's old ones complain
-        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore")
         ui.run_with(web, title="owseg review", reconnect_timeout=30, show_welcome_message=False, tailwind=False)
     return Guard(web, token)
 
 
-def _serve_files(web: FastAPI, desk: Desk, lessons: Lessons) -> None:
+def serve_files(web: FastAPI, desk: Desk, lessons: Lessons) -> None:
     """Serve pictures, and take corrected masks."""
     kept = {"Cache-Control": "private, max-age=3600"}
 
@@ -301,7 +300,7 @@ class _Group:
             with ui.element("section").classes("stage"):
                 self.editor = _Editor()
                 self.editor.set(tool=self.tool, radius=self.radius)
-                self.editor.on("saved", _said(lambda _: self.refresh()))
+                self.editor.on("saved", _said(self.refresh))
                 self.editor.on("refused", lambda e: _notify(str(e.args)))
                 self.editor.on("wheeled", lambda e: self.resize(1 if e.args == 1 else -1))
                 with ui.element("div").classes("tools"):
@@ -406,7 +405,7 @@ class _Group:
                 for c in found[:CANDIDATES]:
                     button = ui.element("button").on("click", _said(lambda one=c.picture: turn(one)))
                     button.classes("shot chosen" if c.chosen else "shot")
-                    button.props(f'aria-pressed={str(c.chosen).lower()} title="{html.escape(c.name)}"')
+                    button.props["title"], button.props["aria-pressed"] = c.name, str(c.chosen).lower()
                     with button:
                         ui.element("img").props(f'src="/thumbnails/{c.face}.jpg" alt=""')
 
