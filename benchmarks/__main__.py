@@ -1,6 +1,6 @@
 """All benchmarks, one after the other: ``python -m benchmarks``."""
 
-from benchmarks import components, discover, learners, maps, metrics, scorers
+from benchmarks import components, discover, learners, maps, metrics, review, scorers
 
 scorers.main()
 learners.main()
@@ -8,3 +8,4 @@ metrics.main()
 components.main([])
 maps.main([])
 discover.main()
+review.main()

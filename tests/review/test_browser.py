@@ -51,10 +51,10 @@ class Server:
         self.start()
 
     def start(self):
+        start = [sys.executable, "-c", "from owseg.cli import main; main()"]
         command = ["review", "synthetic", self.place / "queue", "--out", self.place / "kb", "--no-browser"]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from owseg.cli import main; main()", *map(str, command), *self.options]
-            + ["--port", str(self.port)],
+            [*start, *map(str, command), "--port", str(self.port), *self.options],
             stdout=subprocess.PIPE, text=True, cwd=self.place, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         self.url = self.process.stdout.readline().split()[-1]
@@ -72,7 +72,7 @@ def browser(server):
         page = chromium.new_page(viewport={"width": 1366, "height": 768})
         page.set_default_timeout(60_000)
         page.wrong = []
-        page.on("pageerror", page.wrong.append)
+        page.on("pageerror", lambda error: page.wrong.append(error))
         page.on(
             "request",
             lambda r: r.url.startswith((server.url[:17], "data:", "ws:", "blob:")) or page.wrong.append(r.url),

@@ -15,7 +15,7 @@ export default {
       if (now.region === before.region && (this.stroke || this.sending || this.points.length)) this.draw();
       else this.show();
     },
-    tool() { this.points = []; this.draw(); },
+    tool() { this.cancel(); },
     radius() { this.draw(); },
   },
   mounted() {
@@ -31,7 +31,7 @@ export default {
   methods: {
     async show() {
       const { picture, size: [height, width], counts, region } = this.view;
-      this.points = [];
+      this.cancel();
       this.stroke = null;
       this.$refs.room.dataset.ready = "";
       const src = `/pictures/${picture}.jpg`;
@@ -121,6 +121,7 @@ export default {
         const first = this.points[0], { scale } = this.place();
         if (this.points.length > 2 && Math.hypot(first[0] - this.at[0], first[1] - this.at[1]) * scale < 12) return this.close();
         this.points.push(this.at);
+        this.$emit("begun", true);
         return this.draw();
       }
       this.$refs.canvas.setPointerCapture(event.pointerId);
@@ -154,14 +155,13 @@ export default {
       this.pen.beginPath();
       for (const point of this.points) this.pen.lineTo(...point);
       this.pen.fill();
-      this.points = [];
+      this.cancel();
       this.save();
     },
-    cancel() {  // answers whether there was anything to cancel
-      const there_was = this.points.length > 0;
+    cancel() {
       this.points = [];
+      this.$emit("begun", false);
       this.draw();
-      return there_was;
     },
     zoom() { this.zoomed = !this.zoomed; this.draw(); },
     wheel(event) { this.$emit("wheeled", event.deltaY < 0 ? 1 : -1); },

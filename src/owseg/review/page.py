@@ -48,9 +48,8 @@ def application(desk: Desk, lessons: Lessons, token: str = "") -> Any:
     web = FastAPI(openapi_url=None)
     serve_files(web, desk, lessons)
     _Pages(desk, lessons)
-    with warnings.catch_warnings():  # NiceGUI looks at every object there is, and torch's old ones complain
-        warnings.simplefilter("ignore")
-        ui.run_with(web, title="owseg review", reconnect_timeout=30, show_welcome_message=False, tailwind=False)
+    warnings.filterwarnings("ignore", module="nicegui")  # it looks at every object there is, and torch's complain
+    ui.run_with(web, title="owseg review", reconnect_timeout=30, show_welcome_message=False, tailwind=False)
     return Guard(web, token)
 
 
@@ -289,7 +288,7 @@ class _Group:
         self.regions = self.group.regions
         self.at = self.regions.index(region) if region in self.regions else 0
         self.name = self.desk.name_of(self.group)
-        self.radius, self.tool = 14, "brush"
+        self.radius, self.tool, self.begun = 14, "brush", False
         self.faces: dict[int, ui.element] = {}
         self.was_busy = bool(self.lessons.stage)
         tile = self.desk.tile(self.group)
@@ -302,6 +301,7 @@ class _Group:
                 self.editor.set(tool=self.tool, radius=self.radius)
                 self.editor.on("saved", _said(self.refresh))
                 self.editor.on("refused", lambda e: _notify(str(e.args)))
+                self.editor.on("begun", lambda e: setattr(self, "begun", bool(e.args)))
                 self.editor.on("wheeled", lambda e: self.resize(1 if e.args == 1 else -1))
                 with ui.element("div").classes("tools"):
                     self.tools = {
@@ -434,6 +434,8 @@ class _Group:
             self.go(self.at + 1)
         elif name in ("ArrowLeft", "ArrowUp"):
             self.go(self.at - 1)
+        elif name == "Escape" and self.begun:
+            self.editor.run_method("cancel")
         elif name == "Escape":
             ui.navigate.to(f"/?at={self.number}")
         elif name == "Enter":
