@@ -1,6 +1,6 @@
 """All benchmarks, one after the other: ``python -m benchmarks``."""
 
-from benchmarks import components, discover, learners, maps, metrics, residual, scorers
+from benchmarks import components, discover, learners, maps, metrics, residual, review, scorers
 
 scorers.main()
 learners.main()
@@ -9,3 +9,4 @@ metrics.main()
 components.main([])
 maps.main([])
 discover.main()
+review.main()

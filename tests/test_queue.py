@@ -89,6 +89,38 @@ def test_decisions_are_the_last_word_on_each_region(queue, ids):
     assert queue.accepted() == {"dog": [ids[0]]}
 
 
+def test_a_new_name_keeps_the_corrected_mask(queue, ids):
+    queue.accept(ids[0], "dgo")
+    queue.accept(ids[3], "dgo", square(9, 9, 3))
+    queue.rename([ids[0], ids[3]], "dog")
+    found = queue.decisions()
+    assert queue.accepted() == {"dog": [ids[0], ids[3]]}
+    assert found[ids[0]].mask is None and np.array_equal(found[ids[3]].mask.mask(), square(9, 9, 3))
+    assert queue.undo() and queue.accepted() == {"dgo": [ids[0], ids[3]]}
+    queue.reject(ids[0])
+    for several, name, why in (([ids[3], ids[0]], "dog", "not accepted"), ([ids[1]], "dog", "not accepted"),
+                               ([ids[3]], "road", "known already"), ([], "dog", "no region")):  # fmt: skip
+        with pytest.raises(OwsegError, match=why):
+            queue.rename(several, name)
+    assert queue.accepted() == {"dgo": [ids[3]]}
+    log = queue.folder / "decisions.jsonl"
+    log.write_text(json.dumps({"do": "rename", "regions": [ids[1]], "name": "dog"}) + "\n")
+    with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
+        queue.decisions()
+    log.write_text(json.dumps({"do": "accept", "regions": [ids[3]], "name": "dog",
+                               "mask": {"size": [1, 1], "counts": [0, 1]}}) + "\n")  # fmt: skip
+    with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
+        queue.shots("dog")
+
+
+def test_shots_can_be_chosen_by_their_pictures(queue, ids):
+    queue.accept([ids[1], ids[3]], "dog")
+    assert queue.showing("dog") == [ids[3][:16], ids[1][:16]] and queue.showing("cat") == []
+    assert [s.id for s in queue.shots("dog", pictures=[ids[1][:16]])] == ["p0.png"]
+    with pytest.raises(OwsegError, match="no region"):
+        queue.shots("dog", pictures=["0" * 16])
+
+
 def test_a_shot_knows_what_was_said_and_what_was_not(queue, ids):
     queue.accept(ids[0], "dog")
     (shot,) = queue.shots("dog")
@@ -246,7 +278,7 @@ def test_tampered_groups_embeddings_and_decisions_are_refused(queue, ids):
         with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
             queue.decisions()
     log.write_text(json.dumps({"do": "accept", "regions": [ids[0]], "name": "dog", "mask": {"counts": [3]}}) + "\n")
-    with pytest.raises(OwsegError, match="no mask"):
+    with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
         queue.decisions()
     path = queue.folder / "pictures" / f"{ids[0][:16]}.npy"
     np.save(path, np.array([{}, {}, {}], object), allow_pickle=True)

@@ -9,8 +9,8 @@
     decisions.jsonl      one line for every action, in the order in which they were taken
 
 Pictures stay where they are. Everything is written whole, ``ID.json`` after what belongs to it, and a decision is on
-the disk before ``accept``, ``reject`` or ``undo`` returns: a kill loses nothing. What a file names lies below the queue
-or below the folder of the pictures, and a picture is used only if it still has the hash that it had.
+the disk before ``accept``, ``reject``, ``rename`` or ``undo`` returns: a kill loses nothing. What a file names lies
+below the queue or below the folder of the pictures, and a picture is used only if it still has the hash that it had.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MARGIN = 0.02
 """How far around a region as it was found nobody knows where the thing ends, as a share of the shorter side."""
 LONGEST_NAME = 60
 """How many characters the name of a class may have."""
-ACCEPT, REJECT = "accept", "reject"
+ACCEPT, REJECT, RENAME = "accept", "reject", "rename"
 
 _QUEUE, _GROUPS, _DECISIONS, _PICTURES, _THUMBNAILS = (
     "queue.json", "groups.json", "decisions.jsonl", "pictures", "thumbnails",
@@ -266,9 +266,7 @@ class Queue:
         Raises ``OwsegError`` for a name that is none, too long or known already, a region that is not there, and a
         mask that does not fit or is empty.
         """
-        regions, name = _several(regions), class_name(name)
-        if name in self.about.classes:
-            raise OwsegError(f"{name!r} is known already; reject the region, or name a new class.")
+        regions, name = _several(regions), self._new(name)
         line: dict[str, Any] = {"do": ACCEPT, "regions": regions, "name": name}
         if mask is not None:
             if len(regions) != 1:
@@ -283,6 +281,16 @@ class Queue:
         """Say that ``regions`` (one, or a group's) show nothing new."""
         self._append({"do": REJECT, "regions": _several(regions)})
 
+    def rename(self, regions: str | Sequence[str], name: str) -> None:
+        """Say that accepted ``regions`` are of the class ``name`` instead; their corrected masks stay.
+
+        Raises ``OwsegError`` as ``accept`` does, and for a region that is not accepted.
+        """
+        regions, name, held = _several(regions), self._new(name), self.decisions()
+        if stray := [r for r in regions if r not in held or held[r].name is None]:
+            raise OwsegError(f"{stray[0]!r} is not accepted, so it has no name to change; accept it first.")
+        self._append({"do": RENAME, "regions": regions, "name": name})
+
     def undo(self) -> bool:
         """Take the last action back that still holds, a whole group's if it was one; say whether there was any."""
         there_was = bool(self._actions())
@@ -294,11 +302,15 @@ class Queue:
         """Return what holds now, by region; what was not decided is not in it."""
         found: dict[str, Decision] = {}
         for line in self._actions():
+            mask = None
+            if "mask" in line:
+                with self._sound():
+                    mask = Rle.from_json(line["mask"], (line["mask"]["size"][0], line["mask"]["size"][1]))
             for region in line["regions"]:
-                mask = None
-                if "mask" in line:
-                    mask = Rle.from_json(line["mask"], self.picture(self._split(region)[0]).size)
-                found[region] = Decision(line["do"], line.get("name"), mask)
+                if line["do"] == RENAME:
+                    with self._sound():
+                        mask = found[region].mask
+                found[region] = Decision(REJECT if line["do"] == REJECT else ACCEPT, line.get("name"), mask)
         return found
 
     def accepted(self) -> dict[str, list[str]]:
@@ -309,25 +321,33 @@ class Queue:
                 found.setdefault(decision.name, []).append(region)
         return found
 
-    def shots(self, name: str, most: int = MAX_SHOTS) -> list[Shot]:
+    def showing(self, name: str) -> list[str]:
+        """Return the ids of the pictures with a region accepted as ``name``, those first that show most of it."""
+        area: dict[str, int] = {}
+        for region, decision in self.decisions().items():
+            if decision.name == name:
+                drawn = decision.mask or self.region(region).core
+                one = self._split(region)[0]
+                area[one] = area.get(one, 0) + drawn.area
+        return sorted(area, key=lambda one: (-area[one], one))
+
+    def shots(self, name: str, most: int = MAX_SHOTS, pictures: Sequence[str] | None = None) -> list[Shot]:
         """Return at most ``most`` pictures of the class ``name`` to learn it from, those first that show most of it.
+
+        ``pictures``, by their ids, are taken instead if they are given, those that do not show the class left out.
 
         A shot's mask is every accepted region of the class in that picture: its corrected mask, else its core. What was
         rejected, or accepted as another class, is not of it; nor are pixels that the knowledge base knows. Void, since
         nobody has said what they are, are all other unknown pixels, and those within ``MARGIN`` of a mask that nobody
         has corrected. Raises ``OwsegError`` if nothing of the class was accepted, or a picture has changed.
         """
-        decisions = self.decisions()
-        if not (mine := [r for r, d in decisions.items() if d.name == name]):
+        decisions, best = self.decisions(), self.showing(name)
+        if pictures is not None:
+            best = [one for one in best if one in pictures]
+        if not best:
             there = ", ".join(self.accepted()) or "nothing yet"
             raise OwsegError(f"no region of {self.folder} was accepted as {name!r}; accepted: {there}.")
-        area: dict[str, int] = {}
-        for region in mine:
-            drawn = decisions[region].mask or self.region(region).core
-            one = self._split(region)[0]
-            area[one] = area.get(one, 0) + drawn.area
-        best = sorted(area, key=lambda one: (-area[one], one))[:most]
-        return [self._shot(self.picture(one), name, decisions) for one in best]
+        return [self._shot(self.picture(one), name, decisions) for one in best[:most]]
 
     def _shot(self, picture: Picture, name: str, decisions: Mapping[str, Decision]) -> Shot:
         mask, other, rough = np.zeros((3, *picture.size), bool)
@@ -337,6 +357,8 @@ class Queue:
             void |= whole
             if decision is None:
                 continue
+            if decision.mask and decision.mask.size != picture.size:
+                raise _damaged(self.folder / _DECISIONS)
             drawn = decision.mask.mask() if decision.mask else None
             if decision.name != name:
                 other |= whole if drawn is None else drawn
@@ -348,6 +370,20 @@ class Queue:
         if rough.any():
             void |= ndimage.distance_transform_edt(~rough) <= MARGIN * min(picture.size)
         return Shot(self.image(picture.id), mask, picture.name, void & ~mask & ~other)
+
+    def _new(self, name: str) -> str:
+        """Return a class's name; raise ``OwsegError`` if it is none, or known already."""
+        if (name := class_name(name)) in self.about.classes:
+            raise OwsegError(f"{name!r} is known already; reject the region, or name a new class.")
+        return name
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        """Say in one sentence that the decisions are damaged."""
+        try:
+            yield
+        except (OwsegError, ValueError, TypeError, KeyError, IndexError):
+            raise _damaged(self.folder / _DECISIONS) from None
 
     def _split(self, region: str) -> tuple[str, int]:
         """Return the picture's id and the number of a region; raise ``OwsegError`` for what names none."""
@@ -384,7 +420,7 @@ class Queue:
                 if line["do"] == "undo":
                     held.pop()
                 elif (
-                    line["do"] in (ACCEPT, REJECT)
+                    line["do"] in (ACCEPT, REJECT, RENAME)
                     and all(map(_is_region, line["regions"]))
                     and (line["do"] == REJECT or class_name(line["name"]) == line["name"])
                 ):

@@ -1,0 +1,100 @@
+"""How soon the page of `owseg review` answers: a queue of 10,000 regions, generated rather than seen.
+
+    python -m benchmarks.review [--pictures 1000] [--regions 10]
+
+Milliseconds for the first sixty tiles, cold (what was never read) and warm (after one more decision), for opening a
+region, one decision with its tile, a corrected mask with its tile, and a thumbnail over HTTP; half of the regions are
+decided beforehand, a tenth of those with a corrected mask. The promise is below 300 ms each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from benchmarks.discover import picture
+from owseg.queue import About, Group, Queue
+from owseg.review.desk import Desk
+from owseg.review.guard import Guard
+from owseg.review.page import PAGE, serve_files
+
+LIMIT = 300
+
+
+def filled(place: Path, pictures: int, regions: int) -> Queue:
+    queue = Queue.begin(place / "q", About("kb", "0" * 16, ("road",), str(place), 0.002, 0.5))
+    ids: list[str] = []
+    found = picture(regions, 0)
+    for i in range(pictures):
+        one = queue.add(f"{i:05}.png", "0" * 64, found, [bytes(8000)] * regions)
+        ids += (f"{one}-{k}" for k in range(1, regions + 1))
+    np.random.default_rng(0).shuffle(ids)
+    size = 20
+    queue.write_groups([Group(n, tuple(ids[i : i + size])) for n, i in enumerate(range(0, len(ids), size), 1)])
+    for i in range(0, len(ids) // 2, 10):
+        queue.accept(ids[i], "thing", found.regions[int(ids[i].rpartition("-")[2]) - 1].mask.mask())
+        queue.reject(ids[i + 1 : i + 10])
+    return queue
+
+
+def milliseconds(act: Callable[[], object], times: int) -> tuple[float, float]:
+    """Return the median and the longest time of ``act``."""
+    spent = []
+    for _ in range(times):
+        start = time.perf_counter()
+        act()
+        spent.append(1000 * (time.perf_counter() - start))
+    return statistics.median(spent), max(spent)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--regions", type=int, default=10)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        queue = filled(Path(place), options.pictures, options.regions)
+        desk, web = Desk(queue), FastAPI()
+        serve_files(web, desk, None)  # type: ignore[arg-type]
+        client = TestClient(Guard(web), base_url="http://127.0.0.1")
+        groups = iter(reversed(queue.groups()))
+        counts = list(picture(options.regions, 0).regions[0].mask.counts)
+
+        def tiles() -> None:
+            for group in desk.groups()[:PAGE]:
+                desk.tile(group)
+
+        def decide() -> None:
+            group = next(groups)
+            queue.reject(group.regions[0])
+            desk.tile(group)
+
+        def correct() -> None:
+            group = next(groups)
+            desk.correct(group.regions[0], "thing", counts)
+            desk.tile(group)
+
+        face = queue.groups()[0].regions[0]
+        for what, act, times in (
+            (f"the first {PAGE} tiles, cold", tiles, 1),
+            ("a decision and its tile", decide, 20),
+            ("a corrected mask and its tile", correct, 20),
+            (f"the first {PAGE} tiles, warm", tiles, 20),
+            ("a region opened", lambda: desk.view(face), 20),
+            ("a thumbnail over HTTP", lambda: client.get(f"/thumbnails/{face}.jpg"), 20),
+        ):
+            middle, longest = milliseconds(act, times)
+            verdict = "" if middle < LIMIT else f"  (above {LIMIT} ms)"
+            print(f"{what:32} median {middle:7.1f} ms  longest {longest:7.1f} ms{verdict}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The whole way in a browser: accept, correct, name, learn, see it, undo; the server killed in between."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+from PIL import Image
+
+import owseg
+from owseg import store
+from owseg.data import open_dataset
+from owseg.data.images import read_image
+from owseg.discover import discover
+from owseg.queue import Queue
+
+pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="a browser is driven by playwright: pip install playwright"
+)
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"no browser is installed ({', '.join(NAMES)})")
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync")  # fmt: skip
+NAME = "<b onclick=x>deer"
+"""Markup is text here."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Six streets with animals, and what the shipped network does not know of them."""
+    place = tmp_path_factory.mktemp("review")
+    source = open_dataset("synthetic", "shots").source
+    (place / "photos").mkdir()
+    for i in range(6):
+        Image.fromarray(source.read(i)[0].transpose(1, 2, 0)).save(place / "photos" / f"{i}.png")
+    discover(owseg.load("synthetic"), sorted((place / "photos").iterdir()), place / "queue", "synthetic")
+    return place
+
+
+class Server:
+    """``owseg review`` as a process that can be killed and started again at the same place."""
+
+    def __init__(self, place, *options):
+        self.place, self.options, self.port, self.process = place, options, 0, None
+        self.start()
+
+    def start(self):
+        start = [sys.executable, "-c", "from owseg.cli import main; main()"]
+        command = ["review", "synthetic", self.place / "queue", "--out", self.place / "kb", "--no-browser"]
+        self.process = subprocess.Popen(
+            [*start, *map(str, command), "--port", str(self.port), *self.options],
+            stdout=subprocess.PIPE, text=True, cwd=self.place, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        self.url = self.process.stdout.readline().split()[-1]
+        self.port = int(self.url.split("/")[2].rpartition(":")[2])
+
+    def stop(self, how=signal.SIGKILL):
+        self.process.send_signal(how)
+        return self.process.communicate(timeout=60)[0]
+
+
+@contextmanager
+def browser(server):
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        page = chromium.new_page(viewport={"width": 1366, "height": 768})
+        page.set_default_timeout(60_000)
+        page.wrong = []
+        page.on("pageerror", lambda error: page.wrong.append(error))
+        page.on(
+            "request",
+            lambda r: r.url.startswith((server.url[:17], "data:", "ws:", "blob:")) or page.wrong.append(r.url),
+        )
+        try:
+            yield page
+        finally:
+            chromium.close()
+
+
+def seen(page):
+    """What the page says of an open group."""
+    page.wait_for_selector(".editor[data-ready*='-']")
+    labels = page.locator(".strip button").all_inner_texts()
+    return page.url, labels, page.locator(".strip button.here").get_attribute("id"), page.input_value("#name")
+
+
+def test_from_unknown_regions_to_a_class_and_back(place):
+    server = Server(place)
+    queue = Queue.open(place / "queue")
+    group = max(queue.groups(), key=len)
+    mine = group.regions[:3]
+    assert len(mine) == 3
+
+    def restarted(page):
+        """Kill the server and start it again; the page is as it was, and so is the queue."""
+        before, decisions = seen(page), queue.decisions()
+        server.stop()
+        server.start()
+        page.goto(page.url)
+        assert seen(page) == before and queue.decisions() == decisions
+
+    try:
+        with browser(server) as page:
+            page.goto(server.url)
+            assert len(page.wait_for_selector(".tile").query_selector_all("img")) == 1
+            page.locator(f"#tile-{group.number}").focus()
+            page.keyboard.press("Enter")
+            seen(page)
+            for i in range(3):  # accept by the keyboard
+                page.keyboard.press("a")
+                page.wait_for_selector(f"#region-{i} .state:has-text('accepted')")
+            assert list(queue.decisions()) == list(mine)
+            restarted(page)
+
+            page.locator("#region-0").click()
+            page.wait_for_selector(f".editor[data-ready='{mine[0]}']")
+            box = page.locator(".editor canvas").bounding_box()
+            with page.expect_response("**/masks/*") as answered:
+                page.mouse.move(box["x"] + 300, box["y"] + 300)
+                page.mouse.down()
+                page.mouse.move(box["x"] + 380, box["y"] + 320, steps=4)
+                page.mouse.up()
+            assert answered.value.ok and queue.decisions()[mine[0]].mask.area > queue.region(mine[0]).area
+            restarted(page)
+            page.keyboard.press("u")  # takes the stroke back, and nothing else
+            page.wait_for_function("!document.querySelector('.tools').innerText.includes('corrected')")
+            assert len(queue.decisions()) == 3 and queue.decisions()[mine[0]].mask is None
+
+            page.fill("#name", NAME)
+            page.keyboard.press("Enter")
+            page.wait_for_function("n => document.querySelector('#region-0 .state').innerText === n", arg=NAME)
+            assert queue.accepted() == {NAME: list(mine)}
+            restarted(page)
+
+            page.keyboard.press("l")
+            page.wait_for_url("**/learned")
+            page.wait_for_selector(".pairs img")
+            page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+            assert NAME in page.locator("header").inner_text()
+            wiser = owseg.load(place / "kb")
+            assert wiser.labels.names[-1] == NAME and store.current(place / "kb") == 2
+            taught = queue.shots(NAME)[0]
+            after = wiser.predict(read_image(place / "photos" / taught.id)).open_set == len(wiser.labels) - 1
+            assert after[taught.mask].mean() > 0.3 > after[taught.elsewhere].mean()
+            page.reload()
+            page.locator("#forget").click()
+            page.wait_for_selector(".tile")
+            assert store.current(place / "kb") == 1 and NAME not in owseg.load(place / "kb").labels.names
+            assert page.wrong == []
+    finally:
+        said = server.stop(signal.SIGINT)
+    assert "goes on from there" in said and server.process.returncode == 0
+    assert not list(place.glob(".nicegui"))

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+
+pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from owseg.regions import Rle
+from owseg.review.desk import Desk
+from owseg.review.guard import MOST, Guard
+from owseg.review.page import serve_files
+from tests.review.queues import IDS, make, square
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(make(tmp_path))
+
+
+@pytest.fixture
+def web(desk):
+    app = FastAPI()
+    serve_files(app, desk, None)
+    return TestClient(Guard(app), base_url="http://127.0.0.1")
+
+
+def test_pictures_thumbnails_and_masks(web, desk):
+    assert web.get(f"/thumbnails/{IDS[0]}.jpg").content == b"jpeg"
+    assert web.get(f"/pictures/{IDS[0][:16]}.jpg").headers["content-type"] == "image/jpeg"
+    sent = web.post(f"/masks/{IDS[3]}", json={"name": "<b>dog", "counts": Rle.of(square(9, 9, 3)).counts})
+    assert sent.status_code == 200 and desk.view(IDS[3])["corrected"] and desk.names() == ["<b>dog"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/thumbnails/..%2f..%2fqueue.jpg", "/thumbnails/x.jpg", f"/thumbnails/{IDS[0]}9.jpg", "/pictures/%00.jpg",
+     "/pictures/..%2fp0.jpg", f"/pictures/{'f' * 16}.jpg", "/maps/x/y.jpg", f"/pictures/{'é' * 300}.jpg"],
+)  # fmt: skip
+def test_what_is_not_there_is_refused(web, path):
+    assert 400 <= web.get(path).status_code < 500
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"{}", b"\xff", b'{"name": "dog"}', b"[" * 100_000, b'{"name": "dog", "counts": [0, 1e400]}',
+     b'{"name": "dog", "counts": [767]}', b'{"name": "dog", "counts": [768]}', b'{"name": "road", "counts": [0, 768]}',
+     b'{"name": "", "counts": [0, 768]}', b'{"name": "a\\nb", "counts": [0, 768]}',
+     b'{"name": ["dog"], "counts": [0, 768]}', json.dumps({"name": "x" * 61, "counts": [0, 768]}).encode()],
+)  # fmt: skip
+def test_a_mask_that_is_none_is_refused_in_a_sentence(web, desk, body):
+    found = web.post(f"/masks/{IDS[3]}", content=body)
+    assert found.status_code == 400 and found.json()["error"].endswith(".") and desk.decisions() == {}
+
+
+def test_a_mask_that_is_too_large_is_refused(web, desk):
+    found = web.post(f"/masks/{IDS[3]}", content=b'{"name": "dog", "counts": [' + b"0," * (MOST // 2) + b"768]}")
+    assert found.status_code == 413 and found.json()["error"].endswith(".") and desk.decisions() == {}
+
+
+def test_a_picture_that_changed_is_refused(web, desk):
+    path = desk.queue.path(IDS[0][:16])
+    path.write_bytes(path.read_bytes() + b"x")
+    assert "has changed" in web.get(f"/pictures/{IDS[0][:16]}.jpg").json()["error"]
