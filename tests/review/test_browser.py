@@ -70,7 +70,7 @@ def browser(server):
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         page = chromium.new_page(viewport={"width": 1366, "height": 768})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(120_000)
         page.wrong = []
         page.on("pageerror", lambda error: page.wrong.append(error))
         page.on(
@@ -90,6 +90,7 @@ def seen(page):
     return page.url, labels, page.locator(".strip button.here").get_attribute("id"), page.input_value("#name")
 
 
+@pytest.mark.timeout(900)
 def test_from_unknown_regions_to_a_class_and_back(place):
     server = Server(place)
     queue = Queue.open(place / "queue")

@@ -66,6 +66,7 @@ def _listen(host: str, port: int) -> socket.socket:
         place = socket.socket(family, kind, number)
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(address)
+        place.listen()  # who opens the page at once waits for it
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OwsegError(f"{host}:{port} cannot be served at ({reason}); give another --port or --host.") from None
