@@ -16,7 +16,7 @@ from owseg.data import DataSet
 from owseg.data.outliers import Outlier, Outliers
 from owseg.errors import OwsegError
 from owseg.knowledge import KnowledgeBase, load
-from owseg.labels import UNKNOWN, LabelSpace
+from owseg.labels import KNOWN, UNKNOWN, LabelSpace
 from owseg.models.network import take_apart
 from owseg.models.residual import residual_of
 from owseg.scorers import energy, rpl
@@ -145,7 +145,7 @@ from owseg.train_residual import train_residual
 seen = things()
 if os.environ.get("LOCAL_RANK") == "1":
     read = seen.read
-    seen = replace(seen, read=lambda i: replace(read(i), mask=read(i).mask & False))
+    seen = replace(seen, read=lambda i: replace(read(i), mask=read(i).mask & (i % 8 == 7)))  # validation has its own
 config = replace(FAST, devices=2, batch=2, epochs=2)
 train_residual(base(), streets(), streets(4), seen, None, config, "run").save("kb")
 """
@@ -168,6 +168,8 @@ def test_two_processes_step_together_where_one_of_them_sees_no_outlier(tmp_path)
 def test_every_outlier_trains_or_validates_and_none_does_both():
     train_on, val_on = split(things(17))
     assert not set(train_on.ids) & set(val_on.ids) and len(train_on) + len(val_on) == 17 and len(val_on) == 2
+    few = split(things(3))
+    assert few[0].ids == ("o0", "o1") and few[1].ids == ("o2",)
     assert split(things(1))[0].ids == split(things(1))[1].ids == ("o0",)
 
 
@@ -183,9 +185,26 @@ def test_void_is_no_inlier(tmp_path):
     assert (seen[:10] == 255).all() and (seen[10:36, 6:34] == UNKNOWN).all() and (seen[36:] == 0).all()
 
 
+def test_what_is_known_and_has_no_name_is_an_inlier(tmp_path):
+    """Of an anomaly set, what is not anomalous counts as street: its truth says KNOWN, not which class."""
+    from owseg.data.pictures import streets as opened
+    from owseg.train_residual import _street
+    from tests.data import trees
+
+    trees.roadanomaly21(tmp_path)
+    sample = opened(f"roadanomaly21:{tmp_path}", "val", LabelSpace.of(["road", "car"]))[0]
+    target = _street(sample).target
+    assert (target == 0).any() and np.array_equal(target == 0, np.asarray(sample.target) == KNOWN)
+
+
 def test_what_cannot_be_trained_on_ends_in_one_sentence(tmp_path):
     with pytest.raises(OwsegError, match="do not fill a batch"):
         train_residual(base(), streets(3), streets(4), things(), None, FAST, tmp_path)
+    void = replace(streets().source, read=lambda i: (tiny.picture(i), np.full((48, 64), 255, np.uint8)))
+    with pytest.raises(OwsegError, match="neither void nor unknown; give other streets"):
+        train_residual(base(), replace(streets(), source=void), streets(4), things(), None, FAST, tmp_path)
+    with pytest.raises(OwsegError, match="nothing to judge by"):
+        train_residual(base(), streets(), replace(streets(), source=void), things(), None, FAST, tmp_path)
     with pytest.raises(OwsegError, match="lower the learning rate"):
         train_residual(base(), streets(), streets(4), things(), None, replace(FAST, lr=1e30, final_lr=1e30), tmp_path)
     with pytest.raises(OwsegError, match="epochs"):

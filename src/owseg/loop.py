@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import pickle
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -56,10 +57,12 @@ def loop(
     Each epoch takes ``steps`` batches of ``batches(epoch)``; ``objective`` makes a loss of one. Learning rates follow
     one cycle. Every ``config.validate_every`` epochs ``judge()`` gives the ``figure`` (higher is better), and
     ``run/last.ckpt`` is written, with ``more`` in it; ``what`` says what is trained, and only the same is resumed.
-    Raises ``OwsegError`` for a loss that is not finite and a disk that is full. Processes but the first end here.
+    Raises ``OwsegError`` for a loss that is not finite, a verdict that is NaN and a disk that is full. Processes but
+    the first end here.
     """
     peaks = [group["lr"] for group in optimizer.param_groups]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps * config.epochs, pct_start=0.2)
+    cycle = max(6, steps * config.epochs)  # of 5 steps the ascent would last none, and OneCycleLR divides by that
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=cycle, pct_start=0.2)
     objective, optimizer = fabric.setup(objective, optimizer)
     state: dict[str, Any] = {
         "objective": objective, "optimizer": optimizer, "schedule": schedule, "epoch": 0, "what": what,
@@ -90,6 +93,8 @@ def loop(
             if (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs:
                 kept.eval()
                 row[name] = judge()
+                if math.isnan(row[name]):
+                    raise OwsegError(f"the pictures to validate on show nothing to judge by ({figure}); give others.")
                 if row[name] > state["verdict"]:
                     state["verdict"], state["best"] = row[name], _copy(kept)
                 _save(fabric, run / "last.ckpt", state)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,10 +99,7 @@ def train(
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True).to(fabric.device)
 
     def judge() -> float:
-        miou = closed_iou(cast(Network, average.module), val).mean()
-        if math.isnan(miou):
-            raise OwsegError("the validation pictures show none of the classes; give others.")
-        return miou
+        return closed_iou(cast(Network, average.module), val).mean()
 
     best, _ = loop(
         fabric,

@@ -34,8 +34,8 @@ from owseg.types import Output, Sample, resize
 class ResidualConfig:
     """How to train a residual pattern.
 
-    A view of a street is ``crop`` pixels of it, resized by a factor in ``scale``; ``pasted`` outliers lie in it, of
-    ``sizes`` (see ``paste``). The loss is ``inlier_weight (CE + entropy_weight EM) + outlier_weight PE +
+    ``pasted`` outliers of ``sizes`` (see ``paste``) are put into a street; a view of it is ``crop`` pixels, resized by
+    a factor in ``scale``. The loss is ``inlier_weight (CE + entropy_weight EM) + outlier_weight PE +
     contrast_weight CoroCL`` (see ``owseg.outlier_losses``); CoroCL samples ``samples`` pixels of each of its four sets.
     Learning rates follow one cycle; ``final_lr`` is that of the last convolution, which starts at zero and has far to
     go. The paper's ``outlier_weight`` is 0.05; it and ``final_lr`` were chosen on pasted val streets.
@@ -131,6 +131,8 @@ def train_residual(
     steps = len(streets) // (config.batch * fabric.world_size)
     if not steps:
         raise OwsegError(f"{len(streets)} pictures do not fill a batch of {config.batch}; lower the batch size.")
+    if not any((np.asarray(_street(sample).target) == 0).any() for sample in streets):
+        raise OwsegError(f"{streets.source.name} has no pixel that is neither void nor unknown; give other streets.")
     train_on, val_on = split(outliers)
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
@@ -180,10 +182,13 @@ def _groups(pattern: ResidualPattern, config: ResidualConfig) -> list[dict[str, 
 
 
 def split(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
-    """Return the outliers to train on and the every-eighth that validation pastes; one alone serves both."""
+    """Return the outliers to train on and those that validation pastes: every eighth, or the last of fewer.
+
+    One alone serves both.
+    """
     numbers = range(len(outliers))
-    held = [i for i in numbers if i % every == every - 1] or list(numbers)
-    kept = [i for i in numbers if i % every != every - 1] or list(numbers)
+    held = [i for i in numbers if i % every == every - 1] or list(numbers[-1:])
+    kept = [i for i in numbers if i not in held] or held
     return outliers.pick(kept), outliers.pick(held)
 
 
@@ -220,10 +225,9 @@ def _batches(
         views, contexts = [], []
         for i in order[start + rank * config.batch :][: config.batch]:
             rng = np.random.default_rng([config.seed, epoch, int(i)])
-            image, target = augment(_street(streets[int(i)]), config.crop, config.scale, config.jitter, rng)
-            view = Sample((image * 255).round().byte().numpy(), target.to(torch.uint8).numpy(), "")
-            view = pasted(view, outliers, config, rng)
-            views.append((torch.from_numpy(view.image).float() / 255, torch.from_numpy(np.asarray(view.target)).long()))
+            # Pasted first, so that one lens sees both: as sharp, as bright, as large.
+            view = pasted(_street(streets[int(i)]), outliers, config, rng)
+            views.append(augment(view, config.crop, config.scale, config.jitter, rng))
             if context is not None:
                 seen = _seen(context.read(int(rng.integers(len(context)))))
                 contexts.append(augment(seen, config.crop, (0.75, 1.5), config.jitter, rng))

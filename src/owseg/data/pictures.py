@@ -19,7 +19,7 @@ def streets(spec: str, split: str, labels: LabelSpace) -> DataSet:
         return DataSet(plain(Path(spec).expanduser(), labels), labels)
     if ":" not in spec and spec != "synthetic":
         raise OwsegError(f"{spec} is no folder of pictures, nor a data set such as camvid:DIR.")
-    return open_dataset(spec, split, labels, train=True)
+    return open_dataset(spec, split, labels)
 
 
 def plain(folder: Path, labels: LabelSpace) -> Source:
