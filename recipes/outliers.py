@@ -50,10 +50,10 @@ WITHOUT = {
     "entropy": {"entropy_weight": 0.0},
     "inlier": {"inlier_weight": 0.0},
     "energy": {"outlier_weight": 0.0},
-    "haste": {"outlier_weight": 0.05, "final_lr": 1e-3},  # the paper's weight, one rate for all
+    "haste": {"outlier_weight": 0.05, "final_lr": 1e-3, "contrast_weight": 1.0},  # the paper's, one rate
 }
-SIZE = (512, 1024)
-"""What the network looks at, height and width."""
+LONGER = 1024
+"""What the network looks at: pictures whose longer side has so many pixels."""
 
 
 def streets(place: Path, split: str, kb: KnowledgeBase) -> DataSet:
@@ -84,10 +84,11 @@ def train(args: argparse.Namespace) -> None:
 
 
 def pairs(data: DataSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield pictures at ``SIZE`` and their truth at its own size."""
+    """Yield pictures whose longer side is ``LONGER``, and their truth at its own size."""
     for sample in data:
         image = torch.from_numpy(sample.image)[None].float()
-        picture = F.interpolate(image, SIZE, mode="bilinear", antialias=True)[0].round().byte().numpy()
+        height, width = (round(n * LONGER / max(image.shape[-2:])) for n in image.shape[-2:])
+        picture = F.interpolate(image, (height, width), mode="bilinear", antialias=True)[0].round().byte().numpy()
         yield picture, np.asarray(sample.target)
 
 
@@ -193,7 +194,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="google/mobilenet_v2_1.0_224", help="audit: what compares looks")
     parser.add_argument("--synthetic", action="store_true", help="sheet: of drawn streets")
     parser.add_argument("--most", type=int, default=100, help="measure: at most so many frames of a set, evenly spread")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--resume", action="store_true")

@@ -38,7 +38,8 @@ class ResidualConfig:
     a factor in ``scale``. The loss is ``inlier_weight (CE + entropy_weight EM) + outlier_weight PE +
     contrast_weight CoroCL`` (see ``owseg.outlier_losses``); CoroCL samples ``samples`` pixels of each of its four sets.
     Learning rates follow one cycle; ``final_lr`` is that of the last convolution, which starts at zero and has far to
-    go. The paper's ``outlier_weight`` is 0.05; it and ``final_lr`` were chosen on pasted val streets.
+    go. The paper's ``outlier_weight`` is 0.05 and its ``contrast_weight`` 1; they, ``pasted`` and ``final_lr`` were
+    chosen on pasted val streets.
     """
 
     epochs: int = 20
@@ -46,7 +47,7 @@ class ResidualConfig:
     crop: tuple[int, int] = (384, 512)
     scale: tuple[float, float] = (1.0, 2.0)
     jitter: float = 0.3
-    pasted: int = 2
+    pasted: int = 4
     sizes: tuple[float, float] = SIZES
     feather: float = 0.0
     lr: float = 1e-3
@@ -55,7 +56,7 @@ class ResidualConfig:
     inlier_weight: float = 1.0
     entropy_weight: float = 1.0
     outlier_weight: float = 0.5
-    contrast_weight: float = 1.0
+    contrast_weight: float = 0.1
     samples: int = 512
     temperature: float = 0.1
     validate_every: int = 2
