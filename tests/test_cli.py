@@ -73,6 +73,14 @@ def test_help_does_not_wait_for_torch():
         assert command in out
 
 
+def test_python_runs_the_package(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "owseg", "history", tmp_path / "none"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and "does not exist" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_predict_writes_the_three_maps(capsys, kb, photos, tmp_path):
     code, out, _ = run(capsys, "predict", photos, "--kb", kb, "-o", tmp_path / "maps")
     assert code == 0 and "3 of 3" in out

@@ -30,7 +30,7 @@ from PIL import Image
 from owseg import __version__
 from owseg.baselines import dense_crf, mc_dropout
 from owseg.benchmark_pictures import draw, missing
-from owseg.benchmark_tables import COLUMNS, Published, Row, columns_of, to_csv, to_latex, to_markdown
+from owseg.benchmark_tables import COLUMNS, Published, Row, cells, columns_of, to_csv, to_latex, to_markdown
 from owseg.calibration import data_card, find_threshold, with_baselines
 from owseg.data import DataSet, open_dataset, spread_over
 from owseg.errors import OwsegError
@@ -124,6 +124,17 @@ class Results:
         """Return everything as plain JSON; what is undefined is null."""
         titles = {column.key: f"{column.group} {column.title}".strip() for column in COLUMNS}
         return {**self.about, "columns": titles, "rows": [asdict(row) for row in self.rows]}
+
+    def tables(self) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+        """Return (title, header, rows) of text, for people: the figures asked for most, of what was measured here."""
+        titles = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95", "f1": "F1"}
+        titles["open_miou_calibrated"] = "open-mIoU, calibrated"
+        tables = []
+        for data in dict.fromkeys(row.data for row in self.rows):
+            own = [row for row in self.rows if row.data == data and row.pictures]
+            rows = [(row.model, row.scorer, *cells(row, titles)) for row in own]
+            tables.append((data, ("model", "scorer", *titles.values()), rows))
+        return tables
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -101,11 +101,17 @@ COLUMNS: tuple[Column, ...] = (
     _fpr("fpr_achieved", "pooled"),
 )
 """The figures of a row, in the order of the tables."""
+KEYS = tuple(column.key for column in COLUMNS)
 
 
 def columns_of(figures: Mapping[str, Any], scorer: str) -> dict[str, float | None]:
     """Return a row's figures, of ``owseg.measure.Figures.to_json`` and the name of a score."""
     return {column.key: column.read(figures, figures["scores"][scorer]) for column in COLUMNS}
+
+
+def cells(row: Row, keys: Iterable[str] = KEYS, dash: str = DASH) -> list[str]:
+    """Return a row's figures ``keys`` as text with three decimals, or ``dash`` where not defined."""
+    return [dash if (v := row.figures[key]) is None else f"{v:.3f}" for key in keys]
 
 
 def to_csv(rows: Iterable[Row]) -> str:
@@ -136,7 +142,7 @@ def to_markdown(rows: Sequence[Row], about: Mapping[str, Any], pictures: Mapping
         for row in rows:
             if row.data == data:
                 told = "<br>".join(_md(_told(p)) for p in row.published) or DASH
-                lines.append(_line([_md(row.model), _md(row.scorer), *_cells(row), told]))
+                lines.append(_line([_md(row.model), _md(row.scorer), *cells(row), told]))
         lines += ["", *(f"![{_md(_stem(p))}]({quote(p)})" for p in pictures.get(data, ())), ""]
     return "\n".join(lines)
 
@@ -153,7 +159,7 @@ def to_latex(rows: Sequence[Row]) -> str:
     for data in dict.fromkeys(row.data for row in rows):
         body = [
             " & ".join(
-                [_tex(row.model), _tex(row.scorer), *_cells(row, "--"), _tex("; ".join(map(_told, row.published)))]
+                [_tex(row.model), _tex(row.scorer), *cells(row, dash="--"), _tex("; ".join(map(_told, row.published)))]
             )
             for row in rows
             if row.data == data
@@ -165,10 +171,6 @@ def to_latex(rows: Sequence[Row]) -> str:
             *(rf"{line} \\" for line in body), r"\bottomrule", r"\end{tabular}}", r"\end{table*}", "",
         ]  # fmt: skip
     return "\n".join(lines)
-
-
-def _cells(row: Row, dash: str = DASH) -> list[str]:
-    return [dash if (v := row.figures[c.key]) is None else f"{v:.3f}" for c in COLUMNS]
 
 
 def _told(p: Published) -> str:

@@ -52,6 +52,11 @@ def check_place(directory: str | Path) -> None:
             raise PermissionError(errno.EACCES, "no permission", str(nearest))
 
 
+def holds(directory: str | Path) -> bool:
+    """Return whether there is a version in use in ``directory``."""
+    return (Path(directory) / CURRENT).exists()
+
+
 def commit(directory: str | Path, files: Mapping[str, bytes], message: str = "", parent: int | None = None) -> int:
     """Store ``files`` (name: contents) as a new version, make it the current one, and return its number.
 

@@ -43,19 +43,21 @@ def write(
     place: str | Path,
     kind: str,
     predicted: bool = False,
-    url: str = labelstudio.LOCAL,
+    url: str | None = None,
 ) -> Path:
     """Write annotations in the format ``kind`` and return the file: ``place`` itself if it has the format's suffix.
 
     Otherwise ``place`` is a folder, and the file in it is ``annotations`` with that suffix. ``predicted`` marks what no
-    person has checked, where the format can; ``url`` is Label Studio's (see its ``write``).
+    person has checked, where the format can; ``url`` is Label Studio's (see its ``write``), and no other format's.
     """
+    if url is not None and kind != "labelstudio":
+        raise OwsegError("--url is Label Studio's; leave it out.")
     if kind not in WRITERS:
         raise OwsegError(f"the format {kind!r} cannot be written; take one of {', '.join(WRITERS)}.")
     path = Path(place).expanduser()
     path = path if path.suffix.lower() == WRITERS[kind] else path / f"annotations{WRITERS[kind]}"
     if kind == "labelstudio":
-        return labelstudio.write(annotations, path, predicted, url)
+        return labelstudio.write(annotations, path, predicted, labelstudio.LOCAL if url is None else url)
     return {"coco": coco, "cvat": cvat, "cvat-masks": cvat_masks}[kind].write(annotations, path, predicted)
 
 

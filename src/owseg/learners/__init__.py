@@ -30,6 +30,7 @@ __all__ = [
     "Probe",
     "Shot",
     "learn",
+    "learner_named",
     "remember",
     "shots_from",
     "shots_in",
@@ -37,6 +38,25 @@ __all__ = [
 
 METHODS: dict[str, type[Learner]] = {"probe": Probe, "npm": NPM, "plm": PLM, "finetune": FineTune}
 """The learners by the names they have on the command line."""
+
+
+def learner_named(method: str = "", radius: float | None = None, heads: str = "all") -> Learner | None:
+    """Return the learner that the options of the command line describe; None leaves the choice to ``learn``.
+
+    Raises ``OwsegError`` for a name that is none of ``METHODS``, and an option of another method.
+    """
+    method = method or ("npm" if radius is not None else "")
+    if radius is not None and method != "npm":
+        raise OwsegError("--radius is npm's; leave it out, or give --method npm.")
+    if heads != "all" and method != "plm":
+        raise OwsegError("--heads is plm's; leave it out, or give --method plm.")
+    if method and method not in METHODS:
+        raise OwsegError(f"there is no method {method!r}; it is one of {', '.join(METHODS)}.")
+    if method == "npm":
+        return NPM(radius)
+    if method == "plm":
+        return PLM(heads)
+    return METHODS[method]() if method else None
 
 
 def learn(

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from owseg import store
 from owseg.errors import OwsegError
@@ -54,12 +53,11 @@ class Lessons:
     @property
     def place(self) -> str:
         """Where the knowledge base in use lies."""
-        return self.target if (Path(self.target) / store.CURRENT).exists() else self.source
+        return self.target if store.holds(self.target) else self.source
 
     def kb(self) -> KnowledgeBase:
         """Return the knowledge base in use."""
-        stored = (Path(self.target) / store.CURRENT).exists()
-        return self.load(store.current(self.target) if stored else None)
+        return self.load(store.current(self.target) if store.holds(self.target) else None)
 
     def learn(self, name: str) -> int:
         """Learn ``name`` from its chosen shots, store the version and return its number; ``stage`` tells how far it is.

@@ -1,0 +1,55 @@
+"""Data sets: naming and checking them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from owseg.cli.options import Json
+from owseg.cli.printing import complain, print_json, print_table
+
+app = typer.Typer(no_args_is_help=True, help="Data sets: which ones can be opened, and whether yours is whole.")
+
+
+@app.command("list")
+def list_kinds(as_json: Json = False) -> None:
+    """List the data sets that can be opened: what each is, how it must lie on disk, where it is from."""
+    from owseg.catalogue import CARDS
+
+    if as_json:
+        print_json({kind: vars(card) for kind, card in CARDS.items()})
+        return
+    for kind, card in CARDS.items():
+        print(f"{kind if kind == 'synthetic' else f'{kind}:DIR'}  {card.what}")
+        print(f"    classes  {card.classes}\n    layout   {card.layout}\n    splits   {', '.join(card.splits)}")
+        print(f"    from     {card.origin} (licence: {card.licence})")
+    print("Next: owseg data check KIND:DIR")
+
+
+@app.command("check")
+def check_data(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="The data set: KIND:DIR or synthetic.")],
+    split: Annotated[str | None, typer.Option(help="One split; by default every split there is.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Read every picture and mask of a data set, and say what is in it and what is wrong. Exit code 1 if anything is.
+
+    The fingerprint is the same wherever the same pictures and masks are opened.
+    """
+    from owseg.catalogue import check
+
+    found = check(spec, split)
+    if as_json:
+        print_json({"spec": spec, "splits": [checked.to_json() for checked in found]})
+    else:
+        for checked in found:
+            rows = [(n, f"{checked.pixels[n]:,}", f"{share:.3%}") for n, share in checked.shares().items()]
+            sizes = "; ".join(f"{count} of {size}" for size, count in checked.sizes.items())
+            print(f"{checked.name}: {checked.frames} pictures; {sizes or 'none could be read'}.")
+            print(f"Without truth: {checked.without_truth}. Fingerprint: {checked.fingerprint or 'none, see below'}.")
+            print_table("", ("class", "pixels", "share"), rows)
+            for line in checked.wrong:
+                complain(f"wrong: {line}")
+    if any(checked.wrong for checked in found):
+        raise typer.Exit(1)

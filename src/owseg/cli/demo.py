@@ -1,0 +1,31 @@
+"""The whole circle, to watch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from owseg.cli.options import Json
+from owseg.cli.printing import print_json
+
+
+def demo(
+    data: Annotated[str, typer.Option("--data", help="synthetic, camvid:DIR or another KIND:DIR.")] = "synthetic",
+    kb: Annotated[
+        str | None, typer.Option("--kb", help="A knowledge base that knows all but the class to learn.")
+    ] = None,
+    learn: Annotated[str | None, typer.Option("--learn", help="The class to learn.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report.")] = Path("owseg-demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the draw of shots.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Watch the whole circle turn: predict, find the unknown, learn it from five pictures, predict again."""
+    from owseg.demo import run
+
+    result = run(data, kb, learn, out, seed)
+    if as_json:
+        print_json(result)
+    else:
+        print(result["summary"])
