@@ -9,7 +9,8 @@ from PIL import Image
 from owseg.discover import discover
 from owseg.errors import OwsegError
 from owseg.learners import Probe, learn
-from owseg.queue import LONGEST_NAME, About, Group, Queue, class_name, file_hash, picture_id
+from owseg.queue import About, Group, Queue, class_name, file_hash, picture_id
+from owseg.queue.decisions import LONGEST_NAME
 from owseg.regions import Found, Region, Rle
 from tests import tiny
 from tests.killing import in_child

@@ -15,7 +15,9 @@ from owseg.errors import OwsegError
 from owseg.files import write_whole
 from owseg.learners.shots import MAX_SHOTS
 from owseg.predict import encode_jpeg
-from owseg.queue import ACCEPT, Decision, Group, Picture, Queue, class_name
+from owseg.queue import Decision, Group, Picture, Queue, class_name
+from owseg.queue.decisions import ACCEPT, DECISIONS
+from owseg.queue.stored import GROUPS
 from owseg.regions import Region, Rle
 
 T = TypeVar("T")
@@ -73,7 +75,7 @@ class Desk:
 
     def groups(self) -> list[Group]:
         """Return the groups in the order in which to look at them."""
-        return self._fresh(self.queue.folder / "groups.json", self.queue.groups)
+        return self._fresh(self.queue.folder / GROUPS, self.queue.groups)
 
     def group(self, number: int) -> Group:
         """Return the group ``number``, counted from 1; raise ``OwsegError`` if there is none."""
@@ -84,7 +86,7 @@ class Desk:
 
     def decisions(self) -> Mapping[str, Decision]:
         """Return what was decided, by region."""
-        return self._fresh(self.queue.folder / "decisions.jsonl", self.queue.decisions)
+        return self._fresh(self.queue.folder / DECISIONS, self.queue.decisions)
 
     def region(self, region: str) -> Region:
         """Return a region; raise ``OwsegError`` if there is none of that name."""
@@ -171,7 +173,7 @@ class Desk:
         for region, decision in self.decisions().items():
             if decision.name == name:
                 faces.setdefault(region.partition("-")[0], region)
-        order = self._fresh(self.queue.folder / "decisions.jsonl", lambda: self.queue.showing(name), name)
+        order = self._fresh(self.queue.folder / DECISIONS, lambda: self.queue.showing(name), name)
         chosen = [one for one in self._choices().get(name, ()) if one in faces] or order[:MAX_SHOTS]
         return [Candidate(one, self.picture(one).name, faces[one], one in chosen) for one in order]
 
