@@ -5,7 +5,7 @@ from owseg.errors import OwsegError
 from owseg.queue import Queue
 from owseg.regions import Rle
 from owseg.review.desk import Desk, is_provisional, provisional
-from tests.review.queues import IDS, SIZE, make, square
+from tests.queues import IDS, SIZE, make, square
 
 
 @pytest.fixture

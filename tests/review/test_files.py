@@ -11,7 +11,7 @@ from owseg.regions import Rle
 from owseg.review.desk import Desk
 from owseg.review.guard import MOST, Guard
 from owseg.review.page import serve_files
-from tests.review.queues import IDS, make, square
+from tests.queues import IDS, make, square
 
 
 @pytest.fixture
