@@ -32,7 +32,7 @@ def region(mask: np.ndarray, core: np.ndarray | None = None) -> Region:
 def make(place: Path, classes: tuple[str, ...] = ("road", "sky")) -> Queue:
     """The first region's core is not all of it, and in each picture a bit is unknown that is no region."""
     photos = place / "photos"
-    photos.mkdir()
+    photos.mkdir(parents=True)
     queue = Queue.begin(place / "queue", About("kb", "0" * 16, classes, str(photos), 0.01, 0.5))
     first = region(square(2, 2), square(2, 2) & (np.arange(SIZE[1]) < 7))
     several = [first, region(square(2, 12, 5)), region(square(14, 20, 4))], [region(square(8, 8, 8))]
