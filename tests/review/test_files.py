@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 from owseg.regions import Rle
 from owseg.review.desk import Desk
+from owseg.review.files import serve_files
 from owseg.review.guard import MOST, Guard
-from owseg.review.page import serve_files
 from tests.queues import IDS, make, square
 
 

@@ -107,6 +107,11 @@ class Desk:
             tuple(name for name, _ in names.most_common()),
         )  # fmt: skip
 
+    def left(self, group: Group) -> list[str]:
+        """Return the regions of a group that nobody has decided about."""
+        decisions = self.decisions()
+        return [r for r in group.regions if r not in decisions]
+
     def progress(self) -> tuple[int, int]:
         """Return how many of the regions in groups are decided, and how many there are."""
         decisions, groups = self.decisions(), self.groups()
@@ -164,6 +169,14 @@ class Desk:
         unnamed = [r for r in group.regions if r in decisions and decisions[r].name == before]
         if unnamed and name != before:
             self.queue.rename(unnamed, name)
+
+    def undo(self) -> list[str]:
+        """Take the last action back and return the regions that it was about; raise ``OwsegError`` if there is none."""
+        before = dict(self.decisions())
+        if not self.queue.undo():
+            raise OwsegError("there is nothing to undo.")
+        after = self.decisions()
+        return [r for r in {**before, **after} if before.get(r) != after.get(r)]
 
     # Shots
 
