@@ -23,8 +23,9 @@ from starlette.testclient import TestClient
 from benchmarks.discover import picture
 from owseg.queue import About, Group, Queue
 from owseg.review.desk import Desk
+from owseg.review.files import serve_files
+from owseg.review.frame import PAGE
 from owseg.review.guard import Guard
-from owseg.review.page import PAGE, serve_files
 
 LIMIT = 300
 

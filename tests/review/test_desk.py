@@ -5,7 +5,7 @@ from owseg.errors import OwsegError
 from owseg.queue import Queue
 from owseg.regions import Rle
 from owseg.review.desk import Desk, is_provisional, provisional
-from tests.review.queues import IDS, SIZE, make, square
+from tests.queues import IDS, SIZE, make, square
 
 
 @pytest.fixture
@@ -25,6 +25,7 @@ def test_a_tile_counts_what_was_decided(desk):
     desk.queue.reject(IDS[1])
     tile = desk.tile(desk.group(1))
     assert (tile.accepted, tile.rejected, tile.left, tile.names, tile.state) == (1, 1, 1, ("dog",), "begun")
+    assert desk.left(desk.group(1)) == [IDS[3]]
     desk.accept([IDS[3]], "cat")
     assert desk.tile(desk.group(1)).state == "done" and desk.tile(desk.group(2)).state == "untouched"
     assert desk.progress() == (3, 4)
@@ -36,6 +37,14 @@ def test_what_another_process_decides_is_seen_at_once(desk):
     assert other.decisions() == desk.decisions() and other.names() == ["dog"]
     other.queue.undo()
     assert desk.decisions() == {}
+
+
+def test_undo_tells_which_regions_it_was_about(desk):
+    desk.accept(IDS[:2], "dog")
+    desk.accept([IDS[1]], "cat")
+    assert desk.undo() == [IDS[1]] and sorted(desk.undo()) == sorted(IDS[:2])
+    with pytest.raises(OwsegError, match="nothing to undo"):
+        desk.undo()
 
 
 def test_a_corrected_mask_comes_back_and_outlives_a_new_name(desk):

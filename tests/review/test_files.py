@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +9,9 @@ from starlette.testclient import TestClient
 
 from owseg.regions import Rle
 from owseg.review.desk import Desk
+from owseg.review.files import serve_files
 from owseg.review.guard import MOST, Guard
-from owseg.review.page import serve_files
-from tests.review.queues import IDS, make, square
+from tests.queues import IDS, make, square
 
 
 @pytest.fixture
@@ -59,6 +60,6 @@ def test_a_mask_that_is_too_large_is_refused(web, desk):
 
 
 def test_a_picture_that_changed_is_refused(web, desk):
-    path = desk.queue.path(IDS[0][:16])
+    path = Path(desk.queue.about.root, "p0.png")
     path.write_bytes(path.read_bytes() + b"x")
     assert "has changed" in web.get(f"/pictures/{IDS[0][:16]}.jpg").json()["error"]

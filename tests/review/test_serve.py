@@ -5,7 +5,7 @@ import pytest
 
 from owseg.errors import OwsegError
 from owseg.review.serve import _listen, serve
-from tests.review.queues import make
+from tests.queues import make
 from tests.test_cli import run
 
 

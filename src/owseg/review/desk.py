@@ -15,7 +15,9 @@ from owseg.errors import OwsegError
 from owseg.files import write_whole
 from owseg.learners.shots import MAX_SHOTS
 from owseg.predict import encode_jpeg
-from owseg.queue import ACCEPT, Decision, Group, Picture, Queue, class_name
+from owseg.queue import Decision, Group, Picture, Queue, class_name
+from owseg.queue.decisions import ACCEPT, DECISIONS
+from owseg.queue.stored import GROUPS
 from owseg.regions import Region, Rle
 
 T = TypeVar("T")
@@ -73,7 +75,7 @@ class Desk:
 
     def groups(self) -> list[Group]:
         """Return the groups in the order in which to look at them."""
-        return self._fresh(self.queue.folder / "groups.json", self.queue.groups)
+        return self._fresh(self.queue.folder / GROUPS, self.queue.groups)
 
     def group(self, number: int) -> Group:
         """Return the group ``number``, counted from 1; raise ``OwsegError`` if there is none."""
@@ -84,7 +86,7 @@ class Desk:
 
     def decisions(self) -> Mapping[str, Decision]:
         """Return what was decided, by region."""
-        return self._fresh(self.queue.folder / "decisions.jsonl", self.queue.decisions)
+        return self._fresh(self.queue.folder / DECISIONS, self.queue.decisions)
 
     def region(self, region: str) -> Region:
         """Return a region; raise ``OwsegError`` if there is none of that name."""
@@ -104,6 +106,11 @@ class Desk:
             group.number, face, len(group), copies, self.region(face).nearest, accepted, len(said) - accepted,
             tuple(name for name, _ in names.most_common()),
         )  # fmt: skip
+
+    def left(self, group: Group) -> list[str]:
+        """Return the regions of a group that nobody has decided about."""
+        decisions = self.decisions()
+        return [r for r in group.regions if r not in decisions]
 
     def progress(self) -> tuple[int, int]:
         """Return how many of the regions in groups are decided, and how many there are."""
@@ -163,6 +170,14 @@ class Desk:
         if unnamed and name != before:
             self.queue.rename(unnamed, name)
 
+    def undo(self) -> list[str]:
+        """Take the last action back and return the regions that it was about; raise ``OwsegError`` if there is none."""
+        before = dict(self.decisions())
+        if not self.queue.undo():
+            raise OwsegError("there is nothing to undo.")
+        after = self.decisions()
+        return [r for r in {**before, **after} if before.get(r) != after.get(r)]
+
     # Shots
 
     def candidates(self, name: str) -> list[Candidate]:
@@ -171,7 +186,7 @@ class Desk:
         for region, decision in self.decisions().items():
             if decision.name == name:
                 faces.setdefault(region.partition("-")[0], region)
-        order = self._fresh(self.queue.folder / "decisions.jsonl", lambda: self.queue.showing(name), name)
+        order = self._fresh(self.queue.folder / DECISIONS, lambda: self.queue.showing(name), name)
         chosen = [one for one in self._choices().get(name, ()) if one in faces] or order[:MAX_SHOTS]
         return [Candidate(one, self.picture(one).name, faces[one], one in chosen) for one in order]
 

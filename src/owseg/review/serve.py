@@ -29,7 +29,7 @@ def serve(
     from owseg.review.desk import Desk
     from owseg.review.guard import is_loopback
     from owseg.review.lesson import Lessons
-    from owseg.review.page import application
+    from owseg.review.pages import application
 
     desk = Desk(Queue.open(queue))
     desk.groups()

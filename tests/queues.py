@@ -22,21 +22,26 @@ def square(y: int, x: int, side: int = 6) -> np.ndarray:
     return mask
 
 
-def region(mask: np.ndarray) -> Region:
+def region(mask: np.ndarray, core: np.ndarray | None = None) -> Region:
     rows, columns = np.nonzero(mask)
-    box = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
-    whole = Rle.of(mask)
-    numbers = tuple(int(v) for v in box)
-    return Region("", whole, whole, numbers, whole.area, 2.0, 3.0, np.ones(2, np.float32), "road", 1.5)  # type: ignore[arg-type]
+    box = int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+    whole, core = Rle.of(mask), Rle.of(mask if core is None else core)
+    return Region("", whole, core, box, whole.area, 2.0, 3.0, np.array([1, 0], np.float32), "road", 1.5)
 
 
 def make(place: Path, classes: tuple[str, ...] = ("road", "sky")) -> Queue:
+    """The first region's core is not all of it, and in each picture a bit is unknown that is no region."""
     photos = place / "photos"
-    photos.mkdir()
+    photos.mkdir(parents=True)
     queue = Queue.begin(place / "queue", About("kb", "0" * 16, classes, str(photos), 0.01, 0.5))
-    for i, masks in enumerate(([square(2, 2), square(2, 12, 5), square(14, 20, 4)], [square(8, 8, 8)])):
+    first = region(square(2, 2), square(2, 2) & (np.arange(SIZE[1]) < 7))
+    several = [first, region(square(2, 12, 5)), region(square(14, 20, 4))], [region(square(8, 8, 8))]
+    for i, regions in enumerate(several):
         Image.fromarray(tiny.picture(i, SIZE).transpose(1, 2, 0)).save(photos / f"p{i}.png")
-        found = Found(np.logical_or.reduce(masks), tuple(map(region, masks)))
-        queue.add(f"p{i}.png", file_hash(photos / f"p{i}.png"), found, [b"jpeg"] * len(masks))
+        unknown = np.logical_or.reduce([r.mask.mask() for r in regions])
+        unknown[20, 2:5] = True
+        queue.add(
+            f"p{i}.png", file_hash(photos / f"p{i}.png"), Found(unknown, tuple(regions)), [b"jpeg"] * len(regions)
+        )
     queue.write_groups([Group(1, (IDS[0], IDS[1], IDS[3])), Group(2, (IDS[2],))])
     return queue
