@@ -112,7 +112,7 @@ def test_the_version_of_owseg_is_kept(tmp_path):
     told = json.loads((tmp_path / MANIFEST).read_text())
     (tmp_path / MANIFEST).write_text(json.dumps({**told, "version": "0.0.9"}))
     assert Folder.open(tmp_path).manifest == replace(OF, version="0.0.9")  # what is there can be measured
-    with pytest.raises(OwsegError, match="another version of owseg .0.0.9, not"):
+    with pytest.raises(OwsegError, match="another version of owseg"):
         Folder.begin(tmp_path, OF)
     del told["version"]
     (tmp_path / MANIFEST).write_text(json.dumps({**told, "format": 1}))  # as maps were written before

@@ -38,7 +38,7 @@ class Manifest:
 
     ``knowledge`` and ``data`` are fingerprints, of all that decides labels and scores and of pictures and truth;
     ``name`` is the data set's; ``classes`` the known ones in the order of their ids; ``scores`` and ``pictures`` are
-    names. ``settings`` is what else was chosen, such as ``multi_scale``; ``version`` is the owseg that computes them, as
+    names. ``settings`` is what else was chosen, such as ``multi_scale``; ``version`` is the owseg that makes them, as
     scores change with its code.
     """
 
