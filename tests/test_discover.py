@@ -106,6 +106,18 @@ def test_a_queue_grows_and_keeps_its_decisions(kb, tmp_path):
     assert (few.pictures, more.pictures) == (2, 4) and queue.accepted() == {"cow": [region]}
 
 
+def test_pictures_may_be_named_by_way_of_another_folder(kb, tmp_path, monkeypatch):
+    paths = photos_in(tmp_path, 2)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    around = [Path("..") / "here" / ".." / "photos" / path.name for path in paths]
+    Path("linked.png").symlink_to(paths[0])  # it has a name of its own
+    queue, _ = discover(kb, [*around, Path("linked.png")], tmp_path / "q", min_area=20)
+    found = {queue.picture(one).name: queue.path(one) for one in queue.pictures()}
+    assert set(found) == {"photos/p0.png", "photos/p1.png", "here/linked.png"}
+    assert all(path.is_file() and ".." not in path.parts for path in found.values())
+
+
 def test_a_queue_made_otherwise_is_refused(kb, tmp_path):
     paths = photos_in(tmp_path)
     discover(kb, paths[:1], tmp_path / "q", min_area=20)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN, UNKNOWN
-from owseg.losses import cross_entropy, dce, hybrid, variance
+from owseg.losses import class_weights, cross_entropy, dce, hybrid, variance
 from owseg.models.classifiers import PrototypeClassifier
 from tests.reference import losses as oracle
 
@@ -79,6 +79,14 @@ def test_nothing_labelled_is_zero_with_class_weights_too():
     assert cross_entropy(logits, torch.full((1, 2, 2), IGNORE), WEIGHTS).item() == 0
     # A class of weight 0 alone is as good as nothing labelled.
     assert cross_entropy(logits, torch.zeros(1, 2, 2).long(), torch.tensor([0.0, 1, 1, 1])).item() == 0
+
+
+@pytest.mark.parametrize("void", [IGNORE, UNKNOWN, KNOWN, K])
+def test_there_are_no_class_weights_where_nothing_is_labelled(void):
+    with pytest.raises(OwsegError, match="no pixel is labelled with a known class"):
+        class_weights([np.full((2, 3), void, np.uint8)] * 2, K, 0.5)
+    with pytest.raises(OwsegError, match="no pixel is labelled with a known class"):
+        class_weights([], K, 0.5)
 
 
 def test_uint8_targets_and_huge_distances_are_fine(batch):

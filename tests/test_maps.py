@@ -6,6 +6,7 @@ import pytest
 import zstandard
 from safetensors.numpy import load
 
+from owseg import __version__
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.maps import MANIFEST, Folder, Manifest, Maps
@@ -94,6 +95,7 @@ def test_going_on_keeps_what_is_there(tmp_path):
         ({"scores": ("msp",)}, "other scores"),
         ({"pictures": ("a",)}, "other pictures"),
         ({"settings": {"multi_scale": True}}, "other settings"),
+        ({"version": "0.0.9"}, f"another version of owseg .{__version__}, not 0.0.9"),
     ],
 )
 def test_maps_of_anything_else_are_refused(tmp_path, change, words):
@@ -101,6 +103,30 @@ def test_maps_of_anything_else_are_refused(tmp_path, change, words):
     with pytest.raises(OwsegError, match=words):
         Folder.begin(tmp_path, replace(OF, **change))
     assert list(Folder.begin(tmp_path, OF).missing()) == []
+
+
+def test_the_version_of_owseg_is_kept(tmp_path):
+    """A scorer's code may change from one version to the next, and the fingerprints do not."""
+    assert OF.version == __version__
+    filled(tmp_path)
+    told = json.loads((tmp_path / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps({**told, "version": "0.0.9"}))
+    assert Folder.open(tmp_path).manifest == replace(OF, version="0.0.9")  # what is there can be measured
+    with pytest.raises(OwsegError, match="another version of owseg"):
+        Folder.begin(tmp_path, OF)
+    del told["version"]
+    (tmp_path / MANIFEST).write_text(json.dumps({**told, "format": 1}))  # as maps were written before
+    with pytest.raises(OwsegError, match="damaged or of another version"):
+        Folder.open(tmp_path)
+
+
+def test_settings_are_compared_as_they_are_kept(tmp_path):
+    """A tuple is a list in JSON, and a number as a key a text."""
+    of = replace(OF, settings={"scales": (0.5, 1.0), "sizes": {1: (2, 3)}})
+    Folder.begin(tmp_path, of).write("a", maps())
+    assert list(Folder.begin(tmp_path, of).missing()) == ["town/b 1", "c%20"]
+    with pytest.raises(OwsegError, match="other settings"):
+        Folder.begin(tmp_path, replace(of, settings={**of.settings, "scales": (0.5, 2.0)}))
 
 
 def test_a_folder_of_anything_else_is_refused(tmp_path):

@@ -10,7 +10,7 @@ from owseg.errors import OwsegError
 from owseg.evaluation import evaluate, store_maps
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.maps import Folder, Manifest, Maps
-from owseg.measure import measure
+from owseg.measure import measure, plain
 from owseg.metrics.components import Sizes
 from owseg.metrics.pixel import Exact
 from owseg.openset import Threshold
@@ -108,6 +108,12 @@ def test_a_score_without_a_threshold_has_no_calibrated_figures(figures):
 def test_several_processes_say_the_same(folder, figures):
     parallel = measure(folder.path, {"msp": THRESHOLD}, SIZES, workers=2)
     assert json.dumps(parallel.to_json()) == json.dumps(figures.to_json())
+
+
+def test_what_is_undefined_or_infinite_is_null_wherever_it_stands():
+    nan, inf = float("nan"), float("inf")
+    value = {"a": nan, "b": (inf, 1.5, {"c": [-inf, np.float64("nan"), 2]}), "d": "nan", "e": (True, None)}
+    assert plain(value) == {"a": None, "b": [None, 1.5, {"c": [None, None, 2]}], "d": "nan", "e": [True, None]}
 
 
 def test_json_is_plain_and_whole(figures):

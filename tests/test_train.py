@@ -8,7 +8,7 @@ import torch
 from owseg.data import DataSet
 from owseg.errors import OwsegError
 from owseg.evaluation import closed_iou
-from owseg.labels import IGNORE
+from owseg.labels import IGNORE, LabelSpace
 from owseg.losses import class_weights
 from owseg.train import Objective, TrainConfig, train
 from tests import tiny
@@ -94,6 +94,9 @@ def test_training_refuses_what_it_cannot_use(tmp_path):
     data = tiny.dataset(3)
     with pytest.raises(OwsegError, match="do not fill"):
         train(tiny.network(), data, data, FAST, tmp_path)
+    named_otherwise = DataSet(tiny.dataset().source, LabelSpace.of(("Road", "Sky", "Tree")), IGNORE)
+    with pytest.raises(OwsegError, match="no pixel is labelled with a known class"):
+        train(tiny.network(), named_otherwise, data, FAST, tmp_path)
     with pytest.raises(OwsegError, match="lower the learning rate"):
         train(tiny.network(), tiny.dataset(), data, replace(FAST, lr=1e9, backbone_lr=1e9), tmp_path)
 

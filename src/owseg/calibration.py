@@ -64,8 +64,9 @@ def with_fitted(kb: KnowledgeBase, data: DataSet, held_out: DataSet | None = Non
     The distance is fitted on training frames, ``data``; the scales on which joint adds its witnesses are those of
     the known pixels of ``held_out``, which the network was not trained on: a classifier is far surer of what it has
     seen, and would be given too much weight. Without ``held_out`` they come from ``data`` all the same. ``level`` is
-    the stage of the pyramid on whose grid the distance lives (see ``RelativeMahalanobis``). Raises ``OwsegError`` for
-    a frame without a mask and where nothing is labelled.
+    the stage of the pyramid on whose grid the distance lives (see ``RelativeMahalanobis``). A threshold of these
+    scorers is taken away, as it was found for other values. Raises ``OwsegError`` for a frame without a mask and where
+    nothing is labelled.
     """
     channels = sum(kb.network.backbone.channels)
     distance = RelativeMahalanobis(channels=channels, num_classes=kb.network.num_classes, level=level)
@@ -73,7 +74,9 @@ def with_fitted(kb: KnowledgeBase, data: DataSet, held_out: DataSet | None = Non
     scales = data if held_out is None else held_out
     joint = Joint(distance, kb.network.is_metric).fit(_outputs(kb, scales))
     details = {**data_card(data), "scales": data_card(scales)}
-    return kb.after(Event("fit", f"fitted the feature scorers on {data.source.name}", details), fitted=joint)
+    event = Event("fit", f"fitted the feature scorers on {data.source.name}", details)
+    threshold = None if kb.scorer in ("mahalanobis", "joint") else kb.threshold
+    return kb.after(event, fitted=joint, threshold=threshold)
 
 
 def with_baselines(kb: KnowledgeBase, data: DataSet, names: Sequence[str] = tuple(FITTED)) -> KnowledgeBase:

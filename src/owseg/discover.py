@@ -54,7 +54,7 @@ def discover(
         raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
     if not paths:
         raise OwsegError("there is no picture to look at; name pictures or folders.")
-    paths = [path.absolute() for path in paths]
+    paths = [path.parent.resolve() / path.name for path in paths]  # a link to a picture keeps its own name
     root = Path(os.path.commonpath([path.parent for path in paths]))
     about = About(name, kb.fingerprint(decides=True), kb.labels.names, str(root), min_area, split_at)
     queue, skipped = Queue.begin(folder, about), []

@@ -18,6 +18,7 @@ from owseg.knowledge import KnowledgeBase
 from owseg.labels import KNOWN, UNKNOWN
 from owseg.learners.shots import Look
 from owseg.maps import Folder, Manifest, Maps
+from owseg.measure import plain
 from owseg.metrics.iou import IoU, harmonic
 from owseg.metrics.pixel import Exact, PerImage, PixelFigures
 from owseg.models.network import Network, to_tensor
@@ -85,7 +86,7 @@ class Evaluation:
             "absent": list(self.iou.empty()),
             "scores": scores,
         }
-        return _null_for_nan(value)
+        return plain(value)
 
     def tables(self) -> list[tuple[str, tuple[str, ...], Rows]]:
         """Return (title, header, rows) of text, for people."""
@@ -167,19 +168,21 @@ class Tally:
         everything = kb.labels
         for name in data.unknown_classes():
             everything = everything.extend(name)
-        self.kb, self.data, self._everything = kb, data, DataSet(data.source, everything)
+        self.kb, self.data, self._raw = kb, data, DataSet(data.source, data.source.classes)
+        self._names, self._table = everything.names, everything.lookup(data.source.classes)
         self._iou, self._called, self._total = IoU.of(kb.labels.names), *np.zeros((2, 256), np.int64)
         self._states = {name: metric() for name in scorers or (kb.scorer,)}
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return frame ``i`` and its truth, in which every unknown class still has an id of its own."""
-        sample = self._everything[i]
+        """Return frame ``i`` and its truth in the ids of the source, the same for every knowledge base."""
+        sample = self._raw[i]
         if sample.target is None:
             raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every picture.")
         return sample.image, sample.target
 
     def update(self, output: Output, truth: np.ndarray) -> None:
         """Add one picture: what the network made of it, and its truth as ``read`` gives it."""
+        truth = self._table[truth]  # in which every unknown class has an id of its own, beyond the known ones
         size, known = (truth.shape[0], truth.shape[1]), len(self.kb.labels)
         target = np.where((truth >= known) & (truth < KNOWN), UNKNOWN, truth).astype(np.uint8)
         labels, claimed = self.kb.closed(output, size)
@@ -196,7 +199,7 @@ class Tally:
 
     def result(self) -> Evaluation:
         """Return the figures so far."""
-        names, known = self._everything.labels.names, len(self.kb.labels)
+        names, known = self._names, len(self.kb.labels)
         every = np.stack([self._called, self._total])
         counts = every[:, : len(names)]
         lost, found = counts[:, :known].sum(1) + every[:, KNOWN], counts[:, known:].sum(1)
@@ -268,11 +271,11 @@ class Stream:
         value = {
             "learned": list(self.learned),
             "stages": [stage.to_json() for stage in self.stages],
-            "iou": {k: [None if isnan(v) else v for v in values] for k, values in self.iou().items()},
+            "iou": self.iou(),
             "forgetting": self.forgetting(),
-            "still_unknown": [_null_for_nan(row) for row in self.still_unknown()],
+            "still_unknown": self.still_unknown(),
         }
-        return _null_for_nan(value)
+        return plain(value)
 
     def tables(self) -> list[tuple[str, tuple[str, ...], Rows]]:
         """Return (title, header, rows) of text, for people."""
@@ -314,10 +317,9 @@ def evaluate_stream(stages: Sequence[KnowledgeBase], data: DataSet) -> Stream:
         raise OwsegError("this knowledge base has not learned a class yet; there is no stream to measure.")
     tallies = [Tally(kb, DataSet(data.source, kb.labels)) for kb in stages]
     for i in track(range(len(data)), "evaluating", len(data)):
-        output = None
+        image, truth = tallies[-1].read(i)
+        output = stages[-1].forward(image)
         for tally in tallies:
-            image, truth = tally.read(i)
-            output = output or stages[-1].forward(image)
             tally.update(output, truth)
     return Stream(tuple(tally.result() for tally in tallies))
 
@@ -395,9 +397,3 @@ def _share(called: Sequence[int]) -> float:
 
 def _text(value: float) -> str:
     return "–" if isnan(value) else f"{value:.3f}"
-
-
-def _null_for_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _null_for_nan(v) for k, v in value.items()}
-    return None if isinstance(value, float) and isnan(value) else value

@@ -73,11 +73,16 @@ def objective(
 
 
 def class_weights(targets: Iterable[np.ndarray], num_classes: int, power: float) -> Tensor:
-    """Return a weight per class, frequency^-power, with a mean over pixels of 1; 0 for a class never seen."""
+    """Return a weight per class, frequency^-power, with a mean over pixels of 1; 0 for a class never seen.
+
+    Raises ``OwsegError`` where no class is seen at all.
+    """
     seen = np.zeros(256, np.int64)
     for target in targets:
         seen += np.bincount(target.ravel(), minlength=256)
-    share = seen[:num_classes] / max(1, seen[:num_classes].sum())
+    if not seen[:num_classes].any():
+        raise OwsegError("no pixel is labelled with a known class; check the masks and the names of the classes.")
+    share = seen[:num_classes] / seen[:num_classes].sum()
     weight = np.where(share > 0, np.maximum(share, 1e-12) ** -power, 0.0)
     return torch.tensor(weight / (weight * share).sum(), dtype=torch.float32)
 

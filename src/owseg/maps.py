@@ -23,10 +23,11 @@ import zstandard
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from owseg import __version__
 from owseg.errors import OwsegError
 from owseg.files import write_whole
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "maps.json"
 SCORE = "score/"
 
@@ -37,7 +38,8 @@ class Manifest:
 
     ``knowledge`` and ``data`` are fingerprints, of all that decides labels and scores and of pictures and truth;
     ``name`` is the data set's; ``classes`` the known ones in the order of their ids; ``scores`` and ``pictures`` are
-    names. ``settings`` is what else was chosen, such as ``multi_scale``.
+    names. ``settings`` is what else was chosen, such as ``multi_scale``; ``version`` is the owseg that makes them, as
+    scores change with its code.
     """
 
     knowledge: str
@@ -47,6 +49,7 @@ class Manifest:
     scores: tuple[str, ...]
     pictures: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    version: str = __version__
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON."""
@@ -118,11 +121,12 @@ class Folder:
             "knowledge": "another knowledge base",
             "scores": "other scores",
             "settings": "other settings",
+            "version": "another version of owseg",
         }
+        mine, yours = (json.loads(json.dumps(m.to_json())) for m in (self.manifest, manifest))  # as they are kept
         for name, what in words.items():
-            mine, yours = getattr(self.manifest, name), getattr(manifest, name)
-            if mine != yours:
-                told = f" ({mine}, not {yours})" if name not in ("pictures", "classes") else ""
+            if mine[name] != yours[name]:
+                told = f" ({mine[name]}, not {yours[name]})" if name not in ("pictures", "classes") else ""
                 raise OwsegError(f"{self.path} holds maps of {what}{told}; remove it, or name another folder.")
 
     def file(self, picture: str) -> Path:

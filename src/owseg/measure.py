@@ -86,7 +86,16 @@ class Figures:
             "pixels pooled, void left out, FPR at the first recall of .95; components as SegmentMeIfYouCan's tool has "
             "them; tpr95, fpr5 and best_f1 are found on the pictures measured"
         )
-        return _plain(value)
+        return plain(value)
+
+
+def plain(value: Any) -> Any:
+    """Return a value of dicts, lists and tuples as JSON has it: what is undefined or infinite is None."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def measure(
@@ -232,11 +241,3 @@ def _tally(folder: Folder, empty: Mapping[str, State], pictures: Sequence[str]) 
 
 def _merged(one: dict[str, State], other: dict[str, State]) -> dict[str, State]:
     return {name: state + other[name] for name, state in one.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not isfinite(value) else value

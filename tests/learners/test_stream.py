@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,8 +54,6 @@ def test_shots_are_drawn_among_the_frames_that_show_most():
         return tiny.picture(i), ids
 
     data = tiny.dataset(10, 2)
-    from dataclasses import replace
-
     data = replace(data, source=replace(data.source, read=read))
     best = {f"f{i}" for i in (3, 5, 7, 8)}
     for seed in range(5):
@@ -125,6 +124,21 @@ def test_every_stage_is_measured_as_it_would_be_alone(frames, stages):
     assert stream.steps == ("before", "+ rock", "+ cow")
     iou = stream.iou()
     assert np.isnan(iou["cow"][:2]).all() and np.isfinite(iou["cow"][2])
+    told = json.loads(json.dumps(stream.to_json(), allow_nan=False))
+    assert told["iou"]["cow"] == [None, None, iou["cow"][2]]
+    assert told["forgetting"]["cow"] is None and told["still_unknown"][1]["found_after"] is None
+
+
+def test_every_picture_is_read_once_however_many_stages_there_are(frames, stages):
+    seen = []
+
+    def read(i):
+        seen.append(i)
+        return frames.source.read(i)
+
+    counted = replace(frames, source=replace(frames.source, read=read))
+    assert evaluate_stream(stages, counted).to_json() == evaluate_stream(stages, frames).to_json()
+    assert len(stages) == 3 and seen == list(range(len(frames)))
 
 
 def test_what_is_forgotten_is_the_best_there_was_less_what_there_is(stages, frames):

@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN, UNKNOWN
 from owseg.metrics.pixel import Binned, Exact, PerImage
+from tests.reference.pixel import fpr_nearest
 
 NAMES = ("auroc", "ap", "fpr95")
 
@@ -114,17 +115,26 @@ def test_a_monotone_transform_changes_nothing(seed):
         assert filled(Exact, [(other, target)]).compute() == once
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([1, 2, 4]))
-def test_the_nearest_operating_point_by_trying_every_threshold(seed, levels):
-    (score, target) = pictures(seed, 1, levels)[0]
-    outliers, inliers = score[target == UNKNOWN], score[target < UNKNOWN]
-    best = None
-    for t in sorted(set(outliers.tolist()), reverse=True):
-        gap, fpr = abs(Fraction(int((outliers >= t).sum()), len(outliers)) - Fraction(19, 20)), (inliers >= t).mean()
-        if best is None or gap <= best[0]:
-            best = (gap, fpr)
-    assert filled(lambda: Exact("nearest"), [(score, target)]).compute().fpr95 == pytest.approx(best[1], abs=1e-12)
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0, 1, 2, 4, 16]), st.sampled_from([(3, 4), (4, 5), (9, 11), (20, 20)]))
+def test_the_nearest_operating_point_is_dmlnets(seed, levels, shape):
+    score, target = pictures(seed, 1, levels, shape)[0]
+    target[0, :2] = UNKNOWN, 0
+    counts = target != IGNORE
+    expected = fpr_nearest(score[counts], target[counts] == UNKNOWN)
+    assert filled(lambda: Exact("nearest"), [(score, target)]).compute().fpr95 == expected
+
+
+@pytest.mark.parametrize("outliers", [1, 2, 10, 19, 20, 30, 50])
+@pytest.mark.parametrize("top", [False, True])
+def test_the_nearest_operating_point_reaches_down_to_the_next_outlier(outliers, top):
+    """Ten inliers between any two outliers; a recall of .9 and one of 1 are as near, but for the last bit."""
+    score = np.arange(11 * outliers, 0, -1, dtype=np.float32)[None]
+    target = np.where(np.arange(11 * outliers) % 11 == (0 if top else 10), UNKNOWN, 0).astype(np.uint8)[None]
+    figures = filled(lambda: Exact("nearest"), [(score, target)]).compute()
+    assert figures.fpr95 == fpr_nearest(score[0], target[0] == UNKNOWN)
+    if outliers == 20:  # 19 are found; so are the inliers above the twentieth, but for those above the first
+        assert figures.fpr95 == (0.95 if top else 1.0)
 
 
 def test_per_image_is_the_mean_over_pictures_that_show_both():

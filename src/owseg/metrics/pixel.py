@@ -62,8 +62,8 @@ class Exact:
     """All pixels of all pictures pooled; equal to scikit-learn's to 1e-9.
 
     Memory: 4 bytes per pixel that counts, twice that while computing. ``operating_point`` of FPR95 is "first": the
-    first threshold, from above, with recall >= .95 (Fishyscapes, SMIYC); or "nearest": the one whose recall is
-    nearest to .95, ties going to the higher recall (DMLNet's released code).
+    first threshold, from above, with recall >= .95 (Fishyscapes, SMIYC); or "nearest": of all scores, down to the first
+    at which every outlier is found, the lowest whose recall is nearest to .95 in float64 (DMLNet's released code).
     """
 
     def __init__(self, operating_point: str = "first") -> None:
@@ -95,11 +95,11 @@ class Exact:
         auroc = float((steps * (inliers - 0.5 * (false + above))).sum() / (outliers * inliers))
         ap = float((steps * (hits / (hits + false))).sum() / outliers)
         if self.operating_point == "first":
-            at = int(np.argmax(20 * hits >= 19 * outliers))  # in whole pixels, so that .95 is .95
+            wrong = false[np.argmax(20 * hits >= 19 * outliers)]  # in whole pixels, so that .95 is .95
         else:
-            gap = np.abs(20 * hits - 19 * outliers)
-            at = int(len(gap) - 1 - np.argmin(gap[::-1]))
-        return PixelFigures(auroc, ap, float(false[at] / inliers), outliers, inliers)
+            lowest = np.append(above[1:], false[-1])  # with this recall: just above the next outlier
+            wrong = lowest[::-1][np.argmin(np.abs(hits / outliers - 0.95)[::-1])]
+        return PixelFigures(auroc, ap, float(wrong / inliers), outliers, inliers)
 
     def curves(self, points: int = 512) -> Curves:
         """Return the ROC and precision-recall curves at up to ``points`` thresholds, evenly spread over the recall."""
@@ -132,7 +132,8 @@ class Exact:
     def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """Return, at each distinct outlier score from above: outliers and inliers at or above it, inliers above it.
 
-        And the number of inliers. Between two outlier scores neither recall nor AP changes, so nothing else matters.
+        And the number of inliers. Between two outlier scores neither recall nor AP changes, and the false positives
+        grow from the one number to the next, so nothing else matters.
         """
         outliers, inliers = _joined(self._outliers), _joined(self._inliers)
         outliers.sort()
@@ -183,6 +184,8 @@ class PerImage:
 
 class Binned:
     """All pixels pooled, in a histogram: every figure comes with an interval that certainly contains the exact one.
+
+    FPR95 is that of the "first" operating point (see ``Exact``).
 
     A bin holds the float32 scores that share their leading ``bits`` bits in the order of their size, so no range
     need be known beforehand: with 18 bits, scores of one bin differ by less than 0.2 %. Memory: 16 * 2^bits bytes
