@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,21 @@ def find_images(folder: Path) -> list[Path]:
     if not found:
         raise OwsegError(f"{folder} holds no picture ({', '.join(SUFFIXES)}).")
     return found
+
+
+def by_stem(folder: Path) -> dict[str, Path]:
+    """Return ``find_images(folder)`` by name without suffix; raise ``OwsegError`` where two share one."""
+    return one_each((path.stem, path) for path in find_images(folder))
+
+
+def one_each(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Return files by name; raise ``OwsegError`` where two share one, as nobody could say which is meant."""
+    files: dict[str, Path] = {}
+    for name, path in named:
+        if name in files:
+            raise OwsegError(f"{files[name]} and {path} go by one name, {name!r}; rename or remove one.")
+        files[name] = path
+    return files
 
 
 def read_image(path: Path) -> np.ndarray:

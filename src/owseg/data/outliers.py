@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from owseg.data.images import find_images, read_image, read_mask
+from owseg.data.images import by_stem, read_image, read_mask
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, LabelSpace
 
@@ -121,7 +121,7 @@ def plain(name: str) -> str:
 
 
 def _cutouts(root: Path) -> Outliers:
-    paths, shown = find_images(root), _index(root)
+    paths, shown = list(by_stem(root).values()), _index(root)
     categories = tuple(shown.get(p.name, frozenset({plain(p.stem.rpartition("_")[0] or p.stem)})) for p in paths)
 
     def read(i: int) -> Outlier:
@@ -138,7 +138,7 @@ def _cutouts(root: Path) -> Outliers:
 
 
 def _masked(root: Path) -> Outliers:
-    masks, paths, shown = {p.stem: p for p in find_images(root / "masks")}, find_images(root / "images"), _index(root)
+    masks, paths, shown = by_stem(root / "masks"), list(by_stem(root / "images").values()), _index(root)
     for path in paths:
         if path.stem not in masks:
             raise OwsegError(f"{path} has no mask of the same name in {root / 'masks'}.")

@@ -113,13 +113,12 @@ def shots_in(folder: str | Path) -> list[Shot]:
     """Read ``images/NAME.*`` and ``masks/NAME.*``; a mask is 0 off the class and anything else on it.
 
     255 is void, as everywhere, unless the masks hold 0 and 255 and nothing else: then it is the class. Raises
-    ``OwsegError`` for a picture without a mask, a mask without a picture, and what cannot be read.
+    ``OwsegError`` for a picture without a mask, a mask without a picture, two of one name, and what cannot be read.
     """
-    from owseg.data.images import find_images, read_image, read_mask
+    from owseg.data.images import by_stem, read_image, read_mask
 
     folder = Path(folder).expanduser()
-    masks = {path.stem: path for path in find_images(folder / "masks")}
-    images = {path.stem: path for path in find_images(folder / "images")}
+    masks, images = by_stem(folder / "masks"), by_stem(folder / "images")
     if lonely := sorted(images.keys() - masks.keys()):
         raise OwsegError(f"{images[lonely[0]]} has no mask of the same name in {folder / 'masks'}.")
     if lonely := sorted(masks.keys() - images.keys()):
