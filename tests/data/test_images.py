@@ -45,3 +45,53 @@ def test_files_are_found_by_their_stems(tmp_path):
     for name in ("b.PNG", "a.1.jpg", ".hidden.png"):
         save(tmp_path / name, np.zeros((2, 2)))
     assert by_stem(tmp_path) == {"a.1": tmp_path / "a.1.jpg", "b": tmp_path / "b.PNG"}
+
+
+SHAPE = np.zeros((12, 16), bool)
+SHAPE[2:9, 3:12] = True
+
+
+def both(place, masks, mode="png"):
+    """Save masks with pictures as (shots, outliers) are laid out, and return what both readers make of them."""
+    for name, mask in masks.items():
+        save(place / "images" / f"{name}.png", np.full((12, 16, 3), 90))
+        save(place / "masks" / f"{name}.{mode}", mask)
+    outliers = open_outliers(place)
+    return shots_in(place), [outliers.read(i) for i in range(len(outliers))]
+
+
+@pytest.mark.parametrize(
+    ("values", "void"), [((0, 255), False), ((0, 1), False), ((0, 127), False), ((0, 1, 255), True)]
+)
+def test_shots_and_outliers_read_a_mask_of_one_class_alike(tmp_path, values, void):
+    mask = np.where(SHAPE, values[1], 0)
+    mask[0] = values[-1] if void else 0
+    for found in both(tmp_path, {"a": mask, "b": np.where(SHAPE[::-1], values[1], 0)}):
+        assert np.array_equal(found[0].mask, SHAPE) and np.array_equal(found[1].mask, SHAPE[::-1])
+        assert np.array_equal(found[0].void, (mask == 255) & void) and not found[1].void.any()
+
+
+def test_a_mask_without_a_pixel_says_what_became_of_its_255(tmp_path):
+    white, other = np.where(SHAPE, 255, 0), np.where(SHAPE, 1, 0)
+    with pytest.raises(OwsegError, match=r"a\.png marks no pixel \(its 255 is void, as masks beside it"):
+        both(tmp_path, {"a": white, "b": other})
+    for mask, words in ((SHAPE * 0, r"no pixel;"), (SHAPE * 0 + 255, "it is all void")):
+        save(tmp_path / "masks" / "a.png", mask)
+        for read in (shots_in, lambda place: open_outliers(place).read(0)):
+            with pytest.raises(OwsegError, match=words):
+                read(tmp_path)
+
+
+def test_smoothed_masks_are_refused(tmp_path):
+    picture = Image.fromarray(np.where(SHAPE, 255, 0).astype(np.uint8))
+    smooth = np.asarray(picture.resize((32, 24), Image.Resampling.BILINEAR).resize((16, 12), Image.Resampling.BOX))
+    assert len(np.unique(smooth)) > 3
+    with pytest.raises(OwsegError, match=r"a\.png holds \d+ values besides 0 and 255 .* looks anti-aliased"):
+        both(tmp_path, {"a": smooth})
+    with pytest.raises(OwsegError, match="anti-aliased"):
+        open_outliers(tmp_path).read(0)
+    (tmp_path / "masks" / "a.png").unlink()
+    with pytest.raises(OwsegError, match=r"a\.jpg is a JPEG.*as PNG"):
+        both(tmp_path, {"a": np.where(SHAPE, 255, 0)}, "jpg")
+    with pytest.raises(OwsegError, match=r"a\.jpg is a JPEG"):
+        open_outliers(tmp_path)

@@ -100,6 +100,10 @@ def test_what_is_no_outlier_ends_in_one_sentence(tmp_path):
     (other / "index.json").write_text("{")
     with pytest.raises(OwsegError, match=r"index\.json"):
         open_outliers(other)
+    nothing = tmp_path / "nothing"
+    picture(nothing / "cow_1.png", "RGBA", alpha=box(0, 0, 0, 0))
+    with pytest.raises(OwsegError, match=r"cow_1\.png shows no outlier"):
+        open_outliers(nothing).read(0)
     picture(tmp_path / "coco" / "images" / "a.png")
     (tmp_path / "coco" / "x.json").write_text("[]")
     with pytest.raises(OwsegError, match="no COCO"):

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from owseg.errors import OwsegError
+from owseg.labels import IGNORE
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """The picture files that a folder is searched for."""
@@ -54,11 +55,53 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read a label map as (H, W) uint8 ids: an 8-bit grey or palette picture, or a 1-bit one as 0 and 1."""
+    """Read a label map as (H, W) uint8 ids: an 8-bit grey or palette picture, or a 1-bit one as 0 and 1.
+
+    Raises ``OwsegError`` for any other picture, and for a JPEG, which does not keep ids.
+    """
     image = _open(path)
+    if image.format == "JPEG":
+        raise OwsegError(f"{path} is a JPEG, which alters the ids along every edge; save the mask as PNG.")
     if image.mode not in ("L", "P", "1"):
         raise OwsegError(f"{path} is a {image.mode} picture; a mask is 8-bit grey or palette, one id per pixel.")
     return np.asarray(image).astype(np.uint8)
+
+
+def two_valued(paths: Iterable[Path]) -> bool:
+    """Whether masks of one class hold 0 and 255 and nothing else between them: then 255 is the class, not void."""
+    seen: set[int] = set()
+    for path in paths:
+        seen.update(_values(read_mask(path)))
+        if seen - {0, IGNORE}:
+            return False
+    return seen == {0, IGNORE}
+
+
+def read_marks(path: Path, white: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Read a mask of one class as (where it is, what is void), (H, W) bool each.
+
+    0 is off the class, 255 is void, or the class itself where the masks of the folder are ``white`` (``two_valued``);
+    one other value may mark the class. Raises ``OwsegError`` for several, as smoothed edges leave them, and for a mask
+    that marks no pixel.
+    """
+    mask = read_mask(path)
+    marks = sorted(_values(mask) - {0, IGNORE})
+    if len(marks) > 1:
+        raise OwsegError(
+            f"{path} holds {len(marks)} values besides 0 and 255 ({', '.join(map(str, marks[:3]))}, ...): it looks "
+            "anti-aliased, or shows several classes; save one class without smoothing, as 0 and 1."
+        )
+    void = np.zeros(mask.shape, bool) if white else mask == IGNORE
+    marked = (mask > 0) & ~void
+    if not marked.any():
+        reason = "it is all void" if void.all() else "its 255 is void, as masks beside it mark with another value"
+        told = f" ({reason})" if void.any() else ""
+        raise OwsegError(f"the mask {path} marks no pixel{told}; mark what it is for, or leave its picture out.")
+    return marked, void
+
+
+def _values(mask: np.ndarray) -> set[int]:
+    return set(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist())
 
 
 def _open(path: Path) -> Image.Image:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from owseg.data.images import by_stem, read_image, read_mask
+from owseg.data.images import by_stem, read_image, read_marks, two_valued
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, LabelSpace
+from owseg.labels import LabelSpace
 
 SYNONYMS = (
     frozenset({"person", "pedestrian", "rider", "bicyclist", "motorcyclist", "people", "human"}),
@@ -91,7 +91,8 @@ class Outliers:
 def open_outliers(place: str | Path) -> Outliers:
     """Open a folder of outliers; raise ``OwsegError`` if it holds none. It may be laid out in three ways:
 
-    * ``images/`` and ``masks/`` of the same stems: 0 off the objects, 255 void, anything else on them;
+    * ``images/`` and ``masks/`` of the same stems: 0 off the objects, one other value on them, 255 void, unless the
+      masks hold 0 and 255 and nothing else: then 255 is on the objects;
     * ``images/`` and a COCO annotation ``*.json``: the objects of a picture are one outlier;
     * RGBA cut-outs, opaque where the object is.
 
@@ -132,7 +133,7 @@ def _cutouts(root: Path) -> Outliers:
                 rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1)
         except (OSError, SyntaxError, ValueError) as error:
             raise OwsegError(f"{paths[i]} cannot be read as a picture ({error}); replace or remove it.") from None
-        return Outlier(np.ascontiguousarray(rgba[:3]), rgba[3] > 127, paths[i].stem)
+        return _shown(Outlier(np.ascontiguousarray(rgba[:3]), rgba[3] > 127, paths[i].stem), paths[i])
 
     return Outliers(root.name, tuple(p.stem for p in paths), categories, read, in_context=False)
 
@@ -143,14 +144,16 @@ def _masked(root: Path) -> Outliers:
         if path.stem not in masks:
             raise OwsegError(f"{path} has no mask of the same name in {root / 'masks'}.")
 
+    white = two_valued(masks.values())
+
     def read(i: int) -> Outlier:
-        image, mask = read_image(paths[i]), read_mask(masks[paths[i].stem])
+        image, (mask, void) = read_image(paths[i]), read_marks(masks[paths[i].stem], white)
         if mask.shape != image.shape[1:]:
             raise OwsegError(
                 f"the mask of {paths[i].name} is {mask.shape[1]}x{mask.shape[0]} and its picture "
                 f"{image.shape[2]}x{image.shape[1]}; they must be of one size."
             )
-        return Outlier(image, (mask > 0) & (mask != IGNORE), paths[i].stem, mask == IGNORE)
+        return Outlier(image, mask, paths[i].stem, void)
 
     categories = tuple(shown.get(p.name, frozenset({"outlier"})) for p in paths)
     return Outliers(root.name, tuple(p.stem for p in paths), categories, read)
@@ -179,9 +182,15 @@ def _coco(root: Path, annotations: Path) -> Outliers:
         for a in objects[pictures[i]]:
             for polygon in a["segmentation"]:
                 ImageDraw.Draw(drawn).polygon([float(v) for v in polygon], fill=1)
-        return Outlier(image, np.asarray(drawn), paths[i].stem)
+        return _shown(Outlier(image, np.asarray(drawn), paths[i].stem), paths[i])
 
     return Outliers(root.name, tuple(p.stem for p in paths), categories, read)
+
+
+def _shown(outlier: Outlier, path: Path) -> Outlier:
+    if not outlier.mask.any():
+        raise OwsegError(f"{path} shows no outlier: no pixel of it is opaque, or outlined; remove it.")
+    return outlier
 
 
 def _index(root: Path) -> dict[str, frozenset[str]]:
