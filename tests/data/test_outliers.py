@@ -152,3 +152,31 @@ def test_an_outlier_without_pixels_is_not_pasted():
     sample = Sample(np.zeros((3, 8, 8), np.uint8), None, "s")
     nothing = Outlier(np.zeros((3, 4, 4), np.uint8), np.zeros((4, 4), bool), "o")
     assert paste(sample, nothing, np.random.default_rng(0)) is sample
+
+
+@pytest.mark.parametrize("kind", ["P", "LA", "key"])
+def test_a_cut_out_may_be_transparent_in_any_way(tmp_path, kind):
+    alpha = box(2, 9, 3, 12)
+    if kind == "key":
+        ids = np.where(alpha > 0, 9, 200).astype(np.uint8)
+        Image.fromarray(ids).save(tmp_path / "cow_1.png", transparency=200)
+    elif kind == "P":
+        cut = Image.fromarray((alpha > 0).astype(np.uint8))
+        cut.putpalette([0, 0, 0, 200, 10, 20])
+        cut.save(tmp_path / "cow_1.png", transparency=0)
+    else:
+        Image.fromarray(np.dstack([box(0, 16, 0, 20, value=50), alpha]), "LA").save(tmp_path / "cow_1.png")
+    outlier = open_outliers(tmp_path).read(0)
+    assert np.array_equal(outlier.mask, alpha > 0)
+    if kind == "P":
+        assert (outlier.image[:, alpha > 0].T == (200, 10, 20)).all()
+
+
+def test_a_cut_out_that_cannot_be_read_is_told_once(tmp_path, monkeypatch):
+    picture(tmp_path / "cow_1.png")
+    with pytest.raises(OwsegError, match="is not transparent") as caught:
+        open_outliers(tmp_path).read(0)
+    assert "cannot be read" not in str(caught.value)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9)
+    with pytest.raises(OwsegError, match=r"cow_1\.png cannot be read as a picture .*bomb"):
+        open_outliers(tmp_path).read(0)

@@ -40,12 +40,24 @@ def one_each(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     return files
 
 
+def load_image(path: Path) -> Image.Image:
+    """Return the picture in a file, decoded; raise ``OwsegError`` if it is missing, none, or too large to be meant."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise OwsegError(f"{path} does not exist.") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OwsegError(f"{path} cannot be read as a picture ({error}); replace or remove it.") from None
+
+
 def read_image(path: Path) -> np.ndarray:
     """Read a picture as (3, H, W) uint8 RGB; grey is repeated, transparency dropped, EXIF left alone.
 
     A 16-bit grey picture keeps its upper 8 bits. Raises ``OwsegError`` for what is no picture, or one of floats.
     """
-    picture = _open(path)
+    picture = load_image(path)
     if picture.mode == "F":
         raise OwsegError(f"{path} holds floats, whose range nobody knows; store it with 8 bits a channel.")
     if picture.mode.startswith("I"):
@@ -59,7 +71,7 @@ def read_mask(path: Path) -> np.ndarray:
 
     Raises ``OwsegError`` for any other picture, and for a JPEG, which does not keep ids.
     """
-    image = _open(path)
+    image = load_image(path)
     if image.format == "JPEG":
         raise OwsegError(f"{path} is a JPEG, which alters the ids along every edge; save the mask as PNG.")
     if image.mode not in ("L", "P", "1"):
@@ -102,14 +114,3 @@ def read_marks(path: Path, white: bool = False) -> tuple[np.ndarray, np.ndarray]
 
 def _values(mask: np.ndarray) -> set[int]:
     return set(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist())
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except FileNotFoundError:
-        raise OwsegError(f"{path} does not exist.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OwsegError(f"{path} cannot be read as a picture ({error}); replace or remove it.") from None

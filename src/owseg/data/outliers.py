@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from owseg.data.images import by_stem, read_image, read_marks, two_valued
+from owseg.data.images import by_stem, load_image, read_image, read_marks, two_valued
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 
@@ -126,13 +126,10 @@ def _cutouts(root: Path) -> Outliers:
     categories = tuple(shown.get(p.name, frozenset({plain(p.stem.rpartition("_")[0] or p.stem)})) for p in paths)
 
     def read(i: int) -> Outlier:
-        try:
-            with Image.open(paths[i]) as picture:
-                if "A" not in picture.getbands():
-                    raise OwsegError(f"{paths[i]} is not transparent; a cut-out is an RGBA picture, or has a mask.")
-                rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise OwsegError(f"{paths[i]} cannot be read as a picture ({error}); replace or remove it.") from None
+        picture = load_image(paths[i])
+        if not picture.has_transparency_data:
+            raise OwsegError(f"{paths[i]} is not transparent; a cut-out is an RGBA picture, or has a mask.")
+        rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1)
         return _shown(Outlier(np.ascontiguousarray(rgba[:3]), rgba[3] > 127, paths[i].stem), paths[i])
 
     return Outliers(root.name, tuple(p.stem for p in paths), categories, read, in_context=False)
