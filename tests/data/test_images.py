@@ -1,11 +1,13 @@
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from owseg.data import open_source
-from owseg.data.images import by_stem
+from owseg.data.images import by_stem, read_mask
 from owseg.data.outliers import open_outliers
 from owseg.data.pictures import plain
 from owseg.errors import OwsegError
@@ -95,3 +97,29 @@ def test_smoothed_masks_are_refused(tmp_path):
         both(tmp_path, {"a": np.where(SHAPE, 255, 0)}, "jpg")
     with pytest.raises(OwsegError, match=r"a\.jpg is a JPEG"):
         open_outliers(tmp_path)
+
+
+def grey_png(path, bits, values):
+    """Write a grey PNG of ``bits`` bits a pixel, one row, by hand."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row = "".join(f"{v:0{bits}b}" for v in values)
+    data = bytes(int(row[i : i + 8].ljust(8, "0"), 2) for i in range(0, len(row), 8))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", len(values), 1, bits, 0, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(b"\0" + data))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b""))
+    return path
+
+
+def test_greys_of_a_few_bits_are_no_ids(tmp_path):
+    for bits, values in ((1, [0, 1, 1, 0]), (8, [0, 1, 2, 3])):
+        assert read_mask(grey_png(tmp_path / "a.png", bits, values)).tolist() == [values]
+    for bits in (2, 4):
+        with pytest.raises(OwsegError, match=r"a\.png has greys of 2 or 4 bits.*with 8 bits"):
+            read_mask(grey_png(tmp_path / "a.png", bits, [0, 1, 2, 3]))
+        palette = Image.fromarray(np.array([[0, 1, 2, 3]], np.uint8))
+        palette.putpalette(range(12))
+        palette.save(tmp_path / "b.png", bits=bits)
+        assert read_mask(tmp_path / "b.png").tolist() == [[0, 1, 2, 3]]

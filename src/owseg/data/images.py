@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -69,13 +70,17 @@ def read_image(path: Path) -> np.ndarray:
 def read_mask(path: Path) -> np.ndarray:
     """Read a label map as (H, W) uint8 ids: an 8-bit grey or palette picture, or a 1-bit one as 0 and 1.
 
-    Raises ``OwsegError`` for any other picture, and for a JPEG, which does not keep ids.
+    Raises ``OwsegError`` for any other picture: a JPEG does not keep ids, and greys of 2 or 4 bits are spread over 0 to
+    255 when they are decoded.
     """
     image = load_image(path)
     if image.format == "JPEG":
         raise OwsegError(f"{path} is a JPEG, which alters the ids along every edge; save the mask as PNG.")
     if image.mode not in ("L", "P", "1"):
         raise OwsegError(f"{path} is a {image.mode} picture; a mask is 8-bit grey or palette, one id per pixel.")
+    with Image.open(path) as header:  # nothing is decoded
+        if re.search("L;[24]", str(header.tile)):
+            raise OwsegError(f"{path} has greys of 2 or 4 bits, which are no ids; save the mask with 8 bits a pixel.")
     return np.asarray(image).astype(np.uint8)
 
 
