@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.data import open_source
-from owseg.data.images import by_stem, read_mask
+from owseg.data import open_dataset, open_source
+from owseg.data.images import by_stem, read_image, read_mask
 from owseg.data.outliers import open_outliers
 from owseg.data.pictures import plain
 from owseg.errors import OwsegError
@@ -123,3 +123,34 @@ def test_greys_of_a_few_bits_are_no_ids(tmp_path):
         palette.putpalette(range(12))
         palette.save(tmp_path / "b.png", bits=bits)
         assert read_mask(tmp_path / "b.png").tolist() == [[0, 1, 2, 3]]
+
+
+def turned(path, picture, orientation):
+    """Save ``picture`` (H, W, 3) as a camera does that was held otherwise: turned, with a tag that says so."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = {
+        1: picture,
+        3: picture[::-1, ::-1],
+        6: picture.transpose(1, 0, 2)[::-1],
+        8: picture.transpose(1, 0, 2)[:, ::-1],
+    }
+    return save(path, np.ascontiguousarray(stored[orientation]), exif=exif)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_picture_stands_upright_unless_it_has_a_mask(tmp_path, orientation):
+    picture = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    for name in "ab":
+        path = turned(tmp_path / "images" / f"{name}.png", picture, orientation)
+    stored = np.asarray(Image.open(path)).transpose(2, 0, 1)
+    assert np.array_equal(read_image(path), picture.transpose(2, 0, 1))
+    assert np.array_equal(read_image(path, upright=False), stored)
+    save(tmp_path / "masks" / "a.png", np.eye(*stored.shape[1:]))
+    (tmp_path / "classes.json").write_text(json.dumps(["road", "car"]))
+    data = open_dataset(f"folder:{tmp_path}", "test")
+    assert np.array_equal(data[0].image, stored) and np.array_equal(data[1].image, read_image(path))
+    (tmp_path / "images" / "b.png").unlink()
+    assert np.array_equal(shots_in(tmp_path)[0].image, stored)
+    assert np.array_equal(open_outliers(tmp_path).read(0).image, stored)
+    assert np.array_equal(plain(tmp_path / "images", data.labels).read(0)[0], read_image(tmp_path / "images" / "a.png"))

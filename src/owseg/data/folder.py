@@ -37,7 +37,7 @@ def folder(root: Path, split: str) -> Source:
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
         mask = masks.get(names[i])
-        return read_image(images[names[i]]), None if mask is None else read_mask(mask)
+        return read_image(images[names[i]], upright=mask is None), None if mask is None else read_mask(mask)
 
     return Source(f"folder:{base.name}", read_classes(base, root), names, read)
 

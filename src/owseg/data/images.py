@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE
@@ -41,24 +41,28 @@ def one_each(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     return files
 
 
-def load_image(path: Path) -> Image.Image:
-    """Return the picture in a file, decoded; raise ``OwsegError`` if it is missing, none, or too large to be meant."""
+def load_image(path: Path, upright: bool = False) -> Image.Image:
+    """Return the picture in a file, decoded, and turned ``upright`` as its EXIF tag says.
+
+    Raises ``OwsegError`` if it is missing, none, or too large to be meant.
+    """
     try:
         with Image.open(path) as image:
             image.load()
-            return image
+            return ImageOps.exif_transpose(image) if upright else image
     except FileNotFoundError:
         raise OwsegError(f"{path} does not exist.") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise OwsegError(f"{path} cannot be read as a picture ({error}); replace or remove it.") from None
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Read a picture as (3, H, W) uint8 RGB; grey is repeated, transparency dropped, EXIF left alone.
+def read_image(path: Path, upright: bool = True) -> np.ndarray:
+    """Read a picture as (3, H, W) uint8 RGB; grey is repeated, transparency dropped.
 
-    A 16-bit grey picture keeps its upper 8 bits. Raises ``OwsegError`` for what is no picture, or one of floats.
+    It is turned ``upright`` as its EXIF tag says; a picture that has a mask stays as it is stored, as the mask is. A
+    16-bit grey picture keeps its upper 8 bits. Raises ``OwsegError`` for what is no picture, or one of floats.
     """
-    picture = load_image(path)
+    picture = load_image(path, upright)
     if picture.mode == "F":
         raise OwsegError(f"{path} holds floats, whose range nobody knows; store it with 8 bits a channel.")
     if picture.mode.startswith("I"):

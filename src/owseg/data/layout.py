@@ -98,6 +98,6 @@ def paired(
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
         truth = truths.get(keys[i])
-        return read_image(frames[keys[i]]), None if truth is None else decode(truth)
+        return read_image(frames[keys[i]], upright=truth is None), None if truth is None else decode(truth)
 
     return Source(name, classes, keys, read, finer)

@@ -144,7 +144,7 @@ def _masked(root: Path) -> Outliers:
     white = two_valued(masks.values())
 
     def read(i: int) -> Outlier:
-        image, (mask, void) = read_image(paths[i]), read_marks(masks[paths[i].stem], white)
+        image, (mask, void) = read_image(paths[i], upright=False), read_marks(masks[paths[i].stem], white)
         if mask.shape != image.shape[1:]:
             raise OwsegError(
                 f"the mask of {paths[i].name} is {mask.shape[1]}x{mask.shape[0]} and its picture "
@@ -174,7 +174,7 @@ def _coco(root: Path, annotations: Path) -> Outliers:
         raise OwsegError(f"{annotations} annotates no picture with polygons.")
 
     def read(i: int) -> Outlier:
-        image = read_image(paths[i])
+        image = read_image(paths[i], upright=False)
         drawn = Image.new("1", (image.shape[2], image.shape[1]))
         for a in objects[pictures[i]]:
             for polygon in a["segmentation"]:

@@ -125,7 +125,8 @@ def shots_in(folder: str | Path) -> list[Shot]:
         raise OwsegError(f"{masks[lonely[0]]} has no picture of the same name in {folder / 'images'}.")
     white = two_valued(masks.values())
     marks = {name: read_marks(masks[name], white) for name in images}
-    return [Shot(read_image(path), marks[name][0], name, marks[name][1]) for name, path in images.items()]
+    pictures = {name: read_image(path, upright=False) for name, path in images.items()}
+    return [Shot(pictures[name], mask, name, void) for name, (mask, void) in marks.items()]
 
 
 def check_shots(name: str, shots: Sequence[Shot]) -> None:
