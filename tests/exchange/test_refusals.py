@@ -406,6 +406,19 @@ def test_what_is_not_there_or_something_else(tmp_path, kind):
         write([], tmp_path, "labelme")
 
 
+def test_a_broken_file_beside_annotations_is_named(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(OwsegError, match=r"a\.json is not JSON .*; mend or remove it"):
+        recognise(tmp_path)
+    (tmp_path / "b.json").write_text(json.dumps(COCO))
+    assert recognise(tmp_path) == "coco"
+    with pytest.raises(OwsegError, match=r"a\.json is not JSON"):  # it may have been annotations
+        list(read(tmp_path))
+    assert [a.name for a in read(tmp_path / "b.json")] == ["car"]
+    hidden = archived(tmp_path / "mac.zip", {"__MACOSX/._b.json": b"\0\5\x16\7", "b.json": json.dumps(COCO)})
+    assert [a.name for a in read(hidden)] == ["car"]
+
+
 def refused(path, kind, message):
     with pytest.raises(OwsegError, match=message) as caught:
         list(read(path, kind))
