@@ -60,3 +60,6 @@ def test_a_class_is_learned_once():
         learn(wiser, "rock", [red_shot(1)])
     with pytest.raises(OwsegError, match="1 to 5 shots, not 6"):
         learn(wiser, "cow", [red_shot(i) for i in range(6)])
+    for name in ("unknown", "void", " Void"):
+        with pytest.raises(OwsegError, match=f"no class can be taught as '{name}'"):
+            learn(wiser, name, [red_shot(1)])
