@@ -171,7 +171,7 @@ def train_residual(
     """
     from owseg import store
     from owseg.calibration import with_threshold
-    from owseg.data.outliers import open_outliers
+    from owseg.data.outliers import leave_out, open_outliers
     from owseg.data.pictures import divided, streets
     from owseg.knowledge import load
     from owseg.train_residual import ResidualConfig
@@ -185,7 +185,7 @@ def train_residual(
     objects = open_outliers(outliers).unknown_to(base.labels)
     around = open_outliers(context).unknown_to(base.labels) if context else (objects if objects.in_context else None)
     if exclude:
-        objects, around = objects.without(_names(exclude)), around.without(_names(exclude)) if around else None
+        objects, around = leave_out(_names(exclude), objects, around)
     if val is None:
         known, held_out = divided(streets(inliers, "train", base.labels))
     else:
@@ -227,13 +227,10 @@ def audit(
     shown = open_outliers(outliers).unknown_to(base.labels)
     found = compare(shown, open_dataset(data, split, base.labels), eyes)
     if as_json:
-        matches = [vars(m) for m in found.matches]
-        _print_json({"by_name": found.by_name, "matches": matches, "trust": found.trust})
+        _print_json(found.to_json())
         return
     _print_table("What the anomalies look most like", ("category", "anomalies", "pixels", "similarity"), summary(found))
-    print(f"Of the outliers, {found.trust:.0%} look most like another of their own category; trust looks as far.")
-    print(f"By name: {', '.join(found.by_name) or 'none'}.")
-    print(f"For a strict figure train again with --exclude {','.join(found.overlapping)!r}.")
+    print(found.words())
 
 
 @app.command()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from owseg.data.cityscapes import CITYSCAPES
-from owseg.data.outliers import Outlier, open_outliers
+from owseg.data.outliers import Outlier, leave_out, open_outliers
 from owseg.data.paste import paste
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN, LabelSpace
@@ -58,6 +58,25 @@ def test_pictures_with_masks_are_seen_in_context(tmp_path):
     assert found.unknown_to(LabelSpace.of(["road", "pedestrian"])).ids == ("b",)  # a person by another name
     assert np.array_equal(found.read(0).mask, mask == 1)
     assert np.array_equal(found.read(0).void, mask == IGNORE)
+
+
+def test_only_what_is_there_can_be_left_out(tmp_path):
+    for name in ("cow_1", "teddy bear_2", "bird_3"):
+        picture(tmp_path / "a" / f"{name}.png", "RGBA", alpha=box(0, 4, 0, 4))
+    picture(tmp_path / "b" / "kite_1.png", "RGBA", alpha=box(0, 4, 0, 4))
+    picture(tmp_path / "b" / "cow_2.png", "RGBA", alpha=box(0, 4, 0, 4))
+    objects, context = open_outliers(tmp_path / "a"), open_outliers(tmp_path / "b")
+    assert objects.without(["Teddy_Bear", "cow"]).ids == ("bird_3",)
+    for names in (["cow", "brid"], ["bird+cow"], ["kite"]):
+        with pytest.raises(
+            OwsegError, match=r"no outlier shows '(brid|bird\+cow|kite)', .* show bird, cow, teddy bear"
+        ):
+            objects.without(names)
+    with pytest.raises(OwsegError, match="shows what is known or left out"):
+        objects.without(["cow", "bird", "teddy bear"])
+    left = leave_out(["cow", "bird"], objects, context)  # no bird is in both
+    assert [some.ids for some in left] == [("teddy bear_2",), ("kite_1",)]
+    assert leave_out([], objects)[0].ids == objects.ids and leave_out([], objects)[1] is None
 
 
 def test_coco_polygons_are_drawn(tmp_path):

@@ -63,8 +63,30 @@ class Outliers:
         return len(self.ids)
 
     def without(self, names: Iterable[str]) -> Outliers:
-        """Return those that show none of the categories ``names``; raise ``OwsegError`` if none is left."""
-        unwanted = {plain(n) for n in names}
+        """Return those that show none of the categories ``names``.
+
+        Raises ``OwsegError`` for a name that no outlier has, and if none is left.
+        """
+        return leave_out(names, self)[0]
+
+    def pick(self, numbers: Sequence[int]) -> Outliers:
+        """Return the outliers ``numbers``, in that order."""
+        ids, shown = tuple(self.ids[i] for i in numbers), tuple(self.categories[i] for i in numbers)
+        return replace(self, ids=ids, categories=shown, read=lambda i: self.read(numbers[i]))
+
+    def unknown_to(self, labels: LabelSpace) -> Outliers:
+        """Return those that show no class of ``labels``, whatever their data set calls it (see ``SYNONYMS``).
+
+        Raises ``OwsegError`` if none is left.
+        """
+        return self._showing_none(known_as(labels.names))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many outliers show each category, most first."""
+        every = [c for shown in self.categories for c in shown]
+        return dict(sorted(((c, every.count(c)) for c in set(every)), key=lambda item: (-item[1], item[0])))
+
+    def _showing_none(self, unwanted: set[str]) -> Outliers:
         kept = [i for i, shown in enumerate(self.categories) if not unwanted & {plain(c) for c in shown}]
         if not kept:
             raise OwsegError(
@@ -73,19 +95,19 @@ class Outliers:
             )
         return self.pick(kept)
 
-    def pick(self, numbers: Sequence[int]) -> Outliers:
-        """Return the outliers ``numbers``, in that order."""
-        ids, shown = tuple(self.ids[i] for i in numbers), tuple(self.categories[i] for i in numbers)
-        return replace(self, ids=ids, categories=shown, read=lambda i: self.read(numbers[i]))
 
-    def unknown_to(self, labels: LabelSpace) -> Outliers:
-        """Return those that show no class of ``labels``, whatever their data set calls it (see ``SYNONYMS``)."""
-        return self.without(known_as(labels.names))
+def leave_out(
+    names: Iterable[str], objects: Outliers, context: Outliers | None = None
+) -> tuple[Outliers, Outliers | None]:
+    """Return ``objects`` and ``context`` less what shows one of the categories ``names``.
 
-    def counts(self) -> dict[str, int]:
-        """Return how many outliers show each category, most first."""
-        every = [c for shown in self.categories for c in shown]
-        return dict(sorted(((c, every.count(c)) for c in set(every)), key=lambda item: (-item[1], item[0])))
+    Raises ``OwsegError`` for a name that neither has, and if none is left of either.
+    """
+    given = {plain(n): n for n in names}
+    there = {plain(c) for some in (objects, context) if some for shown in some.categories for c in shown}
+    if strange := [name for key, name in given.items() if key not in there]:
+        raise OwsegError(f"no outlier shows {strange[0]!r}, to be left out; they show {', '.join(sorted(there))}.")
+    return objects._showing_none(set(given)), context._showing_none(set(given)) if context else None
 
 
 def open_outliers(place: str | Path) -> Outliers:
