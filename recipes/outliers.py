@@ -30,7 +30,7 @@ from PIL import Image
 
 from owseg.audit import audit, summary
 from owseg.data import open_dataset
-from owseg.data.outliers import Outlier, Outliers, open_outliers
+from owseg.data.outliers import Outlier, Outliers, leave_out, open_outliers
 from owseg.data.source import DataSet, spread_over
 from owseg.files import write_whole
 from owseg.knowledge import KnowledgeBase, load
@@ -63,10 +63,11 @@ def streets(place: Path, split: str, kb: KnowledgeBase) -> DataSet:
     return DataSet(source, kb.labels)
 
 
-def exposed(place: Path, kb: KnowledgeBase, leave_out: list[str]) -> tuple[Outliers, Outliers]:
+def exposed(place: Path, kb: KnowledgeBase, unwanted: list[str]) -> tuple[Outliers, Outliers]:
     """Return the objects to paste and the pictures that show some where they belong, none of them a known class."""
     objects, context = (open_outliers(place / n).unknown_to(kb.labels) for n in ("outlier_objects", "coco_context"))
-    return (objects.without(leave_out), context.without(leave_out)) if leave_out else (objects, context)
+    objects, around = leave_out(unwanted, objects, context)
+    return objects, around or context
 
 
 def train(args: argparse.Namespace) -> None:

@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 
@@ -55,13 +56,30 @@ def by_color(image):
 
 def test_what_looks_alike_is_found_and_how_far_that_can_be_trusted():
     found = audit(things(), anomalies("tomato", "leaf", "leaf"), by_color)
-    assert [(m.picture, m.area, m.category) for m in found.matches] == [
+    assert [(m.picture, m.area, *m.categories) for m in found.matches] == [
         ("tomato", 900, "tomato"), ("leaf", 900, "leaf"), ("leaf", 900, "leaf"),
     ]  # fmt: skip
     assert found.trust == 1 and found.overlapping == ("leaf", "tomato")
     assert [row[:3] for row in summary(found)] == [("leaf", "2", "1800"), ("tomato", "1", "900")]
     mixed = replace(things(), categories=tuple(frozenset({str(i)}) for i in range(9)))
     assert audit(mixed, anomalies("leaf"), by_color).trust == 0
+
+
+def test_what_shows_two_categories_overlaps_in_both():
+    both = replace(things(), categories=tuple(frozenset({"bird", "cow"}) for _ in range(9)))
+    found = audit(both, anomalies("leaf", "tomato"), by_color)
+    assert found.overlapping == ("bird", "cow") and summary(found)[0][0] == "bird+cow"
+    assert "--exclude 'bird,cow'" in found.words()
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert told["overlapping"] == ["bird", "cow"] and told["matches"][0]["categories"] == ["bird", "cow"]
+    rest = replace(both, categories=(frozenset({"kite"}), *both.categories[1:]))
+    assert rest.without(found.overlapping).ids == rest.ids[:1]
+
+
+def test_one_outlier_says_nothing_of_trust():
+    found = audit(things(1).pick([0]), anomalies("leaf"), by_color)
+    assert np.isnan(found.trust) and found.to_json()["trust"] is None
+    assert "There is one outlier" in found.words() and "nan" not in found.words()
 
 
 def test_names_overlap_under_their_synonyms():

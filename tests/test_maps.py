@@ -150,3 +150,9 @@ def test_maps_that_do_not_belong_are_refused(tmp_path):
     with pytest.raises(OwsegError, match="one size"):
         folder.write("a", replace(maps(), labels=np.zeros((2, 2), np.uint8)))
     assert [f.name for f in tmp_path.iterdir()] == [MANIFEST]
+
+
+def test_two_pictures_of_one_name_have_no_place(tmp_path):
+    with pytest.raises(OwsegError, match=r"street has two pictures 'a', whose maps would be one file"):
+        Folder.begin(tmp_path / "maps", replace(OF, pictures=("a", "b", "a")))
+    assert not (tmp_path / "maps").exists()

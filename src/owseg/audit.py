@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from math import isnan, nan
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -33,14 +34,14 @@ SIDE = 224
 
 @dataclass(frozen=True)
 class Match:
-    """One anomaly of a test set and the ``category`` of outliers that looks most like it.
+    """One anomaly of a test set and the ``categories`` that the outlier shows which looks most like it.
 
-    ``similarity`` is the cosine in [-1, 1] to the nearest of that category; ``area`` is in pixels of the picture.
+    ``similarity`` is the cosine in [-1, 1] to that outlier; ``area`` is in pixels of the picture.
     """
 
     picture: str
     area: int
-    category: str
+    categories: frozenset[str]
     similarity: float
 
 
@@ -50,7 +51,7 @@ class Audit:
 
     ``by_name`` are the categories that are a class of the test set under another name or the same; ``matches`` the
     anomalies with what looks most like them; ``trust`` the share of outliers whose nearest other outlier is of their
-    category, which says how far looks can be trusted.
+    category, which says how far looks can be trusted; NaN for an outlier alone.
     """
 
     by_name: tuple[str, ...]
@@ -60,7 +61,25 @@ class Audit:
     @property
     def overlapping(self) -> tuple[str, ...]:
         """The categories to leave out for a strict figure: those named, and those that look most like any anomaly."""
-        return tuple(sorted({*self.by_name, *(m.category for m in self.matches)}))
+        return tuple(sorted(frozenset(self.by_name).union(*(m.categories for m in self.matches))))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain JSON; a trust that is NaN is null."""
+        return {
+            "by_name": list(self.by_name),
+            "matches": [{**vars(m), "categories": sorted(m.categories)} for m in self.matches],
+            "overlapping": list(self.overlapping),
+            "trust": None if isnan(self.trust) else self.trust,
+        }
+
+    def words(self) -> str:
+        """Return, for people, how far looks can be trusted and what to leave out."""
+        alike = f"Of the outliers, {self.trust:.0%} look most like another of their own category; trust looks as far."
+        alone = "There is one outlier, so nothing says how far looks can be trusted."
+        return (
+            f"{alone if isnan(self.trust) else alike}\nBy name: {', '.join(self.by_name) or 'none'}.\n"
+            f"For a strict figure train again with --exclude {','.join(self.overlapping)!r}."
+        )
 
 
 def audit(outliers: Outliers, data: DataSet, backbone: Pyramid, least: int = 400) -> Audit:
@@ -87,8 +106,7 @@ def audit(outliers: Outliers, data: DataSet, backbone: Pyramid, least: int = 400
             if seen is not None:
                 alike = shown @ seen
                 best = int(alike.argmax())
-                category = "+".join(sorted(outliers.categories[best]))
-                matches.append(Match(sample.id, int(areas[number]), category, float(alike[best])))
+                matches.append(Match(sample.id, int(areas[number]), outliers.categories[best], float(alike[best])))
     if not matches:
         raise OwsegError(f"{data.source.name} shows no anomaly of {least} pixels or more; there is nothing to audit.")
     return Audit(named(outliers, data.unknown_classes()), tuple(matches), _trust(shown, outliers))
@@ -126,13 +144,13 @@ def looks(backbone: Pyramid, image: np.ndarray, mask: np.ndarray) -> np.ndarray 
 
 
 def summary(found: Audit) -> list[tuple[str, ...]]:
-    """Return rows (category, anomalies, area, mean similarity) of text, most anomalies first."""
-    counts = Counter(m.category for m in found.matches)
+    """Return rows (categories, anomalies, area, mean similarity) of text, most anomalies first."""
+    counts = Counter(m.categories for m in found.matches)
     rows: list[tuple[str, ...]] = []
-    for category, count in counts.most_common():
-        own = [m for m in found.matches if m.category == category]
+    for shown, count in counts.most_common():
+        own = [m for m in found.matches if m.categories == shown]
         mean = np.mean([m.similarity for m in own])
-        rows.append((category, str(count), str(sum(m.area for m in own)), f"{mean:.2f}"))
+        rows.append(("+".join(sorted(shown)), str(count), str(sum(m.area for m in own)), f"{mean:.2f}"))
     return rows
 
 
@@ -143,6 +161,8 @@ def _one(vector: np.ndarray | None, name: str) -> np.ndarray:
 
 
 def _trust(shown: np.ndarray, outliers: Outliers) -> float:
+    if len(shown) < 2:
+        return nan
     alike = shown @ shown.T
     np.fill_diagonal(alike, -np.inf)
     nearest = alike.argmax(1)

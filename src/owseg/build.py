@@ -13,7 +13,7 @@ from owseg.data import open_dataset
 from owseg.data.background import with_background
 from owseg.errors import OwsegError
 from owseg.knowledge import Event, KnowledgeBase
-from owseg.labels import BACKGROUND
+from owseg.labels import BACKGROUND, check_teachable
 from owseg.models import Network, assemble, from_pretrained
 from owseg.models.backbones import Backbone
 from owseg.train import TrainConfig, train
@@ -38,7 +38,7 @@ def build_knowledge_base(
     ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it can be
     stored in half the space. ``scale`` is T of the prototypes. With ``background`` the network has one more class,
     trained on what is void in the train split, and its probability is the score: a baseline. Raises ``OwsegError`` for
-    an unknown class that the data set does not have.
+    an unknown class that the data set does not have, and for a class called "unknown" or "void" that is not left out.
     """
     config = config or TrainConfig()
     everything = open_dataset(data, "train").labels
@@ -47,6 +47,7 @@ def build_knowledge_base(
         raise OwsegError(
             f"only {len(labels)} class is left to be known; leave out fewer of {', '.join(everything.names)}."
         )
+    check_teachable(labels.names)
     labels = labels.extend(BACKGROUND) if background else labels
     training, val = open_dataset(data, "train", labels, train=True), open_dataset(data, "val", labels)
     seen = replace(training, source=with_background(training.source)) if background else training

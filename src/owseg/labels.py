@@ -17,6 +17,9 @@ UNKNOWN = 254
 IGNORE = 255
 """Id of a pixel that counts for nothing (void)."""
 
+RESERVED = {UNKNOWN: "unknown", IGNORE: "void"}
+"""What two of these are called where a file names its classes; no class can be taught under these names."""
+
 BACKGROUND = "background"
 """The name of a class that stands for everything else, where a network is trained with one."""
 
@@ -113,6 +116,13 @@ class LabelSpace:
         except (TypeError, KeyError, ValueError):
             raise OwsegError('classes are a list of names, or of {"name": ..., "color": [r, g, b]}.') from None
         return cls(tuple(names), tuple(c or distinct_color(i) for i, c in enumerate(colors)))  # type: ignore[misc]
+
+
+def check_teachable(names: Iterable[str]) -> None:
+    """Raise ``OwsegError`` for a name that means something else wherever classes go by name (see ``RESERVED``)."""
+    for name in names:
+        if name.strip().lower() in RESERVED.values():
+            raise OwsegError(f"no class can be taught as {name!r}, which means something else; rename or leave it out.")
 
 
 def distinct_color(i: int) -> Color:

@@ -87,9 +87,12 @@ class Folder:
     def begin(cls, path: str | Path, manifest: Manifest) -> Folder:
         """Make the folder, or go on with the one that is there.
 
-        Raises ``OwsegError`` if that holds maps of anything else.
+        Raises ``OwsegError`` if that holds maps of anything else, and where two pictures share a name.
         """
-        path = Path(path)
+        path, pictures = Path(path), manifest.pictures
+        if len(set(pictures)) < len(pictures):
+            twice = next(p for p in pictures if pictures.count(p) > 1)
+            raise OwsegError(f"{manifest.name} has two pictures {twice!r}, whose maps would be one file; rename one.")
         if (path / MANIFEST).exists():
             there = cls.open(path)
             there.require(manifest)

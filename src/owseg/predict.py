@@ -18,7 +18,7 @@ from owseg.errors import OwsegError
 from owseg.exchange.annotation import Annotation
 from owseg.files import write_whole
 from owseg.knowledge import KnowledgeBase
-from owseg.labels import UNKNOWN, LabelSpace
+from owseg.labels import RESERVED, UNKNOWN, LabelSpace
 from owseg.learners.shots import Look
 from owseg.openset import Threshold
 from owseg.progress import track
@@ -89,7 +89,7 @@ def predicted(kb: KnowledgeBase, paths: Sequence[Path], look: Look | None = None
     if kb.threshold is None:
         raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
     root = os.path.commonpath([p.resolve().parent for p in paths])
-    names = {**dict(enumerate(kb.labels.names)), UNKNOWN: "unknown"}
+    names = {**dict(enumerate(kb.labels.names)), UNKNOWN: RESERVED[UNKNOWN]}
     palette = kb.labels.palette().tolist()
     for path in track(paths, "predicting", len(paths)):
         seen = kb.predict(read_image(path), look).open_set

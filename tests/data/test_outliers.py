@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from owseg.data.cityscapes import CITYSCAPES
-from owseg.data.outliers import Outlier, open_outliers
+from owseg.data.outliers import Outlier, leave_out, open_outliers
 from owseg.data.paste import paste
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN, LabelSpace
@@ -60,6 +60,25 @@ def test_pictures_with_masks_are_seen_in_context(tmp_path):
     assert np.array_equal(found.read(0).void, mask == IGNORE)
 
 
+def test_only_what_is_there_can_be_left_out(tmp_path):
+    for name in ("cow_1", "teddy bear_2", "bird_3"):
+        picture(tmp_path / "a" / f"{name}.png", "RGBA", alpha=box(0, 4, 0, 4))
+    picture(tmp_path / "b" / "kite_1.png", "RGBA", alpha=box(0, 4, 0, 4))
+    picture(tmp_path / "b" / "cow_2.png", "RGBA", alpha=box(0, 4, 0, 4))
+    objects, context = open_outliers(tmp_path / "a"), open_outliers(tmp_path / "b")
+    assert objects.without(["Teddy_Bear", "cow"]).ids == ("bird_3",)
+    for names in (["cow", "brid"], ["bird+cow"], ["kite"]):
+        with pytest.raises(
+            OwsegError, match=r"no outlier shows '(brid|bird\+cow|kite)', .* show bird, cow, teddy bear"
+        ):
+            objects.without(names)
+    with pytest.raises(OwsegError, match="shows what is known or left out"):
+        objects.without(["cow", "bird", "teddy bear"])
+    left = leave_out(["cow", "bird"], objects, context)  # no bird is in both
+    assert [some.ids for some in left] == [("teddy bear_2",), ("kite_1",)]
+    assert leave_out([], objects)[0].ids == objects.ids and leave_out([], objects)[1] is None
+
+
 def test_coco_polygons_are_drawn(tmp_path):
     picture(tmp_path / "images" / "a.jpg")
     picture(tmp_path / "images" / "b.jpg")
@@ -100,6 +119,10 @@ def test_what_is_no_outlier_ends_in_one_sentence(tmp_path):
     (other / "index.json").write_text("{")
     with pytest.raises(OwsegError, match=r"index\.json"):
         open_outliers(other)
+    nothing = tmp_path / "nothing"
+    picture(nothing / "cow_1.png", "RGBA", alpha=box(0, 0, 0, 0))
+    with pytest.raises(OwsegError, match=r"cow_1\.png shows no outlier"):
+        open_outliers(nothing).read(0)
     picture(tmp_path / "coco" / "images" / "a.png")
     (tmp_path / "coco" / "x.json").write_text("[]")
     with pytest.raises(OwsegError, match="no COCO"):
@@ -148,3 +171,31 @@ def test_an_outlier_without_pixels_is_not_pasted():
     sample = Sample(np.zeros((3, 8, 8), np.uint8), None, "s")
     nothing = Outlier(np.zeros((3, 4, 4), np.uint8), np.zeros((4, 4), bool), "o")
     assert paste(sample, nothing, np.random.default_rng(0)) is sample
+
+
+@pytest.mark.parametrize("kind", ["P", "LA", "key"])
+def test_a_cut_out_may_be_transparent_in_any_way(tmp_path, kind):
+    alpha = box(2, 9, 3, 12)
+    if kind == "key":
+        ids = np.where(alpha > 0, 9, 200).astype(np.uint8)
+        Image.fromarray(ids).save(tmp_path / "cow_1.png", transparency=200)
+    elif kind == "P":
+        cut = Image.fromarray((alpha > 0).astype(np.uint8))
+        cut.putpalette([0, 0, 0, 200, 10, 20])
+        cut.save(tmp_path / "cow_1.png", transparency=0)
+    else:
+        Image.fromarray(np.dstack([box(0, 16, 0, 20, value=50), alpha]), "LA").save(tmp_path / "cow_1.png")
+    outlier = open_outliers(tmp_path).read(0)
+    assert np.array_equal(outlier.mask, alpha > 0)
+    if kind == "P":
+        assert (outlier.image[:, alpha > 0].T == (200, 10, 20)).all()
+
+
+def test_a_cut_out_that_cannot_be_read_is_told_once(tmp_path, monkeypatch):
+    picture(tmp_path / "cow_1.png")
+    with pytest.raises(OwsegError, match="is not transparent") as caught:
+        open_outliers(tmp_path).read(0)
+    assert "cannot be read" not in str(caught.value)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9)
+    with pytest.raises(OwsegError, match=r"cow_1\.png cannot be read as a picture .*bomb"):
+        open_outliers(tmp_path).read(0)

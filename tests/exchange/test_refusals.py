@@ -51,8 +51,6 @@ COCO_CASES = [
     ({**COCO, "categories": [{"id": 1, "name": "a\nb"}]}, "one line"),
     ({**COCO, "categories": [{"id": 1, "name": ""}]}, "no name"),
     ({**COCO, "categories": [{"id": 1, "name": 5}]}, "no name"),
-    ({**COCO, "categories": [{"id": 1, "name": "car", "color": [1, 2, 300]}]}, "colour"),
-    ({**COCO, "categories": [{"id": 1, "name": "car", "color": [1.5, 2, 3]}]}, "colour"),
     ({**COCO, "images": []}, "not among the images"),
     (with_picture(height=0), "cannot be"),
     (with_picture(height=-7), "cannot be"),
@@ -79,10 +77,10 @@ COCO_CASES = [
     (with_counts([63], (9, 7)), "its picture"),
     (with_counts([63], (7, 9, 1)), "its picture"),
     (with_object(segmentation=[]), "a box without a mask"),
-    (with_object(segmentation=[[1, 1, 2, 2]]), "three corners"),
+    (with_object(segmentation=[[1, 1, 2, 2]]), "the object 1 of a.jpg is no polygon of three corners"),
     (with_object(segmentation=[[1, 1, 2, 2, 3]]), "three corners"),
     (with_object(segmentation=[[1, 1, 2, 2, 3, float("nan")]]), "outside"),
-    (with_object(segmentation=[[1, 1, 2, 2, 3, 1e9]]), "outside"),
+    (with_object(segmentation=[[1, 1, 2, 2, 3, 1e9]]), "the object 1 of a.jpg lies outside its picture of 9x7"),
     (with_object(segmentation=[[1, 1, 2, 2, 3, "x"]]), "not a COCO"),
     (with_object(segmentation=7), "not a COCO"),
 ]
@@ -93,6 +91,37 @@ def test_coco(tmp_path, value, message):
     path = tmp_path / "broken.json"
     path.write_text(json.dumps(value))
     refused(path, "coco", message)
+
+
+@pytest.mark.parametrize(
+    ("color", "read_as"),
+    [
+        ([1, 2, 3], (1, 2, 3)),
+        ([1.0, 2.4, 254.6], (1, 2, 255)),
+        ("#2a1db8", (42, 29, 184)),
+        ("red", None),
+        ("", None),
+        (None, None),
+        ([1, 2, 300], None),
+        ([1, 2], None),
+        ([1, 2, float("nan")], None),
+        ([True, False, True], None),
+        ({"r": 1}, None),
+    ],
+)
+def test_a_colour_is_no_reason_to_refuse_a_file(tmp_path, color, read_as):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({**COCO, "categories": [{"id": 1, "name": "car", "color": color}]}))
+    (annotation,) = read(path, "coco")
+    assert annotation.color == read_as
+
+
+def test_lines_beside_a_polygon_enclose_nothing(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(with_object(segmentation=[[1, 1, 2, 2], [0, 0, 4, 0, 4, 3, 0, 3]])))
+    (annotation,) = read(path, "coco")
+    path.write_text(json.dumps(with_object(segmentation=[[0, 0, 4, 0, 4, 3, 0, 3]])))
+    assert np.array_equal(annotation.mask, next(read(path, "coco")).mask) and annotation.mask.any()
 
 
 @pytest.mark.parametrize(
@@ -111,8 +140,8 @@ def test_coco(tmp_path, value, message):
         (f'<mask {SHAPE.replace("9", "-9")} rle="63"/>', "cannot be"),
         (f'<mask {SHAPE.replace("9", "99999999")} rle="63"/>', "larger than"),
         ('<box label="car" xtl="0" ytl="0" xbr="3" ybr="3"/>', "car is a box in a.jpg"),
-        ('<polygon label="car" points="1,1;2,2"/>', "three corners"),
-        ('<polygon label="car" points="1,1;2,2;1e12,3"/>', "outside"),
+        ('<polygon label="car" points="1,1;2,2"/>', "car in a.jpg is no polygon of three corners"),
+        ('<polygon label="car" points="1,1;2,2;1e12,3"/>', "car in a.jpg lies outside"),
         ('<polygon label="car" points="1,1;2,2;inf,3"/>', "outside"),
         ('<polygon label="" points="1,1;2,2;3,3"/>', "no name"),
         ("</image>", "no XML"),
@@ -169,7 +198,7 @@ def brush(rle):
         (brush(REGION["value"]["rle"][:7] + [255] * 40), "more pixels"),
         (brush([0, 0, 0, 252, 57, 24, 252 // 2] + [0] * 3), "cut off|does not fit|more pixels"),
         (region(type="rectanglelabels", value={"x": 1, "y": 1, "rectanglelabels": ["car"]}), "car in a.jpg is of rect"),
-        (region(value={"points": [[0, 0], [1, 1]], "polygonlabels": ["car"]}), "three corners"),
+        (region(value={"points": [[0, 0], [1, 1]], "polygonlabels": ["car"]}), "car in a.jpg is no polygon of three"),
         (region(value={"points": [[0, 0], [1, 1], [5, 1e9]], "polygonlabels": ["car"]}), "outside"),
         ([{"type": "brushlabels", "value": REGION["value"]}], "is missing"),
         (7, "not a Label Studio"),
@@ -199,7 +228,7 @@ def test_two_people_disagree(tmp_path):
     ("shape", "message"),
     [
         ({"label": "car", "shape_type": "circle", "points": [[1, 1], [2, 2]]}, "car is a circle in a.jpg"),
-        ({"label": "car", "points": [[1, 1], [2, 2]]}, "three corners"),
+        ({"label": "car", "points": [[1, 1], [2, 2]]}, "car in a.jpg is no polygon of three corners"),
         ({"label": "car", "points": [[1, 1], [2, 2], [1e7, 0]]}, "outside"),
         ({"label": "car", "shape_type": "mask", "points": [[8, 6], [9, 7]], "mask": "AAAA"}, "cannot be read"),
         ({"label": "car", "shape_type": "mask", "points": [[8, 6], [9, 7]]}, "is missing"),
@@ -375,6 +404,19 @@ def test_what_is_not_there_or_something_else(tmp_path, kind):
         read(tmp_path / "d.json", "x")
     with pytest.raises(OwsegError, match="'labelme' cannot be written"):
         write([], tmp_path, "labelme")
+
+
+def test_a_broken_file_beside_annotations_is_named(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(OwsegError, match=r"a\.json is not JSON .*; mend or remove it"):
+        recognise(tmp_path)
+    (tmp_path / "b.json").write_text(json.dumps(COCO))
+    assert recognise(tmp_path) == "coco"
+    with pytest.raises(OwsegError, match=r"a\.json is not JSON"):  # it may have been annotations
+        list(read(tmp_path))
+    assert [a.name for a in read(tmp_path / "b.json")] == ["car"]
+    hidden = archived(tmp_path / "mac.zip", {"__MACOSX/._b.json": b"\0\5\x16\7", "b.json": json.dumps(COCO)})
+    assert [a.name for a in read(hidden)] == ["car"]
 
 
 def refused(path, kind, message):

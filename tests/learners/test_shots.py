@@ -50,7 +50,7 @@ def test_masks_in_a_folder_may_hold_void(tmp_path):
     with pytest.raises(OwsegError, match="it is all void"):
         learn(tiny.knowledge_base(), "rock", shots_in(tmp_path))
     Image.fromarray(np.zeros((48, 64), np.uint8)).save(tmp_path / "masks" / "a.png")
-    with pytest.raises(OwsegError, match=r"marks no pixel of rock; mark"):
+    with pytest.raises(OwsegError, match=r"a\.png marks no pixel; mark"):
         learn(tiny.knowledge_base(), "rock", shots_in(tmp_path))
 
 
@@ -60,3 +60,6 @@ def test_a_class_is_learned_once():
         learn(wiser, "rock", [red_shot(1)])
     with pytest.raises(OwsegError, match="1 to 5 shots, not 6"):
         learn(wiser, "cow", [red_shot(i) for i in range(6)])
+    for name in ("unknown", "void", " Void"):
+        with pytest.raises(OwsegError, match=f"no class can be taught as '{name}'"):
+            learn(wiser, name, [red_shot(1)])

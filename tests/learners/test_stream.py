@@ -91,6 +91,10 @@ def test_a_manifest_brings_the_same_shots_back(frames, tmp_path):
     path.write_text("{}")
     with pytest.raises(OwsegError, match="no manifest"):
         from_manifest(path, frames)
+    path.write_text('{"format": 99}')
+    with pytest.raises(OwsegError, match="is of format 99") as caught:
+        from_manifest(path, frames)
+    assert "no manifest" not in str(caught.value)
 
 
 def test_a_memory_changes_nothing_and_looks_once(kb, frames):

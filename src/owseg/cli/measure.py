@@ -127,10 +127,7 @@ def audit(
     shown = open_outliers(outliers).unknown_to(base.labels)
     found = compare(shown, open_dataset(data, split, base.labels), eyes)
     if as_json:
-        matches = [vars(m) for m in found.matches]
-        print_json({"by_name": found.by_name, "matches": matches, "trust": found.trust})
+        print_json(found.to_json())
         return
     print_table("What the anomalies look most like", ("category", "anomalies", "pixels", "similarity"), summary(found))
-    print(f"Of the outliers, {found.trust:.0%} look most like another of their own category; trust looks as far.")
-    print(f"By name: {', '.join(found.by_name) or 'none'}.")
-    print(f"For a strict figure train again with --exclude {','.join(found.overlapping)!r}.")
+    print(found.words())

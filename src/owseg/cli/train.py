@@ -95,7 +95,7 @@ def train_residual(
     """
     from owseg import store
     from owseg.calibration import with_threshold
-    from owseg.data.outliers import open_outliers
+    from owseg.data.outliers import leave_out, open_outliers
     from owseg.data.pictures import divided, streets
     from owseg.knowledge import load
     from owseg.shipped import writable
@@ -107,10 +107,9 @@ def train_residual(
     )
     target, base = writable(kb, out), load(kb)
     store.check_place(target)
-    unwanted = names(exclude)
-    objects = open_outliers(outliers).unknown_to(base.labels).without(unwanted)
-    others = open_outliers(context).unknown_to(base.labels).without(unwanted) if context else objects
-    around = others if context or others.in_context else None
+    objects = open_outliers(outliers).unknown_to(base.labels)
+    others = open_outliers(context).unknown_to(base.labels) if context else objects
+    objects, around = leave_out(names(exclude), objects, others if context or others.in_context else None)
     known = streets(inliers, "train", base.labels)
     known, held_out = divided(known) if val is None else (known, streets(val, "val", base.labels))
     run = Path(f"{Path(target).resolve()}.residual.run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from owseg.data.images import find_images
+from owseg.data.images import by_stem
 from owseg.data.layout import paired, read_ids, split_folder
 from owseg.data.source import Source
 from owseg.errors import OwsegError
@@ -34,9 +34,9 @@ CODES = {**{i: i for i in range(11)}, 11: IGNORE, IGNORE: IGNORE}
 
 def camvid(root: Path, split: str) -> Source:
     """Open a split of CamVid; raise ``OwsegError`` for a missing folder or a picture without its labels."""
-    images = find_images(split_folder(root, split, {s: s for s in ("train", "val", "test")}))
-    masks = {p.stem: p for p in find_images(root / f"{split}annot")}
-    for image in images:
-        if image.stem not in masks:
+    images = by_stem(split_folder(root, split, {s: s for s in ("train", "val", "test")}))
+    masks = by_stem(root / f"{split}annot")
+    for name, image in images.items():
+        if name not in masks:
             raise OwsegError(f"{image} has no label map of the same name in {root / f'{split}annot'}.")
-    return paired(f"camvid:{split}", CLASSES, {p.stem: p for p in images}, masks, partial(read_ids, codes=CODES))
+    return paired(f"camvid:{split}", CLASSES, images, masks, partial(read_ids, codes=CODES))

@@ -65,7 +65,7 @@ def split_of(name: str) -> str:
 
 def read_colors(path: Path) -> np.ndarray:
     """Read a label map in colours as (H, W) uint8 ids; raise ``OwsegError`` for a colour that no class has."""
-    red, green, blue = read_image(path).astype(np.uint32)
+    red, green, blue = read_image(path, upright=False).astype(np.uint32)
     code = red << 16 | green << 8 | blue
     known = np.array([r << 16 | g << 8 | b for r, g, b in ((0, 0, 0), *CLASSES.colors)], np.uint32)
     order = np.argsort(known)

@@ -70,7 +70,7 @@ def _published(root: Path, found: list[Path], folder: str, pattern: str, kind: s
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
         key = source.ids[i]
-        image, target = read_image(frames[key]).astype(np.int32), source.read(i)[1]
+        image, target = read_image(frames[key], upright=False).astype(np.int32), source.read(i)[1]
         added = _difference(overlays[key])
         if added.shape != image.shape:
             raise OwsegError(f"{overlays[key]} is {added.shape[1:]}, its picture {image.shape[1:]}; unpack both again.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from owseg.data.images import find_images, read_image, read_mask
+from owseg.data.images import by_stem, read_image, read_mask
 from owseg.data.layout import NoSuchSplit
 from owseg.data.source import Source
 from owseg.errors import OwsegError
@@ -28,17 +28,18 @@ def folder(root: Path, split: str) -> Source:
         raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(splits)}.")
     if not (base / "images").is_dir():
         raise OwsegError(f"{base} has no folder 'images'; a data set folder holds images/, masks/ and classes.json.")
-    images = find_images(base / "images")
-    masks = {p.stem: p for p in find_images(base / "masks")} if (base / "masks").is_dir() else {}
-    orphans = sorted(set(masks) - {p.stem for p in images})
+    images = by_stem(base / "images")
+    masks = by_stem(base / "masks") if (base / "masks").is_dir() else {}
+    orphans = sorted(set(masks) - set(images))
     if orphans:
         raise OwsegError(f"{base / 'masks'} holds {masks[orphans[0]].name}, but there is no picture of that name.")
+    names = tuple(images)
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
-        mask = masks.get(images[i].stem)
-        return read_image(images[i]), None if mask is None else read_mask(mask)
+        mask = masks.get(names[i])
+        return read_image(images[names[i]], upright=mask is None), None if mask is None else read_mask(mask)
 
-    return Source(f"folder:{base.name}", read_classes(base, root), tuple(p.stem for p in images), read)
+    return Source(f"folder:{base.name}", read_classes(base, root), names, read)
 
 
 def read_classes(*folders: Path) -> LabelSpace:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from owseg.data.images import SUFFIXES, read_image, read_mask
+from owseg.data.images import SUFFIXES, one_each, read_image, read_mask
 from owseg.data.source import Source
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN, LabelSpace
@@ -44,13 +44,13 @@ def pictures(folder: Path, ending: str = "", pattern: str = "*") -> dict[str, Pa
     """Return the pictures below ``folder`` whose stem ends with ``ending``, by what comes before it, in that order.
 
     ``pattern`` says where: ``*/*`` one folder deeper, whose name is then part of the key (``town/frame``). Raises
-    ``OwsegError`` if there are none.
+    ``OwsegError`` if there are none, or two of one key.
     """
-    found = {}
-    for path in folder.glob(pattern):
-        if path.suffix.lower() in SUFFIXES and path.stem.endswith(ending) and not path.name.startswith("."):
-            key = path.relative_to(folder).with_suffix("").as_posix()
-            found[key[: len(key) - len(ending)]] = path
+    found = one_each(
+        (path.relative_to(folder).with_suffix("").as_posix().removesuffix(ending), path)
+        for path in sorted(folder.glob(pattern))
+        if path.suffix.lower() in SUFFIXES and path.stem.endswith(ending) and not path.name.startswith(".")
+    )
     if not found:
         raise OwsegError(f"{folder} holds no picture named {pattern}{ending} ({', '.join(SUFFIXES)}).")
     return dict(sorted(found.items()))
@@ -98,6 +98,6 @@ def paired(
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
         truth = truths.get(keys[i])
-        return read_image(frames[keys[i]]), None if truth is None else decode(truth)
+        return read_image(frames[keys[i]], upright=truth is None), None if truth is None else decode(truth)
 
     return Source(name, classes, keys, read, finer)

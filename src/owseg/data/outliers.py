@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from owseg.data.images import find_images, read_image, read_mask
+from owseg.data.images import by_stem, load_image, read_image, read_marks, two_valued
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, LabelSpace
+from owseg.labels import LabelSpace
 
 SYNONYMS = (
     frozenset({"person", "pedestrian", "rider", "bicyclist", "motorcyclist", "people", "human"}),
@@ -63,8 +63,30 @@ class Outliers:
         return len(self.ids)
 
     def without(self, names: Iterable[str]) -> Outliers:
-        """Return those that show none of the categories ``names``; raise ``OwsegError`` if none is left."""
-        unwanted = {plain(n) for n in names}
+        """Return those that show none of the categories ``names``.
+
+        Raises ``OwsegError`` for a name that no outlier has, and if none is left.
+        """
+        return leave_out(names, self)[0]
+
+    def pick(self, numbers: Sequence[int]) -> Outliers:
+        """Return the outliers ``numbers``, in that order."""
+        ids, shown = tuple(self.ids[i] for i in numbers), tuple(self.categories[i] for i in numbers)
+        return replace(self, ids=ids, categories=shown, read=lambda i: self.read(numbers[i]))
+
+    def unknown_to(self, labels: LabelSpace) -> Outliers:
+        """Return those that show no class of ``labels``, whatever their data set calls it (see ``SYNONYMS``).
+
+        Raises ``OwsegError`` if none is left.
+        """
+        return self._showing_none(known_as(labels.names))
+
+    def counts(self) -> dict[str, int]:
+        """Return how many outliers show each category, most first."""
+        every = [c for shown in self.categories for c in shown]
+        return dict(sorted(((c, every.count(c)) for c in set(every)), key=lambda item: (-item[1], item[0])))
+
+    def _showing_none(self, unwanted: set[str]) -> Outliers:
         kept = [i for i, shown in enumerate(self.categories) if not unwanted & {plain(c) for c in shown}]
         if not kept:
             raise OwsegError(
@@ -73,25 +95,26 @@ class Outliers:
             )
         return self.pick(kept)
 
-    def pick(self, numbers: Sequence[int]) -> Outliers:
-        """Return the outliers ``numbers``, in that order."""
-        ids, shown = tuple(self.ids[i] for i in numbers), tuple(self.categories[i] for i in numbers)
-        return replace(self, ids=ids, categories=shown, read=lambda i: self.read(numbers[i]))
 
-    def unknown_to(self, labels: LabelSpace) -> Outliers:
-        """Return those that show no class of ``labels``, whatever their data set calls it (see ``SYNONYMS``)."""
-        return self.without(known_as(labels.names))
+def leave_out(
+    names: Iterable[str], objects: Outliers, context: Outliers | None = None
+) -> tuple[Outliers, Outliers | None]:
+    """Return ``objects`` and ``context`` less what shows one of the categories ``names``.
 
-    def counts(self) -> dict[str, int]:
-        """Return how many outliers show each category, most first."""
-        every = [c for shown in self.categories for c in shown]
-        return dict(sorted(((c, every.count(c)) for c in set(every)), key=lambda item: (-item[1], item[0])))
+    Raises ``OwsegError`` for a name that neither has, and if none is left of either.
+    """
+    given = {plain(n): n for n in names}
+    there = {plain(c) for some in (objects, context) if some for shown in some.categories for c in shown}
+    if strange := [name for key, name in given.items() if key not in there]:
+        raise OwsegError(f"no outlier shows {strange[0]!r}, to be left out; they show {', '.join(sorted(there))}.")
+    return objects._showing_none(set(given)), context._showing_none(set(given)) if context else None
 
 
 def open_outliers(place: str | Path) -> Outliers:
     """Open a folder of outliers; raise ``OwsegError`` if it holds none. It may be laid out in three ways:
 
-    * ``images/`` and ``masks/`` of the same stems: 0 off the objects, 255 void, anything else on them;
+    * ``images/`` and ``masks/`` of the same stems: 0 off the objects, one other value on them, 255 void, unless the
+      masks hold 0 and 255 and nothing else: then 255 is on the objects;
     * ``images/`` and a COCO annotation ``*.json``: the objects of a picture are one outlier;
     * RGBA cut-outs, opaque where the object is.
 
@@ -121,36 +144,35 @@ def plain(name: str) -> str:
 
 
 def _cutouts(root: Path) -> Outliers:
-    paths, shown = find_images(root), _index(root)
+    paths, shown = list(by_stem(root).values()), _index(root)
     categories = tuple(shown.get(p.name, frozenset({plain(p.stem.rpartition("_")[0] or p.stem)})) for p in paths)
 
     def read(i: int) -> Outlier:
-        try:
-            with Image.open(paths[i]) as picture:
-                if "A" not in picture.getbands():
-                    raise OwsegError(f"{paths[i]} is not transparent; a cut-out is an RGBA picture, or has a mask.")
-                rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise OwsegError(f"{paths[i]} cannot be read as a picture ({error}); replace or remove it.") from None
-        return Outlier(np.ascontiguousarray(rgba[:3]), rgba[3] > 127, paths[i].stem)
+        picture = load_image(paths[i])
+        if not picture.has_transparency_data:
+            raise OwsegError(f"{paths[i]} is not transparent; a cut-out is an RGBA picture, or has a mask.")
+        rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1)
+        return _shown(Outlier(np.ascontiguousarray(rgba[:3]), rgba[3] > 127, paths[i].stem), paths[i])
 
     return Outliers(root.name, tuple(p.stem for p in paths), categories, read, in_context=False)
 
 
 def _masked(root: Path) -> Outliers:
-    masks, paths, shown = {p.stem: p for p in find_images(root / "masks")}, find_images(root / "images"), _index(root)
+    masks, paths, shown = by_stem(root / "masks"), list(by_stem(root / "images").values()), _index(root)
     for path in paths:
         if path.stem not in masks:
             raise OwsegError(f"{path} has no mask of the same name in {root / 'masks'}.")
 
+    white = two_valued(masks.values())
+
     def read(i: int) -> Outlier:
-        image, mask = read_image(paths[i]), read_mask(masks[paths[i].stem])
+        image, (mask, void) = read_image(paths[i], upright=False), read_marks(masks[paths[i].stem], white)
         if mask.shape != image.shape[1:]:
             raise OwsegError(
                 f"the mask of {paths[i].name} is {mask.shape[1]}x{mask.shape[0]} and its picture "
                 f"{image.shape[2]}x{image.shape[1]}; they must be of one size."
             )
-        return Outlier(image, (mask > 0) & (mask != IGNORE), paths[i].stem, mask == IGNORE)
+        return Outlier(image, mask, paths[i].stem, void)
 
     categories = tuple(shown.get(p.name, frozenset({"outlier"})) for p in paths)
     return Outliers(root.name, tuple(p.stem for p in paths), categories, read)
@@ -174,14 +196,20 @@ def _coco(root: Path, annotations: Path) -> Outliers:
         raise OwsegError(f"{annotations} annotates no picture with polygons.")
 
     def read(i: int) -> Outlier:
-        image = read_image(paths[i])
+        image = read_image(paths[i], upright=False)
         drawn = Image.new("1", (image.shape[2], image.shape[1]))
         for a in objects[pictures[i]]:
             for polygon in a["segmentation"]:
                 ImageDraw.Draw(drawn).polygon([float(v) for v in polygon], fill=1)
-        return Outlier(image, np.asarray(drawn), paths[i].stem)
+        return _shown(Outlier(image, np.asarray(drawn), paths[i].stem), paths[i])
 
     return Outliers(root.name, tuple(p.stem for p in paths), categories, read)
+
+
+def _shown(outlier: Outlier, path: Path) -> Outlier:
+    if not outlier.mask.any():
+        raise OwsegError(f"{path} shows no outlier: no pixel of it is opaque, or outlined; remove it.")
+    return outlier
 
 
 def _index(root: Path) -> dict[str, frozenset[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from owseg.data import open_dataset
-from owseg.data.images import find_images, read_image
+from owseg.data.images import by_stem, read_image
 from owseg.data.source import DataSet, Source
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
@@ -24,12 +24,13 @@ def streets(spec: str, split: str, labels: LabelSpace) -> DataSet:
 
 def plain(folder: Path, labels: LabelSpace) -> Source:
     """Return the pictures directly in ``folder`` as a source without truth; its classes are those of ``labels``."""
-    paths = find_images(folder)
+    paths = by_stem(folder)
+    names = tuple(paths)
 
     def read(i: int) -> tuple[np.ndarray, None]:
-        return read_image(paths[i]), None
+        return read_image(paths[names[i]]), None
 
-    return Source(folder.name, labels, tuple(p.stem for p in paths), read)
+    return Source(folder.name, labels, names, read)
 
 
 def divided(data: DataSet, every: int = 8) -> tuple[DataSet, DataSet]:

@@ -6,7 +6,6 @@ many as there are. In between, masks are packed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from owseg.errors import OwsegError
 from owseg.exchange import coco, cvat, cvat_masks, labelme, labelstudio
 from owseg.exchange.annotation import VOID, Annotation
-from owseg.exchange.archive import opened
+from owseg.exchange.archive import opened, parsed
 from owseg.exchange.shots import shots_of
 
 if TYPE_CHECKING:
@@ -62,7 +61,11 @@ def write(
 
 
 def recognise(path: str | Path) -> str | None:
-    """Return the format of a file, folder or zip of annotations, from what it holds; None if it is of none."""
+    """Return the format of a file, folder or zip of annotations, from what it holds; None if it is of none.
+
+    A broken file does not matter where another tells the format; raises ``OwsegError`` where none does.
+    """
+    broken: OwsegError | None = None
     with opened(path, "a file of annotations") as files:
         if any(PurePosixPath(name).name == cvat_masks.LABELMAP for name in files):
             return "cvat-masks"
@@ -70,10 +73,16 @@ def recognise(path: str | Path) -> str | None:
             if name.lower().endswith(".xml") and cvat.fits(data()):
                 return "cvat"
             if name.lower().endswith(".json"):
-                value = json.loads(data())
+                try:
+                    value = parsed(name, data())
+                except OwsegError as error:
+                    broken = broken or error
+                    continue
                 for kind, module in (("coco", coco), ("labelstudio", labelstudio), ("labelme", labelme)):
                     if module.fits(value):
                         return kind
+        if broken:
+            raise broken
     return None
 
 

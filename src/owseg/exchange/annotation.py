@@ -10,9 +10,9 @@ import numpy as np
 
 from owseg.errors import OwsegError
 from owseg.exchange.masks import Rle, check_size, packed, union, unpacked
-from owseg.labels import Color
+from owseg.labels import IGNORE, RESERVED, Color
 
-VOID = "void"
+VOID = RESERVED[IGNORE]
 """The class name under which a person marks what nobody could name (see ``Shot.void``)."""
 
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # XML 1.0 has no way to write these

@@ -24,7 +24,7 @@ Files: TypeAlias = dict[str, Callable[[], bytes]]
 
 @contextmanager
 def opened(path: str | Path, what: str) -> Iterator[Files]:
-    """Give the files at ``path`` by name, sorted: itself, those in the folder, or those in the zip.
+    """Give the files at ``path`` by name, sorted: itself, those in the folder or in the zip that are not hidden.
 
     Whatever goes wrong inside the ``with`` because of what the files hold ends in one ``OwsegError`` that names
     ``path``; ``what`` says what it should have been, such as "a COCO annotation". So does an archive whose members
@@ -39,7 +39,8 @@ def opened(path: str | Path, what: str) -> Iterator[Files]:
             raise FileNotFoundError
         elif path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive:
-                yield {i.filename: partial(archive.read, i) for i in _checked(archive)}
+                members = [i for i in _checked(archive) if not PurePosixPath(i.filename).name.startswith(".")]
+                yield {i.filename: partial(archive.read, i) for i in members}
         else:
             yield {path.name: path.read_bytes}
     except FileNotFoundError:
@@ -55,14 +56,27 @@ def opened(path: str | Path, what: str) -> Iterator[Files]:
 
 
 def jsons(files: Files, fits: Callable[[Any], bool], what: str) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of the JSON files that are ``what``, as ``fits`` says; raise ``OwsegError`` if none is."""
+    """Yield name and value of the JSON files that are ``what``, as ``fits`` says.
+
+    Raises ``OwsegError`` if none is, and for one that is broken: it may have been one of them.
+    """
     none = True
     for name, data in files.items():
-        if name.lower().endswith(".json") and fits(value := json.loads(data())):
+        if name.lower().endswith(".json") and fits(value := parsed(name, data())):
             none = False
             yield name, value
     if none:
         raise OwsegError(f"this is not {what}, nor does it hold one.")
+
+
+def parsed(name: str, data: bytes) -> Any:
+    """Return the value of the JSON file ``name``; raise ``OwsegError`` if it is broken."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise OwsegError(
+            f"{name} is not JSON ({error}); mend or remove it, or name the file of annotations itself."
+        ) from None
 
 
 def _checked(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -1,13 +1,14 @@
 """COCO instances: run lengths both ways, polygons in. https://cocodataset.org/#format-data
 
 An object of run lengths is a crowd (``iscrowd`` 1), as it is everything of its class in the picture. Colours stand in
-the categories, as in COCO panoptic.
+the categories, as in COCO panoptic, or as ``#rrggbb``, as COCO Annotator writes them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import numpy as np
 from pycocotools import mask as api
 
 from owseg.errors import OwsegError
-from owseg.exchange.annotation import Annotation, gathered, joined
+from owseg.exchange.annotation import Annotation, from_hex, gathered, joined
 from owseg.exchange.archive import jsons, opened
 from owseg.exchange.masks import check_size, filled, mask_of
 from owseg.files import write_whole
+from owseg.labels import Color
 
 WHAT = "a COCO annotation"
 
@@ -66,7 +68,7 @@ def fits(value: Any) -> bool:
 
 def _annotations(value: dict[str, Any]) -> Iterator[Annotation]:
     names = {c["id"]: c["name"] for c in value["categories"]}
-    colors = {c["name"]: tuple(c["color"]) for c in value["categories"] if c.get("color")}
+    colors = {c["name"]: _color(c.get("color")) for c in value["categories"]}
     objects: dict[Any, list[dict[str, Any]]] = {}
     for o in value["annotations"]:
         objects.setdefault(o["image_id"], []).append(o)
@@ -78,14 +80,25 @@ def _annotations(value: dict[str, Any]) -> Iterator[Annotation]:
         raise OwsegError(f"an object is in the image {next(iter(objects))!r}, which is not among the images.")
 
 
+def _color(value: Any) -> Color | None:
+    """Return a colour as (r, g, b); None for one that is unreadable: no annotation is worth less without it."""
+    if isinstance(value, str):
+        with suppress(OwsegError):
+            return from_hex(value)
+    if isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) and 0 <= v <= 255 for v in value):
+        r, g, b = (round(v) for v in value)
+        return r, g, b
+    return None
+
+
 def _mask(value: dict[str, Any], image: str, size: tuple[int, int]) -> np.ndarray:
-    shape = value.get("segmentation")
+    shape, what = value.get("segmentation"), f"the object {value.get('id')} of {image}"
     if not shape:
-        raise OwsegError(f"the object {value.get('id')} of {image} is a box without a mask; outline it, or remove it.")
+        raise OwsegError(f"{what} is a box without a mask; outline it, or remove it.")
     if isinstance(shape, list):
         mask = np.zeros(size, bool)
-        for polygon in shape:
-            mask |= filled(polygon, size)
+        for polygon in [p for p in shape if len(p) > 4] or shape:  # tools leave lines beside what encloses something
+            mask |= filled(polygon, size, what)
         return mask
     if tuple(shape["size"]) != size:
         raise OwsegError(f"a mask of {image} is {shape['size']} and its picture {list(size)} (height, width).")

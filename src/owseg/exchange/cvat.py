@@ -101,7 +101,8 @@ def _annotations(root: Any) -> Iterator[Annotation]:
 def _mask(shape: Any, image: str, size: tuple[int, int]) -> np.ndarray:
     value = shape.attrib
     if shape.tag == "polygon":
-        return filled([float(v) for corner in value["points"].split(";") for v in corner.split(",")], size)
+        corners = [float(v) for corner in value["points"].split(";") for v in corner.split(",")]
+        return filled(corners, size, f"{value['label']} in {image}")
     if shape.tag != "mask":
         raise OwsegError(
             f"{value['label']} is a {shape.tag} in {image}; outline it as a mask or polygon, or remove it."

@@ -39,7 +39,9 @@ def fits(value: Any) -> bool:
 def _mask(shape: dict[str, Any], image: str, size: tuple[int, int]) -> np.ndarray:
     kind = shape.get("shape_type") or "polygon"
     if kind == "polygon":
-        corners = check_polygon(np.asarray(shape["points"], np.float64).ravel().tolist(), size)
+        corners = check_polygon(
+            np.asarray(shape["points"], np.float64).ravel().tolist(), size, f"{shape['label']} in {image}"
+        )
         drawn = Image.new("1", (size[1], size[0]))
         ImageDraw.Draw(drawn).polygon([(float(x), float(y)) for x, y in corners], fill=1, outline=1)
         return np.asarray(drawn)

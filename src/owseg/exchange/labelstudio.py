@@ -176,7 +176,7 @@ def _shapes(result: list[dict[str, Any]], image: str) -> Iterator[tuple[str, np.
             mask = decode(value["rle"], size)
         else:
             corners = np.asarray(value["points"], np.float64) * [size[1] / 100, size[0] / 100]
-            mask = filled(corners.ravel().tolist(), size)
+            mask = filled(corners.ravel().tolist(), size, f"{names[0]} in {image}")
         yield from ((name, mask) for name in names)
 
 

@@ -64,24 +64,27 @@ def mask_of(runs: Sequence[int], size: tuple[int, int], order: Literal["C", "F"]
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size, order=order)
 
 
-def filled(polygon: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """Return the inside of a polygon x, y, x, y, ... as a mask (H, W) bool, as the COCO API draws it."""
-    outline = check_polygon(polygon, size).ravel().tolist()
+def filled(polygon: Sequence[float], size: tuple[int, int], what: str) -> np.ndarray:
+    """Return the inside of a polygon x, y, x, y, ... as a mask (H, W) bool, as the COCO API draws it.
+
+    ``what`` it outlines is named where ``check_polygon`` refuses it.
+    """
+    outline = check_polygon(polygon, size, what).ravel().tolist()
     return coco.decode(coco.frPyObjects([outline], *size))[:, :, 0].astype(bool)
 
 
-def check_polygon(polygon: Sequence[float], size: tuple[int, int]) -> np.ndarray:
+def check_polygon(polygon: Sequence[float], size: tuple[int, int], what: str) -> np.ndarray:
     """Return the corners (n, 2) of a polygon x, y, x, y, ...
 
     Raises ``OwsegError`` for fewer than three, for what is no number, and for corners farther outside the picture than
-    it is large: to draw those could take any amount of memory.
+    it is large: to draw those could take any amount of memory. It names ``what``, such as "car in a.jpg".
     """
     points = np.asarray(polygon, np.float64)
     if points.ndim != 1 or len(points) % 2 or len(points) < 6:
-        raise OwsegError("a polygon has three corners or more, of two coordinates each.")
+        raise OwsegError(f"{what} is no polygon of three corners or more, of two coordinates each; mend or remove it.")
     points, far = points.reshape(-1, 2), np.array([size[1], size[0]])
     if not np.isfinite(points).all() or (points < -far).any() or (points > 2 * far).any():
-        raise OwsegError(f"a polygon lies outside its picture of {size[1]}x{size[0]}.")
+        raise OwsegError(f"{what} lies outside its picture of {size[1]}x{size[0]}; mend or remove it.")
     return points
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from owseg.errors import OwsegError
-from owseg.labels import Color
+from owseg.labels import Color, check_teachable
 from owseg.learners.heads import PLM, FineTune
 from owseg.learners.increment import Increment, Learner
 from owseg.learners.npm import NPM
@@ -74,8 +74,8 @@ def learn(
     data for the new threshold (its unknown pixels are left out); without it the old threshold stays, which is safe
     where increments only claim: a claim turns unknown pixels into known ones, never the reverse. (A head that stands
     alone may take a claim back.) ``look`` is ``kb.forward`` unless one is given that remembers (see ``remember``).
-    Raises ``OwsegError`` for a name that is taken, no shot or more than five, a mask of another size than its picture
-    or without the class, and what the method cannot work with.
+    Raises ``OwsegError`` for a name that is taken or reserved, no shot or more than five, a mask of another size than
+    its picture or without the class, and what the method cannot work with.
     """
     from owseg.calibration import data_card, find_threshold
     from owseg.data.source import DataSet
@@ -83,6 +83,7 @@ def learn(
 
     if name in kb.labels:
         raise OwsegError(f"{name!r} is known already; give the new class another name, or roll back first.")
+    check_teachable([name])
     check_shots(name, shots)
     method = method or (Probe() if kb.fitted is not None else NPM())
     look = look or kb.forward

@@ -110,24 +110,23 @@ def shots_from(data: DataSet, name: str, count: int, seed: int = 0, top: float =
 
 
 def shots_in(folder: str | Path) -> list[Shot]:
-    """Read ``images/NAME.*`` and ``masks/NAME.*``; a mask is 0 off the class and anything else on it.
+    """Read ``images/NAME.*`` and ``masks/NAME.*``; a mask is 0 off the class and one other value on it.
 
     255 is void, as everywhere, unless the masks hold 0 and 255 and nothing else: then it is the class. Raises
-    ``OwsegError`` for a picture without a mask, a mask without a picture, and what cannot be read.
+    ``OwsegError`` for a picture without a mask, a mask without a picture, two of one name, and what is no such mask.
     """
-    from owseg.data.images import find_images, read_image, read_mask
+    from owseg.data.images import by_stem, read_image, read_marks, two_valued
 
     folder = Path(folder).expanduser()
-    masks = {path.stem: path for path in find_images(folder / "masks")}
-    images = {path.stem: path for path in find_images(folder / "images")}
+    masks, images = by_stem(folder / "masks"), by_stem(folder / "images")
     if lonely := sorted(images.keys() - masks.keys()):
         raise OwsegError(f"{images[lonely[0]]} has no mask of the same name in {folder / 'masks'}.")
     if lonely := sorted(masks.keys() - images.keys()):
         raise OwsegError(f"{masks[lonely[0]]} has no picture of the same name in {folder / 'images'}.")
-    ids = {name: read_mask(masks[name]) for name in images}
-    two_valued = set(np.unique(np.concatenate([np.unique(mask) for mask in ids.values()]))) == {0, IGNORE}
-    voids = {name: np.zeros(mask.shape, bool) if two_valued else mask == IGNORE for name, mask in ids.items()}
-    return [Shot(read_image(path), (ids[name] > 0) & ~voids[name], name, voids[name]) for name, path in images.items()]
+    white = two_valued(masks.values())
+    marks = {name: read_marks(masks[name], white) for name in images}
+    pictures = {name: read_image(path, upright=False) for name, path in images.items()}
+    return [Shot(pictures[name], mask, name, void) for name, (mask, void) in marks.items()]
 
 
 def check_shots(name: str, shots: Sequence[Shot]) -> None:

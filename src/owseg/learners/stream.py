@@ -63,6 +63,8 @@ def from_manifest(path: Path, data: DataSet) -> list[Lesson]:
         if value["format"] != FORMAT:
             raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
         wanted = [(c["name"], [(s["id"], s["sha256"]) for s in c["shots"]]) for c in value["classes"]]
+    except OwsegError:  # which is a ValueError, too
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OwsegError(f"{path} is no manifest of a stream ({error!r}).") from None
     frames = {name: i for i, name in enumerate(data.source.ids)}

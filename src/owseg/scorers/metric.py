@@ -69,7 +69,7 @@ def mixture(
 ) -> Tensor:
     """Return ``a P_EDS + (1 - a) P_MMSP`` with ``a = 1 / (1 + exp(-beta (P_EDS - gamma)))``, in [0, 1].
 
-    DMLNet, Eq. 9-10.     "absolute": ``P_EDS = 1 - |f - c|^2 / |m_t - c|^2`` cut to [0, 1]: 1 at the centroid
+    DMLNet, Eq. 9-10. "absolute": ``P_EDS = 1 - |f - c|^2 / |m_t - c|^2`` cut to [0, 1]: 1 at the centroid
     c of the prototypes, 0 at a prototype and beyond, the same in every picture; ``scale`` is T, read here
     only. "paper": Eq. 6 and 8 to the letter. "code": both probabilities are 1 less a per-picture min-max, as
     in the authors' release. ``beta`` is by default 20, and 50 for "code".
