@@ -2,7 +2,8 @@
 
     export OWSEG_DATA=DIR                                   # DIR/camvid, outlier_objects, coco_context, anomaly
     python -m recipes.outliers train --weights ESPNETV2 --seed 0            # RPL + CoroCL; seeds 0, 1, 2
-    python -m recipes.outliers train --weights ESPNETV2 --without corocl    # or entropy, inlier: the ablation
+    python -m recipes.outliers train --weights ESPNETV2 --without corocl    # RPL alone
+    python -m recipes.outliers train --weights ESPNETV2 --without corocl inlier  # or entropy, energy, haste: ablation
     python -m recipes.outliers measure --weights ESPNETV2                   # every score of every network, frozen too
     python -m recipes.outliers table
     python -m recipes.outliers audit --weights ESPNETV2 --backbone MOBILENETV2  # what looks like what was pasted
@@ -45,12 +46,11 @@ from recipes.tables import markdown, spread
 
 SETS = {"RoadAnomaly21": "roadanomaly21", "FS_LostFound_1024x512": "fishyscapes-lostfound"}
 WITHOUT = {
-    "nothing": {},
     "corocl": {"contrast_weight": 0.0},
     "entropy": {"entropy_weight": 0.0},
     "inlier": {"inlier_weight": 0.0},
     "energy": {"outlier_weight": 0.0},
-    "haste": {"outlier_weight": 0.05, "final_lr": 1e-3, "contrast_weight": 1.0},  # the paper's, one rate
+    "haste": {"outlier_weight": 0.05, "final_lr": 1e-3},  # the weight of PE in the paper, one rate for all
 }
 LONGER = 1024
 """What the network looks at: pictures whose longer side has so many pixels."""
@@ -74,11 +74,12 @@ def train(args: argparse.Namespace) -> None:
     """Teach the frozen network; the outcome lies in runs/outliers/NAME-SEED."""
     kb = load(ESPNETV2, weights=args.weights)
     objects, context = exposed(args.data, kb, args.leave_out)
-    config = ResidualConfig(epochs=args.epochs, seed=args.seed, precision=args.precision, **WITHOUT[args.without])
-    name = f"{'rpl' if args.without == 'nothing' else f'without-{args.without}'}{args.suffix}-{args.seed}"
+    less = {key: value for what in args.without for key, value in WITHOUT[what].items()}
+    config = ResidualConfig(epochs=args.epochs, seed=args.seed, precision=args.precision, **less)
+    name = f"{'-'.join(['without', *args.without]) if args.without else 'rpl'}{args.suffix}-{args.seed}"
     started = time.process_time()
     known, val = (streets(args.data / "camvid", split, kb) for split in ("train", "val"))
-    around = None if args.without == "corocl" else context
+    around = None if "corocl" in args.without else context
     new = train_residual(kb, known, val, objects, around, config, args.runs / f"{name}.run", args.resume)
     minutes = (time.process_time() - started) / 60
     print(name, "version", new.save(args.runs / name), f"after {minutes:.1f} core-minutes:", new.history[-1].message)
@@ -189,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=steps)
     parser.add_argument("--weights", type=Path, default=Path("espnetv2_s2.0_cityscapes"))
-    parser.add_argument("--without", choices=WITHOUT, default="nothing", help="which term to leave out")
+    parser.add_argument("--without", nargs="*", choices=WITHOUT, default=[], help="which terms to leave out")
     parser.add_argument("--leave-out", nargs="*", default=[], help="categories of outliers to leave out")
     parser.add_argument("--suffix", default="", help="added to the name, for another set of outliers")
     parser.add_argument("--backbone", default="google/mobilenet_v2_1.0_224", help="audit: what compares looks")
