@@ -212,3 +212,26 @@ def test_the_command_line_runs_the_small_recipe(capsys, tmp_path):
     code, out, _ = run_cli(capsys, "benchmark", small, "--out", tmp_path, "--json")
     assert code == 0 and json.loads(out) == json.loads((tmp_path / "results.json").read_text())
     assert run_cli(capsys, "benchmark", tmp_path / "none.toml", "--out", tmp_path)[0] == 1
+
+
+def test_what_is_damaged_or_half_written_is_made_anew(recipe, place, tmp_path):
+    model = replace(recipe.models[0], scorers=("msp", "sml"), fit=("sml",), fit_on=f"folder:{place / 'own'}",
+                    calibrate_on=f"folder:{place / 'own'}")  # fmt: skip
+    small = replace(recipe, models=(model,), data=(replace(recipe.data[0], most=1),))
+    first = run(small, tmp_path)
+    (fitted,), (thresholds,) = (tmp_path / "fitted").iterdir(), (tmp_path / "thresholds").iterdir()
+    (fitted / "CURRENT").unlink()  # as a kill in the middle of the first commit leaves it
+    whole = thresholds.read_text()
+    for damaged in ("{}", "", whole[:-20], "[1]"):
+        thresholds.write_text(damaged)
+        assert run(small, tmp_path).to_json() == first.to_json()
+        assert thresholds.read_text() == whole
+
+
+def test_a_size_that_squeezes_pictures_is_told(recipe, tmp_path):
+    said = []
+    run(replace(recipe, data=(replace(recipe.data[1], resize=(64, 48)),)), tmp_path, say=said.append)
+    assert "pictures of 96x128 are squeezed into 64x48" in said[1]
+    said.clear()
+    run(replace(recipe, data=(recipe.data[1],)), tmp_path / "whole", say=said.append)
+    assert len(said) == 1

@@ -24,7 +24,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from owseg import __version__
+from owseg import __version__, store
 from owseg.baselines import dense_crf, mc_dropout
 from owseg.benchmark.pictures import draw, missing
 from owseg.benchmark.recipe import ALL, TRACKS, Data, Model, Recipe, read_recipe
@@ -94,6 +94,8 @@ def run(recipe: Recipe, out: str | Path, workers: int = 1, say: Callable[[str], 
     cards: dict[str, Any] = {}
     for number, (data, model, base, frames) in enumerate(pairs, 1):
         say(f"{model.name} on {data.name} ({number} of {len(pairs)})")
+        if warning := _squeezed(data, frames):
+            say(warning)
         if model.name not in ready:
             fitted = _fitted(model, base, out)
             ready[model.name] = fitted, _thresholds(model, fitted, recipe.fpr, out)
@@ -140,8 +142,12 @@ def _fitted(model: Model, kb: KnowledgeBase, out: Path) -> KnowledgeBase:
         return kb
     key = f"models.{model.name}.fit_on"
     data = _told(key, partial(open_dataset, train=True), model.fit_on, "train", kb.labels)
-    place = out / "fitted" / f"{_file(model.name)}-{_digest(kb.fingerprint(True), data.fingerprint(), model.fit)}"
-    if not place.exists():
+    place = (
+        out
+        / "fitted"
+        / f"{_file(model.name)}-{_digest(__version__, kb.fingerprint(True), data.fingerprint(), model.fit)}"
+    )
+    if not store.holds(place):
         _told(key, with_baselines, kb, data, model.fit).save(place)
     return load(place)
 
@@ -153,14 +159,14 @@ def _thresholds(model: Model, kb: KnowledgeBase, fpr: float, out: Path) -> dict[
         return {kb.scorer: kb.threshold} if kb.threshold and kb.scorer in own else {}
     key = f"models.{model.name}.calibrate_on"
     data = _told(key, open_dataset, model.calibrate_on, "val", kb.labels)
-    of = _digest(kb.fingerprint(), data.fingerprint(), own, fpr)
+    of = _digest(__version__, kb.fingerprint(), data.fingerprint(), own, fpr)
     place = out / "thresholds" / f"{_file(model.name)}-{of}.json"
-    if not place.exists():
+    kept = _kept(place, of)
+    if kept is None:
         look = remember(kb.forward)
         found = {n: _told(key, find_threshold, kb, data, fpr, "quantile", n, look) for n in own if n not in BESIDE}
-        card = {"on": data_card(data), "thresholds": {name: t.to_json() for name, t in found.items()}}
-        write_whole(place, _json(card))
-    kept = _kept(place, of) or {}
+        kept = {"on": data_card(data), "thresholds": {name: t.to_json() for name, t in found.items()}}
+        write_whole(place, _json({"of": of, **kept}))
     return {name: Threshold.from_json(value) for name, value in kept["thresholds"].items()}
 
 
@@ -195,6 +201,19 @@ def _measured(
     if fresh:  # last, as it says that all is done
         write_whole(kept, _json({"of": of, **figures}))
     return figures
+
+
+def _squeezed(data: Data, frames: DataSet) -> str | None:
+    """Return what is to be said where ``resize`` changes the shape of the pictures, going by the first."""
+    if data.resize is None:
+        return None
+    (height, width), (high, wide) = frames[0].image.shape[1:], data.resize
+    if abs(np.log(wide / high * height / width)) < 0.05:
+        return None
+    return (
+        f"  data.{data.name}.resize: pictures of {height}x{width} are squeezed into {high}x{wide} (height x width); "
+        "another size would keep their shape."
+    )
 
 
 def _looked(look: Look, size: tuple[int, int], image: np.ndarray) -> Output:
@@ -264,7 +283,7 @@ def _kept(path: Path, of: str) -> dict[str, Any] | None:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return value if isinstance(value, dict) and value.pop("of", of) == of else None
+    return value if isinstance(value, dict) and value.pop("of", None) == of else None
 
 
 def _digest(*parts: Any) -> str:
