@@ -142,11 +142,8 @@ def _fitted(model: Model, kb: KnowledgeBase, out: Path) -> KnowledgeBase:
         return kb
     key = f"models.{model.name}.fit_on"
     data = _told(key, partial(open_dataset, train=True), model.fit_on, "train", kb.labels)
-    place = (
-        out
-        / "fitted"
-        / f"{_file(model.name)}-{_digest(__version__, kb.fingerprint(True), data.fingerprint(), model.fit)}"
-    )
+    of = _digest(__version__, kb.fingerprint(True), data.fingerprint(), model.fit)
+    place = out / "fitted" / f"{_file(model.name)}-{of}"
     if not store.holds(place):
         _told(key, with_baselines, kb, data, model.fit).save(place)
     return load(place)
