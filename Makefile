@@ -21,4 +21,4 @@ $(V)/.ok: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(V) runs owseg-demo
+	rm -rf $(V) owseg-demo

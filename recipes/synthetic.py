@@ -1,6 +1,6 @@
 """The knowledge base of the demo: eight classes of the synthetic streets, from ImageNet weights.
 
-    python -m recipes.synthetic            # about 6 core-minutes with bf16-mixed
+    python -m recipes.synthetic            # about 8 core-minutes with bf16-mixed
 
 Writes runs/synthetic; `python -m recipes.ship synthetic=runs/synthetic` puts it into the package. Chosen and calibrated
 on val; nothing here opens test.

@@ -136,16 +136,31 @@ def test_further_scorers_are_fitted_compared_and_taken(capsys, kb, own):
     assert code == 1 and "no fitted scorer 'svm'" in err
 
 
-def test_shots_from_a_folder(capsys, kb, own, tmp_path):
-    shots = tmp_path / "shots"
+def test_a_network_from_elsewhere_gets_the_feature_scorers_and_learns_by_the_probe(capsys, own, tmp_path):
+    from tests.test_residual import base
+
+    kb, shots = tmp_path / "kb", write_shots(own, tmp_path / "shots")
+    base("segformer").save(kb)
+    code, _, err = run(capsys, "learn", kb, "rock", "--shots", shots, "--method", "probe")
+    assert code == 1 and "owseg fit KB --data SET --scorers joint" in err
+    code, out, _ = run(capsys, "fit", kb, "--data", f"folder:{own}", "--scorers", "joint,sml")
+    assert code == 0 and {"joint", "mahalanobis", "sml"} < set(load(kb).scorers())
+    code, out, err = run(capsys, "learn", kb, "rock", "--shots", shots)
+    assert code == 0 and load(kb).labels.names[-1] == "rock" and "probe" in out, err
+
+
+def write_shots(own, shots):
     for kind in ("images", "masks"):
         (shots / kind).mkdir(parents=True)
-        for i in range(2):
-            (shots / kind / f"f{i}.png").write_bytes((own / kind / f"f{i}.png").read_bytes())
     for i in range(2):
-        Image.fromarray(((read_mask(own / "masks" / f"f{i}.png") == 3) * 255 // 2).astype(np.uint8)).save(
-            shots / "masks" / f"f{i}.png"
-        )
+        (shots / "images" / f"f{i}.png").write_bytes((own / "images" / f"f{i}.png").read_bytes())
+        mask = (read_mask(own / "masks" / f"f{i}.png") == 3) * 255 // 2
+        Image.fromarray(mask.astype(np.uint8)).save(shots / "masks" / f"f{i}.png")
+    return shots
+
+
+def test_shots_from_a_folder(capsys, kb, own, tmp_path):
+    shots = write_shots(own, tmp_path / "shots")
     code, out, _ = run(capsys, "learn", kb, "rock", "--shots", shots, "-o", tmp_path / "other", "--method", "npm")
     assert code == 0 and "version 2" in out  # version 1 is the knowledge base as it was
     assert load(tmp_path / "other").labels.names[-1] == "rock"

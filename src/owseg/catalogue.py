@@ -34,7 +34,7 @@ _THREE = ("train", "val", "test")
 
 CARDS: dict[str, Card] = {
     "synthetic": Card(
-        "streets drawn on the spot", "11 and 4 kinds of anomalies", "nothing is stored", (*_THREE, "shots"),
+        "streets drawn on the spot", "8 and 4 kinds of anomalies", "nothing is stored", (*_THREE, "shots"),
         "comes with owseg", "Apache-2.0",
     ),
     "folder": Card(

@@ -27,7 +27,8 @@ def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -
     """Run the demo; write ``out/report.html`` and the knowledge base ``out/kb``, which has a version for every step.
 
     ``kb`` and the class ``name`` to learn have defaults for synthetic and CamVid. Thresholds come from the val split,
-    shots from the train split, figures from at most 60 frames spread over the test split. Returns the figures.
+    shots from the train split (synthetic: shots), figures from at most 60 frames spread over the test split. Returns
+    the figures.
     """
     kind = data.partition(":")[0]
     if kind not in _DEFAULTS and (kb is None or name is None):

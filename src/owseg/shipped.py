@@ -8,7 +8,7 @@ from owseg.errors import OwsegError
 
 SHIPPED = Path(__file__).parent / "pretrained"
 """``street`` (CamVid's 11 classes), ``street8`` (without car, pedestrian, bicyclist) and ``synthetic`` (the demo's
-world); each has a model card beside it in docs/."""
+world); docs/model-cards.md has a card of each."""
 
 
 def resolve(name: str | Path) -> Path:

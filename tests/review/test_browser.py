@@ -17,7 +17,7 @@ from owseg.data.images import read_image
 from owseg.discover import discover
 from owseg.queue import Queue
 
-pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
+pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install nicegui")
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="a browser is driven by playwright: pip install playwright"
 )

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
+pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install nicegui")
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 

@@ -27,7 +27,7 @@ def test_an_address_that_cannot_be_had_is_refused():
 
 
 def test_the_command_line_refuses_what_it_cannot_review(capsys, tmp_path):
-    pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
+    pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install nicegui")
     for args, why in (
         (("synthetic", tmp_path / "queue"), "give --out"),
         (("synthetic", tmp_path / "none", "--out", tmp_path / "kb"), "no queue"),

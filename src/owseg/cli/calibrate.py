@@ -13,22 +13,34 @@ from owseg.cli.printing import save
 def fit(
     kb: KB,
     data: Data,
-    scorers: Annotated[str, typer.Option(help="Which: knn, sml, or both with a comma.")] = "knn,sml",
+    scorers: Annotated[str, typer.Option(help="Which, with commas: joint (and mahalanobis), knn, sml.")] = "knn,sml",
     split: Annotated[str, typer.Option(help="The split that the network was trained on.")] = "train",
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Fit further scorers on labelled pictures: knn (k nearest features), sml (standardised max logits).
+    """Fit further scorers on labelled pictures: joint (with mahalanobis), knn (k nearest features), sml (max logits).
 
-    The score in use stays; take one of these with owseg calibrate --scorer NAME, or compare with owseg evaluate.
+    joint comes with what owseg train made; fit it for a network from elsewhere, which can then learn classes by the
+    probe. Its scales are taken from the split val, where there is one. The score in use stays; take one of these with
+    owseg calibrate --scorer NAME, or compare with owseg evaluate.
     """
-    from owseg.calibration import with_baselines
-    from owseg.data import open_dataset
+    from owseg.calibration import with_baselines, with_fitted
+    from owseg.data import NoSuchSplit, open_dataset
     from owseg.knowledge import load
     from owseg.shipped import writable
 
     target, base = writable(kb, out), load(kb)
-    new = with_baselines(base, open_dataset(data, split, base.labels, train=True), names(scorers))
+    frames, others = open_dataset(data, split, base.labels, train=True), list(names(scorers))
+    new = base
+    if "joint" in others:
+        others.remove("joint")
+        try:
+            held_out = open_dataset(data, "val", base.labels, train=True)
+        except NoSuchSplit:
+            held_out = None
+        new = with_fitted(new, frames, held_out)
+    if others:
+        new = with_baselines(new, frames, others)
     save(new, target, as_json, f"Next: owseg evaluate {target} --data {data} --scorers all")
 
 

@@ -82,7 +82,6 @@ def benchmark(
     \b
         models.mine.kb = "street8"
         data.camvid.spec = "camvid:$OWSEG_DATA/camvid"
-        data.camvid.split = "test"
 
     docs/benchmark.md has the rest.
     """

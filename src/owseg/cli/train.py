@@ -72,7 +72,10 @@ def train_residual(
     ],
     context: Annotated[
         Path | None,
-        typer.Option(help="The same as they were photographed (images/ + masks/), for CoroCL; by default --outliers."),
+        typer.Option(
+            help="The same as they were photographed (images/ + masks/, or COCO), for CoroCL; by default --outliers, "
+            "unless they are cut-outs."
+        ),
     ] = None,
     val: Annotated[
         str | None, typer.Option(help="Streets to validate and calibrate on; by default an eighth of --inliers.")

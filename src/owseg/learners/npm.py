@@ -39,7 +39,7 @@ class NPM:
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], look: Look) -> tuple[Increment, ...]:
         """Return the increments with the new prototype, every older prototype now compared with it, too."""
         if not kb.network.is_metric:
-            raise OwsegError("NPM needs a network with a prototype classifier; learn by a probe.")
+            raise OwsegError("NPM needs a network with a prototype classifier; learn by the probe or PLM.")
         views = [_view(kb, shot, look) for shot in shots]
         rivals = [i.prototype for i in kb.increments if isinstance(i, NovelPrototype)]
         made = novel_prototype(name, views, self.radius, rivals, self.weighting)

@@ -103,7 +103,9 @@ class Probe:
         from sklearn.linear_model import LogisticRegression
 
         if kb.fitted is None:
-            raise OwsegError("a probe needs the fitted feature scorers, which this knowledge base does not have.")
+            raise OwsegError(
+                "a probe needs the feature scorers; fit them first: owseg fit KB --data SET --scorers joint."
+            )
         space = kb.fitted.mahalanobis
         cells, positive = [], []
         for view in (view for s in shots for f in self.scales for view in (s.scaled(f), s.scaled(f).mirrored())):

@@ -25,7 +25,7 @@ def serve(
         import nicegui  # noqa: F401
         import uvicorn
     except ImportError:
-        raise OwsegError("the page needs NiceGUI; install it with `pip install 'owseg[review]'`.") from None
+        raise OwsegError("the page needs NiceGUI; install it with `pip install nicegui`.") from None
     from owseg.review.desk import Desk
     from owseg.review.guard import is_loopback
     from owseg.review.lesson import Lessons
