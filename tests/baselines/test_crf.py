@@ -13,7 +13,7 @@ OFF = {"smooth": (0.0, 3.0), "appearance": (0.0, 80.0, 13.0)}
 
 def test_without_the_library_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydensecrf", None)
-    with pytest.raises(OwsegError, match=r"pip install 'owseg\[crf\]'"):
+    with pytest.raises(OwsegError, match=r"pip install pydensecrf2"):
         dense_crf(tiny.knowledge_base())
 
 

@@ -109,7 +109,7 @@ def test_a_probe_is_stored(kb, tmp_path):
 
 
 def test_what_a_probe_cannot_work_with_ends_in_one_sentence(kb):
-    with pytest.raises(OwsegError, match="fitted feature scorers"):
+    with pytest.raises(OwsegError, match="fit them first: owseg fit"):
         learn(tiny.knowledge_base(), "rock", [red_shot()], method=Probe())
     dot, all_of_it = np.zeros(SIZE, bool), np.ones(SIZE, bool)
     dot[3, 3] = True

@@ -11,7 +11,7 @@ from tests.test_cli import run
 
 def test_without_nicegui_a_sentence_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "nicegui", None)
-    with pytest.raises(OwsegError, match=r"pip install 'owseg\[review\]'"):
+    with pytest.raises(OwsegError, match=r"pip install nicegui"):
         serve("synthetic", str(tmp_path / "kb"), tmp_path / "queue")
 
 
