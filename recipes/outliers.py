@@ -3,7 +3,7 @@
     export OWSEG_DATA=DIR                                   # DIR/camvid, outlier_objects, coco_context, anomaly
     python -m recipes.outliers train --weights ESPNETV2 --seed 0            # RPL + CoroCL; seeds 0, 1, 2
     python -m recipes.outliers train --weights ESPNETV2 --without corocl    # RPL alone
-    python -m recipes.outliers train --weights ESPNETV2 --without corocl inlier  # or entropy, energy, haste: ablation
+    python -m recipes.outliers train --weights ESPNETV2 --without corocl inlier  # or entropy, energy: the ablation
     python -m recipes.outliers measure --weights ESPNETV2                   # every score of every network, frozen too
     python -m recipes.outliers table
     python -m recipes.outliers audit --weights ESPNETV2 --backbone MOBILENETV2  # what looks like what was pasted
@@ -50,7 +50,6 @@ WITHOUT = {
     "entropy": {"entropy_weight": 0.0},
     "inlier": {"inlier_weight": 0.0},
     "energy": {"outlier_weight": 0.0},
-    "haste": {"outlier_weight": 0.05, "final_lr": 1e-3},  # the weight of PE in the paper, one rate for all
 }
 LONGER = 1024
 """What the network looks at: pictures whose longer side has so many pixels."""

@@ -241,6 +241,17 @@ def test_the_command_line_teaches_from_two_folders(tmp_path, capsys):
     assert store.current(tmp_path / "kb") == 2
 
 
+def test_what_is_pasted_is_recoloured_with_the_street():
+    """A cut-out that stayed as it was would be told by its brightness."""
+    from owseg.train_residual import _batches
+
+    white = replace(things(), read=lambda i: Outlier(np.full((3, 40, 40), 255, np.uint8), np.ones((40, 40), bool), ""))
+    batches = list(_batches(streets(), white, None, replace(FAST, jitter=0.5), 0, 0, 1))
+    views = [view for images, targets, *_ in batches for view in zip(images, targets == UNKNOWN, strict=True)]
+    shown = [float(image[:, where].mean()) for image, where in views if where.any()]
+    assert len(shown) == 12 and min(shown) < 0.8 and max(shown) > 0.95
+
+
 def test_pasted_streets_are_the_same_whenever_they_are_asked_for():
     data = DataSet(streets().source, LabelSpace.of(["road", "sky", "tree"]))
     one, two = (pasted(data[0], things(), FAST, np.random.default_rng([7, 0])) for _ in range(2))
