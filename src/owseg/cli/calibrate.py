@@ -20,9 +20,10 @@ def fit(
 ) -> None:
     """Fit further scorers on labelled pictures: joint (with mahalanobis), knn (k nearest features), sml (max logits).
 
-    joint comes with what owseg train made; fit it for a network from elsewhere, which can then learn classes by the
-    probe. Its scales are taken from the split val, where there is one. The score in use stays; take one of these with
-    owseg calibrate --scorer NAME, or compare with owseg evaluate.
+    joint comes with what owseg train made. Fit it for a network from elsewhere:
+    that can then learn classes by the probe, too. Its scales are taken from the
+    split val, where there is one. The score in use stays; take another with
+    owseg calibrate --scorer NAME, or compare them with owseg evaluate.
     """
     from owseg.calibration import with_baselines, with_fitted
     from owseg.data import NoSuchSplit, open_dataset
