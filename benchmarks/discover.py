@@ -1,6 +1,6 @@
-"""What a queue costs: 1,000 pictures with 10,000 regions, generated rather than seen.
+"""What a queue costs: 1,000 images with 10,000 regions, generated rather than seen.
 
-    python -m benchmarks.discover [--pictures 1000] [--regions 10]
+    python -m benchmarks.discover [--images 1000] [--regions 10]
 
 Writing and grouping a queue, opening it, and one decision, with the growth of the process's peak memory; then the
 grouping alone, in bounded room, against scikit-learn's average linkage over all pairs at once, each in a process of its
@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.metrics import peak_memory
-from owseg.grouping import ALIKE, ROOM, group, principal
-from owseg.regions import Found, Region, Rle
+from owseg.data.masks import Rle
+from owseg.discovery.clustering import MAX_PAIRWISE, MERGE_COSINE, group, principal
+from owseg.knowledge.regions import Region, RegionProposals
 
 SIZE, CHANNELS, THINGS = (360, 480), 536, 40
 
@@ -33,8 +34,8 @@ def embeddings(count: int, seed: int = 0) -> np.ndarray:
     return (directions[rng.integers(0, THINGS, count)] + rng.normal(size=(count, CHANNELS))).astype(np.float32)
 
 
-def picture(count: int, seed: int) -> Found:
-    """A picture with ``count`` round regions, side by side."""
+def image(count: int, seed: int) -> RegionProposals:
+    """An image with ``count`` round regions, side by side."""
     unknown, regions = np.zeros(SIZE, bool), []
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     for k, z in enumerate(embeddings(count, seed)):
@@ -43,7 +44,7 @@ def picture(count: int, seed: int) -> Found:
         unknown |= mask
         box = middle[1] - 24, middle[0] - 24, 49, 49
         regions.append(Region("", Rle.of(mask), Rle.of(mask), box, int(mask.sum()), 4.0, 6.0, z, "road", 20.0))
-    return Found(unknown, tuple(regions))
+    return RegionProposals(unknown, tuple(regions))
 
 
 def peak() -> float:
@@ -57,24 +58,25 @@ def held() -> float:
     return int(status.read_text().split("VmRSS:")[1].split()[0]) / 2**10 if status.exists() else peak()
 
 
-def whole(pictures: int, regions: int) -> None:
-    from owseg.discover import group_queue
-    from owseg.knowledge import load
-    from owseg.queue import About, Queue
+def whole(images: int, regions: int) -> None:
+    from owseg.discovery.discover import group_queue
+    from owseg.discovery.queue import Queue
+    from owseg.discovery.storage import About
+    from owseg.knowledge.load import load
 
     kb, jpeg = load("street8"), bytes(8000)
     group(embeddings(10))  # what is imported on first use
     with tempfile.TemporaryDirectory() as place:
         queue = Queue.begin(Path(place) / "q", About("street8", kb.fingerprint(), kb.labels.names, place, 0.002, 0.5))
         before, start, spent = held(), time.perf_counter(), 0.0
-        for i in range(pictures):
+        for i in range(images):
             began = time.perf_counter()
-            found = picture(regions, i)
+            found = image(regions, i)
             spent += time.perf_counter() - began
             queue.add(f"{i // 50}/{2 * (i % 50)}.jpg", "0" * 64, found, [jpeg] * regions)
         seconds = time.perf_counter() - start - spent
         size = sum(p.stat().st_size for p in queue.folder.rglob("*") if p.is_file()) / 2**20
-        print(f"writing {pictures} pictures with {pictures * regions} regions: {seconds:.1f} s, {size:.0f} MB on disk, "
+        print(f"writing {images} images with {images * regions} regions: {seconds:.1f} s, {size:.0f} MB on disk, "
               f"peak memory +{peak() - before:.0f} MB")  # fmt: skip
         start = time.perf_counter()
         _, count, _, groups = group_queue(queue, kb)
@@ -103,28 +105,28 @@ def alone(count: int, way: str) -> None:
     if way == "room":
         ids = group(low)
     else:
-        options = {"metric": "cosine", "linkage": "average", "distance_threshold": 1 - ALIKE}
+        options = {"metric": "cosine", "linkage": "average", "distance_threshold": 1 - MERGE_COSINE}
         ids = AgglomerativeClustering(None, **options).fit_predict(low)
     print(json.dumps({"seconds": time.perf_counter() - start, "mb": peak() - before, "groups": int(ids.max()) + 1}))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=1000)
-    parser.add_argument("--regions", type=int, default=10, help="of each picture, at most 30")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--regions", type=int, default=10, help="of each image, at most 30")
     parser.add_argument("--alone", choices=("room", "all"), help=argparse.SUPPRESS)
     args, _ = parser.parse_known_args()
     if args.alone:
-        alone(args.pictures * args.regions, args.alone)
+        alone(args.images * args.regions, args.alone)
         return
-    whole(args.pictures, args.regions)
+    whole(args.images, args.regions)
     ways = {}
     for way in ("room", "all"):
         command = [sys.executable, "-m", "benchmarks.discover", "--alone", way]
-        command += ["--pictures", str(args.pictures), "--regions", str(args.regions)]
+        command += ["--images", str(args.images), "--regions", str(args.regions)]
         ways[way] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     ours, theirs = ways["room"], ways["all"]
-    for title, way in ((f"grouping alone, {ROOM} at once", ours), ("all pairs at once", theirs)):
+    for title, way in ((f"grouping alone, {MAX_PAIRWISE} at once", ours), ("all pairs at once", theirs)):
         print(f"{title}: {way['groups']} groups in {way['seconds']:.1f} s and {way['mb']:.0f} MB")
     print(f"{ours['seconds'] / theirs['seconds']:.2f}x the time, {ours['mb'] / theirs['mb']:.2f}x the memory")
 

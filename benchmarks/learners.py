@@ -18,10 +18,18 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from owseg.data import open_dataset
-from owseg.data.synthetic import CLASSES, render
-from owseg.knowledge import load
-from owseg.learners import NPM, PLM, Learner, Probe, Shot, learn, remember, shots_from
+from owseg.data.datasets import open_dataset
+from owseg.data.shots import sample_shots
+from owseg.data.synthetic.canvas import CLASSES
+from owseg.data.synthetic.scene import render
+from owseg.knowledge.load import load
+from owseg.learners.base import Learner
+from owseg.learners.learn import learn
+from owseg.learners.npm import NPM
+from owseg.learners.plm import PLM
+from owseg.learners.probe import Probe
+from owseg.models.engine import cached
+from owseg.types import Shot
 
 T = TypeVar("T")
 LEARNERS: dict[str, Learner] = {"NPM": NPM(), "probe": Probe(), "PLM": PLM()}
@@ -49,22 +57,22 @@ def main() -> None:
     args, _ = parser.parse_known_args()
     torch.set_num_threads(args.threads)
     kb, name = load(args.kb), "car" if args.data else "animal"
-    shots = shots_from(open_dataset(args.data, "train"), name, 5) if args.data else scenes()
-    look = remember(kb.forward)
-    forward = [timed(lambda v=v: look(v.image))[0] for s in shots for v in (s, s.mirrored())]
+    shots = sample_shots(open_dataset(args.data, "train"), name, 5) if args.data else scenes()
+    forward = cached(kb.forward)
+    forward = [timed(lambda v=v: forward(v.image))[0] for s in shots for v in (s, s.mirrored())]
     size = shots[0].size
     for view in (v for s in shots for f in Probe().scales for v in (s.scaled(f), s.scaled(f).mirrored())):
-        look(view.image)
-    output = look(shots[0].image)
+        forward(view.image)
+    output = forward(shots[0].image)
     plain = statistics.median(timed(lambda: kb.closed(kb.forward(shots[0].image), size))[0] for _ in range(9))
     print(f"learning {name} from 5 shots of {size[1]}x{size[0]}, {args.threads} threads")
-    print(f"forward pass over a shot: {statistics.median(forward):.2f} s; closed map of a picture: {plain:.2f} s")
+    print(f"forward pass over a shot: {statistics.median(forward):.2f} s; closed map of an image: {plain:.2f} s")
     for title, learner in LEARNERS.items():
-        seconds, wiser = timed(lambda x=learner: learn(kb, name, shots, method=x, look=look))
-        after = statistics.median(timed(lambda w=wiser: w.closed(output, size))[0] for _ in range(9))
+        seconds, updated = timed(lambda x=learner: learn(kb, name, shots, method=x, forward=forward))
+        after = statistics.median(timed(lambda w=updated: w.closed(output, size))[0] for _ in range(9))
         before = statistics.median(timed(lambda: kb.closed(output, size))[0] for _ in range(9))
         share = (plain + after - before) / plain
-        print(f"{title:6} learns in {seconds:6.2f} s; a picture then takes {share:.2f}x as long")
+        print(f"{title:6} learns in {seconds:6.2f} s; an image then takes {share:.2f}x as long")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The whole evaluation of stored maps: ``python -m benchmarks.maps [--maps 100] [--workers 1]``.
 
 Maps of 1024x2048 are made up and stored; then a process of its own measures them (pixel metrics with intervals,
-components at two operating points, open-mIoU at four, every picture on its own) and says how long it took and what it
+components at two operating points, open-mIoU at four, every image on its own) and says how long it took and what it
 needed at most. With four times as many maps the memory must be the same.
 """
 
@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.metrics import peak_memory
+from owseg.evaluation.maps import Folder, Manifest, Maps
+from owseg.evaluation.measure import measure
 from owseg.labels import IGNORE, UNKNOWN
-from owseg.maps import Folder, Manifest, Maps
-from owseg.measure import measure
 
 SHAPE, CLASSES = (1024, 2048), 19
 
@@ -84,14 +84,14 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{'maps':>6}{'write, s':>10}{'disk, MiB':>11}{'measure, s':>12}{'a map, ms':>11}{'MiB at most':>13}")
     for count in sorted({max(1, args.maps // 4), args.maps}):
         with tempfile.TemporaryDirectory() as path:
-            pictures = tuple(f"{i:04}" for i in range(count))
+            images = tuple(f"{i:04}" for i in range(count))
             names = tuple(f"class {k}" for k in range(CLASSES))
-            folder = Folder.begin(path, Manifest("made up", "made up", "made up", names, ("score",), pictures))
+            folder = Folder.begin(path, Manifest("made up", "made up", "made up", names, ("score",), images))
             writing = 0.0
-            for number, picture in enumerate(pictures):
+            for number, image in enumerate(images):
                 maps = made_up(number)
                 started = time.perf_counter()
-                folder.write(picture, maps)
+                folder.write(image, maps)
                 writing += time.perf_counter() - started
             size = sum(f.stat().st_size for f in Path(path).iterdir()) / (1 << 20)
             command = [sys.executable, "-m", "benchmarks.maps", "--workers", str(args.workers), "--folder", path]

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from owseg.labels import UNKNOWN
-from owseg.metrics.pixel import Binned, Exact
+from owseg.metrics.binned import Binned
+from owseg.metrics.pixel import Exact
 
 SHAPE = (720, 1280)
 

@@ -3,7 +3,7 @@
     python -m benchmarks.residual [--threads 2] [--size 512x1024]
 
 For ESPNetv2, the shipped ``street8`` and a SegFormer-B0, all with weights that do not matter here: parameters; the time
-of one picture, closed logits and residual score against closed logits alone, in turn; and the time of one training
+of one image, closed logits and residual score against closed logits alone, in turn; and the time of one training
 step per view, teaching the residual (RPL + CoroCL) against training the whole network by cross-entropy.
 """
 
@@ -20,17 +20,19 @@ import torch
 from torch import nn
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from owseg.knowledge import load
+from owseg.knowledge.load import load
 from owseg.labels import UNKNOWN
-from owseg.models import Network
-from owseg.models.backbones import Backbone
+from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import LinearClassifier
-from owseg.models.espnetv2 import ESPNetV2Decoder, ESPNetV2Encoder
-from owseg.models.network import take_apart
-from owseg.models.residual import residual_of
-from owseg.scorers import energy, rpl
-from owseg.train_residual import Objective, ResidualConfig
-from owseg.types import resize
+from owseg.models.network import Network
+from owseg.models.ops import resize
+from owseg.models.published.espnetv2 import ESPNetV2Decoder, ESPNetV2Encoder
+from owseg.models.published.transformers import take_apart
+from owseg.models.residual_pattern import residual_of
+from owseg.scorers.energy import energy
+from owseg.scorers.rpl import rpl
+from owseg.training.config import ResidualConfig
+from owseg.training.residual import Objective
 
 VIEW = (256, 384)
 CONFIG = ResidualConfig(batch=4, crop=VIEW)
@@ -56,18 +58,18 @@ def main() -> None:
     args, _ = parser.parse_known_args()
     torch.set_num_threads(args.threads)
     height, width = map(int, args.size.split("x"))
-    print(f"{args.size} pictures, views of {VIEW[0]}x{VIEW[1]}, {args.threads} threads; medians of 9 and of 3, in turn")
+    print(f"{args.size} images, views of {VIEW[0]}x{VIEW[1]}, {args.threads} threads; medians of 9 and of 3, in turn")
     for name, make in NETWORKS.items():
         torch.manual_seed(0)
         network = make().eval().to(memory_format=torch.channels_last)
         pattern = residual_of(network).eval().to(memory_format=torch.channels_last)
         used = sum(p.numel() for k, p in pattern.named_parameters() if not k.startswith("project"))
-        picture = torch.rand(1, 3, height, width).contiguous(memory_format=torch.channels_last)
-        plain, taught = in_turn(9, partial(frozen, network, picture), partial(with_residual, network, pattern, picture))
+        image = torch.rand(1, 3, height, width).contiguous(memory_format=torch.channels_last)
+        plain, taught = in_turn(9, partial(frozen, network, image), partial(with_residual, network, pattern, image))
         residual, whole = in_turn(3, partial(residual_step, network, pattern), partial(whole_step, network))
         parameters = sum(p.numel() for p in network.parameters())
         print(
-            f"{name:13} parameters {parameters:,} + {used:,} ({1 + used / parameters:.2f}x); a picture {taught:.2f} s "
+            f"{name:13} parameters {parameters:,} + {used:,} ({1 + used / parameters:.2f}x); an image {taught:.2f} s "
             f"against {plain:.2f} s ({taught / plain:.2f}x); a training view {residual:.2f} s against {whole:.2f} s "
             f"({residual / whole:.2f}x)",
             flush=True,
@@ -75,17 +77,17 @@ def main() -> None:
 
 
 @torch.no_grad()
-def frozen(network: Network, picture: torch.Tensor) -> None:
-    output = network(picture)
-    resize(output.logits, picture.shape[2:]).argmax(1)
-    resize(energy(output)[:, None], picture.shape[2:])
+def frozen(network: Network, image: torch.Tensor) -> None:
+    output = network(image)
+    resize(output.logits, image.shape[2:]).argmax(1)
+    resize(energy(output)[:, None], image.shape[2:])
 
 
 @torch.no_grad()
-def with_residual(network: Network, pattern: nn.Module, picture: torch.Tensor) -> None:
-    output = network(picture)
-    resize(output.logits, picture.shape[2:]).argmax(1)
-    resize(rpl(replace(output, residual=pattern.added(network, output)))[:, None], picture.shape[2:])
+def with_residual(network: Network, pattern: nn.Module, image: torch.Tensor) -> None:
+    output = network(image)
+    resize(output.logits, image.shape[2:]).argmax(1)
+    resize(rpl(replace(output, residual=pattern.added(network, output)))[:, None], image.shape[2:])
 
 
 def residual_step(network: Network, pattern: nn.Module) -> float:

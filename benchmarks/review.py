@@ -1,6 +1,6 @@
 """How soon the page of `owseg review` answers: a queue of 10,000 regions, generated rather than seen.
 
-    python -m benchmarks.review [--pictures 1000] [--regions 10]
+    python -m benchmarks.review [--images 1000] [--regions 10]
 
 Milliseconds for the first sixty tiles, cold (what was never read) and warm (after one more decision), for opening a
 region, one decision with its tile, a corrected mask with its tile, and a thumbnail over HTTP; half of the regions are
@@ -20,21 +20,22 @@ import numpy as np
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from benchmarks.discover import picture
-from owseg.queue import About, Group, Queue
-from owseg.review.desk import Desk
+from benchmarks.discover import image
+from owseg.discovery.queue import Queue
+from owseg.discovery.storage import About, Group
 from owseg.review.files import serve_files
 from owseg.review.frame import PAGE
-from owseg.review.guard import Guard
+from owseg.review.state import ReviewState
+from owseg.serve.guard import Guard
 
 LIMIT = 300
 
 
-def filled(place: Path, pictures: int, regions: int) -> Queue:
+def filled(place: Path, images: int, regions: int) -> Queue:
     queue = Queue.begin(place / "q", About("kb", "0" * 16, ("road",), str(place), 0.002, 0.5))
     ids: list[str] = []
-    found = picture(regions, 0)
-    for i in range(pictures):
+    found = image(regions, 0)
+    for i in range(images):
         one = queue.add(f"{i:05}.png", "0" * 64, found, [bytes(8000)] * regions)
         ids += (f"{one}-{k}" for k in range(1, regions + 1))
     np.random.default_rng(0).shuffle(ids)
@@ -58,16 +59,16 @@ def milliseconds(act: Callable[[], object], times: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--regions", type=int, default=10)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        queue = filled(Path(place), options.pictures, options.regions)
-        desk, web = Desk(queue), FastAPI()
+        queue = filled(Path(place), options.images, options.regions)
+        desk, web = ReviewState(queue), FastAPI()
         serve_files(web, desk, None)  # type: ignore[arg-type]
         client = TestClient(Guard(web), base_url="http://127.0.0.1")
         groups = iter(reversed(queue.groups()))
-        counts = list(picture(options.regions, 0).regions[0].mask.counts)
+        counts = list(image(options.regions, 0).regions[0].mask.counts)
 
         def tiles() -> None:
             for group in desk.groups()[:PAGE]:

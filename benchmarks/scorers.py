@@ -1,4 +1,4 @@
-"""EDS and closed map of a full-size picture: O(K) identities against distances to every prototype.
+"""EDS and closed map of a full-size image: O(K) identities against distances to every prototype.
 
     python -m benchmarks.scorers [--threads 1]
 
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from owseg.openset import closed_map
-from owseg.scorers import distance_sum
+from owseg.scorers.eds import distance_sum
 
 SCALE, SIZE = 3.0, (1024, 2048)
 

@@ -33,16 +33,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from owseg.build import build_knowledge_base
-from owseg.data import DataSet, open_dataset, spread_over
-from owseg.evaluation import evaluate
-from owseg.files import write_whole
-from owseg.knowledge import KnowledgeBase, load
+from owseg._files import write_whole
+from owseg.data.dataset import DataSet, spread_over
+from owseg.data.datasets import open_dataset
+from owseg.evaluation.evaluate import evaluate
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.load import load
 from owseg.labels import UNKNOWN
 from owseg.metrics.pixel import Exact, PerImage
-from owseg.models import assemble, from_pretrained
-from owseg.train import TrainConfig
-from owseg.train import train as train_network
+from owseg.models.assemble import assemble
+from owseg.models.backbones.base import from_pretrained
+from owseg.training.build import build_knowledge_base
+from owseg.training.config import TrainConfig
+from owseg.training.segmentation import train as train_network
 from recipes.tables import markdown, spread
 
 UNKNOWN_CLASSES = ("car", "pedestrian", "bicyclist")
@@ -75,7 +78,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 class Both:
-    """One pass, two protocols: pixels pooled, and DMLNet's mean over pictures."""
+    """One pass, two protocols: pixels pooled, and DMLNet's mean over images."""
 
     def __init__(self) -> None:
         self.pooled, self.per_image = Exact(), PerImage()
@@ -107,7 +110,7 @@ def measure(args: argparse.Namespace) -> None:
             full = evaluate(base, data, ("msp", "eds"), Both, partial(base.forward, full_resolution=True))
             result["full resolution"] = {n: s.figures() for n, s in full.states.items()}
         if args.multi_scale and "multi-scale" not in result:
-            averaged = evaluate(kb, data, metric=Both, look=partial(kb.forward, multi_scale=True))
+            averaged = evaluate(kb, data, metric=Both, forward=partial(kb.forward, multi_scale=True))
             scores = {n: s.figures() for n, s in averaged.states.items()}
             result["multi-scale"] = {"miou": averaged.iou.mean(), "scores": scores}
         write_whole(path, json.dumps(result, indent=1).encode())
@@ -115,12 +118,12 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def one(kb: KnowledgeBase, data: DataSet) -> dict[str, Any]:
-    result = evaluate(kb, data, tuple(kb.scorers()), Both)
+    result = evaluate(kb, data, tuple(kb.scorers), Both)
     return {
         "iou": result.iou.per_class(),
         "miou": result.iou.mean(),
-        "unknown_found": result.unknown_found,
-        "known_lost": result.known_lost,
+        "unknown_found": result.unknown_recall,
+        "known_lost": result.known_fpr,
         "scores": {n: s.figures() for n, s in result.states.items()},
     }
 

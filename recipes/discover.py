@@ -10,13 +10,13 @@
 that most of its labelled pixels have; one that is mostly void is left out. A class that the network knows is "known",
 a false alarm.
 
-Clicks, for one class X at a time, until X has the five pictures that it is learned from. A person goes through the
+Clicks, for one class X at a time, until X has the five images that it is learned from. A person goes through the
 groups in their order, a page of at most twelve regions after the other, the most typical first, until a page shows no
 X; then the next group. One click turns a page, one accepts a region that shows X. After each accepted region X is
 learned by ``Probe()`` and its IoU measured. "as found" learns from ``queue.shots``, with the masks as they are; "drawn"
-from the pictures of the accepted regions with X drawn by hand. "random" are frames of the same pictures in random
+from the images of the accepted regions with X drawn by hand. "random" are frames of the same images in random
 order: a click to look at each, wasted where X is not there (below ``MIN_AREA``), X drawn by hand where it is. Drawing
-costs no click. "best five" are those of ``shots_from``, which knows every mask: what 90 % refers to.
+costs no click. "best five" are those of ``sample_shots``, which knows every mask: what 90 % refers to.
 """
 
 from __future__ import annotations
@@ -30,18 +30,23 @@ from typing import Any
 
 import numpy as np
 
-from owseg.data import DataSet, open_dataset, spread_over
+from owseg._files import write_whole
+from owseg._progress import track
+from owseg.data.dataset import DataSet, spread_over
+from owseg.data.datasets import open_dataset
 from owseg.data.images import find_images, read_mask
-from owseg.discover import discover
-from owseg.files import write_whole
-from owseg.knowledge import KnowledgeBase, load
+from owseg.data.shots import sample_shots, shot_of
+from owseg.discovery.discover import discover
+from owseg.discovery.queue import Queue
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.load import load
+from owseg.knowledge.regions import MIN_AREA
 from owseg.labels import IGNORE
-from owseg.learners import MAX_SHOTS, Probe, Shot, learn, remember, shots_from
-from owseg.learners.shots import Look, shot_of
+from owseg.learners.learn import learn
+from owseg.learners.probe import Probe
 from owseg.metrics.iou import IoU
-from owseg.progress import track
-from owseg.queue import Queue
-from owseg.regions import MIN_AREA
+from owseg.models.engine import cached
+from owseg.types import MAX_SHOTS, Forward, Shot
 from recipes.tables import markdown, spread
 
 CLASSES = ("car", "pedestrian", "bicyclist")
@@ -52,7 +57,7 @@ def queue(args: argparse.Namespace) -> None:
     """Make the queue; run again to go on after a kill."""
     paths = find_images(args.data / "train")[:: args.every]
     _, found = discover(load(args.kb), paths, args.runs / "queue", args.kb)
-    print(f"{found.pictures} pictures, {found.regions} regions, {found.copies} copies, {found.groups} groups")
+    print(f"{found.pictures} images, {found.regions} regions, {found.copies} copies, {found.groups} groups")
 
 
 def truths(args: argparse.Namespace, q: Queue) -> dict[str, str]:
@@ -98,7 +103,7 @@ def clicks(args: argparse.Namespace) -> None:
     path = args.runs / f"{args.split}.json"
     done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     base, q = load(args.kb), Queue.open(args.runs / "queue")
-    look, frames = remember(base.forward, 4.0), open_dataset(f"camvid:{args.data}", "train")
+    forward, frames = cached(base.forward, 4.0), open_dataset(f"camvid:{args.data}", "train")
     few = frames.pick(range(0, len(frames), args.every))
     data = spread_over(open_dataset(f"camvid:{args.data}", args.split), args.most)
     truth = truths(args, q)
@@ -107,10 +112,10 @@ def clicks(args: argparse.Namespace) -> None:
         ways["drawn"] = lambda n=name: drawn(args, q, truth, n, few)
         for seed in range(args.draws):
             ways[f"random {seed}"] = lambda n=name, s=seed: random(few, n, s)
-            ways[f"best five {seed}"] = lambda n=name, s=seed: [(0, shots_from(few, n, MAX_SHOTS, s))]
+            ways[f"best five {seed}"] = lambda n=name, s=seed: [(0, sample_shots(few, n, MAX_SHOTS, s))]
         for way, shots in ways.items():
             if f"{name}, {way}" not in done:
-                curve = [(n, iou(base, name, some, data, look)) for n, some in shots()]
+                curve = [(n, iou(base, name, some, data, forward)) for n, some in shots()]
                 done[f"{name}, {way}"] = curve
                 write_whole(path, json.dumps(done, indent=1).encode())
                 print(name, way, " ".join(f"{n}:{v:.3f}" for n, v in curve), flush=True)
@@ -143,7 +148,7 @@ def found(q: Queue, truth: dict[str, str], name: str) -> Iterator[tuple[int, lis
 def drawn(
     args: argparse.Namespace, q: Queue, truth: dict[str, str], name: str, frames: DataSet
 ) -> Iterator[tuple[int, list[Shot]]]:
-    """Yield clicks and shots, until there are five, each picture with an accepted region drawn by hand."""
+    """Yield clicks and shots, until there are five, each image with an accepted region drawn by hand."""
     shots: dict[str, Shot] = {}
     for count, region in judged(q, truth, name):
         stem = Path(q.region(region).picture).stem
@@ -166,12 +171,12 @@ def random(frames: DataSet, name: str, seed: int) -> Iterator[tuple[int, list[Sh
             return
 
 
-def iou(base: KnowledgeBase, name: str, shots: list[Shot], data: DataSet, look: Look) -> float:
+def iou(base: KnowledgeBase, name: str, shots: list[Shot], data: DataSet, forward: Forward) -> float:
     """Return the IoU of the class after learning it."""
-    kb = learn(base, name, shots, method=Probe(), look=look)
+    kb = learn(base, name, shots, method=Probe(), forward=forward)
     frames, state = DataSet(data.source, kb.labels), IoU.of(kb.labels.names)
     for sample in track(frames, f"measuring {name}", len(frames)):
-        state = state.update(kb.closed(look(sample.image), sample.target.shape)[0], sample.target)
+        state = state.update(kb.assess(forward(sample.image), sample.target.shape).labels, sample.target)
     return state.per_class()[name]
 
 

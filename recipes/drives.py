@@ -22,20 +22,25 @@ from pathlib import Path
 
 import torch
 
-from owseg.calibration import with_fitted
-from owseg.data import DataSet, open_dataset, spread_over
-from owseg.evaluation import evaluate
-from owseg.knowledge import KnowledgeBase, load
+from owseg.data.dataset import DataSet, spread_over
+from owseg.data.datasets import open_dataset
+from owseg.evaluation.evaluate import evaluate
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.calibration import fit_scorers
+from owseg.knowledge.load import load
 from owseg.labels import LabelSpace
-from owseg.learners import Probe, learn, remember
-from owseg.learners.stream import draw
+from owseg.learners.learn import learn
+from owseg.learners.probe import Probe
+from owseg.learners.sequence import draw
 from owseg.metrics.iou import IoU
 from owseg.metrics.pixel import Exact
-from owseg.models import assemble, from_pretrained
-from owseg.scorers import msp
-from owseg.train import TrainConfig
-from owseg.train import train as train_network
-from owseg.types import resize
+from owseg.models.assemble import assemble
+from owseg.models.backbones.base import from_pretrained
+from owseg.models.engine import cached
+from owseg.models.ops import resize
+from owseg.scorers.msp import msp
+from owseg.training.config import TrainConfig
+from owseg.training.segmentation import train as train_network
 from recipes.camvid import UNKNOWN_CLASSES
 from recipes.tables import markdown
 
@@ -74,9 +79,9 @@ def train(args: argparse.Namespace) -> None:
     name = f"{args.variant}-{args.classifier}"
     config = replace(VARIANTS[args.variant], precision=args.precision)
     network = train_network(network, training, val, config, args.runs / f"{name}.run")
-    kb = replace(with_fitted(KnowledgeBase(network, labels), training, val), scorer="joint")
+    kb = replace(fit_scorers(KnowledgeBase(network, labels), training, val), scorer="joint")
     kb.save(args.runs / name)
-    plain, several = (evaluate(kb, held_out, look=partial(kb.forward, multi_scale=m)) for m in (False, True))
+    plain, several = (evaluate(kb, held_out, forward=partial(kb.forward, multi_scale=m)) for m in (False, True))
     classes = plain.iou.per_class()
     row = (name, f"{plain.iou.mean():.3f}", f"{several.iou.mean():.3f}", *(f"{v:.2f}" for v in classes.values()))
     markdown("A drive held out", ("variant", "mIoU", "mIoU, multi-scale", *classes), [row])
@@ -110,17 +115,19 @@ def balance(args: argparse.Namespace) -> None:
     kb = load(args.runs / f"{args.variant}-{args.classifier}")
     _, held_out = drives(args.data, kb.labels)
     known, _ = drives(args.data, open_dataset(f"camvid:{args.data}", "train").labels)
-    frames, look, rows = spread_over(held_out, 34), remember(kb.forward, 6.0), []
+    frames, forward, rows = spread_over(held_out, 34), cached(kb.forward, 6.0), []
     for count in (5, 1):
         for name in UNKNOWN_CLASSES:
             found: dict[str, list[float]] = {str(b): [] for b in BALANCES}
             for seed in range(2):
                 (lesson,) = draw(known, [name], count, seed)
                 for b in BALANCES:
-                    wiser = learn(kb, name, lesson.shots, method=Probe(balance=b), look=look)
-                    iou = IoU.of(wiser.labels.names)
-                    for sample in DataSet(frames.source, wiser.labels):
-                        iou = iou.update(wiser.closed(look(sample.image), sample.target.shape)[0], sample.target)
+                    updated = learn(kb, name, lesson.shots, method=Probe(balance=b), forward=forward)
+                    iou = IoU.of(updated.labels.names)
+                    for sample in DataSet(frames.source, updated.labels):
+                        iou = iou.update(
+                            updated.assess(forward(sample.image), sample.target.shape).labels, sample.target
+                        )
                     found[str(b)].append(iou.per_class()[name])
             rows.append((name, str(count), *(f"{sum(v) / 2:.3f}" for v in found.values())))
             print(*rows[-1], flush=True)

@@ -7,7 +7,7 @@
     python -m recipes.outliers measure --weights ESPNETV2                   # every score of every network, frozen too
     python -m recipes.outliers table
     python -m recipes.outliers audit --weights ESPNETV2 --backbone MOBILENETV2  # what looks like what was pasted
-    python -m recipes.outliers sheet                                        # pictures of what is pasted, to look at
+    python -m recipes.outliers sheet                                        # images of what is pasted, to look at
     python -m recipes.outliers sheet --synthetic                            # the same of drawn streets, for the docs
 
 ESPNETV2 is the folder of espnetv2_s2.0_cityscapes. Streets are CamVid's training frames without their labels; the
@@ -29,19 +29,21 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from owseg.audit import audit, summary
-from owseg.data import open_dataset
+from owseg._files import write_whole
+from owseg._progress import track
+from owseg.data.dataset import DataSet, spread_over
+from owseg.data.datasets import open_dataset
 from owseg.data.outliers import Outlier, Outliers, leave_out, open_outliers
-from owseg.data.source import DataSet, spread_over
-from owseg.files import write_whole
-from owseg.knowledge import KnowledgeBase, load
+from owseg.evaluation.outlier_audit import audit, summary
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.load import load
 from owseg.labels import UNKNOWN
-from owseg.metrics.pixel import Binned
-from owseg.models.backbones import from_pretrained
-from owseg.models.published import ESPNETV2
-from owseg.progress import track
+from owseg.metrics.binned import Binned
+from owseg.models.backbones.base import from_pretrained
+from owseg.models.published.espnetv2 import ESPNETV2
 from owseg.scorers.smoothing import gaussian
-from owseg.train_residual import ResidualConfig, pasted, train_residual
+from owseg.training.config import ResidualConfig
+from owseg.training.residual import pasted, train_residual
 from recipes.tables import markdown, spread
 
 SETS = {"RoadAnomaly21": "roadanomaly21", "FS_LostFound_1024x512": "fishyscapes-lostfound"}
@@ -52,7 +54,7 @@ WITHOUT = {
     "energy": {"outlier_weight": 0.0},
 }
 LONGER = 1024
-"""What the network looks at: pictures whose longer side has so many pixels."""
+"""What the network looks at: images whose longer side has so many pixels."""
 
 
 def streets(place: Path, split: str, kb: KnowledgeBase) -> DataSet:
@@ -63,7 +65,7 @@ def streets(place: Path, split: str, kb: KnowledgeBase) -> DataSet:
 
 
 def exposed(place: Path, kb: KnowledgeBase, unwanted: list[str]) -> tuple[Outliers, Outliers]:
-    """Return the objects to paste and the pictures that show some where they belong, none of them a known class."""
+    """Return the objects to paste and the images that show some where they belong, none of them a known class."""
     objects, context = (open_outliers(place / n).unknown_to(kb.labels) for n in ("outlier_objects", "coco_context"))
     objects, around = leave_out(unwanted, objects, context)
     return objects, around or context
@@ -85,7 +87,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def pairs(data: DataSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield pictures whose longer side is ``LONGER``, and their truth at its own size."""
+    """Yield images whose longer side is ``LONGER``, and their truth at its own size."""
     for sample in data:
         image = torch.from_numpy(sample.image)[None].float()
         height, width = (round(n * LONGER / max(image.shape[-2:])) for n in image.shape[-2:])

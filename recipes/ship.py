@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from owseg.knowledge import load
-from owseg.shipped import SHIPPED
+from owseg.knowledge.load import load
+from owseg.knowledge.pretrained import SHIPPED
 
 LIMIT = 10e6
 

@@ -29,14 +29,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from owseg.data import DataSet, open_dataset, spread_over
-from owseg.files import write_whole
-from owseg.knowledge import KnowledgeBase, load
-from owseg.learners import NPM, PLM, FineTune, Learner, Probe, remember
-from owseg.learners.stream import draw, learn_stream
+from owseg._files import write_whole
+from owseg._progress import track
+from owseg.data.dataset import DataSet, spread_over
+from owseg.data.datasets import open_dataset
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.load import load
+from owseg.learners.base import Learner
+from owseg.learners.finetune import FineTune
+from owseg.learners.npm import NPM
+from owseg.learners.plm import PLM
+from owseg.learners.probe import Probe
+from owseg.learners.sequence import draw, learn_stream
 from owseg.metrics.iou import IoU, harmonic
-from owseg.progress import track
-from owseg.types import Output, resize
+from owseg.models.engine import cached
+from owseg.models.ops import resize
+from owseg.types import Output
 from recipes.tables import markdown, spread
 
 CLASSES = ("car", "pedestrian", "bicyclist")
@@ -77,13 +85,13 @@ def streams(
     learners: dict[str, Learner],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Learn ``names`` in turn, for every draw, number of shots and learner; return IoU by class after each."""
-    look, made = remember(base.forward, 6.0), []
+    forward, made = cached(base.forward, 6.0), []
     for seed in draws:
         for shots in (5, 1):
             lessons = draw(frames, names, shots, seed)
             for row, learner in learners.items():
                 started = time.perf_counter()
-                stages = learn_stream(base, lessons, method=learner, look=look)
+                stages = learn_stream(base, lessons, method=learner, forward=forward)
                 run = {"shots": shots, "draw": seed, "seconds": time.perf_counter() - started}
                 made.append((row, run, stages))
                 print(row, run, flush=True)
@@ -132,7 +140,7 @@ def bound(kb: KnowledgeBase, data: DataSet, novel: Sequence[str]) -> dict[str, A
     """Return the figures of a network that does not learn."""
     frames, iou = DataSet(data.source, kb.labels), IoU.of(kb.labels.names)
     for sample in track(frames, "evaluating", len(frames)):
-        iou = iou.update(kb.closed(kb.forward(sample.image), sample.target.shape)[0], sample.target)
+        iou = iou.update(kb.assess(kb.forward(sample.image), sample.target.shape).labels, sample.target)
     return figures(iou, [n for n in kb.labels.names if n not in novel])
 
 

@@ -12,8 +12,8 @@ import argparse
 import time
 from pathlib import Path
 
-from owseg.build import build_knowledge_base
-from owseg.train import TrainConfig
+from owseg.training.build import build_knowledge_base
+from owseg.training.config import TrainConfig
 
 UNKNOWN_CLASSES = ("animal", "mattress", "boulder", "balloon")
 

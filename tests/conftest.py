@@ -1,10 +1,20 @@
+"""Fixtures that several rooms use: the tiny knowledge base, calibrated or stored, data on disk, the command line."""
+
+import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: it reads this once
 
 import pytest
 import torch
+from PIL import Image
+
+from owseg.knowledge.base import KnowledgeBase
+from tests.support import tiny
 
 torch.set_num_threads(1)
 
@@ -16,3 +26,59 @@ def shared_data() -> Path:
     if not (place / "camvid" / "test").is_dir():
         pytest.skip(f"no CamVid in {place}; set OWSEG_DATA")
     return place
+
+
+@pytest.fixture(scope="session")
+def kb() -> KnowledgeBase:
+    """A tiny knowledge base of three classes with the fitted scorer joint, calibrated at 5 %."""
+    return tiny.calibrated()
+
+
+@pytest.fixture(scope="session")
+def unsure_kb() -> KnowledgeBase:
+    """The same, calibrated so that a third of what is known is predicted unknown: every image has unknown regions."""
+    return tiny.calibrated(0.3)
+
+
+@pytest.fixture
+def stored_kb(kb: KnowledgeBase, tmp_path: Path) -> Path:
+    """The folder in which ``kb`` is stored, fresh for each test."""
+    kb.save(tmp_path / "kb")
+    return tmp_path / "kb"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of three images, p0.png to p2.png."""
+    return tiny.write_photos(tmp_path / "photos", 3)
+
+
+@pytest.fixture
+def own_data(tmp_path: Path) -> Path:
+    """A labelled folder in the classes of the tiny knowledge base, with one class more: rock."""
+    data = tiny.dataset(8, 4)
+    for i, sample in enumerate(data):
+        for kind, array in (("images", sample.image.transpose(1, 2, 0)), ("masks", sample.target)):
+            (tmp_path / "own" / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(tmp_path / "own" / kind / f"f{i}.png")
+    (tmp_path / "own" / "classes.json").write_text(json.dumps(list(data.labels.names)))
+    return tmp_path / "own"
+
+
+@pytest.fixture
+def run_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """``run_cli("predict", path, ...) -> (exit code, standard output, standard error)``, in this process."""
+    from owseg import cli
+
+    def run(*args: object) -> tuple[int, str, str]:
+        old, sys.argv = sys.argv, ["owseg", *map(str, args)]
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            sys.argv = old
+        return code, *capsys.readouterr()
+
+    return run

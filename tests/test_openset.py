@@ -53,7 +53,7 @@ def test_conformal_is_the_least_score_that_does(pictures, fpr):
 
 
 def test_conformal_controls_the_rate_of_the_next_picture():
-    """Pictures differ in difficulty; the mean loss of the one after n = 24 is held, and not by far."""
+    """Images differ in difficulty; the mean loss of the one after n = 24 is held, and not by far."""
     rng = np.random.default_rng(0)
     fpr, losses, plain = 0.1, [], []
     for _ in range(500):
@@ -81,7 +81,7 @@ def test_conformal_is_stricter_than_the_quantile_and_tends_to_it():
 def test_conformal_says_how_many_pictures_it_needs(fpr, needed):
     pictures = [[0.0, 1.0]] * needed
     calibrate(maps(pictures), fpr, "conformal")
-    with pytest.raises(OwsegError, match=f"needs at least {needed} pictures, not {needed - 1}"):
+    with pytest.raises(OwsegError, match=f"needs at least {needed} images, not {needed - 1}"):
         calibrate(maps(pictures[1:]), fpr, "conformal")
 
 

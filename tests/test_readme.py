@@ -10,7 +10,8 @@ import typer
 from PIL import Image
 
 from owseg.cli import app
-from owseg.data.synthetic import CLASSES, scene
+from owseg.data.synthetic.canvas import CLASSES
+from owseg.data.synthetic.scene import scene
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -12,16 +12,23 @@ from owseg.errors import OwsegError
 
 KNOWN = 253
 """Id of a pixel of some known class, nobody says which: an inlier to a score, nothing to a class."""
+
+
 UNKNOWN = 254
 """Id of a pixel that belongs to no known class (an outlier pixel)."""
+
+
 IGNORE = 255
 """Id of a pixel that counts for nothing (void)."""
+
 
 RESERVED = {UNKNOWN: "unknown", IGNORE: "void"}
 """What two of these are called where a file names its classes; no class can be taught under these names."""
 
+
 BACKGROUND = "background"
 """The name of a class that stands for everything else, where a network is trained with one."""
+
 
 Color = tuple[int, int, int]
 

@@ -6,13 +6,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from math import ceil, isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from owseg.errors import OwsegError
 from owseg.labels import UNKNOWN
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def closed_map(logits: Tensor) -> Tensor:
@@ -31,16 +33,16 @@ def open_set_map(labels: np.ndarray, score: np.ndarray, threshold: float) -> np.
     """
     score = np.asarray(score, np.float32)
     if np.isnan(score).any():
-        raise OwsegError("the score holds NaN; check the weights and the picture.")
+        raise OwsegError("the score holds NaN; check the weights and the image.")
     return np.where(score > np.float32(threshold), UNKNOWN, labels).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """The score above which a pixel is unknown, and how it was found (see ``calibrate``).
+    """The score above which a pixel is unknown, and how it was found (see ``threshold_at_fpr``).
 
     ``target_fpr`` is the share of known pixels that was allowed to lie above ``value``, ``achieved_fpr`` the
-    share that does on the calibration data: of all their pixels for "quantile", averaged over the pictures
+    share that does on the calibration data: of all their pixels for "quantile", averaged over the images
     for "conformal". ``unit`` is how far ``value`` lies above the median known score, a scale to draw scores
     by; always positive. ``images`` and ``pixels`` count what was calibrated on.
     """
@@ -70,25 +72,25 @@ class Threshold:
         raise OwsegError(f"{value!r} is not a threshold; calibrate again.")
 
 
-def calibrate(
+def threshold_at_fpr(
     score_maps: Iterable[tuple[np.ndarray, np.ndarray]], fpr: float = 0.05, method: str = "quantile"
 ) -> Threshold:
     """Return the smallest threshold at which known pixels are called unknown no more often than ``fpr``.
 
-    ``score_maps`` yields per picture the score (H, W) and where the truth is a known class (H, W) bool; a
+    ``score_maps`` yields per image the score (H, W) and where the truth is a known class (H, W) bool; a
     score of -inf marks a pixel that is never called unknown. The threshold is one of the (finite) scores,
     found exactly.
 
     * "quantile": the share of all known pixels, pooled, with score > threshold is at most ``fpr``.
     * "conformal": conformal risk control (Angelopoulos et al., ICLR 2024). With ``L_i(t)`` the share of
-      picture i's known pixels with score > t, the threshold is ``inf {t : n/(n+1) mean_i L_i(t) + 1/(n+1) <=
-      fpr}``. If the next picture is exchangeable with these n, ``E[L_next] <= fpr`` holds for any n and any
+      image i's known pixels with score > t, the threshold is ``inf {t : n/(n+1) mean_i L_i(t) + 1/(n+1) <=
+      fpr}``. If the next image is exchangeable with these n, ``E[L_next] <= fpr`` holds for any n and any
       network. It needs ``n >= 1/fpr - 1``.
 
-    Pictures without a known pixel are skipped. Scores are kept as float32, sorted per picture: 4 bytes per
+    Images without a known pixel are skipped. Scores are kept as float32, sorted per image: 4 bytes per
     known pixel of memory. Raises ``OwsegError`` for a share
     outside (0, 1), an unknown method, a score that is NaN or +inf, maps that differ in shape, no (unclaimed)
-    known pixel, or too few pictures.
+    known pixel, or too few images.
     """
     if not 0 < fpr < 1:
         raise OwsegError(f"the false-positive rate lies between 0 and 1, not at {fpr}.")
@@ -97,11 +99,11 @@ def calibrate(
     pictures = _sorted_known(score_maps)
     finite = [part for p in pictures if (part := p[np.searchsorted(p, -np.inf, "right") :]).size]
     if not finite:
-        raise OwsegError("no known pixel is left to calibrate on; give pictures that show known classes.")
+        raise OwsegError("no known pixel is left to calibrate on; give images that show known classes.")
     n = len(pictures)
     if method == "conformal" and 1 / (n + 1) > fpr:
         needed = ceil(1 / fpr - 1 - 1e-9)
-        raise OwsegError(f"conformal calibration at {fpr:g} needs at least {needed} pictures, not {n}; give more.")
+        raise OwsegError(f"conformal calibration at {fpr:g} needs at least {needed} images, not {n}; give more.")
     sizes = np.array([p.size for p in pictures])
 
     def above(t: np.float32) -> np.ndarray:
@@ -125,14 +127,14 @@ def calibrate(
 
 
 def _sorted_known(score_maps: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
-    """Return each picture's known scores, sorted, as float32; pictures without one are left out."""
+    """Return each image's known scores, sorted, as float32; images without one are left out."""
     pictures = []
     for score, known in score_maps:
         if score.shape != known.shape:
             raise OwsegError(f"a score of {score.shape} does not fit a mask of {known.shape}; resize one of them.")
         scores = score[known.astype(bool)].astype(np.float32, copy=False)
         if np.isnan(scores).any() or np.isposinf(scores).any():
-            raise OwsegError("a score is NaN or infinite; check the weights and the pictures.")
+            raise OwsegError("a score is NaN or infinite; check the weights and the images.")
         scores.sort()
         if scores.size:
             pictures.append(scores)

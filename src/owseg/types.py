@@ -1,25 +1,30 @@
-"""The values that flow: a sample goes in, an output comes out of the network, a prediction reaches the user.
+"""The values that flow: a sample goes in, an output comes out of the network, scorers and learners read it.
 
 Shapes: B batch, K known classes, D embedding, (H, W) full resolution, (h, w) network resolution.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch.nn.functional as F
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_SHOTS = 5
+"""A person annotates at most this many images of a class (DMLNet, Sec. 4.3)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """One picture and, where it is known, its truth.
+    """One image and, where there is one, its ground truth.
 
     ``image`` (3, H, W) uint8 RGB; ``target`` (H, W) uint8 class ids with KNOWN, UNKNOWN and IGNORE, or None; ``id`` its
-    name. A target to evaluate with may have more pixels than the picture (see ``Source.finer``).
+    name. A target to evaluate with may have more pixels than the image (see ``Source.finer``).
     """
 
     image: np.ndarray
@@ -27,46 +32,71 @@ class Sample:
     id: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Output:
-    """What one forward pass leaves behind, for scorers, learners and increments to read.
+    """The result of one forward pass, for scorers, learners and increments to read.
 
     ``features`` the backbone's pyramid, one (B, C_i, h_i, w_i) per stage, finest first; ``embedding`` (B, D, h, w);
-    ``logits`` (B, K, h, w). With a prototype classifier D = K and ``logits[:, t] = -||embedding - m_t||^2``.
-    ``residual`` (B, K, h, w) is what speaks for each class once a residual pattern has been added, where one was
-    learned (see ``owseg.models.residual``).
+    ``logits`` (B, K, h, w). With a prototype classifier D = K and ``logits[:, t] = -||embedding - m_t||^2``; then
+    ``evidence`` (B, K, h, w) has the same softmax without the term ``-||embedding||^2``, which is common to all classes
+    and in float32 drowns what tells them apart. ``residual`` (B, K, h, w) is the evidence with a residual pattern added,
+    where one was learned (see ``owseg.models.residual_pattern``).
     """
 
     features: tuple[Tensor, ...]
     embedding: Tensor
     logits: Tensor
     residual: Tensor | None = None
+    evidence: Tensor | None = None
+
+    @property
+    def softmax_logits(self) -> Tensor:
+        """What to take a softmax of, (B, K, h, w) float32: the evidence where there is one, else the logits."""
+        return (self.logits if self.evidence is None else self.evidence).float()
 
 
-Scorer: TypeAlias = Callable[[Output], Tensor]
+Scorer: TypeAlias = Callable[[Output], "Tensor"]
 """``Output -> (B, h, w)``: any callable; higher means more anomalous."""
 
+ImageScorer: TypeAlias = Callable[[np.ndarray], np.ndarray]
+"""Image (3, H, W) uint8 -> score (H, W) float32, for what is not a function of one ``Output``; higher = more anomalous."""
 
-PictureScorer: TypeAlias = Callable[[np.ndarray], np.ndarray]
-"""Picture (3, H, W) uint8 -> score (H, W) float32: what is no function of one ``Output``; higher, more anomalous."""
+Forward: TypeAlias = Callable[[np.ndarray], Output]
+"""Image (3, H, W) uint8 -> ``Output``: ``KnowledgeBase.forward``, an ``Engine``, or one whose outputs are cached."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a knowledge base says of one picture.
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One annotated image: ``image`` (3, H, W) uint8, ``positives`` (H, W) bool where the class is.
 
-    ``labels`` (H, W) uint8, the closed map: always one of the known classes; ``score`` (H, W) float32, higher is more
-    anomalous; ``open_set`` (H, W) uint8, the closed map with UNKNOWN where the score is above the threshold and no
-    learned class claims the pixel.
+    The positives mark the class wherever the image shows it. ``void`` (H, W) bool, where given, marks pixels that nobody
+    could name; they are ignored. ``id`` is the image's name.
     """
 
-    labels: np.ndarray
-    score: np.ndarray
-    open_set: np.ndarray
+    image: np.ndarray
+    positives: np.ndarray
+    id: str
+    void: np.ndarray | None = None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.positives.shape[0], self.positives.shape[1]
 
-def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Interpolate (B, C, h, w) bilinearly to ``size`` (pixel centres aligned as in ``align_corners=False``)."""
-    if tuple(maps.shape[-2:]) == tuple(size):
-        return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    @property
+    def negatives(self) -> np.ndarray:
+        """Where the class is not, (H, W) bool: neither positive nor void."""
+        return ~self.positives if self.void is None else ~(self.positives | self.void)
+
+    def mirrored(self) -> Shot:
+        """Return the shot flipped horizontally."""
+        image, positives = np.ascontiguousarray(self.image[:, :, ::-1]), np.ascontiguousarray(self.positives[:, ::-1])
+        void = None if self.void is None else np.ascontiguousarray(self.void[:, ::-1])
+        return Shot(image, positives, self.id, void)
+
+    def fingerprint(self) -> str:
+        """Return the first 16 hexadecimal digits of the SHA-256 of image, positives and void."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.image).tobytes() + np.packbits(self.positives).tobytes())
+        if self.void is not None and self.void.any():
+            digest.update(np.packbits(self.void).tobytes())
+        return digest.hexdigest()[:16]

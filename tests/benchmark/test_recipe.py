@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from owseg.benchmark import read_recipe
+from owseg.benchmark.recipe import read_recipe
 from owseg.errors import OwsegError
 
 HEAD = '[models.m]\nkb = "synthetic"\n[data.d]\nspec = "synthetic"\n'

@@ -10,26 +10,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg import benchmark
-from owseg.benchmark import Data, Model, Recipe, run
+from owseg.benchmark import run as benchmark
+from owseg.benchmark.recipe import Data, Model, Recipe
+from owseg.benchmark.run import run
 from owseg.benchmark.tables import DASH, Published
-from owseg.calibration import with_threshold
-from owseg.data import open_dataset
+from owseg.data.datasets import open_dataset
 from owseg.errors import OwsegError
-from owseg.evaluation import evaluate
-from owseg.maps import Folder
+from owseg.evaluation.evaluate import evaluate
+from owseg.evaluation.maps import Folder
+from owseg.knowledge.calibration import calibrate
 from owseg.metrics.components import ANOMALY_TRACK, Components
 from owseg.metrics.pixel import Exact, PerImage
-from tests import tiny
-from tests.killing import in_child
-from tests.test_cli import run as run_cli
+from tests.cli.test_cli import run as run_cli
+from tests.support import tiny
+from tests.support.killing import in_child
 
 NAMES = ("road", "sky")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A knowledge base, pictures whose "tree" it does not know, and an anomaly set without named classes."""
+    """A knowledge base, images whose "tree" it does not know, and an anomaly set without named classes."""
     root = tmp_path_factory.mktemp("benchmark")
     data = tiny.dataset(6, size=(96, 128))
     for split, frames in (("train", range(4)), ("val", range(4)), ("test", range(6))):
@@ -45,7 +46,7 @@ def place(tmp_path_factory):
             Image.fromarray(array.astype(np.uint8)).save(root / "odd" / kind / f"{i}.png")
     kb = tiny.knowledge_base(NAMES)
     known = open_dataset(f"folder:{root / 'own'}", "val", kb.labels)
-    with_threshold(kb, known, 0.1, scorer="msp").save(root / "kb")
+    calibrate(kb, known, 0.1, scorer="msp").save(root / "kb")
     return root
 
 
@@ -80,13 +81,13 @@ def test_figures_are_those_of_evaluate_and_of_the_metrics(done, recipe):
         assert found[name]["miou"] == pooled.iou.mean()
         kept = json.loads((out / "figures" / "own.mine.json").read_text())["scores"][name]
         objects = Components(ANOMALY_TRACK)
-        for picture in folder.manifest.pictures:
+        for picture in folder.manifest.images:
             maps = folder.read(picture)
             objects.update(maps.scores[name] > np.float32(kept["open"]["best_f1"]["threshold"]), maps.target)
         direct = objects.compute()
         assert (found[name]["siou"], found[name]["ppv"], found[name]["f1"]) == (direct.siou, direct.ppv, direct.f1)
     assert found["msp"]["fpr_asked"] == 0.1
-    assert found["msp"]["fpr_achieved"] == pytest.approx(pooled.known_lost)
+    assert found["msp"]["fpr_achieved"] == pytest.approx(pooled.known_fpr)
     assert found["msp"]["open_miou_calibrated"] is not None
     assert found["eds"]["open_miou_calibrated"] is found["eds"]["fpr_achieved"] is None
 
@@ -111,9 +112,9 @@ def test_everything_is_written(done):
     for data, strips in (("own", 3), ("odd", 3)):
         kinds = ["curves", "scores", *(f"strip-{i}" for i in range(1, strips + 1))]
         for kind in kinds:
-            picture = out / "pictures" / data / f"mine.{kind}.png"
+            picture = out / "images" / data / f"mine.{kind}.png"
             assert np.asarray(Image.open(picture).convert("L")).std() > 10, picture
-            assert f"(pictures/{data}/mine.{kind}.png)" in (out / "results.md").read_text()
+            assert f"(images/{data}/mine.{kind}.png)" in (out / "results.md").read_text()
     value = json.loads((out / "results.json").read_text())
     assert [row["figures"] for row in value["rows"]] == [dict(row.figures) for row in results.rows]
     assert value["columns"]["image_ap"] == "per image AP"
@@ -198,8 +199,8 @@ def test_what_was_published_stands_beside_or_below(place, recipe, done, tmp_path
     out = done[1]  # what is there already is not redone
     results = run(replace(recipe, published=rows), out)
     found = {(r.model, r.scorer): r for r in results.rows if r.published}
-    assert found["mine", "msp"].published == rows[:1] and found["mine", "msp"].pictures == 4
-    assert found["theirs", "rpl"].pictures is None and set(found["theirs", "rpl"].figures.values()) == {None}
+    assert found["mine", "msp"].published == rows[:1] and found["mine", "msp"].images == 4
+    assert found["theirs", "rpl"].images is None and set(found["theirs", "rpl"].figures.values()) == {None}
     assert "AP 0.250 (A, Table 1)" in (out / "results.md").read_text()
     run(recipe, out)
 
@@ -231,7 +232,7 @@ def test_what_is_damaged_or_half_written_is_made_anew(recipe, place, tmp_path):
 def test_a_size_that_squeezes_pictures_is_told(recipe, tmp_path):
     said = []
     run(replace(recipe, data=(replace(recipe.data[1], resize=(64, 48)),)), tmp_path, say=said.append)
-    assert "pictures of 96x128 are squeezed into 64x48" in said[1]
+    assert "images of 96x128 are squeezed into 64x48" in said[1]
     said.clear()
     run(replace(recipe, data=(recipe.data[1],)), tmp_path / "whole", say=said.append)
     assert len(said) == 1

@@ -17,8 +17,8 @@ def test_names_are_escaped_in_every_table():
     (line,) = csv.DictReader(io.StringIO(to_csv([row])))
     assert line["data"] == line["model"] == line["scorer"] == STRANGE
     assert line["source"] == row.published[0].source and line["published"] == "ap=0.5" and line["miou"] == ""
-    about = {"left_out": [STRANGE], "data": {STRANGE: {"name": STRANGE, "pictures": 3, "resize": None}}}
-    page = to_markdown([row], about, {STRANGE: ["pictures/a b%/x.png"]})
+    about = {"left_out": [STRANGE], "data": {STRANGE: {"name": STRANGE, "images": 3, "resize": None}}}
+    page = to_markdown([row], about, {STRANGE: ["images/a b%/x.png"]})
     from markdown_it import MarkdownIt
 
     tokens = MarkdownIt("commonmark").enable("table").parse(page)

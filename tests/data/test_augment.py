@@ -7,7 +7,7 @@ from owseg.types import Sample
 
 
 def sample(height=40, width=60):
-    """A picture whose red channel carries its label, so that the two can be compared after any geometry."""
+    """An image whose red channel carries its label, so that the two can be compared after any geometry."""
     ids = np.repeat(np.repeat(np.random.default_rng(0).integers(0, 4, (height // 10, width // 10)), 10, 0), 10, 1)
     image = np.stack([ids * 60, np.full_like(ids, 50), np.full_like(ids, 50)]).astype(np.uint8)
     return Sample(image, ids.astype(np.uint8), "s")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.data import open_dataset, open_source
+from owseg.data.datasets import open_dataset, open_source
 from owseg.data.images import by_stem, read_image, read_mask
 from owseg.data.outliers import open_outliers
-from owseg.data.pictures import plain
+from owseg.data.shots import read_shot_folder
+from owseg.data.unlabeled import plain
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
-from owseg.learners import shots_in
 
 
 def save(path, values, **options):
@@ -27,7 +27,7 @@ def save(path, values, **options):
         (("images", "masks"), lambda place: open_source(f"folder:{place}", "test")),
         (("test", "testannot"), lambda place: open_source(f"camvid:{place}", "test")),
         (("images", "labels_masks"), lambda place: open_source(f"roadanomaly:{place}", "test")),
-        (("images", "masks"), shots_in),
+        (("images", "masks"), read_shot_folder),
         (("images", "masks"), open_outliers),
         ((".",), open_outliers),
         ((".",), lambda place: plain(place, LabelSpace.of(["road"]))),
@@ -54,12 +54,12 @@ SHAPE[2:9, 3:12] = True
 
 
 def both(place, masks, mode="png"):
-    """Save masks with pictures as (shots, outliers) are laid out, and return what both readers make of them."""
+    """Save masks with images as (shots, outliers) are laid out, and return what both readers make of them."""
     for name, mask in masks.items():
         save(place / "images" / f"{name}.png", np.full((12, 16, 3), 90))
         save(place / "masks" / f"{name}.{mode}", mask)
     outliers = open_outliers(place)
-    return shots_in(place), [outliers.read(i) for i in range(len(outliers))]
+    return read_shot_folder(place), [outliers.read(i) for i in range(len(outliers))]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_mask_without_a_pixel_says_what_became_of_its_255(tmp_path):
         both(tmp_path, {"a": white, "b": other})
     for mask, words in ((SHAPE * 0, r"no pixel;"), (SHAPE * 0 + 255, "it is all void")):
         save(tmp_path / "masks" / "a.png", mask)
-        for read in (shots_in, lambda place: open_outliers(place).read(0)):
+        for read in (read_shot_folder, lambda place: open_outliers(place).read(0)):
             with pytest.raises(OwsegError, match=words):
                 read(tmp_path)
 
@@ -126,7 +126,7 @@ def test_greys_of_a_few_bits_are_no_ids(tmp_path):
 
 
 def turned(path, picture, orientation):
-    """Save ``picture`` (H, W, 3) as a camera does that was held otherwise: turned, with a tag that says so."""
+    """Save ``image`` (H, W, 3) as a camera does that was held otherwise: turned, with a tag that says so."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = {
@@ -151,6 +151,6 @@ def test_a_picture_stands_upright_unless_it_has_a_mask(tmp_path, orientation):
     data = open_dataset(f"folder:{tmp_path}", "test")
     assert np.array_equal(data[0].image, stored) and np.array_equal(data[1].image, read_image(path))
     (tmp_path / "images" / "b.png").unlink()
-    assert np.array_equal(shots_in(tmp_path)[0].image, stored)
+    assert np.array_equal(read_shot_folder(tmp_path)[0].image, stored)
     assert np.array_equal(open_outliers(tmp_path).read(0).image, stored)
     assert np.array_equal(plain(tmp_path / "images", data.labels).read(0)[0], read_image(tmp_path / "images" / "a.png"))

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from owseg.data.cityscapes import CITYSCAPES
+from owseg.data.copy_paste import paste
+from owseg.data.datasets.cityscapes import CITYSCAPES
 from owseg.data.outliers import Outlier, leave_out, open_outliers
-from owseg.data.paste import paste
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN, LabelSpace
 from owseg.types import Sample
@@ -101,7 +101,7 @@ def test_coco_polygons_are_drawn(tmp_path):
 def test_what_is_no_outlier_ends_in_one_sentence(tmp_path):
     with pytest.raises(OwsegError, match="not a folder"):
         open_outliers(tmp_path / "none")
-    with pytest.raises(OwsegError, match="holds no picture"):
+    with pytest.raises(OwsegError, match="holds no image"):
         open_outliers(tmp_path)
     picture(tmp_path / "car_1.png", "RGBA", alpha=box(0, 4, 0, 4))
     with pytest.raises(OwsegError, match="shows what is known"):
@@ -197,5 +197,5 @@ def test_a_cut_out_that_cannot_be_read_is_told_once(tmp_path, monkeypatch):
         open_outliers(tmp_path).read(0)
     assert "cannot be read" not in str(caught.value)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9)
-    with pytest.raises(OwsegError, match=r"cow_1\.png cannot be read as a picture .*bomb"):
+    with pytest.raises(OwsegError, match=r"cow_1\.png cannot be read as an image .*bomb"):
         open_outliers(tmp_path).read(0)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from owseg.errors import OwsegError
-from owseg.exchange import Annotation, archive, coco, cvat, cvat_masks, labelme, labelstudio, read, recognise, write
-from tests.exchange.shapes import masks
+from owseg.exchange import archive, coco, cvat, cvat_masks, labelme, labelstudio, read, recognise, write
+from owseg.exchange.annotation import Annotation
+from tests.support.shapes import masks
 
 MASK = masks((7, 9))["holes"]
 OBJECT = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": {"size": [7, 9], "counts": [63]}}
@@ -60,7 +61,7 @@ COCO_CASES = [
     (with_picture(height=10**5, width=10**5), "larger than"),
     (with_picture(height=10**30), "larger than"),
     (with_picture(height=float("inf")), "cannot be"),
-    (with_picture(height=8), "its picture"),
+    (with_picture(height=8), "its image"),
     (with_counts([62]), "62 pixels do not fit 9x7"),
     (with_counts([64]), "do not fit"),
     (with_counts([0, 2**40]), "do not fit"),
@@ -74,13 +75,13 @@ COCO_CASES = [
     (with_counts("o" * 99), "no run length"),
     (with_counts(""), "do not fit"),
     (with_counts(None), "not a COCO"),
-    (with_counts([63], (9, 7)), "its picture"),
-    (with_counts([63], (7, 9, 1)), "its picture"),
+    (with_counts([63], (9, 7)), "its image"),
+    (with_counts([63], (7, 9, 1)), "its image"),
     (with_object(segmentation=[]), "a box without a mask"),
     (with_object(segmentation=[[1, 1, 2, 2]]), "the object 1 of a.jpg is no polygon of three corners"),
     (with_object(segmentation=[[1, 1, 2, 2, 3]]), "three corners"),
     (with_object(segmentation=[[1, 1, 2, 2, 3, float("nan")]]), "outside"),
-    (with_object(segmentation=[[1, 1, 2, 2, 3, 1e9]]), "the object 1 of a.jpg lies outside its picture of 9x7"),
+    (with_object(segmentation=[[1, 1, 2, 2, 3, 1e9]]), "the object 1 of a.jpg lies outside its image of 9x7"),
     (with_object(segmentation=[[1, 1, 2, 2, 3, "x"]]), "not a COCO"),
     (with_object(segmentation=7), "not a COCO"),
 ]
@@ -301,27 +302,27 @@ def test_a_zip_that_is_none_or_encrypted(tmp_path):
     refused(path, "coco", "encrypted")
 
 
-def masks_zip(path, labelmap="background:0,0,0::\ncar:1,2,3::\n", picture=None, **members):
+def masks_zip(path, labelmap="background:0,0,0::\ncar:1,2,3::\n", image=None, **members):
     import io
 
     buffer = io.BytesIO()
-    Image.fromarray(np.zeros((7, 9, 3), np.uint8) if picture is None else picture).save(buffer, "PNG")
+    Image.fromarray(np.zeros((7, 9, 3), np.uint8) if image is None else image).save(buffer, "PNG")
     return archived(path, {"labelmap.txt": labelmap, "SegmentationClass/a.png": buffer.getvalue(), **members})
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"picture": np.full((7, 9, 3), 9, np.uint8)}, "a.png holds the colour #090909"),
-        ({"picture": np.full((7, 9), 2, np.uint8)}, "a.png holds the number 2"),
+        ({"image": np.full((7, 9, 3), 9, np.uint8)}, "a.png holds the colour #090909"),
+        ({"image": np.full((7, 9), 2, np.uint8)}, "a.png holds the number 2"),
         ({"labelmap": "car:1,2,3::\ncow:1,2,3::"}, "the colour of another class"),
-        ({"labelmap": "car:1,2,3::", "picture": np.zeros((7, 9), np.uint8)}, "is grey"),
+        ({"labelmap": "car:1,2,3::", "image": np.zeros((7, 9), np.uint8)}, "is grey"),
         ({"labelmap": "car"}, "not a CVAT"),
         ({"labelmap": "car:1,2::"}, "not a CVAT"),
         ({"labelmap": "car:1,2,x::"}, "not a CVAT"),
-        ({"labelmap": "background:0,0,0::\ncar:1,2,999::", "picture": np.full((7, 9), 1, np.uint8)}, "colour"),
+        ({"labelmap": "background:0,0,0::\ncar:1,2,999::", "image": np.full((7, 9), 1, np.uint8)}, "colour"),
         ({"labelmap": b"\xff\xfe"}, "not a CVAT"),
-        ({"SegmentationClass/a.png": b"no"}, "cannot be read as a picture"),
+        ({"SegmentationClass/a.png": b"no"}, "cannot be read as an image"),
     ],
 )
 def test_segmentation_masks(tmp_path, options, message):
@@ -371,7 +372,7 @@ def test_what_a_zip_of_masks_cannot_hold_is_not_written(tmp_path, made, message)
         (("a\tb", MASK, "a"), "no name of a class"),
         (("a\ud800", MASK, "a"), "no name of a class"),
         (("a\x00", MASK, "a"), "no name of a class"),
-        (("car", MASK, " "), "no name of a picture"),
+        (("car", MASK, " "), "no name of an image"),
         (("car", MASK.astype(np.uint8), "a"), r"give \(H, W\) bool"),
         (("car", MASK[None], "a"), r"give \(H, W\) bool"),
         (("car", np.zeros((0, 5), bool), "a"), "cannot be"),
@@ -448,7 +449,7 @@ def test_a_file_with_flipped_bytes_is_read_or_refused(tmp_path_factory, data, ki
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet=[chr(c) for c in range(48, 112)], max_size=12))
 def test_any_string_of_run_lengths_is_a_mask_or_refused(text):
-    from owseg.exchange.masks import mask_of
+    from owseg.data.masks import mask_of
 
     try:
         mask = mask_of(coco.unfold(text), (3, 4), "F")

@@ -1,4 +1,4 @@
-"""Every format gives back what it was given: masks to the pixel, names, colours, pictures."""
+"""Every format gives back what it was given: masks to the pixel, names, colours, images."""
 
 import json
 import tempfile
@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from PIL import Image
 
+from owseg.data.masks import mask_of, runs_of
 from owseg.errors import OwsegError
-from owseg.exchange import WRITERS, Annotation, coco, cvat, labelstudio, read, recognise, write
-from owseg.exchange.masks import mask_of, runs_of
-from tests.exchange.shapes import NAMES, masks, plain, sheets
+from owseg.exchange import WRITERS, coco, cvat, labelstudio, read, recognise, write
+from owseg.exchange.annotation import Annotation
+from tests.support.shapes import NAMES, masks, plain, sheets
 
 FREE = ["coco", "cvat", "labelstudio"]
 """The formats in which masks may overlap."""
@@ -149,7 +150,7 @@ def test_label_studios_addresses_name_pictures(tmp_path, address, image):
 @settings(max_examples=100, deadline=None)
 @given(annotations=sheets(["car"]))
 def test_run_lengths_and_code_of_strings(annotations):
-    from owseg.exchange.masks import packed
+    from owseg.data.masks import packed
 
     for a in annotations:
         runs = runs_of(a.mask)

@@ -7,22 +7,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.calibration import with_fitted, with_threshold
 from owseg.data.images import read_image
 from owseg.errors import OwsegError
-from owseg.exchange import WRITERS, Annotation, read, shots_at, shots_of, write
-from owseg.exchange.shots import find_picture
-from owseg.knowledge import load
+from owseg.exchange import WRITERS, read, write
+from owseg.exchange.annotation import Annotation
+from owseg.exchange.shots import find_picture, read_shots, shots_of
+from owseg.knowledge.calibration import calibrate, fit_scorers
+from owseg.knowledge.load import load
 from owseg.labels import UNKNOWN
-from tests import tiny
-from tests.test_cli import run
+from tests.cli.test_cli import run
+from tests.support import tiny
 
 ROCK, COW = 3, 4
 
 
 @pytest.fixture
 def pictures(tmp_path):
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     for i, sample in enumerate(tiny.dataset(2, 5)):
         Image.fromarray(sample.image.transpose(1, 2, 0)).save(folder / f"f{i}.png")
@@ -31,7 +32,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def made():
-    """Rocks and cows in two pictures, a cow beside them in a third that is not at hand, and void in the first."""
+    """Rocks and cows in two images, a cow beside them in a third that is not at hand, and void in the first."""
     annotations = []
     for i, sample in enumerate(tiny.dataset(2, 5)):
         for name, label in (("rock", ROCK), ("cow", COW), ("void", 0)):
@@ -43,7 +44,7 @@ def made():
 @pytest.fixture
 def kb(tmp_path):
     data = tiny.dataset()
-    kb = with_threshold(with_fitted(tiny.knowledge_base(), data), data, scorer="joint")
+    kb = calibrate(fit_scorers(tiny.knowledge_base(), data), data, scorer="joint")
     kb.save(tmp_path / "kb")
     return tmp_path / "kb"
 
@@ -51,7 +52,7 @@ def kb(tmp_path):
 @pytest.mark.parametrize("kind", WRITERS)
 def test_shots_from_every_format(tmp_path, pictures, made, kind):
     path = write(made, tmp_path / "made", kind)
-    shots = shots_at(path, "rock", pictures)
+    shots = read_shots(path, "rock", pictures)
     truth = [sample.target for sample in tiny.dataset(2, 5)]
     assert [s.id.removesuffix(".png") for s in shots] == ["f0", "f1"]
     for i, (shot, target) in enumerate(zip(shots, truth, strict=True)):
@@ -68,12 +69,12 @@ def test_a_folder_of_masks_is_read_as_before(tmp_path, pictures):
         Image.fromarray((sample.target == ROCK).astype(np.uint8)).save(tmp_path / "old" / "masks" / f"f{i}.png")
         (tmp_path / "old" / "images" / f"f{i}.png").write_bytes((pictures / f"f{i}.png").read_bytes())
     (tmp_path / "old" / "notes.json").write_text("{")
-    assert len(shots_at(tmp_path / "old", "rock")) == 2
+    assert len(read_shots(tmp_path / "old", "rock")) == 2
 
 
 def test_pictures_are_looked_for_beside_the_annotations(pictures, made):
     write(made, pictures, "coco")
-    assert len(shots_at(pictures, "rock")) == len(shots_at(pictures / "annotations.json", "rock")) == 2
+    assert len(read_shots(pictures, "rock")) == len(read_shots(pictures / "annotations.json", "rock")) == 2
 
 
 def test_labelme_files_beside_their_pictures(pictures):
@@ -81,7 +82,7 @@ def test_labelme_files_beside_their_pictures(pictures):
         shape = {"label": "rock", "shape_type": "polygon", "points": [[1, 1], [30, 1], [30, 20], [1, 20]]}
         value = {"shapes": [shape], "imagePath": f"f{i}.png", "imageHeight": 48, "imageWidth": 64}
         (pictures / f"f{i}.json").write_text(json.dumps(value))
-    assert [s.mask.sum() for s in shots_at(pictures, "rock")] == [600, 600]
+    assert [s.mask.sum() for s in read_shots(pictures, "rock")] == [600, 600]
 
 
 @pytest.mark.parametrize(
@@ -103,12 +104,12 @@ def test_labelme_files_beside_their_pictures(pictures):
     ],
 )
 def test_a_picture_is_found_under_the_names_that_tools_give_it(tmp_path, image, found):
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     for name in ("a.png", "sub/b.jpg", "images/c.png", "street.01.jpg", "../secret.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"")
     if found is None:
-        with pytest.raises(OwsegError, match=r"there is no picture .* name the folder"):
+        with pytest.raises(OwsegError, match=r"there is no image .* name the folder"):
             find_picture(image, folder)
     else:
         assert find_picture(image, folder) == folder / found
@@ -118,13 +119,13 @@ def test_a_picture_is_found_under_the_names_that_tools_give_it(tmp_path, image, 
 
 
 def test_what_cannot_be_a_shot(tmp_path, pictures, made):
-    with pytest.raises(OwsegError, match="no picture is annotated with 'tree'; there is rock, cow, void"):
+    with pytest.raises(OwsegError, match="no image is annotated with 'tree'; there is rock, cow, void"):
         shots_of(made, pictures, "tree")
-    with pytest.raises(OwsegError, match=r"there is no picture elsewhere\.png"):
+    with pytest.raises(OwsegError, match=r"there is no image elsewhere\.png"):
         shots_of(made, pictures, "cow")
     with pytest.raises(OwsegError, match=r"f0\.png is 64x48 and was annotated as 48x64"):
         shots_of([Annotation("rock", np.ones((64, 48), bool), "f0.png")], pictures, "rock")
-    with pytest.raises(OwsegError, match="no picture is annotated"):
+    with pytest.raises(OwsegError, match="no image is annotated"):
         shots_of([Annotation("rock", np.zeros((48, 64), bool), "f0.png")], pictures, "rock")
 
 
@@ -181,12 +182,12 @@ def test_annotations_are_taken_from_tool_to_tool(capsys, tmp_path, made):
 
 
 def test_a_zip_as_cvat_makes_it(tmp_path, pictures, made):
-    """With the pictures in it, which are left alone."""
+    """With the images in it, which are left alone."""
     xml = write(made, tmp_path, "cvat").read_bytes()
     with zipfile.ZipFile(tmp_path / "task.zip", "w") as archive:
         archive.writestr("images/f0.png", (pictures / "f0.png").read_bytes())
         archive.writestr("annotations.xml", xml)
-    assert len(shots_at(tmp_path / "task.zip", "rock", pictures)) == 2
+    assert len(read_shots(tmp_path / "task.zip", "rock", pictures)) == 2
 
 
 def test_mistakes_end_in_one_sentence(capsys, tmp_path, kb, pictures, made):
@@ -195,8 +196,8 @@ def test_mistakes_end_in_one_sentence(capsys, tmp_path, kb, pictures, made):
     (tmp_path / "uncalibrated").mkdir()
     tiny.knowledge_base().save(tmp_path / "uncalibrated")
     cases = [
-        (["learn", kb, "tree2", "--shots", path, "--images", pictures], "no picture is annotated with 'tree2'"),
-        (["learn", kb, "rock", "--shots", path], "there is no picture f0.png"),
+        (["learn", kb, "tree2", "--shots", path, "--images", pictures], "no image is annotated with 'tree2'"),
+        (["learn", kb, "rock", "--shots", path], "there is no image f0.png"),
         (["learn", kb, "rock", "--shots", tmp_path / "x.json"], "x.json holds no annotations"),
         (["learn", kb, "rock", "--shots", tmp_path / "none.zip"], "none.zip does not exist"),
         (["learn", kb, "rock", "--data", "synthetic", "--images", pictures], "--images"),
@@ -205,7 +206,7 @@ def test_mistakes_end_in_one_sentence(capsys, tmp_path, kb, pictures, made):
         (["exchange", path, tmp_path / "out", "--to", "coco", "--url", "x"], "--url"),
         (["exchange", tmp_path / "x.json", tmp_path / "out", "--to", "coco"], "x.json"),
         (["exchange", path, tmp_path / "out", "--to", "coco", "--from", "cvat"], "annotations.json"),
-        (["export", kb, tmp_path / "none", "--format", "coco", "-o", tmp_path / "out"], "is no picture"),
+        (["export", kb, tmp_path / "none", "--format", "coco", "-o", tmp_path / "out"], "is no image"),
         (
             ["export", tmp_path / "uncalibrated", pictures, "--format", "coco", "-o", tmp_path / "out"],
             "owseg calibrate",

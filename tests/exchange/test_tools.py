@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.exchange import Annotation, cvat, labelstudio, read, write
-from tests.exchange.shapes import masks
+from owseg.exchange import cvat, labelstudio, read, write
+from owseg.exchange.annotation import Annotation
+from tests.support.shapes import masks
 
 MADE = Path(__file__).parent / "made"
 SIZE = (17, 23)
@@ -23,7 +24,7 @@ CAR, STREET = "car", "Straße & <b>"
 
 
 def expected(size=SIZE):
-    """Where each class is, by picture and name: the hard masks are cars, and the street is the rest."""
+    """Where each class is, by image and name: the hard masks are cars, and the street is the rest."""
     shown = {n.replace(" ", "_"): m for n, m in masks(size).items() if m.any()}
     both = {(n, name): m if name == CAR else ~m for n, m in shown.items() for name in (CAR, STREET)}
     return {key: m for key, m in both.items() if m.any()}
@@ -144,10 +145,10 @@ def test_datumaro_reads_what_is_written(tmp_path, kind, theirs):
         with zipfile.ZipFile(path) as archive:
             archive.extractall(tmp_path)
         path.unlink()
-    pictures = tmp_path / "images" / ("default" if kind == "coco" else "")
-    pictures.mkdir(parents=True)
+    images = tmp_path / "images" / ("default" if kind == "coco" else "")
+    images.mkdir(parents=True)
     for picture, _ in expected():
-        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(pictures / f"{picture}.jpg")
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(images / f"{picture}.jpg")
     data = datumaro.Dataset.import_from(str(tmp_path), theirs)
     names, found = data.categories()[datumaro.AnnotationType.label], {}
     for item in data:

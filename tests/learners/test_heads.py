@@ -7,18 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from owseg.errors import OwsegError
-from owseg.knowledge import load
+from owseg.increments.head import Head
+from owseg.knowledge.load import load
 from owseg.labels import IGNORE
-from owseg.learners import NPM, PLM, FineTune, Shot, learn
-from owseg.learners.heads import Head, pseudo_labels
-from owseg.types import Output
-from tests import tiny
+from owseg.learners.finetune import FineTune
+from owseg.learners.learn import learn
+from owseg.learners.npm import NPM
+from owseg.learners.plm import PLM, pseudo_labels
+from owseg.types import Output, Shot
+from tests.support import tiny
 
 SIZE = (96, 128)
 
 
 def red_shot(seed=0, color=(255, 0, 0)):
-    """A grey picture with a bright square, the new class, and void at the left edge."""
+    """A grey image with a bright square, the new class, and void at the left edge."""
     rng = np.random.default_rng(seed)
     grey = np.kron(rng.integers(60, 190, (6, 8)), np.ones((16, 16))).astype(np.uint8)
     image, mask, void = np.stack([grey] * 3), np.zeros(SIZE, bool), np.zeros(SIZE, bool)
@@ -35,8 +38,8 @@ def grey_picture(seed):
     )
 
 
-def overlap(claimed, shot):
-    return (claimed & shot.mask).sum() / (claimed | shot.mask).sum()
+def overlap(learned, shot):
+    return (learned & shot.mask).sum() / (learned | shot.mask).sum()
 
 
 def oracle_pseudo_labels(m_in, m_out, y, void):
@@ -64,7 +67,7 @@ class Claims:
     def __init__(self, mask):
         self.mask, self.name = torch.from_numpy(mask)[None], "x"
 
-    def claim(self, output, size):
+    def predict_mask(self, output, size):
         return self.mask
 
 
@@ -91,8 +94,8 @@ def test_algorithm_1_pixel_by_pixel(seed, learned):
 def test_a_new_head_starts_as_the_old_one(classifier):
     """Trained for no step at all, it says of the old classes what the head before it said."""
     kb = tiny.knowledge_base(classifier=classifier)
-    wiser = learn(kb, "rock", [red_shot()], method=PLM(steps=0))
-    head, output = wiser.increments[0], kb.forward(tiny.picture(5))
+    updated = learn(kb, "rock", [red_shot()], method=PLM(steps=0))
+    head, output = updated.increments[0], kb.forward(tiny.image(5))
     logits = head.classifier(head.decoder(output.features))
     assert torch.allclose(logits[:, :3], output.logits, atol=1e-4)  # the new coordinate, or logit, is 0 everywhere
     assert logits.shape[1] == 4
@@ -101,24 +104,24 @@ def test_a_new_head_starts_as_the_old_one(classifier):
 @pytest.mark.parametrize("classifier", ["prototype", "linear"])
 def test_plm_learns_what_it_was_shown(classifier):
     kb = tiny.knowledge_base(classifier=classifier)
-    wiser = learn(kb, "rock", [red_shot(i) for i in range(5)], method=PLM(steps=150, lr=3e-3))
+    updated = learn(kb, "rock", [red_shot(i) for i in range(5)], method=PLM(steps=150, lr=3e-3))
     unseen = red_shot(7)
-    labels, claimed = wiser.closed(wiser.forward(unseen.image), SIZE)
-    assert overlap(claimed, unseen) > 0.5
-    before = kb.closed(kb.forward(unseen.image), SIZE)[0]
-    assert np.array_equal(labels[~claimed], before[~claimed])
+    labels, learned = updated.closed(updated.forward(unseen.image), SIZE)
+    assert overlap(learned, unseen) > 0.5
+    before = kb.assess(kb.forward(unseen.image), SIZE).labels
+    assert np.array_equal(labels[~learned], before[~learned])
 
 
 def test_everything_but_the_new_head_is_bit_identical():
     kb = learn(tiny.knowledge_base(), "rock", [red_shot()], method=PLM(steps=3, lr=1e-2))
     network = copy.deepcopy(kb.network.state_dict())
     old = {n: v.clone() for n, v in kb.increments[0].tensors().items()}
-    wiser = learn(kb, "cow", [red_shot(3)], method=PLM(steps=5, lr=1e-2))
-    after = wiser.network.state_dict()
+    updated = learn(kb, "cow", [red_shot(3)], method=PLM(steps=5, lr=1e-2))
+    after = updated.network.state_dict()
     assert all(torch.equal(v, after[n]) for n, v in network.items())  # running statistics are part of the state
-    assert all(torch.equal(v, old[n]) for n, v in wiser.increments[0].tensors().items())
-    assert wiser.increments[1].classifier.num_classes == 5
-    fresh, first = wiser.increments[1].tensors(), wiser.increments[0].tensors()
+    assert all(torch.equal(v, old[n]) for n, v in updated.increments[0].tensors().items())
+    assert updated.increments[1].classifier.num_classes == 5
+    fresh, first = updated.increments[1].tensors(), updated.increments[0].tensors()
     assert any(not torch.equal(fresh[n], first[n]) for n in fresh if fresh[n].shape == first[n].shape)
 
 
@@ -139,37 +142,37 @@ def test_the_latest_head_answers_for_all_classes():
     own = torch.nn.functional.interpolate(
         head.classifier(head.decoder(output.features)), size=SIZE, mode="bilinear"
     ).argmax(1)[0]
-    labels, claimed = latest.closed(output, SIZE)
+    labels, learned = latest.closed(output, SIZE)
     assert np.array_equal(labels, own.numpy())
-    assert np.array_equal(claimed, every.closed(output, SIZE)[1])  # the same head, asked for its class alone
-    base = kb.closed(output, SIZE)[0]
-    assert (labels[~claimed] != base[~claimed]).any()
+    assert np.array_equal(learned, every.assess(output, SIZE).learned)  # the same head, asked for its class alone
+    base = kb.assess(output, SIZE).labels
+    assert (labels[~learned] != base[~learned]).any()
 
 
 def test_fine_tuning_forgets():
-    wiser = learn(tiny.knowledge_base(), "rock", [red_shot()], method=FineTune(steps=60, lr=3e-3))
-    labels, _ = wiser.closed(wiser.forward(grey_picture(9)), SIZE)
-    assert (labels == 3).mean() > 0.8  # of a picture that shows nothing of it
+    updated = learn(tiny.knowledge_base(), "rock", [red_shot()], method=FineTune(steps=60, lr=3e-3))
+    labels, _ = updated.closed(updated.forward(grey_picture(9)), SIZE)
+    assert (labels == 3).mean() > 0.8  # of an image that shows nothing of it
 
 
 @pytest.mark.parametrize("heads", ["all", "latest"])
 def test_heads_are_stored_and_rolled_back(tmp_path, heads):
-    from owseg import store
+    from owseg.knowledge.commit import rollback_version
 
     kb, picture = tiny.knowledge_base(), red_shot(4).image
     kb.save(tmp_path / "kb")
-    before = kb.closed(kb.forward(picture), SIZE)[0]
-    wiser = learn(kb, "rock", [red_shot()], method=PLM(heads, steps=40, lr=3e-3))
-    wiser = learn(wiser, "cow", [red_shot(2)], method=NPM(2.0))  # kinds may follow each other
-    wiser.save(tmp_path / "kb")
+    before = kb.assess(kb.forward(picture), SIZE).labels
+    updated = learn(kb, "rock", [red_shot()], method=PLM(heads, steps=40, lr=3e-3))
+    updated = learn(updated, "cow", [red_shot(2)], method=NPM(2.0))  # kinds may follow each other
+    updated.save(tmp_path / "kb")
     loaded = load(tmp_path / "kb")
     assert isinstance(loaded.increments[0], Head)
     output = loaded.forward(picture)
-    assert np.array_equal(loaded.closed(output, SIZE)[0], wiser.closed(wiser.forward(picture), SIZE)[0])
-    store.rollback(tmp_path / "kb")
+    assert np.array_equal(loaded.assess(output, SIZE).labels, updated.assess(updated.forward(picture), SIZE).labels)
+    rollback_version(tmp_path / "kb")
     back = load(tmp_path / "kb")
     assert torch.equal(back.forward(picture).logits, kb.forward(picture).logits)
-    assert np.array_equal(back.closed(back.forward(picture), SIZE)[0], before)
+    assert np.array_equal(back.assess(back.forward(picture), SIZE).labels, before)
 
 
 def test_bad_settings_end_in_one_sentence():

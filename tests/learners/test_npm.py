@@ -5,11 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from owseg.errors import OwsegError
+from owseg.increments.prototype import NovelPrototype
 from owseg.labels import UNKNOWN
-from owseg.learners import NPM, Shot, learn
-from owseg.learners.npm import NovelPrototype, View, novel_prototype, radius_left_out
-from owseg.types import Output
-from tests import tiny
+from owseg.learners.learn import learn
+from owseg.learners.npm import NPM, View, novel_prototype, radius_left_out
+from owseg.types import Output, Shot
+from tests.support import tiny
 
 
 def oracle_prototype(embeddings, masks):
@@ -24,26 +25,26 @@ def oracle_prototype(embeddings, masks):
     return total / count
 
 
-def oracle_claim(f, base, rivals, prototype, radius):
+def oracle_claim(f, base, competitors, prototype, radius):
     """Eq. 12 pixel by pixel in float64."""
-    claim = np.zeros(f.shape[1:], bool)
+    predict_mask = np.zeros(f.shape[1:], bool)
     for i in range(f.shape[1]):
         for j in range(f.shape[2]):
             d = ((f[:, i, j] - prototype) ** 2).sum()
-            others = [((f[:, i, j] - m) ** 2).sum() for m in [*base, *rivals]]
-            claim[i, j] = d < radius and all(d < o for o in others)
-    return claim
+            others = [((f[:, i, j] - m) ** 2).sum() for m in [*base, *competitors]]
+            predict_mask[i, j] = d < radius and all(d < o for o in others)
+    return predict_mask
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 5), st.integers(2, 6), st.integers(0, 2))
-def test_equations_11_and_12(seed, shots, dim, rivals):
+def test_equations_11_and_12(seed, shots, dim, competitors):
     rng = np.random.default_rng(seed)
     embeddings = [rng.normal(1, 1, (dim, 5, 7)).astype(np.float32) for _ in range(shots)]
     masks = [rng.random((5, 7)) < 0.5 for _ in range(shots)]
     for m in masks:
         m[2, 2] = True
-    others = rng.normal(1, 1, (rivals, dim))
+    others = rng.normal(1, 1, (competitors, dim))
     increment = novel_prototype("x", [view(e, m) for e, m in zip(embeddings, masks, strict=True)], 2.0, others)
     expected = oracle_prototype(embeddings, masks)
     assert np.allclose(increment.prototype, expected, rtol=1e-6)
@@ -51,8 +52,8 @@ def test_equations_11_and_12(seed, shots, dim, rivals):
     base = 3 * np.eye(dim)
     logits = -((f[None] - base[:, :, None, None]) ** 2).sum(1)
     output = Output((), torch.tensor(f)[None], torch.tensor(logits)[None])
-    claim = increment.claim(output, (6, 8))[0].numpy()
-    assert (claim == oracle_claim(f, base, others, np.array(increment.prototype), 2.0)).all()
+    predict_mask = increment.predict_mask(output, (6, 8))[0].numpy()
+    assert (predict_mask == oracle_claim(f, base, others, np.array(increment.prototype), 2.0)).all()
 
 
 def view(embedding, mask, elsewhere=None):
@@ -127,23 +128,23 @@ def test_increments_survive_json_to_the_bit():
 def shot(seed=0):
     mask = np.zeros((48, 64), bool)
     mask[10:30, 10:40] = True
-    return Shot(tiny.picture(seed), mask, f"s{seed}")
+    return Shot(tiny.image(seed), mask, f"s{seed}")
 
 
 def test_learning_leaves_the_old_value_and_the_network_alone():
     kb = tiny.knowledge_base()
     before = {k: v.clone() for k, v in kb.network.state_dict().items()}
     size = (48, 64)
-    output = kb.forward(tiny.picture(3))
-    closed = kb.closed(output, size)[0]
-    wiser = learn(kb, "rock", [shot(0), shot(1)], method=NPM(1e9))
+    output = kb.forward(tiny.image(3))
+    closed = kb.assess(output, size).labels
+    updated = learn(kb, "rock", [shot(0), shot(1)], method=NPM(1e9))
     assert kb.labels.names == ("road", "sky", "tree") and kb.increments == ()
-    assert wiser.labels.names == ("road", "sky", "tree", "rock")
+    assert updated.labels.names == ("road", "sky", "tree", "rock")
     assert all(torch.equal(v, before[k]) for k, v in kb.network.state_dict().items())
-    labels, claimed = wiser.closed(wiser.forward(tiny.picture(3)), size)
-    assert claimed.any()
-    assert (labels[claimed] == 3).all() and (labels[~claimed] == closed[~claimed]).all()
-    assert wiser.history[-1].details["shots"][0]["id"] == "s0"
+    labels, learned = updated.closed(updated.forward(tiny.image(3)), size)
+    assert learned.any()
+    assert (labels[learned] == 3).all() and (labels[~learned] == closed[~learned]).all()
+    assert updated.history[-1].details["shots"][0]["id"] == "s0"
 
 
 def test_what_is_learned_is_unknown_no_more():
@@ -151,45 +152,45 @@ def test_what_is_learned_is_unknown_no_more():
 
     from owseg.openset import Threshold
 
-    wiser = learn(tiny.knowledge_base(), "rock", [shot()], method=NPM(1e9))
+    updated = learn(tiny.knowledge_base(), "rock", [shot()], method=NPM(1e9))
     everything = Threshold(
         value=-1e9, method="quantile", target_fpr=1.0, achieved_fpr=1.0, images=1, pixels=1, unit=1.0
     )
-    prediction = replace(wiser, threshold=everything).predict(tiny.picture(3))
-    claimed = prediction.labels == 3
-    assert claimed.any() and not claimed.all()
-    assert (prediction.open_set[claimed] == 3).all()
-    assert (prediction.open_set[~claimed] == UNKNOWN).all()
+    prediction = replace(updated, threshold=everything).predict(tiny.image(3))
+    learned = prediction.labels == 3
+    assert learned.any() and not learned.all()
+    assert (prediction.open_set[learned] == 3).all()
+    assert (prediction.open_set[~learned] == UNKNOWN).all()
 
 
 def test_later_classes_are_compared_with_earlier_ones():
     first = learn(tiny.knowledge_base(), "rock", [shot(0)], method=NPM(1.0))
     second = learn(first, "cow", [shot(1)], method=NPM(1.0))
-    assert second.increments[1].rivals == (first.increments[0].prototype,)
-    assert second.increments[0].rivals == (second.increments[1].prototype,)
-    assert first.increments[0].rivals == ()
+    assert second.increments[1].competitors == (first.increments[0].prototype,)
+    assert second.increments[0].competitors == (second.increments[1].prototype,)
+    assert first.increments[0].competitors == ()
 
 
 def test_all_prototypes_are_compared_with_all():
     """Eq. 12 literally, old and novel ones alike; the order of learning plays no part."""
     kb = tiny.knowledge_base()
     for order in ([0, 1, 2], [2, 0, 1]):
-        wiser = kb
+        updated = kb
         for seed in order:
-            wiser = learn(wiser, f"class {seed}", [shot(seed)], method=NPM(6.0))
-        output = kb.forward(tiny.picture(9))
+            updated = learn(updated, f"class {seed}", [shot(seed)], method=NPM(6.0))
+        output = kb.forward(tiny.image(9))
         f = output.embedding[0].double().numpy()
-        labels, claimed = wiser.closed(output, f.shape[1:])
-        own = np.array([((f - np.array(i.prototype)[:, None, None]) ** 2).sum(0) for i in wiser.increments])
+        labels, learned = updated.closed(output, f.shape[1:])
+        own = np.array([((f - np.array(i.prototype)[:, None, None]) ** 2).sum(0) for i in updated.increments])
         base = np.array([((f - 3 * np.eye(3)[k][:, None, None]) ** 2).sum(0) for k in range(3)])
         nearest, name = own.min(0), own.argmin(0)
         expected = (nearest < 6.0) & (nearest < base.min(0))
         margin = np.minimum(np.abs(nearest - 6.0), np.abs(nearest - np.sort(np.concatenate([own, base]), 0)[1]))
         clear = margin > 1e-3
         assert expected[clear].any() and not expected[clear].all()
-        assert (claimed == expected)[clear].all()
-        names = np.array([wiser.increments[j].name for j in range(3)])
-        assert (names[labels[claimed & clear] - 3] == names[name[claimed & clear]]).all()
+        assert (learned == expected)[clear].all()
+        names = np.array([updated.increments[j].name for j in range(3)])
+        assert (names[labels[learned & clear] - 3] == names[name[learned & clear]]).all()
 
 
 @pytest.mark.parametrize(
@@ -198,8 +199,8 @@ def test_all_prototypes_are_compared_with_all():
         ("sky", [shot()], "known already"),
         ("rock", [], "1 to 5 shots"),
         ("rock", [shot(i) for i in range(6)], "1 to 5 shots"),
-        ("rock", [Shot(tiny.picture(), np.ones((4, 4), bool), "s")], "of one size"),
-        ("rock", [Shot(tiny.picture(), np.zeros((48, 64), bool), "s")], "marks no pixel"),
+        ("rock", [Shot(tiny.image(), np.ones((4, 4), bool), "s")], "of one size"),
+        ("rock", [Shot(tiny.image(), np.zeros((48, 64), bool), "s")], "marks no pixel"),
     ],
 )
 def test_bad_shots_end_in_one_sentence(name, shots, message):

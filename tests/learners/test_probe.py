@@ -5,17 +5,19 @@ import numpy as np
 import pytest
 import torch
 
-from owseg.calibration import with_fitted
 from owseg.errors import OwsegError
-from owseg.knowledge import load
-from owseg.learners import Probe, Shot, learn
-from tests import tiny
+from owseg.knowledge.calibration import fit_scorers
+from owseg.knowledge.load import load
+from owseg.learners.learn import learn
+from owseg.learners.probe import Probe
+from owseg.types import Shot
 from tests.learners.test_heads import SIZE, overlap, red_shot
+from tests.support import tiny
 
 
 @pytest.fixture(scope="module")
 def kb():
-    return with_fitted(tiny.knowledge_base(), tiny.dataset())
+    return fit_scorers(tiny.knowledge_base(), tiny.dataset())
 
 
 def blue_shot(seed=0):
@@ -64,13 +66,13 @@ def test_the_probe_is_the_ridge_that_it_says(kb, scales, balance):
 
 
 def test_it_claims_what_it_was_shown_and_touches_nothing_else(kb):
-    wiser = learn(kb, "rock", [red_shot(i) for i in range(5)])
-    assert wiser.history[-1].details["method"] == "probe"
+    updated = learn(kb, "rock", [red_shot(i) for i in range(5)])
+    assert updated.history[-1].details["method"] == "probe"
     unseen = red_shot(7)
-    labels, claimed = wiser.closed(wiser.forward(unseen.image), SIZE)
-    assert overlap(claimed, unseen) > 0.45
-    before = kb.closed(kb.forward(unseen.image), SIZE)[0]
-    assert np.array_equal(labels[~claimed], before[~claimed])
+    labels, learned = updated.closed(updated.forward(unseen.image), SIZE)
+    assert overlap(learned, unseen) > 0.45
+    before = kb.assess(kb.forward(unseen.image), SIZE).labels
+    assert np.array_equal(labels[~learned], before[~learned])
 
 
 def test_a_claim_is_the_highest_of_the_positive_logits_of_the_interpolated_pyramid(kb):
@@ -82,18 +84,18 @@ def test_a_claim_is_the_highest_of_the_positive_logits_of_the_interpolated_pyram
     size = {"mode": "bilinear", "align_corners": False}
     x = torch.cat([torch.nn.functional.interpolate(f.double(), size=grid, **size) for f in output.features], 1)
     logits = torch.einsum("kc,bchw->bkhw", rock.weights.double(), x) + rock.biases.double().view(1, -1, 1, 1)
-    own, rival = torch.nn.functional.interpolate(logits, size=SIZE, **size)[0]
-    assert ((own > 0) & (rival > 0)).any() and ((own > 0) & (own < rival)).any()
-    sure = ((own - rival).abs() > 1e-3) & (own.abs() > 1e-3)
-    assert torch.equal(rock.claim(output, SIZE)[0][sure], ((own > 0) & (own > rival))[sure])
-    assert not (rock.claim(output, SIZE) & cow.claim(output, SIZE)).any()
+    own, competitor = torch.nn.functional.interpolate(logits, size=SIZE, **size)[0]
+    assert ((own > 0) & (competitor > 0)).any() and ((own > 0) & (own < competitor)).any()
+    sure = ((own - competitor).abs() > 1e-3) & (own.abs() > 1e-3)
+    assert torch.equal(rock.predict_mask(output, SIZE)[0][sure], ((own > 0) & (own > competitor))[sure])
+    assert not (rock.predict_mask(output, SIZE) & cow.predict_mask(output, SIZE)).any()
 
 
 def test_the_higher_logit_wins_whatever_the_order(kb):
     one = learn(learn(kb, "rock", [red_shot(0)]), "cow", [blue_shot(0)])
     two = learn(learn(kb, "cow", [blue_shot(0)]), "rock", [red_shot(0)])
     output = kb.forward(red_shot(5).image)
-    first, second = one.closed(output, SIZE)[0], two.closed(output, SIZE)[0]
+    first, second = one.assess(output, SIZE).labels, two.assess(output, SIZE).labels
     by_name = np.array([two.labels.names.index(name) for name in one.labels.names])
     assert (first >= 3).any() and np.array_equal(by_name[first], second)
     assert [len(i.biases) for i in one.increments] == [2, 2]
@@ -101,11 +103,11 @@ def test_the_higher_logit_wins_whatever_the_order(kb):
 
 
 def test_a_probe_is_stored(kb, tmp_path):
-    wiser = learn(learn(kb, "rock", [red_shot(0)]), "cow", [blue_shot(0)])
-    wiser.save(tmp_path / "kb")
+    updated = learn(learn(kb, "rock", [red_shot(0)]), "cow", [blue_shot(0)])
+    updated.save(tmp_path / "kb")
     loaded = load(tmp_path / "kb")
     output = kb.forward(red_shot(5).image)
-    assert np.array_equal(loaded.closed(output, SIZE)[0], wiser.closed(output, SIZE)[0])
+    assert np.array_equal(loaded.assess(output, SIZE).labels, updated.assess(output, SIZE).labels)
 
 
 def test_what_a_probe_cannot_work_with_ends_in_one_sentence(kb):

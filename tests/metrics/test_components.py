@@ -20,7 +20,7 @@ def blobs(rng, shape, count):
     return mask
 
 
-def picture(seed):
+def image(seed):
     """A mask that often overlaps the truth; with void, and sometimes nothing called or nothing to be found."""
     rng = np.random.default_rng(seed)
     shape = (rng.integers(6, 22), rng.integers(6, 22))
@@ -51,7 +51,7 @@ def check(figures, expected):
 def test_components_are_those_of_the_set_formulas(part):
     seen = set()
     for seed in range(50 * part, 50 * part + 50):
-        shot = picture(seed)
+        shot = image(seed)
         sizes = [Sizes(1, 1), Sizes(5, 3), Sizes(3, 8)][seed % 3]
         expected = reference.figures([shot], sizes.predicted, sizes.truth, strict=seed % 2 == 1)
         check(filled([shot], sizes, strict=seed % 2 == 1).compute(), expected)
@@ -64,7 +64,7 @@ def test_components_are_those_of_the_set_formulas(part):
 
 
 def test_pictures_are_pooled_and_merge_in_any_order():
-    shots = [picture(seed) for seed in range(12)]
+    shots = [image(seed) for seed in range(12)]
     sizes = Sizes(2, 2)
     whole = filled(shots, sizes).compute()
     check(whole, reference.figures(shots, 2, 2))

@@ -11,13 +11,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN, UNKNOWN
-from owseg.metrics.pixel import Binned, Exact, PerImage
+from owseg.metrics.binned import Binned
+from owseg.metrics.pixel import Exact, PerImage
 from tests.reference.pixel import fpr_nearest
 
 NAMES = ("auroc", "ap", "fpr95")
 
 
-def pictures(seed, count=4, levels=0, shape=(9, 11)):
+def images(seed, count=4, levels=0, shape=(9, 11)):
     """Random scores and targets with void; ``levels`` > 0 makes heavy ties."""
     rng = np.random.default_rng(seed)
     made = []
@@ -47,7 +48,7 @@ def sklearn_figures(shots):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0, 1, 2, 5]))
 def test_exact_is_scikit_learns(seed, levels):
-    shots = pictures(seed, levels=levels)
+    shots = images(seed, levels=levels)
     figures = filled(Exact, shots).compute()
     expected = sklearn_figures(shots)
     for name, value in zip(NAMES, expected, strict=True):
@@ -57,7 +58,7 @@ def test_exact_is_scikit_learns(seed, levels):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0, 1, 3]), st.sampled_from([10, 14, 18]))
 def test_the_binned_intervals_hold_the_exact_figures(seed, levels, bits):
-    shots = pictures(seed, levels=levels)
+    shots = images(seed, levels=levels)
     exact = filled(Exact, shots).compute()
     binned = filled(lambda: Binned(bits), shots).compute()
     for name in NAMES:
@@ -83,7 +84,7 @@ def test_the_intervals_hold_with_billions_of_pixels(outliers):
 
 
 def test_more_bits_make_narrower_intervals():
-    shots = pictures(1, count=40)
+    shots = images(1, count=40)
     width = [np.subtract(*filled(lambda b=b: Binned(b), shots).compute().bounds["ap"][::-1]) for b in (10, 14, 18, 22)]
     assert width == sorted(width, reverse=True)
     assert width[0] > 10 * width[-1]
@@ -92,7 +93,7 @@ def test_more_bits_make_narrower_intervals():
 
 @pytest.mark.parametrize("make", [Exact, Binned, PerImage])
 def test_any_split_and_order_of_merging_gives_the_same(make):
-    shots = pictures(2, count=6, levels=3)
+    shots = images(2, count=6, levels=3)
     whole = filled(make, shots).compute()
     for order in np.random.default_rng(0).permuted(np.tile(np.arange(6), (5, 1)), axis=1):
         cut = int(order[0])
@@ -118,7 +119,7 @@ def test_a_monotone_transform_changes_nothing(seed):
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0, 1, 2, 4, 16]), st.sampled_from([(3, 4), (4, 5), (9, 11), (20, 20)]))
 def test_the_nearest_operating_point_is_dmlnets(seed, levels, shape):
-    score, target = pictures(seed, 1, levels, shape)[0]
+    score, target = images(seed, 1, levels, shape)[0]
     target[0, :2] = UNKNOWN, 0
     counts = target != IGNORE
     expected = fpr_nearest(score[counts], target[counts] == UNKNOWN)
@@ -138,7 +139,7 @@ def test_the_nearest_operating_point_reaches_down_to_the_next_outlier(outliers, 
 
 
 def test_per_image_is_the_mean_over_pictures_that_show_both():
-    shots = pictures(5, 5)
+    shots = images(5, 5)
     shots[2] = (shots[2][0], np.zeros_like(shots[2][1]))
     singles = [filled(lambda: Exact("nearest"), [s]).compute() for i, s in enumerate(shots) if i != 2]
     figures = filled(PerImage, shots).compute()
@@ -147,7 +148,7 @@ def test_per_image_is_the_mean_over_pictures_that_show_both():
 
 
 def test_pooled_and_per_image_differ_when_pictures_have_offsets():
-    """What makes published figures incomparable: a score perfect in each picture, offset between them."""
+    """What makes published figures incomparable: a score perfect in each image, offset between them."""
     target = np.array([[0] * 10 + [UNKNOWN] * 10], np.uint8)
     score = np.arange(20, dtype=np.float32)[None]
     shots = [(score + 100 * i, target) for i in range(4)]
@@ -168,8 +169,8 @@ def test_minus_infinity_is_the_least_of_all(make):
     target = np.array([[UNKNOWN, UNKNOWN, 0, 0, 0]], np.uint8)
     score = np.array([[2, 1, -np.inf, -np.inf, -np.inf]], np.float32)
     assert filled(make, [(score, target)]).compute().auroc == 1
-    claimed = filled(make, [(np.full_like(score, -np.inf), target)]).compute()
-    low, high = claimed.bounds["ap"] if claimed.bounds else (claimed.ap, claimed.ap)
+    learned = filled(make, [(np.full_like(score, -np.inf), target)]).compute()
+    low, high = learned.bounds["ap"] if learned.bounds else (learned.ap, learned.ap)
     assert low <= 0.4 <= high
 
 
@@ -183,7 +184,7 @@ def test_bad_scores_are_refused(make):
 
 
 def test_curves_lie_on_scikit_learns():
-    shots = pictures(8, 20)
+    shots = images(8, 20)
     curves = filled(Exact, shots).curves(100)
     score = np.concatenate([s[t != IGNORE] for s, t in shots])
     truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in shots])
@@ -226,7 +227,7 @@ def f1(shots, threshold):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0, 1, 2]), st.booleans())
 def test_thresholds_by_trying_every_one(seed, levels, claims):
-    shots = pictures(seed, levels=levels)
+    shots = images(seed, levels=levels)
     if claims:
         for number, (score, _) in enumerate(shots):
             score[np.random.default_rng([seed, number]).random(score.shape) < 0.1] = -np.inf
@@ -249,7 +250,7 @@ def test_thresholds_by_trying_every_one(seed, levels, claims):
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0, 1, 3]), st.sampled_from([10, 15, 20]))
 def test_binned_thresholds_keep_what_was_asked_and_are_the_best_of_the_edges(seed, levels, bits):
-    shots = pictures(seed, levels=levels)
+    shots = images(seed, levels=levels)
     shots[0][0][:2] = -np.inf
     exact, binned = filled(Exact, shots), filled(lambda: Binned(bits), shots)
     edges = sorted({binned._edge(n) for n in range(1 << bits)}) if bits == 10 else None
@@ -275,7 +276,7 @@ def test_binned_thresholds_keep_what_was_asked_and_are_the_best_of_the_edges(see
 
 
 def test_fpr95_is_the_rate_at_the_threshold_of_recall_95():
-    shots = pictures(11, 20)
+    shots = images(11, 20)
     state = filled(Exact, shots)
     _, fp, _, inliers = decided(shots, state.threshold_at(recall=0.95))
     assert fp / inliers == state.compute().fpr95
@@ -287,8 +288,8 @@ def test_thresholds_at_the_ends(make):
     perfect = filled(make, [(np.array([[0, 1, -1, -0.0 - 1]], np.float32), target)])
     assert -1 < perfect.best_f1_threshold() < 0  # a score of 0 lies above it
     assert perfect.threshold_at(fpr=0) <= perfect.best_f1_threshold()
-    claimed = filled(make, [(np.full((1, 4), -np.inf, np.float32), target)])
-    assert {claimed.threshold_at(recall=0.5), claimed.threshold_at(fpr=0.1), claimed.best_f1_threshold()} == {-np.inf}
+    learned = filled(make, [(np.full((1, 4), -np.inf, np.float32), target)])
+    assert {learned.threshold_at(recall=0.5), learned.threshold_at(fpr=0.1), learned.best_f1_threshold()} == {-np.inf}
     endless = filled(make, [(np.full((1, 4), np.inf, np.float32), target)])
     assert endless.threshold_at(fpr=0.1) == np.inf and endless.best_f1_threshold() < np.inf
     assert np.isnan([make().threshold_at(recall=0.5), make().threshold_at(fpr=0.5), make().best_f1_threshold()]).all()

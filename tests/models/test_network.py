@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from owseg.errors import OwsegError
-from owseg.models import assemble, build_network, from_pretrained
-from tests import tiny
+from owseg.models.assemble import assemble, build_network
+from owseg.models.backbones.base import from_pretrained
+from tests.support import tiny
 
 
 @pytest.mark.parametrize("kind", tiny.CONFIGS)
@@ -15,7 +16,7 @@ def test_a_backbone_is_a_pyramid_and_can_be_built_again(kind):
     assert list(first.strides) == sorted(first.strides)
     for feature, stride in zip(maps, first.strides, strict=True):
         assert abs(feature.shape[-1] - 140 / stride) <= 1
-    from owseg.models.backbones import build
+    from owseg.models.backbones.base import build
 
     second = build(first.config).eval()
     second.load_state_dict(first.state_dict())

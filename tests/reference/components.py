@@ -40,10 +40,10 @@ def matched(called, target, least_predicted, least_truth):
     return siou, ppv
 
 
-def figures(pictures, least_predicted, least_truth, strict=False):
+def figures(images, least_predicted, least_truth, strict=False):
     """Mean sIoU, mean PPV, mean F1 (None where undefined) and the counts of TP and FP by tau, components pooled."""
     siou, ppv = [], []
-    for called, target in pictures:
+    for called, target in images:
         s, p = matched(called, target, least_predicted, least_truth)
         siou += s
         ppv += p

@@ -3,10 +3,10 @@
 from fractions import Fraction
 
 
-def confusion(pictures, classes, threshold):
-    """(K + 1, K + 1) counts [truth][answer]; pictures are flat lists of (score, label, truth)."""
+def confusion(images, classes, threshold):
+    """(K + 1, K + 1) counts [truth][answer]; images are flat lists of (score, label, truth)."""
     counts = [[0] * (classes + 1) for _ in range(classes + 1)]
-    for score, label, truth in pictures:
+    for score, label, truth in images:
         if truth != 255:
             counts[classes if truth == 254 else truth][classes if score > threshold else label] += 1
     return counts

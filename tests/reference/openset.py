@@ -5,21 +5,21 @@ import math
 import numpy as np
 
 
-def shares_above(pictures, t):
-    """Per picture (a list of lists of known scores) the share of scores > t."""
-    return [sum(s > t for s in p) / len(p) for p in pictures]
+def shares_above(images, t):
+    """Per image (a list of lists of known scores) the share of scores > t."""
+    return [sum(s > t for s in p) / len(p) for p in images]
 
 
-def quantile(pictures, fpr):
-    pooled = [s for p in pictures for s in p]
+def quantile(images, fpr):
+    pooled = [s for p in images for s in p]
     fits = [t for t in pooled if math.isfinite(t) and sum(s > t for s in pooled) / len(pooled) <= fpr]
     return min(fits)
 
 
-def conformal(pictures, fpr):
-    n = len(pictures)
-    candidates = [s for p in pictures for s in p if math.isfinite(s)]
-    fits = [t for t in candidates if n / (n + 1) * np.mean(shares_above(pictures, t)) + 1 / (n + 1) <= fpr]
+def conformal(images, fpr):
+    n = len(images)
+    candidates = [s for p in images for s in p if math.isfinite(s)]
+    fits = [t for t in candidates if n / (n + 1) * np.mean(shares_above(images, t)) + 1 / (n + 1) <= fpr]
     return min(fits)
 
 

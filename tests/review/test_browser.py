@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 import owseg
-from owseg import store
-from owseg.data import open_dataset
+from owseg.data.datasets import open_dataset
 from owseg.data.images import read_image
-from owseg.discover import discover
-from owseg.queue import Queue
+from owseg.discovery.discover import discover
+from owseg.discovery.queue import Queue
+from owseg.knowledge.versions import current_version
 
 pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install nicegui")
 playwright = pytest.importorskip(
@@ -144,15 +144,15 @@ def test_from_unknown_regions_to_a_class_and_back(place):
             page.wait_for_selector(".pairs img")
             page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
             assert NAME in page.locator("header").inner_text()
-            wiser = owseg.load(place / "kb")
-            assert wiser.labels.names[-1] == NAME and store.current(place / "kb") == 2
+            updated = owseg.load(place / "kb")
+            assert updated.labels.names[-1] == NAME and current_version(place / "kb") == 2
             taught = queue.shots(NAME)[0]
-            after = wiser.predict(read_image(place / "photos" / taught.id)).open_set == len(wiser.labels) - 1
+            after = updated.predict(read_image(place / "photos" / taught.id)).open_set == len(updated.labels) - 1
             assert after[taught.mask].mean() > 0.3 > after[taught.elsewhere].mean()
             page.reload()
             page.locator("#forget").click()
             page.wait_for_selector(".tile")
-            assert store.current(place / "kb") == 1 and NAME not in owseg.load(place / "kb").labels.names
+            assert current_version(place / "kb") == 1 and NAME not in owseg.load(place / "kb").labels.names
             assert page.wrong == []
     finally:
         said = server.stop(signal.SIGINT)

@@ -7,16 +7,16 @@ pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install niceg
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from owseg.regions import Rle
-from owseg.review.desk import Desk
+from owseg.data.masks import Rle
 from owseg.review.files import serve_files
-from owseg.review.guard import MOST, Guard
-from tests.queues import IDS, make, square
+from owseg.review.state import ReviewState
+from owseg.serve.guard import MOST, Guard
+from tests.support.queues import IDS, make, square
 
 
 @pytest.fixture
 def desk(tmp_path):
-    return Desk(make(tmp_path))
+    return ReviewState(make(tmp_path))
 
 
 @pytest.fixture
@@ -28,15 +28,15 @@ def web(desk):
 
 def test_pictures_thumbnails_and_masks(web, desk):
     assert web.get(f"/thumbnails/{IDS[0]}.jpg").content == b"jpeg"
-    assert web.get(f"/pictures/{IDS[0][:16]}.jpg").headers["content-type"] == "image/jpeg"
+    assert web.get(f"/images/{IDS[0][:16]}.jpg").headers["content-type"] == "image/jpeg"
     sent = web.post(f"/masks/{IDS[3]}", json={"name": "<b>dog", "counts": Rle.of(square(9, 9, 3)).counts})
     assert sent.status_code == 200 and desk.view(IDS[3])["corrected"] and desk.names() == ["<b>dog"]
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/thumbnails/..%2f..%2fqueue.jpg", "/thumbnails/x.jpg", f"/thumbnails/{IDS[0]}9.jpg", "/pictures/%00.jpg",
-     "/pictures/..%2fp0.jpg", f"/pictures/{'f' * 16}.jpg", "/maps/x/y.jpg", f"/pictures/{'é' * 300}.jpg"],
+    ["/thumbnails/..%2f..%2fqueue.jpg", "/thumbnails/x.jpg", f"/thumbnails/{IDS[0]}9.jpg", "/images/%00.jpg",
+     "/images/..%2fp0.jpg", f"/images/{'f' * 16}.jpg", "/maps/x/y.jpg", f"/images/{'é' * 300}.jpg"],
 )  # fmt: skip
 def test_what_is_not_there_is_refused(web, path):
     assert 400 <= web.get(path).status_code < 500
@@ -62,4 +62,4 @@ def test_a_mask_that_is_too_large_is_refused(web, desk):
 def test_a_picture_that_changed_is_refused(web, desk):
     path = Path(desk.queue.about.root, "p0.png")
     path.write_bytes(path.read_bytes() + b"x")
-    assert "has changed" in web.get(f"/pictures/{IDS[0][:16]}.jpg").json()["error"]
+    assert "has changed" in web.get(f"/images/{IDS[0][:16]}.jpg").json()["error"]

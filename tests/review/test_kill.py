@@ -7,17 +7,17 @@ from itertools import pairwise
 
 import pytest
 
-from owseg.queue import Queue
-from owseg.regions import Rle
-from owseg.review.desk import Desk, provisional
-from tests.killing import in_child, left_by_kills
-from tests.queues import IDS, make, square
+from owseg.data.masks import Rle
+from owseg.discovery.queue import Queue
+from owseg.review.state import ReviewState, provisional
+from tests.support.killing import in_child, left_by_kills
+from tests.support.queues import IDS, make, square
 
 DRAWN = list(Rle.of(square(9, 9, 3)).counts)
 SCRIPT = {
     "accept": lambda desk: desk.accept(IDS[:2], provisional(desk.group(1))),
     "correct": lambda desk: desk.correct(IDS[3], provisional(desk.group(1)), DRAWN),
-    "name": lambda desk: desk.baptise(desk.group(1), "dog"),
+    "name": lambda desk: desk.name_group(desk.group(1), "dog"),
     "reject": lambda desk: desk.queue.reject(IDS[1]),
     "choose": lambda desk: desk.choose("dog", [IDS[3][:16]]),
     "choose again": lambda desk: desk.choose("dog", [IDS[0][:16]]),
@@ -30,7 +30,7 @@ SCRIPT = {
 
 
 def desk_at(folder):
-    return Desk(Queue.open(folder))
+    return ReviewState(Queue.open(folder))
 
 
 def told(folder):

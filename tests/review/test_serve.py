@@ -5,8 +5,8 @@ import pytest
 
 from owseg.errors import OwsegError
 from owseg.review.serve import _listen, serve
-from tests.queues import make
-from tests.test_cli import run
+from tests.cli.test_cli import run
+from tests.support.queues import make
 
 
 def test_without_nicegui_a_sentence_says_what_to_install(monkeypatch, tmp_path):

@@ -13,16 +13,21 @@ from typing import Any
 from owseg.benchmark.tables import COLUMNS, Published
 from owseg.errors import OwsegError
 from owseg.metrics.components import ANOMALY_TRACK, OBSTACLE_TRACK, Sizes
-from owseg.scorers import FITTED
+from owseg.scorers import fitted_names
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+
 ALL = "all"
+
+
 TRACKS: dict[str, Sizes] = {"anomaly": ANOMALY_TRACK, "obstacle": OBSTACLE_TRACK}
 """The least sizes of components, by SegmentMeIfYouCan's names."""
+
+
 WORDS: dict[type, str] = {
     dict: "a table", list: "a list", str: "a text", int: "a whole number", float: "a number", bool: "true or false",
 }  # fmt: skip
@@ -115,8 +120,10 @@ def _recipe(value: dict[str, Any]) -> Recipe:
                 fields[key] = _names_in(f"{where}.{key}", fields[key])
         if bool(fields.get("fit")) != bool(fields.get("fit_on")):
             raise OwsegError(f"{where}.fit and {where}.fit_on go together; give both or neither.")
-        if strange := [n for n in fields.get("fit", ()) if n not in FITTED]:
-            raise OwsegError(f"{where}.fit: there is no {strange[0]!r} to fit; it is one of {', '.join(FITTED)}.")
+        if strange := [n for n in fields.get("fit", ()) if n not in fitted_names()]:
+            raise OwsegError(
+                f"{where}.fit: there is no {strange[0]!r} to fit; it is one of {', '.join(fitted_names())}."
+            )
         if _expanded(where, fields, ("kb", "fit_on", "calibrate_on"), left_out):
             models.append(Model(name, **{"scorers": default, **fields}))
     for name, table in _tables("data", given):

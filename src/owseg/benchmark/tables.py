@@ -14,11 +14,13 @@ from urllib.parse import quote
 import numpy as np
 
 DASH = "–"
+
+
 NOTE = (
-    "Pooled: the pixels of all pictures together; per image: the mean of the pictures' own figures, over those that "
+    "Pooled: the pixels of all images together; per image: the mean of the images' own figures, over those that "
     "show both known and unknown; FPR95 at the first recall of .95; void left out everywhere. Components as "
     "SegmentMeIfYouCan defines them, at the threshold of the best pixel F1. TPR95, FPR5 and best F1 are thresholds "
-    "found on the very pictures measured, and flatter; the calibrated one was not. A dash is a figure that is not "
+    "found on the very images measured, and flatter; the calibrated one was not. A dash is a figure that is not "
     "defined: no unknown pixel, no named class, no calibrated threshold. Published figures are by other hands."
 )
 
@@ -38,13 +40,13 @@ class Published:
 class Row:
     """One model, one score, one data set: a figure in [0, 1] for every column, None where it is not defined.
 
-    ``pictures`` is None for what was published and not measured here.
+    ``images`` is None for what was published and not measured here.
     """
 
     data: str
     model: str
     scorer: str
-    pictures: int | None
+    images: int | None
     figures: Mapping[str, float | None]
     published: tuple[Published, ...] = ()
 
@@ -69,7 +71,7 @@ def _pooled(key: str) -> Column:
 
 def _per_image(key: str) -> Column:
     def read(figures: Mapping[str, Any], score: Mapping[str, Any]) -> float | None:
-        own = [p["pixel"][key] for p in score["pictures"] if p["pixel"][key] is not None]
+        own = [p["pixel"][key] for p in score["images"] if p["pixel"][key] is not None]
         return float(np.mean(own)) if own else None
 
     return Column(f"image_{key}", "per image", key.upper(), read)
@@ -101,6 +103,8 @@ COLUMNS: tuple[Column, ...] = (
     _fpr("fpr_achieved", "pooled"),
 )
 """The figures of a row, in the order of the tables."""
+
+
 KEYS = tuple(column.key for column in COLUMNS)
 
 
@@ -118,32 +122,32 @@ def to_csv(rows: Iterable[Row]) -> str:
     """Return one line a row with all digits; what is not defined is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["data", "model", "scorer", "pictures", *(c.key for c in COLUMNS), "published", "source"])
+    writer.writerow(["data", "model", "scorer", "images", *(c.key for c in COLUMNS), "published", "source"])
     for row in rows:
         numbers = ["" if (v := row.figures[c.key]) is None else repr(v) for c in COLUMNS]
         told = "; ".join(f"{key}={value!r}" for p in row.published for key, value in p.figures.items())
         sources = "; ".join(p.source for p in row.published)
-        count = "" if row.pictures is None else row.pictures
+        count = "" if row.images is None else row.images
         writer.writerow([row.data, row.model, row.scorer, count, *numbers, told, sources])
     return text.getvalue()
 
 
-def to_markdown(rows: Sequence[Row], about: Mapping[str, Any], pictures: Mapping[str, Sequence[str]]) -> str:
-    """Return a table a data set, with three decimals, and its pictures: paths relative to the page, by data set."""
+def to_markdown(rows: Sequence[Row], about: Mapping[str, Any], images: Mapping[str, Sequence[str]]) -> str:
+    """Return a table a data set, with three decimals, and its images: paths relative to the page, by data set."""
     titles = [f"{c.group} {c.title}" for c in COLUMNS]
     lines = ["# Benchmark", "", NOTE, ""]
     if about["left_out"]:
         lines += [f"Left out: {_md('; '.join(about['left_out']))}.", ""]
     for data, card in about["data"].items():
         looked = f", looked at in {card['resize'][0]}x{card['resize'][1]}" if card["resize"] else ""
-        lines += [f"## {_md(data)}", "", f"{_md(card['name'])}, {card['pictures']} pictures{looked}.", ""]
+        lines += [f"## {_md(data)}", "", f"{_md(card['name'])}, {card['images']} images{looked}.", ""]
         header = ["model", "score", *titles, "published"]
         lines += [_line(header), _line(["---", "---", *["---:"] * len(titles), "---"])]
         for row in rows:
             if row.data == data:
                 told = "<br>".join(_md(_told(p)) for p in row.published) or DASH
                 lines.append(_line([_md(row.model), _md(row.scorer), *cells(row), told]))
-        lines += ["", *(f"![{_md(_stem(p))}]({quote(p)})" for p in pictures.get(data, ())), ""]
+        lines += ["", *(f"![{_md(_stem(p))}]({quote(p)})" for p in images.get(data, ())), ""]
     return "\n".join(lines)
 
 

@@ -6,8 +6,26 @@ import sys
 
 import typer
 
-from owseg.cli import calibrate, data, demo, exchange, learn, measure, predict, train, versions
-from owseg.cli.printing import complain
+from owseg.cli import (
+    annotate,
+    audit,
+    benchmark,
+    calibrate,
+    data,
+    demo,
+    discover,
+    evaluate,
+    exchange,
+    fit,
+    history,
+    learn,
+    predict,
+    review,
+    rollback,
+    train,
+    train_residual,
+)
+from owseg.cli._printing import complain
 from owseg.errors import OwsegError
 
 app = typer.Typer(
@@ -15,7 +33,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="""Open-world segmentation: label every pixel, say which ones are unknown, learn them from five pictures.
+    help="""Open-world segmentation: label every pixel, say which ones are unknown, learn them from five images.
 
     A [bold]knowledge base[/bold] (KB) is a directory: a network, its classes, what it learned since, and the threshold
     above which a pixel is unknown. Every change is a new version; nothing is lost. Begin with [bold]owseg demo[/bold].
@@ -26,25 +44,28 @@ app = typer.Typer(
     "[bold]espnetv2-cityscapes:FILE[/bold] or [bold]hf:NAME[/bold] (SegFormer, UperNet, MobileNetV2-DeepLab).",
 )
 
+
 for command in (  # in the order of `owseg --help`
     predict.predict,
     train.train,
-    train.train_residual,
-    measure.audit,
-    calibrate.fit,
+    train_residual.train_residual,
+    audit.audit,
+    fit.fit,
     calibrate.calibrate,
     learn.learn,
-    learn.review,
-    exchange.export,
+    review.review,
+    annotate.annotate,
     exchange.exchange,
-    measure.evaluate,
-    measure.benchmark,
-    learn.discover,
-    versions.history,
-    versions.rollback,
+    evaluate.evaluate,
+    benchmark.benchmark,
+    discover.discover,
+    history.history,
+    rollback.rollback,
     demo.demo,
 ):
     app.command()(command)
+
+
 app.add_typer(data.app, name="data")
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli.options import Json
-from owseg.cli.printing import complain, print_json, print_table
+from owseg.cli._options import Json
+from owseg.cli._printing import complain, print_json, print_table
 
 app = typer.Typer(no_args_is_help=True, help="Data sets: which ones can be opened, and whether yours is whole.")
 
@@ -15,15 +15,19 @@ app = typer.Typer(no_args_is_help=True, help="Data sets: which ones can be opene
 @app.command("list")
 def list_kinds(as_json: Json = False) -> None:
     """List the data sets that can be opened: what each is, how it must lie on disk, where it is from."""
-    from owseg.catalogue import CARDS
+    from owseg.data.datasets import DATASETS
 
+    entries = DATASETS.entries
     if as_json:
-        print_json({kind: vars(card) for kind, card in CARDS.items()})
+        print_json({kind: {"what": e.help, "source": e.source, **e.facts} for kind, e in entries.items()})
         return
-    for kind, card in CARDS.items():
-        print(f"{kind if kind == 'synthetic' else f'{kind}:DIR'}  {card.what}")
-        print(f"    classes  {card.classes}\n    layout   {card.layout}\n    splits   {', '.join(card.splits)}")
-        print(f"    from     {card.origin} (licence: {card.licence})")
+    for kind, entry in entries.items():
+        facts = entry.facts
+        print(f"{kind if kind == 'synthetic' else f'{kind}:DIR'}  {entry.help}")
+        print(
+            f"    classes  {facts['classes']}\n    layout   {facts['layout']}\n    splits   {', '.join(facts['splits'])}"
+        )
+        print(f"    from     {entry.source} (licence: {facts['licence']})")
     print("Next: owseg data check KIND:DIR")
 
 
@@ -33,11 +37,11 @@ def check_data(
     split: Annotated[str | None, typer.Option(help="One split; by default every split there is.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Read every picture and mask of a data set, and say what is in it and what is wrong. Exit code 1 if anything is.
+    """Read every image and mask of a data set, and say what is in it and what is wrong. Exit code 1 if anything is.
 
-    The fingerprint is the same wherever the same pictures and masks are opened.
+    The fingerprint is the same wherever the same images and masks are opened.
     """
-    from owseg.catalogue import check
+    from owseg.data.check import check
 
     found = check(spec, split)
     if as_json:
@@ -46,7 +50,7 @@ def check_data(
         for checked in found:
             rows = [(n, f"{checked.pixels[n]:,}", f"{share:.3%}") for n, share in checked.shares().items()]
             sizes = "; ".join(f"{count} of {size}" for size, count in checked.sizes.items())
-            print(f"{checked.name}: {checked.frames} pictures; {sizes or 'none could be read'}.")
+            print(f"{checked.name}: {checked.frames} images; {sizes or 'none could be read'}.")
             print(f"Without truth: {checked.without_truth}. Fingerprint: {checked.fingerprint or 'none, see below'}.")
             print_table("", ("class", "pixels", "share"), rows)
             for line in checked.wrong:

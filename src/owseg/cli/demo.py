@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli.options import Json
-from owseg.cli.printing import print_json
+from owseg.cli._options import Json
+from owseg.cli._printing import print_json
 
 
 def demo(
@@ -21,8 +21,8 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the draw of shots.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Watch the whole circle turn: predict, find the unknown, learn it from five pictures, predict again."""
-    from owseg.demo import run
+    """Watch the whole circle turn: predict, find the unknown, learn it from five images, predict again."""
+    from owseg.report.demo import run
 
     result = run(data, kb, learn, out, seed)
     if as_json:

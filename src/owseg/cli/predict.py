@@ -1,4 +1,4 @@
-"""Labelling pictures."""
+"""Labelling images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli.options import FullResolution, Json, MultiScale, Pictures
-from owseg.cli.printing import complain, print_json
+from owseg.cli._options import FullResolution, Json, MultiScale, Pictures
+from owseg.cli._printing import complain, print_json
 
 
 def predict(
@@ -21,17 +21,18 @@ def predict(
     multi_scale: MultiScale = False,
     as_json: Json = False,
 ) -> None:
-    """Label pictures and say what in them is unknown.
+    """Label images and say what in them is unknown.
 
     Writes, for each NAME: NAME.labels.png (class ids, palette), NAME.score.png (anomaly score) and NAME.open.jpg (the
-    picture with its classes tinted and the unknown in magenta). Exit code 1 if any picture could not be read.
+    image with its classes tinted and the unknown in magenta). Exit code 1 if any image could not be read.
     """
-    from owseg.knowledge import load
-    from owseg.predict import find, predict_files
+    from owseg.data.images import find_image_files
+    from owseg.inference.predict import predict_files
+    from owseg.knowledge.load import load
 
     base = load(kb)
-    look = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
-    results = predict_files(base, find(pictures), out, npy, look)
+    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
+    results = predict_files(base, find_image_files(pictures), out, npy, forward)
     failed = [r for r in results if r.error]
     if as_json:
         print_json(
@@ -43,7 +44,7 @@ def predict(
     else:
         for result in failed:
             complain(f"skipped: {result.error}")
-        print(f"{len(results) - len(failed)} of {len(results)} pictures labelled; the maps are in {out}/.")
+        print(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
         if done := [r for r in results if r.unknown is not None]:
             most = max(done, key=lambda r: r.unknown or 0.0)
             print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); look at its .open.jpg.")

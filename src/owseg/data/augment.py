@@ -16,7 +16,7 @@ def augment(
 ) -> tuple[Tensor, Tensor]:
     """Return a random view: image (3, h, w) float in [0, 1] and target (h, w) long, of size ``crop``.
 
-    The picture is resized by a log-uniform factor in ``scale``, cropped (padded with IGNORE where it is smaller),
+    The image is resized by a log-uniform factor in ``scale``, cropped (padded with IGNORE where it is smaller),
     mirrored with probability 1/2, and its brightness, contrast and saturation are each scaled by 1 ± ``jitter``.
     """
     assert sample.target is not None

@@ -1,10 +1,13 @@
-"""Reading and writing pictures and label maps, with errors a person can act on."""
+"""Reading images and label maps, with errors a person can act on."""
 
 from __future__ import annotations
 
+import glob
+import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -12,17 +15,23 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
-"""The picture files that a folder is searched for."""
+"""The image files that a folder is searched for."""
+
+ImageLike: TypeAlias = "str | Path | bytes | np.ndarray | Image.Image | Tensor"
+"""What can be read as one image (see ``as_image``)."""
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return the pictures directly in ``folder``, sorted by name; raise ``OwsegError`` if there are none."""
+    """Return the images directly in ``folder``, sorted by name; raise ``OwsegError`` if there are none."""
     if not folder.is_dir():
-        raise OwsegError(f"{folder} is not a folder; give the folder that holds the pictures.")
+        raise OwsegError(f"{folder} is not a folder; give the folder that holds the images.")
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not found:
-        raise OwsegError(f"{folder} holds no picture ({', '.join(SUFFIXES)}).")
+        raise OwsegError(f"{folder} holds no image ({', '.join(SUFFIXES)}).")
     return found
 
 
@@ -41,47 +50,103 @@ def one_each(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     return files
 
 
-def load_image(path: Path, upright: bool = False) -> Image.Image:
-    """Return the picture in a file, decoded, and turned ``upright`` as its EXIF tag says.
+def find_image_files(names: Sequence[str]) -> list[Path]:
+    """Return the image files that ``names`` mean (files, folders, globs), sorted; refuse a name that means none."""
+    found: list[Path] = []
+    for name in names:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            found += find_images(path)
+        elif path.exists():
+            found.append(path)
+        else:
+            matched = [Path(p) for p in glob.glob(str(path)) if Path(p).suffix.lower() in SUFFIXES]  # noqa: PTH207
+            if not matched:
+                raise OwsegError(f"{name} is not an image, a folder, or a pattern that matches an image.")
+            found += matched
+    return sorted(set(found))
 
-    Raises ``OwsegError`` if it is missing, none, or too large to be meant.
+
+def load_image(file: Path | io.BytesIO, upright: bool = False, name: str = "") -> Image.Image:
+    """Return the image in a file, decoded, and turned ``upright`` as its EXIF tag says; errors call it ``name``.
+
+    Raises ``OwsegError`` if it is missing, not an image, or too large to be meant.
     """
+    what = name or str(file)
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             image.load()
             return ImageOps.exif_transpose(image) if upright else image
     except FileNotFoundError:
-        raise OwsegError(f"{path} does not exist.") from None
+        raise OwsegError(f"{what} does not exist.") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OwsegError(f"{path} cannot be read as a picture ({error}); replace or remove it.") from None
+        raise OwsegError(f"{what} cannot be read as an image ({error}); replace or remove it.") from None
 
 
-def read_image(path: Path, upright: bool = True) -> np.ndarray:
-    """Read a picture as (3, H, W) uint8 RGB; grey is repeated, transparency dropped.
+def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
+    """Read an image as (3, H, W) uint8 RGB; grey is repeated, transparency dropped.
 
-    It is turned ``upright`` as its EXIF tag says; a picture that has a mask stays as it is stored, as the mask is. A
-    16-bit grey picture keeps its upper 8 bits. Raises ``OwsegError`` for what is no picture, or one of floats.
+    It is turned ``upright`` as its EXIF tag says; an image that has a mask stays as it is stored, as the mask is. A
+    16-bit grey image keeps its upper 8 bits. Raises ``OwsegError`` for what is not an image, or one of floats.
     """
-    picture = load_image(path, upright)
-    if picture.mode == "F":
-        raise OwsegError(f"{path} holds floats, whose range nobody knows; store it with 8 bits a channel.")
-    if picture.mode.startswith("I"):
-        grey = np.clip(np.asarray(picture).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+    path = Path(path).expanduser()
+    return _rgb(load_image(path, upright), str(path))
+
+
+def as_image(image: ImageLike) -> np.ndarray:
+    """Return an image as (3, H, W) uint8 RGB: a path, the bytes of a file, a PIL image, an array or a tensor.
+
+    Arrays and tensors are uint8 of (3, H, W) or (H, W, 3), or (H, W), which is grey. Raises ``OwsegError`` for anything
+    else, and for an array that could be either.
+    """
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if isinstance(image, bytes):
+        return _rgb(load_image(io.BytesIO(image), upright=True, name="the data"), "the data")
+    if isinstance(image, Image.Image):
+        return _rgb(ImageOps.exif_transpose(image), "the image")
+    array: Any = image
+    if hasattr(array, "detach"):  # a tensor; torch is not imported to find out
+        array = array.detach().cpu().numpy()
+    if not isinstance(array, np.ndarray):
+        raise OwsegError(f"an image is a path, a PIL image, an array or a tensor, not {type(image).__name__}.")
+    if array.dtype != np.uint8 or array.ndim not in (2, 3):
+        hint = "; give a list of images" if array.ndim == 4 else ""
+        raise OwsegError(f"an image is (3, H, W) or (H, W, 3) of uint8, RGB, not {array.shape} {array.dtype}{hint}.")
+    if array.ndim == 2:
+        return np.stack([array] * 3)
+    first, last = array.shape[0] == 3, array.shape[2] == 3
+    if first == last:
+        why = "could be (3, H, W) or (H, W, 3)" if first else "is neither (3, H, W) nor (H, W, 3)"
+        raise OwsegError(f"an array of {array.shape} {why}; give three channels, first or last.")
+    return np.ascontiguousarray(array if first else array.transpose(2, 0, 1))
+
+
+def image_name(image: ImageLike) -> str:
+    """Return the path of an image that was given as one, without its folders; nothing for any other."""
+    return Path(image).name if isinstance(image, str | Path) else ""
+
+
+def _rgb(image: Image.Image, what: str) -> np.ndarray:
+    if image.mode == "F":
+        raise OwsegError(f"{what} holds floats of unknown range; store it with 8 bits a channel.")
+    if image.mode.startswith("I"):
+        grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
         return np.stack([grey] * 3)
-    return np.ascontiguousarray(np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
+    return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read a label map as (H, W) uint8 ids: an 8-bit grey or palette picture, or a 1-bit one as 0 and 1.
+    """Read a label map as (H, W) uint8 ids: an 8-bit grey or palette image, or a 1-bit one as 0 and 1.
 
-    Raises ``OwsegError`` for any other picture: a JPEG does not keep ids, and greys of 2 or 4 bits are spread over 0 to
+    Raises ``OwsegError`` for any other image: a JPEG does not keep ids, and greys of 2 or 4 bits are spread over 0 to
     255 when they are decoded.
     """
     image = load_image(path)
     if image.format == "JPEG":
         raise OwsegError(f"{path} is a JPEG, which alters the ids along every edge; save the mask as PNG.")
     if image.mode not in ("L", "P", "1"):
-        raise OwsegError(f"{path} is a {image.mode} picture; a mask is 8-bit grey or palette, one id per pixel.")
+        raise OwsegError(f"{path} is a {image.mode} image; a mask is 8-bit grey or palette, one id per pixel.")
     with Image.open(path) as header:  # nothing is decoded
         if re.search("L;[24]", str(header.tile)):
             raise OwsegError(f"{path} has greys of 2 or 4 bits, which are no ids; save the mask with 8 bits a pixel.")
@@ -117,7 +182,7 @@ def read_marks(path: Path, white: bool = False) -> tuple[np.ndarray, np.ndarray]
     if not marked.any():
         reason = "it is all void" if void.all() else "its 255 is void, as masks beside it mark with another value"
         told = f" ({reason})" if void.any() else ""
-        raise OwsegError(f"the mask {path} marks no pixel{told}; mark what it is for, or leave its picture out.")
+        raise OwsegError(f"the mask {path} marks no pixel{told}; mark what it is for, or leave its image out.")
     return marked, void
 
 

@@ -1,4 +1,4 @@
-"""Pictures of things that are none of the known classes, to be pasted into streets: three layouts, one shape."""
+"""Images of things that are none of the known classes, to be pasted into streets: three layouts, one shape."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Outlier:
 class Outliers:
     """Outlier objects on disk: ``ids`` name them, ``categories`` say what each shows, ``read(i)`` gives one.
 
-    ``in_context`` if the pictures show the objects where they were photographed, as CoroCL needs them.
+    ``in_context`` if the images show the objects where they were photographed, as CoroCL needs them.
     """
 
     name: str
@@ -115,11 +115,11 @@ def open_outliers(place: str | Path) -> Outliers:
 
     * ``images/`` and ``masks/`` of the same stems: 0 off the objects, one other value on them, 255 void, unless the
       masks hold 0 and 255 and nothing else: then 255 is on the objects;
-    * ``images/`` and a COCO annotation ``*.json``: the objects of a picture are one outlier;
+    * ``images/`` and a COCO annotation ``*.json``: the objects of an image are one outlier;
     * RGBA cut-outs, opaque where the object is.
 
     ``index.json``, a list of ``{"file": ..., "category": ...}`` or ``{..., "categories": [...]}``, names what they
-    show; without it a cut-out is what its name says up to the last ``_``, and a picture with a mask shows "outlier".
+    show; without it a cut-out is what its name says up to the last ``_``, and an image with a mask shows "outlier".
     """
     root = Path(place).expanduser()
     if not root.is_dir():
@@ -150,7 +150,7 @@ def _cutouts(root: Path) -> Outliers:
     def read(i: int) -> Outlier:
         picture = load_image(paths[i])
         if not picture.has_transparency_data:
-            raise OwsegError(f"{paths[i]} is not transparent; a cut-out is an RGBA picture, or has a mask.")
+            raise OwsegError(f"{paths[i]} is not transparent; a cut-out is an RGBA image, or has a mask.")
         rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1)
         return _shown(Outlier(np.ascontiguousarray(rgba[:3]), rgba[3] > 127, paths[i].stem), paths[i])
 
@@ -169,7 +169,7 @@ def _masked(root: Path) -> Outliers:
         image, (mask, void) = read_image(paths[i], upright=False), read_marks(masks[paths[i].stem], white)
         if mask.shape != image.shape[1:]:
             raise OwsegError(
-                f"the mask of {paths[i].name} is {mask.shape[1]}x{mask.shape[0]} and its picture "
+                f"the mask of {paths[i].name} is {mask.shape[1]}x{mask.shape[0]} and its image "
                 f"{image.shape[2]}x{image.shape[1]}; they must be of one size."
             )
         return Outlier(image, mask, paths[i].stem, void)
@@ -179,7 +179,7 @@ def _masked(root: Path) -> Outliers:
 
 
 def _coco(root: Path, annotations: Path) -> Outliers:
-    """Read polygons; an object that is given as run lengths (a crowd) leaves its picture out."""
+    """Read polygons; an object that is given as run lengths (a crowd) leaves its image out."""
     try:
         value = json.loads(annotations.read_text())
         names = {c["id"]: str(c["name"]) for c in value["categories"]}
@@ -193,7 +193,7 @@ def _coco(root: Path, annotations: Path) -> Outliers:
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise OwsegError(f"{annotations} is no COCO annotation ({error!r}).") from None
     if not paths:
-        raise OwsegError(f"{annotations} annotates no picture with polygons.")
+        raise OwsegError(f"{annotations} annotates no image with polygons.")
 
     def read(i: int) -> Outlier:
         image = read_image(paths[i], upright=False)

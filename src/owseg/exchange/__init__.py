@@ -1,6 +1,6 @@
 """Annotations to and from labelling tools: one file a format, with ``read(path)`` and ``write(annotations, path)``.
 
-Every reader yields one ``Annotation`` for each class that is marked in a picture, one at a time; every writer takes as
+Every reader yields one ``Annotation`` for each class that is marked in an image, one at a time; every writer takes as
 many as there are. In between, masks are packed.
 """
 
@@ -8,21 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from owseg.errors import OwsegError
 from owseg.exchange import coco, cvat, cvat_masks, labelme, labelstudio
-from owseg.exchange.annotation import VOID, Annotation
+from owseg.exchange.annotation import Annotation
 from owseg.exchange.archive import opened, parsed
-from owseg.exchange.shots import shots_of
-
-if TYPE_CHECKING:
-    from owseg.learners import Shot
-
-__all__ = ["READERS", "VOID", "WRITERS", "Annotation", "read", "recognise", "shots_at", "shots_of", "write"]
 
 READERS = {"coco": coco, "cvat": cvat, "cvat-masks": cvat_masks, "labelstudio": labelstudio, "labelme": labelme}
 """The formats that can be read, by the names they have on the command line."""
+
+
 WRITERS = {"coco": ".json", "cvat": ".xml", "cvat-masks": ".zip", "labelstudio": ".json"}
 """The suffix of the formats that can be written."""
 
@@ -84,17 +79,3 @@ def recognise(path: str | Path) -> str | None:
         if broken:
             raise broken
     return None
-
-
-def shots_at(path: str | Path, name: str, images: str | Path | None = None) -> list[Shot]:
-    """Read the shots of the class ``name`` from a folder with ``images/`` and ``masks/``, or from annotations.
-
-    ``images`` is the folder that holds the pictures; by default the one that the annotations are in.
-    """
-    from owseg.learners.shots import shots_in
-
-    path = Path(path).expanduser()
-    kind = None if (path / "masks").is_dir() else recognise(path)
-    if kind is None and path.is_dir():
-        return shots_in(path)
-    return shots_of(read(path, kind), images or (path if path.is_dir() else path.parent), name)

@@ -1,4 +1,4 @@
-"""The noun that all labelling tools share: a class name and a mask on a picture."""
+"""The noun that all labelling tools share: a class name and a mask on an image."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from owseg.data.masks import PackedMask, check_size, packed, union, unpacked
 from owseg.errors import OwsegError
-from owseg.exchange.masks import Rle, check_size, packed, union, unpacked
 from owseg.labels import IGNORE, RESERVED, Color
 
 VOID = RESERVED[IGNORE]
 """The class name under which a person marks what nobody could name (see ``Shot.void``)."""
+
 
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # XML 1.0 has no way to write these
 
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """Where the class ``name`` is in the picture ``image``: ``mask`` (H, W) bool; the rest of the picture is IGNORE.
+    """Where the class ``name`` is in the image ``image``: ``mask`` (H, W) bool; the rest of the image is IGNORE.
 
-    ``image`` is the picture's file name, or its path below the folder of all pictures, with ``/``. ``color`` is RGB,
+    ``image`` is the image's file name, or its path below the folder of all images, with ``/``. ``color`` is RGB,
     0..255. Raises ``OwsegError`` for a mask that is not (H, W) bool, and for names that are empty or hold a line break
     or another control character.
     """
@@ -36,7 +37,7 @@ class Annotation:
         if self.mask.ndim != 2 or self.mask.dtype != bool:
             raise OwsegError(f"the mask of {self.image} is {self.mask.shape} {self.mask.dtype}; give (H, W) bool.")
         check_size(*self.mask.shape)
-        for text, what in ((self.name, "class"), (self.image, "picture")):
+        for text, what in ((self.name, "class"), (self.image, "image")):
             if not isinstance(text, str) or not text.strip() or _UNWRITABLE.search(text):
                 raise OwsegError(f"{text!r} is no name of a {what}; write one line of text.")
         if self.color is not None and not (
@@ -46,24 +47,24 @@ class Annotation:
 
 
 @dataclass
-class Sheet:
-    """What is marked in one picture of ``size`` (H, W): a packed mask by class name."""
+class ImageMasks:
+    """What is marked in one image of ``size`` (H, W): a packed mask by class name."""
 
     size: tuple[int, int]
-    masks: dict[str, Rle] = field(default_factory=dict)
+    masks: dict[str, PackedMask] = field(default_factory=dict)
 
 
-def gathered(annotations: Iterable[Annotation]) -> tuple[dict[str, Sheet], dict[str, Color | None]]:
-    """Return the sheets by picture and the colours by class, both in the order in which they first come.
+def gathered(annotations: Iterable[Annotation]) -> tuple[dict[str, ImageMasks], dict[str, Color | None]]:
+    """Return the sheets by image and the colours by class, both in the order in which they first come.
 
-    A class that is marked twice in a picture is marked where either mask is. Masks are packed at once, so
-    ``annotations`` may be far more than memory holds. Raises ``OwsegError`` for two sizes of one picture.
+    A class that is marked twice in an image is marked where either mask is. Masks are packed at once, so
+    ``annotations`` may be far more than memory holds. Raises ``OwsegError`` for two sizes of one image.
     """
-    sheets: dict[str, Sheet] = {}
+    sheets: dict[str, ImageMasks] = {}
     colors: dict[str, Color | None] = {}
     for a in annotations:
         size = (a.mask.shape[0], a.mask.shape[1])
-        sheet = sheets.setdefault(a.image, Sheet(size))
+        sheet = sheets.setdefault(a.image, ImageMasks(size))
         if sheet.size != size:
             raise OwsegError(f"{a.image} has masks of two sizes, {_text(sheet.size)} and {_text(size)}.")
         rle = packed(a.mask)
@@ -75,8 +76,8 @@ def gathered(annotations: Iterable[Annotation]) -> tuple[dict[str, Sheet], dict[
 def joined(
     image: str, shapes: Iterable[tuple[str, np.ndarray]], colors: Mapping[str, Color | None]
 ) -> Iterator[Annotation]:
-    """Yield one annotation for each class of ``shapes`` (name, mask) of one picture, in the order they first come."""
-    masks: dict[str, Rle] = {}
+    """Yield one annotation for each class of ``shapes`` (name, mask) of one image, in the order they first come."""
+    masks: dict[str, PackedMask] = {}
     for name, mask in shapes:
         masks[name] = union(masks[name], packed(mask)) if name in masks else packed(mask)
     for name, rle in masks.items():

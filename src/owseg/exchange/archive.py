@@ -15,8 +15,11 @@ from owseg.errors import OwsegError
 
 MAX_UNPACKED = 4 << 30
 """An archive may hold this many bytes in all."""
+
+
 MAX_RATIO = 100
 """A member of an archive that is over 64 MiB may be this many times as large as it is packed."""
+
 
 Files: TypeAlias = dict[str, Callable[[], bytes]]
 """Files by name: each is read when called."""

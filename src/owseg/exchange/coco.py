@@ -1,6 +1,6 @@
 """COCO instances: run lengths both ways, polygons in. https://cocodataset.org/#format-data
 
-An object of run lengths is a crowd (``iscrowd`` 1), as it is everything of its class in the picture. Colours stand in
+An object of run lengths is a crowd (``iscrowd`` 1), as it is everything of its class in the image. Colours stand in
 the categories, as in COCO panoptic, or as ``#rrggbb``, as COCO Annotator writes them.
 """
 
@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as api
 
+from owseg._files import write_whole
+from owseg.data.masks import check_size, mask_of
 from owseg.errors import OwsegError
 from owseg.exchange.annotation import Annotation, from_hex, gathered, joined
 from owseg.exchange.archive import jsons, opened
-from owseg.exchange.masks import check_size, filled, mask_of
-from owseg.files import write_whole
+from owseg.exchange.masks import filled
 from owseg.labels import Color
 
 WHAT = "a COCO annotation"
@@ -52,7 +53,7 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
 
 
 def read(path: str | Path) -> Iterator[Annotation]:
-    """Yield the annotations of a JSON file, or of those in a folder or zip; objects of a class in a picture are one.
+    """Yield the annotations of a JSON file, or of those in a folder or zip; objects of a class in an image are one.
 
     Raises ``OwsegError`` for an object that is only a box, and for run lengths or polygons that do not fit.
     """
@@ -101,7 +102,7 @@ def _mask(value: dict[str, Any], image: str, size: tuple[int, int]) -> np.ndarra
             mask |= filled(polygon, size, what)
         return mask
     if tuple(shape["size"]) != size:
-        raise OwsegError(f"a mask of {image} is {shape['size']} and its picture {list(size)} (height, width).")
+        raise OwsegError(f"a mask of {image} is {shape['size']} and its image {list(size)} (height, width).")
     counts = shape["counts"]
     return mask_of(counts if isinstance(counts, list) else unfold(counts), size, "F")
 

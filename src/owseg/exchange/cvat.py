@@ -17,16 +17,19 @@ import numpy as np
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from owseg._files import write_whole
+from owseg.data.masks import check_size, mask_of, runs_of, unpacked
 from owseg.errors import OwsegError
 from owseg.exchange.annotation import Annotation, from_hex, gathered, hex_color, joined
 from owseg.exchange.archive import opened
-from owseg.exchange.masks import check_size, filled, mask_of, runs_of, unpacked
-from owseg.files import write_whole
+from owseg.exchange.masks import filled
 from owseg.labels import Color
 
 WHAT = "a CVAT annotation (for images 1.1)"
+
+
 NO_PIXELS = ("tag", "attribute")
-"""Elements of a picture that say nothing about its pixels."""
+"""Elements of an image that say nothing about its pixels."""
 
 
 def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False) -> Path:
@@ -67,7 +70,7 @@ def write_labels(colors: Mapping[str, Color | None], path: Path) -> Path:
 
 
 def read(path: str | Path) -> Iterator[Annotation]:
-    """Yield the annotations of an XML file, or of those in a folder or zip; shapes of a class in a picture are one.
+    """Yield the annotations of an XML file, or of those in a folder or zip; shapes of a class in an image are one.
 
     Raises ``OwsegError`` for shapes other than masks and polygons, those that do not fit, and a document type, as
     entities could unfold to any size.

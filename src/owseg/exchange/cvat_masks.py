@@ -1,7 +1,7 @@
-"""CVAT's "Segmentation mask 1.1": a zip of one picture of class colours for each picture; also where it was unpacked.
+"""CVAT's "Segmentation mask 1.1": a zip of one image of class colours for each image; also where it was unpacked.
 
 https://docs.cvat.ai/docs/dataset_management/formats/format-smask. A pixel has one class here, so masks must not
-overlap; a mask without a pixel is as none; and a picture's name goes without its suffix.
+overlap; a mask without a pixel is as none; and an image's name goes without its suffix.
 """
 
 from __future__ import annotations
@@ -14,17 +14,22 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from owseg._files import write_whole
 from owseg.data.images import SUFFIXES
+from owseg.data.masks import unpacked
 from owseg.errors import OwsegError
-from owseg.exchange.annotation import Annotation, Sheet, gathered, joined
+from owseg.exchange.annotation import Annotation, ImageMasks, gathered, joined
 from owseg.exchange.archive import opened
 from owseg.exchange.cvat import write_labels
-from owseg.exchange.masks import open_picture, unpacked
-from owseg.files import write_whole
+from owseg.exchange.masks import open_picture
 from owseg.labels import Color, distinct_color
 
 WHAT = "a CVAT archive of segmentation masks"
+
+
 LABELMAP, CLASSES, OBJECTS = "labelmap.txt", "SegmentationClass", "SegmentationObject"
+
+
 BACKGROUND, BLACK = "background", (0, 0, 0)
 
 
@@ -32,7 +37,7 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
     """Write the zip ``path`` and the labels beside it; the format does not say what is ``predicted``.
 
     Classes without a colour get one. Raises ``OwsegError`` for masks that overlap, two classes of one colour, a black
-    one, names that cannot stand in a label map, and two pictures that differ in their suffix alone.
+    one, names that cannot stand in a label map, and two images that differ in their suffix alone.
     """
     sheets, given = gathered(annotations)
     colors = _distinct(given)
@@ -137,7 +142,7 @@ def _distinct(colors: Mapping[str, Color | None]) -> dict[str, Color]:
     return made
 
 
-def _drawn(image: str, sheet: Sheet, names: tuple[str, ...]) -> np.ndarray:
+def _drawn(image: str, sheet: ImageMasks, names: tuple[str, ...]) -> np.ndarray:
     drawn = np.zeros(sheet.size, np.uint8)
     for name, rle in sheet.masks.items():
         mask = unpacked(rle)
@@ -153,7 +158,7 @@ def _drawn(image: str, sheet: Sheet, names: tuple[str, ...]) -> np.ndarray:
 def _stem(image: str) -> str:
     path = PurePosixPath(image)
     if path.is_absolute() or ".." in path.parts or "\\" in image:
-        raise OwsegError(f"{image} is not a path below the pictures' folder; an archive cannot hold it.")
+        raise OwsegError(f"{image} is not a path below the images' folder; an archive cannot hold it.")
     return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else str(path)
 
 

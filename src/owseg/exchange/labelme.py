@@ -1,4 +1,4 @@
-"""LabelMe's JSON, one file a picture, polygons and masks; in only. https://github.com/wkentaro/labelme"""
+"""LabelMe's JSON, one file an image, polygons and masks; in only. https://github.com/wkentaro/labelme"""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from owseg.data.masks import check_size
 from owseg.errors import OwsegError
 from owseg.exchange.annotation import Annotation, joined
 from owseg.exchange.archive import jsons, opened
-from owseg.exchange.masks import check_polygon, check_size, open_picture
+from owseg.exchange.masks import check_polygon, open_picture
 
 WHAT = "a LabelMe annotation"
 
 
 def read(path: str | Path) -> Iterator[Annotation]:
-    """Yield the annotations of a JSON file, or of those in a folder or zip; shapes of a class in a picture are one.
+    """Yield the annotations of a JSON file, or of those in a folder or zip; shapes of a class in an image are one.
 
     A polygon is drawn as LabelMe draws it, its outline included. Raises ``OwsegError`` for other shapes than polygons
     and masks, and for those that do not fit.

@@ -1,6 +1,6 @@
 """Label Studio's JSON: brush masks both ways, polygons in. https://labelstud.io/guide/task_format
 
-A brush mask is the picture's RGBA bytes in the run-length code of https://github.com/thi-ng/umbrella (rle-pack). The
+A brush mask is the image's RGBA bytes in the run-length code of https://github.com/thi-ng/umbrella (rle-pack). The
 JSON has no place for colours of its own, so they stand in the task's ``meta``, which Label Studio keeps. Beside
 ``NAME.json``, ``NAME.labels.xml`` is the labelling interface to set up a project with.
 """
@@ -18,23 +18,28 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from owseg._files import write_whole
 from owseg.data.images import SUFFIXES
+from owseg.data.masks import check_size, runs_of, unpacked
 from owseg.errors import OwsegError
 from owseg.exchange.annotation import Annotation, from_hex, gathered, hex_color, joined
 from owseg.exchange.archive import jsons, opened
-from owseg.exchange.masks import check_size, filled, runs_of, unpacked
-from owseg.files import write_whole
+from owseg.exchange.masks import filled
 from owseg.labels import Color
 
 WHAT = "a Label Studio export (JSON)"
+
+
 LOCAL = "/data/local-files/?d="
 """Where Label Studio serves files of its own machine; a path below its document root follows."""
+
+
 UPLOAD = re.compile("^[0-9a-f]{8}-(?=.)")
-"""What Label Studio puts before the name of an uploaded picture."""
+"""What Label Studio puts before the name of an uploaded image."""
 
 
 def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False, url: str = LOCAL) -> Path:
-    """Write the JSON file ``path`` and the interface beside it; ``url`` stands before the picture's name.
+    """Write the JSON file ``path`` and the interface beside it; ``url`` stands before the image's name.
 
     What is ``predicted`` becomes a prediction, which a person copies into an annotation and corrects.
     """
@@ -67,11 +72,11 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
 
 
 def read(path: str | Path) -> Iterator[Annotation]:
-    """Yield the annotations of a JSON export, or of those in a folder; regions of a class in a picture are one.
+    """Yield the annotations of a JSON export, or of those in a folder; regions of a class in an image are one.
 
     Predictions count only in tasks that have no ``annotations`` at all: those that never went through Label Studio.
-    Raises ``OwsegError`` for regions other than brushes and polygons, those that do not fit, pictures that were turned,
-    and two people's annotations of one picture.
+    Raises ``OwsegError`` for regions other than brushes and polygons, those that do not fit, images that were turned,
+    and two people's annotations of one image.
     """
     with opened(path, WHAT) as files:
         for _, value in jsons(files, fits, WHAT):
@@ -116,7 +121,7 @@ SIZES = (3, 4, 8, 16)
 def decode(rle: list[int], size: tuple[int, int]) -> np.ndarray:
     """Return the mask (H, W) bool of Label Studio's bytes: where alpha is above 0.
 
-    Raises ``OwsegError`` for bytes that are none, of another size than the picture, or cut off.
+    Raises ``OwsegError`` for bytes that are none, of another size than the image, or cut off.
     """
     if not isinstance(rle, list) or not all(type(b) is int and 0 <= b <= 255 for b in rle):
         raise OwsegError("a brush mask is a list of integers from 0 to 255.")
@@ -132,13 +137,13 @@ def decode(rle: list[int], size: tuple[int, int]) -> np.ndarray:
 
     total, word, sizes = take(32), take(5) + 1, [take(4) + 1 for _ in range(4)]
     if total != 4 * size[0] * size[1] or word != 8:
-        raise OwsegError(f"a brush mask of {total} words of {word} bits does not fit a picture of {size[1]}x{size[0]}.")
+        raise OwsegError(f"a brush mask of {total} words of {word} bits does not fit an image of {size[1]}x{size[0]}.")
     values, i = np.zeros(total, np.uint8), 0
     while i < total:
         same, which = take(1), take(2)
         end = i + take(sizes[which]) + 1
         if end > total:
-            raise OwsegError("a brush mask has more pixels than its picture.")
+            raise OwsegError("a brush mask has more pixels than its image.")
         if same:
             values[i:end] = take(8)
         else:
@@ -181,11 +186,11 @@ def _shapes(result: list[dict[str, Any]], image: str) -> Iterator[tuple[str, np.
 
 
 def _image(data: Mapping[str, Any]) -> str:
-    """Return the picture's name from the address that Label Studio has it under."""
+    """Return the image's name from the address that Label Studio has it under."""
     texts = [v for v in data.values() if isinstance(v, str)]
     address = data.get("image") or next((t for t in texts if t.lower().endswith(SUFFIXES)), None)
     if not address:
-        raise OwsegError("a task has no picture.")
+        raise OwsegError("a task has no image.")
     parts = urlsplit(address)
     local = parse_qs(parts.query).get("d") if parts.path.endswith("/local-files/") else None
     return local[0] if local else PurePosixPath(unquote(parts.path)).name

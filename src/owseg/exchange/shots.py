@@ -4,26 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from owseg.data.images import SUFFIXES, read_image
+from owseg.data.shots import read_shot_folder
 from owseg.errors import OwsegError
+from owseg.exchange import read, recognise
 from owseg.exchange.annotation import VOID, Annotation
 from owseg.exchange.labelstudio import UPLOAD
+from owseg.types import Shot
 
-if TYPE_CHECKING:
-    from owseg.learners import Shot
+
+def read_shots(path: str | Path, name: str, images: str | Path | None = None) -> list[Shot]:
+    """Read the shots of the class ``name`` from a folder with ``images/`` and ``masks/``, or from annotations.
+
+    ``images`` is the folder that holds the images; by default the one that the annotations are in.
+    """
+    path = Path(path).expanduser()
+    kind = None if (path / "masks").is_dir() else recognise(path)
+    if kind is None and path.is_dir():
+        return read_shot_folder(path)
+    return shots_of(read(path, kind), images or (path if path.is_dir() else path.parent), name)
 
 
 def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -> list[Shot]:
-    """Return the pictures that are annotated with the class ``name`` as shots; ``images`` is the folder they are in.
+    """Return the images that are annotated with the class ``name`` as shots; ``images`` is the folder they are in.
 
-    As in every shot, the class is marked wherever the picture shows it: all other pixels are elsewhere, except those
-    annotated as ``VOID``, which count for nothing. Raises ``OwsegError`` if no picture shows the class, one is not
+    As in every shot, the class is marked wherever the image shows it: all other pixels are negatives, except those
+    annotated as ``VOID``, which are ignored. Raises ``OwsegError`` if no image shows the class, one is not
     found, or its mask is of another size.
     """
-    from owseg.learners.shots import Shot
-
     masks: dict[str, Annotation] = {}
     voids: dict[str, Annotation] = {}
     others: dict[str, None] = {}
@@ -32,22 +41,22 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
         if a.name in (name, VOID) and a.mask.any():
             (masks if a.name == name else voids)[a.image] = a
     if not masks:
-        raise OwsegError(f"no picture is annotated with {name!r}; there is {', '.join(others) or 'nothing'}.")
+        raise OwsegError(f"no image is annotated with {name!r}; there is {', '.join(others) or 'nothing'}.")
     shots = []
     for image, a in masks.items():
-        path = find_picture(image, images)
-        picture = read_image(path)
-        if picture.shape[1:] != a.mask.shape:
+        path = find_annotated(image, images)
+        pixels = read_image(path)
+        if pixels.shape[1:] != a.mask.shape:
             raise OwsegError(
-                f"{path} is {picture.shape[2]}x{picture.shape[1]} and was annotated as {a.mask.shape[1]}x"
-                f"{a.mask.shape[0]}; give the picture that was annotated (was it turned, by its EXIF tag?)."
+                f"{path} is {pixels.shape[2]}x{pixels.shape[1]} and was annotated as {a.mask.shape[1]}x"
+                f"{a.mask.shape[0]}; give the image that was annotated (was it turned by its EXIF tag?)."
             )
         void = voids[image].mask & ~a.mask if image in voids else None
-        shots.append(Shot(picture, a.mask, image, void))
+        shots.append(Shot(pixels, a.mask, image, void))
     return shots
 
 
-def find_picture(image: str, folder: str | Path) -> Path:
+def find_annotated(image: str, folder: str | Path) -> Path:
     """Return the file in ``folder``, or in its ``images/``, that an annotation calls ``image``.
 
     That is its path; or its name alone; or the latter without what Label Studio adds on upload; or, for formats
@@ -68,4 +77,4 @@ def find_picture(image: str, folder: str | Path) -> Path:
                 raise OwsegError(f"{place} may be {' or '.join(sorted(p.name for p in found))}; keep one.")
             if found:
                 return found[0]
-    raise OwsegError(f"there is no picture {image} in {folder}; name the folder that holds it with --images.")
+    raise OwsegError(f"there is no image {image} in {folder}; name the folder that holds it with --images.")

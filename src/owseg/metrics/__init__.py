@@ -1,1 +1,3 @@
-"""Figures of scores and of maps, each streamed picture by picture and mergeable; one file an idea."""
+"""Figures of scores and of maps, each streamed image by image and mergeable; one file an idea."""
+
+from __future__ import annotations

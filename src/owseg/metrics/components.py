@@ -7,7 +7,7 @@ predicted components that touch k, and A(k) the union of the other ground-truth 
     sIoU(k) = |k & K'(k)| / |(k | K'(k)) - A(k)|        PPV(p) = |p & union of K| / |p|
     TP = #{k: sIoU(k) >= tau}   FN = #{k: sIoU(k) < tau}   FP = #{p: PPV(p) < tau}   F1 = 2 TP / (2 TP + FN + FP)
 
-The figures are the means of sIoU and PPV over all components of all pictures, and the mean of F1 over tau = .25, .30,
+The figures are the means of sIoU and PPV over all components of all images, and the mean of F1 over tau = .25, .30,
 ..., .75. What the paper leaves open is as in the benchmark's code (road-anomaly-benchmark), whose figures are the
 published ones:
 
@@ -15,12 +15,12 @@ published ones:
 * predicted components below a least size are dropped, ground-truth ones below another become void;
 * they become void only then: their pixels leave the predicted components, which stay whole, and one that has no other
   pixel is not counted;
-* the threshold on the score is that of the best pixel F1 on the pictures measured (``best_f1_threshold`` of
+* the threshold on the score is that of the best pixel F1 on the images measured (``best_f1_threshold`` of
   ``owseg.metrics.pixel``), which looks at their truth; a calibrated one does not.
 
 The paper counts a TP where sIoU > tau and an FP where PPV <= tau, the code as above; the code is the default and
 ``strict`` is the paper. They differ only where a ratio equals tau, and here .6 is .6: ratios are compared in whole
-pixels. One oddity of the code is not followed: a picture whose background and void together are below the least size
+pixels. One oddity of the code is not followed: an image whose background and void together are below the least size
 of ground truth, all of whose pixels it makes void.
 """
 
@@ -35,6 +35,8 @@ from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
 
 NAN = float("nan")
+
+
 TAU = np.arange(5, 16)
 """The thresholds of sIoU and PPV, in twentieths."""
 
@@ -48,6 +50,8 @@ class Sizes:
 
 
 ANOMALY_TRACK = Sizes(500, 100)
+
+
 OBSTACLE_TRACK = Sizes(50, 10)
 
 
@@ -70,7 +74,7 @@ class ComponentFigures:
 
 @dataclass(frozen=True)
 class Matched:
-    """What one picture's components have in common, in pixels (int64).
+    """What one image's components have in common, in pixels (int64).
 
     Of n ground-truth components ``hit`` and ``union`` (n,): sIoU = hit / union. Of m predicted ones ``right`` and
     ``size`` (m,): PPV = right / size.
@@ -83,7 +87,7 @@ class Matched:
 
 
 def match(called: np.ndarray, target: np.ndarray, sizes: Sizes = ANOMALY_TRACK) -> Matched:
-    """Match the components of one picture: ``called`` (H, W) bool is score > threshold, ``target`` (H, W) label ids.
+    """Match the components of one image: ``called`` (H, W) bool is score > threshold, ``target`` (H, W) label ids.
 
     Each map is labelled once, and from there on only runs of equal labels are looked at. As ground-truth components do
     not overlap, what A(k) takes from K'(k) is what lies in other components, so ``|(k | K'(k)) - A(k)|`` is |k| plus
@@ -108,9 +112,9 @@ def match(called: np.ndarray, target: np.ndarray, sizes: Sizes = ANOMALY_TRACK) 
 
 
 class Components:
-    """The component metrics of all pictures, pictures without anomalies included.
+    """The component metrics of all images, images without anomalies included.
 
-    Every tau is answered at once. Memory: 26 numbers, however many pictures.
+    Every tau is answered at once. Memory: 26 numbers, however many images.
     """
 
     def __init__(self, sizes: Sizes = ANOMALY_TRACK, strict: bool = False) -> None:
@@ -120,7 +124,7 @@ class Components:
         self._truths = self._predicted = 0
 
     def update(self, called: np.ndarray, target: np.ndarray) -> None:
-        """Add one picture: where it is called unknown, (H, W) bool, and its label map (H, W)."""
+        """Add one image: where it is called unknown, (H, W) bool, and its label map (H, W)."""
         m = match(called, target, self.sizes)
         self._tp += self._reaches(m.hit, m.union).sum(1)
         self._fp += (~self._reaches(m.right, m.size)).sum(1)

@@ -1,4 +1,4 @@
-"""Whether a threshold keeps the false-positive rate that was asked of it, on pictures it was not found on."""
+"""Whether a threshold keeps the false-positive rate that was asked of it, on images it was not found on."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ NAN = float("nan")
 class AchievedFPR:
     """The share of known pixels called unknown, against the share that was ``asked`` for.
 
-    ``pooled`` is taken over the pixels of all pictures, ``mean`` over the pictures' own shares (what conformal
-    calibration bounds in expectation); ``above`` is the share of pictures whose own exceeds ``asked``. Pictures without
+    ``pooled`` is taken over the pixels of all images, ``mean`` over the images' own shares (what conformal
+    calibration bounds in expectation); ``above`` is the share of images whose own exceeds ``asked``. Images without
     a known pixel are left out, ``images`` counts the others; NaN where there are none.
     """
 
@@ -30,7 +30,7 @@ class AchievedFPR:
 
 
 def achieved_fpr(false: np.ndarray, known: np.ndarray, asked: float) -> AchievedFPR:
-    """Sum up pictures: ``false`` (n,) are known pixels called unknown, ``known`` (n,) all known pixels.
+    """Sum up images: ``false`` (n,) are known pixels called unknown, ``known`` (n,) all known pixels.
 
     A share equal to ``asked`` is not above it: the comparison is of whole numbers. Raises ``OwsegError`` for a share
     outside [0, 1].
@@ -46,14 +46,14 @@ def achieved_fpr(false: np.ndarray, known: np.ndarray, asked: float) -> Achieved
 
 
 class FalsePositives:
-    """What each picture adds to ``achieved_fpr``. Memory: two numbers per picture."""
+    """What each image adds to ``achieved_fpr``. Memory: two numbers per image."""
 
     def __init__(self, asked: float) -> None:
         self.asked = asked
         self._counts: list[tuple[int, int]] = []
 
     def update(self, called: np.ndarray, target: np.ndarray) -> None:
-        """Add one picture: where it is called unknown, (H, W) bool, and its label map (H, W)."""
+        """Add one image: where it is called unknown, (H, W) bool, and its label map (H, W)."""
         if called.shape != target.shape:
             raise OwsegError(f"a mask of {called.shape} does not fit a target of {target.shape}.")
         known = target < UNKNOWN

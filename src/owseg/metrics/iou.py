@@ -1,4 +1,4 @@
-"""Intersection over union, streamed picture by picture; states of several workers can be merged."""
+"""Intersection over union, streamed image by image; states of several workers can be merged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class IoU:
         return cls(names, np.zeros((len(names), len(names)), np.int64))
 
     def update(self, labels: np.ndarray, target: np.ndarray) -> IoU:
-        """Return the state with one picture added; ``labels`` and ``target`` (H, W) are ids, labels all known ones."""
+        """Return the state with one image added; ``labels`` and ``target`` (H, W) are ids, labels all known ones."""
         if labels.shape != target.shape:
             raise OwsegError(f"labels of {labels.shape} do not fit a target of {target.shape}.")
         k = len(self.names)

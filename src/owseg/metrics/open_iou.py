@@ -13,7 +13,7 @@ Segmentation", CVPRW 2023, arXiv:2301.03407.) It falls short of the closed mIoU 
 that is in no truth is left out of the mean, as everywhere in ``owseg.metrics.iou``; the authors' code counts it as 0 if
 it is predicted somewhere.
 
-Their threshold is the first with TPR > .95 on the *other* town of StreetHazards: one found on the pictures that are
+Their threshold is the first with TPR > .95 on the *other* town of StreetHazards: one found on the images that are
 measured flatters, one that was calibrated does not.
 """
 
@@ -29,6 +29,8 @@ from owseg.labels import IGNORE, KNOWN, UNKNOWN
 from owseg.metrics.iou import IoU
 
 NAN = float("nan")
+
+
 OUTLIER = ""  # no class may be called so
 
 
@@ -65,7 +67,7 @@ class OpenIoU:
         self._counts = np.zeros((len(self.thresholds) + 1, k + 2, k), np.int64)  # K, KNOWN, UNKNOWN
 
     def update(self, score: np.ndarray, labels: np.ndarray, target: np.ndarray) -> None:
-        """Add one picture: ``score`` (H, W) float, ``labels`` (H, W) uint8 the closed map, ``target`` (H, W) uint8.
+        """Add one image: ``score`` (H, W) float, ``labels`` (H, W) uint8 the closed map, ``target`` (H, W) uint8.
 
         Raises ``OwsegError`` where shapes or types differ, the score holds NaN, or an id is not of the K classes.
         """
@@ -75,7 +77,7 @@ class OpenIoU:
             raise OwsegError(f"labels and target are maps of uint8, not of {labels.dtype} and {target.dtype}.")
         score, k = score.astype(np.float32, copy=False), len(self.names)
         if np.isnan(score).any() and np.isnan(score[target != IGNORE]).any():
-            raise OwsegError("the score holds NaN; check the weights and the picture.")
+            raise OwsegError("the score holds NaN; check the weights and the image.")
         cells = np.zeros(score.shape, np.int32)
         for threshold in self.thresholds.values():
             cells += score > np.float32(threshold)

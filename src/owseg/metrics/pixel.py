@@ -9,7 +9,7 @@ pixel that is certainly known), NaN is not. Where a figure is undefined (no outl
 lowest at which no more than a share a of the inliers is, ``best_f1_threshold()`` the highest of those with the best
 ``F1 = 2 TP / (2 TP + FP + FN)`` (how SegmentMeIfYouCan's tool chooses). Shares are compared in whole pixels. A recall
 that no t reaches, as outliers are certainly known, gives -inf; what is undefined (no outlier, no inlier) is NaN.
-Thresholds that come from the truth of the pictures measured flatter whatever is measured at them.
+Thresholds that come from the truth of the images measured flatter whatever is measured at them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
 
 NAN = float("nan")
+
+
 Interval: TypeAlias = tuple[float, float]
 
 
@@ -59,7 +61,7 @@ class Curves:
 
 
 class Exact:
-    """All pixels of all pictures pooled; equal to scikit-learn's to 1e-9.
+    """All pixels of all images pooled; equal to scikit-learn's to 1e-9.
 
     Memory: 4 bytes per pixel that counts, twice that while computing. ``operating_point`` of FPR95 is "first": the
     first threshold, from above, with recall >= .95 (Fishyscapes, SMIYC); or "nearest": of all scores, down to the first
@@ -74,7 +76,7 @@ class Exact:
         self._inliers: list[np.ndarray] = []
 
     def update(self, score: np.ndarray, target: np.ndarray) -> None:
-        """Add one picture: ``score`` float and ``target`` uint8, of one shape."""
+        """Add one image: ``score`` float and ``target`` uint8, of one shape."""
         outliers, inliers = _split(score, target)
         self._outliers.append(outliers)
         self._inliers.append(inliers)
@@ -145,9 +147,9 @@ class Exact:
 
 
 class PerImage:
-    """The mean of the pictures' own figures, over those that show both kinds of pixel (DMLNet, hendrycks/anomaly-seg).
+    """The mean of the images' own figures, over those that show both kinds of pixel (DMLNet, hendrycks/anomaly-seg).
 
-    Memory: three numbers per picture.
+    Memory: three numbers per image.
     """
 
     def __init__(self, operating_point: str = "nearest") -> None:
@@ -155,7 +157,7 @@ class PerImage:
         self._figures: list[PixelFigures] = []
 
     def update(self, score: np.ndarray, target: np.ndarray) -> None:
-        """Add one picture."""
+        """Add one image."""
         single = Exact(self.operating_point)
         single.update(score, target)
         self._figures.append(single.compute())
@@ -166,7 +168,7 @@ class PerImage:
         return merged
 
     def compute(self) -> PixelFigures:
-        """Return the means, and the pixels of all pictures."""
+        """Return the means, and the pixels of all images."""
         both = [f for f in self._figures if f.outliers and f.inliers]
 
         def mean(values: Iterable[float]) -> float:
@@ -182,107 +184,6 @@ class PerImage:
         )
 
 
-class Binned:
-    """All pixels pooled, in a histogram: every figure comes with an interval that certainly contains the exact one.
-
-    FPR95 is that of the "first" operating point (see ``Exact``).
-
-    A bin holds the float32 scores that share their leading ``bits`` bits in the order of their size, so no range
-    need be known beforehand: with 18 bits, scores of one bin differ by less than 0.2 %. Memory: 16 * 2^bits bytes
-    (4 MiB), however many pixels.
-
-    The intervals: moving an inlier of a bin above an outlier of the same bin lowers AUROC and raises FPR, so the two
-    extreme orders bound them. For AP, let a, F be the outliers and inliers above the bin and p, n those in it. The
-    i-th outlier of the bin has TP >= a + i and FP <= F + n, hence precision >= (a+i) / (a+i+F+n); and TP <= a + p and
-    FP >= F, hence precision <= (a+p) / (a+p+F). Summed over outliers these bound AP for any order and any ties; the
-    first sum is p - sum_i G / (a+i+G), G = F + n, and ``sum_i 1 / (c+i) <= log(1 + p / (c + 1/2))`` as 1/x is convex.
-    """
-
-    def __init__(self, bits: int = 18) -> None:
-        if not 10 <= bits <= 26:
-            raise OwsegError(f"a histogram has 10 to 26 bits, not {bits}.")
-        self.bits = bits
-        self._counts = np.zeros((2, 1 << bits), np.int64)
-
-    def update(self, score: np.ndarray, target: np.ndarray) -> None:
-        """Add one picture."""
-        for row, values in enumerate(_split(score, target)):
-            bins = np.bincount(_keys(values, self.bits))
-            self._counts[row, : len(bins)] += bins
-
-    def __add__(self, other: Binned) -> Binned:
-        if self.bits != other.bits:
-            raise OwsegError("only histograms of as many bits can be merged.")
-        merged = Binned(self.bits)
-        merged._counts = self._counts + other._counts
-        return merged
-
-    def curves(self, points: int = 512) -> Curves:
-        """Return the curves at up to ``points`` edges of bins, evenly spread over the recall: points of the exact ones.
-
-        Empty without an outlier or without an inlier.
-        """
-        hits, false = np.cumsum(self._counts[:, ::-1], 1)
-        if not hits[-1] or not false[-1]:
-            return Curves(*[np.zeros(0)] * 3)
-        at = np.unique(np.searchsorted(hits, np.linspace(1, hits[-1], points)))
-        return Curves(false[at] / false[-1], hits[at] / hits[-1], hits[at] / (hits[at] + false[at]))
-
-    def threshold_at(self, *, recall: float | None = None, fpr: float | None = None) -> float:
-        """Return the threshold at a recall in (0, 1] or a false-positive rate in [0, 1); give one of them.
-
-        It is the best among the bins' edges, where what lies above is known exactly: the share asked for is kept.
-        """
-        share = _one_share(recall, fpr)
-        above = np.cumsum(self._counts[0 if fpr is None else 1, ::-1])[::-1]  # in the bin or higher
-        total = int(above[0])
-        if not total:
-            return NAN
-        if fpr is None:
-            return self._edge(int(np.flatnonzero(above >= ceil(share * total))[-1]))
-        return self._edge(int(np.flatnonzero(above > floor(share * total))[-1]) + 1)
-
-    def best_f1_threshold(self) -> float:
-        """Return the threshold of the best pixel F1 among the bins' edges."""
-        hits, false = np.cumsum(self._counts[:, ::-1], 1)
-        if not hits[-1]:
-            return NAN
-        finite = np.arange(len(hits))[::-1] >= (1 << 23) >> (32 - self.bits)  # -inf has a bin of its own, the lowest
-        return self._edge(len(hits) - 1 - _best_f1(hits, false, finite))
-
-    def _edge(self, number: int) -> float:
-        """Return the threshold that the scores of bin ``number`` exceed and lower ones do not."""
-        ordered = number << (32 - self.bits)
-        raw = ordered ^ (1 << 31) if ordered >> 31 else ordered ^ 0xFFFFFFFF
-        value = np.uint32(raw).view(np.float32)
-        if np.isnan(value):  # beyond the infinities
-            return float("inf") if ordered >> 31 else -float("inf")
-        return _below(value)
-
-    def compute(self) -> PixelFigures:
-        """Return the figures, each the middle of its interval in ``bounds``."""
-        used = self._counts.any(0)
-        p, n = self._counts[:, used][:, ::-1]
-        outliers, inliers = int(p.sum()), int(n.sum())
-        if not outliers or not inliers:
-            return PixelFigures(NAN, NAN, NAN, outliers, inliers)
-        a, f = np.cumsum(p) - p, np.cumsum(n) - n
-        below = inliers - f - n
-        auroc = [float((p * (below + tie * n)).sum() / (outliers * inliers)) for tie in (0, 1)]
-        at = int(np.argmax(20 * (a + p) >= 19 * outliers))
-        fpr = [float(f[at] / inliers), float((f[at] + n[at]) / inliers)]
-        hit = p > 0
-        p, n, a, f = (v[hit].astype(np.float64) for v in (p, n, a, f))
-        worst = f + n
-        low = (p - worst * np.log1p(p / (a + worst + 0.5))).sum() / outliers
-        high = (p * (a + p) / (a + p + f)).sum() / outliers
-        between = {"auroc": (auroc[0], auroc[1]), "ap": (float(low), float(high)), "fpr95": (fpr[0], fpr[1])}
-        middle = {name: (b[0] + b[1]) / 2 for name, b in between.items()}
-        rounding = 1e-12  # of the sums here, and of Exact's
-        bounds = {name: (max(0.0, b[0] - rounding), min(1.0, b[1] + rounding)) for name, b in between.items()}
-        return PixelFigures(middle["auroc"], middle["ap"], middle["fpr95"], outliers, inliers, bounds)
-
-
 def _split(score: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the outliers' and the inliers' scores, each (n,) float32; refuse NaN and another shape."""
     score = np.asarray(score, np.float32)
@@ -290,7 +191,7 @@ def _split(score: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarra
         raise OwsegError(f"a score of {score.shape} does not fit a target of {target.shape}.")
     outliers, inliers = score[target == UNKNOWN], score[(target != UNKNOWN) & (target != IGNORE)]
     if np.isnan(outliers).any() or np.isnan(inliers).any():
-        raise OwsegError("the score holds NaN; check the weights and the picture.")
+        raise OwsegError("the score holds NaN; check the weights and the image.")
     return outliers, inliers
 
 
@@ -322,10 +223,3 @@ def _below(value: np.float32) -> float:
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
-
-
-def _keys(values: np.ndarray, bits: int) -> np.ndarray:
-    """Return the leading ``bits`` bits of integers in the order of the float32 ``values``; -0 and 0 are one."""
-    raw = (values + np.float32(0)).view(np.uint32)
-    ordered = np.where(raw >> 31, ~raw, raw | np.uint32(1 << 31))
-    return (ordered >> np.uint32(32 - bits)).astype(np.int64)

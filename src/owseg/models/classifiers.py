@@ -59,12 +59,13 @@ class PrototypeClassifier(nn.Module):
         return {"kind": "prototype", "scale": self.scale}
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return the negative squared distances (B, K, h, w), at most 0 up to rounding; D must be K."""
+        """Return the negative squared distances (B, K, h, w) float32, at most 0 up to rounding; D must be K."""
         if embedding.shape[1] != self.num_classes:
             raise OwsegError(
                 f"the embedding has {embedding.shape[1]} channels; "
                 f"a prototype classifier of {self.num_classes} classes needs as many as classes."
             )
+        embedding = embedding.float()  # squares of 16-bit floats overflow from 256 on
         return self.evidence(embedding) - embedding.square().sum(1, keepdim=True)
 
     def evidence(self, embedding: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The picture on which a region's mask is corrected (editor.js), and the tools to do that with."""
+"""The image on which a region's mask is corrected (editor.js), and the tools to do that with."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from nicegui.element import Element
 from owseg.review.frame import notify, said
 
 TOOLS = {"brush": "Brush", "erase": "Erase", "polygon": "Polygon"}
+
+
 SMALLEST, LARGEST = 2, 60
 """Radius of the brush, in pixels of the screen."""
 
 
-class _Canvas(Element, component="editor.js"):
-    """What editor.js draws: ``view`` is that of ``Desk.view``, ``name`` the class that a stroke accepts it as."""
+class _Canvas(Element, component="static/editor.js"):
+    """What editor.js draws: ``view`` is that of ``ReviewState.view``, ``name`` the class that a stroke accepts it as."""
 
     def set(self, **props: Any) -> None:
         self._props.update(props)

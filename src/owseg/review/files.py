@@ -1,4 +1,4 @@
-"""What the pages fetch and send besides themselves: pictures, thumbnails and label maps, and corrected masks."""
+"""What the pages fetch and send besides themselves: images, thumbnails and label maps, and corrected masks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 
 from owseg.errors import OwsegError
-from owseg.review.desk import Desk
-from owseg.review.lesson import Lessons
+from owseg.review.session import LearningSession
+from owseg.review.state import ReviewState
 
 
-def serve_files(web: FastAPI, desk: Desk, lessons: Lessons) -> None:
-    """Serve pictures, and take corrected masks."""
+def serve_files(web: FastAPI, desk: ReviewState, lessons: LearningSession) -> None:
+    """Serve images, and take corrected masks."""
     kept = {"Cache-Control": "private, max-age=3600"}
 
     @web.exception_handler(OwsegError)
@@ -25,8 +25,8 @@ def serve_files(web: FastAPI, desk: Desk, lessons: Lessons) -> None:
             raise OwsegError(f"{path} is gone; run `owseg discover` again with another --out.")
         return FileResponse(path, headers=kept)
 
-    @web.get("/pictures/{one}.jpg")
-    def picture(one: str) -> Response:
+    @web.get("/images/{one}.jpg")
+    def image(one: str) -> Response:
         return Response(desk.jpeg(one), media_type="image/jpeg", headers=kept)
 
     @web.get("/maps/{version}/{one}.jpg")

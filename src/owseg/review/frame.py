@@ -10,9 +10,13 @@ from nicegui import events, ui
 
 from owseg.errors import OwsegError
 
-HERE = Path(__file__).parent
+STATIC = Path(__file__).parent / "static"
+
+
 PAGE = 60
 """How many tiles, or regions of a group, are drawn at once."""
+
+
 KEYS: Final = (
     ("← → ↑ ↓", "the next region, or tile"),
     ("Enter", "open a tile; in a group: on to the next group"),
@@ -34,8 +38,8 @@ KEYS: Final = (
 def draw_frame(title: str, undo: Callable[[], None] | None, key: Callable[[str, bool], None]) -> ui.label:
     """Draw the head of a page and return its status line; ``key`` is told each key and whether Shift is down."""
     ui.colors(primary="#3b4a5a")
-    ui.add_css(HERE / "page.css")
-    ui.add_head_html(f"<script>{(HERE / 'walk.js').read_text()}</script>")
+    ui.add_css(STATIC / "page.css")
+    ui.add_head_html(f"<script>{(STATIC / 'walk.js').read_text()}</script>")
     with ui.dialog() as help_, ui.card().classes("help"):
         ui.label("Keys").classes("title")
         with ui.element("dl"):
@@ -93,7 +97,7 @@ def or_say_why(draw: Callable[..., Any], *arguments: Any) -> None:
         draw(*arguments)
     except OwsegError as error:
         sentence = str(error)
-        ui.add_css(HERE / "page.css")
+        ui.add_css(STATIC / "page.css")
         with ui.element("main").classes("tiles"):
             ui.label(sentence[:1].upper() + sentence[1:])
             ui.link("All groups", "/")

@@ -8,17 +8,17 @@ from typing import Any
 from fastapi import FastAPI
 from nicegui import ui
 
-from owseg.review.desk import Desk
 from owseg.review.files import serve_files
 from owseg.review.frame import or_say_why
-from owseg.review.group import OpenGroup
-from owseg.review.guard import Guard
-from owseg.review.learned import draw_learned
-from owseg.review.lesson import Lessons
-from owseg.review.tiles import Tiles
+from owseg.review.group_page import OpenGroup
+from owseg.review.learned_page import draw_learned
+from owseg.review.session import LearningSession
+from owseg.review.state import ReviewState
+from owseg.review.tiles_page import Tiles
+from owseg.serve.guard import Guard
 
 
-def application(desk: Desk, lessons: Lessons, token: str = "") -> Any:
+def application(desk: ReviewState, lessons: LearningSession, token: str = "") -> Any:
     """Return the pages as an ASGI application, under its guard."""
     web = FastAPI(openapi_url=None)
     serve_files(web, desk, lessons)

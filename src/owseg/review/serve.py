@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
+from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
-from owseg.queue import Queue
 
 
 def serve(
@@ -26,16 +26,16 @@ def serve(
         import uvicorn
     except ImportError:
         raise OwsegError("the page needs NiceGUI; install it with `pip install nicegui`.") from None
-    from owseg.review.desk import Desk
-    from owseg.review.guard import is_loopback
-    from owseg.review.lesson import Lessons
     from owseg.review.pages import application
+    from owseg.review.session import LearningSession
+    from owseg.review.state import ReviewState
+    from owseg.serve.guard import is_loopback
 
-    desk = Desk(Queue.open(queue))
+    desk = ReviewState(Queue.open(queue))
     desk.groups()
     place = _listen(host, port)
     with place:
-        lessons = Lessons(desk, kb, target)
+        lessons = LearningSession(desk, kb, target)
         token = "" if is_loopback(host) else secrets.token_urlsafe(24)
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{place.getsockname()[1]}/{f'?token={token}' if token else ''}"

@@ -1,57 +1,49 @@
-"""Scorers: any callable ``Output -> (B, h, w)`` that says how anomalous each pixel is; higher is more."""
+"""Scorers: any callable ``Output -> (B, h, w)`` that says how anomalous each pixel is; higher is more. One a file."""
 
-from functools import partial
+from __future__ import annotations
 
-from owseg.scorers.knn import KNearest
-from owseg.scorers.mahalanobis import RelativeMahalanobis
-from owseg.scorers.metric import distance_sum, eds, max_similarity, mixture, mmsp
-from owseg.scorers.residual import rpl
-from owseg.scorers.sml import StandardisedMaxLogit
-from owseg.scorers.softmax import class_probability, energy, entropy, max_logit, msp
-from owseg.types import Scorer
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "FITTED",
-    "METRIC",
-    "SCORERS",
-    "KNearest",
-    "RelativeMahalanobis",
-    "StandardisedMaxLogit",
-    "class_probability",
-    "distance_sum",
-    "eds",
-    "energy",
-    "entropy",
-    "max_logit",
-    "max_similarity",
-    "mixture",
-    "mmsp",
-    "msp",
-    "rpl",
-]
+from owseg._registry import Registry
+from owseg.labels import BACKGROUND
 
-_OF_DISTANCES: dict[str, Scorer] = {
-    "mmsp": mmsp,
-    "eds": eds,
-    "eds_paper": partial(eds, normalisation="paper"),
-    "eds_code": partial(eds, normalisation="code"),
-    "mixture": mixture,
-    "mixture_paper": partial(mixture, normalisation="paper"),
-    "mixture_code": partial(mixture, normalisation="code"),
-    "max_similarity": max_similarity,
-}
+if TYPE_CHECKING:
+    from owseg.labels import LabelSpace
+    from owseg.models.network import Network
+    from owseg.scorers.base import FittedScorer
+    from owseg.types import Scorer
 
-SCORERS: dict[str, Scorer] = {
-    "msp": msp,
-    "max_logit": max_logit,
-    "energy": energy,
-    "entropy": entropy,
-    **_OF_DISTANCES,
-}
-"""The scorers that need no fitting, by the names they have on the command line."""
+SCORERS: Registry[Scorer] = Registry("scorer", "owseg.scorers")
+"""Scorers by name; ``make(network)`` returns one, not yet fitted where it is one of those that are fitted.
 
-FITTED: dict[str, type[KNearest] | type[StandardisedMaxLogit]] = {"knn": KNearest, "sml": StandardisedMaxLogit}
-"""Scorers fitted on known pixels that a knowledge base may hold besides mahalanobis and joint, by name."""
+``facts["needs"]`` says what a knowledge base must have for it: "metric", a prototype classifier; "fit", a fit to
+labelled images; "residual", a residual pattern; "background", a class of that name. Without it nothing is needed.
+"""
 
-METRIC: frozenset[str] = frozenset(_OF_DISTANCES)
-"""Names of the scorers that mean something only with a prototype classifier."""
+
+def fitted_names() -> tuple[str, ...]:
+    """Return the names of the scorers that are fitted to labelled images."""
+    return tuple(name for name, entry in SCORERS.entries.items() if entry.facts.get("needs") == "fit")
+
+
+def available(
+    network: Network, labels: LabelSpace, fitted: Mapping[str, FittedScorer], residual: bool
+) -> dict[str, Scorer]:
+    """Return the scorers, by name, that a knowledge base of these parts has.
+
+    Those that are ``fitted``, and what they hand on (``FittedScorer.parts``); and of the others each whose needs are met.
+    """
+    base = labels.names[: network.num_classes]
+    has = {"": True, "metric": network.is_metric, "residual": residual, "background": BACKGROUND in base, "fit": False}
+    found: dict[str, Scorer] = {}
+    for name, entry in SCORERS.entries.items():
+        needs = entry.facts.get("needs", "")
+        if name in fitted:
+            found[name] = fitted[name]
+        elif has.get(needs, False):
+            options = {"index": base.index(BACKGROUND)} if needs == "background" else {}
+            found[name] = SCORERS[name].make(network, **options)
+    for scorer in fitted.values():
+        found |= {name: part for name, part in scorer.parts().items() if name not in found}
+    return found

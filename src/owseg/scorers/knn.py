@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from owseg._registry import Card
 from owseg.errors import OwsegError
-from owseg.scorers.cells import cells, labelled_cells
+from owseg.scorers._features import cells, labelled_cells
+from owseg.scorers.base import FittedScorer
 from owseg.types import Output
 
 if TYPE_CHECKING:
@@ -21,13 +23,13 @@ CHUNK = 4096
 """Cells that are compared with the whole bank at once."""
 
 
-class KNearest(nn.Module):
+class KNearest(FittedScorer):
     """``|z - z_(k)|``: how far a pixel's features lie from the k-th nearest of those that were kept.
 
     z is the pyramid on the grid of stage ``level`` (C = ``channels`` features per cell), standardised by the bank's
     mean and standard deviation, whatever the scales of the stages, and divided by its length. The bank holds at most
     ``size`` cells of known classes, ``size // num_classes`` of each drawn with ``seed``, so that a rare class is no
-    anomaly. In [0, 2]. Source: Sun et al., ICML 2022 (who draw from balanced data, for whole pictures).
+    anomaly. In [0, 2]. Source: Sun et al., ICML 2022 (who draw from balanced data, for whole images).
 
     The state is buffers, so ``state_dict`` carries a fit into a fresh module of the same ``config``; the bank is
     rounded to 16 bits, in which it is stored. Raises ``OwsegError`` for sizes that make no bank.
@@ -41,7 +43,7 @@ class KNearest(nn.Module):
     def __init__(
         self, channels: int, num_classes: int, level: int = 1, k: int = 3, size: int = 4096, seed: int = 0
     ) -> None:
-        super().__init__()
+        super().__init__(channels=channels, num_classes=num_classes, level=level, k=k, size=size, seed=seed)
         if not 1 <= k <= size // num_classes:
             raise OwsegError(f"k is from 1 to the {size // num_classes} cells kept of a class, not {k}.")
         self.channels, self.num_classes, self.level = channels, num_classes, level
@@ -51,34 +53,19 @@ class KNearest(nn.Module):
         self.register_buffer("scale", torch.ones(channels))
         self.register_buffer("bank", torch.zeros(size, channels))
 
-    @classmethod
-    def of(cls, network: Network) -> KNearest:
-        """Return one, not yet fitted, for the pyramid and the classes of ``network``."""
-        return cls(sum(network.backbone.channels), network.num_classes)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments that make a module into which this one's ``state_dict`` fits; plain JSON."""
-        return {
-            "channels": self.channels,
-            "num_classes": self.num_classes,
-            "level": self.level,
-            "k": self.k,
-            "size": self.size,
-            "seed": self.seed,
-        }
-
     @torch.no_grad()
-    def fit(self, batches: Iterable[tuple[Output, Tensor]]) -> KNearest:
+    def fit(
+        self, train: Iterable[tuple[Output, Tensor]], held_out: Iterable[tuple[Output, Tensor]] | None = None
+    ) -> KNearest:
         """Keep known cells of outputs and their targets (B, H, W) of class ids, and return self.
 
-        What is kept depends on the seed and the order of the pictures, not on their split into batches; no more than
+        What is kept depends on the seed and the order of the images, not on their split into batches; no more than
         the bank and one batch are in memory. Raises ``OwsegError`` if fewer than k cells are labelled, features are not
         finite, or the pyramid does not fit.
         """
         rng, each = np.random.default_rng(self.seed), self.size // self.num_classes
         kept, kept_labels, kept_keys = torch.zeros(0, self.channels), torch.zeros(0).long(), torch.zeros(0).double()
-        for output, target in batches:
+        for output, target in train:
             x, labels = labelled_cells(output, target, self.level, self.channels, self.num_classes)
             # A cell's key is drawn once; of each class those with the least keys stay: an even draw in one pass.
             keys = torch.cat([kept_keys, torch.from_numpy(rng.random(len(x)))])
@@ -111,3 +98,20 @@ class KNearest(nn.Module):
 
     def _normal(self, x: Tensor) -> Tensor:
         return F.normalize((x - self.shift) / self.scale, dim=1)
+
+
+def _of(network: Network, **config: Any) -> KNearest:
+    sizes = {"channels": sum(network.backbone.channels), "num_classes": network.num_classes}
+    return KNearest(**{**sizes, **config})
+
+
+CARDS = (
+    Card(
+        "knn",
+        "distance to the k-th nearest known feature",
+        make=_of,
+        source="Sun et al., ICML 2022",
+        options={"k": "which neighbour", "size": "cells kept of known classes", "seed": "of the draw of cells"},
+        facts={"needs": "fit"},
+    ),
+)

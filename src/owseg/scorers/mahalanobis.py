@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from owseg._registry import Card
 from owseg.errors import OwsegError
-from owseg.scorers.cells import cells, labelled_cells
+from owseg.scorers._features import cells, labelled_cells
+from owseg.scorers.base import FittedScorer
 from owseg.types import Output
 
+if TYPE_CHECKING:
+    from owseg.models.network import Network
 
-class RelativeMahalanobis(nn.Module):
+
+class RelativeMahalanobis(FittedScorer):
     """``min_k M_k - M_0``: how much worse the nearest class explains a pixel than all classes together do.
 
     ``M_k = (x - mu_k)^T S_w^-1 (x - mu_k)`` with the class means mu_k and the shared within-class covariance
@@ -38,7 +43,9 @@ class RelativeMahalanobis(nn.Module):
     def __init__(
         self, channels: int, num_classes: int, level: int = 1, shrinkage: float = 0.2, relative: bool = True
     ) -> None:
-        super().__init__()
+        super().__init__(
+            channels=channels, num_classes=num_classes, level=level, shrinkage=shrinkage, relative=relative
+        )
         if not 0 < shrinkage <= 1:
             raise OwsegError(f"the shrinkage is above 0 and at most 1, not {shrinkage}.")
         self.channels, self.num_classes, self.level = channels, num_classes, level
@@ -49,20 +56,11 @@ class RelativeMahalanobis(nn.Module):
         self.register_buffer("whiten_total", torch.zeros(channels, channels))
         self.register_buffer("means", torch.zeros(num_classes, channels))
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments that make a module into which this one's ``state_dict`` fits; plain JSON."""
-        return {
-            "channels": self.channels,
-            "num_classes": self.num_classes,
-            "level": self.level,
-            "shrinkage": self.shrinkage,
-            "relative": self.relative,
-        }
-
     @torch.no_grad()
-    def fit(self, batches: Iterable[tuple[Output, Tensor]]) -> RelativeMahalanobis:
-        """Fit to outputs and their targets (B, H, W) of class ids, and return self.
+    def fit(
+        self, train: Iterable[tuple[Output, Tensor]], held_out: Iterable[tuple[Output, Tensor]] | None = None
+    ) -> RelativeMahalanobis:
+        """Fit to outputs and their targets (B, H, W) of class ids, and return self; ``held_out`` is not used.
 
         A cell has the label of the pixel at its centre. Ids beyond the ``num_classes`` classes (void,
         unknown, classes learned later) do not count. Sums run in float64, so the split into batches does not
@@ -72,7 +70,7 @@ class RelativeMahalanobis(nn.Module):
         count = torch.zeros(self.num_classes).double()
         total = torch.zeros(self.num_classes, self.channels).double()
         square = torch.zeros(self.channels, self.channels).double()
-        for output, target in batches:
+        for output, target in train:
             x, labels = labelled_cells(output, target, self.level, self.channels, self.num_classes)
             x = x.double()
             count, total, square = count.to(x.device), total.to(x.device), square.to(x.device)
@@ -82,7 +80,7 @@ class RelativeMahalanobis(nn.Module):
             square += x.T @ x
         n = count.sum()
         if n == 0:
-            raise OwsegError("no pixel is labelled with a known class; fit on pictures with truth.")
+            raise OwsegError("no pixel is labelled with a known class; fit on images with ground truth.")
         means = total / count.clamp(min=1)[:, None]
         centre = total.sum(0) / n
         within = (square - (means * count[:, None]).T @ means) / n
@@ -140,3 +138,23 @@ def _whitening(covariance: Tensor, std: Tensor, shrinkage: float) -> Tensor:
     identity = torch.eye(len(std), dtype=std.dtype, device=std.device)
     shrunk = (1 - shrinkage) * covariance / std.outer(std) + shrinkage * identity
     return torch.linalg.solve_triangular(torch.linalg.cholesky(shrunk), identity, upper=False) / std
+
+
+def _of(network: Network, **config: Any) -> RelativeMahalanobis:
+    sizes = {"channels": sum(network.backbone.channels), "num_classes": network.num_classes}
+    return RelativeMahalanobis(**{**sizes, **config})
+
+
+CARDS = (
+    Card(
+        "mahalanobis",
+        "relative Mahalanobis distance of the feature pyramid",
+        make=_of,
+        source="Lee et al., NeurIPS 2018; Ren et al., arXiv:2106.09022",
+        options={
+            "level": "the stage on whose grid the distance is computed",
+            "shrinkage": "towards the identity, in (0, 1]",
+        },
+        facts={"needs": "fit"},
+    ),
+)

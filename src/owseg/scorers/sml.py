@@ -6,17 +6,19 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from owseg._registry import Card
 from owseg.errors import OwsegError
-from owseg.scorers.cells import labels_on
+from owseg.scorers._features import labels_on
+from owseg.scorers.base import FittedScorer
 from owseg.types import Output
 
 if TYPE_CHECKING:
     from owseg.models.network import Network
 
 
-class StandardisedMaxLogit(nn.Module):
+class StandardisedMaxLogit(FittedScorer):
     """``-(max_t logits_t - mu_c) / sigma_c`` with c the predicted class; Jung et al., ICCV 2021, Eq. 1-3.
 
     ``mu_c`` and ``sigma_c`` are mean and standard deviation of the largest logit where c is predicted; of a class
@@ -28,39 +30,31 @@ class StandardisedMaxLogit(nn.Module):
     std: Tensor
 
     def __init__(self, num_classes: int) -> None:
-        super().__init__()
+        super().__init__(num_classes=num_classes)
         self.num_classes = num_classes
         self.register_buffer("mean", torch.zeros(num_classes))
         self.register_buffer("std", torch.zeros(num_classes))
 
-    @classmethod
-    def of(cls, network: Network) -> StandardisedMaxLogit:
-        """Return one, not yet fitted, for the classes of ``network``."""
-        return cls(network.num_classes)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments that make a module into which this one's ``state_dict`` fits; plain JSON."""
-        return {"num_classes": self.num_classes}
-
     @torch.no_grad()
-    def fit(self, batches: Iterable[tuple[Output, Tensor]]) -> StandardisedMaxLogit:
+    def fit(
+        self, train: Iterable[tuple[Output, Tensor]], held_out: Iterable[tuple[Output, Tensor]] | None = None
+    ) -> StandardisedMaxLogit:
         """Take the statistics over pixels whose target (B, H, W) is a known class, right or wrong; return self.
 
         Sums run in float64, so the split into batches does not matter. Raises ``OwsegError`` if no pixel is labelled
         or the logits are not finite.
         """
         sums = torch.zeros(3, self.num_classes).double()  # how many, their sum, the sum of their squares
-        for output, target in batches:
+        for output, target in train:
             top, label = output.logits.float().max(1)
             known = labels_on(target, top.shape, self.num_classes).to(top.device) >= 0
             height, label = top[known].double().cpu(), label[known].cpu()
             if not height.isfinite().all():
-                raise OwsegError("the logits hold NaN or infinite values; check the weights and the pictures.")
+                raise OwsegError("the logits hold NaN or infinite values; check the weights and the images.")
             for row, value in zip(sums, (torch.ones_like(height), height, height.square()), strict=True):
                 row.index_add_(0, label, value)
         if not sums[0].any():
-            raise OwsegError("no pixel is labelled with a known class; fit on pictures with truth.")
+            raise OwsegError("no pixel is labelled with a known class; fit on images with ground truth.")
         sums = sums.where(sums[0] > 1, sums.sum(1, keepdim=True))
         mean = sums[1] / sums[0]
         self.mean.copy_(mean)
@@ -73,3 +67,18 @@ class StandardisedMaxLogit(nn.Module):
             raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
         top, label = output.logits.float().max(1)
         return (self.mean[label] - top) / self.std[label]
+
+
+def _of(network: Network, **config: Any) -> StandardisedMaxLogit:
+    return StandardisedMaxLogit(**{"num_classes": network.num_classes, **config})
+
+
+CARDS = (
+    Card(
+        "sml",
+        "largest logit, standardised by predicted class",
+        make=_of,
+        source="Jung et al., ICCV 2021, Eq. 1-3",
+        facts={"needs": "fit"},
+    ),
+)

@@ -1,6 +1,6 @@
 """Smoothing of a score, a step of its own: Gaussian blur, and what Jung et al. do at the borders of classes.
 
-Each takes a score (H, W) or (B, h, w), at network resolution or the picture's, and returns one of that shape.
+Each takes a score (H, W) or (B, h, w), at network resolution or the image's, and returns one of that shape.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from owseg.errors import OwsegError
 def gaussian(score: Tensor, size: int = 7, sigma: float = 1.0) -> Tensor:
     """Return the score blurred by a Gaussian of ``size`` x ``size`` pixels; RPL's last step (Liu et al., ICCV 2023).
 
-    ``g(d) ~ exp(-d^2 / (2 sigma^2))`` along both axes, sum 1; mirrored at the picture's edge. Raises ``OwsegError`` for
+    ``g(d) ~ exp(-d^2 / (2 sigma^2))`` along both axes, sum 1; mirrored at the image's edge. Raises ``OwsegError`` for
     an even size and a score smaller than half of it.
     """
     return _convolved(score, _bell(size, sigma).to(score), 1, "reflect")
@@ -24,7 +24,7 @@ def gaussian(score: Tensor, size: int = 7, sigma: float = 1.0) -> Tensor:
 def dilated_gaussian(score: Tensor, size: int = 7, sigma: float = 1.0, dilation: int = 6) -> Tensor:
     """Return the score blurred by a Gaussian whose taps lie ``dilation`` pixels apart; Jung et al., ICCV 2021.
 
-    ``sigma`` counts taps; the picture's edge is repeated.
+    ``sigma`` counts taps; the image's edge is repeated.
     """
     return _convolved(score, _bell(size, sigma).to(score), dilation, "replicate")
 

@@ -1,0 +1,153 @@
+"""Plug-ins by name: a file in the folder of its kind, with a card that is read without importing the file.
+
+A plug-in is a module with ``CARDS = (Card(name, help, make, ...), ...)``. The kind is one line in the folder's
+``__init__``: ``SCORERS: Registry[Scorer] = Registry("scorer", "owseg.scorers")``. Names, help and options come from the
+module's *text*, so that ``owseg --help`` waits for no torch; ``SCORERS["eds"]`` imports that one module. Packages
+elsewhere add to a kind by an entry point of the group that is the folder's name, here ``owseg.scorers``, whose value
+names a card: ``package.module:CARD``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from owseg.errors import OwsegError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Card(Generic[T]):
+    """What a plug-in is: its name, one sentence of help, and the function that makes it.
+
+    ``source`` is the paper or the site it is from; ``options`` has the help of each argument of ``make`` that a user may
+    set, by name; ``facts`` is what its kind needs to know besides, such as a data set's splits. All but ``make`` are
+    literals, since they are read from the text of the module.
+    """
+
+    name: str
+    help: str
+    make: Callable[..., T]
+    source: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a plug-in before it is imported: its card without ``make``, and the module that has the rest."""
+
+    name: str
+    help: str
+    source: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    module: str = ""
+    point: EntryPoint | None = None
+
+
+class Registry(Mapping[str, Card[T]]):
+    """The plug-ins of a ``kind`` by name: those in the folder of ``package``, and those of other packages.
+
+    ``registry[name]`` imports the module and returns the card; it raises ``OwsegError`` with the names that there are
+    for one that there is not. ``registry.entries`` is what is known without an import.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind, self.package = kind, package
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """Every plug-in by name, sorted by module; names of other packages cannot replace those that come with owseg."""
+        found: dict[str, Entry] = {}
+        (folder,) = importlib.import_module(self.package).__path__
+        for path in sorted(Path(folder).glob("[!_]*.py")):
+            for entry in _entries_in(path, f"{self.package}.{path.stem}"):
+                if entry.name in found:
+                    raise OwsegError(
+                        f"{path} names the {self.kind} {entry.name!r}, which {found[entry.name].module} has."
+                    )
+                found[entry.name] = entry
+        for point in sorted(entry_points(group=self.package), key=lambda p: p.name):
+            origin = point.dist.metadata["Name"] if point.dist is not None else point.value
+            found.setdefault(point.name, Entry(point.name, f"from {origin}", module=point.module, point=point))
+        return found
+
+    def __getitem__(self, name: str) -> Card[T]:
+        entry = self.require(name)
+        if entry.point is not None:
+            card: Card[T] = entry.point.load()
+            return card
+        cards: tuple[Card[T], ...] = importlib.import_module(entry.module).CARDS
+        return next(card for card in cards if card.name == name)
+
+    def require(self, name: str) -> Entry:
+        """Return what is known of ``name`` without an import; raise ``OwsegError`` if there is no such plug-in."""
+        if name not in self.entries:
+            raise OwsegError(f"there is no {self.kind} {name!r}; it is one of {', '.join(self.entries)}.")
+        return self.entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+def _entries_in(path: Path, module: str) -> Iterator[Entry]:
+    """Yield what the cards in a module's text say; a module without ``CARDS`` holds no plug-in."""
+    for node in ast.parse(path.read_bytes(), str(path)).body:
+        names = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if not any(isinstance(n, ast.Name) and n.id == "CARDS" for n in names):
+            continue
+        assert isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Tuple), path
+        for call in node.value.elts:
+            assert isinstance(call, ast.Call), path
+            given = dict(zip(("name", "help", "make", "source", "options", "facts"), call.args, strict=False))
+            given |= {str(k.arg): k.value for k in call.keywords}
+            del given["make"]
+            yield Entry(**{key: ast.literal_eval(value) for key, value in given.items()}, module=module)
+
+
+def with_options(card: Card[T], options: Mapping[str, str], *arguments: Any) -> T:
+    """Return what ``card`` makes of ``arguments`` with ``options`` given as text, read as the type of their defaults.
+
+    Raises ``OwsegError`` for an option that the card does not name, and for a value of another type.
+    """
+    defaults = {name: p.default for name, p in inspect.signature(card.make).parameters.items()}
+    values: dict[str, Any] = {}
+    for name, text in options.items():
+        if name not in card.options:
+            raise OwsegError(f"{card.name} has no option {name!r}; it has {', '.join(card.options) or 'none'}.")
+        values[name] = _read_as(defaults.get(name), text, f"{card.name}: {name}")
+    return card.make(*arguments, **values)
+
+
+def _read_as(default: Any, text: str, name: str) -> Any:
+    """Return ``text`` as a value of the type of ``default``; a number, where one can be read, for None."""
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        if isinstance(default, tuple):
+            return tuple(type(default[0])(part) for part in text.split(","))
+        if isinstance(default, int | float):
+            return type(default)(text)
+        return text if isinstance(default, str) else float(text)
+    except (ValueError, KeyError):
+        kind = {bool: "true or false", int: "a whole number", tuple: "numbers with commas"}.get(
+            type(default), "a number"
+        )
+        raise OwsegError(f"{name} is {kind}, not {text!r}.") from None

@@ -1,0 +1,50 @@
+"""What commands print: text and tables for people, JSON for programs, complaints on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from owseg.knowledge.base import KnowledgeBase
+
+
+def save(kb: KnowledgeBase, target: str, as_json: bool, hint: str) -> None:
+    """Store ``kb`` as a new version of ``target``, and say what it is now; ``hint`` is what to do next."""
+    version = kb.save(target)
+    if as_json:
+        threshold = kb.threshold.to_json() if kb.threshold else None
+        print_json({"kb": target, "version": version, "classes": list(kb.labels.names), "scorer": kb.scorer,
+                    "threshold": threshold, "did": [e.message for e in kb.history]})  # fmt: skip
+        return
+    print(f"{target} is at version {version}: {kb.history[-1].message}.")
+    print(f"It knows {', '.join(kb.labels.names)}.")
+    if kb.threshold:
+        print(f"Above {kb.scorer} = {kb.threshold.value:.4g} a pixel is unknown.")
+    print(hint)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON object; what JSON lacks, such as a path, as text."""
+    print(json.dumps(value, indent=1, default=str))
+
+
+def print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print a table; all columns but the first, and one called "what", are set right."""
+    table = Table(title=escape(title), title_justify="left")  # a class may be called [car]
+    for i, name in enumerate(header):
+        table.add_column(escape(name), justify="left" if i == 0 or name == "what" else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)
+
+
+def complain(message: str) -> None:
+    """Print a line on standard error."""
+    print(message, file=sys.stderr)

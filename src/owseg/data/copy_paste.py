@@ -1,0 +1,65 @@
+"""Pasting an outlier into a street, as exposure for training."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from owseg.data.outliers import Outlier
+from owseg.labels import UNKNOWN
+from owseg.types import Sample
+
+SIZES = (0.08, 0.6)
+"""How large an outlier is pasted: its longer side as a share of the image's shorter, drawn log-uniformly."""
+
+
+def paste(
+    sample: Sample,
+    outlier: Outlier,
+    rng: np.random.Generator,
+    sizes: tuple[float, float] = SIZES,
+    feather: float = 0.0,
+) -> Sample:
+    """Return ``sample`` with ``outlier``, cut out, somewhere in it, UNKNOWN where it now is; nothing else changes.
+
+    It is scaled to ``sizes``, mirrored with probability 1/2, and lies wholly inside at a uniformly random place.
+    ``feather`` blends that many pixels inwards from its edge with what lies behind. A sample without a target gets one
+    that is 0 everywhere else.
+    """
+    rows, columns = np.nonzero(outlier.mask.any(1))[0], np.nonzero(outlier.mask.any(0))[0]
+    if not len(rows):
+        return sample
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    (height, width), (tall, wide) = sample.image.shape[1:], outlier.mask[box].shape
+    factor = np.exp(rng.uniform(*np.log(sizes))) * min(height, width) / max(tall, wide)
+    h, w = min(height, max(1, round(factor * tall))), min(width, max(1, round(factor * wide)))
+    mask = _scaled(outlier.mask[box][None].astype(np.float32), (h, w))[0] > 0.5
+    cut = _scaled(outlier.image[:, box[0], box[1]].astype(np.float32), (h, w))
+    if rng.random() < 0.5:
+        mask, cut = mask[:, ::-1], cut[:, :, ::-1]
+    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+    place = np.s_[top : top + h, left : left + w]
+    image = sample.image.copy()
+    target = np.zeros((height, width), np.uint8) if sample.target is None else sample.target.copy()
+    opacity = mask * _depth(mask, feather)
+    behind = image[:, place[0], place[1]]
+    image[:, place[0], place[1]] = np.where(mask, np.rint(opacity * cut + (1 - opacity) * behind), behind)
+    target[place][mask] = UNKNOWN
+    return Sample(image, target, f"{sample.id}+{outlier.id}")
+
+
+def _depth(mask: np.ndarray, feather: float) -> np.ndarray:
+    """Return how far inside the mask each pixel lies, in units of ``feather`` pixels, at most 1."""
+    if feather <= 0:
+        return np.ones(mask.shape, np.float32)
+    from scipy.ndimage import distance_transform_edt
+
+    inside = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return np.clip(inside / (feather + 1), 0, 1).astype(np.float32)
+
+
+def _scaled(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return (C, h, w) float32 interpolated to ``size``, without aliasing."""
+    tensor = torch.from_numpy(np.ascontiguousarray(maps))[None]
+    return F.interpolate(tensor, size=size, mode="bilinear", antialias=True)[0].numpy()

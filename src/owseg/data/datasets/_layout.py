@@ -1,0 +1,100 @@
+"""What the layouts on disk have in common: splits that are folders, images matched to masks by name, label codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from owseg.data.dataset import Source
+from owseg.data.images import SUFFIXES, one_each, read_image, read_mask
+from owseg.errors import NoSuchSplit, OwsegError
+from owseg.labels import IGNORE, KNOWN, LabelSpace
+
+ANOMALY = LabelSpace.of(["anomaly"], [(255, 0, 200)])
+"""The one class of a data set that says where the anomalies are and of all else only that it is known."""
+
+
+ANOMALY_CODES = {0: KNOWN, 1: 0, IGNORE: IGNORE}
+"""Its usual encoding (SegmentMeIfYouCan, Fishyscapes): 0 not anomaly, 1 anomaly, 255 void."""
+
+
+def split_folder(root: Path, split: str, folders: Mapping[str, str]) -> Path:
+    """Return ``root / folders[split]``; raise ``OwsegError`` for another layout, ``NoSuchSplit`` for another split."""
+    there = [name for name, folder in folders.items() if (root / folder).is_dir()]
+    if not there:
+        wanted = " or ".join(dict.fromkeys(folders.values()))
+        raise OwsegError(f"{root} is laid out in another way: it has no folder {wanted}; see owseg data list.")
+    if split not in there:
+        raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(there)}.")
+    return root / folders[split]
+
+
+def only_split(root: Path, split: str, name: str) -> None:
+    """Raise ``NoSuchSplit`` unless ``split`` is ``name``, the only one there is."""
+    if split != name:
+        raise NoSuchSplit(f"{root} has no split {split!r}; it has {name}.")
+
+
+def find_frames(folder: Path, ending: str = "", pattern: str = "*") -> dict[str, Path]:
+    """Return the images below ``folder`` whose stem ends with ``ending``, by what comes before it, in that order.
+
+    ``pattern`` says where: ``*/*`` one folder deeper, whose name is then part of the key (``town/frame``). Raises
+    ``OwsegError`` if there are none, or two of one key.
+    """
+    found = one_each(
+        (path.relative_to(folder).with_suffix("").as_posix().removesuffix(ending), path)
+        for path in sorted(folder.glob(pattern))
+        if path.suffix.lower() in SUFFIXES and path.stem.endswith(ending) and not path.name.startswith(".")
+    )
+    if not found:
+        raise OwsegError(f"{folder} holds no image named {pattern}{ending} ({', '.join(SUFFIXES)}).")
+    return dict(sorted(found.items()))
+
+
+def masks(frames: Mapping[str, Path], folder: Path, *endings: str, optional: bool = False) -> dict[str, Path]:
+    """Return for each frame the first of ``folder/KEY + ending`` that is a file.
+
+    Raises ``OwsegError`` for an image that has none, unless masks are ``optional``: a test split may come without.
+    """
+    found = {}
+    for key, image in frames.items():
+        path = next((p for ending in endings if (p := folder / f"{key}{ending}").is_file()), None)
+        if path is not None:
+            found[key] = path
+        elif not optional:
+            missing = folder / f"{key}{endings[0]}"
+            raise OwsegError(f"{image} has no label map {missing}; add it, or remove the image.")
+    return found
+
+
+def read_ids(path: Path, codes: Mapping[int, int]) -> np.ndarray:
+    """Read a mask and take its values to ids by ``codes``; raise ``OwsegError`` for a value that is not in them."""
+    raw = read_mask(path)
+    table = np.full(256, IGNORE, np.uint8)
+    table[list(codes)] = list(codes.values())
+    present = np.nonzero(np.bincount(raw.ravel(), minlength=256))[0].tolist()
+    if strange := sorted(set(present) - set(codes)):
+        raise OwsegError(
+            f"{path} holds the values {strange}, which are no labels of this data set; take it as published."
+        )
+    return table[raw]
+
+
+def paired(
+    name: str,
+    classes: LabelSpace,
+    frames: Mapping[str, Path],
+    truths: Mapping[str, Path],
+    decode: Callable[[Path], np.ndarray],
+    finer: bool = False,
+) -> Source:
+    """Return the frames as a source: image ``frames[key]``, and ``decode(truths[key])`` where there is a mask."""
+    keys = tuple(frames)
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
+        truth = truths.get(keys[i])
+        return read_image(frames[keys[i]], upright=truth is None), None if truth is None else decode(truth)
+
+    return Source(name, classes, keys, read, finer)

@@ -1,0 +1,70 @@
+"""A user's own images: ``images/``, ``masks/`` (where there is truth) and ``classes.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from owseg._registry import Card
+from owseg.data.dataset import Source
+from owseg.data.images import by_stem, read_image, read_mask
+from owseg.errors import NoSuchSplit, OwsegError
+from owseg.labels import LabelSpace
+
+SPLITS = ("train", "val", "test")
+
+
+def folder(root: Path, split: str) -> Source:
+    """Open ``root/split``, or ``root`` itself where it holds the images and is not divided into splits.
+
+    ``images/NAME.*`` is labelled by ``masks/NAME.png`` (8-bit, ids of ``classes.json``, 255 void); an image without
+    a mask has no target. ``classes.json`` is a list of names or of ``{"name", "color"}``; it may lie beside the splits.
+    """
+    splits = [s for s in SPLITS if (root / s).is_dir()]
+    base = root / split if (root / split).is_dir() else root
+    if splits and base == root:
+        raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(splits)}.")
+    if not (base / "images").is_dir():
+        raise OwsegError(f"{base} has no folder 'images'; a data set folder holds images/, masks/ and classes.json.")
+    images = by_stem(base / "images")
+    masks = by_stem(base / "masks") if (base / "masks").is_dir() else {}
+    orphans = sorted(set(masks) - set(images))
+    if orphans:
+        raise OwsegError(f"{base / 'masks'} holds {masks[orphans[0]].name}, but there is no image of that name.")
+    names = tuple(images)
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
+        mask = masks.get(names[i])
+        return read_image(images[names[i]], upright=mask is None), None if mask is None else read_mask(mask)
+
+    return Source(f"folder:{base.name}", read_classes(base, root), names, read)
+
+
+def read_classes(*folders: Path) -> LabelSpace:
+    """Read the first ``classes.json`` in ``folders``; raise ``OwsegError`` if none is there or it is not readable."""
+    for place in folders:
+        path = place / "classes.json"
+        if path.is_file():
+            try:
+                return LabelSpace.from_json(json.loads(path.read_text()))
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise OwsegError(f"{path} is not JSON ({error}).") from None
+    raise OwsegError(f"{folders[0]} has no classes.json; write the class names there, in the order of their ids.")
+
+
+CARDS = (
+    Card(
+        "folder",
+        "your own images",
+        make=folder,
+        source="you",
+        facts={
+            "classes": "yours: classes.json",
+            "layout": "[SPLIT/]images/NAME.*, masks/NAME.png, classes.json",
+            "splits": ("train", "val", "test"),
+            "licence": "yours",
+        },
+    ),
+)

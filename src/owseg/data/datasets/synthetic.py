@@ -1,0 +1,45 @@
+"""The synthetic street scenes as a data set: each is drawn when it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from owseg._registry import Card
+from owseg.data.dataset import Source
+from owseg.errors import NoSuchSplit
+
+
+def synthetic(root: Path, split: str) -> Source:
+    """Open a split of the synthetic street scenes; ``root`` is not used, as nothing is stored on disk.
+
+    Raises ``NoSuchSplit`` for a split that there is not.
+    """
+    from owseg.data.synthetic.canvas import CLASSES
+    from owseg.data.synthetic.scene import SPLITS, scene
+
+    if split not in SPLITS:
+        raise NoSuchSplit(f"{split!r} is not a split of the synthetic scenes; it is one of {', '.join(SPLITS)}.")
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        image, labels = scene(split, i)
+        return np.ascontiguousarray(image.transpose(2, 0, 1)), labels
+
+    return Source(f"synthetic:{split}", CLASSES, tuple(f"{split}-{i:03d}" for i in range(SPLITS[split][1])), read)
+
+
+CARDS = (
+    Card(
+        "synthetic",
+        "streets drawn on the spot",
+        make=synthetic,
+        source="comes with owseg",
+        facts={
+            "classes": "8 and 4 kinds of anomalies",
+            "layout": "nothing is stored",
+            "splits": ("train", "val", "test", "shots"),
+            "licence": "Apache-2.0",
+        },
+    ),
+)

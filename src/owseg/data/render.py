@@ -1,0 +1,63 @@
+"""Label maps, scores and overlays as image files: pure functions from arrays to bytes."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from owseg.labels import UNKNOWN, LabelSpace
+from owseg.openset import Threshold
+
+
+def overlay(image: np.ndarray, open_set: np.ndarray, space: LabelSpace) -> np.ndarray:
+    """Return the image (H, W, 3) uint8 tinted with its open-set map (H, W); unknown regions stand out, with an outline."""
+    pixels = image.transpose(1, 2, 0).astype(np.float32)
+    tint = space.palette()[open_set].astype(np.float32)
+    unknown = open_set == UNKNOWN
+    opacity = np.where(unknown, 0.65, 0.45)[..., None]
+    mixed = pixels * (1 - opacity) + tint * opacity
+    inner = unknown.copy()
+    inner[1:-1, 1:-1] &= unknown[:-2, 1:-1] & unknown[2:, 1:-1] & unknown[1:-1, :-2] & unknown[1:-1, 2:]
+    mixed[unknown & ~inner] = 255
+    return mixed.round().clip(0, 255).astype(np.uint8)
+
+
+def encode_labels(labels: np.ndarray, space: LabelSpace) -> bytes:
+    """Return (H, W) uint8 ids as a palette PNG in the classes' colours; the pixel values are the ids."""
+    image = Image.fromarray(labels)
+    image.putpalette(space.palette().tobytes())
+    return _encoded(image, "PNG")
+
+
+def encode_score(score: np.ndarray, threshold: Threshold) -> bytes:
+    """Return a score map as a 16-bit PNG in which 32768 is the threshold; darker is known, brighter is unknown.
+
+    value = 32768 + 8192 (score - threshold) / unit, cut to 0..65535; ``threshold`` and ``unit`` (how far the
+    threshold lies above the median known score) stand in the file's text fields, so that the score can be had back.
+    """
+    unit = threshold.unit
+    value = np.clip(np.round(32768 + 8192 * (score - threshold.value) / unit), 0, 65535).astype(np.uint16)
+    text = PngImagePlugin.PngInfo()
+    text.add_text("threshold", repr(threshold.value))
+    text.add_text("unit", repr(unit))
+    return _encoded(Image.fromarray(value), "PNG", pnginfo=text)
+
+
+def encode_jpeg(pixels: np.ndarray) -> bytes:
+    """Return (H, W, 3) uint8 as a JPEG."""
+    return _encoded(Image.fromarray(pixels), "JPEG", quality=90)
+
+
+def encode_npy(score: np.ndarray) -> bytes:
+    """Return a score map as a NumPy file of float32."""
+    buffer = io.BytesIO()
+    np.save(buffer, score)
+    return buffer.getvalue()
+
+
+def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()

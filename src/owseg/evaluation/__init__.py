@@ -1,0 +1,1 @@
+"""Measuring on labelled images: in memory, one class after another, or from stored maps."""

@@ -1,0 +1,13 @@
+"""Increments: what was learned, as data. One kind a file; how it is learned is in ``owseg.learners``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from owseg._registry import Registry
+
+if TYPE_CHECKING:
+    from owseg.increments.base import Increment
+
+INCREMENTS: Registry[Increment] = Registry("kind of increment", "owseg.increments")
+"""Kinds by the name that a stored knowledge base has them under; ``make(value, tensors, network)`` restores one."""

@@ -1,0 +1,88 @@
+"""A class learned as a decoder head on the frozen backbone (DMLNet's PLM, and fine-tuning)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from owseg._registry import Card
+from owseg.errors import OwsegError
+from owseg.models.assemble import make_classifier, make_decoder
+from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.decoders.base import Decoder
+from owseg.models.network import Network
+from owseg.models.ops import resize
+from owseg.openset import closed_map
+from owseg.types import Output
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """One learned class: a decoder head that knows every class up to this one, its last.
+
+    It reads the same pyramid as the base network. The class is where its last class is the most likely; or, with
+    ``alone``, the head labels every pixel and those before it are not used (PLM_latest of DMLNet, Table 4).
+    """
+
+    name: str
+    decoder: Decoder
+    classifier: LinearClassifier | PrototypeClassifier
+    alone: bool = False
+
+    @torch.no_grad()
+    def labels(self, output: Output, size: tuple[int, int]) -> Tensor:
+        """Return the most likely of its classes, (B, H, W) long."""
+        logits = self.classifier(self.decoder(output.features).float())
+        return closed_map(resize(logits, size))
+
+    def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
+        """Return where its last class is the most likely, (B, H, W) bool: ``M_out,t`` of DMLNet, Algorithm 1."""
+        return self.labels(output, size) == self.classifier.num_classes - 1
+
+    def update_labels(self, labels: Tensor, output: Output, label: int) -> Tensor:
+        """Return ``labels`` with ``label`` where the class is predicted or, with ``alone``, the head's own map."""
+        own = self.labels(output, (labels.shape[1], labels.shape[2]))
+        return own if self.alone else labels.masked_fill(own == label, label)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the architecture as plain JSON; the weights are ``tensors``."""
+        return {
+            "kind": "head",
+            "name": self.name,
+            "alone": self.alone,
+            "classes": self.classifier.num_classes,
+            "decoder": self.decoder.config,
+            "classifier": self.classifier.config,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights of decoder and classifier."""
+        return dict(nn.ModuleDict({"decoder": self.decoder, "classifier": self.classifier}).state_dict())
+
+
+def frozen(module: M) -> M:
+    """Return ``module``, in evaluation mode and without gradients."""
+    return module.requires_grad_(False).eval()
+
+
+def _restore(value: dict[str, Any], tensors: Mapping[str, Tensor], network: Network) -> Head:
+    classifier = make_classifier(num_classes=value["classes"], **value["classifier"])
+    decoder = make_decoder(backbone=network.backbone, out=classifier.embedding_channels, **value["decoder"])
+    try:
+        nn.ModuleDict({"decoder": decoder, "classifier": classifier}).load_state_dict(tensors)
+    except RuntimeError as error:
+        raise OwsegError(
+            f"the head of {value['name']!r} does not have its weights ({str(error).splitlines()[0]})."
+        ) from None
+    return Head(value["name"], frozen(decoder), frozen(classifier), value["alone"])
+
+
+CARDS = (
+    Card("head", "a decoder head on the frozen backbone", make=_restore, source="Cen et al., ICCV 2021, Sec. 4.3"),
+)

@@ -1,0 +1,70 @@
+"""A class learned as a linear probe of the feature pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from owseg._registry import Card
+from owseg.errors import OwsegError
+from owseg.models.network import Network
+from owseg.models.ops import resize
+from owseg.types import Output
+
+
+@dataclass(frozen=True, eq=False)
+class LinearProbe:
+    """One learned class: it is where its logit ``w^T x + b`` is positive and above that of every other probe.
+
+    x is the backbone's pyramid on the grid of stage ``level``. ``weights`` (1 + R, C) and ``biases`` (1 + R,) are those
+    of the class and of its R competitors, the other classes learned by probes, before or after. A 1x1 convolution commutes
+    with interpolation, so each stage is projected where it is, and one channel is interpolated.
+    """
+
+    name: str
+    weights: Tensor
+    biases: Tensor
+    level: int
+
+    @torch.no_grad()
+    def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
+        """Return where the class is, (B, H, W) bool; logits are interpolated to the image before they are compared."""
+        grid = (output.features[self.level].shape[-2], output.features[self.level].shape[-1])
+        weights = self.weights.to(output.features[0].device)
+        stages = zip(output.features, weights.split([f.shape[1] for f in output.features], 1), strict=True)
+        logits = sum(resize(F.conv2d(f.float(), w[:, :, None, None]), grid) for f, w in stages)
+        full = resize(logits + self.biases.to(weights.device).view(1, -1, 1, 1), size)
+        own = full[:, 0]
+        return (own > 0) & (own > full[:, 1:].amax(1) if full.shape[1] > 1 else True)
+
+    def update_labels(self, labels: Tensor, output: Output, label: int) -> Tensor:
+        """Return ``labels`` with ``label`` where the class is predicted."""
+        return labels.masked_fill(self.predict_mask(output, (labels.shape[1], labels.shape[2])), label)
+
+    def with_competitor(self, other: LinearProbe) -> LinearProbe:
+        """Return the same class with one more competitor."""
+        weights, biases = torch.cat([self.weights, other.weights[:1]]), torch.cat([self.biases, other.biases[:1]])
+        return replace(self, weights=weights, biases=biases)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return name and level; the rest is in ``tensors``."""
+        return {"kind": "probe", "name": self.name, "level": self.level}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return weights and biases."""
+        return {"weights": self.weights, "biases": self.biases}
+
+
+def _restore(value: dict[str, Any], tensors: Mapping[str, Tensor], network: Network) -> LinearProbe:
+    weights, biases = tensors["weights"], tensors["biases"]
+    if weights.shape != (len(biases), sum(network.backbone.channels)):
+        raise OwsegError(f"the probe of {value['name']!r} does not fit the backbone beside it.")
+    return LinearProbe(value["name"], weights, biases, value["level"])
+
+
+CARDS = (Card("probe", "a linear probe of the feature pyramid", make=_restore),)

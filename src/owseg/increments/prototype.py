@@ -1,0 +1,92 @@
+"""A class learned as a prototype in the metric space: what DMLNet's NPM leaves (Eq. 11-12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from owseg._registry import Card
+from owseg.models.network import Network
+from owseg.models.ops import resize
+from owseg.types import Output
+
+
+@dataclass(frozen=True)
+class NovelPrototype:
+    """One learned class: a pixel is of it if it is near its prototype, and nearer to it than to any other.
+
+    ``||F - m||^2 < radius`` and ``||F - m||^2 < ||F - m_k||^2`` for every other prototype (DMLNet, Eq. 12; ``radius``
+    is lambda_novel, a squared distance). F is the embedding, interpolated to the image; the base classes' prototypes are
+    ``T e_k``. ``competitors`` (R, D) are the prototypes of the other classes learned.
+    """
+
+    name: str
+    prototype: tuple[float, ...]
+    radius: float
+    competitors: tuple[tuple[float, ...], ...] = ()
+
+    def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
+        """Return where the class is, (B, H, W) bool at ``size``."""
+        own, nearest = self.distances(output, size)
+        return (own < nearest) & (own < self.radius)
+
+    def update_labels(self, labels: Tensor, output: Output, label: int) -> Tensor:
+        """Return ``labels`` with ``label`` where the class is predicted."""
+        return labels.masked_fill(self.predict_mask(output, (labels.shape[1], labels.shape[2])), label)
+
+    @torch.no_grad()
+    def distances(self, output: Output, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return the squared distances to the prototype and to the nearest other one, (B, H, W) each at ``size``.
+
+        The embedding is interpolated plane by plane and every sum is kept as it grows, so the memory is a few planes
+        at ``size``, whatever D. The distance to a base class is ``|F|^2 - E_k``, E_k being its evidence (``2 T F_k -
+        T^2``), which is linear in F and so may be interpolated as well.
+        """
+        prototypes = torch.tensor([self.prototype, *self.competitors])
+        sums = [
+            output.embedding.new_zeros(()) for _ in range(1 + len(prototypes))
+        ]  # |F|^2, then a distance to each prototype
+        for d, plane in enumerate(output.embedding.float().unbind(1)):
+            full = resize(plane[:, None], size)[:, 0]
+            sums = [s + (full - m).square() for s, m in zip(sums, (0.0, *prototypes[:, d].tolist()), strict=True)]
+        if output.evidence is None:
+            evidence = output.logits.float() + output.embedding.float().square().sum(1, keepdim=True)
+        else:
+            evidence = output.evidence.float()
+        best = resize(evidence[:, :1], size)[:, 0]
+        for k in range(1, evidence.shape[1]):
+            best = torch.maximum(best, resize(evidence[:, k : k + 1], size)[:, 0])
+        nearest = sums[0] - best
+        for competitor in sums[2:]:
+            nearest = torch.minimum(nearest, competitor)
+        return sums[1], nearest
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return nothing: a prototype is short enough for JSON."""
+        return {}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the increment as plain JSON; its 32-bit numbers survive exactly."""
+        return {
+            "kind": "novel_prototype",
+            "name": self.name,
+            "radius": self.radius,
+            "prototype": list(self.prototype),
+            "rivals": [list(r) for r in self.competitors],  # the name that format 2 has for competitors
+        }
+
+
+def _restore(value: dict[str, Any], tensors: Mapping[str, Tensor], network: Network) -> NovelPrototype:
+    competitors = tuple(tuple(r) for r in value["rivals"])
+    return NovelPrototype(value["name"], tuple(value["prototype"]), value["radius"], competitors)
+
+
+CARDS = (
+    Card(
+        "novel_prototype", "a prototype and a radius in the metric space", make=_restore, source="Cen et al., ICCV 2021"
+    ),
+)

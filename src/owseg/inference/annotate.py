@@ -1,0 +1,36 @@
+"""Predictions as annotations, class by class, for people to correct."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from owseg._progress import track
+from owseg.data.images import read_image
+from owseg.errors import OwsegError
+from owseg.exchange.annotation import Annotation
+from owseg.knowledge.base import KnowledgeBase
+from owseg.labels import RESERVED, UNKNOWN
+from owseg.types import Forward
+
+
+def predicted_annotations(
+    kb: KnowledgeBase, paths: Sequence[Path], forward: Forward | None = None
+) -> Iterator[Annotation]:
+    """Yield what ``kb`` sees in each image, class by class, for people to correct; the unknown is a class, too.
+
+    ``image`` is the path below the folder that all images share. Raises ``OwsegError`` for one that cannot be read.
+    """
+    if kb.threshold is None:
+        raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+    root = os.path.commonpath([p.resolve().parent for p in paths])
+    names = {**dict(enumerate(kb.labels.names)), UNKNOWN: RESERVED[UNKNOWN]}
+    palette = kb.labels.palette().tolist()
+    for path in track(paths, "predicting", len(paths)):
+        seen = kb.predict(read_image(path), forward).open_set
+        image = path.resolve().relative_to(root).as_posix()
+        for i in np.unique(seen).tolist():
+            yield Annotation(names[i], seen == i, image, tuple(palette[i]))

@@ -1,0 +1,1 @@
+"""The knowledge base: a value (``base``), how it is loaded, stored, calibrated, and the shipped ones."""

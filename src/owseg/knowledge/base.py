@@ -1,0 +1,297 @@
+"""The knowledge base: an immutable value that labels images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from owseg.data.images import ImageLike, as_image, image_name
+from owseg.errors import OwsegError
+from owseg.increments.base import Increment
+from owseg.knowledge.commit import commit_version
+from owseg.knowledge.prediction import Assessment, Prediction
+from owseg.knowledge.regions import MIN_AREA, SPLIT, RegionProposals, find_regions
+from owseg.labels import LabelSpace
+from owseg.models.engine import Engine, prepared
+from owseg.models.network import Network
+from owseg.models.ops import resize
+from owseg.models.residual_pattern import ResidualPattern
+from owseg.openset import Threshold, closed_map, open_set_map
+from owseg.scorers import available
+from owseg.scorers.base import FittedScorer
+from owseg.scorers.joint import Joint
+from owseg.scorers.mahalanobis import RelativeMahalanobis
+from owseg.types import Forward, Output, Scorer
+
+FORMAT = 2
+JOINT_FILE = "scorer.safetensors"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a knowledge base's own history: what was done, when (UTC), with which data and metrics."""
+
+    action: str
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class KnowledgeBase:
+    """A network for the base classes, the classes learned since, and what counts as unknown; an immutable value.
+
+    ``labels`` names the base classes and then, in order, one class per increment. ``scorer`` is the name of the score
+    that ``predict`` uses, ``fitted`` the fitted scorers by name (see ``owseg.scorers``), ``threshold`` the score above
+    which a pixel is unknown, ``residual`` what was learned from outliers. Learning and calibrating return a new value.
+    The network is copied where it is not ready for inference, so that the caller's stays as it is. Two knowledge bases
+    are equal only if they are the same object; ``fingerprint`` compares what they hold.
+    """
+
+    network: Network
+    labels: LabelSpace
+    increments: tuple[Increment, ...] = ()
+    scorer: str = "max_logit"
+    fitted: Mapping[str, FittedScorer] = field(default_factory=dict)
+    threshold: Threshold | None = None
+    history: tuple[Event, ...] = ()
+    residual: ResidualPattern | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != self.network.num_classes + len(self.increments):
+            raise OwsegError(
+                f"{len(self.labels)} class names do not fit a network of {self.network.num_classes} classes "
+                f"and {len(self.increments)} learned ones."
+            )
+        object.__setattr__(self, "network", prepared(self.network))
+        if self.residual is not None:
+            object.__setattr__(self, "residual", prepared(self.residual))
+        self.require_scorer(self.scorer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}  # without what is cached
+
+    @cached_property
+    def scorers(self) -> Mapping[str, Scorer]:
+        """The scorers that this knowledge base has, by name (see ``owseg.scorers.available``)."""
+        return available(self.network, self.labels, self.fitted, self.residual is not None)
+
+    def require_scorer(self, name: str) -> Scorer:
+        """Return the scorer called ``name``; raise ``OwsegError`` with the names that there are for one that is not."""
+        if name not in self.scorers:
+            raise OwsegError(f"this knowledge base has no scorer {name!r}; it has {', '.join(self.scorers)}.")
+        return self.scorers[name]
+
+    @property
+    def base_classes(self) -> tuple[str, ...]:
+        """The names of the classes that the network was trained for."""
+        return self.labels.names[: self.network.num_classes]
+
+    @property
+    def learned_classes(self) -> tuple[str, ...]:
+        """The names of the classes that were learned since, in their order."""
+        return self.labels.names[self.network.num_classes :]
+
+    @property
+    def feature_space(self) -> RelativeMahalanobis | None:
+        """The pyramid whitened by the known classes' covariance, which probes and regions use; None if not fitted."""
+        joint, single = self.fitted.get("joint"), self.fitted.get("mahalanobis")
+        if isinstance(joint, Joint):
+            return joint.mahalanobis
+        return single if isinstance(single, RelativeMahalanobis) else None
+
+    def forward(self, image: np.ndarray, full_resolution: bool = False, multi_scale: bool = False) -> Output:
+        """Return the network's output for an image (3, H, W) uint8 (see ``Engine``)."""
+        return Engine(self.network, self.residual, full_resolution, multi_scale)(image)
+
+    @torch.no_grad()
+    def assess(self, output: Output, size: tuple[int, int], scorers: tuple[str, ...] = ()) -> Assessment:
+        """Return closed map, learned classes and ``scorers`` (by default its own) of one image, at ``size`` (H, W).
+
+        The closed map is the base network's argmax (DMLNet, Eq. 5); then each increment in order writes its class where
+        it predicts it (the inference of Algorithm 1, Eq. 12). Scores are computed at the output's resolution, and one
+        channel is interpolated. Raises ``OwsegError`` for a scorer that it does not have.
+        """
+        labels = closed_map(resize(output.logits, size))
+        for label, increment in enumerate(self.increments, self.network.num_classes):
+            labels = increment.update_labels(labels, output, label)
+        ids = labels[0].to(torch.uint8).cpu().numpy()
+        scores = {name: self._score(output, size, name) for name in scorers or (self.scorer,)}
+        return Assessment(ids, ids >= self.network.num_classes, scores)
+
+    def _score(self, output: Output, size: tuple[int, int], name: str) -> np.ndarray:
+        score: np.ndarray = resize(self.require_scorer(name)(output)[:, None].float(), size)[0, 0].cpu().numpy()
+        return score
+
+    @overload
+    def predict(self, image: ImageLike, forward: Forward | None = None) -> Prediction: ...
+    @overload
+    def predict(self, image: list[Any] | tuple[Any, ...], forward: Forward | None = None) -> list[Prediction]: ...
+
+    def predict(self, image: Any, forward: Forward | None = None) -> Prediction | list[Prediction]:
+        """Label an image: a path, a PIL image, an array or tensor (3, H, W) or (H, W, 3) of uint8, or a list of these.
+
+        A pixel is UNKNOWN where its score is above the threshold (DMLNet, Eq. 1) and no learned class is predicted.
+        ``forward`` is by default this knowledge base's own. Raises ``OwsegError`` without a threshold, for what is not
+        an image, and where the score is not finite.
+        """
+        if isinstance(image, list | tuple):
+            return [self.predict(one, forward) for one in image]
+        if self.threshold is None:
+            raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+        pixels = as_image(image)
+        return self._decided((forward or self.forward)(pixels), pixels, image_name(image), self.threshold)
+
+    def _decided(self, output: Output, pixels: np.ndarray, name: str, threshold: Threshold) -> Prediction:
+        assessed = self.assess(output, (pixels.shape[1], pixels.shape[2]))
+        score = assessed.scores[self.scorer]
+        if not np.isfinite(score).all():
+            raise OwsegError("the score is not finite; the weights or the image hold NaN or infinite values.")
+        decided = open_set_map(assessed.labels, score, threshold.value)
+        open_set = np.where(assessed.learned, assessed.labels, decided).astype(np.uint8)
+        return Prediction(assessed.labels, score, open_set, pixels, self.labels, threshold, name)
+
+    def regions(
+        self,
+        image: ImageLike,
+        min_area: float = MIN_AREA,
+        split_at: float = SPLIT,
+        forward: Forward | None = None,
+        image_id: str | None = None,
+    ) -> RegionProposals:
+        """Return the unknown regions of an image, the largest first (see ``find_regions``); errors as in ``predict``."""
+        if self.threshold is None:
+            raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+        pixels, name = as_image(image), image_name(image) if image_id is None else image_id
+        output = (forward or self.forward)(pixels)
+        prediction = self._decided(output, pixels, name, self.threshold)
+        return find_regions(prediction, self._region_features(output), self._nearest_class, name, min_area, split_at)
+
+    def _region_features(self, output: Output) -> np.ndarray:
+        """Return the features (C, h, w) float32 in which regions are compared.
+
+        They are the whitened pyramid: what tells one new class from another is in the pyramid (docs/learning.md), and
+        after whitening the directions in which known classes vary count for little; the origin is the mean of the
+        known. Without fitted scorers it is the last stage, less its mean over the image, most of which is known.
+        """
+        if self.feature_space is not None:
+            whitened: np.ndarray = self.feature_space.whitened(output)[0].cpu().numpy()
+            return whitened
+        last: np.ndarray = output.features[-1][0].float().cpu().numpy()
+        return last - last.mean((1, 2), keepdims=True)
+
+    def _nearest_class(self, embedding: np.ndarray, labels: np.ndarray) -> tuple[str, float | None]:
+        known = self.feature_space
+        if known is None:
+            return self.labels.names[int(np.bincount(labels).argmax())], None
+        distances = (known.means.cpu() - torch.from_numpy(embedding)).norm(dim=1)
+        distances = distances.masked_fill(known.counts.cpu() == 0, torch.inf)
+        return self.labels.names[int(distances.argmin())], float(distances.min())
+
+    def after(self, event: Event, **changes: Any) -> KnowledgeBase:
+        """Return this knowledge base with ``changes`` made and ``event`` added to its history."""
+        return replace(self, history=(*self.history, event), **changes)
+
+    def fingerprint(self, decides: bool = False) -> str:
+        """Return a short SHA-256 over all that makes labels and scores: the same digits, the same maps.
+
+        It covers the classes, the increments and every weight, not the history; the score in use and the threshold only
+        if it ``decides`` what is unknown.
+        """
+        described = _describe(self)
+        for name in ("history",) if decides else ("scorer", "threshold", "history"):
+            del described[name]
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+        for name, state in self._weights().items():
+            digest.update(name.encode())
+            digest.update(save(_storable(state)))
+        return digest.hexdigest()[:16]
+
+    def save(self, directory: str | Path) -> int:
+        """Store it as a new version of ``directory``, make that the current one, and return its number."""
+        weights = self._weights()
+        for name, state in weights.items():
+            if bad := [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
+                raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
+        files = {name: save(_storable(state)) for name, state in weights.items()}
+        files["knowledge.json"] = (json.dumps(_describe(self), indent=1) + "\n").encode()
+        return commit_version(directory, files, self.history[-1].message if self.history else "")
+
+    def _weights(self) -> dict[str, Mapping[str, Tensor]]:
+        """Return every tensor that is stored, by file and name."""
+        weights: dict[str, Mapping[str, Tensor]] = {"network.safetensors": self.network.state_dict()}
+        if "joint" in self.fitted:
+            weights[JOINT_FILE] = self.fitted["joint"].state_dict()
+        if self.residual is not None:
+            weights["residual.safetensors"] = self.residual.state_dict()
+        for name, scorer in self.fitted.items():
+            if name != "joint":
+                weights[scorer_file(name)] = scorer.state_dict()
+        for number, increment in enumerate(self.increments, 1):
+            if tensors := increment.tensors():
+                weights[increment_file(number)] = tensors
+        return weights
+
+    def __repr__(self) -> str:
+        network, threshold = self.network, self.threshold
+        parameters = sum(p.numel() for p in network.parameters()) / 1e6
+        kinds = f"{network.backbone.kind}, {network.decoder.kind}, {network.classifier.config['kind']}"
+        decision = f"{self.scorer}, not calibrated" if threshold is None else (
+            f"unknown where {self.scorer} > {threshold.value:.4g} ({threshold.target_fpr:.1%} false positives asked)"
+        )  # fmt: skip
+        return "\n".join((
+            f"KnowledgeBase of {len(self.labels)} classes: {', '.join(self.base_classes)}",
+            f"  learned:  {', '.join(self.learned_classes) or 'none'}",
+            f"  network:  {kinds}; {parameters:.1f} M parameters{'' if self.residual is None else ', with a residual'}",
+            f"  decision: {decision}; fitted: {', '.join(self.fitted) or 'none'}",
+            f"  history:  {self.history[-1].message if self.history else 'none'}",
+        ))  # fmt: skip
+
+
+def scorer_file(name: str) -> str:
+    """Return the file in which a fitted scorer other than "joint" is stored."""
+    return f"scorer-{name}.safetensors"
+
+
+def increment_file(number: int) -> str:
+    """Return the file in which the weights of the increment ``number``, from 1, are stored."""
+    return f"increment-{number}.safetensors"
+
+
+def _describe(kb: KnowledgeBase) -> dict[str, Any]:
+    """Return ``knowledge.json``. Format 2 keeps joint under "fitted" and other fitted scorers under "extra"."""
+    prototypes = getattr(kb.network.classifier, "prototypes", None) if kb.network.is_metric else None
+    return {
+        "format": FORMAT,
+        "classes": kb.labels.to_json(),
+        "increments": [i.to_json() for i in kb.increments],
+        "prototypes": None if prototypes is None else prototypes.tolist(),
+        "scorer": kb.scorer,
+        "threshold": kb.threshold.to_json() if kb.threshold else None,
+        "fitted": kb.fitted["joint"].config if "joint" in kb.fitted else None,
+        "residual": None if kb.residual is None else kb.residual.config,
+        "extra": {name: scorer.config for name, scorer in kb.fitted.items() if name != "joint"},
+        "network": kb.network.config,
+        "history": [
+            {"action": e.action, "message": e.message, "details": dict(e.details), "when": e.when} for e in kb.history
+        ],
+    }
+
+
+def _storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors ready to be stored, in 16 bits where that loses nothing."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    return {
+        n: v.half() if v.dtype == torch.float32 and torch.equal(v.half().float(), v) else v for n, v in tensors.items()
+    }

@@ -1,0 +1,110 @@
+"""What a knowledge base takes from data without learning a class: the threshold, and the fitted scorers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from owseg._progress import track
+from owseg.data.dataset import DataSet
+from owseg.errors import OwsegError
+from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.labels import IGNORE, UNKNOWN
+from owseg.models.engine import CachedForward
+from owseg.openset import Threshold, threshold_at_fpr
+from owseg.scorers import SCORERS, fitted_names
+from owseg.scorers.base import FittedScorer
+from owseg.types import Forward, Output
+
+
+def find_threshold(
+    kb: KnowledgeBase,
+    data: DataSet,
+    fpr: float = 0.05,
+    method: str = "quantile",
+    scorer: str | None = None,
+    forward: Forward | None = None,
+) -> Threshold:
+    """Return the threshold of ``scorer`` at which a share ``fpr`` of ``data``'s known pixels is predicted unknown.
+
+    ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and a frame without a mask
+    counts as wholly known. Pixels of a learned class are never unknown, so they count as lying below. ``method`` is
+    "quantile" or "conformal" (see ``threshold_at_fpr``). ``forward`` is by default ``kb.forward``. Raises
+    ``OwsegError`` for a scorer that ``kb`` does not have, where no pixel is known, and for what ``threshold_at_fpr``
+    refuses.
+    """
+    name = scorer or kb.scorer
+    kb.require_scorer(name)
+    return threshold_at_fpr(_known_scores(kb, data, name, forward or kb.forward), fpr, method)
+
+
+def calibrate(
+    kb: KnowledgeBase, data: DataSet, fpr: float = 0.05, method: str = "quantile", scorer: str | None = None
+) -> KnowledgeBase:
+    """Return ``kb`` with ``scorer`` as its score and the threshold that ``find_threshold`` finds for it on ``data``."""
+    name = scorer or kb.scorer
+    threshold = find_threshold(kb, data, fpr, method, name)
+    message = f"calibrated {name} at {fpr:.1%} false positives ({method})"
+    details = {**data_card(data), "scorer": name, **threshold.to_json()}
+    return kb.after(Event("calibrate", message, details), scorer=name, threshold=threshold)
+
+
+def fit_scorers(
+    kb: KnowledgeBase, data: DataSet, names: Sequence[str] = ("joint",), held_out: DataSet | None = None
+) -> KnowledgeBase:
+    """Return ``kb`` with the fitted scorers ``names`` (see ``fitted_names``), fitted on labelled images.
+
+    ``data`` are frames that the network was trained on, ``held_out`` others: the network is far more confident on what
+    it was trained on, which would give its confidence too much weight in "joint". A scorer that ``kb`` has already is
+    fitted anew, which removes the threshold if it is the one in use, or a part of it; others stay. Raises
+    ``OwsegError`` for a name that is not fitted, a frame without a mask and where nothing is labelled.
+    """
+    for name in names:
+        if name not in fitted_names():
+            raise OwsegError(f"there is no fitted scorer {name!r}; it is one of {', '.join(fitted_names())}.")
+    forward = CachedForward(kb.forward)
+    train = _Outputs(data, forward)
+    others = None if held_out is None else _Outputs(held_out, forward)
+    fitted: dict[str, FittedScorer] = {}
+    for name in names:
+        scorer = SCORERS[name].make(kb.network)
+        assert isinstance(scorer, FittedScorer)
+        fitted[name] = scorer.fit(train, others)
+    details = {**data_card(data), **({} if held_out is None else {"held_out": data_card(held_out)})}
+    event = Event("fit", f"fitted {', '.join(names)} on {data.source.name}", details)
+    changed = {*fitted, *(part for scorer in fitted.values() for part in scorer.parts())}
+    threshold = None if kb.scorer in changed else kb.threshold
+    return kb.after(event, fitted={**kb.fitted, **fitted}, threshold=threshold)
+
+
+def data_card(data: DataSet) -> dict[str, str | int]:
+    """Return what a history says of a data set: its name, how many images, the fingerprint of pixels and targets."""
+    return {"data": data.source.name, "images": len(data), "fingerprint": data.fingerprint()}
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """The outputs and targets (1, H, W) of a data set, as often as they are iterated."""
+
+    data: DataSet
+    forward: Forward
+
+    def __iter__(self) -> Iterator[tuple[Output, Tensor]]:
+        for sample in track(self.data, "fitting", len(self.data)):
+            if sample.target is None:
+                raise OwsegError(f"{sample.id} has no mask; scorers are fitted on labelled images.")
+            target = np.where(sample.target == UNKNOWN, IGNORE, sample.target)
+            yield self.forward(sample.image), torch.from_numpy(target)[None]
+
+
+def _known_scores(
+    kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for sample in track(data, "calibrating", len(data)):
+        known = np.ones(sample.image.shape[1:], bool) if sample.target is None else sample.target < UNKNOWN
+        assessed = kb.assess(forward(sample.image), (known.shape[0], known.shape[1]), (scorer,))
+        yield assessed.decided(scorer), known

@@ -1,0 +1,191 @@
+"""Writing versions: each is complete and checksummed before the pointer moves to it.
+
+A version is written aside, synced to the disk and renamed into place before CURRENT is replaced: a reader
+needs no lock, and a kill at any moment leaves the old version current and whole. Writers take turns by a lock
+that dies with them. Nothing is ever deleted but what a dead writer left unfinished (``.tmp-*``).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+
+from owseg.errors import OwsegError
+from owseg.knowledge.versions import (
+    CURRENT,
+    RECORD,
+    SUMS,
+    check_whole,
+    checksum_list,
+    current_version,
+    explained,
+    file_sha256,
+    is_version,
+    pointed_name,
+    read_record,
+    stored_numbers,
+    version_folder,
+    version_name,
+    version_numbers,
+)
+
+
+def check_place(directory: str | Path) -> None:
+    """Raise ``OwsegError`` if a version could not be stored in ``directory``, before there is one to lose."""
+    directory = Path(directory)
+    with explained(directory, "written"):
+        if directory.exists():
+            _refuse_a_strangers(directory)
+        nearest = next(p for p in (directory, *directory.absolute().parents) if p.exists())
+        if not os.access(nearest, os.W_OK):
+            raise PermissionError(errno.EACCES, "no permission", str(nearest))
+
+
+def commit_version(
+    directory: str | Path, files: Mapping[str, bytes], message: str = "", parent: int | None = None
+) -> int:
+    """Store ``files`` (name: contents) as a new version, make it the current one, and return its number.
+
+    The number is the highest there is plus one. ``parent`` is the version it was made from, by default the
+    current one. Raises ``OwsegError`` if it cannot be written; neither that nor Ctrl-C leaves half a version.
+    """
+    directory = Path(directory)
+    for name in files:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in (RECORD, SUMS):
+            raise OwsegError(f"{name!r} cannot name a stored file; use letters, digits, '.', '_' and '-'.")
+    with explained(directory, "written"):
+        directory.mkdir(parents=True, exist_ok=True)
+        with _locked(directory):
+            _refuse_a_strangers(directory)
+            for leftover in directory.glob(".tmp-*"):
+                _remove(leftover)
+            if parent is None and (directory / CURRENT).exists():
+                parent = current_version(directory)
+            old = None if parent is None else version_folder(directory, parent)
+            number = max(stored_numbers(directory), default=0) + 1
+            record = {
+                "version": number,
+                "parent": parent,
+                "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "message": " ".join(message.split()),
+                "files": {name: len(data) for name, data in files.items()},
+            }
+            text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+            _publish(directory, number, {**files, RECORD: text.encode()}, old)
+    return number
+
+
+def rollback_version(directory: str | Path, version: int | None = None) -> int:
+    """Make ``version``, by default the parent of the current one, the current version and return its number.
+
+    Nothing is deleted; naming a later version goes forward again. Raises ``OwsegError`` if there is no such
+    version, if it is not whole, or if the current one has no parent.
+    """
+    directory = Path(directory)
+    with explained(directory, "written"):
+        version_numbers(directory)
+        with _locked(directory):
+            if version is None:
+                now = current_version(directory)
+                version = read_record(version_folder(directory, now))["parent"]
+                if version is None:
+                    raise OwsegError(f"version {now} of {directory} has none before it; name the one you want.")
+            check_whole(version_folder(directory, version))
+            _point(directory, version)
+    return version
+
+
+def _publish(directory: Path, number: int, files: Mapping[str, bytes], old: Path | None) -> None:
+    """Write a whole version aside, rename it into place and point CURRENT to it; or leave no trace of it."""
+    folder, aside = directory / version_name(number), directory / f".tmp-{version_name(number)}"
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    try:
+        aside.mkdir()
+        for name, data in files.items():
+            if old is None or not _link(old / name, aside / name, len(data), sums[name]):
+                _write(aside / name, data)
+        _write(aside / SUMS, checksum_list(sums))
+        _sync(aside)
+        aside.rename(folder)
+        _point(directory, number)
+    except BaseException:  # Ctrl-C too
+        if pointed_name(directory) != version_name(number):
+            if folder.exists() and not aside.exists():
+                folder.rename(aside)
+            _remove(aside)
+        raise
+
+
+def _point(directory: Path, number: int) -> None:
+    aside = directory / f".tmp-{CURRENT}"
+    try:
+        _remove(aside)
+        _write(aside, f"{version_name(number)}\n".encode())
+        _sync(directory)  # the version has to be on the disk before CURRENT names it
+        aside.replace(directory / CURRENT)
+        _sync(directory)
+    except BaseException:
+        _remove(aside)
+        raise
+
+
+def _link(source: Path, target: Path, size: int, digest: str) -> bool:
+    """Hard-link ``source`` if what the disk holds is the file wanted; return whether that was done."""
+    with suppress(OSError):
+        if source.stat().st_size == size and file_sha256(source) == digest:
+            os.link(source, target)
+            return True
+    return False
+
+
+def _write(path: Path, data: bytes) -> None:
+    # Read-only, because an edit in place would change every version that shares the file.
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o444)) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold the directory's one writing permit; wait while another process has it."""
+    if sys.platform == "win32":
+        raise OwsegError(f"{directory} cannot be written on Windows, which lacks flock; use WSL.")
+    import fcntl
+
+    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_a_strangers(directory: Path) -> None:
+    paths = list(directory.iterdir())
+    if directory / CURRENT not in paths and not all(path.name.startswith(".") or is_version(path) for path in paths):
+        raise OwsegError(f"{directory} holds other files and no knowledge base; choose an empty directory.")

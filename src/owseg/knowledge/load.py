@@ -1,0 +1,137 @@
+"""Loading a stored knowledge base, or a published network as one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from owseg.errors import OwsegError
+from owseg.increments import INCREMENTS
+from owseg.increments.base import Increment
+from owseg.knowledge.base import FORMAT, JOINT_FILE, Event, KnowledgeBase, increment_file, scorer_file
+from owseg.knowledge.pretrained import resolve
+from owseg.knowledge.versions import current_version, read_version, version_history
+from owseg.labels import LabelSpace
+from owseg.models.assemble import build_network
+from owseg.models.hub import published
+from owseg.models.network import Network
+from owseg.models.residual_pattern import ResidualPattern, residual_of
+from owseg.openset import Threshold
+from owseg.scorers import SCORERS
+from owseg.scorers.base import FittedScorer
+
+
+def load(directory: str | Path, version: int | None = None, weights: str | Path | None = None) -> KnowledgeBase:
+    """Load a knowledge base, by default its current version; raise ``OwsegError`` for anything missing or damaged.
+
+    ``directory`` may also be the name of a shipped one (see ``owseg.knowledge.pretrained``) or of a published network,
+    which is then all that the knowledge base holds (see ``owseg.models.published``): ``espnetv2-cityscapes`` with its
+    ``weights``, or ``hf:NAME``.
+    """
+    if found := published(str(directory), weights):
+        network, labels = found
+        return KnowledgeBase(network, labels, history=(Event("load", f"loaded {directory}", {"classes": len(labels)}),))
+    _, folder = read_version(resolve(directory), version)
+    path = folder / "knowledge.json"
+    try:
+        value = json.loads(path.read_text())
+        if value["format"] != FORMAT:
+            raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
+        network = build_network(value["network"])
+        _fill(network, folder / "network.safetensors")
+        threshold = value["threshold"]
+        return KnowledgeBase(
+            network,
+            LabelSpace.from_json(value["classes"]),
+            _increments(value, folder, network),
+            value["scorer"],
+            _fitted(value, folder, network),
+            Threshold.from_json(threshold) if threshold else None,
+            tuple(Event(**e) for e in value["history"]),
+            _residual(value, folder, network),
+        )
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise OwsegError(f"{path} does not describe a knowledge base ({error!r}).") from None
+
+
+def load_stages(directory: str | Path) -> list[KnowledgeBase]:
+    """Load how a knowledge base grew: as it is now and, before that, as it last was with one learned class less, ...
+
+    From the first to the present; only versions that the present one descends from count, as far back as they are of
+    the same network and know classes that it knows now.
+    """
+    place = resolve(directory)
+    parents = {line.number: line.parent for line in version_history(place)}
+    stages = [load(place)]
+    weights = stages[0].network.state_dict()
+    number = parents[current_version(place)]
+    while number is not None and stages[0].increments:
+        kb = load(place, number)
+        ours, theirs = stages[0].labels.names, kb.labels.names
+        state = kb.network.state_dict()
+        same = state.keys() == weights.keys() and all(torch.equal(v, weights[k]) for k, v in state.items())
+        if not same or ours[: len(theirs)] != theirs:
+            break
+        if len(theirs) < len(ours):
+            stages.insert(0, kb)
+        number = parents[number]
+    return stages
+
+
+def _fitted(value: dict[str, Any], folder: Path, network: Network) -> dict[str, FittedScorer]:
+    """Return the fitted scorers; a plug-in that is not installed ends in a sentence that names it."""
+    configs = {} if value["fitted"] is None else {"joint": value["fitted"]}
+    fitted: dict[str, FittedScorer] = {}
+    for name, config in {**configs, **value.get("extra", {})}.items():
+        scorer = SCORERS[name].make(network, **config)
+        if not isinstance(scorer, FittedScorer):
+            raise OwsegError(f"{folder} holds a fit of the scorer {name!r}, which is none that is fitted.")
+        _fill(scorer, folder / (JOINT_FILE if name == "joint" else scorer_file(name)))
+        fitted[name] = scorer
+    return fitted
+
+
+def _residual(value: dict[str, Any], folder: Path, network: Network) -> ResidualPattern | None:
+    if value.get("residual") is None:
+        return None
+    residual = residual_of(network, **value["residual"])
+    _fill(residual, folder / "residual.safetensors")
+    return residual
+
+
+def _increments(value: dict[str, Any], folder: Path, network: Network) -> tuple[Increment, ...]:
+    return tuple(
+        INCREMENTS[increment["kind"]].make(increment, _tensors(folder / increment_file(number)), network)
+        for number, increment in enumerate(value["increments"], 1)
+    )
+
+
+def _fill(module: torch.nn.Module, path: Path) -> None:
+    """Load ``module``'s weights; raise ``OwsegError`` if they are damaged, do not fit, or are not finite."""
+    try:
+        module.load_state_dict(_read(path))
+    except RuntimeError as error:
+        raise OwsegError(f"{path} does not hold this network's weights ({str(error).splitlines()[0]}).") from None
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """Return an increment's weights; most have none, and no file."""
+    return {n: v.float() if v.is_floating_point() else v for n, v in _read(path).items()} if path.exists() else {}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Read tensors; raise ``OwsegError`` if they are damaged or not finite."""
+    try:
+        state = load_file(path)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise OwsegError(f"{path} does not hold this network's weights ({str(error).splitlines()[0]}).") from None
+    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        raise OwsegError(f"{path} holds NaN or infinite values in {bad[0]}; roll back or train again.")
+    return state

@@ -1,0 +1,97 @@
+"""Training a decoder head on the pyramids of a few images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from owseg._progress import progress
+from owseg.errors import OwsegError
+from owseg.increments.head import Head, frozen
+from owseg.knowledge.base import KnowledgeBase
+from owseg.losses.segmentation import class_weights, objective
+from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.decoders.base import Decoder
+from owseg.models.ops import widened_conv
+from owseg.types import Output
+
+
+@dataclass(frozen=True)
+class HeadTraining:
+    """How a head is trained: AdamW with a cosine schedule, one image a step.
+
+    A class of pixel frequency q weighs q^-balance in the cross-entropy; ``variance_weight`` is lambda_VL.
+    """
+
+    steps: int
+    lr: float
+    variance_weight: float
+    balance: float
+    seed: int
+
+
+def train_head(
+    kb: KnowledgeBase,
+    name: str,
+    outputs: Sequence[Output],
+    targets: Sequence[np.ndarray],
+    how: HeadTraining,
+    alone: bool,
+) -> Head:
+    """Return a head for the class ``name``, grown from the newest one of ``kb`` and trained on ``targets`` (H, W)."""
+    decoder, classifier = _grown(kb)
+    _train(decoder, classifier, outputs, targets, how)
+    return Head(name, frozen(decoder), frozen(classifier), alone)
+
+
+def _grown(kb: KnowledgeBase) -> tuple[Decoder, LinearClassifier | PrototypeClassifier]:
+    """Return a copy of the newest head with room for one class more than ``kb`` knows; a new class starts at zero."""
+    heads = [i for i in kb.increments if isinstance(i, Head)]
+    source = heads[-1] if heads else kb.network
+    classes = len(kb.labels) + 1
+    if isinstance(source.classifier, PrototypeClassifier):
+        return source.decoder.widened(classes), PrototypeClassifier(classes, source.classifier.scale)
+    classifier = LinearClassifier(source.classifier.embedding_channels, classes)
+    classifier.conv = widened_conv(source.classifier.conv, classes)
+    return copy.deepcopy(source.decoder), classifier
+
+
+def _train(
+    decoder: nn.Module,
+    classifier: LinearClassifier | PrototypeClassifier,
+    outputs: Sequence[Output],
+    targets: Sequence[np.ndarray],
+    how: HeadTraining,
+) -> None:
+    """Train decoder and classifier in place; the images take turns in a random order."""
+    weights = class_weights(targets, classifier.num_classes, how.balance)
+    parameters = [p for module in (decoder, classifier) for p in module.requires_grad_(True).parameters()]
+    device = parameters[0].device
+    optimizer = torch.optim.AdamW(parameters, lr=how.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
+    order = np.random.default_rng(how.seed)
+    # The copied batch statistics come from thousands of images; those of a step would come from one.
+    decoder.train()
+    for module in decoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    with torch.random.fork_rng(), torch.enable_grad(), progress("training a head", how.steps) as tick:
+        torch.manual_seed(how.seed)
+        turn: list[int] = []
+        for _ in range(how.steps):
+            turn = turn or order.permutation(len(outputs)).tolist()
+            i = turn.pop()
+            target = torch.from_numpy(targets[i]).long().to(device)[None]
+            loss = objective(classifier, decoder(outputs[i].features), target, how.variance_weight, weights.to(device))
+            if not torch.isfinite(loss):
+                raise OwsegError(f"the loss of the new head is {loss.item()}; lower the learning rate.")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            tick(f"loss {loss.item():.3f}")

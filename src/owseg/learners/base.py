@@ -1,0 +1,23 @@
+"""What a way to learn is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from owseg.increments.base import Increment
+from owseg.knowledge.base import KnowledgeBase
+from owseg.types import Forward, Shot
+
+
+class Learner(Protocol):
+    """A way to learn: a frozen dataclass of its options, called with a knowledge base and the shots of a new class."""
+
+    @property
+    def method(self) -> str:
+        """Its name in ``LEARNERS``."""
+        ...
+
+    def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
+        """Return the increments of the updated knowledge base, old and new; the network stays as it is."""
+        ...

@@ -1,0 +1,49 @@
+"""Fine-tuning: the baseline that forgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from owseg._registry import Card
+from owseg.increments.base import Increment
+from owseg.knowledge.base import KnowledgeBase
+from owseg.labels import IGNORE
+from owseg.learners._head_training import HeadTraining, train_head
+from owseg.types import Forward, Shot
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """The newest head goes on learning from the annotated pixels alone (the FT row of DMLNet, Table 4).
+
+    What the old heads know of the other pixels is not used, so nothing keeps the old classes in place.
+    """
+
+    steps: int = 50
+    lr: float = 1e-3
+    variance_weight: float = 0.01
+    balance: float = 0.0
+    seed: int = 0
+    method = "finetune"
+
+    def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
+        """Return the increments with a head that labels every pixel alone."""
+        views = [view for shot in shots for view in (shot, shot.mirrored())]
+        targets = [np.where(view.positives, len(kb.labels), IGNORE).astype(np.uint8) for view in views]
+        outputs = [forward(view.image) for view in views]
+        how = HeadTraining(self.steps, self.lr, self.variance_weight, self.balance, self.seed)
+        return (*kb.increments, train_head(kb, name, outputs, targets, how, alone=True))
+
+
+CARDS = (
+    Card(
+        "finetune",
+        "fine-tuning on the shots alone: the baseline that forgets",
+        make=FineTune,
+        source="Cen et al., ICCV 2021, Table 4",
+        options={"steps": "training steps", "lr": "learning rate", "seed": "of the training"},
+    ),
+)

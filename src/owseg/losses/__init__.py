@@ -1,0 +1,1 @@
+"""Losses: of a segmentation network (``segmentation``) and of a residual pattern (``outlier``)."""

@@ -1,0 +1,100 @@
+"""Losses on logits (B, K, H, W) and targets (B, H, W) of class ids; KNOWN, UNKNOWN and IGNORE do not count.
+
+With a prototype classifier the logits are ``-||f - m_t||^2``, so DMLNet's losses (Cen et al., ICCV 2021) need
+nothing else. The paper sums over pixels; here every loss is a mean over labelled pixels, and 0 (with a
+gradient of 0) where there is none. All raise ``OwsegError`` if the target's shape or ids do not fit the
+logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from owseg.errors import OwsegError
+from owseg.labels import IGNORE, KNOWN
+from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.ops import resize
+
+
+def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Return ``-log softmax(logits)_y``, averaged over labelled pixels.
+
+    With ``class_weights`` w (K,) it is the weighted mean ``sum_p w_y(p) CE(p) / sum_p w_y(p)``.
+    """
+    labels, labelled = _labels(logits, target)
+    total = F.cross_entropy(logits, labels, weight=class_weights, ignore_index=IGNORE, reduction="sum")
+    if class_weights is None:
+        return total / labelled.sum().clamp(min=1)
+    weight = class_weights[labels[labelled]].sum()
+    return total / torch.where(weight > 0, weight, 1)
+
+
+def dce(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Return the discriminative cross entropy: the cross entropy of ``-||f - m_t||^2`` (DMLNet, Eq. 3)."""
+    return cross_entropy(logits, target, class_weights)
+
+
+def variance(logits: Tensor, target: Tensor) -> Tensor:
+    """Return ``||f - m_y||^2 = -logits_y``, averaged over labelled pixels (DMLNet, Eq. 4)."""
+    labels, labelled = _labels(logits, target)
+    own = logits.gather(1, labels.masked_fill(~labelled, 0)[:, None])[:, 0]
+    return -own.masked_fill(~labelled, 0).sum() / labelled.sum().clamp(min=1)
+
+
+def hybrid(logits: Tensor, target: Tensor, weight: float = 0.01, class_weights: Tensor | None = None) -> Tensor:
+    """Return ``DCE + weight * VL`` (DMLNet, Sec. 4.1).
+
+    ``weight`` is lambda_VL; class weights act on the DCE alone.
+    """
+    return dce(logits, target, class_weights) + weight * variance(logits, target)
+
+
+def objective(
+    classifier: LinearClassifier | PrototypeClassifier,
+    embedding: Tensor,
+    targets: Tensor,
+    variance_weight: float = 0.01,
+    class_weights: Tensor | None = None,
+) -> Tensor:
+    """Return the loss of an embedding (B, D, h, w) for ``targets`` (B, H, W) long, at the resolution of the targets.
+
+    With a prototype classifier DCE + ``variance_weight`` VL (DMLNet, Sec. 4.1), with a linear one the cross-entropy.
+    """
+    embedding, size = embedding.float(), (targets.shape[-2], targets.shape[-1])
+    if isinstance(classifier, PrototypeClassifier):
+        return hybrid(classifier(resize(embedding, size)), targets, variance_weight, class_weights)
+    # A linear classifier commutes with interpolation; K channels are cheaper to interpolate than D.
+    return cross_entropy(resize(classifier(embedding), size), targets, class_weights)
+
+
+def class_weights(targets: Iterable[np.ndarray], num_classes: int, power: float) -> Tensor:
+    """Return a weight per class, frequency^-power, with a mean over pixels of 1; 0 for a class never seen.
+
+    Raises ``OwsegError`` where no class is seen at all.
+    """
+    seen = np.zeros(256, np.int64)
+    for target in targets:
+        seen += np.bincount(target.ravel(), minlength=256)
+    if not seen[:num_classes].any():
+        raise OwsegError("no pixel is labelled with a known class; check the masks and the names of the classes.")
+    share = seen[:num_classes] / seen[:num_classes].sum()
+    weight = np.where(share > 0, np.maximum(share, 1e-12) ** -power, 0.0)
+    return torch.tensor(weight / (weight * share).sum(), dtype=torch.float32)
+
+
+def _labels(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the target as long with IGNORE for every pixel that counts for nothing, and where it counts."""
+    shape = (logits.shape[0], *logits.shape[2:])
+    if tuple(target.shape) != shape:
+        raise OwsegError(f"the target is {tuple(target.shape)} and the logits need {shape}; resize one of them.")
+    labelled = target < KNOWN
+    labels = torch.where(labelled, target.long(), IGNORE)
+    classes = logits.shape[1]
+    if bool((labelled & ((labels >= classes) | (labels < 0))).any()):
+        raise OwsegError(f"the target has ids beyond the {classes} classes; use 0 to {classes - 1}, or 253 to 255.")
+    return labels, labelled

@@ -1,0 +1,52 @@
+"""Putting networks together: a decoder and a classifier on a backbone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from owseg.errors import OwsegError
+from owseg.models.backbones.base import Backbone, build
+from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.decoders import DECODERS
+from owseg.models.decoders.base import Decoder
+from owseg.models.network import Network
+
+LINEAR_EMBEDDING = 128
+"""Width of the embedding in front of a linear classifier; in front of a prototype classifier it is K."""
+
+
+def assemble(
+    backbone: Backbone,
+    num_classes: int,
+    decoder: str = "aspp",
+    width: int = 128,
+    classifier: str = "prototype",
+    scale: float = 3.0,
+) -> Network:
+    """Put a decoder (see ``DECODERS``) and a classifier ("prototype" or "linear") on a backbone."""
+    head = make_classifier(classifier, num_classes, scale)
+    neck = make_decoder(decoder, backbone, head.embedding_channels, width=width)
+    return Network(backbone, neck, head)
+
+
+def make_decoder(kind: str, backbone: Backbone, out: int, **config: Any) -> Decoder:
+    """Make the decoder called ``kind`` for the pyramid of ``backbone``, to ``out`` channels (see ``DECODERS``)."""
+    return DECODERS[kind].make(backbone.channels, backbone.strides, out, **config)
+
+
+def make_classifier(
+    kind: str, num_classes: int, scale: float = 3.0, embedding: int = LINEAR_EMBEDDING
+) -> LinearClassifier | PrototypeClassifier:
+    """Make a classifier ("prototype" or "linear") of ``num_classes``; ``embedding`` is how wide a linear one reads."""
+    if kind == "prototype":
+        return PrototypeClassifier(num_classes, scale)
+    if kind == "linear":
+        return LinearClassifier(embedding, num_classes)
+    raise OwsegError(f"there is no classifier {kind!r}; it is prototype or linear.")
+
+
+def build_network(config: dict[str, Any]) -> Network:
+    """Build a network with random weights from ``Network.config``."""
+    backbone = build(config["backbone"])
+    head = make_classifier(num_classes=config["classes"], **config["classifier"])
+    return Network(backbone, make_decoder(backbone=backbone, out=head.embedding_channels, **config["decoder"]), head)

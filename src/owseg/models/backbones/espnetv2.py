@@ -1,0 +1,52 @@
+"""ESPNetv2's encoder as a family of backbones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from owseg._registry import Card
+from owseg.errors import OwsegError
+from owseg.models.backbones.base import IMAGENET
+from owseg.models.published.espnetv2 import ESPNetV2Encoder
+
+
+class ESPNetV2:
+    """The family ``espnetv2``; its weights come with a whole network (see ``owseg.models.hub``)."""
+
+    mean, std = IMAGENET
+
+    def pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
+        """Raise ``OwsegError``: transformers has no such model."""
+        raise OwsegError("an ESPNetv2 is loaded as a whole network: espnetv2-cityscapes:FILE.")
+
+    def empty(self, config: dict[str, Any]) -> nn.Module:
+        """Return an encoder of ``config["scale"]`` with random weights."""
+        return ESPNetV2Encoder(config["scale"])
+
+    def trim(self, model: nn.Module) -> None:
+        """Remove nothing."""
+
+    def describe(self, model: Any) -> dict[str, Any]:
+        """Return the scale."""
+        return {"model_type": model.kind, "scale": model.scale}
+
+    def features(self, model: nn.Module, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the four stages, at strides 2 to 16."""
+        maps: tuple[Tensor, ...] = model(image)
+        return maps
+
+    def stem(self, model: nn.Module) -> list[nn.Module]:
+        """Return nothing: the network is trained elsewhere."""
+        return []
+
+
+CARDS = (
+    Card(
+        "espnetv2",
+        "less than a million parameters, for cameras and CPUs",
+        make=ESPNetV2,
+        source="Mehta et al., CVPR 2019",
+    ),
+)

@@ -1,0 +1,59 @@
+"""MobileNetV2 (Sandler et al., CVPR 2018), as transformers has it: five stages at strides 2 to 16 or 32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from owseg._registry import Card
+from owseg.models.backbones.base import TransformersFamily
+
+STAGES = (1, 4, 8, 11, 15)
+"""The last inverted-residual block, from 0, at each resolution or width."""
+
+
+class MobileNetV2(TransformersFamily):
+    """The family ``mobilenet_v2``; its output stride can be 8, 16 or 32."""
+
+    mean = (0.5, 0.5, 0.5)
+    std = (0.5, 0.5, 0.5)
+
+    def pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
+        """Return the model with its weights, at ``output_stride``."""
+        from transformers import AutoModel
+
+        config.output_stride = output_stride
+        model: nn.Module = AutoModel.from_pretrained(name, config=config, use_safetensors=True)
+        return model
+
+    def empty(self, config: dict[str, Any]) -> nn.Module:
+        """Return a model with random weights."""
+        from transformers import AutoConfig, AutoModel
+
+        values = dict(config)
+        model: nn.Module = AutoModel.from_config(AutoConfig.for_model(values.pop("model_type"), **values))
+        return model
+
+    def trim(self, model: Any) -> None:
+        """Remove the convolution after the last stage."""
+        model.conv_1x1 = nn.Identity()
+
+    def features(self, model: nn.Module, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps at the end of ``STAGES``."""
+        states = model(image, output_hidden_states=True).hidden_states
+        return tuple(states[i] for i in STAGES)
+
+    def stem(self, model: Any) -> list[nn.Module]:
+        """Return the stem and the blocks of the first stage."""
+        return [model.conv_stem, *model.layer[: STAGES[0] + 1]]
+
+
+CARDS = (
+    Card(
+        "mobilenet_v2",
+        "light and fast on a CPU; the backbone of the shipped networks",
+        make=MobileNetV2,
+        source="Sandler et al., CVPR 2018",
+    ),
+)

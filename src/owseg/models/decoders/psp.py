@@ -1,0 +1,62 @@
+"""Pyramid pooling, the decoder of DMLNet's StreetHazards network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from owseg._registry import Card
+from owseg.models.decoders.base import Decoder
+from owseg.models.ops import conv_bn, resize, widened_conv
+
+
+class PSPDecoder(Decoder):
+    """Pyramid pooling (Zhao et al., CVPR 2017), the decoder of DMLNet's StreetHazards network.
+
+    The coarsest map is pooled to ``bins``, each projected to ``width``; all are joined by a 3x3. Pyramid -> (B, out,
+    h, w).
+    """
+
+    kind = "psp"
+
+    def __init__(self, channels: Sequence[int], out: int, width: int = 512, bins: Sequence[int] = (1, 2, 3, 6)) -> None:
+        super().__init__()
+        self.width = width
+        deep = channels[-1]
+        self.pools = nn.ModuleList(
+            [nn.Sequential(nn.AdaptiveAvgPool2d(b), nn.Conv2d(deep, width, 1), nn.ReLU()) for b in bins]
+        )
+        self.join = nn.Sequential(conv_bn(deep + width * len(bins), width, 3), nn.Dropout2d(0.1))
+        self.head = nn.Conv2d(width, out, 1)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``make_decoder`` needs besides the pyramid; plain JSON."""
+        return {"kind": self.kind, "width": self.width}
+
+    def widened(self, out: int) -> PSPDecoder:
+        """Return a copy whose last convolution has ``out`` outputs; the new ones start at zero."""
+        wider = copy.deepcopy(self)
+        wider.head = widened_conv(self.head, out)
+        return wider
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the embedding (B, out, h, w) at the coarsest map's resolution."""
+        deep = features[-1]
+        size = (deep.shape[-2], deep.shape[-1])
+        return self.head(self.join(torch.cat([deep, *(resize(pool(deep), size) for pool in self.pools)], 1)))
+
+
+CARDS = (
+    Card(
+        "psp",
+        "pyramid pooling of the coarsest map, as in DMLNet's StreetHazards network",
+        make=lambda channels, strides, out, width=512: PSPDecoder(channels, out, width),
+        source="Zhao et al., CVPR 2017",
+        options={"width": "channels of the decoder"},
+    ),
+)

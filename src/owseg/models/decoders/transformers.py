@@ -1,0 +1,15 @@
+"""The head of a segmenter of transformers by name; see ``owseg.models.published.transformers``."""
+
+from __future__ import annotations
+
+from owseg._registry import Card
+from owseg.models.published.transformers import HeadDecoder, empty
+
+CARDS = (
+    Card(
+        "transformers",
+        "the head of a segmenter of transformers, for networks loaded as hf:NAME",
+        make=lambda channels, strides, out, config: HeadDecoder(empty(config)),
+        options={"config": "the configuration of the whole model"},
+    ),
+)

@@ -1,0 +1,39 @@
+"""Small operations and layers that several networks share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def conv_bn(inside: int, out: int, kernel: int = 1) -> nn.Sequential:
+    """Return convolution, batch normalisation, ReLU."""
+    conv = nn.Conv2d(inside, out, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out), nn.ReLU())
+
+
+def depthwise(channels: int, rate: int) -> nn.Sequential:
+    """Return a depth-wise 3x3 of dilation ``rate`` with batch normalisation and ReLU."""
+    conv = nn.Conv2d(channels, channels, 3, padding=rate, dilation=rate, groups=channels, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Interpolate (B, C, h, w) bilinearly to ``size`` (pixel centres aligned as in ``align_corners=False``)."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+@torch.no_grad()
+def widened_conv(conv: nn.Conv2d, out: int) -> nn.Conv2d:
+    """Return a 1x1 convolution with ``out`` outputs: the first as in ``conv``, the others zero."""
+    assert conv.bias is not None
+    wider = nn.Conv2d(conv.in_channels, out, 1)
+    assert wider.bias is not None
+    wider.to(conv.weight.device)
+    for new, old in ((wider.weight, conv.weight), (wider.bias, conv.bias)):
+        new.zero_()
+        new[: len(old)] = old
+    return wider

@@ -1,0 +1,52 @@
+"""The feature pyramid as cells of one grid, and which class each cell shows: what fitted scorers are fitted on."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from owseg.errors import OwsegError
+from owseg.models.ops import resize
+from owseg.types import Output
+
+
+def cells(output: Output, level: int, channels: int) -> Tensor:
+    """Return the pyramid on the grid of stage ``level``, every stage interpolated and concatenated: (B, h, w, C).
+
+    Raises ``OwsegError`` for a stage that is not there, and where C is not ``channels``.
+    """
+    if not -len(output.features) <= level < len(output.features):
+        raise OwsegError(f"there is no stage {level}; the pyramid has {len(output.features)} stages.")
+    found = sum(stage.shape[1] for stage in output.features)
+    if found != channels:
+        raise OwsegError(
+            f"this scorer is made for {channels} channels and the pyramid has {found}; fit one for this backbone."
+        )
+    grid = output.features[level].shape[-2:]
+    return torch.cat([resize(stage, (grid[0], grid[1])) for stage in output.features], 1).movedim(1, -1)
+
+
+def labelled_cells(
+    output: Output, target: Tensor, level: int, channels: int, num_classes: int
+) -> tuple[Tensor, Tensor]:
+    """Return the features (n, C) and labels (n,) of the cells that show a known class.
+
+    A cell has the label of the pixel at its centre; ids beyond the ``num_classes`` classes (void, unknown, classes
+    learned later) do not count. Raises ``OwsegError`` for a target that is not (B, H, W) and features that are not
+    finite.
+    """
+    maps = cells(output, level, channels)
+    labels = labels_on(target, maps.shape[:3], num_classes).to(maps.device)
+    known = labels >= 0
+    if not maps[known].isfinite().all():
+        raise OwsegError("the features hold NaN or infinite values; check the weights and the images.")
+    return maps[known], labels[known]
+
+
+def labels_on(target: Tensor, shape: torch.Size, num_classes: int) -> Tensor:
+    """Return the target (B, H, W) of class ids at the centres of a grid (B, h, w), as long; -1 is no known class."""
+    if target.ndim != 3 or target.shape[0] != shape[0]:
+        raise OwsegError(f"the target is {tuple(target.shape)}; it must be (B, H, W) with B = {shape[0]}.")
+    small = F.interpolate(target[:, None].float(), size=(shape[1], shape[2]), mode="nearest-exact")[:, 0].long()
+    return small.where((small >= 0) & (small < num_classes), -1)

@@ -1,0 +1,88 @@
+"""DMLNet's scores (Cen et al., ICCV 2021, Sec. 4.2), for logits ``-||f - m_t||^2`` with ``m_t = T e_t``.
+
+Everything here costs O(K) per pixel by two identities, with ``c = (T/K) 1`` the centroid of the prototypes:
+
+    p = softmax(logits) = softmax(2 T f)
+    S = -sum_t logits_t = K |f - c|^2 + T^2 (K - 1)
+
+so S is least, ``T^2 (K - 1)``, at the centroid, and ``2 T^2 (K - 1)`` at every prototype.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from owseg._registry import Card
+from owseg.errors import OwsegError
+from owseg.types import Output
+
+Normalisation = Literal["absolute", "paper", "code"]
+"""How a score is scaled: "absolute" alike in every image, the others by the extremes of each image."""
+
+
+def distance_sum(embedding: Tensor, scale: float = 3.0) -> Tensor:
+    """Return ``S = sum_t ||f - T e_t||^2`` (B, h, w) of an embedding (B, K, h, w) (DMLNet, Eq. 7).
+
+    ``scale`` is T. For an embedding at full resolution, where no logits are wanted. ``S = K (|f|^2 - 2 c
+    sum_t f_t) + K T^2`` is summed plane by plane, so that the memory on top of the embedding does not grow
+    with K. With logits at hand, S is ``-logits.sum(1)``.
+    """
+    classes = embedding.shape[1]
+    total = torch.zeros_like(embedding[:, 0], dtype=torch.float32)
+    for plane in embedding.float().unbind(1):
+        total.addcmul_(plane, plane - 2 * scale / classes)
+    return classes * total + classes * scale**2
+
+
+def eds(output: Output, normalisation: Normalisation = "absolute") -> Tensor:
+    """Return how small the Euclidean distance sum ``S = sum_t ||f - m_t||^2`` is (DMLNet, Eq. 7-8).
+
+    "absolute": ``-S``, comparable between images, at most ``-T^2 (K - 1)``. "paper": ``1 - S / max S``, in
+    [0, 1]. "code": ``1 - (S' - min S') / (max S' - min S')`` with ``S' = min(S, 400)``, as in the authors'
+    release, in [0, 1]; 0 where S' is constant. Maxima and minima are over each image, so that every image
+    has its most anomalous pixel at the top of the range, and one threshold means something else in each.
+    """
+    s = -output.logits.float().sum(1)
+    if normalisation == "absolute":
+        return -s
+    if normalisation == "paper":
+        return 1 - s / s.amax((1, 2), keepdim=True)
+    if normalisation == "code":
+        return one_minus_minmax(s.clamp(max=400))
+    raise OwsegError(f"there is no normalisation {normalisation!r}; it is absolute, paper or code.")
+
+
+def one_minus_minmax(values: Tensor) -> Tensor:
+    """Return ``1 - minmax(values)`` over each image of (B, h, w); 0 where the values are constant."""
+    low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
+    spread = high - low
+    return torch.where(spread > 0, (high - values) / spread, 0.0)
+
+
+CARDS = (
+    Card(
+        "eds",
+        "small sum of the distances to all prototypes; comparable between images",
+        make=lambda network: eds,
+        source="Cen et al., ICCV 2021, Eq. 7-8",
+        facts={"needs": "metric"},
+    ),
+    Card(
+        "eds_paper",
+        "EDS divided by the maximum of each image, as in the paper",
+        make=lambda network: partial(eds, normalisation="paper"),
+        source="Cen et al., ICCV 2021, Eq. 8",
+        facts={"needs": "metric"},
+    ),
+    Card(
+        "eds_code",
+        "EDS scaled by the extremes of each image, as in the authors' release",
+        make=lambda network: partial(eds, normalisation="code"),
+        source="github.com/Jun-CEN/Open-World-Semantic-Segmentation",
+        facts={"needs": "metric"},
+    ),
+)

@@ -1,0 +1,75 @@
+"""DMLNet's mixture of EDS and MMSP (Eq. 9-10)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from owseg._registry import Card
+from owseg.scorers.eds import Normalisation, eds, one_minus_minmax
+from owseg.scorers.msp import msp
+from owseg.types import Output, Scorer
+
+if TYPE_CHECKING:
+    from owseg.models.network import Network
+
+
+def mixture(
+    output: Output,
+    normalisation: Normalisation = "absolute",
+    beta: float | None = None,
+    gamma: float = 0.8,
+    scale: float = 3.0,
+) -> Tensor:
+    """Return ``a P_EDS + (1 - a) P_MMSP`` with ``a = 1 / (1 + exp(-beta (P_EDS - gamma)))``, in [0, 1].
+
+    DMLNet, Eq. 9-10. "absolute": ``P_EDS = 1 - |f - c|^2 / |m_t - c|^2`` cut to [0, 1]: 1 at the centroid
+    c of the prototypes, 0 at a prototype and beyond, the same in every image; ``scale`` is T, read here
+    only. "paper": Eq. 6 and 8 to the letter. "code": both probabilities are 1 less a per-image min-max, as
+    in the authors' release. ``beta`` is by default 20, and 50 for "code".
+    """
+    p_mmsp = msp(output)
+    if normalisation == "absolute":
+        least = scale**2 * (output.logits.shape[1] - 1)
+        p_eds = (2 + eds(output) / least).clamp(0, 1)
+    else:
+        p_eds = eds(output, normalisation)
+    if normalisation == "code":
+        p_mmsp = one_minus_minmax(1 - p_mmsp)
+    if beta is None:
+        beta = 50.0 if normalisation == "code" else 20.0
+    a = torch.sigmoid(beta * (p_eds - gamma))
+    return a * p_eds + (1 - a) * p_mmsp
+
+
+def _of(network: Network) -> Scorer:
+    """Return ``mixture`` at the scale T of the network's prototypes."""
+    return partial(mixture, scale=network.classifier.config["scale"])
+
+
+CARDS = (
+    Card(
+        "mixture",
+        "EDS and MMSP mixed; comparable between images",
+        make=lambda network: _of(network),
+        source="Cen et al., ICCV 2021, Eq. 9-10",
+        facts={"needs": "metric"},
+    ),
+    Card(
+        "mixture_paper",
+        "EDS and MMSP mixed, to the letter of the paper",
+        make=lambda network: partial(mixture, normalisation="paper"),
+        source="Cen et al., ICCV 2021, Eq. 6-10",
+        facts={"needs": "metric"},
+    ),
+    Card(
+        "mixture_code",
+        "EDS and MMSP mixed, as in the authors' release",
+        make=lambda network: partial(mixture, normalisation="code"),
+        source="github.com/Jun-CEN/Open-World-Semantic-Segmentation",
+        facts={"needs": "metric"},
+    ),
+)

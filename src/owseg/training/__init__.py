@@ -1,0 +1,1 @@
+"""Training: a segmentation network, a residual pattern, an autoencoder."""

@@ -1,0 +1,158 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import zstandard
+from safetensors.numpy import load
+
+from owseg import __version__
+from owseg.errors import OwsegError
+from owseg.evaluation.maps import MANIFEST, Folder, Manifest, Maps
+from owseg.labels import IGNORE, UNKNOWN
+
+OF = Manifest("kb0", "data0", "street", ("road", "sky"), ("msp", "joint"), ("a", "town/b 1", "c%20"))
+
+
+def maps(seed=0, shape=(6, 7)):
+    rng = np.random.default_rng(seed)
+    score = rng.normal(0, 1, shape).astype(np.float32)
+    score[0, :3] = -np.inf, np.finfo(np.float32).tiny / 2, -0.0
+    target = rng.choice([0, 1, UNKNOWN, IGNORE], shape).astype(np.uint8)
+    return Maps(rng.integers(0, 2, shape).astype(np.uint8), target, {"msp": score, "joint": score * 3})
+
+
+def same(one, other):
+    assert np.array_equal(one.labels, other.labels) and np.array_equal(one.target, other.target)
+    assert list(one.scores) == list(other.scores)
+    for name, score in one.scores.items():
+        assert other.scores[name].dtype == np.float32
+        assert np.array_equal(score.view(np.uint32), other.scores[name].view(np.uint32))  # to the last bit
+
+
+def filled(path):
+    folder = Folder.begin(path, OF)
+    for number, image in enumerate(OF.images):
+        folder.write(image, maps(number))
+    return folder
+
+
+def test_what_is_written_is_read_to_the_last_bit(tmp_path):
+    filled(tmp_path / "maps")
+    folder = Folder.open(tmp_path / "maps")
+    assert folder.manifest == OF
+    for number, image in enumerate(OF.images):
+        same(maps(number), folder.read(image))
+    assert list(folder.missing()) == []
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (3, 50), (64, 64)])
+def test_any_32_bits_survive(tmp_path, shape):
+    folder = Folder.begin(tmp_path, replace(OF, scores=("msp",)))
+    score = np.random.default_rng(0).integers(0, 1 << 32, shape, np.uint32).view(np.float32)  # NaN and all
+    written = Maps(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8), {"msp": score})
+    folder.write("a", written)
+    same(written, folder.read("a"))
+
+
+def test_a_file_is_a_safetensors_in_a_zstd_frame(tmp_path):
+    file = filled(tmp_path).file("town/b 1")
+    assert file.parent == tmp_path
+    assert set(load(zstandard.decompress(file.read_bytes()))) == {"labels", "target", "score/msp", "score/joint"}
+
+
+def test_a_file_that_was_cut_or_altered_anywhere_is_noticed(tmp_path):
+    folder = filled(tmp_path)
+    whole = folder.file("a").read_bytes()
+    for length in range(len(whole)):
+        folder.file("a").write_bytes(whole[:length])
+        with pytest.raises(OwsegError, match="damaged"):
+            folder.read("a")
+    for at in range(0, len(whole), 3):
+        folder.file("a").write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+        try:
+            same(maps(0), folder.read("a"))  # a bit that means nothing
+        except OwsegError as error:
+            assert "damaged" in str(error)
+    folder.file("a").write_bytes(whole[:-1])
+    folder.file("c%20").unlink()
+    assert list(folder.missing()) == ["a", "c%20"]
+    with pytest.raises(OwsegError, match="missing"):
+        folder.read("c%20")
+
+
+def test_going_on_keeps_what_is_there(tmp_path):
+    filled(tmp_path).file("a").unlink()
+    assert list(Folder.begin(tmp_path, OF).missing()) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"knowledge": "kb1"}, "another knowledge base .kb0, not kb1"),
+        ({"data": "data1"}, "another data set, or one that has changed"),
+        ({"classes": ("road", "tree")}, "other classes"),
+        ({"scores": ("msp",)}, "other scores"),
+        ({"images": ("a",)}, "other images"),
+        ({"settings": {"multi_scale": True}}, "other settings"),
+        ({"version": "0.0.9"}, f"another version of owseg .{__version__}, not 0.0.9"),
+    ],
+)
+def test_maps_of_anything_else_are_refused(tmp_path, change, words):
+    filled(tmp_path)
+    with pytest.raises(OwsegError, match=words):
+        Folder.begin(tmp_path, replace(OF, **change))
+    assert list(Folder.begin(tmp_path, OF).missing()) == []
+
+
+def test_the_version_of_owseg_is_kept(tmp_path):
+    """A scorer's code may change from one version to the next, and the fingerprints do not."""
+    assert OF.version == __version__
+    filled(tmp_path)
+    told = json.loads((tmp_path / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps({**told, "version": "0.0.9"}))
+    assert Folder.open(tmp_path).manifest == replace(OF, version="0.0.9")  # what is there can be measured
+    with pytest.raises(OwsegError, match="another version of owseg"):
+        Folder.begin(tmp_path, OF)
+    del told["version"]
+    (tmp_path / MANIFEST).write_text(json.dumps({**told, "format": 1}))  # as maps were written before
+    with pytest.raises(OwsegError, match="damaged or of another version"):
+        Folder.open(tmp_path)
+
+
+def test_settings_are_compared_as_they_are_kept(tmp_path):
+    """A tuple is a list in JSON, and a number as a key a text."""
+    of = replace(OF, settings={"scales": (0.5, 1.0), "sizes": {1: (2, 3)}})
+    Folder.begin(tmp_path, of).write("a", maps())
+    assert list(Folder.begin(tmp_path, of).missing()) == ["town/b 1", "c%20"]
+    with pytest.raises(OwsegError, match="other settings"):
+        Folder.begin(tmp_path, replace(of, settings={**of.settings, "scales": (0.5, 2.0)}))
+
+
+def test_a_folder_of_anything_else_is_refused(tmp_path):
+    with pytest.raises(OwsegError, match="no folder of maps"):
+        Folder.open(tmp_path / "nowhere")
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(OwsegError, match="holds other files"):
+        Folder.begin(tmp_path, OF)
+    for bad in ("{", "[]", json.dumps({**OF.to_json(), "format": 99}), json.dumps({"format": 1}), "\xff"):
+        (tmp_path / MANIFEST).write_text(bad, encoding="latin-1")
+        with pytest.raises(OwsegError, match="damaged or of another version"):
+            Folder.open(tmp_path)
+
+
+def test_maps_that_do_not_belong_are_refused(tmp_path):
+    folder = Folder.begin(tmp_path, OF)
+    with pytest.raises(OwsegError, match="not what"):
+        folder.write("z", maps())
+    with pytest.raises(OwsegError, match="not what"):
+        folder.write("a", replace(maps(), scores={}))
+    with pytest.raises(OwsegError, match="one size"):
+        folder.write("a", replace(maps(), labels=np.zeros((2, 2), np.uint8)))
+    assert [f.name for f in tmp_path.iterdir()] == [MANIFEST]
+
+
+def test_two_pictures_of_one_name_have_no_place(tmp_path):
+    with pytest.raises(OwsegError, match=r"street has two images 'a', whose maps would be one file"):
+        Folder.begin(tmp_path / "maps", replace(OF, images=("a", "b", "a")))
+    assert not (tmp_path / "maps").exists()

@@ -1,0 +1,52 @@
+"""A small queue that needs no network: two images, four regions, two groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from owseg.data.masks import Rle
+from owseg.discovery.queue import Queue
+from owseg.discovery.storage import About, Group, file_hash, image_id
+from owseg.knowledge.regions import Region, RegionProposals
+from tests.support import tiny
+
+SIZE = (24, 32)
+IDS = [f"{image_id('p0.png')}-{k}" for k in (1, 2, 3)] + [f"{image_id('p1.png')}-1"]
+"""The regions' ids: three of the first image, one of the second."""
+
+
+def square(y: int, x: int, side: int = 6) -> np.ndarray:
+    mask = np.zeros(SIZE, bool)
+    mask[y : y + side, x : x + side] = True
+    return mask
+
+
+def region(mask: np.ndarray, core: np.ndarray | None = None) -> Region:
+    rows, columns = np.nonzero(mask)
+    box = int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+    whole, core = Rle.of(mask), Rle.of(mask if core is None else core)
+    return Region("", whole, core, box, whole.area, 2.0, 3.0, np.array([1, 0], np.float32), "road", 1.5)
+
+
+def make(place: Path, classes: tuple[str, ...] = ("road", "sky")) -> Queue:
+    """The first region's core is not all of it, and in each image a bit is unknown that is no region."""
+    photos = place / "photos"
+    photos.mkdir(parents=True)
+    queue = Queue.begin(place / "queue", About("kb", "0" * 16, classes, str(photos), 0.01, 0.5))
+    first = region(square(2, 2), square(2, 2) & (np.arange(SIZE[1]) < 7))
+    several = [first, region(square(2, 12, 5)), region(square(14, 20, 4))], [region(square(8, 8, 8))]
+    for i, regions in enumerate(several):
+        Image.fromarray(tiny.image(i, SIZE).transpose(1, 2, 0)).save(photos / f"p{i}.png")
+        unknown = np.logical_or.reduce([r.mask.mask() for r in regions])
+        unknown[20, 2:5] = True
+        queue.add(
+            f"p{i}.png",
+            file_hash(photos / f"p{i}.png"),
+            RegionProposals(unknown, tuple(regions)),
+            [b"jpeg"] * len(regions),
+        )
+    queue.write_groups([Group(1, (IDS[0], IDS[1], IDS[3])), Group(2, (IDS[2],))])
+    return queue

@@ -1,0 +1,111 @@
+"""Small networks with random weights, and a small knowledge base, for the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from owseg.data.dataset import DataSet, Source
+from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.calibration import calibrate, fit_scorers
+from owseg.labels import LabelSpace
+from owseg.models.assemble import assemble
+from owseg.models.backbones.base import Backbone, build
+from owseg.models.network import Network
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "mobilenet_v2": {"depth_multiplier": 0.25, "output_stride": 16},
+    "resnet": {
+        "embedding_size": 8, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "layer_type": "basic",
+        "out_features": ["stage1", "stage2", "stage3", "stage4"],
+    },
+    "convnext": {
+        "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1],
+        "out_features": ["stage1", "stage2", "stage3", "stage4"],
+    },
+    "dinov2": {
+        "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 56, "patch_size": 14,
+        "out_features": ["stage1", "stage2", "stage3", "stage4"],
+    },
+    "segformer": {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 2, 2]},
+}  # fmt: skip
+
+
+def backbone(kind: str = "mobilenet_v2") -> Backbone:
+    config = {"model_type": kind, **CONFIGS[kind]}
+    return build({"config": config, "mean": [0.5] * 3, "std": [0.5] * 3})
+
+
+def network(classes: int = 3, kind: str = "mobilenet_v2", **options: Any) -> Network:
+    torch.manual_seed(0)
+    net = assemble(backbone(kind), classes, width=16, **options).eval()
+    if kind == "mobilenet_v2":
+        _spread(net)
+    return net
+
+
+@torch.no_grad()
+def _spread(net: Network) -> None:
+    """Fit the normalisations to images and scale the last layer, so that the embedding fills the metric space.
+
+    Random weights alone give nearly one point.
+    """
+    norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    usual = [m.momentum for m in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    net.train()(torch.stack([torch.from_numpy(image(i)).float() / 255 for i in range(4)]))
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
+    net.eval()
+    embedding = net(torch.from_numpy(image()).float()[None] / 255).embedding[0].flatten(1)
+    head, scale = net.decoder.head, 1.5 / embedding.std(1).clamp(min=1e-6)
+    head.bias.copy_(1 + (head.bias - embedding.mean(1)) * scale)
+    head.weight.mul_(scale.view(-1, 1, 1, 1))
+
+
+def knowledge_base(names: tuple[str, ...] = ("road", "sky", "tree"), **options: Any) -> KnowledgeBase:
+    net = network(len(names), **options)
+    return KnowledgeBase(net, LabelSpace.of(names), history=(Event("train", "made for a test"),))
+
+
+def image(seed: int = 0, size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """An image (3, H, W) uint8 with some structure."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (3, size[0] // 8, size[1] // 8))
+    return np.kron(coarse, np.ones((1, 8, 8))).astype(np.uint8)
+
+
+def dataset(count: int = 8, classes: int = 3, size: tuple[int, int] = (48, 64), unknown: bool = False) -> DataSet:
+    """Images whose colour tells the class of each 16x16 block; with ``unknown`` the last class is not known."""
+    names = ("road", "sky", "tree", "rock", "cow")[:classes]
+    colors = np.array([[220, 30, 30], [30, 220, 30], [30, 30, 220], [220, 220, 30], [220, 30, 220]])
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng([7, i])
+        blocks = rng.integers(0, classes, (size[0] // 16, size[1] // 16))
+        blocks.flat[:classes] = np.arange(classes)  # every class in every image
+        ids = np.kron(blocks, np.ones((16, 16))).astype(np.uint8)
+        noise = rng.integers(-25, 25, (3, *size))
+        return np.clip(colors[ids].transpose(2, 0, 1) + noise, 0, 255).astype(np.uint8), ids
+
+    source = Source("tiny", LabelSpace.of(names), tuple(f"f{i}" for i in range(count)), read)
+    return DataSet(source, source.classes.without(names[-1:]) if unknown else source.classes)
+
+
+def calibrated(fpr: float = 0.05, **options: Any) -> KnowledgeBase:
+    """The tiny knowledge base with the scorer joint, fitted and calibrated on the tiny images."""
+    data = dataset()
+    return calibrate(fit_scorers(knowledge_base(**options), data), data, fpr, scorer="joint")
+
+
+def write_photos(folder: Path, count: int) -> Path:
+    """Write ``count`` images, p0.png and so on, into ``folder`` and return it."""
+    folder.mkdir(parents=True)
+    for i in range(count):
+        Image.fromarray(image(i).transpose(1, 2, 0)).save(folder / f"p{i}.png")
+    return folder

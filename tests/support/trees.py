@@ -1,0 +1,322 @@
+"""Small data sets on disk, each in the layout and the encoding in which it is published.
+
+What a raw label means is written out here as the authors' tables have it, not taken from what is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from owseg.labels import IGNORE, KNOWN
+
+VOID = "void"
+SIZE = (6, 9)
+
+
+@dataclass
+class Tree:
+    """What was written: by split and frame the image, the mask or None, and what each pixel is called."""
+
+    root: Path
+    frames: dict[str, dict[str, tuple[Path, Path | None, np.ndarray]]] = field(default_factory=dict)
+    bad_value: int | tuple[int, int, int] = 200
+
+    def add(self, split: str, id: str, image: str, mask: str | None, meaning: Mapping[Any, str]) -> None:
+        """Write a frame whose mask shows every raw value of ``meaning``."""
+        seed = sum(len(f) for f in self.frames.values())
+        rng = np.random.default_rng(seed)
+        size = (max(SIZE[0], -(-len(meaning) // SIZE[1])), SIZE[1])
+        save(self.root / image, rng.integers(0, 256, (*size, 3)))
+        values = rng.permutation(np.resize(np.arange(len(meaning)), size).ravel()).reshape(size)
+        raw, called = np.array(list(meaning)), np.array(list(meaning.values()), object)
+        if mask is not None:
+            save(self.root / mask, raw[values])
+        path = None if mask is None else self.root / mask
+        self.frames.setdefault(split, {})[id] = (self.root / image, path, called[values])
+
+    def ids(self, split: str, id: str, names: tuple[str, ...]) -> np.ndarray:
+        """Return the mask of a frame as it should be read, in the ids of the classes ``names``."""
+        special = {"void": IGNORE, "known": KNOWN}
+        called = self.frames[split][id][2]
+        return np.vectorize(lambda n: special[n] if n in special else names.index(n), otypes=[np.uint8])(called)
+
+    def a_mask(self) -> tuple[str, Path]:
+        """Return a split with a mask, and the mask."""
+        return next((s, m) for s, frames in self.frames.items() for _, m, _ in frames.values() if m is not None)
+
+    def a_picture(self) -> tuple[str, Path]:
+        """Return a split and an image in it that has a mask."""
+        return next((s, p) for s, frames in self.frames.items() for p, m, _ in frames.values() if m is not None)
+
+
+def save(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"lossless": True} if path.suffix == ".webp" else {"quality": 95} if path.suffix == ".jpg" else {}
+    Image.fromarray(np.asarray(values, np.uint8)).save(path, **options)
+
+
+CITYSCAPES = (
+    "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
+    "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+)  # fmt: skip
+TRAIN_IDS = {**dict(enumerate(CITYSCAPES)), 255: VOID}
+LABEL_IDS = {
+    0: VOID, 1: VOID, 2: VOID, 3: VOID, 4: VOID, 5: VOID, 6: VOID, 7: "road", 8: "sidewalk", 9: VOID, 10: VOID,
+    11: "building", 12: "wall", 13: "fence", 14: VOID, 15: VOID, 16: VOID, 17: "pole", 18: VOID, 19: "traffic light",
+    20: "traffic sign", 21: "vegetation", 22: "terrain", 23: "sky", 24: "person", 25: "rider", 26: "car", 27: "truck",
+    28: "bus", 29: VOID, 30: VOID, 31: "train", 32: "motorcycle", 33: "bicycle",
+}  # fmt: skip
+ANOMALY = {0: "known", 1: "anomaly", 255: VOID}
+
+
+def cityscapes(root: Path, kind: str = "Ids") -> Tree:
+    tree, meaning = Tree(root), LABEL_IDS if kind == "Ids" else TRAIN_IDS
+    for split, city in (("train", "aachen"), ("val", "frankfurt"), ("val", "lindau"), ("test", "berlin")):
+        id = f"{city}/{city}_000000_000019"
+        mask = None if split == "test" else f"gtFine/{split}/{id}_gtFine_label{kind}.png"
+        tree.add(split, id, f"leftImg8bit/{split}/{id}_leftImg8bit.png", mask, meaning)
+    return tree
+
+
+def bdd100k(root: Path) -> Tree:
+    tree = Tree(root)
+    for split in ("train", "val", "test"):
+        mask = None if split == "test" else f"labels/sem_seg/masks/{split}/0004a4c0-d4dff0ad.png"
+        tree.add(split, "0004a4c0-d4dff0ad", f"images/10k/{split}/0004a4c0-d4dff0ad.jpg", mask, TRAIN_IDS)
+    return tree
+
+
+def bdd100k_first(root: Path, labels: str = "labels") -> Tree:
+    """The first release; or as hendrycks/anomaly-seg publishes the labels: 255 is 1, and all others are 2 more."""
+    tree = Tree(root)
+    meaning = TRAIN_IDS if labels == "labels" else {1: VOID, **{i + 2: n for i, n in enumerate(CITYSCAPES)}}
+    for split in ("train", "val"):
+        name = f"{split}/00067cfb-e535423e"
+        tree.add(
+            split, name.split("/")[1], f"seg/images/{name}.jpg", f"seg/{labels}/{name}_train_id.png", meaning
+        )  # fmt: skip
+    return tree
+
+
+def idd(root: Path) -> Tree:
+    meaning = {
+        0: "road", 1: "drivable fallback", 2: "sidewalk", 3: "non-drivable fallback", 4: "person", 5: "rider",
+        6: "motorcycle", 7: "bicycle", 8: "autorickshaw", 9: "car", 10: "truck", 11: "bus", 12: "vehicle fallback",
+        13: "curb", 14: "wall", 15: "fence", 16: "guard rail", 17: "billboard", 18: "traffic sign",
+        19: "traffic light", 20: "pole", 21: "obstacle fallback", 22: "building", 23: "bridge or tunnel",
+        24: "vegetation", 25: "sky", 255: VOID,
+    }  # fmt: skip
+    tree = Tree(root)
+    for split, id, suffix in (("train", "0/005626", "png"), ("val", "119/frame0029", "jpg"), ("test", "3/7", "png")):
+        mask = None if split == "test" else f"gtFine/{split}/{id}_gtFine_labellevel3Ids.png"
+        tree.add(split, id, f"leftImg8bit/{split}/{id}_leftImg8bit.{suffix}", mask, meaning)
+    return tree
+
+
+def streethazards(root: Path) -> Tree:
+    names = (
+        "unlabeled", "building", "fence", "other", "pedestrian", "pole", "road line", "road", "sidewalk", "vegetation",
+        "car", "wall", "traffic sign", "anomaly",
+    )  # fmt: skip
+    meaning, tree = {i + 1: name for i, name in enumerate(names)}, Tree(root)
+    normal = {i: name for i, name in meaning.items() if name != "anomaly"}
+    towns = (("train", "training", "t1/9"), ("train", "training", "t2/9"), ("val", "validation", "t4/1"))
+    for split, place, id in towns:
+        tree.add(split, id, f"train/images/{place}/{id}.png", f"train/annotations/{place}/{id}.png", normal)
+    tree.add("test", "t5/300", "test/images/test/t5/300.png", "test/annotations/test/t5/300.png", meaning)
+    return tree
+
+
+def lostandfound(root: Path, kind: str = "Ids") -> Tree:
+    ids = {0: VOID, 1: "known", **dict.fromkeys(range(2, 44), "obstacle")}
+    meaning, tree = ids if kind == "Ids" else {0: VOID, 1: "known", 2: "obstacle", 255: VOID}, Tree(root)
+    scenes = (
+        ("train", "01_Hanns_Klemm_Str_45/01_Hanns_Klemm_Str_45_000000_000080"),
+        ("test", "02_Hanns_Klemm_Str_44/02_Hanns_Klemm_Str_44_000000_000020"),
+        ("test", "15_Rechbergstr_Deckenpfronn/15_Rechbergstr_Deckenpfronn_000000_000050"),
+    )
+    for split, id in scenes:
+        mask = f"gtCoarse/{split}/{id}_gtCoarse_label{kind}.png"
+        tree.add(split, id, f"leftImg8bit/{split}/{id}_leftImg8bit.png", mask, meaning)
+    tree.frames["test-no-known"] = {scenes[1][1]: tree.frames["test"][scenes[1][1]]}
+    return tree
+
+
+def roadanomaly(root: Path) -> Tree:
+    tree = Tree(root)
+    for id in ("animals01_Guiguinto_railway_station_Calves", "boat_trailer04_Hyderabad"):
+        mask = f"frames/{id}.labels/labels_semantic.png"
+        tree.add("test", id, f"frames/{id}.jpg", mask, {0: "known", 1: "known", 2: "anomaly"})
+    return tree
+
+
+def roadanomaly_collected(root: Path) -> Tree:
+    tree = Tree(root)
+    for id in ("0", "1"):
+        tree.add("test", id, f"images/{id}.jpg", f"labels_masks/{id}.png", {0: "known", 2: "anomaly"})
+    return tree
+
+
+def roadanomaly21(root: Path) -> Tree:
+    return _smiyc(root, "jpg", ("validation0000", "validation0001"), "airplane0000")
+
+
+def roadobstacle21(root: Path) -> Tree:
+    return _smiyc(root, "webp", ("validation_1", "validation_2"), "curvy-street_carton_1")
+
+
+def _smiyc(root: Path, suffix: str, val: Iterable[str], test: str) -> Tree:
+    tree = Tree(root)
+    for id in val:
+        tree.add("val", id, f"images/{id}.{suffix}", f"labels_masks/{id}_labels_semantic.png", ANOMALY)
+    tree.add("test", test, f"images/{test}.{suffix}", None, ANOMALY)
+    return tree
+
+
+def collected(root: Path, images: str = "images", masks: str = "labels_masks", suffix: str = "png") -> Tree:
+    """Validation frames as collections of anomaly sets have them: images and masks under one number."""
+    tree = Tree(root)
+    for id in ("0", "1"):
+        tree.add("val", id, f"{images}/{id}.{suffix}", f"{masks}/{id}.png", ANOMALY)
+    return tree
+
+
+def fishyscapes_lostfound(root: Path) -> Tree:
+    tree = Tree(root)
+    for number, scene, base in (
+        ("0000", "train/04_Maurener_Weg_8", "04_Maurener_Weg_8_000000_000030"),
+        ("0001", "test/13_Elly_Beinhorn_Str", "13_Elly_Beinhorn_Str_000000_000050"),
+    ):
+        mask = f"fishyscapes_lostandfound/{number}_{base}_labels.png"
+        tree.add("val", f"{number}_{base}", f"leftImg8bit/{scene}/{base}_leftImg8bit.png", mask, ANOMALY)
+    return tree
+
+
+def fishyscapes_copied(root: Path) -> Tree:
+    """As SegmentMeIfYouCan's tool keeps the masks."""
+    base, tree = "04_Maurener_Weg_8_000000_000030", Tree(root)
+    image = f"leftImg8bit/train/04_Maurener_Weg_8/{base}_leftImg8bit.png"
+    tree.add("val", base, image, f"labels/val/{base}_fishy-labels.png", ANOMALY)
+    return tree
+
+
+def fishyscapes_static(root: Path) -> Tree:
+    tree = Tree(root)
+    for number, base in (("0000", "frankfurt_000000_000294"), ("0001", "lindau_000001_000019")):
+        mask = f"fs_val_v3/{number}_{base}_labels.png"
+        image = f"leftImg8bit/val/{base.split('_')[0]}/{base}_leftImg8bit.png"
+        tree.add("val", f"{number}_{base}", image, mask, ANOMALY)
+        added = np.random.default_rng(7).integers(-255, 256, (*SIZE, 3))
+        np.savez_compressed(root / f"fs_val_v3/{number}_{base}_rgb.npz", rgb=added)
+    return tree
+
+
+def camvid(root: Path) -> Tree:
+    names = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+    tree = Tree(root)
+    for split, id in (
+        ("train", "0001TP_006690"),
+        ("train", "0006R0_f00930"),
+        ("val", "0016E5_07959"),
+        ("test", "Seq05VD_f00000"),
+    ):
+        meaning = {**dict(enumerate(names)), 11: VOID}
+        tree.add(split, id, f"{split}/{id}.png", f"{split}annot/{id}.png", meaning)
+    return tree
+
+
+LABEL_COLORS = """
+64 128 64 Animal
+192 0 128 Archway
+0 128 192 Bicyclist
+0 128 64 Bridge
+128 0 0 Building
+64 0 128 Car
+64 0 192 CartLuggagePram
+192 128 64 Child
+192 192 128 Column_Pole
+64 64 128 Fence
+128 0 192 LaneMkgsDriv
+192 0 64 LaneMkgsNonDriv
+128 128 64 Misc_Text
+192 0 192 MotorcycleScooter
+128 64 64 OtherMoving
+64 192 128 ParkingBlock
+64 64 0 Pedestrian
+128 64 128 Road
+128 128 192 RoadShoulder
+0 0 192 Sidewalk
+192 128 128 SignSymbol
+128 128 128 Sky
+64 128 192 SUVPickupTruck
+0 0 64 TrafficCone
+0 64 64 TrafficLight
+192 64 128 Train
+128 128 0 Tree
+192 128 192 Truck_Bus
+64 0 64 Tunnel
+192 192 0 VegetationMisc
+0 0 0 void
+64 192 0 Wall
+"""
+
+
+def camvid32(root: Path) -> Tree:
+    tree, rows = Tree(root, bad_value=(1, 2, 3)), [line.split() for line in LABEL_COLORS.split("\n") if line]
+    meaning = {tuple(int(v) for v in rgb): name for *rgb, name in rows}
+    splits = {
+        "train": ("0001TP_008520", "0006R0_f00930", "0016E5_00390", "0016E5_08190"),
+        "val": ("0016E5_07959", "0016E5_08159"),
+        "test": ("0001TP_008550", "Seq05VD_f05100"),
+    }
+    for split, ids in splits.items():
+        for id in ids:
+            tree.add(split, id, f"701_StillsRaw_full/{id}.png", f"LabeledApproved_full/{id}_L.png", meaning)
+    return tree
+
+
+def folder(root: Path) -> Tree:
+    tree = Tree(root)
+    for split in ("train", "val"):
+        tree.add(split, "a", f"{split}/images/a.png", f"{split}/masks/a.png", {0: "road", 1: "sky", 255: VOID})
+    (root / "classes.json").write_text('["road", "sky"]')
+    return tree
+
+
+PUBLISHED: dict[str, Callable[[Path], Tree]] = {
+    "folder": folder,
+    "camvid": camvid,
+    "camvid32": camvid32,
+    "cityscapes": cityscapes,
+    "bdd100k": bdd100k,
+    "idd": idd,
+    "streethazards": streethazards,
+    "lostandfound": lostandfound,
+    "roadanomaly": roadanomaly,
+    "fishyscapes-lostfound": fishyscapes_lostfound,
+    "fishyscapes-static": fishyscapes_static,
+    "roadanomaly21": roadanomaly21,
+    "roadobstacle21": roadobstacle21,
+}
+"""By kind, a tree in the layout of its authors."""
+
+OTHERS: dict[str, tuple[str, Callable[[Path], Tree]]] = {
+    "labelTrainIds": ("cityscapes", lambda root: cityscapes(root, "TrainIds")),
+    "first release": ("bdd100k", bdd100k_first),
+    "anomaly-seg": ("bdd100k", lambda root: bdd100k_first(root, "train_labels")),
+    "obstacles' labelTrainIds": ("lostandfound", lambda root: lostandfound(root, "TrainIds")),
+    "road anomaly, collected": ("roadanomaly", roadanomaly_collected),
+    "lost and found, collected": ("fishyscapes-lostfound", collected),
+    "lost and found, original": ("fishyscapes-lostfound", lambda root: collected(root, "original", "labels")),
+    "lost and found, copied": ("fishyscapes-lostfound", fishyscapes_copied),
+    "static, collected": ("fishyscapes-static", lambda root: collected(root, suffix="jpg")),
+    "RoadAnomaly21, collected": ("roadanomaly21", collected),
+    "RoadObstacle21, collected": ("roadobstacle21", lambda root: collected(root, suffix="webp")),
+}
+"""Other layouts in which they are passed on."""
