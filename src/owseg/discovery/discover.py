@@ -22,7 +22,7 @@ from owseg.discovery.queue import Queue
 from owseg.discovery.storage import About, Group, file_hash
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
-from owseg.knowledge.regions import MIN_AREA, SPLIT
+from owseg.knowledge.regions import MIN_AREA, SPLIT_COSINE
 from owseg.types import Forward
 
 TILE = 160
@@ -46,7 +46,7 @@ class Discovery:
 
 def discover(
     kb: KnowledgeBase, paths: Sequence[Path], folder: Path, name: str = "", min_area: float = MIN_AREA,
-    split_at: float = SPLIT, forward: Forward | None = None,
+    split_at: float = SPLIT_COSINE, forward: Forward | None = None,
 ) -> tuple[Queue, Discovery]:  # fmt: skip
     """Look at every image, store its unknown regions in the queue ``folder``, and group them all.
 
