@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @contextmanager
 def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
-    """Show a bar of ``total`` steps, of which ``done`` are done; yields a function that takes a step and shows a note."""
+    """Show a bar of ``total`` steps, ``done`` of them taken; yields a function that takes a step and shows a note."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),

@@ -129,7 +129,9 @@ def check_class_names(names: Iterable[str]) -> None:
     """Raise ``OwsegError`` for a name of a new class that is reserved (see ``RESERVED``), in any case."""
     for name in names:
         if name.strip().lower() in RESERVED.values():
-            raise OwsegError(f"no class can have the name {name!r}, which is reserved; rename the class or leave it out.")
+            raise OwsegError(
+                f"no class can have the name {name!r}, which is reserved; rename the class or leave it out."
+            )
 
 
 def distinct_color(i: int) -> Color:

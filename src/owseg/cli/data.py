@@ -51,7 +51,8 @@ def check_data(
             rows = [(n, f"{checked.pixels[n]:,}", f"{share:.3%}") for n, share in checked.shares().items()]
             sizes = "; ".join(f"{count} of {size}" for size, count in checked.sizes.items())
             print(f"{checked.name}: {checked.frames} images; {sizes or 'none could be read'}.")
-            print(f"Without ground truth: {checked.without_ground_truth}. Fingerprint: {checked.fingerprint or 'none, see below'}.")
+            print(f"Without ground truth: {checked.without_ground_truth}.")
+            print(f"Fingerprint: {checked.fingerprint or 'none, see below'}.")
             print_table("", ("class", "pixels", "share"), rows)
             for line in checked.errors:
                 complain(f"wrong: {line}")

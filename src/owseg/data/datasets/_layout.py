@@ -83,7 +83,8 @@ def read_ids(path: Path, codes: Mapping[int, int]) -> np.ndarray:
         raise OwsegError(
             f"{path} holds the values {undefined}, which this data set does not use; take the mask as published."
         )
-    return table[raw]
+    ids: np.ndarray = table[raw]
+    return ids
 
 
 def paired(
