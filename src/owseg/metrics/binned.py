@@ -7,7 +7,7 @@ from math import ceil, floor
 import numpy as np
 
 from owseg.errors import OwsegError
-from owseg.metrics.pixel import NAN, Curves, PixelFigures, _below, _best_f1, _one_share, _split
+from owseg.metrics.pixel import NAN, Curves, PixelMetrics, _below, _best_f1, _one_share, _split
 
 
 class Binned:
@@ -87,13 +87,13 @@ class Binned:
             return float("inf") if ordered >> 31 else -float("inf")
         return _below(value)
 
-    def compute(self) -> PixelFigures:
+    def compute(self) -> PixelMetrics:
         """Return the figures, each the middle of its interval in ``bounds``."""
         used = self._counts.any(0)
         p, n = self._counts[:, used][:, ::-1]
         outliers, inliers = int(p.sum()), int(n.sum())
         if not outliers or not inliers:
-            return PixelFigures(NAN, NAN, NAN, outliers, inliers)
+            return PixelMetrics(NAN, NAN, NAN, outliers, inliers)
         a, f = np.cumsum(p) - p, np.cumsum(n) - n
         below = inliers - f - n
         auroc = [float((p * (below + tie * n)).sum() / (outliers * inliers)) for tie in (0, 1)]
@@ -108,7 +108,7 @@ class Binned:
         middle = {name: (b[0] + b[1]) / 2 for name, b in between.items()}
         rounding = 1e-12  # of the sums here, and of Exact's
         bounds = {name: (max(0.0, b[0] - rounding), min(1.0, b[1] + rounding)) for name, b in between.items()}
-        return PixelFigures(middle["auroc"], middle["ap"], middle["fpr95"], outliers, inliers, bounds)
+        return PixelMetrics(middle["auroc"], middle["ap"], middle["fpr95"], outliers, inliers, bounds)
 
 
 def _keys(values: np.ndarray, bits: int) -> np.ndarray:

@@ -56,7 +56,7 @@ OBSTACLE_TRACK = Sizes(50, 10)
 
 
 @dataclass(frozen=True)
-class ComponentFigures:
+class ComponentMetrics:
     """Mean sIoU, mean PPV and mean F1 in [0, 1], NaN where there is nothing to take them over.
 
     ``truths`` and ``predicted`` count the components; ``tp`` and ``fp`` have one count for each tau, FN being
@@ -142,10 +142,10 @@ class Components:
         merged._truths, merged._predicted = self._truths + other._truths, self._predicted + other._predicted
         return merged
 
-    def compute(self) -> ComponentFigures:
+    def compute(self) -> ComponentMetrics:
         """Return the figures over everything added so far."""
         errors = self._truths - self._tp + self._fp
-        return ComponentFigures(
+        return ComponentMetrics(
             self._siou / self._truths if self._truths else NAN,
             self._ppv / self._predicted if self._predicted else NAN,
             float((2 * self._tp / (2 * self._tp + errors)).mean()) if self._truths or self._predicted else NAN,

@@ -35,7 +35,7 @@ OUTLIER = ""  # no class may be called so
 
 
 @dataclass(frozen=True)
-class OpenFigures:
+class OpenMetrics:
     """What calling unknown the pixels with score > ``threshold`` does.
 
     ``recall`` and ``fpr`` are the shares of unknown and of known pixels that are called unknown, ``precision`` the
@@ -98,11 +98,11 @@ class OpenIoU:
         """Return the IoU of the closed map on known pixels, as if there were no threshold."""
         return IoU(self.names, self._counts.sum(0)[:-2])
 
-    def compute(self) -> dict[str, OpenFigures]:
+    def compute(self) -> dict[str, OpenMetrics]:
         """Return the figures by the name of the threshold."""
         return {name: self._at(value) for name, value in self.thresholds.items()}
 
-    def _at(self, threshold: float) -> OpenFigures:
+    def _at(self, threshold: float) -> OpenMetrics:
         exceeded = sum(np.float32(other) < np.float32(threshold) for other in self.thresholds.values())
         kept = self._counts[: exceeded + 1].sum(0)
         called = self._counts[exceeded + 1 :].sum((0, 2))
@@ -111,7 +111,7 @@ class OpenIoU:
         iou = {name: value for name, value in confusion.per_class().items() if name != OUTLIER}
         truth, false, hit = matrix.sum(1), int(called[:-1].sum()), int(called[-1])
         unknown = _share(hit, truth[-1] + false) if truth[-1] else NAN
-        return OpenFigures(
+        return OpenMetrics(
             threshold, confusion.mean(self.names), unknown, _share(hit, truth[-1]), _share(hit, hit + false),
             _share(false, truth[:-1].sum()), iou,
         )  # fmt: skip

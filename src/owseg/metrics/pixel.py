@@ -1,6 +1,6 @@
 """How well a score separates unknown from known pixels: AUROC, AP, FPR95; streamed, mergeable, exact or bounded.
 
-Every accumulator has ``update(score, target)``, ``+`` and ``compute() -> PixelFigures``. ``target`` is a label map:
+Every accumulator has ``update(score, target)``, ``+`` and ``compute() -> PixelMetrics``. ``target`` is a label map:
 UNKNOWN is an outlier, IGNORE is left out, all else is an inlier. Scores are compared as float32; -inf is allowed (a
 pixel that is certainly known), NaN is not. Where a figure is undefined (no outlier, or no inlier) it is NaN.
 
@@ -32,7 +32,7 @@ Interval: TypeAlias = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class PixelFigures:
+class PixelMetrics:
     """AUROC, AP (step sum ``sum dR * P``) and FPR95 in [0, 1], and what they were taken over.
 
     ``bounds`` holds, for binned figures, an interval by name that certainly contains the exact one.
@@ -87,12 +87,12 @@ class Exact:
         merged._inliers = self._inliers + other._inliers
         return merged
 
-    def compute(self) -> PixelFigures:
+    def compute(self) -> PixelMetrics:
         """Return the figures over everything added so far."""
         hits, false, above, inliers = self._counts()
         outliers = int(hits[-1]) if len(hits) else 0
         if not outliers or not inliers:
-            return PixelFigures(NAN, NAN, NAN, outliers, inliers)
+            return PixelMetrics(NAN, NAN, NAN, outliers, inliers)
         steps = np.diff(hits, prepend=0)
         auroc = float((steps * (inliers - 0.5 * (false + above))).sum() / (outliers * inliers))
         ap = float((steps * (hits / (hits + false))).sum() / outliers)
@@ -101,7 +101,7 @@ class Exact:
         else:
             lowest = np.append(above[1:], false[-1])  # with this recall: just above the next outlier
             wrong = lowest[::-1][np.argmin(np.abs(hits / outliers - 0.95)[::-1])]
-        return PixelFigures(auroc, ap, float(wrong / inliers), outliers, inliers)
+        return PixelMetrics(auroc, ap, float(wrong / inliers), outliers, inliers)
 
     def curves(self, points: int = 512) -> Curves:
         """Return the ROC and precision-recall curves at up to ``points`` thresholds, evenly spread over the recall."""
@@ -154,7 +154,7 @@ class PerImage:
 
     def __init__(self, operating_point: str = "nearest") -> None:
         self.operating_point = operating_point
-        self._figures: list[PixelFigures] = []
+        self._figures: list[PixelMetrics] = []
 
     def update(self, score: np.ndarray, target: np.ndarray) -> None:
         """Add one image."""
@@ -167,7 +167,7 @@ class PerImage:
         merged._figures = self._figures + other._figures
         return merged
 
-    def compute(self) -> PixelFigures:
+    def compute(self) -> PixelMetrics:
         """Return the means, and the pixels of all images."""
         both = [f for f in self._figures if f.outliers and f.inliers]
 
@@ -175,7 +175,7 @@ class PerImage:
             values = list(values)
             return float(np.mean(values)) if values else NAN
 
-        return PixelFigures(
+        return PixelMetrics(
             mean(f.auroc for f in both),
             mean(f.ap for f in both),
             mean(f.fpr95 for f in both),
