@@ -17,7 +17,7 @@ from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import KNOWN, UNKNOWN
 from owseg.metrics.iou import IoU, harmonic
-from owseg.metrics.pixel import Exact, PerImage, PixelFigures
+from owseg.metrics.pixel import Exact, PerImage, PixelMetrics
 from owseg.models.ops import resize
 from owseg.types import Forward, ImageScorer, Output
 
@@ -38,7 +38,7 @@ class Evaluation:
     data: str
     images: int
     iou: IoU
-    scores: dict[str, PixelFigures]
+    scores: dict[str, PixelMetrics]
     unknown_recall: float
     known_fpr: float
     learned: tuple[str, ...]
@@ -132,7 +132,7 @@ def evaluate(
 
 def evaluate_image_scorers(
     scorers: Mapping[str, ImageScorer], data: DataSet, metric: Callable[[], Any] = Exact
-) -> dict[str, PixelFigures]:
+) -> dict[str, PixelMetrics]:
     """Return by name how well scores find what is UNKNOWN in ``data``, opened against the known classes.
 
     For what is no function of a network's output: see ``owseg.baselines`` and ``owseg.models.mask_classifiers``.

@@ -24,10 +24,10 @@ from owseg._progress import track
 from owseg.errors import OwsegError
 from owseg.evaluation.maps import Folder, Manifest
 from owseg.metrics.binned import Binned
-from owseg.metrics.components import ANOMALY_TRACK, ComponentFigures, Components, Sizes
+from owseg.metrics.components import ANOMALY_TRACK, ComponentMetrics, Components, Sizes
 from owseg.metrics.false_positives import AchievedFPR, FalsePositives
-from owseg.metrics.open_iou import OpenFigures, OpenIoU
-from owseg.metrics.pixel import Exact, PixelFigures
+from owseg.metrics.open_iou import OpenMetrics, OpenIoU
+from owseg.metrics.pixel import Exact, PixelMetrics
 from owseg.openset import Threshold
 
 SHARD = 8
@@ -49,8 +49,8 @@ class PictureFigures:
     """
 
     image: str
-    pixel: PixelFigures
-    components: dict[str, ComponentFigures]
+    pixel: PixelMetrics
+    components: dict[str, ComponentMetrics]
     fpr: float
 
 
@@ -64,9 +64,9 @@ class ScoreFigures:
     the calibrated threshold against the one asked for.
     """
 
-    pixel: PixelFigures
-    open: dict[str, OpenFigures]
-    components: dict[str, ComponentFigures]
+    pixel: PixelMetrics
+    open: dict[str, OpenMetrics]
+    components: dict[str, ComponentMetrics]
     achieved: AchievedFPR | None
     images: tuple[PictureFigures, ...]
 
@@ -145,7 +145,7 @@ class _Pixels:
     """The first pass over one score: the histogram of all images, and each one's own figures."""
 
     def __init__(self, bits: int) -> None:
-        self.binned, self.own = Binned(bits), list[PixelFigures]()
+        self.binned, self.own = Binned(bits), list[PixelMetrics]()
 
     def update(self, score: np.ndarray, labels: np.ndarray, target: np.ndarray) -> None:
         single = Exact()
@@ -167,7 +167,7 @@ class _AtPoints:
         self.opened = OpenIoU(classes, points)
         self.components = {point: Components(sizes) for point in WHOLE_OBJECTS if point in points}
         self.false = FalsePositives(asked or 0)
-        self.own = list[tuple[dict[str, ComponentFigures], float]]()
+        self.own = list[tuple[dict[str, ComponentMetrics], float]]()
 
     def update(self, score: np.ndarray, labels: np.ndarray, target: np.ndarray) -> None:
         self.opened.update(score, labels, target)
