@@ -112,10 +112,8 @@ class SequenceEvaluation:
         ]
 
     def __repr__(self) -> str:
-        last = self.stages[-1]
-        miou = ", ".join(
-            f"{step} {number(stage.iou.mean())}" for step, stage in zip(self.steps, self.stages, strict=True)
-        )
+        last, named = self.stages[-1], zip(self.steps, self.stages, strict=True)
+        miou = ", ".join(f"{step} {number(stage.iou.mean())}" for step, stage in named)
         return f"SequenceEvaluation({last.data}, {last.images} images: mIoU {miou})"
 
 
