@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from owseg.evaluation._passes import Points, one_pass
 from owseg.evaluation.maps import MapFolder
+from owseg.evaluation.passes import Points, one_pass
 from owseg.metrics.binned import Binned
 from owseg.metrics.pixel import Exact, PixelMetrics
 

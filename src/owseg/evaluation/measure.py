@@ -15,9 +15,9 @@ import numpy as np
 
 from owseg._files import json_ready
 from owseg.errors import OwsegError
-from owseg.evaluation._passes import Points, one_pass
 from owseg.evaluation.histograms import BITS, ScoreHistogram, score_histograms
 from owseg.evaluation.maps import Manifest, MapFolder
+from owseg.evaluation.passes import Points, one_pass
 from owseg.metrics.binned import Binned
 from owseg.metrics.components import ANOMALY_TRACK, ComponentMetrics, Components, Sizes
 from owseg.metrics.false_positives import AchievedFPR, FalsePositives
