@@ -215,7 +215,8 @@ def _ranged(score: np.ndarray) -> np.ndarray:
     finite = score[np.isfinite(score)]
     low, high = np.quantile(finite, (0.01, 0.99)).tolist() if finite.size else (0.0, 1.0)
     clipped = np.clip(score, low, high)
-    return ((clipped - low) / max(high - low, 1e-12)).astype(np.float32)
+    ranged: np.ndarray = ((clipped - low) / max(high - low, 1e-12)).astype(np.float32)
+    return ranged
 
 
 def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

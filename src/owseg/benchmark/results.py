@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,7 @@ class Results:
     """The rows, data set by data set, and ``about``: the models and data that were measured, as plain JSON."""
 
     rows: tuple[Row, ...]
-    about: dict[str, Any]
-
-    __hash__ = None  # type: ignore[assignment]
+    about: dict[str, Any] = field(hash=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON; what is undefined is null."""

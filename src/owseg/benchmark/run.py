@@ -13,7 +13,7 @@ Each file names the digest of what it was computed from, so a change of model, d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -133,10 +133,7 @@ def _distortion(data: Data, images: DataSet) -> str | None:
 
 def _prepared(model: Model, kb: KnowledgeBase, fpr: float, out: Path) -> Ready:
     fitted = _fitted(model, kb, out)
-    # What is fitted now counts among the scorers that the knowledge base has, in their order.
-    scorers = tuple(
-        dict.fromkeys(n for name in model.scorers for n in (fitted.scorers if name == ALL else [name]))
-    )  # fmt: skip
+    scorers = _scorers(replace(model, fit=()), fitted)  # what was fitted is the knowledge base's own now
     return Ready(fitted, scorers, _thresholds(model, fitted, scorers, fpr, out))
 
 

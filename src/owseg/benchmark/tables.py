@@ -84,7 +84,8 @@ def _at(place: str, point: str, metric: str, key: str, group: str, title: str) -
 
 def _fpr(key: str, metric: str) -> Column:
     def read(metrics: Mapping[str, Any], score: Mapping[str, Any]) -> float | None:
-        return score["achieved"] and score["achieved"][metric]
+        value: float | None = score["achieved"] and score["achieved"][metric]
+        return value
 
     return Column(key, "FPR, calibrated", metric if metric == "asked" else "achieved", read)
 
