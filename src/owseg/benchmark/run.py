@@ -24,7 +24,7 @@ from owseg.benchmark.plots import draw, plots_missing, points_to_sample
 from owseg.benchmark.recipe import ALL, TRACKS, Data, Model, Recipe
 from owseg.benchmark.resizing import at_size, distorts
 from owseg.benchmark.results import Results, about, published_for, published_only_rows
-from owseg.benchmark.tables import Row, columns_of
+from owseg.benchmark.tables import Row, bounds_of, columns_of
 from owseg.data.dataset import DataSet, spread_over
 from owseg.data.datasets import open_dataset
 from owseg.errors import OwsegError
@@ -87,7 +87,8 @@ def run(
         cards.setdefault(data.name, card)["fingerprints"][model.name] = metrics["manifest"]["data"]
         for scorer in metrics["manifest"]["scores"]:
             published = published_for(recipe, data.name, model.name, scorer)
-            rows.append(Row(data.name, model.name, scorer, len(images), columns_of(metrics, scorer), published))
+            values, bounds = columns_of(metrics, scorer), bounds_of(metrics, scorer)
+            rows.append(Row(data.name, model.name, scorer, len(images), values, published, bounds))
     fingerprints = {name: model.kb.fingerprint() for name, model in ready.items()}
     results = Results((*rows, *published_only_rows(recipe, rows)), about(recipe, cards, fingerprints))
     results.write(out)

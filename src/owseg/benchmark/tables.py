@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import numpy as np
 
+from owseg.metrics.pixel import PRECISION
+
 DASH = "–"
 
 
@@ -41,7 +43,8 @@ class Published:
 class Row:
     """One model, one score, one data set: a metric in [0, 1] for every column, None where it is not defined.
 
-    ``images`` is their number, None for what was published and not measured here.
+    ``images`` is their number, None for what was published and not measured here. ``bounds`` has intervals, by the key
+    of the column, that certainly contain the exact value of a metric.
     """
 
     data: str
@@ -50,6 +53,7 @@ class Row:
     images: int | None
     metrics: Mapping[str, float | None] = field(hash=False)
     published: tuple[Published, ...] = ()
+    bounds: Mapping[str, Sequence[float]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -115,9 +119,25 @@ def columns_of(metrics: Mapping[str, Any], scorer: str) -> dict[str, float | Non
     return {column.key: column.read(metrics, metrics["scores"][scorer]) for column in COLUMNS}
 
 
+def bounds_of(metrics: Mapping[str, Any], scorer: str) -> dict[str, Sequence[float]]:
+    """Return the intervals of a row's pooled metrics, from ``MapMetrics.to_json`` and the name of a score."""
+    return dict(metrics["scores"][scorer]["pixel"]["bounds"] or {})
+
+
 def cells(row: Row, keys: Iterable[str] = KEYS, dash: str = DASH) -> list[str]:
-    """Return a row's metrics ``keys`` as text with three decimals, or ``dash`` where not defined."""
-    return [dash if (v := row.metrics[key]) is None else f"{v:.3f}" for key in keys]
+    """Return a row's metrics ``keys`` as text with three decimals, or ``dash`` where not defined.
+
+    A metric that is known to less than ``PRECISION`` is shown as its interval, "low to high".
+    """
+
+    def cell(key: str) -> str:
+        value = row.metrics[key]
+        if value is None:
+            return dash
+        low, high = row.bounds.get(key, (value, value))
+        return f"{value:.3f}" if high - low <= PRECISION else f"{low:.3f} to {high:.3f}"
+
+    return [cell(key) for key in keys]
 
 
 def to_csv(rows: Iterable[Row]) -> str:
