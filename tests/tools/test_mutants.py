@@ -1,4 +1,4 @@
-"""The planted faults of tools/mutants can all be planted, every room has some, and the harness tells caught from not."""
+"""The faults of tools/mutants can all be planted, every room has some, and the harness tells caught from survived."""
 
 from pathlib import Path
 
