@@ -13,7 +13,7 @@ from owseg.data.void_class import with_background
 from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import calibrate, data_card, divide_val, fit_scorers
-from owseg.labels import BACKGROUND, LabelSpace, check_teachable
+from owseg.labels import BACKGROUND, LabelSpace, check_class_names
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, from_pretrained
 from owseg.models.network import Network
@@ -79,7 +79,7 @@ def _known_classes(data: str, unknown: Sequence[str]) -> LabelSpace:
     labels = everything.without(unknown)
     if len(labels) < 2:
         raise OwsegError(f"{len(labels)} known classes are too few; leave out fewer of {', '.join(everything.names)}.")
-    check_teachable(labels.names)
+    check_class_names(labels.names)
     return labels
 
 
