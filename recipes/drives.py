@@ -31,7 +31,7 @@ from owseg.knowledge.load import load
 from owseg.labels import LabelSpace
 from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
-from owseg.learners.sequence import draw
+from owseg.learners.sequence import sample_classes
 from owseg.metrics.iou import IoU
 from owseg.metrics.pixel import Exact
 from owseg.models.assemble import assemble
@@ -120,9 +120,9 @@ def balance(args: argparse.Namespace) -> None:
         for name in UNKNOWN_CLASSES:
             found: dict[str, list[float]] = {str(b): [] for b in BALANCES}
             for seed in range(2):
-                (lesson,) = draw(known, [name], count, seed)
+                (drawn,) = sample_classes(known, [name], count, seed)
                 for b in BALANCES:
-                    updated = learn(kb, name, lesson.shots, method=Probe(balance=b), forward=forward)
+                    updated = learn(kb, name, drawn.shots, method=Probe(balance=b), forward=forward)
                     iou = IoU.of(updated.labels.names)
                     for sample in DataSet(frames.source, updated.labels):
                         iou = iou.update(

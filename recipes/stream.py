@@ -40,7 +40,7 @@ from owseg.learners.finetune import FineTune
 from owseg.learners.npm import NPM
 from owseg.learners.plm import PLM
 from owseg.learners.probe import Probe
-from owseg.learners.sequence import draw, learn_stream
+from owseg.learners.sequence import learn_sequence, sample_classes
 from owseg.metrics.iou import IoU, harmonic
 from owseg.models.engine import cached
 from owseg.models.ops import resize
@@ -88,10 +88,10 @@ def streams(
     forward, made = cached(base.forward, 6.0), []
     for seed in draws:
         for shots in (5, 1):
-            lessons = draw(frames, names, shots, seed)
+            classes = sample_classes(frames, names, shots, seed)
             for row, learner in learners.items():
                 started = time.perf_counter()
-                stages = learn_stream(base, lessons, method=learner, forward=forward)
+                stages = learn_sequence(base, classes, method=learner, forward=forward)
                 run = {"shots": shots, "draw": seed, "seconds": time.perf_counter() - started}
                 made.append((row, run, stages))
                 print(row, run, flush=True)
