@@ -30,7 +30,7 @@ def test_a_data_set_is_opened_in_the_split_that_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("nowhere", "nowhere is no folder of images, nor a data set such as camvid:DIR"),
+        ("nowhere", "nowhere is neither a folder of images nor a data set such as camvid:DIR"),
         ("camvid", "camvid is not|nothing is not a folder; name the data set as camvid:DIR"),
         ("kitti:x", "names no data set"),
     ],

@@ -35,7 +35,7 @@ class Source:
 
 @dataclass(frozen=True)
 class DataSet:
-    """The samples of a source in the ids of a label space, matched by class name: here and nowhere else.
+    """The samples of a source in the ids of a label space; this is where ids are matched, by class name.
 
     Classes of the source that ``labels`` does not have become ``unknown_as``: UNKNOWN to evaluate, IGNORE to train.
     KNOWN stays to evaluate, and is IGNORE to train.

@@ -178,7 +178,7 @@ def read_class_mask(path: Path, white: bool = False) -> tuple[np.ndarray, np.nda
     marks = sorted(_values(mask) - {0, IGNORE})
     if len(marks) > 1:
         raise OwsegError(
-            f"{path} holds {len(marks)} values besides 0 and 255 ({', '.join(map(str, marks[:3]))}, ...): it looks "
+            f"{path} holds {len(marks)} values besides 0 and 255 ({', '.join(map(str, marks[:3]))}, ...): it is "
             "anti-aliased, or shows several classes; save one class without smoothing, as 0 and 1."
         )
     void = np.zeros(mask.shape, bool) if white else mask == IGNORE

@@ -21,7 +21,7 @@ def open_inliers(spec: str, split: str, labels: LabelSpace) -> DataSet:
     if Path(spec).expanduser().is_dir():
         return DataSet(unlabeled_source(Path(spec).expanduser(), labels), labels)
     if ":" not in spec and spec not in DATASETS:
-        raise OwsegError(f"{spec} is no folder of images, nor a data set such as camvid:DIR.")
+        raise OwsegError(f"{spec} is neither a folder of images nor a data set such as camvid:DIR.")
     return open_dataset(spec, split, labels)
 
 

@@ -98,7 +98,7 @@ def from_hex(text: str | None) -> Color | None:
     if not text:
         return None
     if not re.fullmatch("#[0-9a-fA-F]{6}", text):
-        raise OwsegError(f"{text!r} is no colour; write #rrggbb.")
+        raise OwsegError(f"{text!r} is not a colour; write #rrggbb.")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:], 16)
 
 

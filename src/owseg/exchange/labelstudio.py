@@ -123,8 +123,8 @@ SIZES = (3, 4, 8, 16)
 def decode(rle: list[int], size: tuple[int, int]) -> np.ndarray:
     """Return the mask (H, W) bool of the bytes of a brush mask: where alpha is above 0.
 
-    Raises ``OwsegError`` for what is no list of bytes, for another size than the image's, and for bytes that are cut
-    off.
+    Raises ``OwsegError`` for anything but a list of bytes, for another size than the image's, and for bytes that are
+    cut off.
     """
     if not isinstance(rle, list) or not all(type(b) is int and 0 <= b <= 255 for b in rle):
         raise OwsegError("a brush mask is a list of integers from 0 to 255.")

@@ -68,7 +68,7 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
 def find_annotated(image: str, folder: str | Path) -> Path:
     """Return the file in ``folder``, or in its ``images/``, that an annotation calls ``image``.
 
-    It is looked up by its path; by its file name alone; by the latter without ``UPLOAD_PREFIX``; and each of these with
+    It is found by its path; by its file name alone; by the latter without ``UPLOAD_PREFIX``; and each of these with
     any suffix, which some formats leave out. It is never a file outside of ``folder``. Raises ``OwsegError`` if there
     is no such file, or several.
     """
