@@ -29,6 +29,7 @@ class Rle:
     @classmethod
     def of(cls, mask: np.ndarray) -> Rle:
         """Return the run lengths of ``mask`` (H, W) bool."""
+        # pycocotools takes arrays in column-major order only.
         return cls._from_coco(coco.encode(np.asfortranarray(mask, np.uint8)))
 
     @classmethod
@@ -112,7 +113,7 @@ def decode_counts(text: str) -> list[int]:
     runs: list[int] = []
     value = shift = 0
     for group in (ord(c) - 48 for c in text):
-        if not 0 <= group < 64 or shift > 60:
+        if not 0 <= group < 64 or shift > 60:  # a number of more groups would grow without bound
             raise OwsegError("a compressed mask holds something other than run lengths.")
         value |= (group & 31) << shift
         shift += 5
@@ -128,7 +129,7 @@ def decode_counts(text: str) -> list[int]:
 def encode_rows(mask: np.ndarray) -> list[int]:
     """Return the row-major run lengths of (H, W) bool: off, on, off, ...; the first may be 0. They sum to H W."""
     flat = mask.ravel()
-    edges = np.flatnonzero(np.diff(flat, prepend=False))
+    edges = np.flatnonzero(np.diff(flat, prepend=False))  # where the value changes, the first pixel against off
     runs: list[int] = np.diff(edges, prepend=0, append=flat.size).tolist()
     return runs
 
