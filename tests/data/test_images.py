@@ -154,3 +154,12 @@ def test_a_picture_stands_upright_unless_it_has_a_mask(tmp_path, orientation):
     assert np.array_equal(read_shot_folder(tmp_path)[0].image, stored)
     assert np.array_equal(open_outliers(tmp_path).read(0).image, stored)
     assert np.array_equal(plain(tmp_path / "images", data.labels).read(0)[0], read_image(tmp_path / "images" / "a.png"))
+
+
+def test_a_16_bit_image_keeps_its_upper_bits(tmp_path):
+    grey = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png")[1], grey >> 8)
+    Image.fromarray(grey.astype(np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(OwsegError, match="floats"):
+        read_image(tmp_path / "a.tif")

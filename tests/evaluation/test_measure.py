@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from owseg._files import json_ready
 from owseg.errors import OwsegError
 from owseg.evaluation.histograms import score_histograms
 from owseg.evaluation.maps import Manifest, MapFolder, Maps
@@ -107,12 +106,6 @@ def test_a_score_without_a_threshold_has_no_calibrated_metrics(metrics):
 def test_several_processes_say_the_same(folder, metrics):
     parallel = measure(folder.path, {"msp": THRESHOLD}, SIZES, workers=2)
     assert json.dumps(parallel.to_json()) == json.dumps(metrics.to_json())
-
-
-def test_what_is_undefined_or_infinite_is_null_wherever_it_stands():
-    nan, inf = float("nan"), float("inf")
-    value = {"a": nan, "b": (inf, 1.5, {"c": [-inf, np.float64("nan"), 2]}), "d": "nan", "e": (True, None)}
-    assert json_ready(value) == {"a": None, "b": [None, 1.5, {"c": [None, None, 2]}], "d": "nan", "e": [True, None]}
 
 
 def test_json_is_plain_and_whole(metrics):
