@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 
 from benchmarks.discover import image
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import About, Group
+from owseg.discovery.storage import Group, QueueInfo
 from owseg.review.files import serve_files
 from owseg.review.frame import PAGE
 from owseg.review.state import ReviewState
@@ -32,7 +32,7 @@ LIMIT = 300
 
 
 def filled(place: Path, images: int, regions: int) -> Queue:
-    queue = Queue.begin(place / "q", About("kb", "0" * 16, ("road",), str(place), 0.002, 0.5))
+    queue = Queue.begin(place / "q", QueueInfo("kb", "0" * 16, ("road",), str(place), 0.002, 0.5))
     ids: list[str] = []
     found = image(regions, 0)
     for i in range(images):
@@ -94,8 +94,8 @@ def main() -> None:
             ("a thumbnail over HTTP", lambda: client.get(f"/thumbnails/{face}.jpg"), 20),
         ):
             middle, longest = milliseconds(act, times)
-            verdict = "" if middle < LIMIT else f"  (above {LIMIT} ms)"
-            print(f"{what:32} median {middle:7.1f} ms  longest {longest:7.1f} ms{verdict}")
+            note = "" if middle < LIMIT else f"  (above {LIMIT} ms)"
+            print(f"{what:32} median {middle:7.1f} ms  longest {longest:7.1f} ms{note}")
 
 
 if __name__ == "__main__":

@@ -126,11 +126,11 @@ def open_queue(folder: Path) -> Any:
 def read_queue(queue: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the content of a review queue: its facts, and its maps and embeddings by name."""
     facts: dict[str, Any] = {
-        "about": {k: v for k, v in vars(queue.about).items() if k not in ("root", "classes")},
-        "classes": list(queue.about.classes),
+        "about": {k: v for k, v in vars(queue.info).items() if k not in ("root", "classes")},
+        "classes": list(queue.info.classes),
         "images": {},
         "groups": [[g.number, list(g.regions), {k: list(v) for k, v in g.copies.items()}] for g in queue.groups()],
-        "decisions": {r: [d.verdict, d.name, d.mask is not None] for r, d in queue.decisions().items()},
+        "decisions": {r: [d.action, d.name, d.mask is not None] for r, d in queue.decisions().items()},
         "accepted": queue.accepted(),
     }
     arrays: dict[str, np.ndarray] = {}
