@@ -1,6 +1,5 @@
 import socket
 import sys
-
 from types import SimpleNamespace
 
 import pytest
