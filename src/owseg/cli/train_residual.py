@@ -47,7 +47,7 @@ def train_residual(
     What it labels does not change by a bit; only the score does. Undo with owseg rollback.
     """
     from owseg.data.outliers import leave_out, open_outliers
-    from owseg.data.unlabeled import divided, streets
+    from owseg.data.unlabeled import hold_out, open_inliers
     from owseg.knowledge.calibration import calibrate
     from owseg.knowledge.commit import check_place
     from owseg.knowledge.load import load
@@ -64,8 +64,8 @@ def train_residual(
     objects = open_outliers(outliers).unknown_to(base.labels)
     others = open_outliers(context).unknown_to(base.labels) if context else objects
     objects, around = leave_out(names(exclude), objects, others if context or others.in_context else None)
-    known = streets(inliers, "train", base.labels)
-    known, held_out = divided(known) if val is None else (known, streets(val, "val", base.labels))
+    known = open_inliers(inliers, "train", base.labels)
+    known, held_out = hold_out(known) if val is None else (known, open_inliers(val, "val", base.labels))
     run = Path(f"{Path(target).resolve()}.residual.run")
     new = learn_residual(base, known, held_out, objects, around, config, run, resume)
     new = calibrate(new, held_out, fpr)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from owseg._files import plain
+from owseg._files import json_ready
 from owseg._progress import track
 from owseg.errors import OwsegError
 from owseg.evaluation.maps import Folder, Manifest
@@ -89,7 +89,7 @@ class Figures:
             "pixels pooled, void left out, FPR at the first recall of .95; components as SegmentMeIfYouCan's tool has "
             "them; tpr95, fpr5 and best_f1 are found on the images measured"
         )
-        return plain(value)
+        return json_ready(value)
 
 
 def measure(

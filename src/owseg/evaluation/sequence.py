@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from owseg._files import plain
+from owseg._files import json_ready
 from owseg._progress import track
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
@@ -77,7 +77,7 @@ class Stream:
             "forgetting": self.forgetting(),
             "still_unknown": self.still_unknown(),
         }
-        return plain(value)
+        return json_ready(value)
 
     def tables(self) -> list[tuple[str, tuple[str, ...], Rows]]:
         """Return (title, header, rows) of text, for people."""

@@ -12,7 +12,7 @@ from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import data_card, find_threshold
-from owseg.labels import Color, check_teachable
+from owseg.labels import Color, check_class_names
 from owseg.learners.auto import learner_for
 from owseg.learners.base import Learner
 from owseg.types import MAX_SHOTS, Forward, Shot
@@ -38,7 +38,7 @@ def learn(
     """
     if name in kb.labels:
         raise OwsegError(f"{name!r} is known already; give the new class another name, or roll back first.")
-    check_teachable([name])
+    check_class_names([name])
     check_shots(name, shots)
     method = method or learner_for(kb)
     forward = forward or kb.forward

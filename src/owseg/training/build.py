@@ -13,7 +13,7 @@ from owseg.data.void_class import with_background
 from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import calibrate, data_card, fit_scorers
-from owseg.labels import BACKGROUND, check_teachable
+from owseg.labels import BACKGROUND, check_class_names
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, from_pretrained
 from owseg.models.network import Network
@@ -49,7 +49,7 @@ def build_knowledge_base(
         raise OwsegError(
             f"only {len(labels)} class is left to be known; leave out fewer of {', '.join(everything.names)}."
         )
-    check_teachable(labels.names)
+    check_class_names(labels.names)
     labels = labels.extend(BACKGROUND) if background else labels
     training, val = open_dataset(data, "train", labels, train=True), open_dataset(data, "val", labels)
     seen = replace(training, source=with_background(training.source)) if background else training
