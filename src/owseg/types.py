@@ -59,7 +59,7 @@ Scorer: TypeAlias = Callable[[Output], "Tensor"]
 """``Output -> (B, h, w)``: any callable; higher means more anomalous."""
 
 ImageScorer: TypeAlias = Callable[[np.ndarray], np.ndarray]
-"""Image (3, H, W) uint8 -> score (H, W) float32, where a score needs more than one ``Output``; higher = more anomalous."""
+"""Image (3, H, W) uint8 -> score (H, W) float32, where it needs more than one ``Output``; higher = more anomalous."""
 
 Forward: TypeAlias = Callable[[np.ndarray], Output]
 """Image (3, H, W) uint8 -> ``Output``: ``KnowledgeBase.forward``, an ``Engine``, or one whose outputs are cached."""
