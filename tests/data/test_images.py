@@ -162,3 +162,12 @@ def test_an_image_is_turned_upright_unless_it_has_a_mask(tmp_path, orientation):
     assert np.array_equal(open_outliers(tmp_path).read(0).image, stored)
     unlabeled = unlabeled_source(tmp_path / "images", data.labels)
     assert np.array_equal(unlabeled.read(0)[0], read_image(tmp_path / "images" / "a.png"))
+
+
+def test_a_16_bit_image_keeps_its_upper_bits(tmp_path):
+    grey = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png")[1], grey >> 8)
+    Image.fromarray(grey.astype(np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(OwsegError, match="floats"):
+        read_image(tmp_path / "a.tif")
