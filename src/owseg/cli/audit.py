@@ -45,4 +45,4 @@ def audit(
         return
     header = ("category", "anomalies", "pixels", "similarity")
     print_table("Outlier categories most similar to the anomalies", header, summary(found))
-    print(found.words())
+    print(found.text())

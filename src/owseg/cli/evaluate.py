@@ -14,7 +14,7 @@ from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
     from owseg.evaluation.evaluate import Evaluation
-    from owseg.evaluation.sequence import Stream
+    from owseg.evaluation.sequence import SequenceEvaluation
 
 
 def evaluate(
@@ -47,9 +47,9 @@ def evaluate(
     """
     from owseg.data.datasets import open_dataset
     from owseg.evaluation.evaluate import evaluate as measure
-    from owseg.evaluation.sequence import evaluate_stream
+    from owseg.evaluation.sequence import evaluate_sequence
     from owseg.knowledge.load import load, load_stages
-    from owseg.metrics.pixel import Exact, PerImage
+    from owseg.metrics.pixel import PerImage
 
     if report is not None and not sequence:
         raise OwsegError("--report shows a sequence of classes; add --sequence.")
@@ -59,12 +59,12 @@ def evaluate(
     frames = open_dataset(data, split, base.labels)
     if sequence:
         stages = load_stages(kb)
-        of_stages = evaluate_stream(stages, frames)
-        result: Evaluation | Stream = of_stages
+        of_stages = evaluate_sequence(stages, frames)
+        result: Evaluation | SequenceEvaluation = of_stages
     else:
         wanted = tuple(base.scorers) if scorers == "all" else parse_names(scorers) or (base.scorer,)
         forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
-        result = measure(base, frames, wanted, PerImage if per_image else Exact, forward)
+        result = measure(base, frames, wanted, PerImage if per_image else None, forward)
     if as_json:
         print_json(result.to_json())
     else:

@@ -48,12 +48,13 @@ def train_residual(
     """
     from owseg.data.outliers import leave_out, open_outliers
     from owseg.data.unlabeled import hold_out, open_inliers
-    from owseg.knowledge.calibration import calibrate
+    from owseg.knowledge.calibration import calibrate, divide_val
     from owseg.knowledge.commit import check_place
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
     from owseg.knowledge.versions import has_version
     from owseg.training.config import ResidualConfig
+    from owseg.training.loop import is_first_process
     from owseg.training.residual import train_residual as learn_residual
 
     config = ResidualConfig(
@@ -67,8 +68,14 @@ def train_residual(
     known = open_inliers(inliers, "train", base.labels)
     known, held_out = hold_out(known) if val is None else (known, open_inliers(val, "val", base.labels))
     run = Path(f"{Path(target).resolve()}.residual.run")
-    new = learn_residual(base, known, held_out, objects, around, config, run, resume)
-    new = calibrate(new, held_out, fpr)
+    choose, calibration = divide_val(held_out)
+    new = learn_residual(base, known, choose, objects, around, config, run, resume)
+    if not is_first_process():
+        return
+    new = calibrate(new, calibration, fpr)
     if not has_version(target):
         base.save(target)  # so that it can be undone there, too
-    save(new, target, as_json, f"Next: owseg predict --kb {target} PICTURES")
+    hint = f"Next: owseg predict --kb {target} IMAGES"
+    if choose is calibration:
+        hint = f"Note: {len(choose)} held-out images are too few to divide: they chose and calibrated.\n{hint}"
+    save(new, target, as_json, hint)

@@ -20,7 +20,7 @@ from owseg.discovery.storage import Group, QueueInfo, file_hash
 from owseg.discovery.thumbnails import overview, thumbnail
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
-from owseg.knowledge.regions import MIN_AREA, SPLIT
+from owseg.knowledge.regions import MIN_AREA, SPLIT_COSINE
 from owseg.types import Forward
 
 
@@ -40,7 +40,7 @@ class DiscoveryResult:
 
 def discover(
     kb: KnowledgeBase, paths: Sequence[Path], folder: Path, name: str = "", min_area: float = MIN_AREA,
-    split_at: float = SPLIT, forward: Forward | None = None,
+    split_at: float = SPLIT_COSINE, forward: Forward | None = None,
 ) -> tuple[Queue, DiscoveryResult]:  # fmt: skip
     """Find the unknown regions of images, store them in the queue ``folder``, and group all regions of the queue.
 
