@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 NAMES = {
     "datasets": "owseg.data.datasets:DATASETS",
-    "decoders": "owseg.models.decoders:DECODERS",
     "fitted": "owseg.scorers:fitted_names",
     "formats": "owseg.exchange:FORMATS",
     "methods": "owseg.learners:LEARNERS",
@@ -31,10 +30,19 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
-        self.help = filled(self.help)
+        self.help = unwrapped(filled(self.help))
         for parameter in self.params:
             if hasattr(parameter, "help"):
                 parameter.help = filled(parameter.help)
+        super().format_help(ctx, formatter)
+
+
+class Group(TyperGroup):
+    """A group of commands whose epilog may list names in the same way."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page."""
+        self.epilog = filled(self.epilog)
         super().format_help(ctx, formatter)
 
 
@@ -43,8 +51,20 @@ def filled(text: str | None) -> str | None:
     return None if text is None else re.sub(r"\{(\w+)\}", lambda found: ", ".join(names_of(found[1])), text)
 
 
+def unwrapped(text: str | None) -> str | None:
+    """Return help with each paragraph on one line, as it is wrapped when it is shown; not those that begin with \\b."""
+    if text is None:
+        return None
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(p if p.startswith("\b") else " ".join(p.split()) for p in paragraphs)
+
+
 def names_of(kind: str) -> Iterable[str]:
-    """Return the names of a kind of thing: one of ``NAMES``, or ``writable``, the formats that can be written."""
+    """Return the names of a kind of thing: one of ``NAMES``, ``decoders`` to train, ``writable`` formats."""
+    if kind == "decoders":
+        from owseg.models.decoders import DECODERS
+
+        return [name for name, entry in DECODERS.entries.items() if "width" in entry.options]
     if kind == "writable":
         from owseg.exchange import FORMATS
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from owseg.errors import OwsegError
+
+
+def data_spec(text: str | None) -> str | None:
+    """Return ``folder:DIR`` for a directory DIR with images/ in it, or in a folder for each split; else ``text``."""
+    from owseg.data.datasets import DATASETS
+
+    if text and ":" not in text and text not in DATASETS:
+        directory = Path(text).expanduser()
+        if any(path.is_dir() for pattern in ("images", "*/images") for path in directory.glob(pattern)):
+            return f"folder:{text}"
+    return text
+
 
 KB = Annotated[
     str, typer.Argument(metavar="KB", help="Directory of a knowledge base, or the name of a shipped one: {shipped}.")
@@ -44,7 +57,11 @@ MultiScale = Annotated[
 
 Data = Annotated[
     str,
-    typer.Option("--data", help="A labelled data set, KIND:DIR or synthetic; the kinds (owseg data list): {datasets}."),
+    typer.Option(
+        "--data",
+        callback=data_spec,
+        help="A labelled data set, synthetic or KIND:DIR; KIND is one of {datasets} (see owseg data list).",
+    ),
 ]
 
 
@@ -90,6 +107,11 @@ def parse_size(text: str) -> tuple[int, int]:
     except ValueError:
         raise OwsegError(f"{text!r} is not a size; write height x width, such as 256x352.") from None
     return height, width
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """Return (height, width) as ``parse_size`` reads it."""
+    return f"{size[0]}x{size[1]}"
 
 
 def parse_settings(given: list[str] | None) -> dict[str, str]:

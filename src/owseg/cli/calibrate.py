@@ -18,8 +18,8 @@ def calibrate(
     method: Annotated[
         str,
         typer.Option(
-            help="quantile: a share of all known pixels of these images. conformal: a bound on the mean share over images "
-            "like these, if none was used to train or to choose the score; needs at least 1/fpr - 1 images."
+            help="quantile: a share of all known pixels of these images. conformal: a bound on the mean share over "
+            "images like these, if none was used to train or to choose the score; needs at least 1/fpr - 1 images."
         ),
     ] = "quantile",
     scorer: Annotated[

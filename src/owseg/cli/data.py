@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from owseg.cli._help import Command
-from owseg.cli._options import Json
+from owseg.cli._options import Json, data_spec
 from owseg.cli._printing import print_json, print_note, print_table
 
 app = typer.Typer(no_args_is_help=True, help="Data sets: list those that can be opened, and check your own.")
@@ -38,7 +38,10 @@ def list_kinds(as_json: Json = False) -> None:
 @app.command("check", cls=Command)
 def check_data(
     spec: Annotated[
-        str, typer.Argument(metavar="DATA", help="The data set, KIND:DIR or synthetic; kinds: {datasets}.")
+        str,
+        typer.Argument(
+            metavar="DATA", callback=data_spec, help="The data set, KIND:DIR or synthetic; kinds: {datasets}."
+        ),
     ],
     split: Annotated[str | None, typer.Option(help="One split; by default every split there is.")] = None,
     as_json: Json = False,
@@ -58,9 +61,9 @@ def check_data(
             sizes = "; ".join(f"{count} of {size}" for size, count in checked.sizes.items())
             fingerprint = checked.fingerprint or "none, because of the errors below"
             print(f"{checked.name}: {checked.frames} images; {sizes or 'none could be read'}.")
-            print(f"Without ground truth: {checked.without_truth}. Fingerprint: {fingerprint}.")
+            print(f"Without ground truth: {checked.without_ground_truth}. Fingerprint: {fingerprint}.")
             print_table("", ("class", "pixels", "share"), rows)
-            for line in checked.wrong:
-                print_note(f"wrong: {line}")
-    if any(checked.wrong for checked in found):
+            for line in checked.errors:
+                print_note(f"error: {line}")
+    if any(checked.errors for checked in found):
         raise typer.Exit(1)

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import Json
+from owseg.cli._options import Json, data_spec
 from owseg.cli._printing import print_json
 
 
 def demo(
     data: Annotated[
-        str, typer.Option("--data", help="synthetic (generated, no download), camvid:DIR or another KIND:DIR.")
+        str,
+        typer.Option(
+            "--data", callback=data_spec, help="synthetic (generated, no download), camvid:DIR or another KIND:DIR."
+        ),
     ] = "synthetic",
     kb: Annotated[
         str | None, typer.Option("--kb", help="A knowledge base that knows all classes but the one to learn.")

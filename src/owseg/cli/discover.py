@@ -25,8 +25,8 @@ def discover(
 ) -> None:
     """Find the unknown regions of many images and group similar ones: a queue for owseg review.
 
-    Writes a folder with every unknown region, the groups in the order of review, and an overview, groups.jpg. A run that
-    was stopped continues where it was. Exit code 1 if any image could not be read.
+    Writes a folder with every unknown region, the groups in the order of review, and an overview, groups.jpg. A run
+    that was stopped continues where it was. Exit code 1 if any image could not be read.
     """
     from owseg.data.images import find_image_files
     from owseg.discovery.discover import discover as find_and_group

@@ -15,9 +15,7 @@ from owseg.cli._printing import print_json
 if TYPE_CHECKING:
     from owseg.exchange.annotation import Annotation
 
-Url = Annotated[
-    str, typer.Option(help="For labelstudio: what to put before an image's name. Short for --set url=URL.")
-]
+Url = Annotated[str, typer.Option(help="For labelstudio: what to put before an image's name. Short for --set url=URL.")]
 
 
 def exchange(
