@@ -76,10 +76,10 @@ def main(arguments: list[str] | None = None) -> None:
             fast = match(called, target, Sizes(1, 1))
             times.append(time.perf_counter() - started)
         slow, siou, ppv = components_by_pixels(called, target, args.sample)
-        assert np.allclose((fast.hit / fast.union)[picked(len(fast.hit), args.sample)], siou)
-        assert np.allclose((fast.right / fast.size)[picked(len(fast.size), args.sample)], ppv)
+        assert np.allclose((fast.intersection / fast.union)[picked(len(fast.intersection), args.sample)], siou)
+        assert np.allclose((fast.correct / fast.size)[picked(len(fast.size), args.sample)], ppv)
         took = float(np.median(times))
-        print(f"{len(fast.hit):13}{len(fast.size):11}{took * 1e3:8.0f}{slow:14.1f}{slow / took:8.0f}x")
+        print(f"{len(fast.intersection):13}{len(fast.size):11}{took * 1e3:8.0f}{slow:14.1f}{slow / took:8.0f}x")
 
 
 if __name__ == "__main__":

@@ -21,29 +21,29 @@ def blobs(rng, shape, count):
 
 
 def image(seed):
-    """A mask that often overlaps the truth; with void, and sometimes nothing called or nothing to be found."""
+    """A mask that often overlaps the truth; with void, and sometimes nothing predicted or nothing to be found."""
     rng = np.random.default_rng(seed)
     shape = (rng.integers(6, 22), rng.integers(6, 22))
     truth = blobs(rng, shape, rng.integers(0, 6))
-    called = np.roll(truth, rng.integers(-2, 3, 2), (0, 1)) if rng.random() < 0.7 else blobs(rng, shape, 4)
-    called = (called ^ (rng.random(shape) < rng.choice([0, 0.05, 0.3]))) & (rng.random() > 0.1)
+    mask = np.roll(truth, rng.integers(-2, 3, 2), (0, 1)) if rng.random() < 0.7 else blobs(rng, shape, 4)
+    mask = (mask ^ (rng.random(shape) < rng.choice([0, 0.05, 0.3]))) & (rng.random() > 0.1)
     target = np.where(truth, UNKNOWN, rng.integers(0, 3, shape)).astype(np.uint8)
     target[blobs(rng, shape, rng.integers(0, 4))] = IGNORE
-    return called, target
+    return mask, target
 
 
-def filled(shots, sizes=ANOMALY_TRACK, strict=False):
+def filled(maps, sizes=ANOMALY_TRACK, strict=False):
     state = Components(sizes, strict)
-    for called, target in shots:
-        state.update(called, target)
+    for mask, target in maps:
+        state.update(mask, target)
     return state
 
 
-def check(figures, expected):
-    for name in ("truths", "predicted", "tp", "fp"):
-        assert getattr(figures, name) == expected[name], name
+def check(metrics, expected):
+    for name in ("ground_truths", "predicted", "tp", "fp"):
+        assert getattr(metrics, name) == expected[name], name
     for name in ("siou", "ppv", "f1"):
-        value = getattr(figures, name)
+        value = getattr(metrics, name)
         assert np.isnan(value) if expected[name] is None else value == pytest.approx(float(expected[name]), abs=1e-12)
 
 
@@ -51,27 +51,27 @@ def check(figures, expected):
 def test_components_are_those_of_the_set_formulas(part):
     seen = set()
     for seed in range(50 * part, 50 * part + 50):
-        shot = image(seed)
+        pair = image(seed)
         sizes = [Sizes(1, 1), Sizes(5, 3), Sizes(3, 8)][seed % 3]
-        expected = reference.figures([shot], sizes.predicted, sizes.truth, strict=seed % 2 == 1)
-        check(filled([shot], sizes, strict=seed % 2 == 1).compute(), expected)
-        siou, ppv = reference.matched(*shot, sizes.predicted, sizes.truth)
-        measured = match(*shot, sizes)
-        assert sorted(measured.hit / measured.union) == sorted(map(float, siou))
-        assert sorted(measured.right / measured.size) == sorted(map(float, ppv))
-        seen |= {("no truth", not siou), ("nothing called", not ppv), ("perfect", 1 in siou), ("missed", 0 in siou)}
-    assert {(n, True) for n in ("no truth", "nothing called", "missed")} <= seen
+        expected = reference.metrics([pair], sizes.predicted, sizes.ground_truth, strict=seed % 2 == 1)
+        check(filled([pair], sizes, strict=seed % 2 == 1).compute(), expected)
+        siou, ppv = reference.matched(*pair, sizes.predicted, sizes.ground_truth)
+        measured = match(*pair, sizes)
+        assert sorted(measured.intersection / measured.union) == sorted(map(float, siou))
+        assert sorted(measured.correct / measured.size) == sorted(map(float, ppv))
+        seen |= {("no truth", not siou), ("nothing predicted", not ppv), ("perfect", 1 in siou), ("missed", 0 in siou)}
+    assert {(n, True) for n in ("no truth", "nothing predicted", "missed")} <= seen
 
 
-def test_pictures_are_pooled_and_merge_in_any_order():
-    shots = [image(seed) for seed in range(12)]
+def test_images_are_pooled_and_merge_in_any_order():
+    maps = [image(seed) for seed in range(12)]
     sizes = Sizes(2, 2)
-    whole = filled(shots, sizes).compute()
-    check(whole, reference.figures(shots, 2, 2))
+    whole = filled(maps, sizes).compute()
+    check(whole, reference.metrics(maps, 2, 2))
     for order in np.random.default_rng(0).permuted(np.tile(np.arange(12), (4, 1)), axis=1):
-        parts = [pickle.loads(pickle.dumps(filled([shots[i] for i in g], sizes))) for g in np.split(order, [3, 4])]
+        parts = [pickle.loads(pickle.dumps(filled([maps[i] for i in g], sizes))) for g in np.split(order, [3, 4])]
         merged = reduce(add, parts).compute()
-        assert (merged.tp, merged.fp, merged.truths) == (whole.tp, whole.fp, whole.truths)
+        assert (merged.tp, merged.fp, merged.ground_truths) == (whole.tp, whole.fp, whole.ground_truths)
         for name in ("siou", "ppv", "f1"):
             assert getattr(merged, name) == pytest.approx(getattr(whole, name), abs=1e-12)
 
@@ -80,8 +80,8 @@ def test_one_prediction_over_two_truths_is_right_for_both():
     target = np.zeros((4, 9), np.uint8)
     target[:, :4] = target[:, 5:] = UNKNOWN
     found = match(np.ones_like(target, bool), target, Sizes(1, 1))
-    assert found.hit.tolist() == [16, 16] and found.union.tolist() == [20, 20]  # the gap is wrong for each
-    assert (found.right.tolist(), found.size.tolist()) == ([32], [36])
+    assert found.intersection.tolist() == [16, 16] and found.union.tolist() == [20, 20]  # the gap is wrong for each
+    assert (found.correct.tolist(), found.size.tolist()) == ([32], [36])
 
 
 def test_void_cuts_a_prediction_in_two_and_a_small_truth_does_not():
@@ -97,35 +97,35 @@ def test_void_cuts_a_prediction_in_two_and_a_small_truth_does_not():
 
 def test_diagonal_neighbours_are_one_component():
     target = np.where(np.eye(6, dtype=bool), UNKNOWN, 0).astype(np.uint8)
-    assert match(target == UNKNOWN, target, Sizes(1, 1)).hit.tolist() == [6]
+    assert match(target == UNKNOWN, target, Sizes(1, 1)).intersection.tolist() == [6]
 
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_ratio_that_equals_tau_counts_as_the_code_or_as_the_paper_has_it(strict):
     target = np.zeros((1, 10), np.uint8)
     target[0, :5] = UNKNOWN
-    called = np.zeros((1, 10), bool)
-    called[0, :3] = True  # sIoU 3/5: .6 is the eighth tau
-    figures = filled([(called, target)], Sizes(1, 1), strict).compute()
-    assert figures.tp == (1,) * (7 if strict else 8) + (0,) * (4 if strict else 3)
+    mask = np.zeros((1, 10), bool)
+    mask[0, :3] = True  # sIoU 3/5: .6 is the eighth tau
+    metrics = filled([(mask, target)], Sizes(1, 1), strict).compute()
+    assert metrics.tp == (1,) * (7 if strict else 8) + (0,) * (4 if strict else 3)
     wide = np.zeros((1, 10), bool)
     wide[0, 2:7] = True  # PPV 3/5
-    figures = filled([(wide, target)], Sizes(1, 1), strict).compute()
-    assert figures.fp == (0,) * (7 if strict else 8) + (1,) * (4 if strict else 3)
+    metrics = filled([(wide, target)], Sizes(1, 1), strict).compute()
+    assert metrics.fp == (0,) * (7 if strict else 8) + (1,) * (4 if strict else 3)
 
 
 def test_the_sizes_are_the_benchmarks():
     target = np.zeros((40, 40), np.uint8)
     target[:10, :10] = UNKNOWN
-    called = np.zeros((40, 40), bool)
-    called[:20, :24], called[30:37, :7] = True, True  # 480 and 49
+    mask = np.zeros((40, 40), bool)
+    mask[:20, :24], mask[30:37, :7] = True, True  # 480 and 49
     assert (Sizes(500, 100), Sizes(50, 10)) == (ANOMALY_TRACK, OBSTACLE_TRACK)
     for sizes, found in ((ANOMALY_TRACK, 0), (OBSTACLE_TRACK, 1)):
-        assert len(match(called, target, sizes).size) == found
-    called[20, :20] = called[37, 0] = True
-    assert len(match(called, target).size) == 1 and len(match(called, target, OBSTACLE_TRACK).size) == 2
+        assert len(match(mask, target, sizes).size) == found
+    mask[20, :20] = mask[37, 0] = True
+    assert len(match(mask, target).size) == 1 and len(match(mask, target, OBSTACLE_TRACK).size) == 2
     target[0, 0] = 0
-    assert len(match(called, target).hit) == 0
+    assert len(match(mask, target).intersection) == 0
 
 
 def test_what_is_undefined_is_nan():

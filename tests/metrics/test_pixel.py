@@ -10,37 +10,16 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, KNOWN, UNKNOWN
+from owseg.labels import IGNORE, UNKNOWN
 from owseg.metrics.binned import Binned
 from owseg.metrics.pixel import Exact, PerImage
 from tests.reference.pixel import fpr_nearest
-
-NAMES = ("auroc", "ap", "fpr95")
-
-
-def images(seed, count=4, levels=0, shape=(9, 11)):
-    """Random scores and targets with void; ``levels`` > 0 makes heavy ties."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for _ in range(count):
-        target = rng.choice([0, KNOWN, UNKNOWN, IGNORE], shape, p=[0.5, 0.2, 0.2, 0.1]).astype(np.uint8)
-        score = rng.normal(0, rng.choice([1e-3, 1.0, 300.0]), shape) + (target == UNKNOWN) * rng.normal(0.5, 1)
-        if levels:
-            score = np.round(score * levels) / levels
-        made.append((score.astype(np.float32), target))
-    return made
+from tests.support.scores import NAMES, decided, f1, filled, score_maps
 
 
-def filled(make, shots):
-    state = make()
-    for score, target in shots:
-        state.update(score, target)
-    return state
-
-
-def sklearn_figures(shots):
-    score = np.concatenate([s[t != IGNORE] for s, t in shots]).astype(np.float64)
-    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in shots])
+def sklearn_metrics(maps):
+    score = np.concatenate([s[t != IGNORE] for s, t in maps]).astype(np.float64)
+    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in maps])
     fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
     return roc_auc_score(truth, score), average_precision_score(truth, score), fpr[np.argmax(tpr >= 0.95)]
 
@@ -48,57 +27,21 @@ def sklearn_figures(shots):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0, 1, 2, 5]))
 def test_exact_is_scikit_learns(seed, levels):
-    shots = images(seed, levels=levels)
-    figures = filled(Exact, shots).compute()
-    expected = sklearn_figures(shots)
+    maps = score_maps(seed, levels=levels)
+    metrics = filled(Exact, maps).compute()
+    expected = sklearn_metrics(maps)
     for name, value in zip(NAMES, expected, strict=True):
-        assert getattr(figures, name) == pytest.approx(value, abs=1e-9), name
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([0, 1, 3]), st.sampled_from([10, 14, 18]))
-def test_the_binned_intervals_hold_the_exact_figures(seed, levels, bits):
-    shots = images(seed, levels=levels)
-    exact = filled(Exact, shots).compute()
-    binned = filled(lambda: Binned(bits), shots).compute()
-    for name in NAMES:
-        low, high = binned.bounds[name]
-        assert low <= getattr(exact, name) <= high, name
-        assert low <= getattr(binned, name) <= high
-
-
-@pytest.mark.parametrize("outliers", [1, 3, 19, 20, 1000])
-def test_the_intervals_hold_with_billions_of_pixels(outliers):
-    inliers = Binned()
-    inliers.update(np.zeros(1000, np.float32), np.zeros(1000, np.uint8))
-    for _ in range(21):  # 2 * 10^9 pixels of one score
-        inliers = inliers + inliers
-    found = Binned()
-    found.update(np.zeros(outliers, np.float32), np.full(outliers, UNKNOWN, np.uint8))
-    low, high = (inliers + found).compute().bounds["ap"]
-    total = 1000 << 21
-    worst = sum(Fraction(i, i + total) for i in range(1, outliers + 1)) / outliers
-    tied = Fraction(outliers, outliers + total)  # what Exact, and scikit-learn, say of ties
-    assert low <= worst <= tied <= high
-    assert float(worst) - low < 1e-11
-
-
-def test_more_bits_make_narrower_intervals():
-    shots = images(1, count=40)
-    width = [np.subtract(*filled(lambda b=b: Binned(b), shots).compute().bounds["ap"][::-1]) for b in (10, 14, 18, 22)]
-    assert width == sorted(width, reverse=True)
-    assert width[0] > 10 * width[-1]
-    assert width[-1] < 1e-3
+        assert getattr(metrics, name) == pytest.approx(value, abs=1e-9), name
 
 
 @pytest.mark.parametrize("make", [Exact, Binned, PerImage])
 def test_any_split_and_order_of_merging_gives_the_same(make):
-    shots = images(2, count=6, levels=3)
-    whole = filled(make, shots).compute()
+    maps = score_maps(2, count=6, levels=3)
+    whole = filled(make, maps).compute()
     for order in np.random.default_rng(0).permuted(np.tile(np.arange(6), (5, 1)), axis=1):
         cut = int(order[0])
         groups = [g for g in (order[:cut], order[cut:]) if len(g)]
-        parts = [pickle.loads(pickle.dumps(filled(make, [shots[i] for i in g]))) for g in groups]
+        parts = [pickle.loads(pickle.dumps(filled(make, [maps[i] for i in g]))) for g in groups]
         merged = reduce(add, parts).compute()
         for name in NAMES:
             assert getattr(merged, name) == pytest.approx(getattr(whole, name), abs=1e-12)
@@ -119,7 +62,7 @@ def test_a_monotone_transform_changes_nothing(seed):
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0, 1, 2, 4, 16]), st.sampled_from([(3, 4), (4, 5), (9, 11), (20, 20)]))
 def test_the_nearest_operating_point_is_dmlnets(seed, levels, shape):
-    score, target = images(seed, 1, levels, shape)[0]
+    score, target = score_maps(seed, 1, levels, shape)[0]
     target[0, :2] = UNKNOWN, 0
     counts = target != IGNORE
     expected = fpr_nearest(score[counts], target[counts] == UNKNOWN)
@@ -132,35 +75,35 @@ def test_the_nearest_operating_point_reaches_down_to_the_next_outlier(outliers, 
     """Ten inliers between any two outliers; a recall of .9 and one of 1 are as near, but for the last bit."""
     score = np.arange(11 * outliers, 0, -1, dtype=np.float32)[None]
     target = np.where(np.arange(11 * outliers) % 11 == (0 if top else 10), UNKNOWN, 0).astype(np.uint8)[None]
-    figures = filled(lambda: Exact("nearest"), [(score, target)]).compute()
-    assert figures.fpr95 == fpr_nearest(score[0], target[0] == UNKNOWN)
+    metrics = filled(lambda: Exact("nearest"), [(score, target)]).compute()
+    assert metrics.fpr95 == fpr_nearest(score[0], target[0] == UNKNOWN)
     if outliers == 20:  # 19 are found; so are the inliers above the twentieth, but for those above the first
-        assert figures.fpr95 == (0.95 if top else 1.0)
+        assert metrics.fpr95 == (0.95 if top else 1.0)
 
 
-def test_per_image_is_the_mean_over_pictures_that_show_both():
-    shots = images(5, 5)
-    shots[2] = (shots[2][0], np.zeros_like(shots[2][1]))
-    singles = [filled(lambda: Exact("nearest"), [s]).compute() for i, s in enumerate(shots) if i != 2]
-    figures = filled(PerImage, shots).compute()
+def test_per_image_is_the_mean_over_images_that_show_both():
+    maps = score_maps(5, 5)
+    maps[2] = (maps[2][0], np.zeros_like(maps[2][1]))
+    singles = [filled(lambda: Exact("nearest"), [s]).compute() for i, s in enumerate(maps) if i != 2]
+    metrics = filled(PerImage, maps).compute()
     for name in NAMES:
-        assert getattr(figures, name) == pytest.approx(np.mean([getattr(f, name) for f in singles]))
+        assert getattr(metrics, name) == pytest.approx(np.mean([getattr(f, name) for f in singles]))
 
 
-def test_pooled_and_per_image_differ_when_pictures_have_offsets():
-    """What makes published figures incomparable: a score perfect in each image, offset between them."""
+def test_pooled_and_per_image_differ_when_images_have_offsets():
+    """What makes published metrics incomparable: a score perfect in each image, offset between them."""
     target = np.array([[0] * 10 + [UNKNOWN] * 10], np.uint8)
     score = np.arange(20, dtype=np.float32)[None]
-    shots = [(score + 100 * i, target) for i in range(4)]
-    assert filled(PerImage, shots).compute().auroc == 1
-    assert filled(Exact, shots).compute().auroc < 0.7
+    maps = [(score + 100 * i, target) for i in range(4)]
+    assert filled(PerImage, maps).compute().auroc == 1
+    assert filled(Exact, maps).compute().auroc < 0.7
 
 
 @pytest.mark.parametrize("make", [Exact, Binned, PerImage])
 @pytest.mark.parametrize("value", [0, UNKNOWN, IGNORE])
 def test_what_is_undefined_is_nan(make, value):
-    figures = filled(make, [(np.zeros((3, 3), np.float32), np.full((3, 3), value, np.uint8))]).compute()
-    assert all(np.isnan(getattr(figures, n)) for n in NAMES)
+    metrics = filled(make, [(np.zeros((3, 3), np.float32), np.full((3, 3), value, np.uint8))]).compute()
+    assert all(np.isnan(getattr(metrics, n)) for n in NAMES)
     assert np.isnan(make().compute().auroc)
 
 
@@ -184,10 +127,10 @@ def test_bad_scores_are_refused(make):
 
 
 def test_curves_lie_on_scikit_learns():
-    shots = images(8, 20)
-    curves = filled(Exact, shots).curves(100)
-    score = np.concatenate([s[t != IGNORE] for s, t in shots])
-    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in shots])
+    maps = score_maps(8, 20)
+    curves = filled(Exact, maps).curves(100)
+    score = np.concatenate([s[t != IGNORE] for s, t in maps])
+    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in maps])
     fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
     points = {(round(a, 12), round(b, 12)) for a, b in zip(fpr, tpr, strict=True)}
     assert all((round(a, 12), round(b, 12)) in points for a, b in zip(curves.fpr, curves.tpr, strict=True))
@@ -195,90 +138,39 @@ def test_curves_lie_on_scikit_learns():
     assert np.all(np.diff(curves.tpr) > 0)
 
 
-def decided(shots, threshold):
-    """TP, FP, outliers and inliers of "unknown where score > threshold", counted anew."""
-    score = np.concatenate([s[t != IGNORE] for s, t in shots])
-    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in shots])
-    called = score > np.float32(threshold)
-    return int((called & truth).sum()), int((called & ~truth).sum()), int(truth.sum()), int((~truth).sum())
-
-
-def decided_at_once(shots, thresholds):
-    score = np.concatenate([s[t != IGNORE] for s, t in shots])
-    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in shots])
-    called = score > np.array(thresholds, np.float32)[:, None]
-    return [
-        (int(tp), int(fp), int(truth.sum()), int((~truth).sum()))
-        for tp, fp in zip((called & truth).sum(1), (called & ~truth).sum(1), strict=True)
-    ]
-
-
-def every_threshold(shots):
+def every_threshold(maps):
     """One float32 below each score, and the highest score: every rule there is."""
-    scores = np.unique(np.concatenate([s[t != IGNORE] for s, t in shots]))
+    scores = np.unique(np.concatenate([s[t != IGNORE] for s, t in maps]))
     return [*np.nextafter(scores, np.float32(-np.inf)).tolist(), float(scores[-1])]
-
-
-def f1(shots, threshold):
-    tp, fp, outliers, _ = decided(shots, threshold)
-    return Fraction(2 * tp, tp + fp + outliers)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0, 1, 2]), st.booleans())
-def test_thresholds_by_trying_every_one(seed, levels, claims):
-    shots = images(seed, levels=levels)
-    if claims:
-        for number, (score, _) in enumerate(shots):
+def test_thresholds_by_trying_every_one(seed, levels, learned):
+    maps = score_maps(seed, levels=levels)
+    if learned:
+        for number, (score, _) in enumerate(maps):
             score[np.random.default_rng([seed, number]).random(score.shape) < 0.1] = -np.inf
-    tried = every_threshold(shots)
-    counts = {t: decided(shots, t) for t in tried}
-    state = filled(Exact, shots)
+    tried = every_threshold(maps)
+    counts = {t: decided(maps, t) for t in tried}
+    state = filled(Exact, maps)
     for share in (Fraction(1, 2), Fraction(19, 20), Fraction(1)):
         fits = [t for t, (tp, _, p, _) in counts.items() if tp >= share * p]
         assert state.threshold_at(recall=float(share)) == max(fits, default=-np.inf)
     for share in (Fraction(0), Fraction(1, 20), Fraction(3, 10)):
         at = state.threshold_at(fpr=float(share))
-        assert decided(shots, at)[1] == max(fp for _, fp, _, n in counts.values() if fp <= share * n)
-        _, fp, _, n = decided(shots, np.nextafter(np.float32(at), np.float32(-np.inf)))
+        assert decided(maps, at)[1] == max(fp for _, fp, _, n in counts.values() if fp <= share * n)
+        _, fp, _, n = decided(maps, np.nextafter(np.float32(at), np.float32(-np.inf)))
         assert fp > share * n or at == -np.inf
-    best = max(f1(shots, t) for t in tried)
-    assert f1(shots, state.best_f1_threshold()) == best
-    assert state.best_f1_threshold() == max(t for t in tried if f1(shots, t) == best)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([0, 1, 3]), st.sampled_from([10, 15, 20]))
-def test_binned_thresholds_keep_what_was_asked_and_are_the_best_of_the_edges(seed, levels, bits):
-    shots = images(seed, levels=levels)
-    shots[0][0][:2] = -np.inf
-    exact, binned = filled(Exact, shots), filled(lambda: Binned(bits), shots)
-    edges = sorted({binned._edge(n) for n in range(1 << bits)}) if bits == 10 else None
-    counts = dict(zip(edges, decided_at_once(shots, edges), strict=True)) if edges else {}
-    for share in (0.5, 0.95, 1.0):
-        t = binned.threshold_at(recall=share)
-        tp, _, p, _ = decided(shots, t)
-        assert t <= exact.threshold_at(recall=share) and (t == -np.inf or tp >= Fraction(str(share)) * p)
-        assert edges is None or t == max(
-            (e for e, c in counts.items() if c[0] >= Fraction(str(share)) * p), default=-np.inf
-        )
-    for share in (0.0, 0.05, 0.3):
-        t = binned.threshold_at(fpr=share)
-        _, fp, _, n = decided(shots, t)
-        assert t >= exact.threshold_at(fpr=share) and fp <= Fraction(str(share)) * n
-        assert edges is None or t == min(e for e, c in counts.items() if c[1] <= Fraction(str(share)) * n)
-    t, best = binned.best_f1_threshold(), f1(shots, exact.best_f1_threshold())
-    assert f1(shots, t) <= best
-    if edges:
-        assert f1(shots, t) == max(Fraction(2 * tp, tp + fp + p) for tp, fp, p, _ in counts.values())
-    if bits == 20:  # scores of one bin differ by less than a part in 2000
-        assert best - f1(shots, t) <= Fraction(1, 20)
+    best = max(f1(maps, t) for t in tried)
+    assert f1(maps, state.best_f1_threshold()) == best
+    assert state.best_f1_threshold() == max(t for t in tried if f1(maps, t) == best)
 
 
 def test_fpr95_is_the_rate_at_the_threshold_of_recall_95():
-    shots = images(11, 20)
-    state = filled(Exact, shots)
-    _, fp, _, inliers = decided(shots, state.threshold_at(recall=0.95))
+    maps = score_maps(11, 20)
+    state = filled(Exact, maps)
+    _, fp, _, inliers = decided(maps, state.threshold_at(recall=0.95))
     assert fp / inliers == state.compute().fpr95
 
 

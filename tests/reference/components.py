@@ -20,12 +20,12 @@ def components(pixels):
     return found
 
 
-def matched(called, target, least_predicted, least_truth):
+def matched(is_predicted, target, least_predicted, least_truth):
     """sIoU of every ground-truth component and PPV of every predicted one, as fractions."""
     grid = [(i, j) for i in range(len(target)) for j in range(len(target[0]))]
     void = {z for z in grid if target[z] == 255}
     truths = components(z for z in grid if target[z] == 254)
-    predicted = components(z for z in grid if called[z] and z not in void)
+    predicted = components(z for z in grid if is_predicted[z] and z not in void)
     predicted = [p for p in predicted if len(p) >= least_predicted]
     void = set().union(*[k for k in truths if len(k) < least_truth])
     truths = [k for k in truths if len(k) >= least_truth]
@@ -40,11 +40,11 @@ def matched(called, target, least_predicted, least_truth):
     return siou, ppv
 
 
-def figures(images, least_predicted, least_truth, strict=False):
+def metrics(images, least_predicted, least_truth, strict=False):
     """Mean sIoU, mean PPV, mean F1 (None where undefined) and the counts of TP and FP by tau, components pooled."""
     siou, ppv = [], []
-    for called, target in images:
-        s, p = matched(called, target, least_predicted, least_truth)
+    for is_predicted, target in images:
+        s, p = matched(is_predicted, target, least_predicted, least_truth)
         siou += s
         ppv += p
     tps, fps, f1 = [], [], []
@@ -60,7 +60,7 @@ def figures(images, least_predicted, least_truth, strict=False):
         "siou": sum(siou) / len(siou) if siou else None,
         "ppv": sum(ppv) / len(ppv) if ppv else None,
         "f1": sum(f1) / len(f1) if siou or ppv else None,
-        "truths": len(siou),
+        "ground_truths": len(siou),
         "predicted": len(ppv),
         "tp": tuple(tps),
         "fp": tuple(fps),

@@ -1,11 +1,10 @@
-"""What a model's scores look like on a data set: PR and ROC curves, histograms by class, strips of score maps."""
+"""Plots of a model's scores on a data set: PR and ROC curves, histograms by class, strips of score maps."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,65 +16,81 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from owseg._files import write_whole
-from owseg._progress import track
 from owseg.data.dataset import DataSet
-from owseg.evaluation.maps import Folder, Maps
-from owseg.labels import IGNORE, KNOWN, UNKNOWN
+from owseg.evaluation.histograms import ScoreHistogram, images_with_unknown
+from owseg.evaluation.maps import MapFolder
+from owseg.evaluation.passes import Points
+from owseg.labels import KNOWN
 from owseg.metrics.binned import Binned
 from owseg.openset import Threshold
 from owseg.report.charts import line
 
 KINDS = ("curves", "scores", "strip-1", "strip-2", "strip-3")
-
+"""The plots of a model on a data set: the files are named MODEL.KIND.png."""
 
 STRIPS = 3
 
-
-SAMPLE = 400
-"""Pixels of a class that an image adds to the histograms."""
-
+SAMPLES, ALL_SAMPLES = 400, 100_000
+"""Scores of a class that histograms sample, at most: of one image, and of all."""
 
 WIDTH = 480
 """Pixels across which an image is shown in a strip."""
 
-
 UNKNOWN_COLOR, KNOWN_COLOR = "#d6249f", "#4a6b8a"
 
 
-@dataclass
-class _Seen:
-    """What one pass over the maps leaves: curves, sampled scores (n,) by score and class, who shows the unknown."""
-
-    binned: dict[str, Binned]
-    sampled: dict[str, dict[str, list[np.ndarray]]]
-    showing: list[str]
-
-
-def missing(stem: Path) -> bool:
-    """Return whether any image named after ``stem`` is not there; the strips count as far as they were drawn."""
+def plots_missing(stem: Path) -> bool:
+    """Return whether a plot named after ``stem`` is not there; there may be fewer strips than three."""
     return not all(stem.with_name(f"{stem.name}.{kind}.png").exists() for kind in KINDS[:3])
 
 
+def points_to_sample(data: DataSet, seed: int = 0) -> Callable[[str], Points]:
+    """Return a function from an image of ``data`` to pixels drawn at random from each class that it shows.
+
+    Classes have their names in the data; "known" is for pixels of some known class. The same ``seed`` draws the same
+    pixels.
+    """
+    number = {name: i for i, name in enumerate(data.source.ids)}
+    names = {**dict(enumerate(data.source.classes.names)), KNOWN: "known"}
+    samples = max(1, min(SAMPLES, ALL_SAMPLES // max(1, len(data))))
+
+    def points(image: str) -> Points:
+        raw, rng = data.source.read(number[image])[1], np.random.default_rng([seed, number[image]])
+        assert raw is not None, "maps have a ground truth"
+        flat, found = raw.ravel(), {}
+        for i in np.unique(flat).tolist():
+            if i in names:
+                where = np.flatnonzero(flat == i)
+                found[names[i]] = rng.choice(where, min(len(where), samples), replace=False).astype(np.int32)
+        return found
+
+    return points
+
+
 def draw(
-    folder: Folder, data: DataSet, stem: Path, title: str, thresholds: Mapping[str, Threshold], seed: int = 0
+    folder: MapFolder,
+    data: DataSet,
+    stem: Path,
+    title: str,
+    thresholds: Mapping[str, Threshold],
+    histograms: Mapping[str, ScoreHistogram],
 ) -> list[Path]:
-    """Draw a folder of maps of ``data`` and return the files, STEM.curves.png and so on.
+    """Plot a folder of maps of ``data`` and return the files, STEM.curves.png and so on.
 
     Curves of every score, the best AP first; histograms by score and class of the data, known and unknown (DMLNet, Fig.
-    4), of pixels sampled with ``seed``; and up to three strips, of images that show the unknown, evenly spread:
-    input, truth, score maps from their 1st to their 99th percentile (DMLNet, Fig. 8). Raises ``OwsegError`` for maps
-    that are missing.
+    4); and up to three strips of images with unknown pixels, evenly spread: input, ground truth, and score maps from
+    their 1st to their 99th percentile (DMLNet, Fig. 8). ``histograms`` is what ``score_histograms`` returned for
+    ``folder``, with the scores at ``points_to_sample``. Raises ``OwsegError`` for maps that are missing.
     """
-    seen = _look(folder, data, seed)
-    chosen = seen.showing or list(folder.manifest.images)
+    chosen = images_with_unknown(folder, histograms) or list(folder.manifest.images)
     picked = [chosen[round(i)] for i in np.linspace(0, len(chosen) - 1, min(STRIPS, len(chosen)))]
     written = []
-    with matplotlib.style.context("default"):  # a user's matplotlibrc must not change the images
+    with matplotlib.style.context("default"):  # a user's matplotlibrc must not change the plots
         figures = [
-            ("curves", _curves(seen.binned, title)),
-            ("scores", _histograms(seen.sampled, data, thresholds, title)),
+            ("curves", _curves({name: histogram.binned for name, histogram in histograms.items()}, title)),
+            ("scores", _histograms({name: h.sampled for name, h in histograms.items()}, data, thresholds, title)),
         ]
-        figures += [(f"strip-{i}", _strip(folder, data, picture)) for i, picture in enumerate(picked, 1)]
+        figures += [(f"strip-{i}", _strip(folder, data, image)) for i, image in enumerate(picked, 1)]
         for kind, figure in figures:
             file = io.BytesIO()
             figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
@@ -85,36 +100,10 @@ def draw(
     return written
 
 
-def _look(folder: Folder, data: DataSet, seed: int) -> _Seen:
-    scores, images = folder.manifest.scores, folder.manifest.images
-    seen = _Seen({n: Binned() for n in scores}, {n: {} for n in scores}, [])
-    for number, picture in enumerate(track(images, "drawing", len(images))):
-        maps, rng = folder.read(picture), np.random.default_rng([seed, number])
-        for name, score in maps.scores.items():
-            seen.binned[name].update(score, maps.target)
-        if (maps.target == UNKNOWN).any():
-            seen.showing.append(picture)
-        for name, where in _classes(data, number, maps).items():
-            at = rng.choice(where, min(len(where), SAMPLE), replace=False)
-            for scorer, score in maps.scores.items():
-                values = score.ravel()[at]
-                seen.sampled[scorer].setdefault(name, []).append(values[np.isfinite(values)])
-    return seen
-
-
-def _classes(data: DataSet, number: int, maps: Maps) -> dict[str, np.ndarray]:
-    """Return where each class of an image is, flat (n,), by its name in the data; "known" is some known class."""
-    raw = data.source.read(number)[1]
-    assert raw is not None, "maps have a truth"
-    names = {**dict(enumerate(data.source.classes.names)), KNOWN: "known"}
-    flat = np.where(maps.target == IGNORE, IGNORE, raw).ravel()
-    return {names[i]: np.flatnonzero(flat == i) for i in np.unique(flat).tolist() if i in names}
-
-
 def _curves(binned: Mapping[str, Binned], title: str) -> Figure:
-    figures = {name: state.compute() for name, state in binned.items()}
-    order = sorted(figures, key=lambda name: -_number(figures[name].ap))
-    some = next(iter(figures.values()))
+    metrics = {name: state.compute() for name, state in binned.items()}
+    order = sorted(metrics, key=lambda name: -_number(metrics[name].ap))
+    first = next(iter(metrics.values()))  # the pixels are the same for every score
     height = max(4.2, 1.1 + 0.22 * len(order))
     figure = Figure(figsize=(12.2, height))
     figure.text(0.045, 1 - 0.32 / height, title, size=12, parse_math=False)
@@ -128,17 +117,17 @@ def _curves(binned: Mapping[str, Binned], title: str) -> Figure:
         if not len(curves.fpr):
             continue
         roc.plot([0, *curves.fpr, 1], [0, *curves.tpr, 1], **style)
-    guess: dict[str, Any] = {"color": "#999", "linewidth": 0.9, "linestyle": (0, (1, 2))}
-    if some.outliers:
-        pr.axhline(some.prevalence, **guess)
+    chance: dict[str, Any] = {"color": "#999", "linewidth": 0.9, "linestyle": (0, (1, 2))}
+    if first.outliers:
+        pr.axhline(first.prevalence, **chance)
     else:
         pr.text(0.5, 0.5, "no unknown pixel", ha="center", color="#777")
-    roc.plot([0, 1], [0, 1], **guess)
+    roc.plot([0, 1], [0, 1], **chance)
     for axes, x, y in ((pr, "recall", "precision"), (roc, "false-positive rate", "recall")):
         axes.set(xlim=(0, 1), ylim=(0, 1.005), xlabel=x, ylabel=y)
         axes.grid(color="#e3e3e3", linewidth=0.6)
-        _plain(axes)
-    texts = [f" {n}: AP {_text(figures[n].ap)}, AUROC {_text(figures[n].auroc)}" for n in order]
+        _style_axes(axes)
+    texts = [f" {n}: AP {_text(metrics[n].ap)}, AUROC {_text(metrics[n].auroc)}" for n in order]
     legend = figure.legend(handles[::-1], texts, loc="upper left", bbox_to_anchor=(0.745, 1 - 0.5 / height),
                            frameon=False, fontsize=8.5, handlelength=3)  # fmt: skip
     for text in legend.get_texts():
@@ -152,7 +141,7 @@ def _histograms(
     thresholds: Mapping[str, Threshold],
     title: str,
 ) -> Figure:
-    """Draw a panel for each score: a hill for each class, the known above the unknown, which are magenta."""
+    """Draw a panel for each score with a histogram for each class; unknown classes are magenta, below the known."""
     found = {name for classes in sampled.values() for name in classes}
     unknown = sorted(found & set(data.unknown_classes()))
     names = [*sorted(found - set(unknown)), *unknown]
@@ -162,8 +151,8 @@ def _histograms(
     width, height = 1.45 + across * columns, 0.5 + down * rows
     figure = Figure(figsize=(width, height))
     dashed = "; dashed: calibrated threshold" if set(thresholds) & set(sampled) else ""
-    told = f"{title}: scores by class, magenta is unknown{dashed}"
-    figure.text(0.15 / width, 1 - 0.3 / height, told, size=10, parse_math=False)
+    caption = f"{title}: scores by class, magenta is unknown{dashed}"
+    figure.text(0.15 / width, 1 - 0.3 / height, caption, size=10, parse_math=False)
     for i, (scorer, classes) in enumerate(sampled.items()):
         row, column = divmod(i, columns)
         place = (1.35 + across * column) / width, (height - 0.5 - down * (row + 1) + 0.35) / height
@@ -179,43 +168,43 @@ def _histograms(
         for base, name in enumerate(reversed(names)):
             color = UNKNOWN_COLOR if name in unknown else KNOWN_COLOR
             if name in values:
-                hill = _density(values[name], edges)
-                axes.fill_between(middles, base, base + 0.95 * hill / hill.max(), color=color, alpha=0.75, linewidth=0)
+                density = _density(values[name], edges)
+                top = base + 0.95 * density / density.max()
+                axes.fill_between(middles, base, top, color=color, alpha=0.75, linewidth=0)
             if column == 0:
-                told = name if len(name) <= 18 else f"{name[:17]}…"
-                place_of: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "right", "size": 8}
-                axes.text(-0.02, base + 0.1, told, color=color, parse_math=False, **place_of)
+                short = name if len(name) <= 18 else f"{name[:17]}…"
+                style: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "right", "size": 8}
+                axes.text(-0.02, base + 0.1, short, color=color, parse_math=False, **style)
         if scorer in thresholds:
             axes.axvline(thresholds[scorer].value, color="black", linewidth=1.2, linestyle=(0, (3, 2)))
         axes.set(yticks=[], xlim=(edges[0], edges[-1]), ylim=(-0.05, len(names)))
-        _plain(axes, ("bottom",))
+        _style_axes(axes, ("bottom",))
     return figure
 
 
-def _strip(folder: Folder, data: DataSet, picture: str) -> Figure:
-    sample, maps = data[folder.manifest.images.index(picture)], folder.read(picture)
+def _strip(folder: MapFolder, data: DataSet, image: str) -> Figure:
+    sample, maps = data[folder.manifest.images.index(image)], folder.read(image)
     height, width = maps.target.shape
     size = (min(WIDTH, width), max(1, round(height * min(WIDTH, width) / width)))
-    image = Image.fromarray(np.ascontiguousarray(sample.image.transpose(1, 2, 0))).resize(size, Image.Resampling.BOX)
-    truth = Image.fromarray(data.labels.palette()[maps.target]).resize(size, Image.Resampling.NEAREST)
-    shown: list[tuple[str, np.ndarray]] = [("input", np.asarray(image)), ("truth", np.asarray(truth))]
+    pixels = Image.fromarray(np.ascontiguousarray(sample.image.transpose(1, 2, 0))).resize(size, Image.Resampling.BOX)
+    target = Image.fromarray(data.labels.palette()[maps.target]).resize(size, Image.Resampling.NEAREST)
+    panels: list[tuple[str, np.ndarray]] = [("input", np.asarray(pixels)), ("ground truth", np.asarray(target))]
     magma = matplotlib.colormaps["magma"]
     for name, score in maps.scores.items():
         small = np.asarray(Image.fromarray(_ranged(score)).resize(size, Image.Resampling.BOX))
-        shown.append((name, (magma(small)[..., :3] * 255).astype(np.uint8)))
-    columns = len(shown) if len(shown) <= 6 else 4
-    rows = math.ceil(len(shown) / columns)
+        panels.append((name, (magma(small)[..., :3] * 255).astype(np.uint8)))
+    columns = len(panels) if len(panels) <= 6 else 4
+    rows = math.ceil(len(panels) / columns)
     across, down = 2.9, 2.9 * size[1] / size[0] + 0.28
     figure = Figure(figsize=(across * columns + 0.1, down * rows + 0.4))
     wide, high = figure.get_size_inches()
-    figure.text(
-        0.1 / wide, 1 - 0.25 / high, f"{picture}   truth: magenta is unknown, black is void", size=10, parse_math=False
-    )
-    for i, (name, pixels) in enumerate(shown):
+    caption = f"{image}   ground truth: magenta is unknown, black is void"
+    figure.text(0.1 / wide, 1 - 0.25 / high, caption, size=10, parse_math=False)
+    for i, (name, panel) in enumerate(panels):
         row, column = divmod(i, columns)
         place = (0.1 + across * column) / wide, (high - 0.4 - down * (row + 1)) / high
         axes = figure.add_axes((*place, (across - 0.1) / wide, (down - 0.28) / high))
-        axes.imshow(pixels, aspect="auto", interpolation="nearest")
+        axes.imshow(panel, aspect="auto", interpolation="nearest")
         axes.set_title(name, size=9, loc="left", pad=2, parse_math=False)
         axes.set_axis_off()
     return figure
@@ -226,16 +215,18 @@ def _ranged(score: np.ndarray) -> np.ndarray:
     finite = score[np.isfinite(score)]
     low, high = np.quantile(finite, (0.01, 0.99)).tolist() if finite.size else (0.0, 1.0)
     clipped = np.clip(score, low, high)
-    return ((clipped - low) / max(high - low, 1e-12)).astype(np.float32)
+    ranged: np.ndarray = ((clipped - low) / max(high - low, 1e-12)).astype(np.float32)
+    return ranged
 
 
 def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Return the share of ``values`` in each bin, smoothed over five bins; what lies beyond is in the outermost."""
+    """Return the share of ``values`` in each bin, smoothed over five bins; the outermost include what lies beyond."""
     counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
-    return np.convolve(counts, np.array((1, 4, 6, 4, 1)) / 16, "same")
+    smoothed: np.ndarray = np.convolve(counts, np.array((1, 4, 6, 4, 1)) / 16, "same")
+    return smoothed
 
 
-def _plain(axes: Axes, sides: Sequence[str] = ("left", "bottom")) -> None:
+def _style_axes(axes: Axes, sides: Sequence[str] = ("left", "bottom")) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in sides)
         spine.set_color("#bbb")

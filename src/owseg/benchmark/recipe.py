@@ -1,4 +1,4 @@
-"""The recipe of a benchmark: models, scorers and data sets, read from TOML; what is wrong is told with its key."""
+"""The recipe of a benchmark: models, scorers and data sets, read from TOML; an error names the key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +20,33 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-
 ALL = "all"
-
+"""The name that stands for every scorer of a knowledge base."""
 
 TRACKS: dict[str, Sizes] = {"anomaly": ANOMALY_TRACK, "obstacle": OBSTACLE_TRACK}
-"""The least sizes of components, by SegmentMeIfYouCan's names."""
+"""The minimum sizes of components, by the name of SegmentMeIfYouCan's track."""
 
-
-WORDS: dict[type, str] = {
+TYPE_NAMES: dict[type, str] = {
     dict: "a table", list: "a list", str: "a text", int: "a whole number", float: "a number", bool: "true or false",
 }  # fmt: skip
+
+RECIPE: dict[str, type] = {
+    "seed": int, "fpr": float, "scorers": list, "models": dict, "data": dict, "published": list,
+}  # fmt: skip
+MODEL: dict[str, type] = {
+    "kb": str, "fit": list, "fit_on": str, "calibrate_on": str, "scorers": list, "data": list, "optional": bool,
+}  # fmt: skip
+DATA: dict[str, type] = {"spec": str, "split": str, "resize": str, "most": int, "track": str, "optional": bool}
 
 
 @dataclass(frozen=True)
 class Model:
-    """A knowledge base ``kb`` and what is asked of it.
+    """The knowledge base ``kb`` and the scorers to measure.
 
-    ``fit`` names scorers to fit on the train split of ``fit_on``; every scorer's threshold is found on the val split of
-    ``calibrate_on``, without which the knowledge base's own is all there is. ``scorers`` is ("all",) or names; ``data``
-    names the data sets, () for all. With ``optional`` it is left out where a variable in its places is not set.
+    ``fit`` names scorers to fit on the train split of ``fit_on``. The thresholds of all scorers are found on the val
+    split of ``calibrate_on``; without it, only the knowledge base's own scorer has one. ``scorers`` is ("all",) or
+    names; ``data`` names the data sets, () for all. An ``optional`` model is left out where a variable that it names
+    is not set.
     """
 
     name: str
@@ -54,10 +61,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    """A split of a data set, at most ``most`` frames of it, evenly spread.
+    """A split of a data set, or at most ``most`` images of it, evenly spread.
 
-    ``resize`` is the size (H, W) at which networks look at it; figures are taken at the masks' size. ``track`` says
-    which least sizes of components count.
+    ``resize`` is the size (H, W) at which the network gets the images; metrics are computed at the size of the masks.
+    ``track`` names the minimum sizes of components (``TRACKS``). ``optional`` is as for a model.
     """
 
     name: str
@@ -71,7 +78,11 @@ class Data:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to measure. ``fpr`` is the share asked of calibrated thresholds; ``left_out`` says which were, and why."""
+    """What to measure.
+
+    ``fpr`` is the false-positive rate at which thresholds are calibrated; ``left_out`` has a line for each optional
+    model or data set that is left out, with the reason.
+    """
 
     models: tuple[Model, ...]
     data: tuple[Data, ...]
@@ -79,6 +90,59 @@ class Recipe:
     seed: int = 0
     fpr: float = 0.05
     left_out: tuple[str, ...] = ()
+
+
+@dataclass
+class _Reader:
+    """Reads the sections of a recipe; ``left_out`` collects what is optional and lacks a variable."""
+
+    given: Mapping[str, Any]
+    left_out: list[str] = field(default_factory=list)
+
+    def models(self) -> tuple[Model, ...]:
+        default = _names_in("scorers", self.given.get("scorers", [ALL]))
+        found = []
+        for name, table in _tables("models", self.given):
+            where = f"models.{name}"
+            fields = _checked(where, table, MODEL, ("kb",))
+            for key in ("fit", "scorers", "data"):
+                if key in fields:
+                    fields[key] = _names_in(f"{where}.{key}", fields[key])
+            _check_fit(where, fields)
+            _check_names(f"{where}.data", fields.get("data", ()), self.given["data"])
+            if self._expand(where, fields, ("kb", "fit_on", "calibrate_on")):
+                found.append(Model(name, **{"scorers": default, **fields}))
+        return tuple(found)
+
+    def data(self) -> tuple[Data, ...]:
+        found = []
+        for name, table in _tables("data", self.given):
+            where = f"data.{name}"
+            fields = _checked(where, table, DATA, ("spec",))
+            if "resize" in fields:
+                fields["resize"] = _size(f"{where}.resize", fields["resize"])
+            if fields.get("most", 1) < 1:
+                raise OwsegError(f"{where}.most is at least 1, not {fields['most']}.")
+            if fields.get("track", "anomaly") not in TRACKS:
+                raise OwsegError(f"{where}.track is {' or '.join(TRACKS)}, not {fields['track']!r}.")
+            if self._expand(where, fields, ("spec",)):
+                found.append(Data(name, **fields))
+        return tuple(found)
+
+    def published(self) -> tuple[Published, ...]:
+        rows = enumerate(self.given.get("published", []))
+        return tuple(_published(f"published[{i}]", row, tuple(self.given["data"])) for i, row in rows)
+
+    def _expand(self, where: str, fields: dict[str, Any], keys: Iterable[str]) -> bool:
+        """Expand variables in ``fields``; return whether all are set, which only what is optional may lack."""
+        for key in (k for k in keys if k in fields):
+            fields[key] = os.path.expandvars(fields[key])
+            if absent := re.search(r"\$(\w+|\{\w+\})", fields[key]):
+                if not fields.get("optional"):
+                    raise OwsegError(f"{where}.{key}: the variable {absent[0]} is not set; export it.")
+                self.left_out.append(f"{where}: {absent[0]} is not set")
+                return False
+        return True
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -91,70 +155,25 @@ def read_recipe(path: str | Path) -> Recipe:
         value = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise OwsegError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}); name a recipe.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OwsegError(f"{path} is no TOML ({error}); mend it there.") from None
+    except (ValueError, RecursionError) as error:
+        raise OwsegError(f"{path} is not TOML ({error}); correct it there.") from None
     try:
-        return _recipe(value)
+        reader = _Reader(_checked("", value, RECIPE))
+        for section in ("models", "data"):
+            _tables(section, reader.given)
+        models, data, published = reader.models(), reader.data(), reader.published()
+        fpr, seed = float(reader.given.get("fpr", 0.05)), reader.given.get("seed", 0)
+        if not 0 < fpr < 1:
+            raise OwsegError(f"fpr lies between 0 and 1, not at {fpr}.")
+        if seed < 0:
+            raise OwsegError(f"seed is 0 or more, not {seed}.")
     except OwsegError as error:
         raise OwsegError(f"{path}: {error}") from None
-
-
-def _recipe(value: dict[str, Any]) -> Recipe:
-    top = {"seed": int, "fpr": float, "scorers": list, "models": dict, "data": dict, "published": list}
-    given = _checked("", value, top)
-    models, data, left_out = [], [], list[str]()
-    default = _names_in("scorers", given.get("scorers", [ALL]))
-    for name, table in _tables("models", given):
-        where = f"models.{name}"
-        keys: dict[str, type] = {
-            "kb": str,
-            "fit": list,
-            "fit_on": str,
-            "calibrate_on": str,
-            "scorers": list,
-            "data": list,
-        }
-        fields = _checked(where, table, {**keys, "optional": bool}, ("kb",))
-        for key in ("fit", "scorers", "data"):
-            if key in fields:
-                fields[key] = _names_in(f"{where}.{key}", fields[key])
-        if bool(fields.get("fit")) != bool(fields.get("fit_on")):
-            raise OwsegError(f"{where}.fit and {where}.fit_on go together; give both or neither.")
-        if strange := [n for n in fields.get("fit", ()) if n not in fitted_names()]:
-            raise OwsegError(
-                f"{where}.fit: there is no {strange[0]!r} to fit; it is one of {', '.join(fitted_names())}."
-            )
-        if _expanded(where, fields, ("kb", "fit_on", "calibrate_on"), left_out):
-            models.append(Model(name, **{"scorers": default, **fields}))
-    for name, table in _tables("data", given):
-        where = f"data.{name}"
-        keys = {"spec": str, "split": str, "resize": str, "most": int, "track": str, "optional": bool}
-        fields = _checked(where, table, keys, ("spec",))
-        if "resize" in fields:
-            fields["resize"] = _size(f"{where}.resize", fields["resize"])
-        if fields.get("most", 1) < 1:
-            raise OwsegError(f"{where}.most is at least 1, not {fields['most']}.")
-        if fields.get("track", "anomaly") not in TRACKS:
-            raise OwsegError(f"{where}.track is {' or '.join(TRACKS)}, not {fields['track']!r}.")
-        if _expanded(where, fields, ("spec",), left_out):
-            data.append(Data(name, **fields))
-    names = tuple(given["data"])
-    for model in models:
-        if strange := [n for n in model.data if n not in names]:
-            raise OwsegError(
-                f"models.{model.name}.data names {strange[0]!r}, which is none of the data: {', '.join(names)}."
-            )
-    rows = [_published(f"published[{i}]", row, names) for i, row in enumerate(given.get("published", []))]
-    fpr = float(given.get("fpr", 0.05))
-    if not 0 < fpr < 1:
-        raise OwsegError(f"fpr lies between 0 and 1, not at {fpr}.")
-    if given.get("seed", 0) < 0:
-        raise OwsegError(f"seed is 0 or more, not {given['seed']}.")
-    return Recipe(tuple(models), tuple(data), tuple(rows), given.get("seed", 0), fpr, tuple(left_out))
+    return Recipe(models, data, published, seed, fpr, tuple(reader.left_out))
 
 
 def _checked(where: str, table: Any, types: Mapping[str, type], needed: Iterable[str] = ()) -> dict[str, Any]:
-    """Return a table's entries; refuse a key that there is not, one of another type and one that is missing."""
+    """Return a table's entries; refuse unknown keys, values of another type, and a missing key that is ``needed``."""
     if not isinstance(table, dict):
         raise OwsegError(f"{where} is a table of {', '.join(types)}, not {table!r}.")
     prefix = where and f"{where}."
@@ -167,19 +186,19 @@ def _checked(where: str, table: Any, types: Mapping[str, type], needed: Iterable
         elif kind is float and type(value) is int:
             table = {**table, key: float(value)}
         elif type(value) is not kind:
-            raise OwsegError(f"{prefix}{key} is {WORDS[kind]}, not {value!r}.")
+            raise OwsegError(f"{prefix}{key} is {TYPE_NAMES[kind]}, not {value!r}.")
     if absent := [key for key in needed if key not in table]:
         raise OwsegError(f"{prefix}{absent[0]} is missing; add it.")
     return dict(table)
 
 
 def _tables(section: str, given: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return the tables [section.NAME]; refuse none and names that make no file names."""
+    """Return the tables [section.NAME]; refuse an empty section, and names that cannot begin a file name."""
     if not given.get(section):
         raise OwsegError(f"{section} is missing; add a table [{section}.NAME].")
     for name in given[section]:
         if not re.match(r"\w", name):
-            raise OwsegError(f"{section}.{name!r} is no name; begin it with a letter or a digit.")
+            raise OwsegError(f"{section}.{name!r} is not a name; begin it with a letter or a digit.")
     return list(given[section].items())
 
 
@@ -189,6 +208,20 @@ def _names_in(where: str, values: list[Any]) -> tuple[str, ...]:
     return tuple(values)
 
 
+def _check_fit(where: str, fields: Mapping[str, Any]) -> None:
+    if bool(fields.get("fit")) != bool(fields.get("fit_on")):
+        raise OwsegError(f"{where}.fit and {where}.fit_on go together; give both or neither.")
+    fitted = fitted_names()
+    if wrong := [name for name in fields.get("fit", ()) if name not in fitted]:
+        raise OwsegError(f"{where}.fit: there is no {wrong[0]!r} to fit; it is one of {', '.join(fitted)}.")
+
+
+def _check_names(where: str, names: Iterable[str], data: Iterable[str]) -> None:
+    known = tuple(data)
+    if wrong := [name for name in names if name not in known]:
+        raise OwsegError(f"{where} names {wrong[0]!r}, which is none of the data: {', '.join(known)}.")
+
+
 def _size(where: str, text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not found:
@@ -196,29 +229,16 @@ def _size(where: str, text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _expanded(where: str, fields: dict[str, Any], keys: Iterable[str], left_out: list[str]) -> bool:
-    """Expand variables in ``fields``; return whether all are set, which only what is optional may lack."""
-    for key in keys:
-        if key in fields:
-            fields[key] = os.path.expandvars(fields[key])
-            if absent := re.search(r"\$(\w+|\{\w+\})", fields[key]):
-                if not fields.get("optional"):
-                    raise OwsegError(f"{where}.{key}: the variable {absent[0]} is not set; export it.")
-                left_out.append(f"{where}: {absent[0]} is not set")
-                return False
-    return True
-
-
 def _published(where: str, row: Any, data: tuple[str, ...]) -> Published:
     names = {"data": str, "model": str, "scorer": str, "source": str}
-    keys = {column.key: column for column in COLUMNS}
+    keys = [column.key for column in COLUMNS]
     fields = _checked(where, row, {**names, **dict.fromkeys(keys, float)}, names)
     if fields["data"] not in data:
         raise OwsegError(f"{where}.data is {fields['data']!r}, which is none of the data: {', '.join(data)}.")
-    figures = {key: fields.pop(key) for key in keys if key in fields}
-    if not figures:
-        raise OwsegError(f"{where} gives no figure; it can give {', '.join(keys)}.")
-    for key, figure in figures.items():
-        if not 0 <= figure <= 1:
-            raise OwsegError(f"{where}.{key} lies between 0 and 1, not at {figure:g}; write 0.5 for 50 %.")
-    return Published(**fields, figures=figures)
+    metrics = {key: fields.pop(key) for key in keys if key in fields}
+    if not metrics:
+        raise OwsegError(f"{where} gives no metric; it can give {', '.join(keys)}.")
+    for key, metric in metrics.items():
+        if not 0 <= metric <= 1:
+            raise OwsegError(f"{where}.{key} lies between 0 and 1, not at {metric:g}; write 0.5 for 50 %.")
+    return Published(**fields, metrics=metrics)

@@ -1,36 +1,35 @@
-"""A benchmark: models x scorers x data sets, from a recipe to tables and images; it goes on where it was stopped.
+"""A benchmark: models x scorers x data sets, from a recipe to tables and plots. A run that was stopped is resumed.
 
-    OUT/fitted/MODEL-DIGEST/        knowledge bases with what the recipe had fitted
+    OUT/fitted/MODEL-DIGEST/        knowledge bases with the scorers that the recipe had fitted
     OUT/thresholds/MODEL-DIGEST.json
-    OUT/maps/DATA/MODEL/            see ``owseg.maps``: these cost the time, all else is computed from them
-    OUT/figures/DATA.MODEL.json     all figures of a folder of maps, those of every image too
-    OUT/images/DATA/MODEL.*.png   see ``owseg.benchmark.images``
+    OUT/maps/DATA/MODEL/            see ``owseg.evaluation.maps``: nearly all of the time goes into these
+    OUT/metrics/DATA.MODEL.json     all metrics of a folder of maps, with those of each image
+    OUT/images/DATA/MODEL.*.png     see ``owseg.benchmark.plots``
     OUT/results.{json,csv,md,tex}   see ``owseg.benchmark.tables``
 
-What is kept names the digests of what it was made from, so a change of model, data or recipe is noticed.
+Each file names the digest of what it was computed from, so a change of model, data or recipe is detected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from PIL import Image
-
 from owseg import __version__
-from owseg._files import write_whole
-from owseg.benchmark._kept import _digest, _file, _json, _kept
-from owseg.benchmark.plots import draw, missing
+from owseg.benchmark._kept import digest_of, file_name, read_kept, write_kept
+from owseg.benchmark.plots import draw, plots_missing, points_to_sample
 from owseg.benchmark.recipe import ALL, TRACKS, Data, Model, Recipe
-from owseg.benchmark.results import Results, _about, _other, _strangers, _write
-from owseg.benchmark.tables import Row, columns_of
+from owseg.benchmark.resizing import at_size, distorts
+from owseg.benchmark.results import Results, about, published_for, published_only_rows
+from owseg.benchmark.tables import Row, bounds_of, columns_of
 from owseg.data.dataset import DataSet, spread_over
 from owseg.data.datasets import open_dataset
 from owseg.errors import OwsegError
+from owseg.evaluation.histograms import score_histograms
+from owseg.evaluation.maps import MapFolder
 from owseg.evaluation.measure import measure
 from owseg.evaluation.store_maps import store_maps
 from owseg.image_scorers import IMAGE_SCORERS
@@ -40,164 +39,176 @@ from owseg.knowledge.load import load
 from owseg.knowledge.versions import has_version
 from owseg.models.engine import CachedForward
 from owseg.openset import Threshold
-from owseg.types import Forward, ImageScorer, Output
 
 T = TypeVar("T")
 
 
-def run(recipe: Recipe, out: str | Path, workers: int = 1, say: Callable[[str], None] = lambda line: None) -> Results:
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A model of the recipe ready to be measured: fitted, with the names of its scorers and the thresholds found."""
+
+    kb: KnowledgeBase
+    scorers: tuple[str, ...]
+    thresholds: dict[str, Threshold]
+
+
+def run(
+    recipe: Recipe, out: str | Path, workers: int = 1, report: Callable[[str], None] = lambda line: None
+) -> Results:
     """Measure what ``recipe`` asks for, write everything below ``out`` and return the results.
 
-    What is there already is not redone. Metrics are taken in ``workers`` processes; ``say`` is told what comes next.
-    The same recipe gives the same digits. Raises ``OwsegError`` for a model or data that cannot be opened, before
-    anything is computed, and for maps in ``out`` of anything else.
+    What is there already is not computed again. Metrics are computed by ``workers`` processes; ``report`` gets a line
+    for each step. The same recipe gives the same digits. Raises ``OwsegError`` for a model or data that cannot be
+    opened, before anything is computed, and for maps in ``out`` of anything else.
     """
     out = Path(out)
-    models = [(m, _told(f"models.{m.name}.kb", load, m.kb)) for m in recipe.models]
+    models = [(m, _with_key(f"models.{m.name}.kb", load, m.kb)) for m in recipe.models]
     for model, kb in models:
         _scorers(model, kb)
-    pairs = [(d, m, kb, _opened(d, kb)) for d in recipe.data for m, kb in models if not m.data or d.name in m.data]
+    pairs = [
+        (data, model, kb, _opened(data, kb))
+        for data in recipe.data
+        for model, kb in models
+        if not model.data or data.name in model.data
+    ]
     if not pairs:
         raise OwsegError("the recipe pairs no model with any data; name data sets that it has in models.NAME.data.")
-    ready: dict[str, tuple[KnowledgeBase, dict[str, Threshold]]] = {}
+    ready: dict[str, Ready] = {}
     rows: list[Row] = []
     cards: dict[str, Any] = {}
-    for number, (data, model, base, frames) in enumerate(pairs, 1):
-        say(f"{model.name} on {data.name} ({number} of {len(pairs)})")
-        if warning := _squeezed(data, frames):
-            say(warning)
+    for number, (data, model, kb, images) in enumerate(pairs, 1):
+        report(f"{model.name} on {data.name} ({number} of {len(pairs)})")
+        if warning := _distortion(data, images):
+            report(warning)
         if model.name not in ready:
-            fitted = _fitted(model, base, out)
-            ready[model.name] = fitted, _thresholds(model, fitted, recipe.fpr, out)
-        kb, thresholds = ready[model.name]
-        figures = _measured(model, data, kb, frames, thresholds, recipe.seed, workers, out)
-        card = {"images": len(frames), "name": frames.source.name, "fingerprints": {}}
-        cards.setdefault(data.name, card)["fingerprints"][model.name] = figures["manifest"]["data"]
-        for scorer in figures["manifest"]["scores"]:
-            values = columns_of(figures, scorer)
-            rows.append(Row(data.name, model.name, scorer, len(frames), values, _other(recipe, data, model, scorer)))
-    results = Results((*rows, *_strangers(recipe, rows)), _about(recipe, cards, ready))
-    _write(results, out)
+            ready[model.name] = _prepared(model, kb, recipe.fpr, out)
+        metrics = _measured(model.name, data, ready[model.name], images, recipe.seed, workers, out)
+        card = {"images": len(images), "name": images.source.name, "fingerprints": {}}
+        cards.setdefault(data.name, card)["fingerprints"][model.name] = metrics["manifest"]["data"]
+        for scorer in metrics["manifest"]["scores"]:
+            published = published_for(recipe, data.name, model.name, scorer)
+            values, bounds = columns_of(metrics, scorer), bounds_of(metrics, scorer)
+            rows.append(Row(data.name, model.name, scorer, len(images), values, published, bounds))
+    fingerprints = {name: model.kb.fingerprint() for name, model in ready.items()}
+    results = Results((*rows, *published_only_rows(recipe, rows)), about(recipe, cards, fingerprints))
+    results.write(out)
     return results
 
 
-def _told(key: str, work: Callable[..., T], *args: Any) -> T:
-    """Return ``work(*args)``; what goes wrong is told with the key of the recipe."""
+def _with_key(key: str, function: Callable[..., T], *args: Any) -> T:
+    """Return ``function(*args)``; an error names the key of the recipe."""
     try:
-        return work(*args)
+        return function(*args)
     except OwsegError as error:
         raise OwsegError(f"{key}: {error}") from None
 
 
 def _scorers(model: Model, kb: KnowledgeBase) -> tuple[str, ...]:
-    """Return the names of the scorers to ask for; refuse one that there is not."""
-    own = [n for n in kb.scorers if n not in model.fit] + list(model.fit)
+    """Return the names of the scorers to measure; refuse one that ``kb`` will not have once the model is fitted."""
+    own = [name for name in kb.scorers if name not in model.fit] + list(model.fit)
     every = [n for name in model.scorers for n in (own if name == ALL else [name])]
-    if strange := [n for n in every if n not in own and n not in IMAGE_SCORERS]:
+    if wrong := [name for name in every if name not in own and name not in IMAGE_SCORERS]:
         has = ", ".join([*own, *IMAGE_SCORERS])
-        raise OwsegError(f"models.{model.name}.scorers: there is no score {strange[0]!r}; it has {has}.")
+        raise OwsegError(f"models.{model.name}.scorers: there is no score {wrong[0]!r}; it has {has}.")
     return tuple(dict.fromkeys(every))
 
 
 def _opened(data: Data, kb: KnowledgeBase) -> DataSet:
     key = f"data.{data.name}.spec"
-    frames = _told(key, open_dataset, data.spec, data.split, kb.labels)
-    if not len(frames):
+    images = _with_key(key, open_dataset, data.spec, data.split, kb.labels)
+    if not len(images):
         raise OwsegError(f"{key}: the split {data.split} of {data.spec} holds no image.")
-    return spread_over(frames, data.most) if data.most else frames
+    return spread_over(images, data.most) if data.most else images
+
+
+def _distortion(data: Data, images: DataSet) -> str | None:
+    """Return a warning where ``resize`` changes the aspect ratio, judging by the first image."""
+    if data.resize is None or not distorts(image := images[0].image, data.resize):
+        return None
+    old, new = (f"{height}x{width}" for height, width in (image.shape[1:], data.resize))
+    return (
+        f"  data.{data.name}.resize: images of {old} are squeezed into {new} (height x width); "
+        "another size would keep their shape."
+    )
+
+
+def _prepared(model: Model, kb: KnowledgeBase, fpr: float, out: Path) -> Ready:
+    fitted = _fitted(model, kb, out)
+    scorers = _scorers(replace(model, fit=()), fitted)  # what was fitted is the knowledge base's own now
+    return Ready(fitted, scorers, _thresholds(model, fitted, scorers, fpr, out))
 
 
 def _fitted(model: Model, kb: KnowledgeBase, out: Path) -> KnowledgeBase:
     if not model.fit:
         return kb
     key = f"models.{model.name}.fit_on"
-    data = _told(key, partial(open_dataset, train=True), model.fit_on, "train", kb.labels)
-    of = _digest(__version__, kb.fingerprint(True), data.fingerprint(), model.fit)
-    place = out / "fitted" / f"{_file(model.name)}-{of}"
-    if not has_version(place):
-        _told(key, fit_scorers, kb, data, model.fit).save(place)
-    return load(place)
+    data = _with_key(key, partial(open_dataset, train=True), model.fit_on, "train", kb.labels)
+    digest = digest_of(__version__, kb.fingerprint(True), data.fingerprint(), model.fit)
+    place = out / "fitted" / f"{file_name(model.name)}-{digest}"
+    if has_version(place):
+        return load(place)
+    fitted = _with_key(key, fit_scorers, kb, data, model.fit)
+    fitted.save(place)
+    return fitted
 
 
-def _thresholds(model: Model, kb: KnowledgeBase, fpr: float, out: Path) -> dict[str, Threshold]:
-    """Return the thresholds of the scorers asked for that have one."""
-    own = _scorers(replace(model, fit=()), kb)
+def _thresholds(
+    model: Model, kb: KnowledgeBase, scorers: tuple[str, ...], fpr: float, out: Path
+) -> dict[str, Threshold]:
+    """Return the thresholds of those of ``scorers`` that have one."""
     if not model.calibrate_on:
-        return {kb.scorer: kb.threshold} if kb.threshold and kb.scorer in own else {}
+        return {kb.scorer: kb.threshold} if kb.threshold and kb.scorer in scorers else {}
     key = f"models.{model.name}.calibrate_on"
-    data = _told(key, open_dataset, model.calibrate_on, "val", kb.labels)
-    of = _digest(__version__, kb.fingerprint(), data.fingerprint(), own, fpr)
-    place = out / "thresholds" / f"{_file(model.name)}-{of}.json"
-    kept = _kept(place, of)
+    data = _with_key(key, open_dataset, model.calibrate_on, "val", kb.labels)
+    digest = digest_of(__version__, kb.fingerprint(), data.fingerprint(), scorers, fpr)
+    place = out / "thresholds" / f"{file_name(model.name)}-{digest}.json"
+    kept = read_kept(place, digest)
     if kept is None:
-        forward = CachedForward(kb.forward)
+        forward = CachedForward(kb.forward)  # every scorer reads the same outputs
         found = {
-            n: _told(key, find_threshold, kb, data, fpr, "quantile", n, forward) for n in own if n not in IMAGE_SCORERS
+            name: _with_key(key, find_threshold, kb, data, fpr, "quantile", name, forward)
+            for name in scorers
+            if name not in IMAGE_SCORERS
         }
         kept = {"on": data_card(data), "thresholds": {name: t.to_json() for name, t in found.items()}}
-        write_whole(place, _json({"of": of, **kept}))
+        write_kept(place, digest, kept)
     return {name: Threshold.from_json(value) for name, value in kept["thresholds"].items()}
 
 
 def _measured(
-    model: Model,
-    data: Data,
-    kb: KnowledgeBase,
-    frames: DataSet,
-    thresholds: Mapping[str, Threshold],
-    seed: int,
-    workers: int,
-    out: Path,
+    name: str, data: Data, model: Ready, images: DataSet, seed: int, workers: int, out: Path
 ) -> dict[str, Any]:
-    """Return all figures of a pair as JSON, having stored maps, figures and images."""
-    names = _scorers(replace(model, fit=()), kb)
-    forward: Forward = kb.forward if data.resize is None else partial(_looked, kb.forward, data.resize)
-    beside = {
-        name: _seen_at(data.resize, IMAGE_SCORERS[name].make(kb, seed)) for name in names if name in IMAGE_SCORERS
-    }
-    settings = {"resize": data.resize and list(data.resize), **({"seed": seed} if beside else {})}
-    place = out / "maps" / _file(data.name) / _file(model.name)
-    folder = store_maps(kb, frames, place, names, forward, settings, beside)
+    """Return all metrics of a model on a data set as JSON, having stored maps, metrics and plots."""
+    folder = _mapped(data, model, images, seed, out / "maps" / file_name(data.name) / file_name(name))
     sizes = TRACKS[data.track]
-    calibrated = {name: t.to_json() for name, t in thresholds.items()}
-    of = _digest(__version__, folder.manifest.to_json(), calibrated, asdict(sizes))
-    kept = out / "figures" / f"{_file(data.name)}.{_file(model.name)}.json"
-    stem = out / "images" / _file(data.name) / _file(model.name)
-    figures = _kept(kept, of)
-    fresh = figures is None
-    if figures is None:
-        figures = measure(place, thresholds, sizes, workers).to_json()
-    if fresh or missing(stem):
-        draw(folder, frames, stem, f"{model.name} on {frames.source.name}", thresholds, seed)
-    if fresh:  # last, as it says that all is done
-        write_whole(kept, _json({"of": of, **figures}))
-    return figures
+    thresholds = {scorer: t.to_json() for scorer, t in model.thresholds.items()}
+    digest = digest_of(__version__, folder.manifest.to_json(), thresholds, asdict(sizes))
+    path = out / "metrics" / f"{file_name(data.name)}.{file_name(name)}.json"
+    stem = out / "images" / file_name(data.name) / file_name(name)
+    metrics = read_kept(path, digest)
+    if metrics is not None and not plots_missing(stem):
+        return metrics
+    # One pass fills the histograms that both metrics and plots read.
+    histograms = score_histograms(folder, workers, points=points_to_sample(images, seed))
+    new = metrics is None
+    if metrics is None:
+        metrics = measure(folder.path, model.thresholds, sizes, workers, histograms=histograms).to_json()
+    draw(folder, images, stem, f"{name} on {images.source.name}", model.thresholds, histograms)
+    if new:  # last, so that a run that is stopped before draws the plots anew
+        write_kept(path, digest, metrics)
+    return metrics
 
 
-def _squeezed(data: Data, frames: DataSet) -> str | None:
-    """Return what is to be said where ``resize`` changes the shape of the images, going by the first."""
-    if data.resize is None:
-        return None
-    (height, width), (high, wide) = frames[0].image.shape[1:], data.resize
-    if abs(np.log(wide / high * height / width)) < 0.05:
-        return None
-    return (
-        f"  data.{data.name}.resize: images of {height}x{width} are squeezed into {high}x{wide} (height x width); "
-        "another size would keep their shape."
-    )
-
-
-def _looked(forward: Forward, size: tuple[int, int], image: np.ndarray) -> Output:
-    return forward(_scaled(image, size))
-
-
-def _seen_at(size: tuple[int, int] | None, scorer: ImageScorer) -> ImageScorer:
-    """Return the scorer of the image brought to ``size``."""
-    return scorer if size is None else lambda image: scorer(_scaled(image, size))
-
-
-def _scaled(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return an image (3, H, W) uint8 at ``size``: bilinear, over the area that a pixel covers."""
-    picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    scaled = np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+def _mapped(data: Data, model: Ready, images: DataSet, seed: int, place: Path) -> MapFolder:
+    beside = {
+        name: at_size(IMAGE_SCORERS[name].make(model.kb, seed), data.resize)
+        for name in model.scorers
+        if name in IMAGE_SCORERS
+    }
+    settings: Mapping[str, Any] = {
+        "resize": data.resize and list(data.resize),
+        **({"seed": seed} if beside else {}),  # nothing else is random
+    }
+    return store_maps(
+        model.kb, images, place, model.scorers, at_size(model.kb.forward, data.resize), settings, beside
+    )  # fmt: skip

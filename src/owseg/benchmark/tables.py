@@ -6,56 +6,61 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
+from owseg.metrics.pixel import PRECISION
+
 DASH = "–"
 
 
 NOTE = (
-    "Pooled: the pixels of all images together; per image: the mean of the images' own figures, over those that "
-    "show both known and unknown; FPR95 at the first recall of .95; void left out everywhere. Components as "
-    "SegmentMeIfYouCan defines them, at the threshold of the best pixel F1. TPR95, FPR5 and best F1 are thresholds "
-    "found on the very images measured, and flatter; the calibrated one was not. A dash is a figure that is not "
-    "defined: no unknown pixel, no named class, no calibrated threshold. Published figures are by other hands."
+    "Pooled: the pixels of all images together; per image: the mean of the metrics of each image, over images that "
+    "show both known and unknown pixels; FPR95 at the first recall of .95; void is ignored. Components as "
+    "SegmentMeIfYouCan defines them, at the threshold of the best pixel F1. The thresholds TPR95, FPR5 and best F1 are "
+    "found on the images measured, which is optimistic; the calibrated one is not. A dash is a metric that is not "
+    "defined: no unknown pixel, no named class, no calibrated threshold. Published metrics are those of the source "
+    "named."
 )
 
 
 @dataclass(frozen=True)
 class Published:
-    """What others report of a model and a score on a data set: ``figures`` by the key of a column, and the source."""
+    """The metrics that a paper reports of a model and a score on a data set, by the key of a column, and the source."""
 
     data: str
     model: str
     scorer: str
     source: str
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float] = field(hash=False)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model, one score, one data set: a figure in [0, 1] for every column, None where it is not defined.
+    """One model, one score, one data set: a metric in [0, 1] for every column, None where it is not defined.
 
-    ``images`` is None for what was published and not measured here.
+    ``images`` is their number, None for what was published and not measured here. ``bounds`` has intervals, by the key
+    of the column, that certainly contain the exact value of a metric.
     """
 
     data: str
     model: str
     scorer: str
     images: int | None
-    figures: Mapping[str, float | None]
+    metrics: Mapping[str, float | None] = field(hash=False)
     published: tuple[Published, ...] = ()
+    bounds: Mapping[str, Sequence[float]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A figure: its key, the protocol it belongs to, its title there, and where it lies among ``Figures.to_json``.
+    """A metric: its key, the protocol it belongs to, its title there, and how it is read from ``MapMetrics.to_json``.
 
-    ``read`` is given all figures and those of the score.
+    ``read`` is called with all metrics and with those of the score.
     """
 
     key: str
@@ -66,26 +71,27 @@ class Column:
 
 def _pooled(key: str) -> Column:
     title = key.upper()
-    return Column(key, "pooled", title, lambda figures, score: score["pixel"][key])
+    return Column(key, "pooled", title, lambda metrics, score: score["pixel"][key])
 
 
 def _per_image(key: str) -> Column:
-    def read(figures: Mapping[str, Any], score: Mapping[str, Any]) -> float | None:
-        own = [p["pixel"][key] for p in score["images"] if p["pixel"][key] is not None]
+    def read(metrics: Mapping[str, Any], score: Mapping[str, Any]) -> float | None:
+        own = [image["pixel"][key] for image in score["images"] if image["pixel"][key] is not None]
         return float(np.mean(own)) if own else None
 
     return Column(f"image_{key}", "per image", key.upper(), read)
 
 
-def _at(place: str, point: str, figure: str, key: str, group: str, title: str) -> Column:
-    return Column(key, group, title, lambda figures, score: score[place].get(point, {}).get(figure))
+def _at(place: str, point: str, metric: str, key: str, group: str, title: str) -> Column:
+    return Column(key, group, title, lambda metrics, score: score[place].get(point, {}).get(metric))
 
 
-def _fpr(key: str, figure: str) -> Column:
-    def read(figures: Mapping[str, Any], score: Mapping[str, Any]) -> float | None:
-        return score["achieved"] and score["achieved"][figure]
+def _fpr(key: str, metric: str) -> Column:
+    def read(metrics: Mapping[str, Any], score: Mapping[str, Any]) -> float | None:
+        value: float | None = score["achieved"] and score["achieved"][metric]
+        return value
 
-    return Column(key, "FPR, calibrated", figure if figure == "asked" else "achieved", read)
+    return Column(key, "FPR, calibrated", metric if metric == "asked" else "achieved", read)
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -98,24 +104,40 @@ COLUMNS: tuple[Column, ...] = (
     _at("open", "fpr5", "miou", "open_miou_fpr5", "open-mIoU", "FPR5"),
     _at("open", "best_f1", "miou", "open_miou_best_f1", "open-mIoU", "best F1"),
     _at("open", "calibrated", "miou", "open_miou_calibrated", "open-mIoU", "calibrated"),
-    Column("miou", "closed", "mIoU", lambda figures, score: figures["closed_miou"]),
+    Column("miou", "closed", "mIoU", lambda metrics, score: metrics["closed_miou"]),
     _fpr("fpr_asked", "asked"),
     _fpr("fpr_achieved", "pooled"),
 )
-"""The figures of a row, in the order of the tables."""
+"""The metrics of a row, in the order of the tables."""
 
 
 KEYS = tuple(column.key for column in COLUMNS)
 
 
-def columns_of(figures: Mapping[str, Any], scorer: str) -> dict[str, float | None]:
-    """Return a row's figures, of ``owseg.measure.Figures.to_json`` and the name of a score."""
-    return {column.key: column.read(figures, figures["scores"][scorer]) for column in COLUMNS}
+def columns_of(metrics: Mapping[str, Any], scorer: str) -> dict[str, float | None]:
+    """Return a row's metrics from ``MapMetrics.to_json`` and the name of a score."""
+    return {column.key: column.read(metrics, metrics["scores"][scorer]) for column in COLUMNS}
+
+
+def bounds_of(metrics: Mapping[str, Any], scorer: str) -> dict[str, Sequence[float]]:
+    """Return the intervals of a row's pooled metrics, from ``MapMetrics.to_json`` and the name of a score."""
+    return dict(metrics["scores"][scorer]["pixel"]["bounds"] or {})
 
 
 def cells(row: Row, keys: Iterable[str] = KEYS, dash: str = DASH) -> list[str]:
-    """Return a row's figures ``keys`` as text with three decimals, or ``dash`` where not defined."""
-    return [dash if (v := row.figures[key]) is None else f"{v:.3f}" for key in keys]
+    """Return a row's metrics ``keys`` as text with three decimals, or ``dash`` where not defined.
+
+    A metric that is known to less than ``PRECISION`` is shown as its interval, "low to high".
+    """
+
+    def cell(key: str) -> str:
+        value = row.metrics[key]
+        if value is None:
+            return dash
+        low, high = row.bounds.get(key, (value, value))
+        return f"{value:.3f}" if high - low <= PRECISION else f"{low:.3f} to {high:.3f}"
+
+    return [cell(key) for key in keys]
 
 
 def to_csv(rows: Iterable[Row]) -> str:
@@ -124,11 +146,11 @@ def to_csv(rows: Iterable[Row]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["data", "model", "scorer", "images", *(c.key for c in COLUMNS), "published", "source"])
     for row in rows:
-        numbers = ["" if (v := row.figures[c.key]) is None else repr(v) for c in COLUMNS]
-        told = "; ".join(f"{key}={value!r}" for p in row.published for key, value in p.figures.items())
+        numbers = ["" if (v := row.metrics[c.key]) is None else repr(v) for c in COLUMNS]
+        published = "; ".join(f"{key}={value!r}" for p in row.published for key, value in p.metrics.items())
         sources = "; ".join(p.source for p in row.published)
         count = "" if row.images is None else row.images
-        writer.writerow([row.data, row.model, row.scorer, count, *numbers, told, sources])
+        writer.writerow([row.data, row.model, row.scorer, count, *numbers, published, sources])
     return text.getvalue()
 
 
@@ -139,14 +161,14 @@ def to_markdown(rows: Sequence[Row], about: Mapping[str, Any], images: Mapping[s
     if about["left_out"]:
         lines += [f"Left out: {_md('; '.join(about['left_out']))}.", ""]
     for data, card in about["data"].items():
-        looked = f", looked at in {card['resize'][0]}x{card['resize'][1]}" if card["resize"] else ""
-        lines += [f"## {_md(data)}", "", f"{_md(card['name'])}, {card['images']} images{looked}.", ""]
+        resized = f", resized to {card['resize'][0]}x{card['resize'][1]}" if card["resize"] else ""
+        lines += [f"## {_md(data)}", "", f"{_md(card['name'])}, {card['images']} images{resized}.", ""]
         header = ["model", "score", *titles, "published"]
         lines += [_line(header), _line(["---", "---", *["---:"] * len(titles), "---"])]
         for row in rows:
             if row.data == data:
-                told = "<br>".join(_md(_told(p)) for p in row.published) or DASH
-                lines.append(_line([_md(row.model), _md(row.scorer), *cells(row), told]))
+                published = "<br>".join(_md(_cited(p)) for p in row.published) or DASH
+                lines.append(_line([_md(row.model), _md(row.scorer), *cells(row), published]))
         lines += ["", *(f"![{_md(_stem(p))}]({quote(p)})" for p in images.get(data, ())), ""]
     return "\n".join(lines)
 
@@ -163,7 +185,7 @@ def to_latex(rows: Sequence[Row]) -> str:
     for data in dict.fromkeys(row.data for row in rows):
         body = [
             " & ".join(
-                [_tex(row.model), _tex(row.scorer), *cells(row, dash="--"), _tex("; ".join(map(_told, row.published)))]
+                [_tex(row.model), _tex(row.scorer), *cells(row, dash="--"), _tex("; ".join(map(_cited, row.published)))]
             )
             for row in rows
             if row.data == data
@@ -177,9 +199,9 @@ def to_latex(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _told(p: Published) -> str:
+def _cited(p: Published) -> str:
     titles = {c.key: c.title if c.group == "pooled" else f"{c.group} {c.title}" for c in COLUMNS}
-    return f"{', '.join(f'{titles[key]} {value:.3f}' for key, value in p.figures.items())} ({p.source})"
+    return f"{', '.join(f'{titles[key]} {value:.3f}' for key, value in p.metrics.items())} ({p.source})"
 
 
 def _stem(path: str) -> str:

@@ -41,4 +41,4 @@ def audit(
         print_json(found.to_json())
         return
     print_table("What the anomalies look most like", ("category", "anomalies", "pixels", "similarity"), summary(found))
-    print(found.words())
+    print(found.text())

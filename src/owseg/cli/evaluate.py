@@ -14,7 +14,7 @@ from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
     from owseg.evaluation.evaluate import Evaluation
-    from owseg.evaluation.sequence import Stream
+    from owseg.evaluation.sequence import SequenceEvaluation
 
 
 def evaluate(
@@ -39,9 +39,9 @@ def evaluate(
     """Measure it: IoU per class, and how well the unknown is found. Classes that KB does not know are the unknown."""
     from owseg.data.datasets import open_dataset
     from owseg.evaluation.evaluate import evaluate as measure
-    from owseg.evaluation.sequence import evaluate_stream
+    from owseg.evaluation.sequence import evaluate_sequence
     from owseg.knowledge.load import load, load_stages
-    from owseg.metrics.pixel import Exact, PerImage
+    from owseg.metrics.pixel import PerImage
 
     if report is not None and not stream:
         raise OwsegError("--report tells the story of a stream; add --stream.")
@@ -51,12 +51,12 @@ def evaluate(
     frames = open_dataset(data, split, base.labels)
     if stream:
         stages = load_stages(kb)
-        told = evaluate_stream(stages, frames)
-        result: Evaluation | Stream = told
+        told = evaluate_sequence(stages, frames)
+        result: Evaluation | SequenceEvaluation = told
     else:
         asked = tuple(base.scorers) if scorers == "all" else names(scorers) or (base.scorer,)
         forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
-        result = measure(base, frames, asked, PerImage if per_image else Exact, forward)
+        result = measure(base, frames, asked, PerImage if per_image else None, forward)
     if as_json:
         print_json(result.to_json())
     else:

@@ -1,1 +1,1 @@
-"""Measuring on labelled images: in memory, one class after another, or from stored maps."""
+"""Evaluation on labelled images: in memory, after each class learned, or from stored maps."""

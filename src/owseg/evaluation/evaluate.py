@@ -1,78 +1,96 @@
-"""Measuring on labelled images: closed-set IoU, anomaly scores, the open-set map."""
+"""Evaluation on labelled images: IoU of the closed map, metrics of anomaly scores, and the open-set map."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isnan
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from owseg._files import plain
+from owseg._files import json_ready
 from owseg._progress import track
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
+from owseg.evaluation.pooled import Pooled
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import KNOWN, UNKNOWN
+from owseg.metrics.binned import Binned
 from owseg.metrics.iou import IoU, harmonic
-from owseg.metrics.pixel import Exact, PerImage, PixelFigures
+from owseg.metrics.pixel import PerImage, PixelMetrics
 from owseg.models.ops import resize
 from owseg.types import Forward, ImageScorer, Output
 
 Rows = list[tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What was measured on ``images`` images of ``data``.
+class Accumulator(Protocol):
+    """What collects a score image by image: ``Exact``, ``Binned``, ``PerImage`` or ``Pooled``."""
 
-    ``iou`` is that of the closed map, learned classes included (``learned`` names them). ``scores`` holds AUROC, AP and
-    FPR95 by scorer, pixels that a learned class claims counting as least anomalous. ``unknown_recall`` and
-    ``known_fpr`` are the shares of unknown and of known pixels that the open-set map calls unknown; NaN without a
-    threshold. ``states`` are the accumulators behind ``scores``, to draw curves from or to merge. ``called`` counts by
-    class of the data, known and unknown ones, the pixels that the open-set map calls unknown, and all of them.
+    def update(self, score: np.ndarray, target: np.ndarray) -> None:
+        """Add one image."""
+        ...
+
+    def compute(self) -> PixelMetrics:
+        """Return the metrics of everything added so far."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """The metrics of a knowledge base on ``images`` images of the data set called ``data``.
+
+    ``iou`` is that of the closed map, including the ``learned`` classes. ``scores`` has AUROC, AP and FPR95 by the name
+    of the scorer; where a learned class is predicted, a score is -inf. ``unknown_recall`` and ``known_fpr`` are the
+    shares of unknown and of known pixels that the open-set map calls unknown, in [0, 1]; NaN without a threshold.
+    ``states`` are the accumulators of ``scores``, for curves. ``predicted_unknown`` has, for each known and unknown
+    class of the data, the number of its pixels that are called unknown, and of all its pixels.
     """
 
     data: str
     images: int
     iou: IoU
-    scores: dict[str, PixelFigures]
+    scores: dict[str, PixelMetrics]
     unknown_recall: float
     known_fpr: float
     learned: tuple[str, ...]
     states: dict[str, Any]
-    called: dict[str, tuple[int, int]]
+    predicted_unknown: dict[str, tuple[int, int]]
 
     @property
     def protocol(self) -> str:
-        """How the scores were measured, in words."""
+        """How the scores were measured, for people."""
         state = next(iter(self.states.values()))
         how = "mean over images that show both" if isinstance(state, PerImage) else "pixels pooled"
-        return f"{how}, void left out, FPR at the {getattr(state, 'operating_point', 'first')} recall of .95"
+        point = getattr(state, "operating_point", "first")
+        text = f"{how}, void ignored, FPR at the {point} recall of .95"
+        if isinstance(state, Pooled) and not state.exact:
+            return f"{text}, from histograms, as there are more than {state.limit:,} pixels"
+        return f"{text}, from histograms" if isinstance(state, Binned) else f"{text}, exact"
 
     @property
-    def old(self) -> tuple[str, ...]:
+    def base_classes(self) -> tuple[str, ...]:
         """The names of the classes that the network was trained for."""
         return tuple(n for n in self.iou.names if n not in self.learned)
 
     def summary(self) -> dict[str, float]:
-        """Return the figures that sum it up: mIoU old, novel, all, harmonic; what the threshold does."""
-        old, novel = self.iou.mean(self.old), self.iou.mean(self.learned)
+        """Return the metrics in brief: mIoU of all, old and novel classes, their harmonic mean, and the threshold's."""
+        old, novel = self.iou.mean(self.base_classes), self.iou.mean(self.learned)
         return {
             "miou": self.iou.mean(),
             "miou_old": old,
             "miou_novel": novel,
             "miou_harmonic": harmonic(old, novel),
-            "unknown_found": self.unknown_recall,
-            "known_lost": self.known_fpr,
+            "unknown_recall": self.unknown_recall,
+            "known_fpr": self.known_fpr,
         }
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON; what is undefined is null."""
         scores = {n: {f.name: getattr(s, f.name) for f in fields(s)} for n, s in self.scores.items()}
-        value = {
+        value: dict[str, Any] = json_ready({
             "data": self.data,
             "images": self.images,
             "protocol": self.protocol,
@@ -80,106 +98,112 @@ class Evaluation:
             "iou": self.iou.per_class(),
             "absent": list(self.iou.empty()),
             "scores": scores,
-        }
-        return plain(value)
+        })  # fmt: skip
+        return value
 
     def tables(self) -> list[tuple[str, tuple[str, ...], Rows]]:
         """Return (title, header, rows) of text, for people."""
-        classes: Rows = [(n, "learned" if n in self.learned else "", _text(v)) for n, v in self.iou.per_class().items()]
-        scores: Rows = [(n, _text(s.auroc), _text(s.ap), _text(s.fpr95)) for n, s in self.scores.items()]
+        classes: Rows = [
+            (n, "learned" if n in self.learned else "", number(v)) for n, v in self.iou.per_class().items()
+        ]
+        metrics = ("auroc", "ap", "fpr95")
+        scores: Rows = [(name, *(score.text(metric) for metric in metrics)) for name, score in self.scores.items()]
         names = {
             "miou": "mIoU, all known classes",
-            "miou_old": "mIoU, classes trained",
-            "miou_novel": "mIoU, classes learned",
+            "miou_old": "mIoU, base classes",
+            "miou_novel": "mIoU, learned classes",
             "miou_harmonic": "harmonic mean of the two",
-            "unknown_found": "unknown pixels called unknown",
-            "known_lost": "known pixels called unknown",
+            "unknown_recall": "unknown pixels called unknown",
+            "known_fpr": "known pixels called unknown",
         }
-        sums: Rows = [(names[k], _text(v)) for k, v in self.summary().items() if not isnan(v)]
+        sums: Rows = [(names[k], number(v)) for k, v in self.summary().items() if not isnan(v)]
         where = f"{self.data}, {self.images} images"
-        judged = not isnan(self.iou.mean())  # a set that knows only anomalies shows no class
+        has_classes = not isnan(self.iou.mean())  # anomaly sets name no known class
         return [
-            *([(f"IoU per class ({where})", ("class", "", "IoU"), classes)] if judged else []),
-            (
-                f"How well a score finds the unknown ({where}; {self.protocol})",
-                ("score", "AUROC", "AP", "FPR95"),
-                scores,
-            ),
-            ("In sum", ("", ""), sums),
+            *([(f"IoU per class ({where})", ("class", "", "IoU"), classes)] if has_classes else []),
+            (f"Anomaly scores ({where}; {self.protocol})", ("score", "AUROC", "AP", "FPR95"), scores),
+            ("Summary", ("", ""), sums),
         ]
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} AP {score.text('ap')}" for name, score in self.scores.items())
+        return f"Evaluation({self.data}, {self.images} images: mIoU {number(self.iou.mean())}; {scores})"
 
 
 def evaluate(
     kb: KnowledgeBase,
     data: DataSet,
     scorers: Sequence[str] | None = None,
-    metric: Callable[[], Any] = Exact,
+    metric: Callable[[], Accumulator] | None = None,
     forward: Forward | None = None,
 ) -> Evaluation:
-    """Measure ``kb`` on ``data``, which must be opened against ``kb.labels``; by default its own scorer alone.
+    """Evaluate ``kb`` on ``data``, which is opened against ``kb.labels``.
 
-    ``metric`` makes the accumulator for each score: ``Exact``, ``Binned`` or ``PerImage`` (see
-    ``owseg.metrics.pixel``). ``forward`` is by default ``kb.forward``. Raises ``OwsegError`` for data without truth or in
-    other labels.
+    ``scorers`` names the scores, by default ``kb``'s own. ``metric`` makes the accumulator of each score: ``Exact``,
+    ``Binned`` or ``PerImage`` (see ``owseg.metrics``); by default pixels are pooled, exactly up to 67 million of them
+    and from histograms beyond (see ``Pooled``). ``forward`` is by default ``kb.forward``. Raises ``OwsegError`` for an
+    image without a mask, data in other labels, and a scorer that ``kb`` does not have.
     """
     forward = forward or kb.forward
-    tally = Evaluator(kb, data, scorers, metric)
+    evaluator = Evaluator(kb, data, scorers, metric)
     for i in track(range(len(data)), "evaluating", len(data)):
-        image, truth = tally.read(i)
-        tally.update(forward(image), truth)
-    return tally.result()
+        image, target = evaluator.read(i)
+        evaluator.update(forward(image), target)
+    return evaluator.result()
 
 
 def evaluate_image_scorers(
-    scorers: Mapping[str, ImageScorer], data: DataSet, metric: Callable[[], Any] = Exact
-) -> dict[str, PixelFigures]:
-    """Return by name how well scores find what is UNKNOWN in ``data``, opened against the known classes.
+    scorers: Mapping[str, ImageScorer], data: DataSet, metric: Callable[[], Accumulator] | None = None
+) -> dict[str, PixelMetrics]:
+    """Return by name how well image scorers (see ``owseg.image_scorers``) find what is UNKNOWN in ``data``.
 
-    For what is no function of a network's output: see ``owseg.baselines`` and ``owseg.models.mask_classifiers``.
-    ``metric`` is as for ``evaluate``. Raises ``OwsegError`` for a frame without a mask.
+    ``data`` is opened against the known classes, ``metric`` is as for ``evaluate``. Raises ``OwsegError`` for an image
+    without a mask.
     """
-    states = {name: metric() for name in scorers}
+    states = {name: (metric or Pooled)() for name in scorers}
     for sample in track(data, "evaluating", len(data)):
         if sample.target is None:
             raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every image.")
+        size = sample.target.shape[0], sample.target.shape[1]
         for name, scorer in scorers.items():
             score = torch.from_numpy(scorer(sample.image))[None, None]
-            states[name].update(resize(score, sample.target.shape)[0, 0].numpy(), sample.target)
+            states[name].update(resize(score, size)[0, 0].numpy(), sample.target)
     return {name: state.compute() for name, state in states.items()}
 
 
 class Evaluator:
-    """What ``evaluate`` counts, image by image, for a caller who has the network's outputs already."""
+    """Collects an ``Evaluation`` image by image, for callers that have the network's outputs already."""
 
     def __init__(
         self,
         kb: KnowledgeBase,
         data: DataSet,
         scorers: Sequence[str] | None = None,
-        metric: Callable[[], Any] = Exact,
+        metric: Callable[[], Accumulator] | None = None,
     ) -> None:
         if data.labels.names != kb.labels.names:
-            raise OwsegError("the data set speaks other labels than the knowledge base; open it against kb.labels.")
+            raise OwsegError("the data set has other labels than the knowledge base; open it against kb.labels.")
+        # Every unknown class gets an id of its own, beyond the known ones, so that each can be counted.
         everything = kb.labels
         for name in data.unknown_classes():
             everything = everything.extend(name)
         self.kb, self.data, self._raw = kb, data, DataSet(data.source, data.source.classes)
         self._names, self._table = everything.names, everything.lookup(data.source.classes)
-        self._iou, self._called, self._total = IoU.of(kb.labels.names), *np.zeros((2, 256), np.int64)
-        self._states = {name: metric() for name in scorers or (kb.scorer,)}
+        self._iou, self._predicted, self._total = IoU.of(kb.labels.names), *np.zeros((2, 256), np.int64)
+        self._states = {name: (metric or Pooled)() for name in scorers or (kb.scorer,)}
 
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return frame ``i`` and its truth in the ids of the source, the same for every knowledge base."""
+        """Return image ``i`` and its ground truth in the ids of the source, the same for every knowledge base."""
         sample = self._raw[i]
         if sample.target is None:
             raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every image.")
         return sample.image, sample.target
 
-    def update(self, output: Output, truth: np.ndarray) -> None:
-        """Add one image: what the network made of it, and its truth as ``read`` gives it."""
-        truth = self._table[truth]  # in which every unknown class has an id of its own, beyond the known ones
-        size, known = (truth.shape[0], truth.shape[1]), len(self.kb.labels)
-        target = np.where((truth >= known) & (truth < KNOWN), UNKNOWN, truth).astype(np.uint8)
+    def update(self, output: Output, source_target: np.ndarray) -> None:
+        """Add one image: the network's output, and the ground truth (H, W) as ``read`` returns it."""
+        classes = self._table[source_target]
+        size, known = (classes.shape[0], classes.shape[1]), len(self.kb.labels)
+        target = np.where((classes >= known) & (classes < KNOWN), UNKNOWN, classes).astype(np.uint8)
         names = tuple({*self._states, self.kb.scorer})
         assessed = self.kb.assess(output, size, names)
         self._iou = self._iou.update(assessed.labels, target)
@@ -188,32 +212,35 @@ class Evaluator:
             if name in self._states:
                 self._states[name].update(score, target)
             if name == self.kb.scorer and self.kb.threshold is not None:
-                above = score > np.float32(self.kb.threshold.value)
-                self._called += np.bincount(truth[above], minlength=256)
-                self._total += np.bincount(truth.ravel(), minlength=256)
+                unknown = score > np.float32(self.kb.threshold.value)
+                self._predicted += np.bincount(classes[unknown], minlength=256)
+                self._total += np.bincount(classes.ravel(), minlength=256)
 
     def result(self) -> Evaluation:
-        """Return the figures so far."""
+        """Return the metrics of everything added so far."""
         names, known = self._names, len(self.kb.labels)
-        every = np.stack([self._called, self._total])
-        counts = every[:, : len(names)]
-        lost, found = counts[:, :known].sum(1) + every[:, KNOWN], counts[:, known:].sum(1)
+        counts = np.stack([self._predicted, self._total])
+        of_known = counts[:, :known].sum(1) + counts[:, KNOWN]
+        of_unknown = counts[:, known : len(names)].sum(1)
+        per_class = zip(names, *counts[:, : len(names)], strict=True)
         return Evaluation(
-            self.data.source.name,
-            len(self.data),
-            self._iou,
-            {name: state.compute() for name, state in self._states.items()},
-            _share(found),
-            _share(lost),
-            self.kb.labels.names[self.kb.network.num_classes :],
-            self._states,
-            {name: (int(c), int(t)) for name, c, t in zip(names, *counts, strict=True)},
+            data=self.data.source.name,
+            images=len(self.data),
+            iou=self._iou,
+            scores={name: state.compute() for name, state in self._states.items()},
+            unknown_recall=share(of_unknown),
+            known_fpr=share(of_known),
+            learned=self.kb.learned_classes,
+            states=self._states,
+            predicted_unknown={name: (int(predicted), int(total)) for name, predicted, total in per_class},
         )
 
 
-def _share(called: Sequence[int]) -> float:
-    return float(called[0] / called[1]) if called[1] else float("nan")
+def share(counts: Sequence[int] | np.ndarray) -> float:
+    """Return ``counts[0] / counts[1]``, or NaN for a total of 0."""
+    return float(counts[0] / counts[1]) if counts[1] else float("nan")
 
 
-def _text(value: float) -> str:
+def number(value: float) -> str:
+    """Return a metric as text with three decimals, or a dash for NaN."""
     return "–" if isnan(value) else f"{value:.3f}"

@@ -1,12 +1,12 @@
-"""What a knowledge base says of a data set, kept on disk: scores, closed labels and the truth of every image.
+"""A folder of score maps: the scores, the closed map and the ground truth of every image of a data set, on disk.
 
-    maps/maps.json                     whose maps of what they are (``Manifest``)
+    maps/maps.json                   which knowledge base and data set the maps are of (``Manifest``)
     maps/<image>.safetensors.zst     labels, target (H, W) uint8 and one "score/NAME" (H, W) float32 for each score
 
-A file is a safetensors in a zstd frame with a checksum: nothing is lost, nothing is unpickled, a file that was cut or
-altered is noticed, and ``zstd -d`` leaves what every safetensors reader reads. At level 1 that is written about ten
-times as fast as by ``numpy.savez_compressed`` and is as small. All scores of an image are in one file, as one forward
-pass gives them all: an image is there whole or not at all.
+Each file is a safetensors in a zstd frame with a checksum: it is lossless, nothing is unpickled, a truncated or altered
+file is detected, and ``zstd -d`` leaves what every safetensors reader reads. Level 1 writes about ten times as fast as
+``numpy.savez_compressed`` and compresses as well. All scores of an image come from one forward pass and are in one
+file, so an image is complete or absent.
 """
 
 from __future__ import annotations
@@ -24,26 +24,36 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from owseg import __version__
-from owseg._files import write_whole
+from owseg._files import begin_or_resume, write_whole
 from owseg.errors import OwsegError
 
 FORMAT = 2
-
-
 MANIFEST = "maps.json"
-
-
 SCORE = "score/"
+
+IMAGES_KEY = "pictures"
+"""The name that format 2 has for ``Manifest.images``."""
+
+DIFFERS = {
+    "data": "of another data set, or one that has changed",
+    IMAGES_KEY: "of other images",
+    "classes": "of other classes",
+    "knowledge": "of another knowledge base",
+    "scores": "of other scores",
+    "settings": "made with other settings",
+    "version": "of another version of owseg",
+}
+"""What another value of each entry of a manifest means; its ``name`` may differ."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Whose maps of what a folder holds, so that those of anything else are refused.
+    """What a folder holds maps of, so that maps of anything else are refused.
 
-    ``knowledge`` and ``data`` are fingerprints, of all that decides labels and scores and of images and truth;
-    ``name`` is the data set's; ``classes`` the known ones in the order of their ids; ``scores`` and ``images`` are
-    names. ``settings`` is what else was chosen, such as ``multi_scale``; ``version`` is the owseg that makes them, as
-    scores change with its code.
+    ``knowledge`` and ``data`` are fingerprints: of all that decides labels and scores, and of images and ground truth.
+    ``name`` is that of the data set, ``classes`` the known ones in the order of their ids, ``scores`` and ``images``
+    are names. ``settings`` is what else was chosen, such as ``multi_scale``. ``version`` is the owseg that made the
+    maps, as the code of a scorer may change between versions.
     """
 
     knowledge: str
@@ -52,12 +62,13 @@ class Manifest:
     classes: tuple[str, ...]
     scores: tuple[str, ...]
     images: tuple[str, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     version: str = __version__
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON."""
-        return {"format": FORMAT, **asdict(self)}
+        value = asdict(self)
+        return {"format": FORMAT, **{IMAGES_KEY if name == "images" else name: v for name, v in value.items()}}
 
     @classmethod
     def from_json(cls, value: Any) -> Manifest:
@@ -65,13 +76,13 @@ class Manifest:
         try:
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
             if fields.pop("format") == FORMAT:
-                return cls(**fields)
+                return cls(**{"images" if name == IMAGES_KEY else name: v for name, v in fields.items()})
         except (AttributeError, KeyError, TypeError):
             pass
-        raise OwsegError("it does not say of what it holds maps, or another version of owseg wrote it.")
+        raise OwsegError(f"it is not the manifest of a folder of maps, or not of format {FORMAT}.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Maps:
     """The maps of one image: ``labels`` and ``target`` (H, W) uint8, ``scores`` (H, W) float32 by name."""
 
@@ -79,62 +90,45 @@ class Maps:
     target: np.ndarray
     scores: Mapping[str, np.ndarray]
 
+    def __repr__(self) -> str:
+        height, width = self.labels.shape
+        return f"Maps({width}x{height}: {', '.join(self.scores)})"
+
 
 @dataclass(frozen=True)
-class Folder:
-    """A folder of maps: read and write images by name. Nothing is held in memory."""
+class MapFolder:
+    """A folder of maps, from which images are read and to which they are written by name; none is held in memory."""
 
     path: Path
     manifest: Manifest
 
     @classmethod
-    def begin(cls, path: str | Path, manifest: Manifest) -> Folder:
-        """Make the folder, or go on with the one that is there.
+    def begin(cls, path: str | Path, manifest: Manifest) -> MapFolder:
+        """Make the folder, or open the one that is there to go on with it.
 
-        Raises ``OwsegError`` if that holds maps of anything else, and where two images share a name.
+        Raises ``OwsegError`` if that holds maps of anything else, and where two images have the same name.
         """
         path, images = Path(path), manifest.images
         if len(set(images)) < len(images):
             twice = next(p for p in images if images.count(p) > 1)
             raise OwsegError(f"{manifest.name} has two images {twice!r}, whose maps would be one file; rename one.")
-        if (path / MANIFEST).exists():
-            there = cls.open(path)
-            there.require(manifest)
-            return there
-        if path.is_dir() and any(path.iterdir()):
-            raise OwsegError(f"{path} holds other files and no {MANIFEST}; name an empty or a new folder for the maps.")
-        write_whole(path / MANIFEST, (json.dumps(manifest.to_json(), indent=1) + "\n").encode())
+        begin_or_resume(
+            path, MANIFEST, manifest.to_json(), lambda: cls.open(path).manifest.to_json(), DIFFERS, "maps"
+        )  # fmt: skip
         return cls(path, manifest)
 
     @classmethod
-    def open(cls, path: str | Path) -> Folder:
-        """Open a folder of maps; raise ``OwsegError`` if it is none."""
+    def open(cls, path: str | Path) -> MapFolder:
+        """Open a folder of maps; raise ``OwsegError`` for any other folder, and for a damaged manifest."""
         path = Path(path)
         try:
             return cls(path, Manifest.from_json(json.loads((path / MANIFEST).read_bytes())))
         except OSError:
-            raise OwsegError(f"{path} is no folder of maps: it has no {MANIFEST}.") from None
-        except (ValueError, OwsegError):
+            raise OwsegError(f"{path} is not a folder of maps: it has no {MANIFEST}.") from None
+        except (ValueError, RecursionError, OwsegError):
             raise OwsegError(
-                f"{path / MANIFEST} is damaged or of another version of owseg; remove {path} and compute the maps anew."
+                f"{path / MANIFEST} is damaged or of another version of owseg; remove {path} and compute them again."
             ) from None
-
-    def require(self, manifest: Manifest) -> None:
-        """Raise ``OwsegError`` unless the folder holds the maps that ``manifest`` speaks of."""
-        words = {
-            "data": "another data set, or one that has changed",
-            "images": "other images",
-            "classes": "other classes",
-            "knowledge": "another knowledge base",
-            "scores": "other scores",
-            "settings": "other settings",
-            "version": "another version of owseg",
-        }
-        mine, yours = (json.loads(json.dumps(m.to_json())) for m in (self.manifest, manifest))  # as they are kept
-        for name, what in words.items():
-            if mine[name] != yours[name]:
-                told = f" ({mine[name]}, not {yours[name]})" if name not in ("images", "classes") else ""
-                raise OwsegError(f"{self.path} holds maps of {what}{told}; remove it, or name another folder.")
 
     def file(self, image: str) -> Path:
         """Return where the maps of ``image`` are, or will be."""
@@ -147,7 +141,7 @@ class Folder:
         that is full.
         """
         if image not in self.manifest.images or set(maps.scores) != set(self.manifest.scores):
-            raise OwsegError(f"{image} or its scores {', '.join(maps.scores)} are not what {self.path} is for.")
+            raise OwsegError(f"{image} or its scores {', '.join(maps.scores)} are not in the manifest of {self.path}.")
         tensors = {"labels": maps.labels.astype(np.uint8), "target": maps.target.astype(np.uint8)}
         tensors |= {SCORE + name: score.astype(np.float32) for name, score in maps.scores.items()}
         if len({tensor.shape for tensor in tensors.values()}) > 1:
@@ -156,7 +150,7 @@ class Folder:
         return write_whole(self.file(image), zstandard.ZstdCompressor(level=1, write_checksum=True).compress(whole))
 
     def read(self, image: str) -> Maps:
-        """Read one image's maps; raise ``OwsegError`` for a file that is missing, cut or altered."""
+        """Read one image's maps; raise ``OwsegError`` for a file that is missing, truncated or altered."""
         path = self.file(image)
         try:
             tensors = safetensors.load(zstandard.ZstdDecompressor().decompress(path.read_bytes()))
@@ -166,13 +160,30 @@ class Folder:
         except OSError:
             raise OwsegError(f"{path} is missing or cannot be read; compute the maps again, which adds it.") from None
         except (zstandard.ZstdError, SafetensorError, MemoryError, KeyError):
-            raise OwsegError(f"{path} is damaged; compute the maps again, which replaces it.") from None
+            raise OwsegError(f"{path} is damaged; remove it and compute the maps again, which replaces it.") from None
         return maps
 
     def missing(self) -> Iterator[str]:
-        """Yield the images whose maps are not there or not intact, reading every file."""
-        for image in self.manifest.images:
-            try:
-                self.read(image)
-            except OwsegError:
-                yield image
+        """Yield the images whose maps are absent or truncated, from the sizes of the files: none is decompressed.
+
+        A file whose bytes were altered in place is left to ``read``, which verifies the checksum.
+        """
+        return (image for image in self.manifest.images if not _is_whole_frame(self.file(image)))
+
+
+def _is_whole_frame(path: Path) -> bool:
+    """Return whether a file is one zstd frame of the length that its blocks add up to (RFC 8878, section 3.1.1)."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(18)  # no header is longer
+            checksum = 4 * zstandard.get_frame_parameters(head).has_checksum
+            end, last = zstandard.frame_header_size(head), False
+            while not last and end < size:
+                file.seek(end)
+                block = int.from_bytes(file.read(3), "little")
+                last, kind, length = bool(block & 1), block >> 1 & 3, block >> 3
+                end += 3 + (1 if kind == 1 else length)  # kind 1 is one byte, repeated
+            return last and end + checksum == size
+    except (OSError, zstandard.ZstdError):
+        return False

@@ -1,4 +1,4 @@
-"""Measuring a knowledge base after each class that it learned."""
+"""Evaluation of a knowledge base after each class of the sequence that it learned."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from owseg._files import plain
+from owseg._files import json_ready
 from owseg._progress import track
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
-from owseg.evaluation.evaluate import Evaluation, Evaluator, Rows, _share, _text
+from owseg.evaluation.evaluate import Evaluation, Evaluator, Rows, number, share
 from owseg.knowledge.base import KnowledgeBase
 
 
-@dataclass(frozen=True)
-class Stream:
-    """How a knowledge base fared as it learned one class after another: an ``Evaluation`` for every stage."""
+@dataclass(frozen=True, eq=False, repr=False)
+class SequenceEvaluation:
+    """The metrics of a knowledge base that learned one class after another: an ``Evaluation`` of every stage."""
 
     stages: tuple[Evaluation, ...]
 
@@ -31,96 +31,104 @@ class Stream:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """What each stage is called: before, and then by the class it learned."""
+        """The name of each stage: "before", then "+ CLASS" for the class that was learned."""
         return tuple(f"+ {stage.learned[-1]}" if stage.learned else "before" for stage in self.stages)
 
     def iou(self) -> dict[str, list[float]]:
-        """Return IoU by class and stage; NaN before a class is learned."""
+        """Return IoU by class, one value for each stage; NaN before a class is learned."""
         tables = [stage.iou.per_class() for stage in self.stages]
         return {name: [table.get(name, float("nan")) for table in tables] for name in self.stages[-1].iou.names}
 
     def forgetting(self) -> dict[str, float]:
-        """Return by class the best IoU it ever had before less what it has now; NaN for the class learned last."""
+        """Return by class the best IoU of earlier stages less that of the last; NaN for the class learned last."""
         return {
             name: max(past) - values[-1] if (past := [v for v in values[:-1] if not isnan(v)]) else float("nan")
             for name, values in self.iou().items()
         }
 
-    def still_unknown(self) -> list[dict[str, float]]:
-        """Return what each stage of learning did to the open-set map.
+    def open_set(self) -> list[dict[str, float]]:
+        """Return how each step of learning changed the open-set map; shares are in [0, 1], NaN where undefined.
 
-        ``learned_called_unknown`` is the share of the new class's pixels that are called unknown all the same;
-        ``found_before`` and ``found_after`` the share of what is unknown even now that was and is called unknown;
-        ``ap_after`` and ``auroc_after`` how well the score finds it.
+        ``new_class_unknown`` is the share of the new class's pixels that are called unknown after it was learned.
+        ``recall_before`` and ``recall_after`` are the shares of the pixels whose class is still unknown that are
+        called unknown; ``auroc_after`` and ``ap_after`` are the metrics of the score on them.
         """
         rows = []
         for before, after in pairwise(self.stages):
-            rest = [n for n in after.called if n not in after.iou.names]
-            own = after.scores.get(next(iter(after.scores)))
-            rows.append(
-                {
-                    "learned_called_unknown": _share(after.called[after.learned[-1]]),
-                    "found_before": _share(np.sum([before.called[n] for n in rest], 0) if rest else (0, 0)),
-                    "found_after": _share(np.sum([after.called[n] for n in rest], 0) if rest else (0, 0)),
-                    "auroc_after": own.auroc if own else float("nan"),
-                    "ap_after": own.ap if own else float("nan"),
-                }
-            )
+            rest = [name for name in after.predicted_unknown if name not in after.iou.names]
+            recall = [
+                share(np.sum([stage.predicted_unknown[name] for name in rest], 0)) if rest else float("nan")
+                for stage in (before, after)
+            ]
+            score = next(iter(after.scores.values()))
+            rows.append({
+                "new_class_unknown": share(after.predicted_unknown[after.learned[-1]]),
+                "recall_before": recall[0],
+                "recall_after": recall[1],
+                "auroc_after": score.auroc,
+                "ap_after": score.ap,
+            })  # fmt: skip
         return rows
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON; what is undefined is null."""
-        value = {
+        value: dict[str, Any] = json_ready({
             "learned": list(self.learned),
             "stages": [stage.to_json() for stage in self.stages],
             "iou": self.iou(),
             "forgetting": self.forgetting(),
-            "still_unknown": self.still_unknown(),
-        }
-        return plain(value)
+            "open_set": self.open_set(),
+        })  # fmt: skip
+        return value
 
     def tables(self) -> list[tuple[str, tuple[str, ...], Rows]]:
         """Return (title, header, rows) of text, for people."""
         steps = self.steps
         forgotten = self.forgetting()
-        classes: Rows = [(n, *(_text(v) for v in values), _text(forgotten[n])) for n, values in self.iou().items()]
+        classes: Rows = [(n, *(number(v) for v in values), number(forgotten[n])) for n, values in self.iou().items()]
         sums = [stage.summary() for stage in self.stages]
         names = {
-            "miou_old": "mIoU, classes trained",
-            "miou_novel": "mIoU, classes learned",
+            "miou_old": "mIoU, base classes",
+            "miou_novel": "mIoU, learned classes",
             "miou": "mIoU, all known classes",
-            "miou_harmonic": "harmonic mean of old and learned",
-            "known_lost": "known pixels called unknown",
+            "miou_harmonic": "harmonic mean of base and learned",
+            "known_fpr": "known pixels called unknown",
         }
-        rows: Rows = [(title, *(_text(s[key]) for s in sums)) for key, title in names.items()]
-        words = {
-            "learned_called_unknown": "of the new class, still called unknown",
-            "found_before": "of what is unknown even now: found before",
-            "found_after": "of what is unknown even now: found after",
-            "auroc_after": "AUROC on what is unknown even now",
-            "ap_after": "AP on what is unknown even now",
+        rows: Rows = [(title, *(number(s[key]) for s in sums)) for key, title in names.items()]
+        titles = {
+            "new_class_unknown": "pixels of the new class called unknown",
+            "recall_before": "recall of the still unknown, before",
+            "recall_after": "recall of the still unknown, after",
+            "auroc_after": "AUROC on the still unknown",
+            "ap_after": "AP on the still unknown",
         }
-        effects = self.still_unknown()
-        open_set: Rows = [(title, *(_text(row[key]) for row in effects)) for key, title in words.items()]
+        effects = self.open_set()
+        open_set: Rows = [(title, *(number(row[key]) for row in effects)) for key, title in titles.items()]
         where = f"{self.stages[-1].data}, {self.stages[-1].images} images"
         return [
             (f"IoU as classes are learned ({where})", ("class", *steps, "forgotten"), classes),
-            ("In sum", ("", *steps), rows),
-            ("The threshold follows", ("share of pixels", *steps[1:]), open_set),
+            ("Summary", ("", *steps), rows),
+            ("Open-set map after each step", ("", *steps[1:]), open_set),
         ]
 
+    def __repr__(self) -> str:
+        last, named = self.stages[-1], zip(self.steps, self.stages, strict=True)
+        miou = ", ".join(f"{step} {number(stage.iou.mean())}" for step, stage in named)
+        return f"SequenceEvaluation({last.data}, {last.images} images: mIoU {miou})"
 
-def evaluate_stream(stages: Sequence[KnowledgeBase], data: DataSet) -> Stream:
-    """Measure every stage of a knowledge base on ``data``, whatever labels that was opened against, in one pass.
 
-    ``stages`` share one network, as learning leaves them (see ``owseg.knowledge.load_stages``).
+def evaluate_sequence(stages: Sequence[KnowledgeBase], data: DataSet) -> SequenceEvaluation:
+    """Evaluate every stage of a knowledge base on ``data``, in one pass: an image passes the network once.
+
+    ``stages`` share one network and are in the order of learning (see ``owseg.knowledge.load.load_stages``); ``data``
+    may be opened against the labels of any of them. Raises ``OwsegError`` where no class was learned.
     """
     if not stages or not stages[-1].increments:
-        raise OwsegError("this knowledge base has not learned a class yet; there is no stream to measure.")
-    tallies = [Evaluator(kb, DataSet(data.source, kb.labels)) for kb in stages]
+        raise OwsegError("this knowledge base has not learned a class yet; there is no sequence to evaluate.")
+    evaluators = [Evaluator(kb, DataSet(data.source, kb.labels)) for kb in stages]
     for i in track(range(len(data)), "evaluating", len(data)):
-        image, truth = tallies[-1].read(i)
+        image, target = evaluators[-1].read(i)
         output = stages[-1].forward(image)
-        for tally in tallies:
-            tally.update(output, truth)
-    return Stream(tuple(tally.result() for tally in tallies))
+        for evaluator in evaluators:
+            evaluator.update(output, target)
+    return SequenceEvaluation(tuple(evaluator.result() for evaluator in evaluators))

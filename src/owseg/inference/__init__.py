@@ -1,1 +1,1 @@
-"""Predictions for images on disk: maps, images to look at, annotations to correct."""
+"""Predictions for image files: maps to store and to view, annotations to correct."""

@@ -1,4 +1,4 @@
-"""Predictions as annotations, class by class, for people to correct."""
+"""Predictions as annotations, one for each class of an image, for people to correct."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from owseg.types import Forward
 def predicted_annotations(
     kb: KnowledgeBase, paths: Sequence[Path], forward: Forward | None = None
 ) -> Iterator[Annotation]:
-    """Yield what ``kb`` sees in each image, class by class, for people to correct; the unknown is a class, too.
+    """Yield an annotation for each class that ``kb`` predicts in each image; "unknown" is one of them.
 
-    ``image`` is the path below the folder that all images share. Raises ``OwsegError`` for one that cannot be read.
+    ``image`` is the path below the folder that all images share. ``forward`` is by default ``kb.forward``. Raises
+    ``OwsegError`` without a threshold, and for an image that cannot be read.
     """
     if kb.threshold is None:
         raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
@@ -30,7 +31,7 @@ def predicted_annotations(
     names = {**dict(enumerate(kb.labels.names)), UNKNOWN: RESERVED[UNKNOWN]}
     palette = kb.labels.palette().tolist()
     for path in track(paths, "predicting", len(paths)):
-        seen = kb.predict(read_image(path), forward).open_set
+        open_set = kb.predict(read_image(path), forward).open_set
         image = path.resolve().relative_to(root).as_posix()
-        for i in np.unique(seen).tolist():
-            yield Annotation(names[i], seen == i, image, tuple(palette[i]))
+        for i in np.unique(open_set).tolist():
+            yield Annotation(names[i], open_set == i, image, tuple(palette[i]))

@@ -1,8 +1,9 @@
-"""From images on disk to maps on disk: class map, score, overlay."""
+"""From image files to prediction files: class map, anomaly score, overlay."""
 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from owseg.types import Forward
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one image: the share of its pixels called unknown, or why it could not be read."""
+    """The outcome for one image: the share of its pixels that is unknown, in [0, 1], or why there is no prediction."""
 
     path: Path
     unknown: float | None
@@ -27,22 +28,26 @@ class Result:
 def predict_files(
     kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None
 ) -> list[Result]:
-    """Predict every image and write its maps into ``out``; one that cannot be read is reported, not fatal.
+    """Predict every image and write the prediction into ``out``; return a result for each, in order.
 
-    For ``NAME.jpg``: ``NAME.labels.png`` (palette, ids of ``kb.labels``), ``NAME.score.png`` (16 bit, see
-    ``encode_score``) or ``NAME.score.npy`` (float32), and ``NAME.open.jpg``, the image under its open-set map. Each
-    file appears whole or not at all.
+    For ``NAME.jpg`` these are ``NAME.labels.png`` (palette, ids of ``kb.labels``), ``NAME.score.png`` (16 bits, see
+    ``encode_score``) or with ``npy`` ``NAME.score.npy`` (float32), and ``NAME.open.jpg``, the image under its open-set
+    map; ``names_of`` has the names. Each file is written whole or not at all. An image that cannot be read, or is too
+    large for the memory, has an error in its result and does not stop the others. Raises ``OwsegError`` for a knowledge
+    base without a threshold, and where ``out`` cannot be written.
     """
     if kb.threshold is None:
         raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
     results = []
     for path, name in track(list(zip(paths, names_of(paths), strict=True)), "predicting", len(paths)):
         try:
-            image = read_image(path)
-            prediction = kb.predict(image, forward)
-        except (OwsegError, RuntimeError, MemoryError) as error:  # torch says so when it runs out of memory
+            prediction = kb.predict(read_image(path), forward)
+        except OwsegError as error:
+            results.append(Result(path, None, str(error)))
+            continue
+        except (RuntimeError, MemoryError) as error:  # torch raises a RuntimeError where it runs out of memory
             reason = str(error).strip() or "there is not enough memory for it"
-            results.append(Result(path, None, reason if isinstance(error, OwsegError) else reason.splitlines()[0]))
+            results.append(Result(path, None, reason.splitlines()[0]))
             continue
         for suffix, contents in prediction.files(npy):
             write_whole(out / f"{name}.{suffix}", contents)
@@ -51,18 +56,27 @@ def predict_files(
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """Return a name for each image's maps: its own without suffix, with its folders where two would have the same."""
+    """Return a different name for each image: its stem, preceded by as many of its folders as tell it from the others.
+
+    Where folders do not help, "_2" and so on are added.
+    """
     names = [p.stem for p in paths]
     for depth in range(1, 1 + max((len(p.parts) for p in paths), default=0)):
-        twice = {n for n in names if names.count(n) > 1}
-        if not twice:
+        repeated = {name for name, count in Counter(names).items() if count > 1}
+        if not repeated:
             break
         names = [
-            "_".join((*p.parts[-depth - 1 : -1], p.name.replace(".", "_"))).replace("/", "") if n in twice else n
+            "_".join((*p.parts[-depth - 1 : -1], p.name.replace(".", "_"))).replace("/", "") if n in repeated else n
             for n, p in zip(names, paths, strict=True)
         ]
+    taken: set[str] = set()
+    following: dict[str, int] = {}
     unique: list[str] = []
     for name in names:
-        numbered = (f"{name}_{k}" for k in itertools.count(2))
-        unique.append(name if name not in unique else next(n for n in numbered if n not in unique))
+        free = name
+        if name in taken:
+            number = next(k for k in itertools.count(following.get(name, 2)) if f"{name}_{k}" not in taken)
+            following[name], free = number + 1, f"{name}_{number}"
+        taken.add(free)
+        unique.append(free)
     return unique

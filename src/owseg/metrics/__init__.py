@@ -1,3 +1,3 @@
-"""Figures of scores and of maps, each streamed image by image and mergeable; one file an idea."""
+"""Metrics of scores and of label maps, each updated image by image and mergeable: ``update``, ``+``, ``compute``."""
 
 from __future__ import annotations

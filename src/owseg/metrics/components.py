@@ -1,4 +1,4 @@
-"""How well whole objects are found: sIoU, PPV and F1 over connected components, as SegmentMeIfYouCan defines them.
+"""How well whole objects are detected: sIoU, PPV and F1 over connected components, as SegmentMeIfYouCan defines them.
 
 Chan et al., "SegmentMeIfYouCan: A Benchmark for Anomaly Segmentation", NeurIPS 2021 Datasets and Benchmarks,
 arXiv:2104.14812, section 4. Components are 8-connected. With K the ground-truth components, K'(k) the union of the
@@ -7,26 +7,30 @@ predicted components that touch k, and A(k) the union of the other ground-truth 
     sIoU(k) = |k & K'(k)| / |(k | K'(k)) - A(k)|        PPV(p) = |p & union of K| / |p|
     TP = #{k: sIoU(k) >= tau}   FN = #{k: sIoU(k) < tau}   FP = #{p: PPV(p) < tau}   F1 = 2 TP / (2 TP + FN + FP)
 
-The figures are the means of sIoU and PPV over all components of all images, and the mean of F1 over tau = .25, .30,
-..., .75. What the paper leaves open is as in the benchmark's code (road-anomaly-benchmark), whose figures are the
-published ones:
+The metrics are the means of sIoU and PPV over all components of all images, and the mean of F1 over tau = .25, .30,
+..., .75. What the paper leaves open is as in the benchmark's code (road-anomaly-benchmark), by which the published
+numbers were computed:
 
-* void is called nothing before components are formed, so it can cut a predicted component in two;
+* void pixels leave the prediction before components are formed, so void can cut a predicted component in two;
 * predicted components below a least size are dropped, ground-truth ones below another become void;
 * they become void only then: their pixels leave the predicted components, which stay whole, and one that has no other
   pixel is not counted;
-* the threshold on the score is that of the best pixel F1 on the images measured (``best_f1_threshold`` of
-  ``owseg.metrics.pixel``), which looks at their truth; a calibrated one does not.
+* the threshold on the score is that of the best pixel F1 on the evaluated images (``best_f1_threshold`` of
+  ``owseg.metrics.pixel``), which needs their ground truth; a calibrated one does not.
 
 The paper counts a TP where sIoU > tau and an FP where PPV <= tau, the code as above; the code is the default and
-``strict`` is the paper. They differ only where a ratio equals tau, and here .6 is .6: ratios are compared in whole
-pixels. One oddity of the code is not followed: an image whose background and void together are below the least size
-of ground truth, all of whose pixels it makes void.
+``strict`` is the paper. They differ only where a ratio equals tau.
+
+Two details of the code are not followed. Its tau = .6 is 0.6000000000000001, the eighth of ``linspace(.25, .75, 11)``,
+so a ratio of exactly 3/5 misses it; here ratios are compared in whole pixels, and 3/5 reaches .6. That needs a
+component whose size is a multiple of five: on made-up maps of a few pixels mean F1 differs by at most .009. And where
+the background and void of an image together are below the least size of ground truth, it makes all their pixels void.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import nan
 
 import numpy as np
 from scipy.ndimage import label
@@ -34,103 +38,99 @@ from scipy.ndimage import label
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
 
-NAN = float("nan")
-
-
 TAU = np.arange(5, 16)
 """The thresholds of sIoU and PPV, in twentieths."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The least sizes, in pixels, of a predicted and of a ground-truth component that counts."""
+    """The least size, in pixels, at which a predicted and a ground-truth component counts."""
 
     predicted: int = 500
-    truth: int = 100
+    ground_truth: int = 100
 
 
-ANOMALY_TRACK = Sizes(500, 100)
-
-
-OBSTACLE_TRACK = Sizes(50, 10)
+ANOMALY_TRACK, OBSTACLE_TRACK = Sizes(500, 100), Sizes(50, 10)
+"""The sizes of SegmentMeIfYouCan's two tracks, RoadAnomaly21 and RoadObstacle21."""
 
 
 @dataclass(frozen=True)
-class ComponentFigures:
-    """Mean sIoU, mean PPV and mean F1 in [0, 1], NaN where there is nothing to take them over.
+class ComponentMetrics:
+    """Mean sIoU, mean PPV and mean F1 in [0, 1], NaN where no component counts.
 
-    ``truths`` and ``predicted`` count the components; ``tp`` and ``fp`` have one count for each tau, FN being
-    ``truths`` - TP.
+    ``ground_truths`` and ``predicted`` count the ground-truth and the predicted components; ``tp`` and ``fp`` have one
+    count for each tau of ``TAU``, and FN = ``ground_truths`` - TP.
     """
 
     siou: float
     ppv: float
     f1: float
-    truths: int
+    ground_truths: int
     predicted: int
     tp: tuple[int, ...]
     fp: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matched:
-    """What one image's components have in common, in pixels (int64).
+    """The overlaps of one image's components, in pixels (int64).
 
-    Of n ground-truth components ``hit`` and ``union`` (n,): sIoU = hit / union. Of m predicted ones ``right`` and
-    ``size`` (m,): PPV = right / size.
+    Of n ground-truth components ``intersection`` and ``union`` (n,): sIoU = intersection / union. Of m predicted ones
+    ``correct`` and ``size`` (m,): PPV = correct / size.
     """
 
-    hit: np.ndarray
-    union: np.ndarray
-    right: np.ndarray
-    size: np.ndarray
+    intersection: np.ndarray = field(repr=False)
+    union: np.ndarray = field(repr=False)
+    correct: np.ndarray = field(repr=False)
+    size: np.ndarray = field(repr=False)
 
 
-def match(called: np.ndarray, target: np.ndarray, sizes: Sizes = ANOMALY_TRACK) -> Matched:
-    """Match the components of one image: ``called`` (H, W) bool is score > threshold, ``target`` (H, W) label ids.
+def match(predicted: np.ndarray, target: np.ndarray, sizes: Sizes = ANOMALY_TRACK) -> Matched:
+    """Match the components of one image: ``predicted`` (H, W) bool is score > threshold, ``target`` (H, W) label ids.
 
-    Each map is labelled once, and from there on only runs of equal labels are looked at. As ground-truth components do
-    not overlap, what A(k) takes from K'(k) is what lies in other components, so ``|(k | K'(k)) - A(k)|`` is |k| plus
-    the pixels of K'(k) that lie in no component at all: a sum over pairs that touch. Raises ``OwsegError`` where the
-    shapes differ.
+    Raises ``OwsegError`` where the sizes differ.
     """
-    if called.shape != target.shape:
-        raise OwsegError(f"a mask of {called.shape} does not fit a target of {target.shape}.")
-    truth, found = _labelled(target == UNKNOWN), _labelled(called.astype(bool, copy=False) & (target != IGNORE))
-    t, p, length = _runs(truth, found)
+    # Each map is labelled once; from there on only runs of equal labels are read. As ground-truth components do not
+    # overlap, A(k) takes from K'(k) the pixels in other components, so |(k | K'(k)) - A(k)| is |k| plus the pixels of
+    # K'(k) that lie in no ground-truth component at all: a sum over pairs that touch.
+    if predicted.shape != target.shape:
+        raise OwsegError(f"a mask of {predicted.shape} does not fit a target of {target.shape}.")
+    t, p, length = _runs(
+        _labelled(target == UNKNOWN), _labelled(predicted.astype(bool, copy=False) & (target != IGNORE))
+    )
     area, size = _sums(t, length), _sums(p, length)
-    counts, kept = area >= sizes.truth, size >= sizes.predicted
+    counts, kept = area >= sizes.ground_truth, size >= sizes.predicted
     counts[0] = kept[0] = False
     size -= _sums(p, length * (~counts[t] & (t > 0)), len(size))
     kept &= size > 0
     both = counts[t] & kept[p]
     t, p, length = t[both], p[both], length[both]
-    hit, right = _sums(t, length, len(area)), _sums(p, length, len(size))
+    intersection, correct = _sums(t, length, len(area)), _sums(p, length, len(size))
     pairs = np.unique(t.astype(np.int64) * len(size) + p)
-    wrong = _sums(pairs // len(size), (size - right)[pairs % len(size)], len(area))
-    return Matched(hit[counts], (area + wrong)[counts], right[kept], size[kept])
+    outside = _sums(pairs // len(size), (size - correct)[pairs % len(size)], len(area))
+    return Matched(intersection[counts], (area + outside)[counts], correct[kept], size[kept])
 
 
 class Components:
-    """The component metrics of all images, images without anomalies included.
+    """The component metrics of all images, images without anomalies included, at every tau of ``TAU``.
 
-    Every tau is answered at once. Memory: 26 numbers, however many images.
+    ``strict`` counts as the paper does, not as the benchmark's code. Memory: 26 numbers, however many images.
     """
 
     def __init__(self, sizes: Sizes = ANOMALY_TRACK, strict: bool = False) -> None:
         self.sizes, self.strict = sizes, strict
         self._tp, self._fp = np.zeros((2, len(TAU)), np.int64)
         self._siou = self._ppv = 0.0
-        self._truths = self._predicted = 0
+        self._ground_truths = self._predicted = 0
 
-    def update(self, called: np.ndarray, target: np.ndarray) -> None:
-        """Add one image: where it is called unknown, (H, W) bool, and its label map (H, W)."""
-        m = match(called, target, self.sizes)
-        self._tp += self._reaches(m.hit, m.union).sum(1)
-        self._fp += (~self._reaches(m.right, m.size)).sum(1)
-        self._siou += float((m.hit / m.union).sum())
-        self._ppv += float((m.right / m.size).sum())
-        self._truths += len(m.hit)
+    def update(self, predicted: np.ndarray, target: np.ndarray) -> None:
+        """Add one image: ``predicted`` (H, W) bool is where it is predicted as unknown, ``target`` (H, W) uint8."""
+        m = match(predicted, target, self.sizes)
+        self._tp += self._reaches(m.intersection, m.union).sum(1)
+        self._fp += (~self._reaches(m.correct, m.size)).sum(1)
+        self._siou += float((m.intersection / m.union).sum())
+        self._ppv += float((m.correct / m.size).sum())
+        self._ground_truths += len(m.intersection)
         self._predicted += len(m.size)
 
     def __add__(self, other: Components) -> Components:
@@ -139,17 +139,18 @@ class Components:
         merged = Components(self.sizes, self.strict)
         merged._tp, merged._fp = self._tp + other._tp, self._fp + other._fp
         merged._siou, merged._ppv = self._siou + other._siou, self._ppv + other._ppv
-        merged._truths, merged._predicted = self._truths + other._truths, self._predicted + other._predicted
+        merged._ground_truths = self._ground_truths + other._ground_truths
+        merged._predicted = self._predicted + other._predicted
         return merged
 
-    def compute(self) -> ComponentFigures:
-        """Return the figures over everything added so far."""
-        errors = self._truths - self._tp + self._fp
-        return ComponentFigures(
-            self._siou / self._truths if self._truths else NAN,
-            self._ppv / self._predicted if self._predicted else NAN,
-            float((2 * self._tp / (2 * self._tp + errors)).mean()) if self._truths or self._predicted else NAN,
-            self._truths,
+    def compute(self) -> ComponentMetrics:
+        """Return the metrics of everything added so far."""
+        errors = self._ground_truths - self._tp + self._fp
+        return ComponentMetrics(
+            self._siou / self._ground_truths if self._ground_truths else nan,
+            self._ppv / self._predicted if self._predicted else nan,
+            float((2 * self._tp / (2 * self._tp + errors)).mean()) if self._ground_truths or self._predicted else nan,
+            self._ground_truths,
             self._predicted,
             tuple(self._tp.tolist()),
             tuple(self._fp.tolist()),
@@ -158,12 +159,14 @@ class Components:
     def _reaches(self, part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         """Return, for each tau, which ratios count as reaching it; (11, n) bool."""
         ratio, tau = 20 * part, TAU[:, None] * whole
-        return ratio > tau if self.strict else ratio >= tau
+        reaches: np.ndarray = ratio > tau if self.strict else ratio >= tau
+        return reaches
 
 
 def _labelled(mask: np.ndarray) -> np.ndarray:
-    """Return the number of each pixel's component, from 1, and 0 outside; (H * W,) int32."""
-    return label(mask, np.ones((3, 3), bool))[0].ravel()
+    """Return the number of each pixel's 8-connected component, from 1, and 0 outside; (H * W,) int32."""
+    numbers: np.ndarray = label(mask, np.ones((3, 3), bool))[0]
+    return numbers.ravel()
 
 
 def _runs(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

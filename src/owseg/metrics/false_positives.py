@@ -1,25 +1,24 @@
-"""Whether a threshold keeps the false-positive rate that was asked of it, on images it was not found on."""
+"""Whether a threshold keeps the false-positive rate it was calibrated for, on images it was not calibrated on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import nan
 
 import numpy as np
 
 from owseg.errors import OwsegError
 from owseg.labels import UNKNOWN
 
-NAN = float("nan")
-
 
 @dataclass(frozen=True)
 class AchievedFPR:
-    """The share of known pixels called unknown, against the share that was ``asked`` for.
+    """The false-positive rate (the share of known pixels predicted as unknown) against the rate that was ``asked`` for.
 
-    ``pooled`` is taken over the pixels of all images, ``mean`` over the images' own shares (what conformal
-    calibration bounds in expectation); ``above`` is the share of images whose own exceeds ``asked``. Images without
-    a known pixel are left out, ``images`` counts the others; NaN where there are none.
+    ``pooled`` is the rate over the pixels of all images, ``mean`` the mean of the images' own rates (which conformal
+    calibration bounds in expectation), ``above`` the share of images whose own rate exceeds ``asked``; all in [0, 1].
+    Images without a known pixel are left out, ``images`` counts the others; NaN where there are none.
     """
 
     asked: float
@@ -29,35 +28,35 @@ class AchievedFPR:
     images: int
 
 
-def achieved_fpr(false: np.ndarray, known: np.ndarray, asked: float) -> AchievedFPR:
-    """Sum up images: ``false`` (n,) are known pixels called unknown, ``known`` (n,) all known pixels.
+def achieved_fpr(fp: np.ndarray, known: np.ndarray, asked: float) -> AchievedFPR:
+    """Return the rates of n images: ``fp`` (n,) known pixels predicted as unknown, ``known`` (n,) all known pixels.
 
-    A share equal to ``asked`` is not above it: the comparison is of whole numbers. Raises ``OwsegError`` for a share
-    outside [0, 1].
+    A rate equal to ``asked`` is not above it: whole numbers are compared. Raises ``OwsegError`` for a rate outside
+    [0, 1].
     """
     if not 0 <= asked <= 1:
         raise OwsegError(f"the false-positive rate lies between 0 and 1, not at {asked}.")
-    false, known = (counts[known > 0].astype(np.int64) for counts in (false, known))
+    fp, known = (counts[known > 0].astype(np.int64) for counts in (fp, known))
     if not len(known):
-        return AchievedFPR(asked, NAN, NAN, NAN, 0)
+        return AchievedFPR(asked, nan, nan, nan, 0)
     share = Fraction(asked).limit_denominator(10**6)
-    above = (false * share.denominator > known * share.numerator).mean()
-    return AchievedFPR(asked, float(false.sum() / known.sum()), float((false / known).mean()), float(above), len(known))
+    above = (fp * share.denominator > known * share.numerator).mean()
+    return AchievedFPR(asked, float(fp.sum() / known.sum()), float((fp / known).mean()), float(above), len(known))
 
 
 class FalsePositives:
-    """What each image adds to ``achieved_fpr``. Memory: two numbers per image."""
+    """Counts the false positives of each image for ``achieved_fpr``. Memory: two numbers per image."""
 
     def __init__(self, asked: float) -> None:
         self.asked = asked
         self._counts: list[tuple[int, int]] = []
 
-    def update(self, called: np.ndarray, target: np.ndarray) -> None:
-        """Add one image: where it is called unknown, (H, W) bool, and its label map (H, W)."""
-        if called.shape != target.shape:
-            raise OwsegError(f"a mask of {called.shape} does not fit a target of {target.shape}.")
+    def update(self, predicted: np.ndarray, target: np.ndarray) -> None:
+        """Add one image: ``predicted`` (H, W) bool is where it is predicted as unknown, ``target`` (H, W) uint8."""
+        if predicted.shape != target.shape:
+            raise OwsegError(f"a mask of {predicted.shape} does not fit a target of {target.shape}.")
         known = target < UNKNOWN
-        self._counts.append((int(np.count_nonzero(called & known)), int(np.count_nonzero(known))))
+        self._counts.append((int(np.count_nonzero(predicted & known)), int(np.count_nonzero(known))))
 
     def __add__(self, other: FalsePositives) -> FalsePositives:
         if self.asked != other.asked:
@@ -67,6 +66,6 @@ class FalsePositives:
         return merged
 
     def compute(self) -> AchievedFPR:
-        """Return the figures over everything added so far."""
+        """Return the rates over everything added so far."""
         counts = np.array(self._counts, np.int64).reshape(-1, 2)
         return achieved_fpr(counts[:, 0], counts[:, 1], self.asked)

@@ -1,23 +1,23 @@
-"""How well a score separates unknown from known pixels: AUROC, AP, FPR95; streamed, mergeable, exact or bounded.
+"""How well a score separates unknown from known pixels: AUROC, AP and FPR95, updated image by image and mergeable.
 
-Every accumulator has ``update(score, target)``, ``+`` and ``compute() -> PixelFigures``. ``target`` is a label map:
+Every accumulator has ``update(score, target)``, ``+`` and ``compute() -> PixelMetrics``. ``target`` is a label map:
 UNKNOWN is an outlier, IGNORE is left out, all else is an inlier. Scores are compared as float32; -inf is allowed (a
-pixel that is certainly known), NaN is not. Where a figure is undefined (no outlier, or no inlier) it is NaN.
+pixel that is certainly known), NaN is not. A metric that is undefined (no outlier, or no inlier) is NaN.
 
-``Exact`` and ``Binned`` also answer thresholds t, for the rule "unknown where score > t":
+``Exact`` and ``Binned`` also find thresholds t, for the rule "unknown where score > t":
 ``threshold_at(recall=r)`` is the highest t at which a share r of the outliers is unknown, ``threshold_at(fpr=a)`` the
 lowest at which no more than a share a of the inliers is, ``best_f1_threshold()`` the highest of those with the best
 ``F1 = 2 TP / (2 TP + FP + FN)`` (how SegmentMeIfYouCan's tool chooses). Shares are compared in whole pixels. A recall
-that no t reaches, as outliers are certainly known, gives -inf; what is undefined (no outlier, no inlier) is NaN.
-Thresholds that come from the truth of the images measured flatter whatever is measured at them.
+that no t reaches, because outliers score -inf, gives -inf; what is undefined (no outlier, no inlier) is NaN.
+A threshold found on the ground truth of the evaluated images makes every metric at it optimistic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil, floor
+from math import ceil, floor, nan
 from typing import TypeAlias
 
 import numpy as np
@@ -25,17 +25,18 @@ import numpy as np
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
 
-NAN = float("nan")
-
-
 Interval: TypeAlias = tuple[float, float]
+
+PRECISION = 1e-3
+"""The widest interval that is printed as one number, with three decimals."""
 
 
 @dataclass(frozen=True)
-class PixelFigures:
-    """AUROC, AP (step sum ``sum dR * P``) and FPR95 in [0, 1], and what they were taken over.
+class PixelMetrics:
+    """AUROC, AP (step sum ``sum dR * P``) and FPR95 in [0, 1], and the numbers of pixels they were computed from.
 
-    ``bounds`` holds, for binned figures, an interval by name that certainly contains the exact one.
+    ``bounds`` has, for the metrics of ``Binned``, an interval by name that certainly contains the exact value; the
+    metric itself is the middle of it.
     """
 
     auroc: float
@@ -43,21 +44,32 @@ class PixelFigures:
     fpr95: float
     outliers: int
     inliers: int
-    bounds: dict[str, Interval] | None = None
+    bounds: dict[str, Interval] | None = field(default=None, hash=False)
 
     @property
     def prevalence(self) -> float:
-        """The share of outliers: the AP of a score that knows nothing."""
-        return self.outliers / (self.outliers + self.inliers) if self.outliers + self.inliers else NAN
+        """The share of outliers: the AP of a random score."""
+        return self.outliers / (self.outliers + self.inliers) if self.outliers + self.inliers else nan
+
+    def text(self, name: str) -> str:
+        """Return "auroc", "ap" or "fpr95" with three decimals, "low to high" where that is all that is known.
+
+        An interval of ``bounds`` no wider than ``PRECISION`` is one number; what is undefined is a dash.
+        """
+        value: float = getattr(self, name)
+        low, high = (self.bounds or {}).get(name, (value, value))
+        if value != value:
+            return "–"
+        return f"{value:.3f}" if high - low <= PRECISION else f"{low:.3f} to {high:.3f}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curves:
     """Points of the ROC and the precision-recall curve, from the highest threshold to the lowest; (n,) in [0, 1]."""
 
-    fpr: np.ndarray
-    tpr: np.ndarray
-    precision: np.ndarray
+    fpr: np.ndarray = field(repr=False)
+    tpr: np.ndarray = field(repr=False)
+    precision: np.ndarray = field(repr=False)
 
 
 class Exact:
@@ -76,66 +88,72 @@ class Exact:
         self._inliers: list[np.ndarray] = []
 
     def update(self, score: np.ndarray, target: np.ndarray) -> None:
-        """Add one image: ``score`` float and ``target`` uint8, of one shape."""
-        outliers, inliers = _split(score, target)
+        """Add one image: ``score`` (H, W) float, ``target`` (H, W) uint8.
+
+        Raises ``OwsegError`` where the sizes differ and where the score of a pixel that counts is NaN.
+        """
+        outliers, inliers = outliers_and_inliers(score, target)
         self._outliers.append(outliers)
         self._inliers.append(inliers)
 
     def __add__(self, other: Exact) -> Exact:
+        if self.operating_point != other.operating_point:
+            raise OwsegError("only metrics of the same operating point can be merged.")
         merged = Exact(self.operating_point)
         merged._outliers = self._outliers + other._outliers
         merged._inliers = self._inliers + other._inliers
         return merged
 
-    def compute(self) -> PixelFigures:
-        """Return the figures over everything added so far."""
-        hits, false, above, inliers = self._counts()
-        outliers = int(hits[-1]) if len(hits) else 0
+    def compute(self) -> PixelMetrics:
+        """Return the metrics of everything added so far."""
+        tp, fp, above, inliers = self._counts()
+        outliers = int(tp[-1]) if len(tp) else 0
         if not outliers or not inliers:
-            return PixelFigures(NAN, NAN, NAN, outliers, inliers)
-        steps = np.diff(hits, prepend=0)
-        auroc = float((steps * (inliers - 0.5 * (false + above))).sum() / (outliers * inliers))
-        ap = float((steps * (hits / (hits + false))).sum() / outliers)
+            return PixelMetrics(nan, nan, nan, outliers, inliers)
+        steps = np.diff(tp, prepend=0)
+        auroc = float((steps * (inliers - 0.5 * (fp + above))).sum() / (outliers * inliers))
+        ap = float((steps * (tp / (tp + fp))).sum() / outliers)
         if self.operating_point == "first":
-            wrong = false[np.argmax(20 * hits >= 19 * outliers)]  # in whole pixels, so that .95 is .95
+            fp_at_95 = fp[np.argmax(20 * tp >= 19 * outliers)]  # in whole pixels, so that .95 is .95
         else:
-            lowest = np.append(above[1:], false[-1])  # with this recall: just above the next outlier
-            wrong = lowest[::-1][np.argmin(np.abs(hits / outliers - 0.95)[::-1])]
-        return PixelFigures(auroc, ap, float(wrong / inliers), outliers, inliers)
+            lowest = np.append(above[1:], fp[-1])  # with this recall: just above the next outlier
+            fp_at_95 = lowest[::-1][np.argmin(np.abs(tp / outliers - 0.95)[::-1])]
+        return PixelMetrics(auroc, ap, float(fp_at_95 / inliers), outliers, inliers)
 
     def curves(self, points: int = 512) -> Curves:
         """Return the ROC and precision-recall curves at up to ``points`` thresholds, evenly spread over the recall."""
-        hits, false, _, inliers = self._counts()
-        if not len(hits) or not inliers:
+        tp, fp, _, inliers = self._counts()
+        if not len(tp) or not inliers:
             return Curves(*[np.zeros(0)] * 3)
-        at = np.unique(np.searchsorted(hits, np.linspace(1, hits[-1], points)))
-        return Curves(false[at] / inliers, hits[at] / hits[-1], hits[at] / (hits[at] + false[at]))
+        at = np.unique(np.searchsorted(tp, np.linspace(1, tp[-1], points)))
+        return Curves(fp[at] / inliers, tp[at] / tp[-1], tp[at] / (tp[at] + fp[at]))
 
     def threshold_at(self, *, recall: float | None = None, fpr: float | None = None) -> float:
         """Return the threshold at a recall in (0, 1] or a false-positive rate in [0, 1); give one of them."""
-        share = _one_share(recall, fpr)
+        share = required_share(recall, fpr)
         values = _joined(self._outliers if fpr is None else self._inliers)
         if not len(values):
-            return NAN
+            return nan
         if fpr is None:
             at = len(values) - ceil(share * len(values))
-            return _below(np.partition(values, at)[at])
+            return next_below(np.partition(values, at)[at])
         at = len(values) - 1 - floor(share * len(values))
         return float(np.partition(values, at)[at])
 
     def best_f1_threshold(self) -> float:
         """Return the threshold of the best pixel F1."""
-        hits, false, _, _ = self._counts()
-        if not len(hits):
-            return NAN
+        tp, fp, _, _ = self._counts()
+        if not len(tp):
+            return nan
         distinct = np.unique(_joined(self._outliers))[::-1]
-        return _below(distinct[_best_f1(hits, false, distinct > -np.inf)])
+        return next_below(distinct[best_f1_index(tp, fp, distinct > -np.inf)])
 
     def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        """Return, at each distinct outlier score from above: outliers and inliers at or above it, inliers above it.
+        """Return (tp, fp, above, number of inliers); the first three have one entry for each distinct outlier score.
 
-        And the number of inliers. Between two outlier scores neither recall nor AP changes, and the false positives
-        grow from the one number to the next, so nothing else matters.
+        From the highest score down: ``tp`` and ``fp`` count the outliers and inliers at or above it, ``above`` the
+        inliers above it. Between two outlier scores recall and AP are constant and the false positives grow from one
+        count to the next, so no other threshold matters.
         """
         outliers, inliers = _joined(self._outliers), _joined(self._inliers)
         outliers.sort()
@@ -147,45 +165,47 @@ class Exact:
 
 
 class PerImage:
-    """The mean of the images' own figures, over those that show both kinds of pixel (DMLNet, hendrycks/anomaly-seg).
+    """The mean of each image's own metrics, over images with both kinds of pixel (DMLNet, hendrycks/anomaly-seg).
 
-    Memory: three numbers per image.
+    Memory: five numbers per image.
     """
 
     def __init__(self, operating_point: str = "nearest") -> None:
         self.operating_point = operating_point
-        self._figures: list[PixelFigures] = []
+        self._images: list[PixelMetrics] = []
 
     def update(self, score: np.ndarray, target: np.ndarray) -> None:
-        """Add one image."""
+        """Add one image (see ``Exact.update``)."""
         single = Exact(self.operating_point)
         single.update(score, target)
-        self._figures.append(single.compute())
+        self._images.append(single.compute())
 
     def __add__(self, other: PerImage) -> PerImage:
+        if self.operating_point != other.operating_point:
+            raise OwsegError("only metrics of the same operating point can be merged.")
         merged = PerImage(self.operating_point)
-        merged._figures = self._figures + other._figures
+        merged._images = self._images + other._images
         return merged
 
-    def compute(self) -> PixelFigures:
+    def compute(self) -> PixelMetrics:
         """Return the means, and the pixels of all images."""
-        both = [f for f in self._figures if f.outliers and f.inliers]
+        both = [m for m in self._images if m.outliers and m.inliers]
 
         def mean(values: Iterable[float]) -> float:
             values = list(values)
-            return float(np.mean(values)) if values else NAN
+            return float(np.mean(values)) if values else nan
 
-        return PixelFigures(
-            mean(f.auroc for f in both),
-            mean(f.ap for f in both),
-            mean(f.fpr95 for f in both),
-            sum(f.outliers for f in self._figures),
-            sum(f.inliers for f in self._figures),
+        return PixelMetrics(
+            mean(m.auroc for m in both),
+            mean(m.ap for m in both),
+            mean(m.fpr95 for m in both),
+            sum(m.outliers for m in self._images),
+            sum(m.inliers for m in self._images),
         )
 
 
-def _split(score: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the outliers' and the inliers' scores, each (n,) float32; refuse NaN and another shape."""
+def outliers_and_inliers(score: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of outliers and of inliers, each (n,) float32; raise ``OwsegError`` for NaN or another size."""
     score = np.asarray(score, np.float32)
     if score.shape != target.shape:
         raise OwsegError(f"a score of {score.shape} does not fit a target of {target.shape}.")
@@ -195,8 +215,8 @@ def _split(score: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return outliers, inliers
 
 
-def _one_share(recall: float | None, fpr: float | None) -> Fraction:
-    """Return the share that was given, as the decimal fraction it is meant as."""
+def required_share(recall: float | None, fpr: float | None) -> Fraction:
+    """Return the share that was given, as the decimal fraction that the float stands for (.05 is 1/20)."""
     given = recall if fpr is None else fpr
     if given is None or (recall is not None and fpr is not None):
         raise OwsegError("a threshold is found at a recall or at a false-positive rate; give one of the two.")
@@ -206,17 +226,17 @@ def _one_share(recall: float | None, fpr: float | None) -> Fraction:
     return share
 
 
-def _best_f1(hits: np.ndarray, false: np.ndarray, allowed: np.ndarray) -> int:
-    """Return where F1 is best, given the outliers and the inliers above ever lower thresholds; the first of equals.
+def best_f1_index(tp: np.ndarray, fp: np.ndarray, allowed: np.ndarray) -> int:
+    """Return the index of the best F1, the first of equals; ``tp`` and ``fp`` (n,) are counts at falling thresholds.
 
-    Where none is found at any that is allowed, it is the last of all.
+    ``allowed`` (n,) bool says which thresholds may be chosen; it is the last where none of these has a true positive.
     """
-    f1 = np.where(allowed, 2 * hits / (hits + false + hits[-1]), 0)
+    f1 = np.where(allowed, 2 * tp / (tp + fp + tp[-1]), 0)
     return int(np.argmax(f1)) if f1.any() else len(f1) - 1
 
 
-def _below(value: np.float32) -> float:
-    """Return the next lower float32: "above it" is "at least ``value``"."""
+def next_below(value: np.float32) -> float:
+    """Return the next lower float32, so that "score > threshold" is "score >= ``value``"."""
     with np.errstate(over="ignore"):  # below the lowest finite one is -inf
         return float(np.nextafter(np.float32(value), np.float32(-np.inf)))
 

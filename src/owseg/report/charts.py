@@ -1,4 +1,4 @@
-"""Charts as inline SVG, in the fonts and colours of the page they stand on."""
+"""Charts as inline SVG, in the fonts and colours of the page around them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from owseg.labels import UNKNOWN, LabelSpace
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """How well one score finds the unknown: the points of its curves (1-D, in [0, 1]) and their sums."""
+    """One score: the points of its precision-recall and ROC curves (n,) in [0, 1], and its metrics."""
 
     name: str
     recall: np.ndarray
@@ -36,7 +36,7 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class HeatMap:
-    """A value in [0, 1] by row (R) and column (C), (R, C) float; NaN is left blank."""
+    """Values in [0, 1] by row and column, (R, C) float; NaN is left blank."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
@@ -45,14 +45,14 @@ class HeatMap:
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """Points of the plane (N, 2) and the name (N,) of the class of each; classes in ``circled`` get a dotted ring."""
+    """Points (N, 2) and the name of the class of each (N,); classes in ``ringed`` get a dotted ring."""
 
     points: np.ndarray
     names: np.ndarray
-    circled: tuple[str, ...] = ()
+    ringed: tuple[str, ...] = ()
 
 
-# Stand-ins that _svg replaces by colours of the page's style sheet, so that charts follow it into the dark.
+# Placeholders that _svg replaces by colours of the page's style sheet, so that charts follow its dark mode.
 _INK, _MUTED, _RULE = "#010203", "#020304", "#030405"
 
 
@@ -65,7 +65,7 @@ def code_of(color: np.ndarray) -> int:
 
 
 def hex_of(color: np.ndarray) -> str:
-    """Return an RGB colour as the web writes it."""
+    """Return an RGB colour as "#rrggbb"."""
     return f"#{code_of(color):06x}"
 
 
@@ -77,7 +77,10 @@ def finite(value: float | None) -> float | None:
 def score_chart(
     histogram: Mapping[str, np.ndarray], threshold: float | None, unknown: Sequence[str], legend: LabelSpace
 ) -> Markup | None:
-    """Draw a hill of scores for each class, from the plainest to the strangest (DMLNet, Fig. 4)."""
+    """Draw the distribution of the scores of each class, by median, unknown classes last (DMLNet, Fig. 4).
+
+    ``histogram`` has scores (N,) by class; returns None where none is finite.
+    """
     scores = {name: np.ravel(np.asarray(s, np.float64)) for name, s in histogram.items()}
     scores = {name: s[np.isfinite(s)] for name, s in scores.items() if np.isfinite(s).any()}
     if not scores:
@@ -95,14 +98,14 @@ def score_chart(
     figure = Figure(figsize=(5.4, height))
     axes = figure.add_axes((0.27, 0.5 / height, 0.57, 1 - 0.75 / height))
     for row, name in enumerate(names):
-        base, strange = len(names) - 1 - row, name in unknown or name not in legend
-        hill = np.convolve(np.histogram(scores[name], edges)[0], kernel, "same")
-        hill = base + 0.86 * hill / max(hill.max(), 1e-12)
-        color = hex_of(palette[UNKNOWN if strange else legend.index(name)])
-        axes.fill_between(centres, base, hill, color=color, alpha=0.9, linewidth=0)
-        axes.plot(centres, hill, color=_INK, linewidth=0.6, alpha=0.7)
+        base, is_unknown = len(names) - 1 - row, name in unknown or name not in legend
+        density = np.convolve(np.histogram(scores[name], edges)[0], kernel, "same")
+        outline = base + 0.86 * density / max(density.max(), 1e-12)
+        color = hex_of(palette[UNKNOWN if is_unknown else legend.index(name)])
+        axes.fill_between(centres, base, outline, color=color, alpha=0.9, linewidth=0)
+        axes.plot(centres, outline, color=_INK, linewidth=0.6, alpha=0.7)
         beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "color": _INK}
-        beside["weight"] = "bold" if strange else "normal"
+        beside["weight"] = "bold" if is_unknown else "normal"
         axes.text(-0.02, base + 0.12, f"@{row}", ha="right", **beside)
         if threshold is not None:
             share = 100 * np.mean(scores[name] > threshold)
@@ -115,50 +118,55 @@ def score_chart(
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylim(-0.12, len(names))
     axes.set_yticks([])
-    axes.set_xlabel("score: how strange a pixel looks →", color=_MUTED)
-    _plain(axes, ("bottom",))
-    described = "How the scores of each class are spread. Medians: "
+    axes.set_xlabel("anomaly score →", color=_MUTED)
+    _style_axes(axes, ("bottom",))
+    described = "Distribution of the scores of each class. Medians: "
     described += ", ".join(f"{name} {np.median(scores[name]):.3g}" for name in names)
     described += f"; threshold {threshold:.3g}." if threshold is not None else "."
     return _svg(figure, "scores", described, names)
 
 
 def curve_charts(curves: Sequence[Curve], prevalence: float | None) -> list[tuple[str, Markup]]:
-    """Draw precision over recall, and true over false alarms, a line for each curve: (title, chart) each."""
+    """Draw the precision-recall and the ROC curve of each score; return (title, chart) of both, none for no curve.
+
+    ``prevalence`` is the precision of a random score, in [0, 1].
+    """
     if not curves:
         return []
-    precise, precise_axes = _unit_square("share of the unknown that is found →", "share of the alarms that are right →")
-    hits, hits_axes = _unit_square("share of the known flagged by mistake →", "share of the unknown that is found →")
-    guess: dict[str, Any] = {"color": _MUTED, "linewidth": 0.9, "linestyle": (0, (1, 2))}
+    pr, pr_axes = _unit_square("recall →", "precision →")
+    roc, roc_axes = _unit_square("false-positive rate →", "recall (true-positive rate) →")
+    chance: dict[str, Any] = {"color": _MUTED, "linewidth": 0.9, "linestyle": (0, (1, 2))}
     if prevalence is not None:
-        precise_axes.axhline(prevalence, **guess)
-        precise_axes.text(0.01, prevalence + 0.015, f"guessing: {prevalence:.3f}", color=_MUTED)
-    hits_axes.plot([0, 1], [0, 1], **guess)
-    hits_axes.text(0.6, 0.555, "guessing", color=_MUTED, rotation=42, ha="center", va="center")
+        pr_axes.axhline(prevalence, **chance)
+        pr_axes.text(0.01, prevalence + 0.015, f"random: {prevalence:.3f}", color=_MUTED)
+    roc_axes.plot([0, 1], [0, 1], **chance)
+    roc_axes.text(0.6, 0.555, "random", color=_MUTED, rotation=42, ha="center", va="center")
     for i, curve in reversed(list(enumerate(curves))):  # the first is drawn last, on top
         color, dashes = line(i)
         style: dict[str, Any] = {"color": color, "linestyle": (0, dashes), "linewidth": 1.6 if i else 2.2}
-        precise_axes.plot(*_points(curve.name, curve.recall, curve.precision).T, **style)
-        hits_axes.plot(*_points(curve.name, curve.fpr, curve.tpr).T, **style)
+        pr_axes.plot(*_points(curve.name, curve.recall, curve.precision).T, **style)
+        roc_axes.plot(*_points(curve.name, curve.fpr, curve.tpr).T, **style)
     aps = ", ".join(f"{curve.name} {curve.ap:.3f}" for curve in curves)
     areas = ", ".join(f"{curve.name} {curve.auroc:.3f}" for curve in curves)
     return [
         (
-            "Precision and recall: the top right corner is best",
-            _svg(precise, "pr", f"Precision over recall. Average precision: {aps}."),
+            "Precision–recall: the top right corner is best",
+            _svg(pr, "pr", f"Precision over recall. Average precision: {aps}."),
         ),
         (
             "ROC: the top left corner is best",
-            _svg(hits, "roc", f"True over false alarms. Area under the curve: {areas}."),
+            _svg(roc, "roc", f"True-positive over false-positive rate. Area under the curve: {areas}."),
         ),
     ]
 
 
 def heat_map(heat: HeatMap) -> Markup:
-    """Draw a cell for every value, the fuller the higher, with the value in it."""
+    """Draw a cell for every value, darker for higher ones, with the value in it."""
     rows, columns = len(heat.rows), len(heat.columns)
     if heat.values.shape != (rows, columns):
-        raise OwsegError(f"a heat map of {rows} rows and {columns} columns has no values of {heat.values.shape}.")
+        raise OwsegError(
+            f"a heat map of {rows} rows and {columns} columns needs as many values, not {heat.values.shape}."
+        )
     width, height = 1.6 + 0.95 * columns, 0.45 + 0.3 * rows
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((1.55 / width, 0.02, 1 - 1.6 / width, 1 - 0.42 / height))
@@ -180,15 +188,15 @@ def heat_map(heat: HeatMap) -> Markup:
     return _svg(figure, "heat", f"Columns: {', '.join(heat.columns)}. {described}.", (*heat.rows, *heat.columns))
 
 
-def scatter(cloud: Scatter, legend: LabelSpace) -> Markup:
-    """Draw the points in their classes' colours, each class named at its middle, some with a dotted ring."""
-    if len(cloud.points) != len(cloud.names):
-        raise OwsegError(f"{len(cloud.points)} points cannot have {len(cloud.names)} names.")
+def scatter(points: Scatter, legend: LabelSpace) -> Markup:
+    """Draw the points in the colours of their classes, with the name of each class at its median."""
+    if len(points.points) != len(points.names):
+        raise OwsegError(f"{len(points.points)} points need as many names, not {len(points.names)}.")
     figure = Figure(figsize=(6.4, 5.2))
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98))
-    names = [n for n in legend.names if (cloud.names == n).any()]
+    names = [n for n in legend.names if (points.names == n).any()]
     for name in names:
-        own = cloud.points[cloud.names == name]
+        own = points.points[points.names == name]
         axes.scatter(
             own[:, 0],
             own[:, 1],
@@ -198,23 +206,23 @@ def scatter(cloud: Scatter, legend: LabelSpace) -> Markup:
             alpha=0.8,
         )
     for i, name in enumerate(names):
-        own = cloud.points[cloud.names == name]
+        own = points.points[points.names == name]
         middle = own[np.argmin(np.abs(own - np.median(own, 0)).sum(1))]
-        if name in cloud.circled:
+        if name in points.ringed:
             near = own[np.argsort(((own - middle) ** 2).sum(1))[: max(3, int(0.8 * len(own)))]]
             centre, values, vectors = near.mean(0), *np.linalg.eigh(np.cov(near.T))
             size = 2 * 2.1 * np.sqrt(np.maximum(values, 1e-9))
             angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1]))
             ring: dict[str, Any] = {"fill": False, "edgecolor": "#d6249f", "linestyle": (0, (1, 1.5)), "linewidth": 2}
             axes.add_patch(Ellipse((float(centre[0]), float(centre[1])), size[1], size[0], angle=angle, **ring))
-        weight = "bold" if name in cloud.circled else "normal"
+        weight = "bold" if name in points.ringed else "normal"
         axes.text(float(middle[0]), float(middle[1]), f"@{i}", ha="center", va="center", color=_INK, weight=weight)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.margins(0.04)
-    _plain(axes, ())
-    rings = f"; ringed: {', '.join(cloud.circled)}" if cloud.circled else ""
-    return _svg(figure, "map", f"{len(cloud.points)} pixels of {', '.join(names)}{rings}.", names)
+    _style_axes(axes, ())
+    rings = f"; ringed: {', '.join(points.ringed)}" if points.ringed else ""
+    return _svg(figure, "map", f"{len(points.points)} pixels of {', '.join(names)}{rings}.", names)
 
 
 def line(i: int) -> tuple[str, tuple[float, ...]]:
@@ -230,7 +238,8 @@ def _points(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if len(x) != len(y):
         raise OwsegError(f"the curve {name!r} has {len(x)} and {len(y)} coordinates; give as many of each.")
     points = np.stack([x, y], 1)
-    return points[np.isfinite(points).all(1)]
+    finite_points: np.ndarray = points[np.isfinite(points).all(1)]
+    return finite_points
 
 
 def _unit_square(x: str, y: str) -> tuple[Figure, Axes]:
@@ -241,11 +250,11 @@ def _unit_square(x: str, y: str) -> tuple[Figure, Axes]:
     axes.set_ylim(0, 1.005)
     axes.set_xlabel(x, color=_MUTED)
     axes.set_ylabel(y, color=_MUTED)
-    _plain(axes, ("left", "bottom"))
+    _style_axes(axes, ("left", "bottom"))
     return figure, axes
 
 
-def _plain(axes: Axes, sides: tuple[str, ...]) -> None:
+def _style_axes(axes: Axes, sides: tuple[str, ...]) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in sides)
         spine.set_color(_RULE)
@@ -261,8 +270,8 @@ def _svg(figure: Figure, key: str, described: str, names: Sequence[str] = ()) ->
     svg = file.getvalue()
     svg = svg[svg.index(">", svg.index("<svg")) + 1 :]
     svg = re.sub(r'<style.*?</style>|(?<=<g) id="[^"]*"|font-family: [^;"]*;? ?', "", svg, flags=re.DOTALL)
-    for stand_in, color in _STYLE.items():
-        svg = svg.replace(stand_in, color)
+    for placeholder, color in _STYLE.items():
+        svg = svg.replace(placeholder, color)
     # Names come last: matplotlib would take a $ for mathematics and warn of every letter its font lacks.
     svg = re.sub(r">@(\d+)<", lambda match: f">{escape(_shortened(names[int(match[1])]))}<", svg)
     box = f"0 0 {72 * figure.get_figwidth():g} {72 * figure.get_figheight():g}"

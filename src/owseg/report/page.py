@@ -1,8 +1,8 @@
-"""A report: one open-world run told as a single HTML page that needs nothing but a browser.
+"""A report of an open-world run: a single HTML page that needs nothing but a browser.
 
-Data goes in, text comes out: ``render`` is pure, and the same report gives the same bytes. Images and
-charts are part of the page (base64 and inline SVG), so it can be mailed, printed or kept, and loads nothing
-from anywhere. Its words and looks are in ``page.html.j2`` beside this file.
+``render`` is a pure function, and the same report gives the same bytes. Images and charts are part of the page (base64
+and inline SVG), so it can be sent and printed, and it loads nothing. Its text is in ``page.html.j2``, its style in
+``page.css``.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Cell: TypeAlias = str | float | None
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """One street in several images, as in DMLNet, Fig. 7 (Cen et al., ICCV 2021).
+    """One image and its predictions side by side, as in DMLNet, Fig. 7 (Cen et al., ICCV 2021).
 
-    ``images`` are (caption, (H, W, 3) uint8 RGB): the input, which of five is shown largest, then the
-    closed map, the open map, the map after learning, the truth. An image of at most 256 colours is stored
+    ``images`` are (caption, (H, W, 3) uint8 RGB): the input, then for example the closed map, the open-set map, the map
+    after learning and the ground truth. Of five the first is shown largest. An image of at most 256 colours is stored
     without loss, any other as JPEG.
     """
 
@@ -57,14 +57,13 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """Everything the page tells; what is empty is left out of it.
+    """The content of the page; a part that is empty is left out.
 
-    ``legend`` names the colours of the label maps. ``histogram`` holds sampled scores (N,) by class, higher
-    being stranger, ``threshold`` the score above which a pixel is called unknown, and ``unknown`` the classes
-    that the network had not been taught by then (DMLNet, Fig. 4). ``prevalence`` is the share of unknown
-    pixels in [0, 1]: the precision of guessing. ``heat`` is IoU by class and stage of learning, ``map`` where pixels
-    lie in the metric space (DMLNet, Fig. 6). ``facts`` are (name, value), ``next_steps`` (sentence, shell
-    command).
+    ``legend`` has the classes and colours of the label maps. ``histogram`` has sampled scores (N,) by class, higher
+    being more anomalous, ``threshold`` is the score above which a pixel is called unknown, and ``unknown`` the classes
+    that the network did not know (DMLNet, Fig. 4). ``prevalence`` is the share of unknown pixels in [0, 1], the
+    precision of a random score. ``heat_map`` is IoU by class and stage of learning, ``scatter`` a projection of the
+    embedding (DMLNet, Fig. 6). ``facts`` are (name, value), ``next_steps`` (sentence, shell command).
     """
 
     title: str
@@ -76,39 +75,45 @@ class Report:
     unknown: tuple[str, ...] = ("unknown",)
     curves: tuple[Curve, ...] = ()
     prevalence: float | None = None
-    heat: HeatMap | None = None
-    map: Scatter | None = None
+    heat_map: HeatMap | None = None
+    scatter: Scatter | None = None
     tables: tuple[Table, ...] = ()
     facts: tuple[tuple[str, str], ...] = ()
     next_steps: tuple[tuple[str, str], ...] = ()
 
 
 def render(report: Report) -> str:
-    """Return the page; raise ``OwsegError`` for an image not (H, W, 3) uint8 or parts that do not fit."""
+    """Return the page as HTML.
+
+    Raises ``OwsegError`` for an image that is not (H, W, 3) uint8, and for tables, curves, heat maps and scatter plots
+    whose parts are not of one length.
+    """
     for table in report.tables:
         columns = len(table.header)
         if any(len(row) != columns for row in table.rows):
             raise OwsegError(f"the table {table.title!r} has {columns} columns; give every row as many cells.")
     strips = [
-        (strip.title, [(caption, *_encode(picture)) for caption, picture in strip.images])
+        (strip.title, [(caption, *_encode(image)) for caption, image in strip.images])
         for strip in report.strips
         if strip.images
     ]
     palette = report.legend.palette()
+    # Void is black, but so may be a class: the legend has void only where no class explains its colour.
     named = {code_of(palette[i]) for i in (*range(len(report.legend)), UNKNOWN)}
     void = {code_of(palette[IGNORE])}
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = _number
-    template = environment.from_string(files("owseg.report").joinpath("page.html.j2").read_text("utf-8"))
+    template = environment.from_string(_asset("page.html.j2"))
     with matplotlib.style.context("default"):  # a user's matplotlibrc must not change the page
         scores = charts.score_chart(report.histogram, report.threshold, report.unknown, report.legend)
-        heat = charts.heat_map(report.heat) if report.heat else None
-        scatter = charts.scatter(report.map, report.legend) if report.map else None
+        heat = charts.heat_map(report.heat_map) if report.heat_map else None
+        scatter = charts.scatter(report.scatter, report.legend) if report.scatter else None
         curves = charts.curve_charts(report.curves, finite(report.prevalence))
     return template.render(
         report=report,
+        style=Markup(_asset("page.css")),
         strips=strips,
         legend=[(name, hex_of(palette[i])) for i, name in enumerate(report.legend.names)],
         unknown_color=hex_of(palette[UNKNOWN]),
@@ -117,7 +122,7 @@ def render(report: Report) -> str:
         score_chart=scores,
         curve_charts=curves,
         heat_map=heat,
-        map=scatter,
+        scatter=scatter,
         line_of=charts.line,
         tables=[table for table in report.tables if table.rows],
     )
@@ -128,13 +133,17 @@ def save(report: Report, path: str | Path) -> Path:
     return write_whole(path, render(report).encode())
 
 
-def _encode(picture: np.ndarray) -> tuple[str, int, int, bool, set[int]]:
+def _asset(name: str) -> str:
+    return files("owseg.report").joinpath(name).read_text("utf-8")
+
+
+def _encode(pixels: np.ndarray) -> tuple[str, int, int, bool, set[int]]:
     """Return an image's data URI, width, height, whether it has few colours, and which if so."""
-    picture = np.asarray(picture)
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise OwsegError(f"an image of the report is {picture.shape} {picture.dtype}; give (H, W, 3) uint8.")
-    height, width, _ = picture.shape
-    red, green, blue = np.moveaxis(picture.astype(np.uint32), 2, 0)
+    pixels = np.asarray(pixels)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise OwsegError(f"an image of the report is {pixels.shape} {pixels.dtype}; give (H, W, 3) uint8.")
+    height, width, _ = pixels.shape
+    red, green, blue = np.moveaxis(pixels.astype(np.uint32), 2, 0)
     codes, ids = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
     few, file = len(codes) <= 256, io.BytesIO()
     if few:
@@ -142,15 +151,15 @@ def _encode(picture: np.ndarray) -> tuple[str, int, int, bool, set[int]]:
         image.putpalette([int(code) >> shift & 255 for code in codes for shift in (16, 8, 0)])
         image.save(file, "PNG", optimize=True)
     else:
-        Image.fromarray(picture).save(file, "JPEG", quality=90, subsampling=0, optimize=True)
+        Image.fromarray(pixels).save(file, "JPEG", quality=90, subsampling=0, optimize=True)
     uri = f"data:image/{'png' if few else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
     return uri, width, height, few, {int(code) for code in codes} if few else set()
 
 
 def _number(value: float | None) -> Markup:
-    """Show a number: counts as they are, others with three decimals, the undefined as a dash that says so."""
+    """Return a number as text: counts as they are, others with three decimals, an undefined one as a dash."""
     if value is None or math.isnan(value):
-        return Markup('<abbr title="undefined: there was nothing to measure">–</abbr>')
+        return Markup('<abbr title="undefined: nothing to measure">–</abbr>')
     if math.isinf(value):
         return Markup("∞" if value > 0 else "−∞")
     return Markup((str(value) if isinstance(value, Integral) else f"{value:.3f}").replace("-", "−"))

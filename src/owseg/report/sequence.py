@@ -1,4 +1,4 @@
-"""How a knowledge base learned one class after another, told as a page (see ``owseg.report``)."""
+"""A report of the classes that a knowledge base learned one after another (see ``owseg.report.page``)."""
 
 from __future__ import annotations
 
@@ -10,69 +10,83 @@ from sklearn.manifold import TSNE
 
 from owseg import __version__
 from owseg.data.dataset import DataSet, spread_over
-from owseg.evaluation.sequence import Stream
+from owseg.evaluation.sequence import SequenceEvaluation
 from owseg.knowledge.base import KnowledgeBase
 from owseg.report.charts import HeatMap, Scatter
 from owseg.report.page import Report, Strip, Table, save
 
-_STRIPS, _POINTS = 4, 150
+STRIPS = 4
+"""How many images are shown."""
+
+POINTS = 150
+"""How many pixels of a class the projection of the embedding shows, at most."""
 
 
-def write_sequence_report(stages: Sequence[KnowledgeBase], data: DataSet, measured: Stream, path: Path) -> Path:
-    """Write the page to ``path``: a strip per street (DMLNet, Fig. 7), a heat map, the map of Fig. 6, the tables."""
-    now, learned = stages[-1], measured.learned
-    history = [event for event in now.history if event.action == "learn"]
+def write_sequence_report(
+    stages: Sequence[KnowledgeBase], data: DataSet, evaluation: SequenceEvaluation, path: Path
+) -> Path:
+    """Write the page to ``path`` and return it: strips (DMLNet, Fig. 7), IoU by stage, the embedding (Fig. 6), tables.
+
+    ``stages`` and ``data`` are what ``evaluate_sequence`` was called with, ``evaluation`` what it returned.
+    """
+    last, learned = stages[-1], evaluation.learned
+    history = [event for event in last.history if event.action == "learn"]
     report = Report(
-        title="What was learned, and what was kept",
+        title=f"Learning {_and(learned)}",
         lead=(
             f"A network that was trained on {len(stages[0].labels)} classes learned {_and(learned)} one after another, "
-            f"each from one to five annotated images. Measured on {measured.stages[-1].images} images."
+            f"each from one to five annotated images. Evaluated on {evaluation.stages[-1].images} images."
         ),
-        legend=now.labels,
-        strips=strips(stages, data, measured),
-        heat=HeatMap(
-            now.labels.names,
-            measured.steps,
-            np.array([measured.iou()[name] for name in now.labels.names]),
+        legend=last.labels,
+        strips=strips(stages, data, evaluation),
+        heat_map=HeatMap(
+            last.labels.names,
+            evaluation.steps,
+            np.array([evaluation.iou()[name] for name in last.labels.names]),
         ),
-        map=embedding_map(now, data, learned),
-        tables=tuple(Table(title, header, tuple(rows)) for title, header, rows in measured.tables()[1:]),
+        scatter=embedding_map(last, data, learned),
+        tables=tuple(Table(title, header, tuple(rows)) for title, header, rows in evaluation.tables()[1:]),
         facts=(
             ("owseg", __version__),
             ("data", data.source.name),
-            ("score", now.scorer),
+            ("score", last.scorer),
             *((f"{event.details.get('class')}", event.message) for event in history),
         ),
     )
     return save(report, path)
 
 
-def strips(stages: Sequence[KnowledgeBase], data: DataSet, measured: Stream) -> tuple[Strip, ...]:
-    """Draw the frames that show most of what was learned: input, the open-set map at every stage, truth."""
+def strips(stages: Sequence[KnowledgeBase], data: DataSet, evaluation: SequenceEvaluation) -> tuple[Strip, ...]:
+    """Return strips of the images that show most of the learned classes, spread over ``data``.
+
+    Each has the image, its open-set map at every stage, and the ground truth.
+    """
     labels = stages[-1].labels
-    truth, first = DataSet(data.source, labels), len(labels) - len(measured.learned)
-    masks = [sample.target for sample in truth]
+    relabelled, learned = DataSet(data.source, labels), range(len(labels) - len(evaluation.learned), len(labels))
+    # The product favours images that show every learned class over those that show one of them well.
     shares = [
-        0.0 if m is None else float(np.prod([(m == k).mean() + 1e-4 for k in range(first, len(labels))])) for m in masks
+        0.0 if target is None else float(np.prod([(target == k).mean() + 1e-4 for k in learned]))
+        for target in (sample.target for sample in relabelled)
     ]
-    picked = [max(part, key=lambda i: shares[i]) for part in np.array_split(range(len(truth)), _STRIPS) if len(part)]
+    parts = np.array_split(range(len(relabelled)), STRIPS)
+    picked = [max(part, key=lambda i: shares[i]) for part in parts if len(part)]
     made = []
     for i in map(int, picked):
-        sample = truth[i]
+        sample = relabelled[i]
         assert sample.target is not None
         palette = labels.palette()
-        maps = [(n, palette[kb.predict(sample.image).open_set]) for n, kb in zip(measured.steps, stages, strict=True)]
-        picture = np.ascontiguousarray(sample.image.transpose(1, 2, 0))
-        made.append(Strip(sample.id, (("input", picture), *maps, ("truth", palette[sample.target]))))
+        maps = [(n, palette[kb.predict(sample.image).open_set]) for n, kb in zip(evaluation.steps, stages, strict=True)]
+        image = np.ascontiguousarray(sample.image.transpose(1, 2, 0))
+        made.append(Strip(sample.id, (("input", image), *maps, ("ground truth", palette[sample.target]))))
     return tuple(made)
 
 
 def embedding_map(kb: KnowledgeBase, data: DataSet, learned: Sequence[str], seed: int = 0) -> Scatter | None:
-    """Lay pixels of every class out in the plane by t-SNE of their embedding (DMLNet, Fig. 6); None for too few."""
+    """Return pixels of every class, projected by t-SNE of their embedding (DMLNet, Fig. 6); None for fewer than 8."""
     rng = np.random.default_rng(seed)
-    frames = spread_over(DataSet(data.source, kb.labels), 24)
+    few = spread_over(DataSet(data.source, kb.labels), 24)
     found: dict[str, list[np.ndarray]] = {name: [] for name in kb.labels.names}
-    for sample in frames:
+    for sample in few:
         if sample.target is None:
             continue
         embedding = kb.forward(sample.image).embedding[0].float().cpu().numpy()
@@ -81,15 +95,15 @@ def embedding_map(kb: KnowledgeBase, data: DataSet, learned: Sequence[str], seed
         small = sample.target[rows.astype(int)][:, columns.astype(int)]
         for k, name in enumerate(kb.labels.names):
             own = embedding[:, small == k].T
-            found[name].append(own[rng.permutation(len(own))[: max(4, _POINTS // 8)]])
-    cells = {name: np.concatenate(parts) for name, parts in found.items() if parts}
-    cells = {n: x[rng.permutation(len(x))[:_POINTS]] for n, x in cells.items() if len(x) >= 3}
-    if sum(map(len, cells.values())) < 8:
+            found[name].append(own[rng.permutation(len(own))[: max(4, POINTS // 8)]])
+    pixels = {name: np.concatenate(parts) for name, parts in found.items() if parts}
+    pixels = {n: x[rng.permutation(len(x))[:POINTS]] for n, x in pixels.items() if len(x) >= 3}
+    if sum(map(len, pixels.values())) < 8:
         return None
-    points = np.concatenate(list(cells.values()))
-    names = np.repeat(list(cells), [len(x) for x in cells.values()])
+    points = np.concatenate(list(pixels.values()))
+    names = np.repeat(list(pixels), [len(x) for x in pixels.values()])
     plane = TSNE(perplexity=min(30, len(points) // 4), random_state=seed, init="pca").fit_transform(points)
-    return Scatter(plane, names, tuple(n for n in learned if n in cells))
+    return Scatter(plane, names, tuple(n for n in learned if n in pixels))
 
 
 def _and(names: Sequence[str]) -> str:

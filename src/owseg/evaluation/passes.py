@@ -1,0 +1,79 @@
+"""One pass over a folder of maps: images are read one at a time, in one or several processes, into mergeable states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial, reduce
+from multiprocessing import get_context
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+
+from owseg._progress import track
+from owseg.evaluation.maps import MapFolder
+
+SHARD = 8
+"""Images that a process takes at a time."""
+
+Points: TypeAlias = Mapping[str, np.ndarray]
+"""Pixels of one image to keep the scores of: flat indexes (n,) by the name of the class."""
+
+
+class State(Protocol):
+    """What a pass accumulates for one score."""
+
+    def update(self, score: np.ndarray, labels: np.ndarray, target: np.ndarray, points: Points) -> None:
+        """Add one image: three maps (H, W) of it, and pixels to keep."""
+        ...
+
+    def __add__(self: S, other: S) -> S:
+        """Return the state after the images of both, those of ``other`` last."""
+        ...
+
+
+S = TypeVar("S", bound=State)
+
+
+def one_pass(
+    folder: MapFolder,
+    empty: Mapping[str, S],
+    title: str,
+    workers: int = 1,
+    points: Callable[[str], Points] | None = None,
+) -> dict[str, S]:
+    """Return the states that ``empty`` ones, by the name of the score, have after all images of the folder, in order.
+
+    ``points`` returns the pixels of an image to keep; it is called in this process, as data sets cannot be pickled.
+    Raises ``OwsegError`` for maps that are missing or damaged.
+    """
+    images = folder.manifest.images
+    shards = [images[i : i + SHARD] for i in range(0, len(images), SHARD)]
+    given = ((shard, [points(image) if points else {} for image in shard]) for shard in shards)
+    with _processes(workers) as over:
+        return reduce(_merged, track(over(partial(_of_shard, folder, empty), given), title, len(shards)))
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yield a ``map`` over this process or over several."""
+    if workers <= 1:
+        yield map
+    else:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            yield pool.map
+
+
+def _of_shard(folder: MapFolder, empty: Mapping[str, S], shard: tuple[Sequence[str], Sequence[Points]]) -> dict[str, S]:
+    states = deepcopy(dict(empty))
+    for image, points in zip(*shard, strict=True):
+        maps = folder.read(image)
+        for name, score in maps.scores.items():
+            states[name].update(score, maps.labels, maps.target, points)
+    return states
+
+
+def _merged(one: dict[str, S], other: dict[str, S]) -> dict[str, S]:
+    return {name: state + other[name] for name, state in one.items()}
