@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import matplotlib
@@ -17,7 +18,7 @@ from PIL import Image
 
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN, LabelSpace
-from owseg.report.charts import Curve
+from owseg.report.charts import Curve, HeatMap, Scatter
 from owseg.report.page import Report, Strip, Table, render, save
 
 EVIL = "<script>alert(1)</script>"
@@ -60,19 +61,19 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def street(seed: int = 0, height: int = 48, width: int = 64) -> Strip:
+def strip_of(seed: int = 0, height: int = 48, width: int = 64) -> Strip:
     rng = np.random.default_rng(seed)
     photo = rng.integers(0, 256, (height, width, 3), np.uint8)
     ids = rng.choice(np.array([0, 1, 2, UNKNOWN, IGNORE], np.uint8), (height, width))
     colors = LABELS.palette()
     return Strip(
-        f"Street {seed} & co.",
+        f"Image {seed} & co.",
         (
             ("the input", photo),
             ("closed: <b>no</b> way out", colors[np.minimum(ids, 2)]),
             ("open", colors[np.where(ids == IGNORE, 0, ids)]),
             ("after learning", colors[np.minimum(ids, 1)]),
-            ('"the" truth', colors[ids]),
+            ('"the" ground truth', colors[ids]),
         ),
     )
 
@@ -88,7 +89,7 @@ def full() -> Report:
         title=f"A street {EVIL}",
         lead="It learns <quickly>.",
         legend=LABELS,
-        strips=(street(0), street(1)),
+        strips=(strip_of(0), strip_of(1)),
         histogram={"sky": rng.normal(0, 1, 200), "road": rng.normal(1, 1, 200), EVIL: rng.normal(5, 1, 200)},
         threshold=3.0,
         unknown=(EVIL,),
@@ -142,16 +143,16 @@ def test_names_that_hold_markup_are_shown_as_text(html, page):
     assert "closed: <b>no</b> way out" in words and "It learns <quickly>." in words
 
 
-def test_every_picture_comes_back(page):
+def test_every_image_comes_back(page):
     expected = [(s.title, caption, p) for s in full().strips for caption, p in s.images]
     found = images(page)
     assert len(found) == len(expected)
-    for (title, caption, picture), (attrs, image) in zip(expected, found, strict=True):
-        assert (int(attrs["height"]), int(attrs["width"])) == picture.shape[:2] == image.size[::-1]
+    for (title, caption, pixels), (attrs, image) in zip(expected, found, strict=True):
+        assert (int(attrs["height"]), int(attrs["width"])) == pixels.shape[:2] == image.size[::-1]
         assert title in attrs["alt"] and caption in attrs["alt"]
         assert caption in page.words()
         if caption != "the input":
-            np.testing.assert_array_equal(np.asarray(image), picture)
+            np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
 def test_a_photo_survives_nearly():
@@ -170,8 +171,8 @@ def test_the_legend_shows_the_unknown_and_void_where_it_is_seen(page):
     for color in (*LABELS.colors, (255, 0, 200)):
         assert "background:#{:02x}{:02x}{:02x}".format(*color) in swatches
     assert "background:#000000" in swatches
-    strip = street()
-    without = Strip(strip.title, strip.images[:4])  # all but the truth
+    strip = strip_of()
+    without = Strip(strip.title, strip.images[:4])  # all but the ground truth
     assert "background:#000000" not in legend(dataclasses.replace(full(), strips=(without,)))
 
 
@@ -277,7 +278,7 @@ def test_odd_but_lawful_data():
     "bad",
     [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
 )
-def test_what_is_no_picture_is_refused(bad):
+def test_what_is_not_an_image_is_refused(bad):
     with pytest.raises(OwsegError, match=r"give \(H, W, 3\) uint8"):
         render(Report("t", "", LABELS, (Strip("s", (("c", bad),)),)))
 
@@ -287,6 +288,48 @@ def test_parts_that_do_not_fit_are_refused():
         render(Report("t", "", LABELS, tables=(Table("t", ("a", "b"), (("x",),)),)))
     with pytest.raises(OwsegError, match="'energy' has 50 and 3 coordinates"):
         render(Report("t", "", LABELS, curves=(dataclasses.replace(curve(), precision=np.zeros(3)),)))
+
+
+def test_the_style_sheet_is_part_of_the_page(html):
+    style = files("owseg.report").joinpath("page.css").read_text("utf-8")
+    assert len(style) > 3000 and html.count("<style>") == 1
+    assert html.split("<style>")[1].split("</style>")[0].strip() == style.strip()
+    classes = set(re.findall(r"[.]([a-z]+)", re.sub(r"\{[^}]*\}", "", style)))
+    used = {name for value in re.findall(r'class="([^"]*)"', html) for name in value.split()}
+    assert used - classes == {"copy"}  # which is for the script
+
+
+def test_a_heat_map_has_a_cell_for_every_value():
+    values = np.array([[0.25, 0.5], [math.nan, 0.75]])
+    report = Report("t", "", LABELS, heat_map=HeatMap(("sky", EVIL), ("before", "+ cow"), values))
+    page = Page(render(report))
+    assert [t for t in page.text if re.fullmatch(r"0\.\d\d", t)] == ["0.25", "0.50", "0.75"]
+    assert page.text.count("+ cow") == 1 and "IoU as classes are learned" in page.words()
+    (chart,) = [attrs for attrs in page.all("svg") if "role" in attrs]
+    assert "sky 0.25, 0.50" in chart["aria-label"] and f"{EVIL} none yet, 0.75" in chart["aria-label"]
+    with pytest.raises(OwsegError, match="a heat map of 2x1 needs as many values, not"):
+        render(dataclasses.replace(report, heat_map=HeatMap(("sky", "road"), ("before",), values)))
+
+
+def test_a_scatter_plot_has_a_dot_for_every_point_and_a_ring():
+    points = np.random.default_rng(0).normal(size=(40, 2))
+    names = np.array(["sky"] * 15 + [EVIL] * 25)
+
+    def dots(**options):
+        html = render(Report("t", "", LABELS, scatter=Scatter(points, names, **options)))
+        return html.count("<use "), html.count("stroke: #d6249f"), Page(html)
+
+    plain, ringed = dots(), dots(ringed=(EVIL,))
+    assert plain[0] == ringed[0] == 40 and ringed[1] == plain[1] + 1
+    assert plain[2].text.count("sky") == 1 and "Embedding of the classes" in plain[2].words()
+    with pytest.raises(OwsegError, match="40 points need as many names, not 3"):
+        render(Report("t", "", LABELS, scatter=Scatter(points, names[:3])))
+
+
+def test_reports_and_their_parts_can_be_compared_and_hashed():
+    report = full()
+    for value in (report, *report.strips, *report.curves, HeatMap(("a",), ("b",), np.ones((1, 1)))):
+        assert value == value and value != dataclasses.replace(value) and len({value}) == 1
 
 
 def test_save_writes_all_or_nothing(tmp_path, html, monkeypatch):
@@ -313,5 +356,5 @@ def test_save_says_where_it_could_not(tmp_path):
 
 
 def test_torch_is_not_needed():
-    code = "import sys, owseg.report; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    code = "import sys, owseg.report.page; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
