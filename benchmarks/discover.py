@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.metrics import peak_memory
 from owseg.data.masks import Rle
-from owseg.discovery.clustering import MAX_PAIRWISE, MERGE_COSINE, group, principal
+from owseg.discovery.clustering import MAX_PAIRWISE, MERGE_COSINE, cluster, principal
 from owseg.knowledge.regions import Region, RegionProposals
 
 SIZE, CHANNELS, THINGS = (360, 480), 536, 40
@@ -61,13 +61,14 @@ def held() -> float:
 def whole(images: int, regions: int) -> None:
     from owseg.discovery.discover import group_queue
     from owseg.discovery.queue import Queue
-    from owseg.discovery.storage import About
+    from owseg.discovery.storage import QueueInfo
     from owseg.knowledge.load import load
 
     kb, jpeg = load("street8"), bytes(8000)
-    group(embeddings(10))  # what is imported on first use
+    cluster(embeddings(10))  # what is imported on first use
     with tempfile.TemporaryDirectory() as place:
-        queue = Queue.begin(Path(place) / "q", About("street8", kb.fingerprint(), kb.labels.names, place, 0.002, 0.5))
+        info = QueueInfo("street8", kb.fingerprint(), kb.labels.names, place, 0.002, 0.5)
+        queue = Queue.begin(Path(place) / "q", info)
         before, start, spent = held(), time.perf_counter(), 0.0
         for i in range(images):
             began = time.perf_counter()
@@ -100,10 +101,10 @@ def alone(count: int, way: str) -> None:
     from sklearn.cluster import AgglomerativeClustering
 
     low = principal(embeddings(count))
-    group(low[:10])
+    cluster(low[:10])
     before, start = held(), time.perf_counter()
     if way == "room":
-        ids = group(low)
+        ids = cluster(low)
     else:
         options = {"metric": "cosine", "linkage": "average", "distance_threshold": 1 - MERGE_COSINE}
         ids = AgglomerativeClustering(None, **options).fit_predict(low)

@@ -57,16 +57,16 @@ def queue(args: argparse.Namespace) -> None:
     """Make the queue; run again to go on after a kill."""
     paths = find_images(args.data / "train")[:: args.every]
     _, found = discover(load(args.kb), paths, args.runs / "queue", args.kb)
-    print(f"{found.pictures} images, {found.regions} regions, {found.copies} copies, {found.groups} groups")
+    print(f"{found.images} images, {found.regions} regions, {found.copies} copies, {found.groups} groups")
 
 
 def truths(args: argparse.Namespace, q: Queue) -> dict[str, str]:
     """Return what each region shows: one of the unknown classes, or "known"; regions of void are left out."""
     names, found = open_dataset(f"camvid:{args.data}", "train").labels.names, {}
-    for one in q.pictures():
-        picture = q.picture(one)
-        raw = _truth(args, picture.name)
-        for region, r in zip(picture.ids, picture.regions, strict=True):
+    for one in q.image_ids():
+        entry = q.entry(one)
+        raw = _truth(args, entry.name)
+        for region, r in zip(entry.ids, entry.regions, strict=True):
             counts = np.bincount(raw[r.mask.mask()], minlength=256)[: len(names)]
             if counts.sum() > 0.5 * r.area:
                 name = names[counts.argmax()]
@@ -92,7 +92,7 @@ def groups(args: argparse.Namespace) -> None:
         most = sum(np.unique(a[b == g], return_counts=True)[1].max() for g in np.unique(b))
         alone = len(np.unique(b))
         rows.append((title, str(len(some)), str(alone), f"{adjusted_rand_score(a, b):.3f}", f"{most / len(some):.3f}"))
-    markdown(f"Groups, {q.about.kb}", ("", "regions", "groups", "ARI", "purity"), rows)
+    markdown(f"Groups, {q.info.kb}", ("", "regions", "groups", "ARI", "purity"), rows)
     for g in q.groups()[:12]:
         names = [truth.get(r, "void") for r in g.regions]
         print(g.number, {n: names.count(n) for n in dict.fromkeys(names)})
@@ -151,7 +151,7 @@ def drawn(
     """Yield clicks and shots, until there are five, each image with an accepted region drawn by hand."""
     shots: dict[str, Shot] = {}
     for count, region in judged(q, truth, name):
-        stem = Path(q.region(region).picture).stem
+        stem = Path(q.region(region).image_id).stem
         if stem not in shots:
             shots[stem] = shot_of(frames, frames.source.ids.index(stem), name)
             yield count, list(shots.values())

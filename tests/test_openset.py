@@ -144,7 +144,7 @@ def test_threshold_survives_json():
     threshold = threshold_at_fpr(maps([list(np.random.default_rng(4).normal(size=99))]), 0.07)
     text = json.dumps(threshold.to_json(), allow_nan=False)
     assert Threshold.from_json(json.loads(text)) == threshold
-    for change in ({"value": np.nan}, {"unit": 0.0}, {"extra": 1}, {"value": "high"}):
+    for change in ({"value": np.nan}, {"value": 10**400}, {"unit": 0.0}, {"extra": 1}, {"value": "high"}):
         with pytest.raises(OwsegError, match="calibrate again"):
             Threshold.from_json({**threshold.to_json(), **change})
     with pytest.raises(OwsegError, match="calibrate again"):

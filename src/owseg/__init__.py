@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for type checkers: the same names as below, with their types
+    from owseg._registry import Card as Card
     from owseg.data.dataset import DataSet as DataSet
     from owseg.data.datasets import open_dataset as open_dataset
     from owseg.data.images import read_image as read_image
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # for type checkers: the same names as below, with their type
     from owseg.types import Shot as Shot
 
 _HOMES = {
+    "Card": "owseg._registry",
     "DataSet": "owseg.data.dataset",
     "IGNORE": "owseg.labels",
     "KNOWN": "owseg.labels",

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and values as plain JSON."""
+"""Files that are written whole or not at all, and values that JSON can hold."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from owseg.errors import OwsegError
 
 
 def write_whole(path: str | Path, data: bytes) -> Path:
-    """Write ``data`` aside, rename it into place and return the path; a folder that is missing is made.
+    """Write ``data`` to ``path`` and return it; a missing folder is made.
 
-    Raises ``OwsegError`` where that cannot be done; neither that nor Ctrl-C leaves half a file, or harms the one that
-    was there.
+    An error or Ctrl-C leaves the file as it was, never half of it. Raises ``OwsegError`` where it cannot be written.
     """
     path = Path(path)
+    # A file is renamed in one step, so nobody reads half of it; the process id keeps two writers apart.
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def write_whole(path: str | Path, data: bytes) -> Path:
             aside.unlink(missing_ok=True)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise OwsegError(f"{path} cannot be written ({reason}); make room, or name another place.") from None
+        raise OwsegError(f"{path} cannot be written ({reason}); make room, or give another path.") from None
     return path
 
 

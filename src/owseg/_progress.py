@@ -1,4 +1,4 @@
-"""A progress bar for long work, on standard error, where a person is watching."""
+"""A progress bar on standard error, drawn on a terminal only."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ T = TypeVar("T")
 
 @contextmanager
 def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
-    """Show a bar of ``total`` steps; yields a function that takes one step and shows a note beside the bar.
-
-    On anything but a terminal nothing is drawn.
-    """
+    """Show a bar of ``total`` steps, ``done`` of them taken; yields a function that takes a step and shows a note."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
@@ -33,7 +30,7 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[str], 
 
 
 def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
-    """Yield ``items`` while a bar of ``total`` steps is shown."""
+    """Yield ``items``, and show a bar of ``total`` steps that takes one for each."""
     with progress(title, total) as tick:
         for item in items:
             yield item

@@ -4,13 +4,14 @@ A plug-in is a module with ``CARDS = (Card(name, help, make, ...), ...)``. The k
 ``__init__``: ``SCORERS: Registry[Scorer] = Registry("scorer", "owseg.scorers")``. Names, help and options come from the
 module's *text*, so that ``owseg --help`` waits for no torch; ``SCORERS["eds"]`` imports that one module. Packages
 elsewhere add to a kind by an entry point of the group that is the folder's name, here ``owseg.scorers``, whose value
-names a card: ``package.module:CARD``.
+names a card: ``package.module:CARD`` (docs/extending.md).
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,9 +29,9 @@ T = TypeVar("T")
 class Card(Generic[T]):
     """What a plug-in is: its name, one sentence of help, and the function that makes it.
 
-    ``source`` is the paper or the site it is from; ``options`` has the help of each argument of ``make`` that a user may
-    set, by name; ``facts`` is what its kind needs to know besides, such as a data set's splits. All but ``make`` are
-    literals, since they are read from the text of the module.
+    ``source`` is the paper or the site it is from; ``options`` has the help of each argument of ``make`` that a user
+    may set, by name; ``facts`` is what its kind needs to know besides, such as a data set's splits. All but ``make``
+    are literals, since they are read from the text of the module.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Registry(Mapping[str, Card[T]]):
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
-        """Every plug-in by name, sorted by module; names of other packages cannot replace those that come with owseg."""
+        """Every plug-in by name, sorted by module; another package cannot replace one that comes with owseg."""
         found: dict[str, Entry] = {}
         (folder,) = importlib.import_module(self.package).__path__
         for path in sorted(Path(folder).glob("[!_]*.py")):
@@ -77,17 +78,26 @@ class Registry(Mapping[str, Card[T]]):
                     )
                 found[entry.name] = entry
         for point in sorted(entry_points(group=self.package), key=lambda p: p.name):
-            origin = point.dist.metadata["Name"] if point.dist is not None else point.value
-            found.setdefault(point.name, Entry(point.name, f"from {origin}", module=point.module, point=point))
+            found.setdefault(point.name, _entry_of(point))
         return found
 
     def __getitem__(self, name: str) -> Card[T]:
         entry = self.require(name)
         if entry.point is not None:
-            card: Card[T] = entry.point.load()
-            return card
+            return self._loaded(entry.point)
         cards: tuple[Card[T], ...] = importlib.import_module(entry.module).CARDS
         return next(card for card in cards if card.name == name)
+
+    def _loaded(self, point: EntryPoint) -> Card[T]:
+        try:
+            card = point.load()
+        except Exception as error:  # whatever the other package raises while it is imported
+            raise OwsegError(
+                f"the {self.kind} {point.name!r} of {_origin(point)} cannot be loaded ({error})."
+            ) from error
+        if not isinstance(card, Card) or card.name != point.name:
+            raise OwsegError(f"the {self.kind} {point.name!r} of {_origin(point)} has no card of that name.")
+        return card
 
     def require(self, name: str) -> Entry:
         """Return what is known of ``name`` without an import; raise ``OwsegError`` if there is no such plug-in."""
@@ -107,19 +117,59 @@ class Registry(Mapping[str, Card[T]]):
 
 def _entries_in(path: Path, module: str) -> Iterator[Entry]:
     """Yield what the cards in a module's text say; a module without ``CARDS`` holds no plug-in."""
+    cards = _assigned(path, "CARDS")
+    if cards is None:
+        return
+    assert isinstance(cards, ast.Tuple), path
+    for call in cards.elts:
+        yield Entry(**_literals(call), module=module)
+
+
+def _assigned(path: Path, name: str) -> ast.expr | None:
+    """Return what the text of a module assigns to ``name``; None where it assigns nothing."""
     for node in ast.parse(path.read_bytes(), str(path)).body:
-        names = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        if not any(isinstance(n, ast.Name) and n.id == "CARDS" for n in names):
-            continue
-        assert isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Tuple), path
-        for call in node.value.elts:
-            assert isinstance(call, ast.Call), path
-            given = dict(zip(("name", "help", "make", "source", "options", "facts"), call.args, strict=False))
-            given |= {str(k.arg): k.value for k in call.keywords}
-            del given["make"]
-            yield Entry(**{key: ast.literal_eval(value) for key, value in given.items()}, module=module)
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            assert isinstance(node, ast.Assign | ast.AnnAssign)
+            return node.value
+    return None
+
+
+def _literals(call: ast.expr) -> dict[str, Any]:
+    """Return the arguments of a call of ``Card``, but ``make``; raise ``ValueError`` for what is no literal."""
+    if not isinstance(call, ast.Call):
+        raise ValueError("a card is written as Card(...), so that it can be read without an import")
+    given = dict(zip(("name", "help", "make", "source", "options", "facts"), call.args, strict=False))
+    given |= {str(k.arg): k.value for k in call.keywords}
+    given.pop("make", None)
+    return {key: ast.literal_eval(value) for key, value in given.items()}
+
+
+def _entry_of(point: EntryPoint) -> Entry:
+    """Return what the text of another package says of its card; its name and origin where that cannot be read."""
+    path = _file_of(point.module)
+    try:
+        card = None if path is None else _assigned(path, point.attr)
+        if card is not None:
+            return Entry(**{**_literals(card), "name": point.name}, module=point.module, point=point)
+    except (OSError, SyntaxError, ValueError, TypeError):
+        pass  # it may load all the same: only what is known before is less
+    return Entry(point.name, f"from {_origin(point)}", module=point.module, point=point)
+
+
+def _file_of(module: str) -> Path | None:
+    """Return the file of a module, found without importing it or a package above it; None where it is not found."""
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or not rest:
+        return Path(spec.origin) if spec is not None and spec.origin else None
+    places = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]
+    return next((f for p in places for f in (p.with_suffix(".py"), p / "__init__.py") if f.is_file()), None)
+
+
+def _origin(point: EntryPoint) -> str:
+    return str(point.dist.metadata["Name"]) if point.dist is not None else point.value
 
 
 def with_options(card: Card[T], options: Mapping[str, str], *arguments: Any) -> T:

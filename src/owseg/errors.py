@@ -1,14 +1,19 @@
-"""The exceptions a user is meant to read.
+"""The exceptions whose message is written for the user.
 
 ValueError
-└── OwsegError       the user can mend it
-    └── NoSuchSplit  the data set is there, the split that was asked for is not
+└── OwsegError                something that the user can correct
+    ├── NoSuchSplit           the data set has no split of that name
+    └── FormatNotRecognised   files hold annotations of no format that is known
 """
 
 
 class OwsegError(ValueError):
-    """Something the user can mend; the message is one sentence that names the thing and what to do."""
+    """Something that the user can correct; the message is one sentence that names the thing and says what to do."""
 
 
 class NoSuchSplit(OwsegError):
-    """The data set is there, and the split that was asked for is not."""
+    """The data set exists, but has no split of the name that was asked for."""
+
+
+class FormatNotRecognised(OwsegError):
+    """A file, folder or archive holds annotations of no format that is known."""

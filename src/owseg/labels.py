@@ -1,17 +1,17 @@
-"""The label space: which classes are known, and the three ids that are no class."""
+"""The label space: the ordered known classes, and the three ids that are no class."""
 
 from __future__ import annotations
 
 import colorsys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from owseg.errors import OwsegError
 
 KNOWN = 253
-"""Id of a pixel of some known class, nobody says which: an inlier to a score, nothing to a class."""
+"""Id of a pixel of some known class that is not given: an inlier to a score, ignored in any IoU."""
 
 
 UNKNOWN = 254
@@ -19,15 +19,15 @@ UNKNOWN = 254
 
 
 IGNORE = 255
-"""Id of a pixel that counts for nothing (void)."""
+"""Id of a pixel that is ignored everywhere (void)."""
 
 
 RESERVED = {UNKNOWN: "unknown", IGNORE: "void"}
-"""What two of these are called where a file names its classes; no class can be taught under these names."""
+"""The names of two of these ids in files that name their classes; no class can have these names."""
 
 
 BACKGROUND = "background"
-"""The name of a class that stands for everything else, where a network is trained with one."""
+"""The name of the class for all pixels of no other class, where a network is trained with one."""
 
 
 Color = tuple[int, int, int]
@@ -41,7 +41,7 @@ class LabelSpace:
     """
 
     names: tuple[str, ...]
-    colors: tuple[Color, ...]
+    colors: tuple[Color, ...] = field(repr=False)
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -61,7 +61,7 @@ class LabelSpace:
 
     @classmethod
     def of(cls, names: Iterable[str], colors: Iterable[Color] | None = None) -> LabelSpace:
-        """Build a label space from names; where no colours are given, distinct ones are made up."""
+        """Return a label space of ``names``; without ``colors`` each class gets a distinct one."""
         names = tuple(names)
         given = tuple((int(r), int(g), int(b)) for r, g, b in colors) if colors is not None else None
         return cls(names, given if given is not None else tuple(distinct_color(i) for i in range(len(names))))
@@ -73,26 +73,26 @@ class LabelSpace:
         return name in self.names
 
     def index(self, name: str) -> int:
-        """Return the id of the class ``name``; raise ``OwsegError`` with the known names if there is none."""
+        """Return the id of the class ``name``; raise ``OwsegError`` if there is no such class."""
         try:
             return self.names.index(name)
         except ValueError:
             raise OwsegError(f"there is no class {name!r}; the classes are {', '.join(self.names)}.") from None
 
     def without(self, names: Iterable[str]) -> LabelSpace:
-        """Return the label space less the classes ``names``; raise ``OwsegError`` for one that is not in it."""
+        """Return the label space without the classes ``names``; raise ``OwsegError`` for one that is not in it."""
         drop = {self.index(name) for name in names}
         keep = [i for i in range(len(self)) if i not in drop]
         return LabelSpace(tuple(self.names[i] for i in keep), tuple(self.colors[i] for i in keep))
 
     def extend(self, name: str, color: Color | None = None) -> LabelSpace:
-        """Return the label space with one more class at the end; its id is the old length."""
+        """Return the label space with the class ``name`` added at the end, so that no id changes."""
         return LabelSpace((*self.names, name), (*self.colors, color or distinct_color(len(self))))
 
     def lookup(self, source: LabelSpace, unknown: int = UNKNOWN) -> np.ndarray:
-        """Return the table (256,) uint8 that takes ``source``'s ids to this label space's, matched by name.
+        """Return the table (256,) uint8 that maps the ids of ``source`` to those of this label space, by class name.
 
-        Classes of ``source`` that are not in this label space become ``unknown``; KNOWN stays, all else is IGNORE.
+        Classes of ``source`` that this label space does not have become ``unknown``; KNOWN stays, all else is IGNORE.
         """
         table = np.full(256, IGNORE, np.uint8)
         table[KNOWN] = KNOWN
@@ -101,7 +101,7 @@ class LabelSpace:
         return table
 
     def palette(self) -> np.ndarray:
-        """Return the colours of all 256 ids, (256, 3) uint8; UNKNOWN is vivid magenta, KNOWN grey, IGNORE black."""
+        """Return the colours of all 256 ids, (256, 3) uint8; UNKNOWN is magenta, KNOWN grey, IGNORE black."""
         table = np.zeros((256, 3), np.uint8)
         table[: len(self)] = self.colors
         table[KNOWN] = (120, 120, 120)
@@ -125,15 +125,18 @@ class LabelSpace:
         return cls(tuple(names), tuple(c or distinct_color(i) for i, c in enumerate(colors)))  # type: ignore[misc]
 
 
-def check_teachable(names: Iterable[str]) -> None:
-    """Raise ``OwsegError`` for a name that means something else wherever classes go by name (see ``RESERVED``)."""
+def check_class_names(names: Iterable[str]) -> None:
+    """Raise ``OwsegError`` for a name of a new class that is reserved (see ``RESERVED``), in any case."""
     for name in names:
         if name.strip().lower() in RESERVED.values():
-            raise OwsegError(f"no class can be taught as {name!r}, which means something else; rename or leave it out.")
+            raise OwsegError(
+                f"no class can have the name {name!r}, which is reserved; rename the class or leave it out."
+            )
 
 
 def distinct_color(i: int) -> Color:
-    """Return the i-th of a sequence of colours that stay far apart (golden-ratio steps in hue)."""
+    """Return the i-th colour of a fixed sequence of colours that are far apart."""
+    # Steps of the golden ratio in hue never come close to an earlier hue; value and saturation alternate besides.
     hue = (0.08 + i * 0.61803398875) % 1.0
     r, g, b = colorsys.hsv_to_rgb(hue, 0.75 if i % 2 else 0.55, 0.9 if i % 3 else 0.7)
     return int(r * 255), int(g * 255), int(b * 255)

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 def closed_map(logits: Tensor) -> Tensor:
     """Return ``argmax_t p_t`` (B, h, w) long of logits (B, K, h, w) (DMLNet, Eq. 5).
 
-    Ties go to the first class. With a prototype classifier ``argmax_t p_t = argmax_t f_t``: the embedding
-    does as well.
+    Ties go to the first class. With a prototype classifier ``argmax_t p_t = argmax_t f_t``, so the embedding may be
+    given instead.
     """
     return logits.max(1).indices  # on a CPU three times as fast as argmax(1)
 
 
 def open_set_map(labels: np.ndarray, score: np.ndarray, threshold: float) -> np.ndarray:
-    """Return ``labels`` (H, W) as uint8, with UNKNOWN where ``score > threshold`` (DMLNet, Eq. 1).
+    """Return ``labels`` (H, W) as uint8, with UNKNOWN where ``score`` (H, W) > ``threshold`` (DMLNet, Eq. 1).
 
-    Scores are compared as float32, as they were when the threshold was found. Raises ``OwsegError`` for NaN.
+    Scores are compared as float32, as they were in the calibration. Raises ``OwsegError`` for a score of NaN.
     """
     score = np.asarray(score, np.float32)
     if np.isnan(score).any():
@@ -41,10 +41,10 @@ def open_set_map(labels: np.ndarray, score: np.ndarray, threshold: float) -> np.
 class Threshold:
     """The score above which a pixel is unknown, and how it was found (see ``threshold_at_fpr``).
 
-    ``target_fpr`` is the share of known pixels that was allowed to lie above ``value``, ``achieved_fpr`` the
-    share that does on the calibration data: of all their pixels for "quantile", averaged over the images
-    for "conformal". ``unit`` is how far ``value`` lies above the median known score, a scale to draw scores
-    by; always positive. ``images`` and ``pixels`` count what was calibrated on.
+    ``target_fpr`` is the false-positive rate that was asked for, ``achieved_fpr`` the one on the calibration data: of
+    all pixels for "quantile", averaged over the images for "conformal". ``unit`` is how far ``value`` lies above the
+    median known score, a scale for drawing scores; always positive. ``images`` and ``pixels`` count the calibration
+    data.
     """
 
     value: float
@@ -61,13 +61,13 @@ class Threshold:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Threshold:
-        """Read what ``to_json`` wrote; raise ``OwsegError`` if a field is missing, strange or not finite."""
+        """Read what ``to_json`` wrote; raise ``OwsegError`` if a field is missing, unknown or not finite."""
         try:
             threshold = cls(**value)
             numbers = (threshold.value, threshold.target_fpr, threshold.achieved_fpr, threshold.unit)
             if all(isfinite(number) for number in numbers) and threshold.unit > 0:
                 return threshold
-        except TypeError:
+        except (TypeError, OverflowError):
             pass
         raise OwsegError(f"{value!r} is not a threshold; calibrate again.")
 
@@ -75,39 +75,40 @@ class Threshold:
 def threshold_at_fpr(
     score_maps: Iterable[tuple[np.ndarray, np.ndarray]], fpr: float = 0.05, method: str = "quantile"
 ) -> Threshold:
-    """Return the smallest threshold at which known pixels are called unknown no more often than ``fpr``.
+    """Return the smallest threshold at which known pixels are predicted as unknown no more often than ``fpr``.
 
-    ``score_maps`` yields per image the score (H, W) and where the truth is a known class (H, W) bool; a
-    score of -inf marks a pixel that is never called unknown. The threshold is one of the (finite) scores,
-    found exactly.
+    ``score_maps`` yields for each image its score (H, W) and where its ground truth is a known class, (H, W) bool; a
+    score of -inf marks a pixel that is never predicted as unknown. The threshold is one of the finite scores, and it is
+    exact.
 
     * "quantile": the share of all known pixels, pooled, with score > threshold is at most ``fpr``.
     * "conformal": conformal risk control (Angelopoulos et al., ICLR 2024). With ``L_i(t)`` the share of
       image i's known pixels with score > t, the threshold is ``inf {t : n/(n+1) mean_i L_i(t) + 1/(n+1) <=
-      fpr}``. If the next image is exchangeable with these n, ``E[L_next] <= fpr`` holds for any n and any
-      network. It needs ``n >= 1/fpr - 1``.
+      fpr}``. If the next image is exchangeable with these n, and network and score were fixed without looking at
+      them, ``E[L_next] <= fpr`` for any n and any network: a bound on the mean over images, not on each image. It
+      needs ``n >= 1/fpr - 1``.
 
-    Images without a known pixel are skipped. Scores are kept as float32, sorted per image: 4 bytes per
-    known pixel of memory. Raises ``OwsegError`` for a share
-    outside (0, 1), an unknown method, a score that is NaN or +inf, maps that differ in shape, no (unclaimed)
-    known pixel, or too few images.
+    Images without a known pixel are skipped. Scores are kept as float32, sorted per image: 4 bytes per known pixel.
+    Raises ``OwsegError`` for a rate outside (0, 1), an unknown method, a score that is NaN or +inf, maps that differ in
+    size, no known pixel with a finite score, or too few images.
     """
     if not 0 < fpr < 1:
         raise OwsegError(f"the false-positive rate lies between 0 and 1, not at {fpr}.")
     if method not in ("quantile", "conformal"):
         raise OwsegError(f"there is no method {method!r}; it is quantile or conformal.")
-    pictures = _sorted_known(score_maps)
-    finite = [part for p in pictures if (part := p[np.searchsorted(p, -np.inf, "right") :]).size]
+    images = _sorted_known(score_maps)
+    finite = [part for p in images if (part := p[np.searchsorted(p, -np.inf, "right") :]).size]
     if not finite:
         raise OwsegError("no known pixel is left to calibrate on; give images that show known classes.")
-    n = len(pictures)
+    n = len(images)
     if method == "conformal" and 1 / (n + 1) > fpr:
         needed = ceil(1 / fpr - 1 - 1e-9)
         raise OwsegError(f"conformal calibration at {fpr:g} needs at least {needed} images, not {n}; give more.")
-    sizes = np.array([p.size for p in pictures])
+    sizes = np.array([p.size for p in images])
 
     def above(t: np.float32) -> np.ndarray:
-        return sizes - [np.searchsorted(p, t, "right") for p in pictures]
+        counts: np.ndarray = sizes - [np.searchsorted(p, t, "right") for p in images]
+        return counts
 
     def pooled(t: np.float32) -> float:
         return float(above(t).sum() / sizes.sum())
@@ -128,7 +129,7 @@ def threshold_at_fpr(
 
 def _sorted_known(score_maps: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
     """Return each image's known scores, sorted, as float32; images without one are left out."""
-    pictures = []
+    images = []
     for score, known in score_maps:
         if score.shape != known.shape:
             raise OwsegError(f"a score of {score.shape} does not fit a mask of {known.shape}; resize one of them.")
@@ -137,26 +138,28 @@ def _sorted_known(score_maps: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[n
             raise OwsegError("a score is NaN or infinite; check the weights and the images.")
         scores.sort()
         if scores.size:
-            pictures.append(scores)
-    return pictures
+            images.append(scores)
+    return images
 
 
 def _first(low: np.float32, high: np.float32, holds: Callable[[np.float32], bool]) -> np.float32:
     """Return the smallest float32 from ``low`` to ``high`` for which ``holds``.
 
-    It must hold at ``high``, and above wherever it holds. Floats are in the order of their bit patterns, so
-    bisection needs at most 32 trials. Where ``holds`` looks at counts of scores above t it changes only at
-    scores, so what is found is a score.
+    It must hold at ``high``, and above wherever it holds.
     """
+    # Floats are in the order of their bit patterns, so bisection needs at most 32 trials. Where ``holds`` reads counts
+    # of scores above t it changes only at scores, so the result is one of the scores.
     keys = range(_key(low), _key(high))
     return _float(keys.start + bisect_left(keys, True, key=lambda key: holds(_float(key))))
 
 
 def _key(x: np.float32) -> int:
+    """Return an integer in the order of the float32 values; -0 and 0 are one."""
     bits = int(np.float32(x).view(np.int32))
     return bits if bits >= 0 else -(bits & 0x7FFFFFFF)
 
 
 def _float(key: int) -> np.float32:
-    magnitude = np.uint32(abs(key)).view(np.float32)
-    return np.float32(magnitude if key >= 0 else -magnitude)
+    """Return the float32 whose ``_key`` it is."""
+    magnitude: np.float32 = np.uint32(abs(key)).view(np.float32)
+    return magnitude if key >= 0 else np.float32(-magnitude)

@@ -13,7 +13,7 @@ def sample(height=40, width=60):
     return Sample(image, ids.astype(np.uint8), "s")
 
 
-def test_picture_and_target_move_together():
+def test_image_and_target_move_together():
     for seed in range(20):
         image, target = augment(sample(), (32, 48), (0.6, 1.8), 0.0, np.random.default_rng(seed))
         inside = target != IGNORE
@@ -23,7 +23,7 @@ def test_picture_and_target_move_together():
         assert agree > 0.85  # the rest are pixels mixed across borders
 
 
-def test_where_the_picture_ends_the_target_is_ignored():
+def test_where_the_image_ends_the_target_is_ignored():
     image, target = augment(sample(), (64, 96), (0.5, 0.5001), 0.0, np.random.default_rng(0))
     assert (target[20:] == IGNORE).all() and (target[:, 30:] == IGNORE).all()
     assert (target[:20, :30] != IGNORE).all()

@@ -3,18 +3,18 @@ import json
 import numpy as np
 import pytest
 
-from owseg.discovery.decisions import LONGEST_NAME, class_name
+from owseg.discovery.decisions import MAX_NAME, class_name
 from owseg.errors import OwsegError
 from tests.support.queues import square
 
 
-def test_decisions_are_the_last_word_on_each_region(queue, ids):
+def test_the_last_action_on_a_region_counts(queue, ids):
     assert queue.decisions() == {} and queue.accepted() == {} and not queue.undo()
     queue.accept(ids[:2], "dog")
     queue.reject(ids[1])
     queue.accept(ids[3], "cat")
-    verdicts = {r: (d.verdict, d.name) for r, d in queue.decisions().items()}
-    assert verdicts == {ids[0]: ("accept", "dog"), ids[1]: ("reject", None), ids[3]: ("accept", "cat")}
+    actions = {r: (d.action, d.name) for r, d in queue.decisions().items()}
+    assert actions == {ids[0]: ("accept", "dog"), ids[1]: ("reject", None), ids[3]: ("accept", "cat")}
     assert queue.accepted() == {"dog": [ids[0]], "cat": [ids[3]]}
     assert queue.undo() and queue.undo()
     assert queue.accepted() == {"dog": ids[:2]}
@@ -54,6 +54,9 @@ def test_a_damaged_log_is_refused(queue, ids):
         log.write_text(line + "\n")
         with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
             queue.decisions()
+    log.write_text('{"do": ' + "[" * 100_000 + "\n")
+    with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
+        queue.decisions()
     log.write_text(json.dumps({"do": "accept", "regions": [ids[0]], "name": "dog", "mask": {"counts": [3]}}) + "\n")
     with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
         queue.decisions()
@@ -71,6 +74,22 @@ def test_a_torn_decision_was_never_made(queue, ids):
     assert list(queue.decisions()) == [ids[0], ids[1]]
 
 
+def test_decisions_compare_hash_and_print(queue, ids):
+    queue.accept(ids[3], "dog", square(9, 9, 3))
+    (decision,) = queue.decisions().values()
+    assert decision == queue.decisions()[ids[3]] and hash(decision) == hash(queue.decisions()[ids[3]])
+    assert repr(decision) == "Decision(accept as 'dog', mask corrected)"
+
+
+def test_an_action_that_cannot_be_written_is_refused(queue, ids, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("owseg.discovery.decisions.os.fsync", full)
+    with pytest.raises(OwsegError, match=r"decisions.jsonl cannot be written \(no space left on device\)"):
+        queue.accept(ids[0], "dog")
+
+
 def test_class_names_are_plain_text():
     assert class_name(" scooter, blue ") == "scooter, blue" and class_name("Fußgänger") == "Fußgänger"
-    assert class_name("x" * LONGEST_NAME)
+    assert class_name("x" * MAX_NAME)

@@ -1,4 +1,4 @@
-import json
+import inspect
 import os
 import signal
 from dataclasses import replace
@@ -9,54 +9,40 @@ import pytest
 from PIL import Image
 
 from owseg.data.images import read_image
-from owseg.data.masks import Rle
-from owseg.discovery.discover import TILE, _frames, discover, natural, overview, thumbnail
-from owseg.discovery.queue import Queue
+from owseg.discovery.discover import discover, frame_numbers, natural_key
+from owseg.discovery.storage import image_id_of
+from owseg.discovery.thumbnails import SIDE, overview
 from owseg.errors import OwsegError
-from owseg.knowledge.calibration import calibrate, fit_scorers
-from owseg.knowledge.regions import find_regions
-from tests.cli.test_cli import run
+from owseg.knowledge.base import KnowledgeBase
+from owseg.models.engine import CachedForward
 from tests.support import tiny
+from tests.support.folders import contents
 from tests.support.killing import in_child
 
 
-def unsure():
-    """A knowledge base that calls a third of what it sees unknown."""
-    data = tiny.dataset()
-    return calibrate(fit_scorers(tiny.knowledge_base(), data), data, fpr=0.3, scorer="joint")
+@pytest.fixture
+def kb(unsure_kb):
+    return unsure_kb
 
 
-@pytest.fixture(scope="module")
-def kb():
-    return unsure()
+@pytest.fixture
+def paths(tmp_path):
+    return sorted(tiny.write_photos(tmp_path / "photos", 4).iterdir())
 
 
-def photos_in(folder, count=4):
-    (folder / "photos").mkdir()
-    for i in range(count):
-        Image.fromarray(tiny.image(i).transpose(1, 2, 0)).save(folder / "photos" / f"p{i}.png")
-    return sorted((folder / "photos").iterdir())
-
-
-def contents(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def test_a_queue_holds_what_find_regions_finds(kb, tmp_path):
-    paths = photos_in(tmp_path)
+def test_a_queue_holds_what_find_regions_finds(kb, paths, tmp_path):
     queue, found = discover(kb, paths, tmp_path / "q", "mykb", min_area=20)
-    assert queue.about.kb == "mykb" and queue.about.fingerprint == kb.fingerprint(decides=True)
-    assert (found.pictures, found.skipped) == (4, ())
+    assert queue.info.kb == "mykb" and queue.info.fingerprint == kb.fingerprint(decides=True)
+    assert (found.images, found.skipped) == (4, ())
     regions = 0
-    for one in queue.image_ids():
-        picture = queue.entry(one)
-        direct = find_regions(kb, read_image(tmp_path / "photos" / picture.name), picture.name, 20)
-        assert np.array_equal(picture.unknown.mask(), direct.unknown)
-        for region, ours, theirs in zip(picture.ids, picture.regions, direct.regions, strict=True):
+    for image_id in queue.image_ids():
+        entry = queue.entry(image_id)
+        direct = kb.regions(tmp_path / "photos" / entry.name, 20, image_id=entry.name)
+        assert np.array_equal(entry.unknown.mask(), direct.unknown)
+        for region, ours, theirs in zip(entry.ids, entry.regions, direct.regions, strict=True):
             assert np.array_equal(ours.embedding, theirs.embedding)
-
             assert ours.mask == theirs.mask and ours.core == theirs.core and ours.distance == theirs.distance
-            assert read_image(queue.thumbnail(region)).shape == (3, TILE, TILE)
+            assert read_image(queue.thumbnail(region)).shape == (3, SIDE, SIDE)
             regions += 1
     listed = [r for g in queue.groups() for r in (*g.regions, *(c for several in g.copies.values() for c in several))]
     assert len(listed) == len(set(listed)) == regions == found.regions
@@ -66,9 +52,8 @@ def test_a_queue_holds_what_find_regions_finds(kb, tmp_path):
 
 
 @pytest.mark.parametrize("moment", [1, 2, 5, 9, 14])
-def test_a_killed_run_goes_on_where_it_stopped(kb, tmp_path, moment):
+def test_a_killed_run_goes_on_where_it_stopped(kb, paths, tmp_path, moment):
     """Kill at the n-th file that is to be renamed into place; what is there at the end is what one run makes."""
-    paths = photos_in(tmp_path)
 
     def killed():
         calls, whole = [], Path.replace
@@ -85,45 +70,43 @@ def test_a_killed_run_goes_on_where_it_stopped(kb, tmp_path, moment):
     assert in_child(killed) == -signal.SIGKILL
     for part in (tmp_path / "torn").rglob("*.part"):
         part.unlink()
-    before = set((tmp_path / "torn").glob("images/*.json"))
-    looks = []
+    before = set((tmp_path / "torn").glob("pictures/*.json"))
+    passes = []
 
     def forward(image):
-        looks.append(1)
+        passes.append(1)
         return kb.forward(image)
 
     discover(kb, paths, tmp_path / "torn", min_area=20, forward=forward)
-    assert len(looks) == len(paths) - len(before)
+    assert len(passes) == len(paths) - len(before)
     discover(kb, paths, tmp_path / "whole", min_area=20)
     assert contents(tmp_path / "torn") == contents(tmp_path / "whole")
 
 
-def test_a_queue_grows_and_keeps_its_decisions(kb, tmp_path):
-    paths = photos_in(tmp_path)
+def test_a_queue_grows_and_keeps_its_decisions(kb, paths, tmp_path):
     queue, few = discover(kb, paths[:2], tmp_path / "q", min_area=20)
     region = queue.groups()[0].regions[0]
     queue.accept(region, "cow")
     queue, more = discover(kb, paths, tmp_path / "q", min_area=20)
-    assert (few.pictures, more.pictures) == (2, 4) and queue.accepted() == {"cow": [region]}
+    assert (few.images, more.images) == (2, 4) and queue.accepted() == {"cow": [region]}
 
 
-def test_pictures_may_be_named_by_way_of_another_folder(kb, tmp_path, monkeypatch):
-    paths = photos_in(tmp_path, 2)
+def test_images_may_be_named_by_way_of_another_folder(kb, paths, tmp_path, monkeypatch):
+    paths = paths[:2]
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     around = [Path("..") / "here" / ".." / "photos" / path.name for path in paths]
     Path("linked.png").symlink_to(paths[0])  # it has a name of its own
     queue, _ = discover(kb, [*around, Path("linked.png")], tmp_path / "q", min_area=20)
-    assert {queue.entry(one).name for one in queue.image_ids()} == {
+    assert {queue.entry(image_id).name for image_id in queue.image_ids()} == {
         "photos/p0.png",
         "photos/p1.png",
         "here/linked.png",
     }
-    assert all(queue.image(one).shape[0] == 3 for one in queue.image_ids())  # found where it is said to be
+    assert all(queue.image(image_id).shape[0] == 3 for image_id in queue.image_ids())  # found where it is said to be
 
 
-def test_a_queue_made_otherwise_is_refused(kb, tmp_path):
-    paths = photos_in(tmp_path)
+def test_a_queue_made_otherwise_is_refused(kb, paths, tmp_path):
     discover(kb, paths[:1], tmp_path / "q", min_area=20)
     other = replace(kb, threshold=replace(kb.threshold, value=kb.threshold.value + 1))
     with pytest.raises(OwsegError, match="another knowledge base"):
@@ -134,7 +117,7 @@ def test_a_queue_made_otherwise_is_refused(kb, tmp_path):
     Image.fromarray(tiny.image(0).transpose(1, 2, 0)).save(tmp_path / "else" / "a.png")
     with pytest.raises(OwsegError, match="below another folder"):
         discover(kb, [tmp_path / "else" / "a.png"], tmp_path / "q", min_area=20)
-    with pytest.raises(OwsegError, match="no queue"):
+    with pytest.raises(OwsegError, match="not a queue"):
         discover(kb, paths, tmp_path / "photos")
     with pytest.raises(OwsegError, match="no threshold"):
         discover(replace(kb, threshold=None), paths, tmp_path / "new")
@@ -150,49 +133,64 @@ def test_the_fingerprint_tells_knowledge_bases_apart(kb, tmp_path):
     assert load(tmp_path / "kb").fingerprint() == kb.fingerprint() == kb.after(kb.history[0]).fingerprint()
     other = replace(kb, scorer="mahalanobis")
     assert other.fingerprint() == kb.fingerprint() and other.fingerprint(decides=True) != kb.fingerprint(decides=True)
-    assert unsure().fingerprint() == kb.fingerprint()
+    assert tiny.calibrated(0.3).fingerprint() == kb.fingerprint()
 
 
-def test_frames_are_counted_as_people_do():
+@pytest.mark.parametrize("settings", [{"min_area": 20, "split_at": -1.0}, {"min_area": 0.05, "split_at": 1.0}])
+def test_all_settings_reach_the_regions(kb, paths, tmp_path, monkeypatch, settings):
+    forward = CachedForward(kb.forward)
+    calls, whole = [], KnowledgeBase.regions
+
+    def recording(*args, **kwargs):
+        calls.append(inspect.signature(whole).bind(*args, **kwargs).arguments)
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(KnowledgeBase, "regions", recording)
+    queue, _ = discover(kb, paths[:1], tmp_path / "q", "mykb", **settings, forward=forward)
+    (call,) = calls
+    assert {k: call[k] for k in settings} == settings and call["forward"] is forward and call["image_id"] == "p0.png"
+    assert (queue.info.min_area, queue.info.split_at) == tuple(settings.values())
+    assert (queue.info.kb, queue.info.classes, Path(queue.info.root)) == ("mykb", kb.labels.names, paths[0].parent)
+
+
+def test_near_duplicates_are_listed_with_their_representative(kb, paths, tmp_path):
+    """One image as two frames in a row."""
+    (tmp_path / "film").mkdir()
+    for name in ("f1.png", "f2.png"):
+        (tmp_path / "film" / name).write_bytes(paths[0].read_bytes())
+    queue, found = discover(kb, sorted((tmp_path / "film").iterdir()), tmp_path / "q", min_area=20)
+    each = found.regions // 2
+    assert found.copies == each and found.regions == 2 * each > 0
+    copies = {r: c for g in queue.groups() for r, c in g.copies.items()}
+    first, second = (image_id_of(name) for name in ("f1.png", "f2.png"))
+    assert copies in (
+        {f"{a}-{k}": (f"{b}-{k}",) for k in range(1, each + 1)} for a, b in ((first, second), (second, first))
+    )
+
+
+def test_an_image_that_cannot_be_processed_is_skipped(kb, paths, tmp_path):
+    paths[1].write_bytes(b"no image")
+
+    def forward(image):
+        if np.array_equal(image, read_image(paths[2])):
+            raise MemoryError
+        return kb.forward(image)
+
+    _, found = discover(kb, paths, tmp_path / "q", min_area=20, forward=forward)
+    assert found.images == 2 and len(found.skipped) == 2
+    assert "p1.png" in found.skipped[0] and f"{paths[2]}: there is not enough memory" in found.skipped[1]
+
+
+def test_frames_are_numbered_in_natural_order():
     names = ["b/f10.png", "a/f2.png", "a/f10.png", "a/f1.png", "b/f9.png"]
-    assert sorted(names, key=natural) == ["a/f1.png", "a/f2.png", "a/f10.png", "b/f9.png", "b/f10.png"]
-    frames = dict(zip(names, _frames(names).tolist(), strict=True))
+    assert sorted(names, key=natural_key) == ["a/f1.png", "a/f2.png", "a/f10.png", "b/f9.png", "b/f10.png"]
+    frames = dict(zip(names, frame_numbers(names).tolist(), strict=True))
     assert frames["a/f2.png"] - frames["a/f1.png"] == frames["a/f10.png"] - frames["a/f2.png"] == 1
     assert frames["b/f10.png"] - frames["b/f9.png"] == 1 and frames["b/f9.png"] - frames["a/f10.png"] == 2
 
 
-def test_a_thumbnail_shows_the_region_with_its_outline():
-    image = np.full((3, 100, 200), 90, np.uint8)
-    image[1, 40:60, 150:170] = 250
-    mask = np.zeros((100, 200), bool)
-    mask[40:60, 150:170] = True
-    tile = thumbnail(image, Rle.of(mask), (150, 40, 20, 20))
-    pink = (tile == (255, 0, 200)).all(-1)
-    rows, columns = np.nonzero(pink)
-    assert tile.shape == (TILE, TILE, 3) and pink.any()
-    inside = tile[rows.min() + 8 : rows.max() - 8, columns.min() + 8 : columns.max() - 8]
-    assert (inside[..., 1] > 200).all()
-    for box in ((0, 0, 5, 5), (195, 95, 5, 5), (0, 0, 200, 100)):  # at the border, and larger than the image is high
-        assert thumbnail(image, Rle.of(np.ones((100, 200), bool)), box).shape == (TILE, TILE, 3)
-
-
-def test_the_command_line_finds_and_goes_on(capsys, kb, tmp_path):
-    kb.save(tmp_path / "kb")
-    photos_in(tmp_path)
-    args = ("discover", tmp_path / "kb", tmp_path / "photos", "--out", tmp_path / "q", "--min-area", 20)
-    code, out, _ = run(capsys, *args)
-    assert code == 0 and "from 4 images" in out and f"owseg review {tmp_path / 'kb'} {tmp_path / 'q'}" in out
-    (tmp_path / "photos" / "p9.png").write_bytes(b"no image")
-    code, out, err = run(capsys, *args, "--json")
-    value = json.loads(out)
-    assert code == 1 and value["images"] == 4 and len(value["skipped"]) == 1 and "p9.png" in value["skipped"][0]
-    assert value["groups"] == len(Queue.open(tmp_path / "q").groups())
-    code, _, err = run(capsys, *args[:-1], 30)
-    assert code == 1 and "other settings" in err and len(err.splitlines()) == 1
-
-
-def test_a_calm_street_is_an_empty_queue(kb, tmp_path):
+def test_images_without_an_unknown_pixel_make_an_empty_queue(kb, paths, tmp_path):
     calm = replace(kb, threshold=replace(kb.threshold, value=1e9))
-    queue, found = discover(calm, photos_in(tmp_path), tmp_path / "q")
-    assert (found.pictures, found.regions, found.groups) == (4, 0, 0) and queue.groups() == []
+    queue, found = discover(calm, paths, tmp_path / "q")
+    assert (found.images, found.regions, found.groups) == (4, 0, 0) and queue.groups() == []
     assert (queue.folder / "groups.jpg").exists()

@@ -1,24 +1,23 @@
 import numpy as np
 import pytest
 
-from owseg.discovery.decisions import LONGEST_NAME
+from owseg.discovery.decisions import MAX_NAME
 from owseg.discovery.discover import discover
 from owseg.discovery.queue import Queue
 from owseg.discovery.storage import Group
 from owseg.errors import OwsegError
 from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
-from tests.discovery.test_discover import photos_in, unsure
 from tests.support import tiny
 from tests.support.queues import SIZE, square
 
 
-def test_a_queue_tells_what_was_put_in(queue, ids):
+def test_a_queue_holds_what_was_put_in(queue, ids):
     again = Queue.open(queue.folder)
-    assert again == queue and again.images() == sorted({i[:16] for i in ids})
-    picture = again.picture(ids[0][:16])
-    assert picture.name == "p0.png" and picture.size == SIZE and picture.ids == tuple(ids[:3])
-    assert picture.unknown.mask()[20].sum() == 3
+    assert again == queue and again.image_ids() == sorted({i[:16] for i in ids})
+    entry = again.entry(ids[0][:16])
+    assert entry.name == "p0.png" and entry.size == SIZE and entry.ids == tuple(ids[:3])
+    assert entry.unknown.mask()[20].sum() == 3
     one = again.region(ids[1])
     assert np.array_equal(one.mask.mask(), square(2, 12, 5)) and one.box == (12, 2, 5, 5) and one.area == 25
     assert (one.mean, one.peak, one.nearest, one.distance) == (2.0, 3.0, "road", 1.5)
@@ -33,16 +32,16 @@ def test_a_queue_tells_what_was_put_in(queue, ids):
 def test_what_makes_no_sense_is_refused_and_changes_nothing(queue, ids):
     queue.accept(ids[0], "dog")
     for wrong, why in (
-        ("road", "known already"), ("", "no class name"), (" ", "no class name"), ("a\nb", "no class name"),
-        ("x" * (LONGEST_NAME + 1), "no class name"), ("a\x00", "no class name"), (None, "no class name"),
+        ("road", "known already"), ("", "not a class name"), (" ", "not a class name"), ("a\nb", "not a class name"),
+        ("x" * (MAX_NAME + 1), "not a class name"), ("a\x00", "not a class name"), (None, "not a class name"),
     ):  # fmt: skip
         with pytest.raises(OwsegError, match=why):
             queue.accept(ids[1], wrong)
     first = ids[0][:16]
-    for strange in ("../../etc-1", f"{first}-0", f"{first}-4", "f" * 16 + "-1", f"{ids[0]}/..", "", 7, None):
+    for region in ("../../etc-1", f"{first}-0", f"{first}-4", "f" * 16 + "-1", f"{ids[0]}/..", "", 7, None):
         for do in (lambda r: queue.accept([r], "dog"), lambda r: queue.reject([r]), queue.region, queue.thumbnail):
             with pytest.raises(OwsegError, match="names no region"):
-                do(strange)
+                do(region)
     with pytest.raises(OwsegError, match="no region to decide"):
         queue.reject([])
     for mask in (np.zeros(SIZE, bool), np.ones((3, 3), bool), np.ones(SIZE, np.uint8)):
@@ -57,13 +56,13 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(queue, ids):
     assert list(queue.decisions()) == [ids[0]]
 
 
-def test_a_class_is_learned_from_a_queue(tmp_path):
-    kb = unsure()
-    queue, _ = discover(kb, photos_in(tmp_path), tmp_path / "queue", min_area=20)
+def test_a_class_is_learned_from_a_queue(unsure_kb, photos, tmp_path):
+    kb = unsure_kb
+    queue, _ = discover(kb, sorted(photos.iterdir()), tmp_path / "queue", min_area=20)
     group = queue.groups()[0]
     queue.accept(group.regions, "cow")
     shots = queue.shots("cow")
     updated = learn(kb, "cow", shots, method=Probe(scales=(1.0,)))
     assert updated.labels.names[-1] == "cow"
     learned = updated.increments[0].predict_mask(updated.forward(shots[0].image), shots[0].size)[0].numpy()
-    assert learned[shots[0].mask].mean() > learned[shots[0].elsewhere].mean()
+    assert learned[shots[0].positives].mean() > learned[shots[0].negatives].mean()

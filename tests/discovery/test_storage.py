@@ -8,6 +8,9 @@ from owseg.discovery.storage import Group
 from owseg.errors import OwsegError
 from tests.support.queues import SIZE
 
+HUGE = b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999, 9999999)}"
+"""The header of an array that no memory holds."""
+
 
 def edit(path, change):
     value = json.loads(path.read_text())
@@ -31,11 +34,11 @@ def put(key, value):
         lambda v: v["regions"][0].update(distance="far"),
     ],
 )  # fmt: skip
-def test_a_tampered_picture_is_refused(queue, ids, change):
-    path = queue.folder / "images" / f"{ids[0][:16]}.json"
+def test_a_tampered_image_is_refused(queue, ids, change):
+    path = queue.folder / "pictures" / f"{ids[0][:16]}.json"
     edit(path, change)
     with pytest.raises(OwsegError, match=r"is damaged|is of format") as error:
-        queue.image(ids[0][:16])
+        queue.entry(ids[0][:16])
     assert str(path) in str(error.value)
 
 
@@ -52,12 +55,12 @@ def test_a_tampered_queue_is_refused(queue, change):
         Queue.open(queue.folder)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"format": 1}'])
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"format": 1}', b"[" * 100_000])
 def test_a_damaged_file_is_named(queue, ids, text):
     for path, read in (
         (queue.folder / "queue.json", lambda: Queue.open(queue.folder)),
         (queue.folder / "groups.json", queue.groups),
-        (queue.folder / "images" / f"{ids[0][:16]}.json", lambda: queue.image(ids[0][:16])),
+        (queue.folder / "pictures" / f"{ids[0][:16]}.json", lambda: queue.entry(ids[0][:16])),
     ):
         path.write_bytes(text)
         with pytest.raises(OwsegError, match="damaged") as error:
@@ -72,13 +75,44 @@ def test_tampered_groups_and_embeddings_are_refused(queue, ids):
     queue.write_groups([Group(1, (ids[0],), {ids[0]: ("/etc/passwd",)})])
     with pytest.raises(OwsegError, match=r"groups.json is damaged"):
         queue.groups()
-    path = queue.folder / "images" / f"{ids[0][:16]}.npy"
+    for empty in (Group(1, ()), Group(1, (ids[0],), {"x": ()})):
+        queue.write_groups([empty])
+        with pytest.raises(OwsegError, match=r"groups.json is damaged"):
+            queue.groups()
+    path = queue.folder / "pictures" / f"{ids[0][:16]}.npy"
     np.save(path, np.array([{}, {}, {}], object), allow_pickle=True)
     with pytest.raises(OwsegError, match=r"npy is damaged"):
-        queue.image(ids[0][:16])
+        queue.entry(ids[0][:16])
+    for wrong in (b"PK\x03\x04 no archive", b"\x93NUMPY\x01\x00F\x00" + HUGE.ljust(69) + b"\n"):
+        path.write_bytes(wrong)
+        with pytest.raises(OwsegError, match=r"npy is damaged"):
+            queue.entry(ids[0][:16])
     np.save(path, np.full((3, 2), np.nan, np.float32))
     with pytest.raises(OwsegError, match=r"npy is damaged"):
-        queue.image(ids[0][:16])
+        queue.entry(ids[0][:16])
     path.unlink()
     with pytest.raises(OwsegError, match=r"npy is damaged"):
-        queue.image(ids[0][:16])
+        queue.entry(ids[0][:16])
+
+
+def test_groups_that_an_older_owseg_stored_are_read(queue, ids):
+    edit(queue.folder / "groups.json", lambda v: [g.update(worth=g.pop("priority") + 7) for g in v["groups"]])
+    assert "priority" not in (queue.folder / "groups.json").read_text()
+    assert [g.priority for g in queue.groups()] == [7, 7] and queue.groups()[0].regions[0] == ids[0]
+
+
+def test_an_image_that_is_not_in_the_queue_is_refused(queue):
+    for image_id in ("f" * 16, "../queue", "", None):
+        with pytest.raises(OwsegError, match="names no image"):
+            queue.entry(image_id)
+
+
+def test_values_compare_hash_and_print(queue, ids):
+    group = queue.groups()[0]
+    assert (
+        group == queue.groups()[0]
+        and len({group, queue.groups()[0]}) == 1
+        and len({queue, Queue.open(queue.folder)}) == 1
+    )
+    entry = queue.entry(ids[0][:16])
+    assert entry != queue.entry(ids[0][:16]) and len(repr(entry)) < 100 and "p0.png" in repr(entry)

@@ -74,7 +74,7 @@ def test_metrics_are_those_of_slow_oracles(metrics):
     assert found.open["tpr95"].recall >= 0.95 and found.open["fpr5"].fpr <= 0.05
     for point in ("best_f1", "calibrated"):
         shots = [(predicted(s, found.open[point].threshold), s.target) for s in SCENES]
-        slow = slow_components.metrics(shots, SIZES.predicted, SIZES.truth)
+        slow = slow_components.metrics(shots, SIZES.predicted, SIZES.ground_truth)
         for name in ("siou", "ppv", "f1"):
             assert getattr(found.components[point], name) == pytest.approx(float(slow[name])), (point, name)
         assert found.components[point].tp == slow["tp"]
@@ -87,7 +87,7 @@ def test_every_image_has_its_own_metrics(metrics):
         single = Exact()
         single.update(scene.scores["msp"], scene.target)
         assert repr(own.pixel) == repr(single.compute())
-        slow = slow_components.metrics([(predicted(scene, 0.15), scene.target)], SIZES.predicted, SIZES.truth)
+        slow = slow_components.metrics([(predicted(scene, 0.15), scene.target)], SIZES.predicted, SIZES.ground_truth)
         for name in ("siou", "ppv"):
             value = getattr(own.components["calibrated"], name)
             assert np.isnan(value) if slow[name] is None else value == pytest.approx(float(slow[name]))

@@ -40,7 +40,7 @@ def filled(maps, sizes=ANOMALY_TRACK, strict=False):
 
 
 def check(metrics, expected):
-    for name in ("truths", "predicted", "tp", "fp"):
+    for name in ("ground_truths", "predicted", "tp", "fp"):
         assert getattr(metrics, name) == expected[name], name
     for name in ("siou", "ppv", "f1"):
         value = getattr(metrics, name)
@@ -53,9 +53,9 @@ def test_components_are_those_of_the_set_formulas(part):
     for seed in range(50 * part, 50 * part + 50):
         pair = image(seed)
         sizes = [Sizes(1, 1), Sizes(5, 3), Sizes(3, 8)][seed % 3]
-        expected = reference.metrics([pair], sizes.predicted, sizes.truth, strict=seed % 2 == 1)
+        expected = reference.metrics([pair], sizes.predicted, sizes.ground_truth, strict=seed % 2 == 1)
         check(filled([pair], sizes, strict=seed % 2 == 1).compute(), expected)
-        siou, ppv = reference.matched(*pair, sizes.predicted, sizes.truth)
+        siou, ppv = reference.matched(*pair, sizes.predicted, sizes.ground_truth)
         measured = match(*pair, sizes)
         assert sorted(measured.intersection / measured.union) == sorted(map(float, siou))
         assert sorted(measured.correct / measured.size) == sorted(map(float, ppv))
@@ -71,7 +71,7 @@ def test_images_are_pooled_and_merge_in_any_order():
     for order in np.random.default_rng(0).permuted(np.tile(np.arange(12), (4, 1)), axis=1):
         parts = [pickle.loads(pickle.dumps(filled([maps[i] for i in g], sizes))) for g in np.split(order, [3, 4])]
         merged = reduce(add, parts).compute()
-        assert (merged.tp, merged.fp, merged.truths) == (whole.tp, whole.fp, whole.truths)
+        assert (merged.tp, merged.fp, merged.ground_truths) == (whole.tp, whole.fp, whole.ground_truths)
         for name in ("siou", "ppv", "f1"):
             assert getattr(merged, name) == pytest.approx(getattr(whole, name), abs=1e-12)
 

@@ -60,7 +60,7 @@ def metrics(images, least_predicted, least_truth, strict=False):
         "siou": sum(siou) / len(siou) if siou else None,
         "ppv": sum(ppv) / len(ppv) if ppv else None,
         "f1": sum(f1) / len(f1) if siou or ppv else None,
-        "truths": len(siou),
+        "ground_truths": len(siou),
         "predicted": len(ppv),
         "tp": tuple(tps),
         "fp": tuple(fps),

@@ -3,7 +3,7 @@
 import pytest
 
 from owseg.report.page import render
-from tests.support.pages import Page, full
+from tests.support.reports import Page, full
 
 
 @pytest.fixture(scope="session")

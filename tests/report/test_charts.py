@@ -10,7 +10,7 @@ import pytest
 from owseg.errors import OwsegError
 from owseg.report.charts import HeatMap, Scatter
 from owseg.report.page import Report, render
-from tests.support.pages import EVIL, LABELS, Page, curve
+from tests.support.reports import EVIL, LABELS, Page, curve
 
 
 def test_the_chart_says_how_much_of_each_class_is_called_unknown():

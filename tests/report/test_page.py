@@ -19,7 +19,7 @@ from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 from owseg.report.charts import Curve, HeatMap
 from owseg.report.page import Report, Strip, Table, render, save
-from tests.support.pages import EVIL, LABELS, Page, curve, full, strip_of
+from tests.support.reports import EVIL, LABELS, Page, curve, full, strip_of
 
 
 def images(page: Page) -> list[tuple[dict, Image.Image]]:

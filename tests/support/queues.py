@@ -9,12 +9,12 @@ from PIL import Image
 
 from owseg.data.masks import Rle
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import About, Group, file_hash, image_id
+from owseg.discovery.storage import Group, QueueInfo, file_hash, image_id_of
 from owseg.knowledge.regions import Region, RegionProposals
 from tests.support import tiny
 
 SIZE = (24, 32)
-IDS = [f"{image_id('p0.png')}-{k}" for k in (1, 2, 3)] + [f"{image_id('p1.png')}-1"]
+IDS = [f"{image_id_of('p0.png')}-{k}" for k in (1, 2, 3)] + [f"{image_id_of('p1.png')}-1"]
 """The regions' ids: three of the first image, one of the second."""
 
 
@@ -35,7 +35,7 @@ def make(place: Path, classes: tuple[str, ...] = ("road", "sky")) -> Queue:
     """The first region's core is not all of it, and in each image a bit is unknown that is no region."""
     photos = place / "photos"
     photos.mkdir(parents=True)
-    queue = Queue.begin(place / "queue", About("kb", "0" * 16, classes, str(photos), 0.01, 0.5))
+    queue = Queue.begin(place / "queue", QueueInfo("kb", "0" * 16, classes, str(photos), 0.01, 0.5))
     first = region(square(2, 2), square(2, 2) & (np.arange(SIZE[1]) < 7))
     several = [first, region(square(2, 12, 5)), region(square(14, 20, 4))], [region(square(8, 8, 8))]
     for i, regions in enumerate(several):

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from owseg.cli._options import KB, FullResolution, Json, MultiScale, Pictures
-from owseg.cli.exchange import Url, write_annotations
+from owseg.cli.exchange import WRITABLE, Url, write_annotations
 
 
 def annotate(
     kb: KB,
     pictures: Pictures,
-    kind: Annotated[str, typer.Option("--format", help="coco, cvat, cvat-masks or labelstudio.")],
+    kind: Annotated[str, typer.Option("--format", help=f"One of {WRITABLE}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the annotations, or their file.")],
     url: Url = "",
     full_resolution: FullResolution = False,

@@ -16,7 +16,11 @@ def calibrate(
     split: Annotated[str, typer.Option(help="A split that was not trained on.")] = "val",
     fpr: Fpr = 0.05,
     method: Annotated[
-        str, typer.Option(help="quantile (pooled pixels) or conformal (a bound that holds per image).")
+        str,
+        typer.Option(
+            help="quantile (a share of all known pixels of these images), or conformal (a bound on the mean over images "
+            "like these, if none of them was used to train or to choose the score)."
+        ),
     ] = "quantile",
     scorer: Annotated[str | None, typer.Option(help="Change the score, too.")] = None,
     out: Out = None,

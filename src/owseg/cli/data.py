@@ -51,9 +51,10 @@ def check_data(
             rows = [(n, f"{checked.pixels[n]:,}", f"{share:.3%}") for n, share in checked.shares().items()]
             sizes = "; ".join(f"{count} of {size}" for size, count in checked.sizes.items())
             print(f"{checked.name}: {checked.frames} images; {sizes or 'none could be read'}.")
-            print(f"Without truth: {checked.without_truth}. Fingerprint: {checked.fingerprint or 'none, see below'}.")
+            print(f"Without ground truth: {checked.without_ground_truth}.")
+            print(f"Fingerprint: {checked.fingerprint or 'none, see below'}.")
             print_table("", ("class", "pixels", "share"), rows)
-            for line in checked.wrong:
+            for line in checked.errors:
                 complain(f"wrong: {line}")
-    if any(checked.wrong for checked in found):
+    if any(checked.errors for checked in found):
         raise typer.Exit(1)

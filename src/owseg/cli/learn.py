@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from owseg._files import write_whole
 from owseg.cli._options import KB, Json, Out, Settings, names, parse_settings
 from owseg.cli._printing import save
 from owseg.errors import OwsegError
@@ -56,10 +54,15 @@ def learn(
     from owseg.exchange.shots import read_shots
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
-    from owseg.knowledge.versions import has_version
     from owseg.learners.auto import learner_named
-    from owseg.learners.sequence import Lesson, draw, from_manifest, learn_sequence
-    from owseg.learners.sequence import manifest as described
+    from owseg.learners.sequence import (
+        ClassShots,
+        learn_sequence,
+        read_manifest,
+        sample_classes,
+        save_stages,
+        write_manifest,
+    )
 
     if (shots is None) == (data is None):
         raise OwsegError("give either --shots FOLDER or --data SET, so that there are images to learn from.")
@@ -75,25 +78,21 @@ def learn(
         raise OwsegError(f"{taken[0]!r} is known already; give the new class another name, or roll back first.")
     if shots is not None:
         if manifest is not None or (len(classes) != 1 and (shots / "masks").is_dir()):
-            raise OwsegError("a folder of masks teaches one class; for a stream or a manifest give --data SET.")
-        lessons = [Lesson(n, tuple(read_shots(shots, n, images))) for n in classes]
+            raise OwsegError("a folder of masks shows one class; for several or for a manifest give --data SET.")
+        to_learn = [ClassShots(n, tuple(read_shots(shots, n, images))) for n in classes]
     else:
         source = open_dataset(data or "", split)
         if manifest is not None and manifest.exists():
-            lessons = from_manifest(manifest, source)
-            if (told := tuple(lesson.name for lesson in lessons)) != classes:
-                raise OwsegError(f"{manifest} teaches {','.join(told)}, not {name}; name those, or another file.")
+            to_learn = read_manifest(manifest, source)
+            if (listed := tuple(c.name for c in to_learn)) != classes:
+                raise OwsegError(f"{manifest} lists {','.join(listed)}, not {name}; name those, or another file.")
         else:
-            lessons = draw(source, classes, count, seed, top)
+            to_learn = sample_classes(source, classes, count, seed, top)
     calibration = open_dataset(known or data or "", "val", base.labels) if known or data else None
-    stages = learn_sequence(base, lessons, calibration, how)
+    stages = learn_sequence(base, to_learn, calibration, how)
     if manifest is not None and not manifest.exists():
-        rule = {"count": count, "seed": seed, "top": top}
-        write_whole(manifest, json.dumps(described(lessons, source, **rule), indent=1).encode() + b"\n")
-    if not has_version(target):
-        base.save(target)  # so that what was learned can be undone there, too
-    for stage in stages[:-1]:
-        stage.save(target)
+        write_manifest(manifest, to_learn, source, count=count, seed=seed, top=top)
+    save_stages(base, stages[:-1], target)
     hint = f"Next: owseg predict --kb {target} PICTURES"
     if calibration is None and base.threshold:
         hint = f"The threshold stayed as it was; --known SET would re-calibrate it.\n{hint}"

@@ -40,6 +40,7 @@ def train(
     from owseg.knowledge.commit import check_place
     from owseg.training.build import build_knowledge_base
     from owseg.training.config import TrainConfig
+    from owseg.training.loop import is_first_process
 
     config = TrainConfig(
         epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices
@@ -47,9 +48,14 @@ def train(
     check_place(out)
     run = Path(f"{out.resolve()}.run")
     kb = build_knowledge_base(
-        data, backbone, names(unknown), config, run, decoder, classifier, fpr, False, resume, scale, background
-    )
+        data, backbone, names(unknown), config, run, decoder=decoder, classifier=classifier, scale=scale, fpr=fpr,
+        background=background, resume=resume,
+    )  # fmt: skip
+    if not is_first_process():
+        return
     hint = f"Next: owseg evaluate {out} --data {data}"
     if open_source(data, "train").name == open_source(data, "val").name:
         hint = f"Note: {data} has no val/, so the images that it was trained on also chose and calibrated it.\n{hint}"
+    elif not kb.history[0].details["val"]["calibrated_apart"]:
+        hint = f"Note: val is too small to be divided: it chose the weights and calibrated them as well.\n{hint}"
     save(kb, str(out), as_json, hint)

@@ -47,13 +47,14 @@ def train_residual(
     What it labels does not change by a bit; only the score does. Undo with owseg rollback.
     """
     from owseg.data.outliers import leave_out, open_outliers
-    from owseg.data.unlabeled import divided, streets
-    from owseg.knowledge.calibration import calibrate
+    from owseg.data.unlabeled import hold_out, open_inliers
+    from owseg.knowledge.calibration import calibrate, divide_val
     from owseg.knowledge.commit import check_place
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
     from owseg.knowledge.versions import has_version
     from owseg.training.config import ResidualConfig
+    from owseg.training.loop import is_first_process
     from owseg.training.residual import train_residual as learn_residual
 
     config = ResidualConfig(
@@ -64,11 +65,17 @@ def train_residual(
     objects = open_outliers(outliers).unknown_to(base.labels)
     others = open_outliers(context).unknown_to(base.labels) if context else objects
     objects, around = leave_out(names(exclude), objects, others if context or others.in_context else None)
-    known = streets(inliers, "train", base.labels)
-    known, held_out = divided(known) if val is None else (known, streets(val, "val", base.labels))
+    known = open_inliers(inliers, "train", base.labels)
+    known, held_out = hold_out(known) if val is None else (known, open_inliers(val, "val", base.labels))
     run = Path(f"{Path(target).resolve()}.residual.run")
-    new = learn_residual(base, known, held_out, objects, around, config, run, resume)
-    new = calibrate(new, held_out, fpr)
+    choose, calibration = divide_val(held_out)
+    new = learn_residual(base, known, choose, objects, around, config, run, resume)
+    if not is_first_process():
+        return
+    new = calibrate(new, calibration, fpr)
     if not has_version(target):
         base.save(target)  # so that it can be undone there, too
-    save(new, target, as_json, f"Next: owseg predict --kb {target} PICTURES")
+    hint = f"Next: owseg predict --kb {target} IMAGES"
+    if choose is calibration:
+        hint = f"Note: {len(choose)} held-out images are too few to divide: they chose and calibrated.\n{hint}"
+    save(new, target, as_json, hint)

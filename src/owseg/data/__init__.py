@@ -1,4 +1,4 @@
-"""Data: from files to samples, and what is done to them before a network sees them."""
+"""Data: from files to samples, and what is done to samples before they reach a network. Loads no torch."""
 
 from owseg.data.dataset import DataSet, Source, spread_over
 from owseg.data.datasets import open_dataset, open_source

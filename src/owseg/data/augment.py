@@ -23,7 +23,7 @@ def augment(
     height, width = crop
     factor = float(np.exp(rng.uniform(np.log(scale[0]), np.log(scale[1]))))
     full_h, full_w = sample.target.shape
-    # Cut first, resize after: only the pixels that are kept are interpolated.
+    # Cropping comes before resizing: only the pixels that are kept are interpolated.
     cut_h, cut_w = min(full_h, round(height / factor)), min(full_w, round(width / factor))
     top, left = int(rng.integers(full_h - cut_h + 1)), int(rng.integers(full_w - cut_w + 1))
     window = np.s_[top : top + cut_h, left : left + cut_w]
@@ -43,6 +43,7 @@ def augment(
 
 
 def _jitter(image: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
+    """Scale brightness, then contrast about the mean, then saturation about grey, and clip to [0, 1]."""
     brightness, contrast, saturation = (float(v) for v in rng.uniform(1 - strength, 1 + strength, 3))
     image = image * brightness
     image = (image - image.mean()) * contrast + image.mean()

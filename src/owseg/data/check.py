@@ -1,10 +1,10 @@
-"""Reading every frame of a data set, and saying what is in it and what is wrong."""
+"""Reading every image and mask of a data set: what it holds, and which files are faulty."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,24 +18,27 @@ from owseg.types import Sample
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What a split holds: ``sizes`` of images, ``pixels`` by class (known and void ones too), what is ``wrong``.
+class SplitReport:
+    """What was found in one split of a data set.
 
-    ``fingerprint`` is that of the split opened against its own classes; None where something is wrong.
+    ``frames`` is the number of images, ``sizes`` how many there are of each size, ``without_ground_truth`` how many
+    have no mask; ``pixels`` counts by class, with "(known)" and "(void)" besides; ``errors`` has a sentence for each
+    image or mask that could not be used. ``fingerprint`` is that of the split opened against its own classes
+    (``DataSet.fingerprint``), or None where there are errors.
     """
 
     name: str
     split: str
     frames: int
-    sizes: dict[str, int]
-    without_truth: int
-    pixels: dict[str, int]
-    wrong: tuple[str, ...]
+    sizes: dict[str, int] = field(hash=False)
+    without_ground_truth: int
+    pixels: dict[str, int] = field(hash=False)
+    errors: tuple[str, ...]
     fingerprint: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as plain JSON, with the share of pixels by class."""
-        return {**vars(self), "wrong": list(self.wrong), "share": self.shares()}
+        """Return every field by name, and as ``share`` the shares of pixels by class."""
+        return {**vars(self), "errors": list(self.errors), "share": self.shares()}
 
     def shares(self) -> dict[str, float]:
         """Return the share of all labelled pixels, void ones included, by class."""
@@ -43,14 +46,14 @@ class Checked:
         return {name: count / total for name, count in self.pixels.items()}
 
 
-def check(spec: str, split: str | None = None) -> list[Checked]:
-    """Read every frame of ``split``, by default of every split there is, and return what was found.
+def check(spec: str, split: str | None = None) -> list[SplitReport]:
+    """Read every image and mask of ``split``, by default of every split there is, and report on each split.
 
-    Raises ``OwsegError`` where nothing can be opened: another layout, an image without its labels, no such split.
+    Raises ``OwsegError`` where no split can be opened: another layout, an image without its mask, no such split.
     """
     kind = spec.partition(":")[0]
-    named = DATASETS.entries[kind].facts["splits"] if split is None and kind in DATASETS else (split or "train",)
-    found: dict[str, tuple[str, Source]] = {}
+    named = DATASETS[kind].facts["splits"] if split is None and kind in DATASETS else (split or "train",)
+    sources: dict[str, tuple[str, Source]] = {}
     absent: OwsegError | None = None
     for name in named:
         try:
@@ -58,39 +61,40 @@ def check(spec: str, split: str | None = None) -> list[Checked]:
         except NoSuchSplit as error:
             absent = absent or error
             continue
-        found.setdefault(source.name, (name, source))  # a folder without splits is the same under each name
-    if not found:
+        sources.setdefault(source.name, (name, source))  # a folder without splits is the same under each name
+    if not sources:
         raise absent or OwsegError(f"{spec} has no split.")
-    return [_checked(source, name) for name, source in found.values()]
+    return [_check_split(source, name) for name, source in sources.values()]
 
 
-def _checked(source: Source, split: str) -> Checked:
-    data, wrong = DataSet(source, source.classes), []
+def _check_split(source: Source, split: str) -> SplitReport:
+    data, errors = DataSet(source, source.classes), []
     sizes: Counter[str] = Counter()
-    pixels, bare = np.zeros(256, np.int64), 0
+    pixels, unlabeled = np.zeros(256, np.int64), 0
 
     def readable() -> Iterator[Sample]:
-        nonlocal pixels, bare
+        nonlocal pixels, unlabeled
         for i in track(range(len(data)), f"checking {source.name}", len(data)):
             try:
                 sample = data[i]
             except OwsegError as error:
-                wrong.append(str(error))
+                errors.append(str(error))
                 continue
             size, target = _size(sample.image[0]), sample.target
             if target is None:
-                bare += 1
+                unlabeled += 1
             else:
                 pixels += np.bincount(target.ravel(), minlength=256)
                 size += "" if target.shape == sample.image.shape[1:] else f", mask {_size(target)}"
             sizes[size] += 1
             yield sample
 
-    digest = fingerprint_of(readable(), data.labels)
+    digest = fingerprint_of(readable(), data.labels)  # pulls every sample through ``readable``, which counts
     names = {**dict(enumerate(source.classes.names)), KNOWN: "(known)", IGNORE: "(void)"}
-    shown = {name: int(pixels[i]) for i, name in names.items() if pixels[i] or i < len(source.classes)}
-    fingerprint = None if wrong else digest
-    return Checked(source.name, split, len(data), dict(sizes.most_common()), bare, shown, tuple(wrong), fingerprint)
+    counts = {name: int(pixels[i]) for i, name in names.items() if pixels[i] or i < len(source.classes)}
+    fingerprint = None if errors else digest
+    by_size = dict(sizes.most_common())
+    return SplitReport(source.name, split, len(data), by_size, unlabeled, counts, tuple(errors), fingerprint)
 
 
 def _size(plane: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""Pasting an outlier into a street, as exposure for training."""
+"""Copy-paste of outliers into inlier images, for outlier exposure in training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from owseg.labels import UNKNOWN
 from owseg.types import Sample
 
 SIZES = (0.08, 0.6)
-"""How large an outlier is pasted: its longer side as a share of the image's shorter, drawn log-uniformly."""
+"""The range of the size of a pasted outlier: its longer side as a share of the image's shorter side."""
 
 
 def paste(
@@ -21,11 +21,12 @@ def paste(
     sizes: tuple[float, float] = SIZES,
     feather: float = 0.0,
 ) -> Sample:
-    """Return ``sample`` with ``outlier``, cut out, somewhere in it, UNKNOWN where it now is; nothing else changes.
+    """Return ``sample`` with ``outlier`` pasted into it, whose pixels are UNKNOWN; nothing else changes.
 
-    It is scaled to ``sizes``, mirrored with probability 1/2, and lies wholly inside at a uniformly random place.
-    ``feather`` blends that many pixels inwards from its edge with what lies behind. A sample without a target gets one
-    that is 0 everywhere else.
+    The outlier's size is drawn log-uniformly from ``sizes``; it is mirrored with probability 1/2, and lies wholly
+    inside at a uniformly random place. ``feather`` is the width in pixels of the border, inside its edge, in which it
+    is blended with the image. A sample without a target gets one that is 0 everywhere else. An outlier without a pixel
+    leaves the sample as it is.
     """
     rows, columns = np.nonzero(outlier.mask.any(1))[0], np.nonzero(outlier.mask.any(0))[0]
     if not len(rows):
@@ -50,16 +51,18 @@ def paste(
 
 
 def _depth(mask: np.ndarray, feather: float) -> np.ndarray:
-    """Return how far inside the mask each pixel lies, in units of ``feather`` pixels, at most 1."""
+    """Return the distance of each pixel from the edge of the mask, in units of ``feather`` pixels, at most 1."""
     if feather <= 0:
         return np.ones(mask.shape, np.float32)
     from scipy.ndimage import distance_transform_edt
 
-    inside = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    return np.clip(inside / (feather + 1), 0, 1).astype(np.float32)
+    # The padding makes the border of the cut-out an edge as well.
+    inside: np.ndarray = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return np.asarray(np.clip(inside / (feather + 1), 0, 1), np.float32)
 
 
 def _scaled(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return (C, h, w) float32 interpolated to ``size``, without aliasing."""
     tensor = torch.from_numpy(np.ascontiguousarray(maps))[None]
-    return F.interpolate(tensor, size=size, mode="bilinear", antialias=True)[0].numpy()
+    scaled: np.ndarray = F.interpolate(tensor, size=size, mode="bilinear", antialias=True)[0].numpy()
+    return scaled

@@ -1,4 +1,4 @@
-"""From files to samples: a source keeps its own ids, a data set speaks the label space it was opened against."""
+"""From files to samples: a source has its own class ids, a data set those of the label space it is opened against."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace
 from owseg.types import Sample
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source:
-    """Frames as a layout on disk has them.
+    """A split of a data set as it is on disk, in its own class ids.
 
-    ``classes`` are the source's own, ``ids`` name the frames, ``read(i)`` gives image (3, H, W) uint8 and target
-    (H, W) uint8 in the source's ids (KNOWN for some known class, IGNORE for void), or None without truth.
-    ``finer`` if masks may have more pixels than their images, of which some benchmarks keep reduced copies: the
-    network sees the image as it is, and what it says is brought to the mask. Only to evaluate; never to train.
+    ``classes`` are the source's own; ``ids`` name the images. ``read(i)`` returns image (3, H, W) uint8 and target (H,
+    W) uint8: ids of ``classes``, KNOWN where only that much is known, IGNORE for void; or None without ground truth.
+    ``finer`` allows masks of more pixels than their images, which some benchmarks publish reduced: scores are then
+    interpolated to the mask. Such images can be evaluated, not trained on.
     """
 
     name: str
@@ -29,10 +29,13 @@ class Source:
     read: Callable[[int], tuple[np.ndarray, np.ndarray | None]]
     finer: bool = False
 
+    def __repr__(self) -> str:
+        return f"Source({self.name!r}, {len(self.ids)} images, {len(self.classes)} classes)"
+
 
 @dataclass(frozen=True)
 class DataSet:
-    """A source seen through a label space: ids are matched by class name, here and nowhere else.
+    """The samples of a source in the ids of a label space, matched by class name: here and nowhere else.
 
     Classes of the source that ``labels`` does not have become ``unknown_as``: UNKNOWN to evaluate, IGNORE to train.
     KNOWN stays to evaluate, and is IGNORE to train.
@@ -46,21 +49,21 @@ class DataSet:
         return len(self.source.ids)
 
     def __getitem__(self, i: int) -> Sample:
+        """Read sample ``i``; raise ``OwsegError`` for a mask of another size than its image, and for undefined ids."""
         if not 0 <= i < len(self):
             raise IndexError(i)
         image, raw = self.source.read(i)
         name = self.source.ids[i]
         if raw is None:
             return Sample(image, None, name)
-        if raw.shape != image.shape[1:] and not (self.source.finer and _enlarged(image, raw)):
+        if raw.shape != image.shape[1:] and not (self.source.finer and _is_enlarged(image, raw)):
             raise OwsegError(f"{_sizes(name, image, raw)}; they must be of one size.")
         if raw.shape != image.shape[1:] and self.unknown_as == IGNORE:
-            raise OwsegError(f"{_sizes(name, image, raw)}: that is good to evaluate with, not to train on.")
-        present = np.bincount(raw.ravel(), minlength=256)
-        strange = [int(v) for v in np.nonzero(present[:IGNORE])[0] if v >= len(self.source.classes) and v != KNOWN]
-        if strange:
+            raise OwsegError(f"{_sizes(name, image, raw)}: that can be evaluated, not trained on.")
+        present = np.nonzero(np.bincount(raw.ravel(), minlength=256)[:IGNORE])[0].tolist()
+        if undefined := [v for v in present if v >= len(self.source.classes) and v != KNOWN]:
             raise OwsegError(
-                f"the mask of {name} holds the ids {strange}, but the classes are 0..{len(self.source.classes) - 1} "
+                f"the mask of {name} holds the ids {undefined}, but the classes are 0..{len(self.source.classes) - 1} "
                 f"and {IGNORE} is void."
             )
         table = self.labels.lookup(self.source.classes, self.unknown_as)
@@ -72,7 +75,7 @@ class DataSet:
         return (self[i] for i in range(len(self)))
 
     def pick(self, numbers: Sequence[int], name: str | None = None) -> DataSet:
-        """Return the frames ``numbers``, in that order, under another ``name``."""
+        """Return the subset of the samples ``numbers``, in that order, under another ``name`` where one is given."""
         source, numbers = self.source, list(numbers)
         ids = tuple(source.ids[i] for i in numbers)
         few = replace(source, name=name or source.name, ids=ids, read=lambda i: source.read(numbers[i]))
@@ -83,12 +86,15 @@ class DataSet:
         return tuple(n for n in self.source.classes.names if n not in self.labels)
 
     def fingerprint(self) -> str:
-        """Return a short SHA-256 over the frames' names, pixels and targets: the same digits, the same data."""
+        """Return the first 16 hexadecimal digits of a SHA-256 over all ids, images and targets."""
         return fingerprint_of(self, self.labels, self.unknown_as)
 
 
 def fingerprint_of(samples: Iterable[Sample], labels: LabelSpace, unknown_as: int = UNKNOWN) -> str:
-    """Return ``DataSet.fingerprint`` of ``samples`` that a data set opened against ``labels`` gave."""
+    """Return ``DataSet.fingerprint`` of a data set opened against ``labels`` whose samples are ``samples``.
+
+    For a caller that reads the samples anyway, so that they are read once.
+    """
     digest = hashlib.sha256(repr((labels.names, unknown_as)).encode())
     for sample in samples:
         digest.update(sample.id.encode())
@@ -99,17 +105,17 @@ def fingerprint_of(samples: Iterable[Sample], labels: LabelSpace, unknown_as: in
 
 
 def spread_over(data: DataSet, most: int) -> DataSet:
-    """Return at most ``most`` frames of ``data``, evenly spread."""
+    """Return at most ``most`` samples of ``data``, evenly spread from the first to the last."""
     if len(data) <= most:
         return data
     picked = [round(i) for i in np.linspace(0, len(data) - 1, most)]
     return data.pick(picked, f"{data.source.name}, {most} of {len(data)}")
 
 
-def _enlarged(image: np.ndarray, mask: np.ndarray) -> bool:
-    """Return whether ``mask`` is of the shape of ``image``, and larger."""
+def _is_enlarged(image: np.ndarray, mask: np.ndarray) -> bool:
+    """Return whether ``mask`` has the aspect ratio of ``image`` and more pixels."""
     (height, width), (tall, wide) = image.shape[1:], mask.shape
-    return tall > height and tall * width == wide * height
+    return bool(tall > height and tall * width == wide * height)
 
 
 def _sizes(name: str, image: np.ndarray, mask: np.ndarray) -> str:

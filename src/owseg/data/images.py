@@ -37,21 +37,24 @@ def find_images(folder: Path) -> list[Path]:
 
 def by_stem(folder: Path) -> dict[str, Path]:
     """Return ``find_images(folder)`` by name without suffix; raise ``OwsegError`` where two share one."""
-    return one_each((path.stem, path) for path in find_images(folder))
+    return by_unique_name((path.stem, path) for path in find_images(folder))
 
 
-def one_each(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    """Return files by name; raise ``OwsegError`` where two share one, as nobody could say which is meant."""
+def by_unique_name(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Return files by name; raise ``OwsegError`` where two share one, as it is not clear which is meant."""
     files: dict[str, Path] = {}
     for name, path in named:
         if name in files:
-            raise OwsegError(f"{files[name]} and {path} go by one name, {name!r}; rename or remove one.")
+            raise OwsegError(f"{files[name]} and {path} have the same name, {name!r}; rename or remove one.")
         files[name] = path
     return files
 
 
 def find_image_files(names: Sequence[str]) -> list[Path]:
-    """Return the image files that ``names`` mean (files, folders, globs), sorted; refuse a name that means none."""
+    """Return the image files that ``names`` (files, folders, glob patterns) stand for, sorted, each once.
+
+    Raises ``OwsegError`` for a name that stands for no image.
+    """
     found: list[Path] = []
     for name in names:
         path = Path(name).expanduser()
@@ -70,7 +73,7 @@ def find_image_files(names: Sequence[str]) -> list[Path]:
 def load_image(file: Path | io.BytesIO, upright: bool = False, name: str = "") -> Image.Image:
     """Return the image in a file, decoded, and turned ``upright`` as its EXIF tag says; errors call it ``name``.
 
-    Raises ``OwsegError`` if it is missing, not an image, or too large to be meant.
+    Raises ``OwsegError`` if it is missing, not an image, or too large (Pillow's limit, ``Image.MAX_IMAGE_PIXELS``).
     """
     what = name or str(file)
     try:
@@ -86,8 +89,9 @@ def load_image(file: Path | io.BytesIO, upright: bool = False, name: str = "") -
 def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
     """Read an image as (3, H, W) uint8 RGB; grey is repeated, transparency dropped.
 
-    It is turned ``upright`` as its EXIF tag says; an image that has a mask stays as it is stored, as the mask is. A
-    16-bit grey image keeps its upper 8 bits. Raises ``OwsegError`` for what is not an image, or one of floats.
+    It is turned ``upright`` as its EXIF tag says; read an image that has a mask with ``upright=False``, as the mask has
+    no such tag. A 16-bit grey image keeps its upper 8 bits. Raises ``OwsegError`` for what is not an image, or one of
+    floats.
     """
     path = Path(path).expanduser()
     return _rgb(load_image(path, upright), str(path))
@@ -97,7 +101,7 @@ def as_image(image: ImageLike) -> np.ndarray:
     """Return an image as (3, H, W) uint8 RGB: a path, the bytes of a file, a PIL image, an array or a tensor.
 
     Arrays and tensors are uint8 of (3, H, W) or (H, W, 3), or (H, W), which is grey. Raises ``OwsegError`` for anything
-    else, and for an array that could be either.
+    else, and for an array of (3, H, 3), which could be either.
     """
     if isinstance(image, str | Path):
         return read_image(image)
@@ -123,7 +127,7 @@ def as_image(image: ImageLike) -> np.ndarray:
 
 
 def image_name(image: ImageLike) -> str:
-    """Return the path of an image that was given as one, without its folders; nothing for any other."""
+    """Return the file name of an image that is given as a path; an empty string for any other."""
     return Path(image).name if isinstance(image, str | Path) else ""
 
 
@@ -139,8 +143,8 @@ def _rgb(image: Image.Image, what: str) -> np.ndarray:
 def read_mask(path: Path) -> np.ndarray:
     """Read a label map as (H, W) uint8 ids: an 8-bit grey or palette image, or a 1-bit one as 0 and 1.
 
-    Raises ``OwsegError`` for any other image: a JPEG does not keep ids, and greys of 2 or 4 bits are spread over 0 to
-    255 when they are decoded.
+    Raises ``OwsegError`` for any other image: a JPEG does not keep ids, and greys of 2 or 4 bits are scaled to 0..255
+    when they are decoded.
     """
     image = load_image(path)
     if image.format == "JPEG":
@@ -149,26 +153,26 @@ def read_mask(path: Path) -> np.ndarray:
         raise OwsegError(f"{path} is a {image.mode} image; a mask is 8-bit grey or palette, one id per pixel.")
     with Image.open(path) as header:  # nothing is decoded
         if re.search("L;[24]", str(header.tile)):
-            raise OwsegError(f"{path} has greys of 2 or 4 bits, which are no ids; save the mask with 8 bits a pixel.")
+            raise OwsegError(f"{path} has greys of 2 or 4 bits, not ids; save the mask with 8 bits a pixel.")
     return np.asarray(image).astype(np.uint8)
 
 
-def two_valued(paths: Iterable[Path]) -> bool:
-    """Whether masks of one class hold 0 and 255 and nothing else between them: then 255 is the class, not void."""
-    seen: set[int] = set()
+def are_black_and_white(paths: Iterable[Path]) -> bool:
+    """Return whether the masks of one class hold 0 and 255 and no other value: then 255 is the class, not void."""
+    values: set[int] = set()
     for path in paths:
-        seen.update(_values(read_mask(path)))
-        if seen - {0, IGNORE}:
+        values.update(_values(read_mask(path)))
+        if values - {0, IGNORE}:
             return False
-    return seen == {0, IGNORE}
+    return values == {0, IGNORE}
 
 
-def read_marks(path: Path, white: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Read a mask of one class as (where it is, what is void), (H, W) bool each.
+def read_class_mask(path: Path, white: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Read a mask of one class as (where the class is, what is void), (H, W) bool each.
 
-    0 is off the class, 255 is void, or the class itself where the masks of the folder are ``white`` (``two_valued``);
-    one other value may mark the class. Raises ``OwsegError`` for several, as smoothed edges leave them, and for a mask
-    that marks no pixel.
+    0 is off the class and one other value is on it; 255 is void, or with ``white`` the class (see
+    ``are_black_and_white``). Raises ``OwsegError`` for several other values, which smoothing leaves at edges, and for a
+    mask that marks no pixel.
     """
     mask = read_mask(path)
     marks = sorted(_values(mask) - {0, IGNORE})
@@ -180,9 +184,9 @@ def read_marks(path: Path, white: bool = False) -> tuple[np.ndarray, np.ndarray]
     void = np.zeros(mask.shape, bool) if white else mask == IGNORE
     marked = (mask > 0) & ~void
     if not marked.any():
-        reason = "it is all void" if void.all() else "its 255 is void, as masks beside it mark with another value"
-        told = f" ({reason})" if void.any() else ""
-        raise OwsegError(f"the mask {path} marks no pixel{told}; mark what it is for, or leave its image out.")
+        reason = "it is all void" if void.all() else "its 255 is void, as other masks of the folder use another value"
+        because = f" ({reason})" if void.any() else ""
+        raise OwsegError(f"the mask {path} marks no pixel{because}; mark what it is for, or leave its image out.")
     return marked, void
 
 

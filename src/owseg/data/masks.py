@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco
@@ -15,8 +15,129 @@ MAX_PIXELS = 1 << 27
 """No image has more pixels than this (134 million); a file that says so is broken, or meant to fill the memory."""
 
 
-PackedMask: TypeAlias = dict[str, Any]
-"""A mask as pycocotools packs it: ``size`` [H, W] and ``counts``, compressed column-major run lengths in bytes."""
+@dataclass(frozen=True)
+class Rle:
+    """A mask of ``size`` (H, W) as run lengths; masks that are equal are equal values.
+
+    ``code`` is COCO's compressed form of the run lengths, one to three bytes each: small enough to keep thousands of
+    masks in memory. It is made by this class alone, as pycocotools does not check what it decodes.
+    """
+
+    size: tuple[int, int]
+    code: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> Rle:
+        """Return the run lengths of ``mask`` (H, W) bool."""
+        return cls._from_coco(coco.encode(np.asfortranarray(mask, np.uint8)))
+
+    @classmethod
+    def of_polygon(cls, corners: Sequence[float], size: tuple[int, int]) -> Rle:
+        """Return the inside of the polygon x, y, x, y, ... in pixels, as the COCO API draws it."""
+        return cls._from_coco(coco.frPyObjects([list(corners)], *size)[0])
+
+    @classmethod
+    def from_counts(cls, counts: Sequence[int], size: tuple[int, int]) -> Rle:
+        """Return the mask of ``size`` whose run lengths, column by column and off first, are ``counts``.
+
+        Raises ``OwsegError`` for what is no run length, and for runs that do not fill the mask exactly.
+        """
+        _check_runs(counts, size)
+        # A run of length 0 joins its neighbours: the positions where it starts and ends cancel.
+        ends, times = np.unique(np.cumsum(counts, dtype=np.int64)[:-1], return_counts=True)
+        edges = ends[(times % 2 == 1) & (ends < size[0] * size[1])]
+        runs = np.diff(edges, prepend=0, append=size[0] * size[1]).tolist()
+        return cls._from_coco(coco.frPyObjects({"size": list(size), "counts": runs}, *size))
+
+    @classmethod
+    def _from_coco(cls, rle: dict[str, Any]) -> Rle:
+        height, width = rle["size"]
+        return cls((int(height), int(width)), bytes(rle["counts"]))
+
+    def _to_coco(self) -> dict[str, Any]:
+        return {"size": list(self.size), "counts": self.code}
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The run lengths, column by column: off, on, off, ...; the first may be 0, and ``sum(counts) = H W``."""
+        return tuple(decode_counts(self.code.decode("ascii")))
+
+    @property
+    def area(self) -> int:
+        """The number of pixels in the mask."""
+        return int(coco.area(self._to_coco()))
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The bounding box: left, top, width, height in pixels; all 0 for a mask without a pixel."""
+        left, top, width, height = (int(v) for v in coco.toBbox(self._to_coco()))
+        return left, top, width, height
+
+    def mask(self) -> np.ndarray:
+        """Return the mask, (H, W) bool."""
+        decoded: np.ndarray = coco.decode(self._to_coco())
+        return decoded.astype(bool)
+
+    def union(self, *others: Rle) -> Rle:
+        """Return the pixels that this mask or any of ``others``, of the same size, holds."""
+        return self._from_coco(coco.merge([rle._to_coco() for rle in (self, *others)]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``{"size": [H, W], "counts": [...]}``, as COCO's tools read it.
+
+        The counts are not compressed: nothing tells a reader that a string of the compressed form is cut off.
+        """
+        return {"size": list(self.size), "counts": list(self.counts)}
+
+    @classmethod
+    def from_json(cls, value: Any, size: tuple[int, int]) -> Rle:
+        """Read what ``to_json`` wrote of a mask of ``size``; raise ``OwsegError`` for anything else."""
+        try:
+            if all(type(side) is int for side in value["size"]) and tuple(value["size"]) == tuple(size):
+                return cls.from_counts(value["counts"], size)
+        except (TypeError, KeyError, OwsegError):
+            pass
+        raise OwsegError(f"these run lengths are no mask of {size[1]}x{size[0]}; give COCO's uncompressed ones.")
+
+
+def decode_counts(text: str) -> list[int]:
+    """Return the run lengths of COCO's compressed string; raise ``OwsegError`` for what is none.
+
+    A number is written in groups of five bits, least first, each as the character 48 + group + 32 (if more follow);
+    the last group's highest bit is the sign. From the fourth on, a number is the difference to the run two before.
+    (pycocotools, which wrote it, reads past the end of a string that is cut.)
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for group in (ord(c) - 48 for c in text):
+        if not 0 <= group < 64 or shift > 60:
+            raise OwsegError("a compressed mask holds what is no run length.")
+        value |= (group & 31) << shift
+        shift += 5
+        if not group & 32:
+            value -= (1 << shift) if group & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise OwsegError("a compressed mask is cut off.")
+    return runs
+
+
+def encode_rows(mask: np.ndarray) -> list[int]:
+    """Return the row-major run lengths of (H, W) bool: off, on, off, ...; the first may be 0. They sum to H W."""
+    flat = mask.ravel()
+    edges = np.flatnonzero(np.diff(flat, prepend=False))
+    runs: list[int] = np.diff(edges, prepend=0, append=flat.size).tolist()
+    return runs
+
+
+def decode_rows(runs: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """Return the mask (H, W) bool of row-major run lengths (off, on, off, ...).
+
+    Raises ``OwsegError`` for what is no run length, and for runs that do not fill the mask exactly.
+    """
+    _check_runs(runs, size)
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size)
 
 
 def check_size(height: object, width: object) -> tuple[int, int]:
@@ -30,81 +151,8 @@ def check_size(height: object, width: object) -> tuple[int, int]:
     return height, width
 
 
-def packed(mask: np.ndarray) -> PackedMask:
-    """Return (H, W) bool as pycocotools packs it."""
-    return coco.encode(np.asfortranarray(mask, np.uint8))
-
-
-def unpacked(rle: PackedMask) -> np.ndarray:
-    """Return the mask (H, W) bool that ``packed`` gave. Not for run lengths from elsewhere: they are not checked."""
-    return coco.decode(rle).astype(bool)
-
-
-def union(*rles: PackedMask) -> PackedMask:
-    """Return the packed mask of the pixels that any of the packed masks holds."""
-    return coco.merge(list(rles))
-
-
-def runs_of(mask: np.ndarray) -> list[int]:
-    """Return the row-major run lengths of (H, W) bool: off, on, off, ...; the first may be 0. They sum to H W."""
-    flat = mask.ravel()
-    edges = np.flatnonzero(np.diff(flat, prepend=False))
-    return np.diff(edges, prepend=0, append=flat.size).tolist()
-
-
-def mask_of(runs: Sequence[int], size: tuple[int, int], order: Literal["C", "F"] = "C") -> np.ndarray:
-    """Return the mask (H, W) bool of run lengths (off, on, off, ...), row-major ("C") or column-major ("F").
-
-    Raises ``OwsegError`` for what is no run length, and for runs that do not fill the image exactly.
-    """
+def _check_runs(runs: Sequence[int], size: tuple[int, int]) -> None:
     if not all(type(r) is int and r >= 0 for r in runs):
         raise OwsegError("run lengths are integers from 0.")
     if (total := sum(runs)) != size[0] * size[1]:
         raise OwsegError(f"run lengths of {total} pixels do not fit {size[1]}x{size[0]}.")
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size, order=order)
-
-
-@dataclass(frozen=True)
-class Rle:
-    """A mask (H, W) as COCO's uncompressed run lengths: column by column, off first, ``sum(counts) = H W``.
-
-    The compressed form says the same in fewer bytes, but nothing tells a reader that a string of it is torn.
-    """
-
-    size: tuple[int, int]
-    counts: tuple[int, ...]
-
-    @classmethod
-    def of(cls, mask: np.ndarray) -> Rle:
-        """Return the run lengths of ``mask`` (H, W) bool."""
-        flat = np.asarray(mask, bool).ravel(order="F")
-        ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-        runs = np.diff(np.concatenate([[0], ends, [flat.size]]))
-        first = [0] if flat.size and flat[0] else []
-        return cls((mask.shape[0], mask.shape[1]), (*first, *map(int, runs)))
-
-    def mask(self) -> np.ndarray:
-        """Return the mask, (H, W) bool."""
-        on = np.arange(len(self.counts)) % 2 == 1
-        return np.repeat(on, self.counts).reshape(self.size, order="F")
-
-    @property
-    def area(self) -> int:
-        """How many pixels are on."""
-        return sum(self.counts[1::2])
-
-    def to_json(self) -> dict[str, Any]:
-        """Return ``{"size": [H, W], "counts": [...]}``, as COCO's tools read it."""
-        return {"size": list(self.size), "counts": list(self.counts)}
-
-    @classmethod
-    def from_json(cls, value: Any, size: tuple[int, int]) -> Rle:
-        """Read what ``to_json`` wrote of a mask of ``size``; raise ``OwsegError`` for anything else."""
-        try:
-            rle = cls((value["size"][0], value["size"][1]), tuple(value["counts"]))
-            whole = all(type(n) is int and n >= 0 for n in (*rle.size, *rle.counts))
-            if whole and rle.size == tuple(size) and sum(rle.counts) == size[0] * size[1]:
-                return rle
-        except (TypeError, KeyError, IndexError):
-            pass
-        raise OwsegError(f"these run lengths are no mask of {size[1]}x{size[0]}; give COCO's uncompressed ones.")

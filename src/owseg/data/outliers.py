@@ -1,18 +1,18 @@
-"""Images of things that are none of the known classes, to be pasted into streets: three layouts, one shape."""
+"""Images of objects that are none of the known classes, for outlier exposure: three layouts on disk, one type."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from owseg.data.images import by_stem, load_image, read_image, read_marks, two_valued
+from owseg.data.images import are_black_and_white, by_stem, load_image, read_class_mask, read_image
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 
@@ -30,27 +30,28 @@ SYNONYMS = (
     frozenset({"vegetation", "tree", "potted plant", "plant"}),
     frozenset({"sidewalk", "pavement"}),
 )
-"""Names under which data sets call one thing."""
+"""Class names that different data sets use for the same or an overlapping class."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outlier:
-    """Something that no class is a name for: ``image`` (3, H, W) uint8, ``mask`` (H, W) bool where it is.
+    """An image with objects of no known class: ``image`` (3, H, W) uint8, ``mask`` (H, W) bool where they are.
 
-    ``void`` (H, W) bool, where given, marks what nobody could name.
+    ``void`` (H, W) bool, where given, marks pixels that are ignored.
     """
 
-    image: np.ndarray
-    mask: np.ndarray
+    image: np.ndarray = field(repr=False)
+    mask: np.ndarray = field(repr=False)
     id: str
-    void: np.ndarray | None = None
+    void: np.ndarray | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outliers:
-    """Outlier objects on disk: ``ids`` name them, ``categories`` say what each shows, ``read(i)`` gives one.
+    """Outlier images on disk: ``ids`` name them, ``categories`` say what each shows, ``read(i)`` returns one.
 
-    ``in_context`` if the images show the objects where they were photographed, as CoroCL needs them.
+    ``in_context`` is true for whole photographs of objects in their surroundings, which CoroCL needs, and false for
+    objects that are cut out.
     """
 
     name: str
@@ -62,10 +63,13 @@ class Outliers:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def without(self, names: Iterable[str]) -> Outliers:
-        """Return those that show none of the categories ``names``.
+    def __repr__(self) -> str:
+        return f"Outliers({self.name!r}, {len(self)} images, in_context={self.in_context})"
 
-        Raises ``OwsegError`` for a name that no outlier has, and if none is left.
+    def without(self, names: Iterable[str]) -> Outliers:
+        """Return the outliers that show none of the categories ``names``.
+
+        Raises ``OwsegError`` for a category that no outlier shows, and if no outlier is left.
         """
         return leave_out(names, self)[0]
 
@@ -75,19 +79,20 @@ class Outliers:
         return replace(self, ids=ids, categories=shown, read=lambda i: self.read(numbers[i]))
 
     def unknown_to(self, labels: LabelSpace) -> Outliers:
-        """Return those that show no class of ``labels``, whatever their data set calls it (see ``SYNONYMS``).
+        """Return the outliers that show no class of ``labels``, under that name or another (see ``SYNONYMS``).
 
-        Raises ``OwsegError`` if none is left.
+        Raises ``OwsegError`` if no outlier is left.
         """
-        return self._showing_none(known_as(labels.names))
+        return self.showing_none_of(synonyms_of(labels.names))
 
     def counts(self) -> dict[str, int]:
         """Return how many outliers show each category, most first."""
         every = [c for shown in self.categories for c in shown]
         return dict(sorted(((c, every.count(c)) for c in set(every)), key=lambda item: (-item[1], item[0])))
 
-    def _showing_none(self, unwanted: set[str]) -> Outliers:
-        kept = [i for i, shown in enumerate(self.categories) if not unwanted & {plain(c) for c in shown}]
+    def showing_none_of(self, unwanted: set[str]) -> Outliers:
+        """Return the outliers none of whose categories, as ``normalized`` has them, is in ``unwanted``."""
+        kept = [i for i, shown in enumerate(self.categories) if not unwanted & {normalized(c) for c in shown}]
         if not kept:
             raise OwsegError(
                 f"every outlier in {self.name} shows what is known or left out "
@@ -99,27 +104,29 @@ class Outliers:
 def leave_out(
     names: Iterable[str], objects: Outliers, context: Outliers | None = None
 ) -> tuple[Outliers, Outliers | None]:
-    """Return ``objects`` and ``context`` less what shows one of the categories ``names``.
+    """Return ``objects`` and ``context`` without the outliers that show one of the categories ``names``.
 
-    Raises ``OwsegError`` for a name that neither has, and if none is left of either.
+    Raises ``OwsegError`` for a category that neither shows, and if no outlier is left of either.
     """
-    given = {plain(n): n for n in names}
-    there = {plain(c) for some in (objects, context) if some for shown in some.categories for c in shown}
-    if strange := [name for key, name in given.items() if key not in there]:
-        raise OwsegError(f"no outlier shows {strange[0]!r}, to be left out; they show {', '.join(sorted(there))}.")
-    return objects._showing_none(set(given)), context._showing_none(set(given)) if context else None
+    given = {normalized(n): n for n in names}
+    present = {normalized(c) for some in (objects, context) if some for shown in some.categories for c in shown}
+    if absent := [name for key, name in given.items() if key not in present]:
+        raise OwsegError(f"no outlier shows {absent[0]!r}, to be left out; they show {', '.join(sorted(present))}.")
+    return objects.showing_none_of(set(given)), context.showing_none_of(set(given)) if context else None
 
 
 def open_outliers(place: str | Path) -> Outliers:
     """Open a folder of outliers; raise ``OwsegError`` if it holds none. It may be laid out in three ways:
 
-    * ``images/`` and ``masks/`` of the same stems: 0 off the objects, one other value on them, 255 void, unless the
-      masks hold 0 and 255 and nothing else: then 255 is on the objects;
-    * ``images/`` and a COCO annotation ``*.json``: the objects of an image are one outlier;
-    * RGBA cut-outs, opaque where the object is.
+    * ``images/NAME.*`` and ``masks/NAME.*``: 0 off the objects, one other value on them, 255 void, unless the masks
+    hold
+      0 and 255 and no other value: then 255 is on the objects;
+    * ``images/`` and a COCO annotation ``*.json``: all objects of an image are one outlier;
+    * RGBA images of cut-out objects, opaque where the object is.
 
-    ``index.json``, a list of ``{"file": ..., "category": ...}`` or ``{..., "categories": [...]}``, names what they
-    show; without it a cut-out is what its name says up to the last ``_``, and an image with a mask shows "outlier".
+    ``index.json``, a list of ``{"file": ..., "category": ...}`` or ``{..., "categories": [...]}``, says what each file
+    shows. Without it the category of a cut-out is its file name up to the last ``_``, that of an image with a mask is
+    "outlier"; COCO annotations have categories of their own.
     """
     root = Path(place).expanduser()
     if not root.is_dir():
@@ -132,27 +139,27 @@ def open_outliers(place: str | Path) -> Outliers:
     return _cutouts(root)
 
 
-def known_as(classes: Iterable[str]) -> set[str]:
-    """Return every name under which one of ``classes`` may go, in lower case (see ``SYNONYMS``)."""
-    names = {plain(n) for n in classes}
+def synonyms_of(classes: Iterable[str]) -> set[str]:
+    """Return ``classes`` and all their ``SYNONYMS``, as ``normalized`` has them."""
+    names = {normalized(n) for n in classes}
     return names | {s for group in SYNONYMS for s in group if names & group}
 
 
-def plain(name: str) -> str:
-    """Return a name in lower case, words parted by single spaces."""
+def normalized(name: str) -> str:
+    """Return a name in lower case, its words separated by single spaces instead of ``_`` and ``-``."""
     return " ".join(re.split(r"[\s_-]+", name.strip().lower()))
 
 
 def _cutouts(root: Path) -> Outliers:
     paths, shown = list(by_stem(root).values()), _index(root)
-    categories = tuple(shown.get(p.name, frozenset({plain(p.stem.rpartition("_")[0] or p.stem)})) for p in paths)
+    categories = tuple(shown.get(p.name, frozenset({normalized(p.stem.rpartition("_")[0] or p.stem)})) for p in paths)
 
     def read(i: int) -> Outlier:
-        picture = load_image(paths[i])
-        if not picture.has_transparency_data:
+        image = load_image(paths[i])
+        if not image.has_transparency_data:
             raise OwsegError(f"{paths[i]} is not transparent; a cut-out is an RGBA image, or has a mask.")
-        rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1)
-        return _shown(Outlier(np.ascontiguousarray(rgba[:3]), rgba[3] > 127, paths[i].stem), paths[i])
+        rgba = np.asarray(image.convert("RGBA")).transpose(2, 0, 1)
+        return _not_empty(Outlier(np.ascontiguousarray(rgba[:3]), rgba[3] > 127, paths[i].stem), paths[i])
 
     return Outliers(root.name, tuple(p.stem for p in paths), categories, read, in_context=False)
 
@@ -163,10 +170,10 @@ def _masked(root: Path) -> Outliers:
         if path.stem not in masks:
             raise OwsegError(f"{path} has no mask of the same name in {root / 'masks'}.")
 
-    white = two_valued(masks.values())
+    white = are_black_and_white(masks.values())
 
     def read(i: int) -> Outlier:
-        image, (mask, void) = read_image(paths[i], upright=False), read_marks(masks[paths[i].stem], white)
+        image, (mask, void) = read_image(paths[i], upright=False), read_class_mask(masks[paths[i].stem], white)
         if mask.shape != image.shape[1:]:
             raise OwsegError(
                 f"the mask of {paths[i].name} is {mask.shape[1]}x{mask.shape[0]} and its image "
@@ -179,7 +186,7 @@ def _masked(root: Path) -> Outliers:
 
 
 def _coco(root: Path, annotations: Path) -> Outliers:
-    """Read polygons; an object that is given as run lengths (a crowd) leaves its image out."""
+    """Open images with COCO polygons; images with an object that is given as run lengths (a crowd) are left out."""
     try:
         value = json.loads(annotations.read_text())
         names = {c["id"]: str(c["name"]) for c in value["categories"]}
@@ -187,33 +194,33 @@ def _coco(root: Path, annotations: Path) -> Outliers:
         objects: dict[Any, list[Any]] = {}
         for a in value["annotations"]:
             objects.setdefault(a["image_id"], []).append(a)
-        pictures = [k for k, found in objects.items() if all(isinstance(a["segmentation"], list) for a in found)]
-        categories = tuple(frozenset(names[a["category_id"]] for a in objects[k]) for k in pictures)
-        paths = [files[k] for k in pictures]
+        image_ids = [k for k, found in objects.items() if all(isinstance(a["segmentation"], list) for a in found)]
+        categories = tuple(frozenset(names[a["category_id"]] for a in objects[k]) for k in image_ids)
+        paths = [files[k] for k in image_ids]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise OwsegError(f"{annotations} is no COCO annotation ({error!r}).") from None
+        raise OwsegError(f"{annotations} is not a COCO annotation ({error!r}).") from None
     if not paths:
         raise OwsegError(f"{annotations} annotates no image with polygons.")
 
     def read(i: int) -> Outlier:
         image = read_image(paths[i], upright=False)
         drawn = Image.new("1", (image.shape[2], image.shape[1]))
-        for a in objects[pictures[i]]:
+        for a in objects[image_ids[i]]:
             for polygon in a["segmentation"]:
                 ImageDraw.Draw(drawn).polygon([float(v) for v in polygon], fill=1)
-        return _shown(Outlier(image, np.asarray(drawn), paths[i].stem), paths[i])
+        return _not_empty(Outlier(image, np.asarray(drawn), paths[i].stem), paths[i])
 
     return Outliers(root.name, tuple(p.stem for p in paths), categories, read)
 
 
-def _shown(outlier: Outlier, path: Path) -> Outlier:
+def _not_empty(outlier: Outlier, path: Path) -> Outlier:
     if not outlier.mask.any():
-        raise OwsegError(f"{path} shows no outlier: no pixel of it is opaque, or outlined; remove it.")
+        raise OwsegError(f"{path} shows no outlier: none of its pixels is opaque, or inside a polygon; remove it.")
     return outlier
 
 
 def _index(root: Path) -> dict[str, frozenset[str]]:
-    """Return the categories by file name that ``index.json`` gives; nothing where there is none."""
+    """Return the categories by file name that ``index.json`` gives; an empty dict where there is no such file."""
     path = root / "index.json"
     if not path.exists():
         return {}
@@ -221,4 +228,4 @@ def _index(root: Path) -> dict[str, frozenset[str]]:
         entries = json.loads(path.read_text())
         return {e["file"]: frozenset(e["categories"] if "categories" in e else [e["category"]]) for e in entries}
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise OwsegError(f"{path} is no list of files and their categories ({error!r}).") from None
+        raise OwsegError(f"{path} is not a list of files and their categories ({error!r}).") from None

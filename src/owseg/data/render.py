@@ -12,16 +12,20 @@ from owseg.openset import Threshold
 
 
 def overlay(image: np.ndarray, open_set: np.ndarray, space: LabelSpace) -> np.ndarray:
-    """Return the image (H, W, 3) uint8 tinted with its open-set map (H, W); unknown regions stand out, with an outline."""
+    """Return ``image`` (3, H, W) uint8 tinted in the colours of its open-set map (H, W), as (H, W, 3) uint8.
+
+    Unknown regions are tinted more strongly, and have a white outline.
+    """
     pixels = image.transpose(1, 2, 0).astype(np.float32)
     tint = space.palette()[open_set].astype(np.float32)
     unknown = open_set == UNKNOWN
     opacity = np.where(unknown, 0.65, 0.45)[..., None]
     mixed = pixels * (1 - opacity) + tint * opacity
-    inner = unknown.copy()
+    inner = unknown.copy()  # unknown pixels whose four neighbours are unknown, too: all but the outline
     inner[1:-1, 1:-1] &= unknown[:-2, 1:-1] & unknown[2:, 1:-1] & unknown[1:-1, :-2] & unknown[1:-1, 2:]
     mixed[unknown & ~inner] = 255
-    return mixed.round().clip(0, 255).astype(np.uint8)
+    tinted: np.ndarray = mixed.round().clip(0, 255).astype(np.uint8)
+    return tinted
 
 
 def encode_labels(labels: np.ndarray, space: LabelSpace) -> bytes:
@@ -32,10 +36,10 @@ def encode_labels(labels: np.ndarray, space: LabelSpace) -> bytes:
 
 
 def encode_score(score: np.ndarray, threshold: Threshold) -> bytes:
-    """Return a score map as a 16-bit PNG in which 32768 is the threshold; darker is known, brighter is unknown.
+    """Return a score map (H, W) as a 16-bit PNG in which 32768 is the threshold; darker is known, brighter is unknown.
 
-    value = 32768 + 8192 (score - threshold) / unit, cut to 0..65535; ``threshold`` and ``unit`` (how far the
-    threshold lies above the median known score) stand in the file's text fields, so that the score can be had back.
+    value = 32768 + 8192 (score - threshold) / unit, clipped to 0..65535. ``threshold`` and ``unit`` (how far the
+    threshold lies above the median known score) are in the file's text fields, so that the score can be computed back.
     """
     unit = threshold.unit
     value = np.clip(np.round(32768 + 8192 * (score - threshold.value) / unit), 0, 65535).astype(np.uint16)
@@ -51,7 +55,7 @@ def encode_jpeg(pixels: np.ndarray) -> bytes:
 
 
 def encode_npy(score: np.ndarray) -> bytes:
-    """Return a score map as a NumPy file of float32."""
+    """Return a score map (H, W) float32 as a NumPy file."""
     buffer = io.BytesIO()
     np.save(buffer, score)
     return buffer.getvalue()

@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from owseg.data.dataset import DataSet
-from owseg.data.images import by_stem, read_image, read_marks, two_valued
+from owseg.data.images import are_black_and_white, by_stem, read_class_mask, read_image
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE
 from owseg.types import MAX_SHOTS, Shot
 
 
 def shot_of(data: DataSet, i: int, name: str) -> Shot:
-    """Return frame ``i`` of ``data`` as a shot of the class ``name``; every other class of its ground truth is hidden."""
+    """Return image ``i`` of ``data`` as a shot of the source's class ``name``; its other classes are negatives.
+
+    Raises ``OwsegError`` for an image without a mask, and for a class that the source does not have.
+    """
     image, raw = data.source.read(i)
     if raw is None:
         raise OwsegError(f"{data.source.ids[i]} has no mask; a shot needs one.")
@@ -22,17 +25,17 @@ def shot_of(data: DataSet, i: int, name: str) -> Shot:
 
 
 def sample_shots(data: DataSet, name: str, count: int, seed: int = 0, top: float = 0.2) -> list[Shot]:
-    """Draw ``count`` shots of the class ``name`` from ``data``: a seeded draw among the frames that show it best.
+    """Draw ``count`` shots of the class ``name`` from ``data`` at random, with ``seed``, among those that show it best.
 
-    Of the frames that show the class at all, the share ``top`` in which it covers most pixels (at least ``count``
-    frames) are drawn from: the frames that a person would choose. Raises ``OwsegError`` for too few.
+    Of the images that show the class at all, only the share ``top`` in which it covers most pixels (at least ``count``
+    images) are drawn from, as a person would choose such images. Raises ``OwsegError`` for fewer than ``count`` images.
     """
     if not 1 <= count <= MAX_SHOTS:
         raise OwsegError(f"a class is learned from 1 to {MAX_SHOTS} shots, not {count}.")
     if seed < 0:
         raise OwsegError(f"a seed is 0 or above, not {seed}.")
     if not 0 < top <= 1:
-        raise OwsegError(f"shots are drawn from the best share of the frames, above 0 and at most 1, not {top}.")
+        raise OwsegError(f"the share of images that shots are drawn from is above 0 and at most 1, not {top}.")
     label = data.source.classes.index(name)
     pixels = {}
     for i in range(len(data)):
@@ -47,18 +50,18 @@ def sample_shots(data: DataSet, name: str, count: int, seed: int = 0, top: float
 
 
 def read_shot_folder(folder: str | Path) -> list[Shot]:
-    """Read ``images/NAME.*`` and ``masks/NAME.*``; a mask is 0 off the class and one other value on it.
+    """Read the shots of one class: ``images/NAME.*`` with ``masks/NAME.*``, 0 off the class, one other value on it.
 
-    255 is void, as everywhere, unless the masks hold 0 and 255 and nothing else: then it is the class. Raises
-    ``OwsegError`` for an image without a mask, a mask without an image, two of one name, and any other mask.
+    255 is void, unless the masks hold 0 and 255 and no other value: then it is the class. Raises ``OwsegError`` for an
+    image without a mask, a mask without an image, two files of one name, and any other mask.
     """
     folder = Path(folder).expanduser()
     masks, images = by_stem(folder / "masks"), by_stem(folder / "images")
-    if lonely := sorted(images.keys() - masks.keys()):
-        raise OwsegError(f"{images[lonely[0]]} has no mask of the same name in {folder / 'masks'}.")
-    if lonely := sorted(masks.keys() - images.keys()):
-        raise OwsegError(f"{masks[lonely[0]]} has no image of the same name in {folder / 'images'}.")
-    white = two_valued(masks.values())
-    marks = {name: read_marks(masks[name], white) for name in images}
+    if unmatched := sorted(images.keys() - masks.keys()):
+        raise OwsegError(f"{images[unmatched[0]]} has no mask of the same name in {folder / 'masks'}.")
+    if unmatched := sorted(masks.keys() - images.keys()):
+        raise OwsegError(f"{masks[unmatched[0]]} has no image of the same name in {folder / 'images'}.")
+    white = are_black_and_white(masks.values())
+    marks = {name: read_class_mask(masks[name], white) for name in images}
     pixels = {name: read_image(path, upright=False) for name, path in images.items()}
     return [Shot(pixels[name], mask, name, void) for name, (mask, void) in marks.items()]

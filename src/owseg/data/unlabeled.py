@@ -1,4 +1,4 @@
-"""Images without labels: a plain folder as a data set."""
+"""Images without ground truth as a data set, and inlier images to train on, labelled or not."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from pathlib import Path
 import numpy as np
 
 from owseg.data.dataset import DataSet, Source
-from owseg.data.datasets import open_dataset
+from owseg.data.datasets import DATASETS, open_dataset
 from owseg.data.images import by_stem, read_image
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 
 
-def streets(spec: str, split: str, labels: LabelSpace) -> DataSet:
-    """Open a folder of images, which have no truth, or a labelled data set (``camvid:DIR``) against ``labels``."""
+def open_inliers(spec: str, split: str, labels: LabelSpace) -> DataSet:
+    """Open inlier images against ``labels``: a folder of images, or ``split`` of a data set (``camvid:DIR``).
+
+    The images of a folder have no ground truth, and ``split`` does not matter. Raises ``OwsegError`` for neither.
+    """
     if Path(spec).expanduser().is_dir():
-        return DataSet(plain(Path(spec).expanduser(), labels), labels)
-    if ":" not in spec and spec != "synthetic":
+        return DataSet(unlabeled_source(Path(spec).expanduser(), labels), labels)
+    if ":" not in spec and spec not in DATASETS:
         raise OwsegError(f"{spec} is no folder of images, nor a data set such as camvid:DIR.")
     return open_dataset(spec, split, labels)
 
 
-def plain(folder: Path, labels: LabelSpace) -> Source:
-    """Return the images directly in ``folder`` as a source without truth; its classes are those of ``labels``."""
+def unlabeled_source(folder: Path, labels: LabelSpace) -> Source:
+    """Return the images directly in ``folder`` as a source without ground truth, with the classes ``labels``."""
     paths = by_stem(folder)
     names = tuple(paths)
 
@@ -33,9 +36,9 @@ def plain(folder: Path, labels: LabelSpace) -> Source:
     return Source(folder.name, labels, names, read)
 
 
-def divided(data: DataSet, every: int = 8) -> tuple[DataSet, DataSet]:
-    """Return ``data`` without every eighth frame, and those; raise ``OwsegError`` for fewer than ``every``."""
+def hold_out(data: DataSet, every: int = 8) -> tuple[DataSet, DataSet]:
+    """Return ``data`` without every eighth sample, and those; raise ``OwsegError`` for fewer than ``every``."""
     if len(data) < every:
-        raise OwsegError(f"{data.source.name} has {len(data)} images; {every} are needed to set one aside.")
+        raise OwsegError(f"{data.source.name} has {len(data)} images; {every} are needed to hold one out.")
     held = range(every - 1, len(data), every)
     return data.pick([i for i in range(len(data)) if i not in held]), data.pick(held)

@@ -1,4 +1,4 @@
-"""Void as a class: what the baseline "background" is trained on."""
+"""Void as a class: what a network is trained on whose score is the probability of a class "background"."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from owseg.labels import BACKGROUND, IGNORE
 
 
 def with_background(source: Source) -> Source:
-    """Return ``source`` with a last class, "background", where its frames are void.
+    """Return ``source`` with a last class, "background", whose pixels are those that are void in ``source``.
 
-    Classes that a label space leaves out are none of it: opened with ``train=True`` they are IGNORE, as ever, so that
-    nothing unknown is learned. Raises ``OwsegError`` for a source that has a class of that name.
+    Classes that a label space leaves out do not become "background": opened with ``train=True`` they are IGNORE, so
+    that nothing unknown is trained on. Raises ``OwsegError`` for a source that has a class of that name.
     """
     if BACKGROUND in source.classes:
         raise OwsegError(f"{source.name} has a class {BACKGROUND!r} already; train on it as it is.")

@@ -1,1 +1,1 @@
-"""Discovery: unknown regions of many images, put into groups, and what a person decides about them."""
+"""Discovery: the unknown regions of many images, grouped into a queue, and a reviewer's decisions about them."""

@@ -1,4 +1,4 @@
-"""What lies in a queue's folder: the values, and the files that they are in. Nothing that a file says is trusted."""
+"""The files in a queue's folder, and the values that they hold. Nothing that a file says is trusted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -22,13 +23,18 @@ from owseg.knowledge.regions import Region, RegionProposals
 FORMAT = 1
 
 
-QUEUE, GROUPS, PICTURES, THUMBNAILS = "queue.json", "groups.json", "pictures", "thumbnails"
+QUEUE, GROUPS, THUMBNAILS = "queue.json", "groups.json", "thumbnails"
+IMAGES = "pictures"  # the name that this folder has in format 1
 
 
 @dataclass(frozen=True)
-class About:
-    """Where a queue is from: the knowledge base (what it is called, its fingerprint, its classes), the folder ``root``
-    that all images lie below, and the settings of ``find_regions``."""
+class QueueInfo:
+    """How a queue was made.
+
+    ``kb`` is the name of the knowledge base, ``fingerprint`` its fingerprint, ``classes`` the names of its classes;
+    ``root`` is the folder that all images lie below; ``min_area`` and ``split_at`` are the settings of
+    ``KnowledgeBase.regions``.
+    """
 
     kb: str
     fingerprint: str
@@ -40,9 +46,10 @@ class About:
 
 @dataclass(frozen=True, eq=False)
 class QueueImage:
-    """One image of a queue: ``name`` is its path below the root, ``size`` (H, W), ``unknown`` every unknown pixel.
+    """One image of a queue.
 
-    The regions are called ``ID-1``, ``ID-2``, ..., ``id`` being the image's.
+    ``name`` is its path below ``QueueInfo.root``, ``sha256`` the hash of its file, ``size`` is (H, W), ``unknown`` the
+    mask of every unknown pixel. The ids of its regions are ``ID-1``, ``ID-2``, ..., where ``ID`` is its own ``id``.
     """
 
     id: str
@@ -54,39 +61,44 @@ class QueueImage:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The regions' ids."""
+        """The ids of its regions."""
         return tuple(f"{self.id}-{k}" for k in range(1, len(self.regions) + 1))
+
+    def __repr__(self) -> str:
+        return f"QueueImage({self.id}, {self.name}, {self.size[1]}x{self.size[0]}, {len(self.regions)} regions)"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Regions that look alike, the most typical first; ``copies`` are those that one of them stands for.
+    """Similar regions, the most typical first.
 
-    ``number`` counts from 1 in the order in which to look at them, ``priority`` is what that order is made from.
+    ``number`` counts from 1 in the order of review; ``copies`` has, by region, the ids of its near-duplicates in
+    neighbouring frames, which are not reviewed by themselves; ``priority`` is the sum of the regions' priorities (see
+    ``clustering.priority``).
     """
 
     number: int
     regions: tuple[str, ...]
-    copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     priority: float = 0.0
 
     def __len__(self) -> int:
         return len(self.regions)
 
 
-def image_id(name: str) -> str:
-    """Return what an image is called in the queue: the first 16 hexadecimal digits of the SHA-256 of its name."""
+def image_id_of(name: str) -> str:
+    """Return the id of the image ``name``: the first 16 hexadecimal digits of the SHA-256 of the name."""
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def is_image(one: Any) -> bool:
-    """Say whether this could be an image's id."""
-    return isinstance(one, str) and re.fullmatch("[0-9a-f]{16}", one) is not None
+def is_image_id(value: Any) -> bool:
+    """Return whether ``value`` has the form of an image's id."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{16}", value) is not None
 
 
-def is_region(region: Any) -> bool:
-    """Say whether this could be a region's id."""
-    return isinstance(region, str) and re.fullmatch("[0-9a-f]{16}-[1-9][0-9]{0,5}", region) is not None
+def is_region_id(value: Any) -> bool:
+    """Return whether ``value`` has the form of a region's id."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{16}-[1-9][0-9]{0,5}", value) is not None
 
 
 def file_hash(path: Path) -> str:
@@ -95,120 +107,126 @@ def file_hash(path: Path) -> str:
 
 
 def damaged(path: Path) -> OwsegError:
-    """Return what to say of a file that holds what it should not."""
+    """Return the error for a file whose contents are not what a queue writes."""
     return OwsegError(f"{path} is damaged; restore it, or delete it and run `owseg discover` again.")
 
 
 def is_queue(folder: Path) -> bool:
-    """Say whether a queue lies in ``folder``."""
+    """Return whether ``folder`` holds a queue."""
     return (folder / QUEUE).is_file()
 
 
-def write_about(folder: Path, about: About) -> None:
-    """Store where the queue is from."""
-    _write_json(folder / QUEUE, vars(about))
+def write_info(folder: Path, info: QueueInfo) -> None:
+    """Store how the queue was made."""
+    _write_json(folder / QUEUE, vars(info))
 
 
-def read_about(folder: Path) -> About:
-    """Return where the queue is from; raise ``OwsegError`` if that is damaged or of another format."""
+def read_info(folder: Path) -> QueueInfo:
+    """Return how the queue was made; raise ``OwsegError`` if the file is damaged or of another format."""
     with _reading(folder / QUEUE) as value:
-        about = About(**{**value, "classes": tuple(map(str, value["classes"]))})
-        texts, numbers = (about.kb, about.fingerprint, about.root), (about.min_area, about.split_at)
+        info = QueueInfo(**{**value, "classes": tuple(map(str, value["classes"]))})
+        texts, numbers = (info.kb, info.fingerprint, info.root), (info.min_area, info.split_at)
         if not all(isinstance(v, str) for v in texts) or not all(isinstance(v, int | float) for v in numbers):
             raise ValueError
-        if not Path(about.root).is_absolute():
+        if not Path(info.root).is_absolute():
             raise ValueError
-        return about
+        return info
 
 
-def has_image(folder: Path, one: str) -> bool:
-    """Say whether the image called ``one`` was looked at."""
-    return (folder / PICTURES / f"{one}.json").exists()
+def has_image(folder: Path, image_id: str) -> bool:
+    """Return whether the queue holds the image ``image_id``."""
+    return (folder / IMAGES / f"{image_id}.json").exists()
 
 
 def image_ids(folder: Path) -> list[str]:
-    """Return the ids of the images that were looked at, sorted."""
-    return sorted(path.stem for path in (folder / PICTURES).glob("*.json") if is_image(path.stem))
+    """Return the ids of all images, sorted."""
+    return sorted(path.stem for path in (folder / IMAGES).glob("*.json") if is_image_id(path.stem))
 
 
-def write_image_entry(folder: Path, name: str, digest: str, found: RegionProposals, thumbnails: Sequence[bytes]) -> str:
-    """Store what was found in the image ``name``, whose file has the SHA-256 ``digest``; return its id."""
-    one = image_id(name)
+def write_image_entry(
+    folder: Path, name: str, digest: str, proposals: RegionProposals, thumbnails: Sequence[bytes]
+) -> str:
+    """Store the unknown regions of the image ``name``, whose file has the SHA-256 ``digest``; return the image's id."""
+    image_id, regions = image_id_of(name), proposals.regions
     for k, jpeg in enumerate(thumbnails, 1):
-        write_whole(folder / THUMBNAILS / f"{one}-{k}.jpg", jpeg)
-    embeddings = np.stack([r.embedding for r in found.regions]) if found.regions else np.zeros((0, 0), np.float32)
+        write_whole(folder / THUMBNAILS / f"{image_id}-{k}.jpg", jpeg)
+    embeddings = np.stack([r.embedding for r in regions]) if regions else np.zeros((0, 0), np.float32)
     buffer = io.BytesIO()
     np.save(buffer, embeddings.astype(np.float32), allow_pickle=False)
-    write_whole(folder / PICTURES / f"{one}.npy", buffer.getvalue())
-    plain = ("area", "mean", "peak", "nearest", "distance")
-    regions = [
-        {"mask": r.mask.to_json(), "core": r.core.to_json(), "box": list(r.box), **{k: getattr(r, k) for k in plain}}
-        for r in found.regions
-    ]
-    unknown = Rle.of(found.unknown)
-    value = {"name": name, "sha256": digest, "size": list(unknown.size)}
-    _write_json(folder / PICTURES / f"{one}.json", {**value, "unknown": unknown.to_json(), "regions": regions})
-    return one
+    write_whole(folder / IMAGES / f"{image_id}.npy", buffer.getvalue())
+    unknown = Rle.of(proposals.unknown)
+    value = {"name": name, "sha256": digest, "size": list(unknown.size), "unknown": unknown.to_json()}
+    # Last: an image is in the queue once this file is there, and then all that belongs to it is, too.
+    _write_json(folder / IMAGES / f"{image_id}.json", {**value, "regions": [_region_json(r) for r in regions]})
+    return image_id
 
 
-def read_image_entry(folder: Path, one: str) -> QueueImage:
-    """Return the image called ``one``; raise ``OwsegError`` if there is none or its file is damaged."""
-    if not is_image(one):
-        raise OwsegError(f"{one!r} names no image of {folder}.")
-    embeddings = read_embeddings(folder, one)
-    with _reading(folder / PICTURES / f"{one}.json") as value:
-        size, name = (int(value["size"][0]), int(value["size"][1])), _below(value["name"])
-        if image_id(name) != one or min(size) < 1:
+def read_image_entry(folder: Path, image_id: str) -> QueueImage:
+    """Return the image ``image_id``; raise ``OwsegError`` if there is none or its file is damaged."""
+    if not is_image_id(image_id) or not has_image(folder, image_id):
+        raise OwsegError(f"{image_id!r} names no image of {folder}.")
+    embeddings = read_embeddings(folder, image_id)
+    with _reading(folder / IMAGES / f"{image_id}.json") as value:
+        size, name = (int(value["size"][0]), int(value["size"][1])), _relative(value["name"])
+        if image_id_of(name) != image_id or min(size) < 1:
             raise ValueError
-        regions = [_region(name, v, size, e) for v, e in zip(value["regions"], embeddings, strict=True)]
+        regions = [_read_region(name, v, size, e) for v, e in zip(value["regions"], embeddings, strict=True)]
         unknown = Rle.from_json(value["unknown"], size)
-        return QueueImage(one, name, str(value["sha256"]), size, unknown, tuple(regions))
+        return QueueImage(image_id, name, str(value["sha256"]), size, unknown, tuple(regions))
 
 
-def read_embeddings(folder: Path, one: str) -> np.ndarray:
-    """Return the regions' embeddings (n, C) float32 of the image ``one``; raise ``OwsegError`` if damaged."""
-    path = folder / PICTURES / f"{one}.npy"
+def read_embeddings(folder: Path, image_id: str) -> np.ndarray:
+    """Return the embeddings (n, C) float32 of an image's regions; raise ``OwsegError`` if the file is damaged."""
+    path = folder / IMAGES / f"{image_id}.npy"
     try:
         found = np.load(path, allow_pickle=False)
-        if found.ndim == 2 and found.dtype == np.float32 and np.isfinite(found).all():
+        if isinstance(found, np.ndarray) and found.ndim == 2 and found.dtype == np.float32 and np.isfinite(found).all():
             return found
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, BadZipFile, MemoryError):  # a header may ask for any amount of memory
         pass
     raise damaged(path)
 
 
 def write_groups(folder: Path, groups: Sequence[Group]) -> None:
-    """Store the groups, in the order in which to look at them."""
-    listed = [{"regions": g.regions, "copies": dict(g.copies), "worth": g.priority} for g in groups]
+    """Store the groups, in the order of review."""
+    listed = [{"regions": g.regions, "copies": dict(g.copies), "priority": g.priority} for g in groups]
     _write_json(folder / GROUPS, {"groups": listed})
 
 
 def read_groups(folder: Path) -> list[Group]:
-    """Return the groups in the order in which to look at them; raise ``OwsegError`` if they are damaged."""
+    """Return the groups in the order of review; raise ``OwsegError`` if the file is damaged."""
     with _reading(folder / GROUPS) as value:
-        made = []
+        groups = []
         for number, g in enumerate(value["groups"], 1):
             copies = {r: tuple(c) for r, c in g["copies"].items()}
-            made.append(Group(number, tuple(g["regions"]), copies, float(g["worth"])))
-            named = (*made[-1].regions, *copies, *(c for several in copies.values() for c in several))
-            if not all(map(is_region, named)):
+            priority = g["priority"] if "priority" in g else g["worth"]  # the name that owseg 0.1 wrote
+            group = Group(number, tuple(g["regions"]), copies, float(priority))
+            named = (*group.regions, *copies, *(c for several in copies.values() for c in several))
+            if not group.regions or not all(map(is_region_id, named)):
                 raise ValueError
-        return made
+            groups.append(group)
+        return groups
 
 
-def _region(name: str, value: Mapping[str, Any], size: tuple[int, int], embedding: np.ndarray) -> Region:
+def _region_json(region: Region) -> dict[str, Any]:
+    names = ("area", "mean", "peak", "nearest", "distance")
+    masks = {"mask": region.mask.to_json(), "core": region.core.to_json()}
+    return {**masks, "box": list(region.box), **{name: getattr(region, name) for name in names}}
+
+
+def _read_region(name: str, value: Mapping[str, Any], size: tuple[int, int], embedding: np.ndarray) -> Region:
     x, y, width, height = (int(v) for v in value["box"])
     distance = None if value["distance"] is None else float(value["distance"])
     mask, core = Rle.from_json(value["mask"], size), Rle.from_json(value["core"], size)
     if mask.area != value["area"] or core.area < 1 or (core.mask() & ~mask.mask()).any():
         raise ValueError
-    figures = float(value["mean"]), float(value["peak"])
+    scores = float(value["mean"]), float(value["peak"])
     return Region(
-        name, mask, core, (x, y, width, height), mask.area, *figures, embedding, str(value["nearest"]), distance
+        name, mask, core, (x, y, width, height), mask.area, *scores, embedding, str(value["nearest"]), distance
     )
 
 
-def _below(name: Any) -> str:
+def _relative(name: Any) -> str:
     """Return ``name`` if it stays below the folder that it is relative to."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
@@ -222,13 +240,13 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield what is in a file of this format; whatever is amiss with it ends in one sentence."""
+    """Yield the contents of a JSON file of this format; whatever is wrong with it becomes an ``OwsegError``."""
     try:
         value = json.loads(path.read_bytes())
         number = value.pop("format")
     except FileNotFoundError:
         raise OwsegError(f"{path} is missing; run `owseg discover` again, and it goes on where it stopped.") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise damaged(path) from None
     if number != FORMAT:
         raise OwsegError(f"{path} is of format {number!r}; this owseg reads format {FORMAT}.")

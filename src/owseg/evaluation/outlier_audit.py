@@ -21,7 +21,7 @@ from torch import Tensor
 
 from owseg._progress import track
 from owseg.data.dataset import DataSet
-from owseg.data.outliers import Outliers, known_as, plain
+from owseg.data.outliers import Outliers, normalized, synonyms_of
 from owseg.errors import OwsegError
 from owseg.labels import UNKNOWN
 from owseg.models.network import to_tensor
@@ -117,8 +117,8 @@ def audit(outliers: Outliers, data: DataSet, backbone: Pyramid, min_area: int = 
 
 def categories_named(outliers: Outliers, classes: Iterable[str]) -> tuple[str, ...]:
     """Return the categories of ``outliers`` that have a name of ``classes``, or a usual synonym of one."""
-    wanted = known_as(classes)
-    return tuple(c for c in outliers.counts() if plain(c) in wanted)
+    wanted = synonyms_of(classes)
+    return tuple(c for c in outliers.counts() if normalized(c) in wanted)
 
 
 @torch.no_grad()

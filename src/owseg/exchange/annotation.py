@@ -1,4 +1,4 @@
-"""The noun that all labelling tools share: a class name and a mask on an image."""
+"""What all formats have in common: an annotation is a class name and a mask on an image."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from owseg.data.masks import PackedMask, check_size, packed, union, unpacked
+from owseg.data.masks import Rle, check_size
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, RESERVED, Color
 
 VOID = RESERVED[IGNORE]
-"""The class name under which a person marks what nobody could name (see ``Shot.void``)."""
+"""The class name of pixels that are ignored (see ``Shot.void``)."""
 
 
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # XML 1.0 has no way to write these
@@ -29,7 +29,7 @@ class Annotation:
     """
 
     name: str
-    mask: np.ndarray
+    mask: np.ndarray = field(repr=False)
     image: str
     color: Color | None = None
 
@@ -37,9 +37,9 @@ class Annotation:
         if self.mask.ndim != 2 or self.mask.dtype != bool:
             raise OwsegError(f"the mask of {self.image} is {self.mask.shape} {self.mask.dtype}; give (H, W) bool.")
         check_size(*self.mask.shape)
-        for text, what in ((self.name, "class"), (self.image, "image")):
+        for text, what in ((self.name, "a class"), (self.image, "an image")):
             if not isinstance(text, str) or not text.strip() or _UNWRITABLE.search(text):
-                raise OwsegError(f"{text!r} is no name of a {what}; write one line of text.")
+                raise OwsegError(f"{text!r} cannot be the name of {what}; write one line of text.")
         if self.color is not None and not (
             len(self.color) == 3 and all(isinstance(c, int) and 0 <= c <= 255 for c in self.color)
         ):
@@ -48,40 +48,44 @@ class Annotation:
 
 @dataclass
 class ImageMasks:
-    """What is marked in one image of ``size`` (H, W): a packed mask by class name."""
+    """What is marked in one image of ``size`` (H, W): a mask by class name."""
 
     size: tuple[int, int]
-    masks: dict[str, PackedMask] = field(default_factory=dict)
+    masks: dict[str, Rle] = field(default_factory=dict)
 
 
-def gathered(annotations: Iterable[Annotation]) -> tuple[dict[str, ImageMasks], dict[str, Color | None]]:
-    """Return the sheets by image and the colours by class, both in the order in which they first come.
+def by_image(annotations: Iterable[Annotation]) -> tuple[dict[str, ImageMasks], dict[str, Color | None]]:
+    """Return the masks by image and the colours by class, both in the order in which they first come.
 
-    A class that is marked twice in an image is marked where either mask is. Masks are packed at once, so
+    The mask of a class that is annotated twice in an image is the union. Masks become run lengths at once, so that
     ``annotations`` may be far more than memory holds. Raises ``OwsegError`` for two sizes of one image.
     """
-    sheets: dict[str, ImageMasks] = {}
+    images: dict[str, ImageMasks] = {}
     colors: dict[str, Color | None] = {}
     for a in annotations:
         size = (a.mask.shape[0], a.mask.shape[1])
-        sheet = sheets.setdefault(a.image, ImageMasks(size))
-        if sheet.size != size:
-            raise OwsegError(f"{a.image} has masks of two sizes, {_text(sheet.size)} and {_text(size)}.")
-        rle = packed(a.mask)
-        sheet.masks[a.name] = union(sheet.masks[a.name], rle) if a.name in sheet.masks else rle
+        image = images.setdefault(a.image, ImageMasks(size))
+        if image.size != size:
+            raise OwsegError(f"{a.image} has masks of two sizes, {_text(image.size)} and {_text(size)}.")
+        _add(image.masks, a.name, Rle.of(a.mask))
         colors[a.name] = colors.get(a.name) or a.color
-    return sheets, colors
+    return images, colors
 
 
-def joined(
-    image: str, shapes: Iterable[tuple[str, np.ndarray]], colors: Mapping[str, Color | None]
-) -> Iterator[Annotation]:
-    """Yield one annotation for each class of ``shapes`` (name, mask) of one image, in the order they first come."""
-    masks: dict[str, PackedMask] = {}
-    for name, mask in shapes:
-        masks[name] = union(masks[name], packed(mask)) if name in masks else packed(mask)
+def by_class(image: str, shapes: Iterable[tuple[str, Rle]], colors: Mapping[str, Color | None]) -> Iterator[Annotation]:
+    """Yield one annotation for each class of the ``shapes`` (name, mask) of an image: the union of its masks.
+
+    Classes come in the order in which they first appear.
+    """
+    masks: dict[str, Rle] = {}
+    for name, rle in shapes:
+        _add(masks, name, rle)
     for name, rle in masks.items():
-        yield Annotation(name, unpacked(rle), image, colors.get(name))
+        yield Annotation(name, rle.mask(), image, colors.get(name))
+
+
+def _add(masks: dict[str, Rle], name: str, rle: Rle) -> None:
+    masks[name] = masks[name].union(rle) if name in masks else rle
 
 
 def hex_color(color: Color) -> str:
@@ -90,7 +94,7 @@ def hex_color(color: Color) -> str:
 
 
 def from_hex(text: str | None) -> Color | None:
-    """Return the colour that ``#rrggbb`` names; None for nothing; raise ``OwsegError`` for anything else."""
+    """Return the colour of ``#rrggbb``, and None for no text; raise ``OwsegError`` for anything else."""
     if not text:
         return None
     if not re.fullmatch("#[0-9a-fA-F]{6}", text):

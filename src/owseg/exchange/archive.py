@@ -1,93 +1,117 @@
-"""What a labelling tool exports, a file, a folder or a zip, as files by name; nothing is ever unpacked to disk."""
+"""An export of a labelling tool, which is a file, a folder or a zip, as files by name; nothing is unpacked to disk."""
 
 from __future__ import annotations
 
 import json
+import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeAlias
+from typing import Any
 
 from owseg.errors import OwsegError
 
 MAX_UNPACKED = 4 << 30
-"""An archive may hold this many bytes in all."""
+"""The bytes that all members of an archive may have together."""
 
 
 MAX_RATIO = 100
-"""A member of an archive that is over 64 MiB may be this many times as large as it is packed."""
+"""How many times larger than packed a member of an archive of over 64 MiB may be."""
 
 
-Files: TypeAlias = dict[str, Callable[[], bytes]]
-"""Files by name: each is read when called."""
+class Files:
+    """The files of an export; iterates over their names, sorted. Each is read when it is asked for."""
+
+    def __init__(self, readers: Mapping[str, Callable[[], bytes]]) -> None:
+        self._readers = dict(sorted(readers.items()))
+        self._last: tuple[str, Any] | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def read(self, name: str) -> bytes:
+        """Return what the file ``name`` holds."""
+        return self._readers[name]()
+
+    def json(self, name: str) -> Any:
+        """Return the value of the JSON file ``name``; raise ``OwsegError`` if it is broken."""
+        # The last value is kept: recognising a file and then reading it parse it once.
+        if self._last is None or self._last[0] != name:
+            try:
+                self._last = (name, json.loads(self.read(name)))
+            except (ValueError, RecursionError) as error:
+                raise OwsegError(
+                    f"{name} is not JSON ({error}); correct or remove it, or name the file of annotations itself."
+                ) from None
+        return self._last[1]
+
+    def fitting(self, fits: Callable[[Files, str], bool], what: str) -> Iterator[str]:
+        """Yield the names of the files that are ``what``, as ``fits`` says.
+
+        Raises ``OwsegError`` if there is none, and for a broken file, as it may have been one of them.
+        """
+        found = False
+        for name in self:
+            if fits(self, name):
+                found = True
+                yield name
+        if not found:
+            raise OwsegError(f"this is not {what}, nor does it hold one.")
 
 
 @contextmanager
-def opened(path: str | Path, what: str) -> Iterator[Files]:
-    """Give the files at ``path`` by name, sorted: itself, those in the folder or in the zip that are not hidden.
+def opened(path: Path) -> Iterator[Files]:
+    """Give the files at ``path``: itself, or those in the folder or in the zip that are not hidden.
 
-    Whatever goes wrong inside the ``with`` because of what the files hold ends in one ``OwsegError`` that names
-    ``path``; ``what`` says what it should have been, such as "a COCO annotation". So does an archive whose members
-    leave it (absolute, ``..``), are encrypted, or would unpack to more than ``MAX_UNPACKED``.
+    Raises ``OwsegError`` if there is nothing at ``path``, for an archive that is broken, and for one whose members
+    would be outside of it (absolute, ``..``), are encrypted, or would unpack to more than ``MAX_UNPACKED``.
     """
-    path = Path(path).expanduser()
     try:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-            yield {p.relative_to(path).as_posix(): p.read_bytes for p in found}
+            files = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            yield Files({p.relative_to(path).as_posix(): p.read_bytes for p in files})
         elif not path.exists():
-            raise FileNotFoundError
+            raise OwsegError(f"{path} does not exist.")
         elif path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive:
-                members = [i for i in _checked(archive) if not PurePosixPath(i.filename).name.startswith(".")]
-                yield {i.filename: partial(archive.read, i) for i in members}
+                with as_owseg_error(path, "an archive"):
+                    members = [i for i in _checked(archive) if not PurePosixPath(i.filename).name.startswith(".")]
+                yield Files({i.filename: partial(archive.read, i) for i in members})
         else:
-            yield {path.name: path.read_bytes}
-    except FileNotFoundError:
-        raise OwsegError(f"{path} does not exist.") from None
+            yield Files({path.name: path.read_bytes})
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+        raise OwsegError(f"{path} cannot be unpacked ({error}); export it again.") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise  # of the file system; one without a number is of a broken bzip2 member
+        raise OwsegError(f"{path} cannot be unpacked ({error}); export it again.") from None
+
+
+@contextmanager
+def as_owseg_error(path: Path, what: str) -> Iterator[None]:
+    """Turn what is raised because of what the files hold into one ``OwsegError`` that names ``path``.
+
+    ``what`` says what it should have been, such as "a COCO annotation".
+    """
+    try:
+        yield
     except OwsegError as error:
         raise OwsegError(f"{path}: {error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise OwsegError(f"{path} cannot be unpacked ({error}); export it again.") from None
     except KeyError as error:
         raise OwsegError(f"{path} is not {what}: {error} is missing.") from None
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
         raise OwsegError(f"{path} is not {what} ({error}).") from None
 
 
-def jsons(files: Files, fits: Callable[[Any], bool], what: str) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of the JSON files that are ``what``, as ``fits`` says.
-
-    Raises ``OwsegError`` if none is, and for one that is broken: it may have been one of them.
-    """
-    none = True
-    for name, data in files.items():
-        if name.lower().endswith(".json") and fits(value := parsed(name, data())):
-            none = False
-            yield name, value
-    if none:
-        raise OwsegError(f"this is not {what}, nor does it hold one.")
-
-
-def parsed(name: str, data: bytes) -> Any:
-    """Return the value of the JSON file ``name``; raise ``OwsegError`` if it is broken."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise OwsegError(
-            f"{name} is not JSON ({error}); mend or remove it, or name the file of annotations itself."
-        ) from None
-
-
 def _checked(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    members = sorted((i for i in archive.infolist() if not i.is_dir()), key=lambda i: i.filename)
+    members = [i for i in archive.infolist() if not i.is_dir()]
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
-            raise OwsegError(f"its member {member.filename!r} would lie outside of it; do not trust this file.")
+            raise OwsegError(f"its member {member.filename!r} would be outside of it; do not trust this file.")
         if member.flag_bits & 1:
             raise OwsegError(f"its member {member.filename} is encrypted; unpack it first.")
         if member.file_size > max(64 << 20, MAX_RATIO * member.compress_size):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from owseg.exchange.annotation import Annotation
+from owseg.exchange.archive import Files
 
 
 class Writer(Protocol):
@@ -22,10 +23,15 @@ class Writer(Protocol):
 class Format:
     """How annotations of one labelling tool are recognised, read and written.
 
-    ``fits(name, data)`` says whether a file of an export, its name and a function that reads it, is of this format;
-    ``write`` is None where the format is only read.
+    ``what`` names a file of the format in errors, such as "a COCO annotation". ``fits(files, name)`` says whether one
+    of the files of an export is of this format; ``read(files)`` yields one annotation for each class that is marked in
+    an image. ``write`` is None where the format is only read.
+
+    What ``fits`` and ``read`` raise because a file is broken (``KeyError``, ``ValueError`` and the like) becomes an
+    ``OwsegError`` that names the file (see ``owseg.exchange.archive.as_owseg_error``).
     """
 
-    fits: Callable[[str, Callable[[], bytes]], bool]
-    read: Callable[[str | Path], Iterator[Annotation]]
+    what: str
+    fits: Callable[[Files, str], bool]
+    read: Callable[[Files], Iterator[Annotation]]
     write: Writer | None = None

@@ -1,7 +1,7 @@
 """COCO instances: run lengths both ways, polygons in. https://cocodataset.org/#format-data
 
-An object of run lengths is a crowd (``iscrowd`` 1), as it is everything of its class in the image. Colours stand in
-the categories, as in COCO panoptic, or as ``#rrggbb``, as COCO Annotator writes them.
+An object that is written is a crowd (``iscrowd`` 1), as it is all of its class in the image. Colours are read from the
+categories, as COCO panoptic has them, or as ``#rrggbb``, as COCO Annotator writes them.
 """
 
 from __future__ import annotations
@@ -12,38 +12,37 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pycocotools import mask as api
-
 from owseg._files import write_whole
-from owseg.data.masks import check_size, mask_of
+from owseg._registry import Card
+from owseg.data.masks import Rle, check_size, decode_counts
 from owseg.errors import OwsegError
-from owseg.exchange.annotation import Annotation, from_hex, gathered, joined
-from owseg.exchange.archive import jsons, opened
-from owseg.exchange.masks import filled
+from owseg.exchange.annotation import Annotation, by_class, by_image, from_hex
+from owseg.exchange.archive import Files
+from owseg.exchange.base import Format
+from owseg.exchange.shapes import fill_polygon
 from owseg.labels import Color
 
 WHAT = "a COCO annotation"
 
 
 def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False) -> Path:
-    """Write the JSON file ``path``; COCO does not say who marked it, so ``predicted`` changes nothing."""
-    sheets, colors = gathered(annotations)
+    """Write the JSON file ``path``; COCO has no place for who made an annotation, so ``predicted`` changes nothing."""
+    marked, colors = by_image(annotations)
     ids = {name: i for i, name in enumerate(colors, 1)}
     images: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
-    for number, (image, sheet) in enumerate(sheets.items(), 1):
-        height, width = sheet.size
+    for number, (image, found) in enumerate(marked.items(), 1):
+        height, width = found.size
         images.append({"id": number, "file_name": image, "height": height, "width": width})
-        for name, rle in sheet.masks.items():
+        for name, rle in found.masks.items():
             objects.append(
                 {
                     "id": len(objects) + 1,
                     "image_id": number,
                     "category_id": ids[name],
-                    "segmentation": {"size": [height, width], "counts": rle["counts"].decode("ascii")},
-                    "area": int(api.area(rle)),
-                    "bbox": api.toBbox(rle).tolist(),
+                    "segmentation": {"size": [height, width], "counts": rle.code.decode("ascii")},
+                    "area": rle.area,
+                    "bbox": [float(side) for side in rle.box],
                     "iscrowd": 1,
                 }
             )
@@ -52,18 +51,20 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
     return write_whole(path, json.dumps(value, ensure_ascii=False).encode())
 
 
-def read(path: str | Path) -> Iterator[Annotation]:
-    """Yield the annotations of a JSON file, or of those in a folder or zip; objects of a class in an image are one.
+def read(files: Files) -> Iterator[Annotation]:
+    """Yield the annotations of the JSON files; all objects of a class in an image are one.
 
     Raises ``OwsegError`` for an object that is only a box, and for run lengths or polygons that do not fit.
     """
-    with opened(path, WHAT) as files:
-        for _, value in jsons(files, fits, WHAT):
-            yield from _annotations(value)
+    for name in files.fitting(fits, WHAT):
+        yield from _annotations(files.json(name))
 
 
-def fits(value: Any) -> bool:
-    """Whether parsed JSON is COCO."""
+def fits(files: Files, name: str) -> bool:
+    """Return whether the file ``name`` is COCO's; raise ``OwsegError`` if it is broken JSON."""
+    if not name.lower().endswith(".json"):
+        return False
+    value = files.json(name)
     return isinstance(value, dict) and value.keys() >= {"images", "annotations", "categories"}
 
 
@@ -73,16 +74,16 @@ def _annotations(value: dict[str, Any]) -> Iterator[Annotation]:
     objects: dict[Any, list[dict[str, Any]]] = {}
     for o in value["annotations"]:
         objects.setdefault(o["image_id"], []).append(o)
-    for picture in value["images"]:
-        size, image = check_size(picture["height"], picture["width"]), picture["file_name"]
-        shapes = ((names[o["category_id"]], _mask(o, image, size)) for o in objects.pop(picture["id"], []))
-        yield from joined(image, shapes, colors)
+    for entry in value["images"]:
+        size, image = check_size(entry["height"], entry["width"]), entry["file_name"]
+        shapes = ((names[o["category_id"]], _mask(o, image, size)) for o in objects.pop(entry["id"], []))
+        yield from by_class(image, shapes, colors)
     if objects:
         raise OwsegError(f"an object is in the image {next(iter(objects))!r}, which is not among the images.")
 
 
 def _color(value: Any) -> Color | None:
-    """Return a colour as (r, g, b); None for one that is unreadable: no annotation is worth less without it."""
+    """Return a colour as (r, g, b); None for an unreadable one, as annotations are as good without it."""
     if isinstance(value, str):
         with suppress(OwsegError):
             return from_hex(value)
@@ -92,39 +93,37 @@ def _color(value: Any) -> Color | None:
     return None
 
 
-def _mask(value: dict[str, Any], image: str, size: tuple[int, int]) -> np.ndarray:
+def _mask(value: dict[str, Any], image: str, size: tuple[int, int]) -> Rle:
     shape, what = value.get("segmentation"), f"the object {value.get('id')} of {image}"
     if not shape:
         raise OwsegError(f"{what} is a box without a mask; outline it, or remove it.")
     if isinstance(shape, list):
-        mask = np.zeros(size, bool)
-        for polygon in [p for p in shape if len(p) > 4] or shape:  # tools leave lines beside what encloses something
-            mask |= filled(polygon, size, what)
-        return mask
+        polygons = [p for p in shape if len(p) > 4] or shape  # tools leave lines of two points beside polygons
+        first, *others = (fill_polygon(polygon, size, what) for polygon in polygons)
+        return first.union(*others)
     if tuple(shape["size"]) != size:
         raise OwsegError(f"a mask of {image} is {shape['size']} and its image {list(size)} (height, width).")
     counts = shape["counts"]
-    return mask_of(counts if isinstance(counts, list) else unfold(counts), size, "F")
+    return Rle.from_counts(counts if isinstance(counts, list) else decode_counts(counts), size)
 
 
-def unfold(text: str) -> list[int]:
-    """Return the run lengths of COCO's compressed string; raise ``OwsegError`` for what is none.
+def coco() -> Format:
+    """Return the format."""
+    return Format(WHAT, fits, read, write)
 
-    A number is written in groups of five bits, least first, each as the character 48 + group + 32 (if more follow);
-    the last group's highest bit is the sign. From the fourth on, a number is the difference to the run two before.
-    (pycocotools, which wrote it, reads past the end of a string that is cut.)
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for group in (ord(c) - 48 for c in text):
-        if not 0 <= group < 64 or shift > 60:
-            raise OwsegError("a compressed mask holds what is no run length.")
-        value |= (group & 31) << shift
-        shift += 5
-        if not group & 32:
-            value -= (1 << shift) if group & 16 else 0
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    if shift:
-        raise OwsegError("a compressed mask is cut off.")
-    return runs
+
+CARDS = (
+    Card(
+        "coco",
+        "COCO instances",
+        make=coco,
+        source="https://cocodataset.org/#format-data",
+        facts={
+            "reads": "run lengths, polygons",
+            "writes": "`annotations.json`",
+            "loses": "",
+            "suffix": ".json",
+            "hint": "open {path} in any tool that reads COCO.",
+        },
+    ),
+)

@@ -1,7 +1,7 @@
-"""CVAT's "Segmentation mask 1.1": a zip of one image of class colours for each image; also where it was unpacked.
+"""CVAT's "Segmentation mask 1.1": a zip, or the folder it is unpacked to, with a mask in class colours for each image.
 
-https://docs.cvat.ai/docs/dataset_management/formats/format-smask. A pixel has one class here, so masks must not
-overlap; a mask without a pixel is as none; and an image's name goes without its suffix.
+https://docs.cvat.ai/docs/dataset_management/formats/format-smask. A pixel has one class in this format, so masks must
+not overlap; masks without a pixel and the suffixes of image names are lost.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ import numpy as np
 from PIL import Image
 
 from owseg._files import write_whole
+from owseg._registry import Card
 from owseg.data.images import SUFFIXES
-from owseg.data.masks import unpacked
+from owseg.data.masks import Rle
 from owseg.errors import OwsegError
-from owseg.exchange.annotation import Annotation, ImageMasks, gathered, joined
-from owseg.exchange.archive import opened
-from owseg.exchange.cvat import write_labels
-from owseg.exchange.masks import open_picture
+from owseg.exchange._cvat_labels import write_labels
+from owseg.exchange.annotation import Annotation, ImageMasks, by_class, by_image
+from owseg.exchange.archive import Files
+from owseg.exchange.base import Format
+from owseg.exchange.shapes import open_mask_image
 from owseg.labels import Color, distinct_color
 
 WHAT = "a CVAT archive of segmentation masks"
@@ -34,17 +36,19 @@ BACKGROUND, BLACK = "background", (0, 0, 0)
 
 
 def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False) -> Path:
-    """Write the zip ``path`` and the labels beside it; the format does not say what is ``predicted``.
+    """Write the zip ``path`` and the labels beside it; the format has no place for what is ``predicted``.
 
     Classes without a colour get one. Raises ``OwsegError`` for masks that overlap, two classes of one colour, a black
-    one, names that cannot stand in a label map, and two images that differ in their suffix alone.
+    one, class names that a label map cannot hold, and two images that differ in their suffix alone.
     """
-    sheets, given = gathered(annotations)
+    marked, given = by_image(annotations)
     colors = _distinct(given)
-    stems = {_stem(image): image for image in sheets}
-    if len(stems) < len(sheets):
-        twice = next(i for i in sheets if stems[_stem(i)] != i)
-        raise OwsegError(f"{twice} and {stems[_stem(twice)]} have one name here; use cvat, coco or labelstudio.")
+    stems = {_stem(image): image for image in marked}
+    if len(stems) < len(marked):
+        twice = next(i for i in marked if stems[_stem(i)] != i)
+        raise OwsegError(
+            f"{twice} and {stems[_stem(twice)]} have one name without their suffixes; use cvat, coco or labelstudio."
+        )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
 
@@ -55,60 +59,68 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
         put(LABELMAP, "\n".join(["# label:color_rgb:parts:actions", *rows, ""]).encode())
         put("ImageSets/Segmentation/default.txt", "".join(f"{stem}\n" for stem in stems).encode())
         for stem, image in stems.items():
-            drawn = _drawn(image, sheets[image], tuple(colors))
+            drawn = _index_map(image, marked[image], tuple(colors))
             put(f"{CLASSES}/{stem}.png", _png(np.array([BLACK, *colors.values()], np.uint8)[drawn]))
             put(f"{OBJECTS}/{stem}.png", _png(voc_colors()[drawn]))
     write_labels(colors, path)
     return write_whole(path, buffer.getvalue())
 
 
-def read(path: str | Path) -> Iterator[Annotation]:
-    """Yield the annotations of a zip or of the folder it was unpacked to; ``image`` lacks its suffix.
+def read(files: Files) -> Iterator[Annotation]:
+    """Yield the annotations of the masks below ``labelmap.txt``; the ``image`` of each has no suffix.
 
-    A mask of colours is read by them, one of grey by the classes' order. Raises ``OwsegError`` for a colour or number
-    that ``labelmap.txt`` does not have.
+    The classes of a mask in colours are read by colour, those of a grey mask by their order in ``labelmap.txt``. Raises
+    ``OwsegError`` for a colour or number that it does not have.
     """
-    with opened(path, WHAT) as files:
-        maps = [name for name in files if PurePosixPath(name).name == LABELMAP]
-        if not maps:
-            raise OwsegError(f"this is not {WHAT}: there is no {LABELMAP}.")
-        labels = _labelmap(files[maps[0]]().decode())
-        colors = {n: c for n, c in labels.items() if n != BACKGROUND and c != BLACK}
-        below = PurePosixPath(maps[0]).with_name(CLASSES)
-        for name, data in files.items():
-            if below in PurePosixPath(name).parents and name.lower().endswith(".png"):
-                image = PurePosixPath(name).relative_to(below).as_posix()[: -len(".png")]
-                yield from joined(image, _shapes(open_picture(data()), name, labels, colors), colors)
+    labelmap = next(files.fitting(fits, WHAT))
+    labels = _labelmap(files.read(labelmap).decode())
+    colors = {n: c for n, c in labels.items() if n != BACKGROUND and c != BLACK}
+    below = PurePosixPath(labelmap).with_name(CLASSES)
+    for name in files:
+        if below in PurePosixPath(name).parents and name.lower().endswith(".png"):
+            image = PurePosixPath(name).relative_to(below).as_posix()[: -len(".png")]
+            yield from by_class(image, _shapes(open_mask_image(files.read(name)), name, labels, colors), colors)
+
+
+def fits(files: Files, name: str) -> bool:
+    """Return whether the file ``name`` is the label map of such an archive, which no other format has."""
+    return PurePosixPath(name).name == LABELMAP
 
 
 def voc_colors() -> np.ndarray:
     """Return the 256 colours of Pascal VOC, (256, 3) uint8: bit b of channel c of colour i is its bit 3 (7 - b) + c."""
     i, b = np.arange(256)[:, None, None], np.arange(8)
     bits = (i >> (3 * (7 - b) + np.arange(3)[:, None])) & 1
-    return (bits << b).sum(-1).astype(np.uint8)
+    colors: np.ndarray = (bits << b).sum(-1).astype(np.uint8)
+    return colors
 
 
 def _shapes(
-    picture: Image.Image, name: str, labels: Mapping[str, Color], colors: Mapping[str, Color]
-) -> Iterator[tuple[str, np.ndarray]]:
-    if picture.mode == "L":
-        if next(iter(labels.values())) != BLACK:
+    mask: Image.Image, name: str, labels: Mapping[str, Color], colors: Mapping[str, Color]
+) -> Iterator[tuple[str, Rle]]:
+    if mask.mode == "L":
+        if next(iter(labels.values()), None) != BLACK:
             raise OwsegError(
                 f"{name} is grey, and {LABELMAP} does not begin with the background, so 0 may be any class."
             )
-        found, ids = np.asarray(picture), {n: i for i, n in enumerate(labels)}
+        found, ids = np.asarray(mask), {n: i for i, n in enumerate(labels)}
     else:
-        found = _number(np.asarray(picture.convert("RGB")))
-        ids = {n: int(_number(np.array(c))) for n, c in labels.items()}
+        found = _number(np.asarray(mask.convert("RGB")))
+        ids = {n: r << 16 | g << 8 | b for n, (r, g, b) in labels.items()}
     present = set(np.unique(found).tolist())
-    if strange := sorted(present - {0, *ids.values()}):
-        what = f"the number {strange[0]}" if picture.mode == "L" else f"the colour #{strange[0]:06x}"
+    if undefined := sorted(present - {0, *ids.values()}):
+        what = f"the number {undefined[0]}" if mask.mode == "L" else f"the colour #{undefined[0]:06x}"
         raise OwsegError(f"{name} holds {what}, which {LABELMAP} does not have.")
-    yield from ((n, found == ids[n]) for n in colors if ids[n] in present)
+    yield from ((n, Rle.of(found == ids[n])) for n in colors if ids[n] in present)
 
 
 def _number(rgb: np.ndarray) -> np.ndarray:
-    return rgb.astype(np.int64) @ [65536, 256, 1]
+    """Return colours (H, W, 3) uint8 as one number a pixel, (H, W) uint32."""
+    number: np.ndarray = rgb[..., 0].astype(np.uint32)  # channel by channel, as masks may be large
+    for channel in (1, 2):
+        number <<= 8
+        number |= rgb[..., channel]
+    return number
 
 
 def _labelmap(text: str) -> dict[str, Color]:
@@ -124,12 +136,12 @@ def _labelmap(text: str) -> dict[str, Color]:
 
 
 def _distinct(colors: Mapping[str, Color | None]) -> dict[str, Color]:
-    """Return the colours, made up where there is none; raise ``OwsegError`` for what a label map cannot hold."""
+    """Return a distinct colour for every class; raise ``OwsegError`` for what a label map cannot hold."""
     for name in colors:
         if ":" in name or name.startswith("#") or name != name.strip() or name == BACKGROUND:
             raise OwsegError(f"{LABELMAP} cannot hold a class {name!r}; rename it, or use cvat, coco or labelstudio.")
     if len(colors) > 255:
-        raise OwsegError(f"{len(colors)} classes are more than the 255 that one archive of masks may hold.")
+        raise OwsegError(f"an archive of masks holds at most 255 classes, not {len(colors)}; use cvat or coco.")
     taken = [c for c in colors.values() if c]
     for name, color in colors.items():
         if color == BLACK or (color and taken.count(color) > 1):
@@ -142,10 +154,11 @@ def _distinct(colors: Mapping[str, Color | None]) -> dict[str, Color]:
     return made
 
 
-def _drawn(image: str, sheet: ImageMasks, names: tuple[str, ...]) -> np.ndarray:
-    drawn = np.zeros(sheet.size, np.uint8)
-    for name, rle in sheet.masks.items():
-        mask = unpacked(rle)
+def _index_map(image: str, marked: ImageMasks, names: tuple[str, ...]) -> np.ndarray:
+    """Return (H, W) uint8: 0 off all masks, 1 + i on that of ``names[i]``."""
+    drawn = np.zeros(marked.size, np.uint8)
+    for name, rle in marked.masks.items():
+        mask = rle.mask()
         if (drawn[mask] > 0).any():
             other = names[int(drawn[mask].max()) - 1]
             raise OwsegError(
@@ -166,3 +179,26 @@ def _png(rgb: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def cvat_masks() -> Format:
+    """Return the format."""
+    return Format(WHAT, fits, read, write)
+
+
+CARDS = (
+    Card(
+        "cvat-masks",
+        "CVAT Segmentation mask 1.1",
+        make=cvat_masks,
+        source="https://docs.cvat.ai/docs/dataset_management/formats/format-smask",
+        facts={
+            "reads": "zip or folder",
+            "writes": "`annotations.zip`, and the same labels",
+            "loses": "overlaps are refused; empty masks; the suffix of an image's name",
+            "suffix": ".zip",
+            "hint": "in CVAT, make a task of the images with the labels in {stem}.labels.json (Raw); then Upload "
+            "annotations, Segmentation mask 1.1.",
+        },
+    ),
+)

@@ -1,15 +1,15 @@
 """Label Studio's JSON: brush masks both ways, polygons in. https://labelstud.io/guide/task_format
 
-A brush mask is the image's RGBA bytes in the run-length code of https://github.com/thi-ng/umbrella (rle-pack). The
-JSON has no place for colours of its own, so they stand in the task's ``meta``, which Label Studio keeps. Beside
-``NAME.json``, ``NAME.labels.xml`` is the labelling interface to set up a project with.
+A brush mask has the bytes of an RGBA image in the run-length code of https://github.com/thi-ng/umbrella (rle-pack). The
+JSON has no place for colours, so they are in the task's ``meta``, which Label Studio keeps. Beside ``NAME.json``,
+``NAME.labels.xml`` is the labelling interface with which to set up a project.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,35 +19,33 @@ from xml.etree import ElementTree
 import numpy as np
 
 from owseg._files import write_whole
+from owseg._registry import Card
 from owseg.data.images import SUFFIXES
-from owseg.data.masks import check_size, runs_of, unpacked
+from owseg.data.masks import Rle, check_size, encode_rows
 from owseg.errors import OwsegError
-from owseg.exchange.annotation import Annotation, from_hex, gathered, hex_color, joined
-from owseg.exchange.archive import jsons, opened
-from owseg.exchange.masks import filled
+from owseg.exchange.annotation import Annotation, by_class, by_image, from_hex, hex_color
+from owseg.exchange.archive import Files
+from owseg.exchange.base import Format
+from owseg.exchange.shapes import fill_polygon
 from owseg.labels import Color
 
 WHAT = "a Label Studio export (JSON)"
 
 
 LOCAL = "/data/local-files/?d="
-"""Where Label Studio serves files of its own machine; a path below its document root follows."""
-
-
-UPLOAD = re.compile("^[0-9a-f]{8}-(?=.)")
-"""What Label Studio puts before the name of an uploaded image."""
+"""The address under which Label Studio serves files of its own machine; a path below its document root follows."""
 
 
 def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False, url: str = LOCAL) -> Path:
-    """Write the JSON file ``path`` and the interface beside it; ``url`` stands before the image's name.
+    """Write the JSON file ``path`` and the interface beside it; ``url`` is put before each image's name.
 
     What is ``predicted`` becomes a prediction, which a person copies into an annotation and corrects.
     """
-    sheets, colors = gathered(annotations)
+    marked, colors = by_image(annotations)
     known = {n: hex_color(c) for n, c in colors.items() if c}
     numbers, tasks = count(1), []
-    for image, sheet in sheets.items():
-        height, width = sheet.size
+    for image, found in marked.items():
+        height, width = found.size
         result = [
             {
                 "id": f"owseg-{next(numbers)}",
@@ -57,37 +55,40 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
                 "original_width": width,
                 "original_height": height,
                 "image_rotation": 0,
-                "value": {"format": "rle", "rle": encode(unpacked(rle)), "brushlabels": [name]},
+                "value": {"format": "rle", "rle": encode(rle.mask()), "brushlabels": [name]},
             }
-            for name, rle in sheet.masks.items()
+            for name, rle in found.masks.items()
         ]
         made = {"predictions": [{"model_version": "owseg", "result": result}]}
         task = {
             "data": {"image": url + quote(image)},
-            "meta": {"colors": {n: known[n] for n in known if n in sheet.masks}},
+            "meta": {"colors": {n: known[n] for n in known if n in found.masks}},
         }
         tasks.append({**task, **(made if predicted else {"annotations": [{"result": result}]})})
     write_whole(path.with_suffix(".labels.xml"), _interface(colors))
     return write_whole(path, json.dumps(tasks, ensure_ascii=False).encode())
 
 
-def read(path: str | Path) -> Iterator[Annotation]:
-    """Yield the annotations of a JSON export, or of those in a folder; regions of a class in an image are one.
+def read(files: Files) -> Iterator[Annotation]:
+    """Yield the annotations of the JSON exports; all regions of a class in an image are one.
 
-    Predictions count only in tasks that have no ``annotations`` at all: those that never went through Label Studio.
-    Raises ``OwsegError`` for regions other than brushes and polygons, those that do not fit, images that were turned,
-    and two people's annotations of one image.
+    Predictions are read only in tasks without a list of annotations, which are those that were not exported by Label
+    Studio. Raises ``OwsegError`` for regions other than brushes and polygons, those that do not fit, images that were
+    turned, and two people's annotations of one image.
     """
-    with opened(path, WHAT) as files:
-        for _, value in jsons(files, fits, WHAT):
-            for task in value if isinstance(value, list) else [value]:
-                image = _image(task["data"])
-                colors = {n: from_hex(c) for n, c in ((task.get("meta") or {}).get("colors") or {}).items()}
-                yield from joined(image, _shapes(_result(task, image), image), colors)
+    for name in files.fitting(fits, WHAT):
+        value = files.json(name)
+        for task in value if isinstance(value, list) else [value]:
+            image = _image(task["data"])
+            colors = {n: from_hex(c) for n, c in ((task.get("meta") or {}).get("colors") or {}).items()}
+            yield from by_class(image, _shapes(_result(task, image), image), colors)
 
 
-def fits(value: Any) -> bool:
-    """Whether parsed JSON is Label Studio's."""
+def fits(files: Files, name: str) -> bool:
+    """Return whether the file ``name`` is Label Studio's; raise ``OwsegError`` if it is broken JSON."""
+    if not name.lower().endswith(".json"):
+        return False
+    value = files.json(name)
     tasks = value if isinstance(value, list) else [value]
     return bool(tasks) and all(
         isinstance(t, dict) and isinstance(t.get("data"), dict) and ("annotations" in t or "predictions" in t)
@@ -96,13 +97,14 @@ def fits(value: Any) -> bool:
 
 
 def encode(mask: np.ndarray) -> list[int]:
-    """Return (H, W) bool as Label Studio's bytes: 255 in all four channels on the mask, 0 off it.
+    """Return (H, W) bool as the bytes of a brush mask: 255 in all four channels on the mask, 0 off it.
 
-    32 bits of length, 5 of the word size less 1, four times 4 of a size of run lengths less 1; then, for each run: 1,
-    two bits that choose the size, the length less 1, the word.
+    The code has 32 bits for the number of words, 5 for the bits of a word less 1, and four times 4 for the bits of a
+    run's length less 1. Each run has a bit 1, two bits that choose one of the four sizes, its length less 1, and the
+    word.
     """
     code = [f"{4 * mask.size:032b}", f"{7:05b}", *(f"{s - 1:04b}" for s in SIZES)]
-    for i, run in enumerate(runs_of(mask)):
+    for i, run in enumerate(encode_rows(mask)):
         left, word = 4 * run, f"{255 * (i % 2):08b}"
         while left:
             length = min(left, 1 << SIZES[-1])
@@ -119,9 +121,10 @@ SIZES = (3, 4, 8, 16)
 
 
 def decode(rle: list[int], size: tuple[int, int]) -> np.ndarray:
-    """Return the mask (H, W) bool of Label Studio's bytes: where alpha is above 0.
+    """Return the mask (H, W) bool of the bytes of a brush mask: where alpha is above 0.
 
-    Raises ``OwsegError`` for bytes that are none, of another size than the image, or cut off.
+    Raises ``OwsegError`` for what is no list of bytes, for another size than the image's, and for bytes that are cut
+    off.
     """
     if not isinstance(rle, list) or not all(type(b) is int and 0 <= b <= 255 for b in rle):
         raise OwsegError("a brush mask is a list of integers from 0 to 255.")
@@ -156,7 +159,7 @@ def decode(rle: list[int], size: tuple[int, int]) -> np.ndarray:
 
 
 def _result(task: dict[str, Any], image: str) -> list[dict[str, Any]]:
-    """Return the regions of a task: its annotation's, or its prediction's if there is no list of annotations."""
+    """Return the regions of a task's annotation, or of its prediction if it has no list of annotations."""
     kind = "annotations" if "annotations" in task else "predictions"
     made = [a for a in task[kind] or [] if not a.get("was_cancelled")]
     made = [a for a in made if a.get("ground_truth")] or made
@@ -165,7 +168,7 @@ def _result(task: dict[str, Any], image: str) -> list[dict[str, Any]]:
     return made[0]["result"] if made else []
 
 
-def _shapes(result: list[dict[str, Any]], image: str) -> Iterator[tuple[str, np.ndarray]]:
+def _shapes(result: list[dict[str, Any]], image: str) -> Iterator[tuple[str, Rle]]:
     for region in result:
         value = region.get("value") or {}
         names = next((v for k, v in value.items() if k.endswith("labels")), None)
@@ -178,15 +181,15 @@ def _shapes(result: list[dict[str, Any]], image: str) -> Iterator[tuple[str, np.
             raise OwsegError(f"{image} was turned by {region['image_rotation']} degrees; turn it back.")
         size = check_size(region["original_height"], region["original_width"])
         if "rle" in value:
-            mask = decode(value["rle"], size)
+            mask = Rle.of(decode(value["rle"], size))
         else:
             corners = np.asarray(value["points"], np.float64) * [size[1] / 100, size[0] / 100]
-            mask = filled(corners.ravel().tolist(), size, f"{names[0]} in {image}")
+            mask = fill_polygon(corners.ravel().tolist(), size, f"{names[0]} in {image}")
         yield from ((name, mask) for name in names)
 
 
 def _image(data: Mapping[str, Any]) -> str:
-    """Return the image's name from the address that Label Studio has it under."""
+    """Return the image's name from its address in Label Studio."""
     texts = [v for v in data.values() if isinstance(v, str)]
     address = data.get("image") or next((t for t in texts if t.lower().endswith(SUFFIXES)), None)
     if not address:
@@ -203,4 +206,28 @@ def _interface(colors: Mapping[str, Color | None]) -> bytes:
     for name, color in colors.items():
         ElementTree.SubElement(labels, "Label", {"value": name, **({"background": hex_color(color)} if color else {})})
     ElementTree.indent(view)
-    return ElementTree.tostring(view, "utf-8")
+    document: bytes = ElementTree.tostring(view, "utf-8")
+    return document
+
+
+def labelstudio(url: str = LOCAL) -> Format:
+    """Return the format; ``url`` is put before the image's name in what is written."""
+    return Format(WHAT, fits, read, partial(write, url=url))
+
+
+CARDS = (
+    Card(
+        "labelstudio",
+        "Label Studio",
+        make=labelstudio,
+        source="https://labelstud.io/guide/task_format",
+        options={"url": "what to put before an image's name; by default /data/local-files/?d="},
+        facts={
+            "reads": "brushes, polygons",
+            "writes": "`annotations.json`, and `annotations.labels.xml`, the labelling interface",
+            "loses": "folders in an address of another server",
+            "suffix": ".json",
+            "hint": "in Label Studio make a project with the interface of {stem}.labels.xml (Code), and import {path}.",
+        },
+    ),
+)

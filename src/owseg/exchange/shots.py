@@ -1,37 +1,46 @@
-"""From annotations that people made to the shots that a class is learned from."""
+"""From annotations to the shots that a class is learned from."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from owseg.data.images import SUFFIXES, read_image
 from owseg.data.shots import read_shot_folder
-from owseg.errors import OwsegError
-from owseg.exchange import read, recognise
+from owseg.errors import FormatNotRecognised, OwsegError
 from owseg.exchange.annotation import VOID, Annotation
-from owseg.exchange.labelstudio import UPLOAD
+from owseg.exchange.formats import read
 from owseg.types import Shot
+
+UPLOAD_PREFIX = re.compile("^[0-9a-f]{8}-(?=.)")
+"""What Label Studio puts before the file name of an image that is uploaded to it."""
 
 
 def read_shots(path: str | Path, name: str, images: str | Path | None = None) -> list[Shot]:
     """Read the shots of the class ``name`` from a folder with ``images/`` and ``masks/``, or from annotations.
 
-    ``images`` is the folder that holds the images; by default the one that the annotations are in.
+    ``images`` is the folder of the annotated images; by default the one that the annotations are in. The masks of a
+    folder are of one class, and ``name`` does not matter. Raises what ``read_shot_folder`` or ``shots_of`` raises, and
+    ``OwsegError`` for a folder of neither.
     """
     path = Path(path).expanduser()
-    kind = None if (path / "masks").is_dir() else recognise(path)
-    if kind is None and path.is_dir():
+    if (path / "masks").is_dir():
         return read_shot_folder(path)
-    return shots_of(read(path, kind), images or (path if path.is_dir() else path.parent), name)
+    try:
+        return shots_of(read(path), images or (path if path.is_dir() else path.parent), name)
+    except FormatNotRecognised:
+        if not path.is_dir():
+            raise
+        raise OwsegError(f"{path} has no folder masks/, and no annotations that are recognised in it.") from None
 
 
 def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -> list[Shot]:
     """Return the images that are annotated with the class ``name`` as shots; ``images`` is the folder they are in.
 
-    As in every shot, the class is marked wherever the image shows it: all other pixels are negatives, except those
-    annotated as ``VOID``, which are ignored. Raises ``OwsegError`` if no image shows the class, one is not
-    found, or its mask is of another size.
+    The class has to be marked wherever an image shows it: all other pixels are negatives, except those annotated as
+    ``VOID``, which are ignored. Raises ``OwsegError`` if no image is annotated with the class, an image is not found,
+    or its mask is of another size.
     """
     masks: dict[str, Annotation] = {}
     voids: dict[str, Annotation] = {}
@@ -59,14 +68,15 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
 def find_annotated(image: str, folder: str | Path) -> Path:
     """Return the file in ``folder``, or in its ``images/``, that an annotation calls ``image``.
 
-    That is its path; or its name alone; or the latter without what Label Studio adds on upload; or, for formats
-    that leave it out, with a suffix. Never a file outside of ``folder``. Raises ``OwsegError`` for none, or several.
+    It is looked up by its path; by its file name alone; by the latter without ``UPLOAD_PREFIX``; and each of these with
+    any suffix, which some formats leave out. It is never a file outside of ``folder``. Raises ``OwsegError`` if there
+    is no such file, or several.
     """
     folder = Path(folder).expanduser()
     path = PurePosixPath(image.replace("\\", "/"))
     inside = not path.is_absolute() and ".." not in path.parts
     names = [path] if inside else []
-    names += [PurePosixPath(path.name), PurePosixPath(UPLOAD.sub("", path.name, count=1))]
+    names += [PurePosixPath(path.name), PurePosixPath(UPLOAD_PREFIX.sub("", path.name, count=1))]
     places = [root / name for name in names for root in (folder, folder / "images")]
     for place in places:
         if place.is_file():
@@ -77,4 +87,4 @@ def find_annotated(image: str, folder: str | Path) -> Path:
                 raise OwsegError(f"{place} may be {' or '.join(sorted(p.name for p in found))}; keep one.")
             if found:
                 return found[0]
-    raise OwsegError(f"there is no image {image} in {folder}; name the folder that holds it with --images.")
+    raise OwsegError(f"there is no image {image} in {folder}; name the folder that has it (--images).")

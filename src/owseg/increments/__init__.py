@@ -1,4 +1,4 @@
-"""Increments: what was learned, as data. One kind a file; how it is learned is in ``owseg.learners``."""
+"""Increments: learned classes, as data. One kind a file; how they are learned is in ``owseg.learners``."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ if TYPE_CHECKING:
     from owseg.increments.base import Increment
 
 INCREMENTS: Registry[Increment] = Registry("kind of increment", "owseg.increments")
-"""Kinds by the name that a stored knowledge base has them under; ``make(value, tensors, network)`` restores one."""
+"""Kinds by the name under which they are stored; ``make(value, tensors, network)`` restores a stored one."""

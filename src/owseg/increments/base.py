@@ -1,4 +1,4 @@
-"""What learning a class leaves in a knowledge base."""
+"""What an increment is: a class that a knowledge base has learned."""
 
 from __future__ import annotations
 

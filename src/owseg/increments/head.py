@@ -26,8 +26,9 @@ M = TypeVar("M", bound=nn.Module)
 class Head:
     """One learned class: a decoder head that knows every class up to this one, its last.
 
-    It reads the same pyramid as the base network. The class is where its last class is the most likely; or, with
-    ``alone``, the head labels every pixel and those before it are not used (PLM_latest of DMLNet, Table 4).
+    It reads the same pyramid as the base network. A pixel is of the class where the head's last class is the most
+    likely; with ``alone``, the head labels every pixel, and network and heads before it are not used (PLM_latest of
+    DMLNet, Table 4).
     """
 
     name: str

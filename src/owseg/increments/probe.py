@@ -22,8 +22,7 @@ class LinearProbe:
     """One learned class: it is where its logit ``w^T x + b`` is positive and above that of every other probe.
 
     x is the backbone's pyramid on the grid of stage ``level``. ``weights`` (1 + R, C) and ``biases`` (1 + R,) are those
-    of the class and of its R competitors, the other classes learned by probes, before or after. A 1x1 convolution commutes
-    with interpolation, so each stage is projected where it is, and one channel is interpolated.
+    of the class and of its R competitors, the other classes learned by probes, before or after.
     """
 
     name: str
@@ -36,7 +35,9 @@ class LinearProbe:
         """Return where the class is, (B, H, W) bool; logits are interpolated to the image before they are compared."""
         grid = (output.features[self.level].shape[-2], output.features[self.level].shape[-1])
         weights = self.weights.to(output.features[0].device)
-        stages = zip(output.features, weights.split([f.shape[1] for f in output.features], 1), strict=True)
+        parts = torch.split(weights, [f.shape[1] for f in output.features], 1)
+        # A 1x1 convolution commutes with interpolation: each stage is projected first, as few channels are cheaper.
+        stages = zip(output.features, parts, strict=True)
         logits = sum(resize(F.conv2d(f.float(), w[:, :, None, None]), grid) for f, w in stages)
         full = resize(logits + self.biases.to(weights.device).view(1, -1, 1, 1), size)
         own = full[:, 0]

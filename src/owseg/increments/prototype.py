@@ -17,11 +17,11 @@ from owseg.types import Output
 
 @dataclass(frozen=True)
 class NovelPrototype:
-    """One learned class: a pixel is of it if it is near its prototype, and nearer to it than to any other.
+    """One learned class: a pixel is of it if its embedding is near the prototype, and nearer to it than to any other.
 
     ``||F - m||^2 < radius`` and ``||F - m||^2 < ||F - m_k||^2`` for every other prototype (DMLNet, Eq. 12; ``radius``
-    is lambda_novel, a squared distance). F is the embedding, interpolated to the image; the base classes' prototypes are
-    ``T e_k``. ``competitors`` (R, D) are the prototypes of the other classes learned.
+    is lambda_novel, a squared distance). F is the embedding interpolated to the image, and the prototypes of the base
+    classes are ``T e_k``. ``competitors`` (R, D) are the prototypes of the other learned classes.
     """
 
     name: str
@@ -47,9 +47,8 @@ class NovelPrototype:
         T^2``), which is linear in F and so may be interpolated as well.
         """
         prototypes = torch.tensor([self.prototype, *self.competitors])
-        sums = [
-            output.embedding.new_zeros(()) for _ in range(1 + len(prototypes))
-        ]  # |F|^2, then a distance to each prototype
+        # |F|^2 first, then the distance to each prototype.
+        sums = [output.embedding.new_zeros(()) for _ in range(1 + len(prototypes))]
         for d, plane in enumerate(output.embedding.float().unbind(1)):
             full = resize(plane[:, None], size)[:, 0]
             sums = [s + (full - m).square() for s, m in zip(sums, (0.0, *prototypes[:, d].tolist()), strict=True)]

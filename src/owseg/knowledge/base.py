@@ -21,7 +21,7 @@ from owseg.errors import OwsegError
 from owseg.increments.base import Increment
 from owseg.knowledge.commit import commit_version
 from owseg.knowledge.prediction import Assessment, Prediction
-from owseg.knowledge.regions import MIN_AREA, SPLIT, RegionProposals, find_regions
+from owseg.knowledge.regions import MIN_AREA, SPLIT_COSINE, RegionProposals, find_regions
 from owseg.labels import LabelSpace
 from owseg.models.engine import Engine, prepared
 from owseg.models.network import Network
@@ -40,7 +40,7 @@ JOINT_FILE = "scorer.safetensors"
 
 @dataclass(frozen=True)
 class Event:
-    """One line of a knowledge base's own history: what was done, when (UTC), with which data and metrics."""
+    """One entry of a knowledge base's history: what was done, when (UTC), with which data and settings."""
 
     action: str
     message: str
@@ -50,7 +50,7 @@ class Event:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class KnowledgeBase:
-    """A network for the base classes, the classes learned since, and what counts as unknown; an immutable value.
+    """A network for the base classes, the classes learned since, and the threshold of the unknown; an immutable value.
 
     ``labels`` names the base classes and then, in order, one class per increment. ``scorer`` is the name of the score
     that ``predict`` uses, ``fitted`` the fitted scorers by name (see ``owseg.scorers``), ``threshold`` the score above
@@ -166,11 +166,11 @@ class KnowledgeBase:
         self,
         image: ImageLike,
         min_area: float = MIN_AREA,
-        split_at: float = SPLIT,
+        split_at: float = SPLIT_COSINE,
         forward: Forward | None = None,
         image_id: str | None = None,
     ) -> RegionProposals:
-        """Return the unknown regions of an image, the largest first (see ``find_regions``); errors as in ``predict``."""
+        """Return the unknown regions of an image, the largest first (see ``find_regions``); raises as ``predict`` does."""
         if self.threshold is None:
             raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
         pixels, name = as_image(image), image_name(image) if image_id is None else image_id
@@ -181,15 +181,16 @@ class KnowledgeBase:
     def _region_features(self, output: Output) -> np.ndarray:
         """Return the features (C, h, w) float32 in which regions are compared.
 
-        They are the whitened pyramid: what tells one new class from another is in the pyramid (docs/learning.md), and
-        after whitening the directions in which known classes vary count for little; the origin is the mean of the
-        known. Without fitted scorers it is the last stage, less its mean over the image, most of which is known.
+        They are the whitened pyramid: the last layers keep little that tells new classes apart (docs/learning.md), and
+        after whitening the directions in which known classes vary count for little; the origin is the mean of the known
+        classes. Without fitted scorers it is the last stage, less its mean over the image, most of which is known.
         """
         if self.feature_space is not None:
             whitened: np.ndarray = self.feature_space.whitened(output)[0].cpu().numpy()
             return whitened
-        last: np.ndarray = output.features[-1][0].float().cpu().numpy()
-        return last - last.mean((1, 2), keepdims=True)
+        last = output.features[-1][0].float().cpu().numpy()
+        centred: np.ndarray = last - last.mean((1, 2), keepdims=True)
+        return centred
 
     def _nearest_class(self, embedding: np.ndarray, labels: np.ndarray) -> tuple[str, float | None]:
         known = self.feature_space
@@ -204,7 +205,7 @@ class KnowledgeBase:
         return replace(self, history=(*self.history, event), **changes)
 
     def fingerprint(self, decides: bool = False) -> str:
-        """Return a short SHA-256 over all that makes labels and scores: the same digits, the same maps.
+        """Return a short SHA-256 over all that labels and scores depend on: the same digits, the same maps.
 
         It covers the classes, the increments and every weight, not the history; the score in use and the threshold only
         if it ``decides`` what is unknown.

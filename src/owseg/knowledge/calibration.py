@@ -20,6 +20,9 @@ from owseg.scorers import SCORERS, fitted_names
 from owseg.scorers.base import FittedScorer
 from owseg.types import Forward, Output
 
+LEAST_HALF = 5
+"""Fewer images than this are too few to calibrate on (see ``divide_val``)."""
+
 
 def find_threshold(
     kb: KnowledgeBase,
@@ -51,6 +54,17 @@ def calibrate(
     message = f"calibrated {name} at {fpr:.1%} false positives ({method})"
     details = {**data_card(data), "scorer": name, **threshold.to_json()}
     return kb.after(Event("calibrate", message, details), scorer=name, threshold=threshold)
+
+
+def divide_val(val: DataSet) -> tuple[DataSet, DataSet]:
+    """Return every second image of ``val``, to choose weights and fit scales by, and the others, to calibrate on.
+
+    A threshold keeps its promise on images that had no part in choosing the score that it is the threshold of. Where a
+    half would have fewer than ``LEAST_HALF`` images, both are ``val`` itself.
+    """
+    if len(val) // 2 < LEAST_HALF:
+        return val, val
+    return val.pick(range(0, len(val), 2)), val.pick(range(1, len(val), 2))
 
 
 def fit_scorers(

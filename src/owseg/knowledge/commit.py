@@ -1,8 +1,8 @@
-"""Writing versions: each is complete and checksummed before the pointer moves to it.
+"""Writing versions: each is complete and checksummed before CURRENT names it.
 
 A version is written aside, synced to the disk and renamed into place before CURRENT is replaced: a reader
 needs no lock, and a kill at any moment leaves the old version current and whole. Writers take turns by a lock
-that dies with them. Nothing is ever deleted but what a dead writer left unfinished (``.tmp-*``).
+that the system releases when they die. Nothing is deleted but what a killed writer left unfinished (``.tmp-*``).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from owseg.knowledge.versions import (
 
 
 def check_place(directory: str | Path) -> None:
-    """Raise ``OwsegError`` if a version could not be stored in ``directory``, before there is one to lose."""
+    """Raise ``OwsegError`` if no version can be stored in ``directory``; called before the work that makes one."""
     directory = Path(directory)
     with explained(directory, "written"):
         if directory.exists():
-            _refuse_a_strangers(directory)
+            _refuse_other_files(directory)
         nearest = next(p for p in (directory, *directory.absolute().parents) if p.exists())
         if not os.access(nearest, os.W_OK):
             raise PermissionError(errno.EACCES, "no permission", str(nearest))
@@ -55,7 +55,7 @@ def commit_version(
 ) -> int:
     """Store ``files`` (name: contents) as a new version, make it the current one, and return its number.
 
-    The number is the highest there is plus one. ``parent`` is the version it was made from, by default the
+    The number is the highest that there is plus one. ``parent`` is the version that it was made from, by default the
     current one. Raises ``OwsegError`` if it cannot be written; neither that nor Ctrl-C leaves half a version.
     """
     directory = Path(directory)
@@ -65,7 +65,7 @@ def commit_version(
     with explained(directory, "written"):
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
-            _refuse_a_strangers(directory)
+            _refuse_other_files(directory)
             for leftover in directory.glob(".tmp-*"):
                 _remove(leftover)
             if parent is None and (directory / CURRENT).exists():
@@ -98,14 +98,14 @@ def rollback_version(directory: str | Path, version: int | None = None) -> int:
                 now = current_version(directory)
                 version = read_record(version_folder(directory, now))["parent"]
                 if version is None:
-                    raise OwsegError(f"version {now} of {directory} has none before it; name the one you want.")
+                    raise OwsegError(f"version {now} of {directory} has none before it; name the version to use.")
             check_whole(version_folder(directory, version))
             _point(directory, version)
     return version
 
 
 def _publish(directory: Path, number: int, files: Mapping[str, bytes], old: Path | None) -> None:
-    """Write a whole version aside, rename it into place and point CURRENT to it; or leave no trace of it."""
+    """Write a whole version aside, rename it into place and point CURRENT to it; if any of that fails, remove it."""
     folder, aside = directory / version_name(number), directory / f".tmp-{version_name(number)}"
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     try:
@@ -126,6 +126,7 @@ def _publish(directory: Path, number: int, files: Mapping[str, bytes], old: Path
 
 
 def _point(directory: Path, number: int) -> None:
+    """Make CURRENT name version ``number``."""
     aside = directory / f".tmp-{CURRENT}"
     try:
         _remove(aside)
@@ -172,7 +173,7 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Hold the directory's one writing permit; wait while another process has it."""
+    """Hold the lock of ``directory``'s writers; wait while another process has it."""
     if sys.platform == "win32":
         raise OwsegError(f"{directory} cannot be written on Windows, which lacks flock; use WSL.")
     import fcntl
@@ -185,7 +186,8 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _refuse_a_strangers(directory: Path) -> None:
+def _refuse_other_files(directory: Path) -> None:
+    """Raise ``OwsegError`` for a directory that is in use for something else."""
     paths = list(directory.iterdir())
     if directory / CURRENT not in paths and not all(path.name.startswith(".") or is_version(path) for path in paths):
         raise OwsegError(f"{directory} holds other files and no knowledge base; choose an empty directory.")

@@ -1,4 +1,4 @@
-"""What a knowledge base says of one image: the class map, the anomaly score, and where it is unknown."""
+"""The prediction of a knowledge base for one image: the class map, the anomaly score, and where it is unknown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """One output read at the size of its image, before the threshold decides.
+    """Closed map and scores of one image, at its size, before the threshold decides what is unknown.
 
     ``labels`` (H, W) uint8 is the closed map, learned classes included; ``learned`` (H, W) bool is where one of those
     is predicted; ``scores`` (H, W) float32 by the name of the scorer.
@@ -58,7 +58,7 @@ class Prediction:
         return float((self.open_set == UNKNOWN).mean())
 
     def shares(self) -> dict[str, float]:
-        """Return the share of pixels by class in the open-set map, "unknown" among them; classes not seen are left out."""
+        """Return the share of pixels by class in the open-set map, "unknown" among them, without those of no pixel."""
         counts = np.bincount(self.open_set.ravel(), minlength=256)
         names = {**dict(enumerate(self.classes.names)), UNKNOWN: RESERVED[UNKNOWN]}
         return {name: float(counts[i] / self.open_set.size) for i, name in names.items() if counts[i]}
@@ -85,7 +85,7 @@ class Prediction:
         return [write_whole(Path(folder) / f"{stem}.{suffix}", data) for suffix, data in self.files(npy)]
 
     def plot(self) -> Figure:
-        """Return a matplotlib figure: the image, the open-set map over it with a legend, the score; notebooks show it."""
+        """Return a matplotlib figure: the image, the open-set map over it with a legend, and the score."""
         from matplotlib.figure import Figure
         from matplotlib.patches import Patch
 

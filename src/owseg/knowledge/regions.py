@@ -1,4 +1,4 @@
-"""Regions: what is unknown in an image, cut into pieces that a person can judge one by one."""
+"""Regions: the unknown pixels of an image as connected pieces, each of one object where they can be told apart."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from owseg.labels import UNKNOWN
 MIN_AREA = 0.002
 """The smallest region by default, as a share of the image: 345 pixels of 480x360."""
 
-
-SPLIT = 0.5
-"""The cosine between the two sides of a region below which they are two regions (see ``split``)."""
+SPLIT_COSINE = 0.5
+"""The cosine between the two sides of a region below which they are two regions (see ``split_pieces``)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
     """A connected unknown region of one image.
 
-    ``core`` is where its score is at least ``mean``: the part that most surely belongs to the object, as the score falls
-    off around it. ``box`` is x, y, width, height in pixels; ``area`` counts pixels, ``share`` is the share of the image.
-    ``mean`` and ``peak`` are the mean and the highest score in it. ``embedding`` (C,) is its mean feature,
-    ``nearest`` the known class whose mean lies nearest to that, at the Euclidean ``distance``; without a fitted feature
+    ``core`` is where its score is at least ``mean``: the part that most surely belongs to the object, as the score
+    falls off around it. ``box`` is x, y, width, height in pixels; ``area`` is in pixels, ``share`` the share of the
+    image. ``mean`` and ``peak`` are the mean and the highest score in it. ``embedding`` (C,) is its mean feature,
+    ``nearest`` the known class whose mean is nearest to that, at the Euclidean ``distance``; without a fitted feature
     space ``nearest`` is the most frequent class of the closed map, and ``distance`` is None.
     """
 
@@ -63,10 +62,15 @@ class Region:
             "mask": self.mask.to_json(),
         }
 
+    def __repr__(self) -> str:
+        x, y, width, height = self.box
+        where = f"{self.image_id or 'image'}, {width}x{height} at ({x}, {y}), {self.area} pixels"
+        return f"Region({where}: mean score {self.mean:.4g}, nearest {self.nearest})"
+
 
 @dataclass(frozen=True, eq=False)
 class RegionProposals:
-    """The unknown part of one image: every unknown pixel, (H, W) bool, and the regions, the largest first."""
+    """The regions of one image, the largest first, and ``unknown`` (H, W) bool: every unknown pixel, in one or not."""
 
     unknown: np.ndarray
     regions: tuple[Region, ...]
@@ -77,6 +81,12 @@ class RegionProposals:
     def __iter__(self) -> Iterator[Region]:
         return iter(self.regions)
 
+    def __getitem__(self, i: int) -> Region:
+        return self.regions[i]
+
+    def __repr__(self) -> str:
+        return f"RegionProposals({len(self)} regions, {self.unknown.mean():.1%} of the image unknown)"
+
 
 def find_regions(
     prediction: Prediction,
@@ -84,20 +94,21 @@ def find_regions(
     nearest: Callable[[np.ndarray, np.ndarray], tuple[str, float | None]],
     image_id: str = "",
     min_area: float = MIN_AREA,
-    split_at: float = SPLIT,
+    split_at: float = SPLIT_COSINE,
 ) -> RegionProposals:
     """Return the unknown regions of a prediction; ``KnowledgeBase.regions`` calls this with its own feature space.
 
-    ``features`` (C, h, w) is the space in which things are told apart; ``nearest(embedding (C,), labels (n,))`` names
-    the known class nearest to a region and its distance. A region has at least ``min_area`` pixels (below 1: a share
-    of the image), and holes smaller than that are filled. ``split_at`` is the cosine below which touching things are
-    told apart (see ``split``); -1 never does. Raises ``OwsegError`` for an area or a cosine out of range.
+    ``features`` (C, h, w) is the space in which objects are told apart; ``nearest(embedding (C,), labels (n,))``
+    returns the known class nearest to a region and its distance. A region has at least ``min_area`` pixels (below 1: a
+    share of the image), and holes smaller than that are filled. ``split_at`` is the cosine below which objects that
+    touch become two regions (see ``split_pieces``); at -1 none do. Raises ``OwsegError`` for an area or a cosine out of
+    range.
     """
     if not -1 <= split_at <= 1:
         raise OwsegError(f"regions are split at a cosine, from -1 (never) to 1, not at {split_at}.")
     unknown, z = prediction.open_set == UNKNOWN, features
     least = pixels(min_area, unknown.shape)
-    ids = split(components(unknown, least), z, least, split_at)
+    ids = split_pieces(components(unknown, least), z, least, split_at)
     found = []
     for i, (rows, columns) in enumerate(ndimage.find_objects(ids), 1):
         mask = ids == i
@@ -132,8 +143,8 @@ def components(unknown: np.ndarray, least: int) -> np.ndarray:
     return _renumbered(pieces, least)
 
 
-def split(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = SPLIT) -> np.ndarray:
-    """Return ``pieces`` (H, W), numbered from 1, with those cut in two that hold things unlike each other.
+def split_pieces(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = SPLIT_COSINE) -> np.ndarray:
+    """Return ``pieces`` (H, W), numbered from 1, with those cut in two that show objects unlike each other.
 
     The directions of the cells of z (C, h, w) that a piece touches are merged by Ward's criterion, neighbours only.
     Down from the top of that tree, a piece is cut where its two sides have at least ``least`` pixels each and the
@@ -171,7 +182,7 @@ def _cell_of(size: Sequence[int], shape: Sequence[int]) -> np.ndarray:
 
 
 def _sides(z: np.ndarray, cover: np.ndarray, least: int, apart: float) -> np.ndarray:
-    """Return the cells of one piece (h, w) numbered from 1 by the thing that they show; 0 elsewhere."""
+    """Return the cells of one piece (h, w) numbered from 1 by the object that they show; 0 elsewhere."""
     from sklearn.cluster import ward_tree
     from sklearn.feature_extraction.image import grid_to_graph
 
@@ -198,7 +209,7 @@ def _sides(z: np.ndarray, cover: np.ndarray, least: int, apart: float) -> np.nda
     def mean(node: int) -> np.ndarray:
         return np.average(x[leaves(node)], axis=0, weights=np.take(weight, leaves(node)))
 
-    number, left, things = np.zeros(n, np.int64), [2 * n - 2], 0
+    number, left, objects = np.zeros(n, np.int64), [2 * n - 2], 0
     while left:
         whole = node = left.pop()
         while node >= n and weight[light := min(tree[node - n], key=weight.__getitem__)] < least:
@@ -206,8 +217,8 @@ def _sides(z: np.ndarray, cover: np.ndarray, least: int, apart: float) -> np.nda
         if node >= n and np.vdot(*directions(np.stack([mean(side) for side in tree[node - n]]))) < apart:
             left += list(tree[node - n])
         else:
-            things += 1
-            number[leaves(whole)] = things
+            objects += 1
+            number[leaves(whole)] = objects
     ids[inside] = number
     nearest = ndimage.distance_transform_edt(ids == 0, return_distances=False, return_indices=True)
     return np.where(inside, ids[tuple(nearest)], 0)
@@ -217,11 +228,13 @@ def _renumbered(ids: np.ndarray, least: int) -> np.ndarray:
     """Return ``ids`` without those of fewer than ``least`` pixels, numbered from 1 without a gap."""
     keep = np.bincount(ids.ravel()) >= least
     keep[0] = False
-    return (np.cumsum(keep) * keep)[ids]
+    renumbered: np.ndarray = (np.cumsum(keep) * keep)[ids]
+    return renumbered
 
 
 def directions(x: np.ndarray) -> np.ndarray:
-    """Return the rows of ``x`` (N, C) scaled to length 1; one of length 0 stays 0. Refuses what is not finite."""
+    """Return the rows of ``x`` (N, C) scaled to length 1; a row of zeros stays. Refuses NaN and infinite values."""
     if not np.isfinite(x).all():
         raise OwsegError("an embedding is not finite; check the weights and the images.")
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    units: np.ndarray = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    return units

@@ -26,7 +26,7 @@ CURRENT, RECORD, SUMS = "CURRENT", "version.json", "SHA256SUMS"
 
 @dataclass(frozen=True)
 class Version:
-    """A line of the history: ``parent`` is None for a root, ``written`` is UTC in ISO 8601."""
+    """One version: ``parent`` is the one it was made from (None for the first), ``written`` is UTC in ISO 8601."""
 
     number: int
     parent: int | None
@@ -36,15 +36,22 @@ class Version:
 
 
 def has_version(directory: str | Path) -> bool:
-    """Return whether there is a version in use in ``directory``."""
+    """Return whether ``directory`` has a current version."""
     return (Path(directory) / CURRENT).exists()
 
 
-def read_version(directory: str | Path, version: int | None = None, verify: bool = True) -> tuple[int, Path]:
-    """Return the number and folder of a version, by default the current one, once it is found whole.
+def holds_versions(directory: str | Path) -> bool:
+    """Return whether there are versions in ``directory``, or were: one whose pointer is lost can be rolled back."""
+    directory = Path(directory)
+    with explained(directory, "read"):
+        return directory.is_dir() and (has_version(directory) or bool(stored_numbers(directory)))
 
-    Whole: every file is there, of its size and, unless ``verify`` is False, of its checksum. Raises
-    ``OwsegError`` with the name of the file that is not.
+
+def read_version(directory: str | Path, version: int | None = None, verify: bool = True) -> tuple[int, Path]:
+    """Return the number and folder of a version, by default the current one, after checking that it is whole.
+
+    Whole means that every file is there, of its size and, unless ``verify`` is False, of its checksum. Raises
+    ``OwsegError`` with the name of the first file that is not.
     """
     directory = Path(directory)
     with explained(directory, "read"):
@@ -55,7 +62,7 @@ def read_version(directory: str | Path, version: int | None = None, verify: bool
 
 
 def current_version(directory: str | Path) -> int:
-    """Return the number of the version in use; raise ``OwsegError`` if CURRENT is missing or names none."""
+    """Return the number of the current version; raise ``OwsegError`` if CURRENT is missing or names none."""
     directory = Path(directory)
     with explained(directory, "read"):
         numbers, name = version_numbers(directory), pointed_name(directory)
@@ -66,7 +73,7 @@ def current_version(directory: str | Path) -> int:
 
 
 def version_numbers(directory: str | Path) -> list[int]:
-    """Return the numbers of all versions, ascending; raise ``OwsegError`` where no knowledge base is."""
+    """Return the numbers of all versions, ascending; raise ``OwsegError`` where there is no knowledge base."""
     directory = Path(directory)
     with explained(directory, "read"):
         if not directory.exists():
@@ -90,8 +97,8 @@ def version_history(directory: str | Path) -> list[Version]:
                 record = read_record(version_folder(directory, number))
             except OwsegError:
                 record = {"parent": None, "written": "", "message": f"({RECORD} is damaged)"}
-            at_hand = version_name(number) == now
-            lines.append(Version(number, record["parent"], record["written"], record["message"], at_hand))
+            is_current = version_name(number) == now
+            lines.append(Version(number, record["parent"], record["written"], record["message"], is_current))
     return lines
 
 
@@ -109,7 +116,7 @@ def explained(directory: Path, what: str) -> Iterator[None]:
         elif error.errno in (errno.EEXIST, errno.ENOTDIR) and not directory.is_dir():
             why = "it is, or lies in, a file; choose another directory"
         else:
-            why = f"{error.strerror or error} at {path}; mend that and try again"
+            why = f"{error.strerror or error} at {path}; repair that and try again"
         raise OwsegError(f"{directory} could not be {what}: {why}.") from error
 
 
@@ -137,12 +144,14 @@ def check_whole(folder: Path, verify: bool = True) -> None:
 
 
 def checksum_list(sums: Mapping[str, str]) -> bytes:
+    """Return SHA256SUMS for digests by file name, as ``sha256sum -c`` reads it."""
     return "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode()
 
 
 def read_record(folder: Path) -> dict[str, Any]:
+    """Return the version.json of a version; raise ``OwsegError`` if it is missing, malformed, or another version's."""
     try:
-        record = json.loads((folder / RECORD).read_bytes())
+        record: dict[str, Any] = json.loads((folder / RECORD).read_bytes())
         kinds = {key: type(value) for key, value in record.items()}
         root = {"version": int, "parent": type(None), "written": str, "message": str, "files": dict}
         if kinds not in (root, {**root, "parent": int}) or version_name(record["version"]) != folder.name:
@@ -167,6 +176,7 @@ def _way_out(directory: Path, numbers: list[int]) -> str:
 
 
 def version_folder(directory: Path, number: int) -> Path:
+    """Return the folder of a version; raise ``OwsegError`` with the versions that there are for one that is not."""
     numbers = version_numbers(directory)
     if not is_version(folder := directory / version_name(number)):
         raise OwsegError(f"{directory} has no version {number}; {_way_out(directory, numbers)}.")
@@ -174,24 +184,29 @@ def version_folder(directory: Path, number: int) -> Path:
 
 
 def pointed_name(directory: Path) -> str | None:
+    """Return what CURRENT names; None if there is no such file."""
     with suppress(FileNotFoundError):
         return (directory / CURRENT).read_text("ascii", "replace").strip()
     return None
 
 
 def stored_numbers(directory: Path) -> list[int]:
+    """Return the numbers of the versions in ``directory``, ascending; there may be none."""
     return sorted(int(path.name) for path in directory.iterdir() if is_version(path))
 
 
 def version_name(number: int) -> str:
+    """Return the name of a version's folder."""
     return f"{number:04d}"
 
 
 def is_version(path: Path) -> bool:
+    """Return whether ``path`` is a folder with the name of a version."""
     return re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,}", path.name) is not None and path.is_dir()
 
 
 def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""Learning a class from a few annotated images: one way to learn a file."""
+"""Learning a class from a few annotated images: one method a file."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ if TYPE_CHECKING:
     from owseg.learners.base import Learner
 
 LEARNERS: Registry[Learner] = Registry("method", "owseg.learners")
-"""Ways to learn by name; ``make(**options)`` returns one."""
+"""Methods by name; ``make(**options)`` returns a learner."""

@@ -1,4 +1,4 @@
-"""Training a decoder head on the pyramids of a few images."""
+"""Training a decoder head on the pyramids of a few images, for ``PLM`` and ``FineTune``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from owseg.types import Output
 
 @dataclass(frozen=True)
 class HeadTraining:
-    """How a head is trained: AdamW with a cosine schedule, one image a step.
+    """How a head is trained: AdamW at ``lr`` with a cosine schedule, one image in each of ``steps``.
 
     A class of pixel frequency q weighs q^-balance in the cross-entropy; ``variance_weight`` is lambda_VL.
     """
@@ -75,8 +75,8 @@ def _train(
     optimizer = torch.optim.AdamW(parameters, lr=how.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
     order = np.random.default_rng(how.seed)
-    # The copied batch statistics come from thousands of images; those of a step would come from one.
     decoder.train()
+    # The copied batch statistics come from thousands of images; those of a step would come from one.
     for module in decoder.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
@@ -91,7 +91,7 @@ def _train(
             if not torch.isfinite(loss):
                 raise OwsegError(f"the loss of the new head is {loss.item()}; lower the learning rate.")
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             tick(f"loss {loss.item():.3f}")

@@ -1,4 +1,4 @@
-"""Which learner a name and its options mean, and which is taken where none is named."""
+"""The learner of a name with its options, and the default."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from owseg.learners.base import Learner
 
 
 def learner_for(kb: KnowledgeBase) -> Learner:
-    """Return the probe, or NPM where ``kb`` has no fitted feature space."""
+    """Return the default learner: the probe, or NPM where ``kb`` has no fitted feature space."""
     return LEARNERS["probe" if kb.feature_space is not None else "npm"].make()
 
 

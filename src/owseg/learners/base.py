@@ -1,4 +1,4 @@
-"""What a way to learn is."""
+"""What a learner is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from owseg.types import Forward, Shot
 
 
 class Learner(Protocol):
-    """A way to learn: a frozen dataclass of its options, called with a knowledge base and the shots of a new class."""
+    """A method to learn a class: a frozen dataclass of its options, called with a knowledge base and the shots."""
 
     @property
     def method(self) -> str:
@@ -19,5 +19,5 @@ class Learner(Protocol):
         ...
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
-        """Return the increments of the updated knowledge base, old and new; the network stays as it is."""
+        """Return the increments of the updated knowledge base, the new one last; the network stays as it is."""
         ...

@@ -1,4 +1,4 @@
-"""Fine-tuning: the baseline that forgets."""
+"""Fine-tuning on the shots alone: the baseline that forgets."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from owseg.types import Forward, Shot
 
 @dataclass(frozen=True)
 class FineTune:
-    """The newest head goes on learning from the annotated pixels alone (the FT row of DMLNet, Table 4).
+    """Train the newest head further, on the annotated pixels alone (the FT row of DMLNet, Table 4).
 
-    What the old heads know of the other pixels is not used, so nothing keeps the old classes in place.
+    No pseudo-labels are made of the other pixels, so nothing keeps the old classes in place. The options are those of
+    ``PLM``.
     """
 
     steps: int = 50
@@ -30,7 +31,7 @@ class FineTune:
     method = "finetune"
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
-        """Return the increments with a head that labels every pixel alone."""
+        """Return the increments with a head that labels every pixel."""
         views = [view for shot in shots for view in (shot, shot.mirrored())]
         targets = [np.where(view.positives, len(kb.labels), IGNORE).astype(np.uint8) for view in views]
         outputs = [forward(view.image) for view in views]

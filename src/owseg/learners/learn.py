@@ -12,7 +12,7 @@ from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import data_card, find_threshold
-from owseg.labels import Color, check_teachable
+from owseg.labels import Color, check_class_names
 from owseg.learners.auto import learner_for
 from owseg.learners.base import Learner
 from owseg.types import MAX_SHOTS, Forward, Shot
@@ -31,22 +31,22 @@ def learn(
 
     ``method`` is by default the probe, or NPM without fitted scorers (see ``learner_for``). ``known`` is labelled data
     for the new threshold (its unknown pixels are left out); without it the old threshold stays. That is safe where an
-    increment only turns unknown pixels into known ones; a head that labels every pixel alone may do the reverse, which
-    is warned of. ``forward`` is by default ``kb.forward`` (see ``CachedForward``). Raises ``OwsegError`` for a name that
-    is taken or reserved, no shot or more than five, a mask of another size than its image or without the class, and what
-    the method cannot work with.
+    increment only turns unknown pixels into known ones; a head that labels every pixel may do the reverse, so that a
+    ``UserWarning`` says to calibrate. ``forward`` is by default ``kb.forward`` (see ``CachedForward``). Raises
+    ``OwsegError`` for a name that is taken or reserved, no shot or more than five, a mask of another size than its
+    image or without the class, and what the method cannot work with.
     """
     if name in kb.labels:
         raise OwsegError(f"{name!r} is known already; give the new class another name, or roll back first.")
-    check_teachable([name])
+    check_class_names([name])
     check_shots(name, shots)
     method = method or learner_for(kb)
     forward = forward or kb.forward
     increments = method(kb, name, shots, forward)
     if known is None and kb.threshold is not None and getattr(increments[-1], "alone", False):
         warnings.warn(
-            f"the threshold was found for other heads than the one that {method.method} made; "
-            "give known data, or calibrate again.",
+            f"the head that {method.method} made labels every pixel, and the threshold was found without it; "
+            "give known data, or calibrate anew.",
             stacklevel=2,
         )
     updated = replace(kb, labels=kb.labels.extend(name, color), increments=increments)

@@ -18,7 +18,7 @@ from owseg.models.ops import resize
 from owseg.types import Forward, Output, Shot
 
 MAX_FALSE = 0.01
-"""Share of other pixels that may be predicted at a radius found from the shots; chosen on CamVid val (see docs/results.md)."""
+"""Share of the other pixels that a radius found from the shots may predict; chosen on CamVid val (docs/results.md)."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class NPM:
     method = "npm"
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
-        """Return the increments with the new prototype, every older prototype now compared with it, too."""
+        """Return the increments with the new prototype, which competes with every older one from now on."""
         if not kb.network.is_metric:
             raise OwsegError("NPM needs a network with a prototype classifier; learn by the probe or PLM.")
-        views = [_view(kb, shot, forward) for shot in shots]
+        outputs = [_output_for(kb, shot, forward) for shot in shots]
         competitors = [i.prototype for i in kb.increments if isinstance(i, NovelPrototype)]
-        made = novel_prototype(name, views, self.radius, competitors, self.weighting)
+        made = novel_prototype(name, outputs, self.radius, competitors, self.weighting)
         old = [
             replace(i, competitors=(*i.competitors, made.prototype)) if isinstance(i, NovelPrototype) else i
             for i in kb.increments
@@ -47,11 +47,11 @@ class NPM:
         return (*old, made)
 
 
-@dataclass(frozen=True)
-class View:
-    """One shot and its output: ``positives`` (H, W) bool of the class, ``negatives`` (H, W) bool.
+@dataclass(frozen=True, eq=False)
+class ShotOutput:
+    """The output for one shot, with ``positives`` (H, W) bool of the class and ``negatives`` (H, W) bool.
 
-    The negatives are pixels outside the positives that are taken to be something else: false positives are counted there.
+    The negatives are pixels that are taken to be something else: false positives are counted there.
     """
 
     output: Output
@@ -61,12 +61,12 @@ class View:
 
 def novel_prototype(
     name: str,
-    views: Sequence[View],
+    shots: Sequence[ShotOutput],
     radius: float | None = None,
     competitors: Sequence[Sequence[float]] = (),
     weighting: str = "pixels",
 ) -> NovelPrototype:
-    """Make the increment from one view per shot.
+    """Make the increment from the outputs for the shots.
 
     The prototype is the mean embedding of the class's pixels over all shots (DMLNet, Eq. 11), or with
     ``weighting="images"`` the mean of the shots' means, as the released code has it. ``radius`` is by default the one
@@ -75,15 +75,15 @@ def novel_prototype(
     if weighting not in ("pixels", "images"):
         raise OwsegError(f"the shots are weighted by 'pixels' or 'images', not {weighting!r}.")
     if radius is None:
-        radius = radius_left_out(views, competitors, weighting)
+        radius = radius_left_out(shots, competitors, weighting)
     if not radius > 0:
         raise OwsegError(f"the radius is a positive squared distance, not {radius}.")
-    prototype = tuple(_mean(views, weighting).float().tolist())
+    prototype = tuple(_mean(shots, weighting).float().tolist())
     return NovelPrototype(name, prototype, radius, tuple(tuple(map(float, r)) for r in competitors))
 
 
 def radius_left_out(
-    views: Sequence[View],
+    shots: Sequence[ShotOutput],
     competitors: Sequence[Sequence[float]] = (),
     weighting: str = "pixels",
     max_false: float = MAX_FALSE,
@@ -91,12 +91,12 @@ def radius_left_out(
     """Return lambda_novel with the best leave-one-out IoU over the shots, among those with few false positives.
 
     Each shot in turn is predicted by the prototype of the others (Eq. 12); hits are among its ``positives``, false
-    positives among its ``negatives``. Of the radii at which at most a share ``max_false`` of the negatives is predicted,
-    the one with the highest ``IoU = hits / (positives + false positives)``, pooled over shots, is returned, the smallest
-    of equals. Shots show more of the class than other images do, so IoU alone would predict too much. A single shot is
-    cut into its left and right half at the median column of its positives.
+    positives among its ``negatives``. Of the radii at which at most a share ``max_false`` of the negatives is
+    predicted, the one with the highest ``IoU = hits / (positives + false positives)``, pooled over shots, is returned,
+    the smallest of equals. Shots show more of the class than other images do, so IoU alone would predict too much. A
+    single shot is cut into its left and right half at the median column of its positives.
     """
-    folds = views if len(views) > 1 else _halves(views[0])
+    folds = shots if len(shots) > 1 else _halves(shots[0])
     distances, hits = [], []
     for i, held_out in enumerate(folds):
         others = [v for j, v in enumerate(folds) if j != i] or folds
@@ -117,19 +117,19 @@ def radius_left_out(
     iou = np.where(false <= max_false * negatives, hit / (positives + false), 0.0)
     if not iou.any():
         raise OwsegError(
-            "the shots do not agree on where the class lies: none of its pixels is nearer to the others' prototype "
-            "than to a known class; choose clearer shots, or give the radius."
+            "no radius fits the shots: no pixel of the class is nearer to the prototype of the other shots than to a "
+            "known class; choose clearer shots, or give the radius."
         )
     # Eq. 12 asks for a distance below the radius, so the last pixel let in must lie strictly inside.
     return float(np.nextafter(np.float32(distance[np.argmax(iou)]), np.float32(np.inf)))
 
 
-def _mean(views: Sequence[View], weighting: str) -> Tensor:
+def _mean(shots: Sequence[ShotOutput], weighting: str) -> Tensor:
     """Return the mean embedding (D,) float64 of the masked pixels, as if every pixel were interpolated."""
     sums, counts = [], []
-    for view in views:
-        embedding = view.output.embedding[0]
-        weight = _weights(view.positives, (embedding.shape[-2], embedding.shape[-1])).to(embedding.device)
+    for shot in shots:
+        embedding = shot.output.embedding[0]
+        weight = _weights(shot.positives, (embedding.shape[-2], embedding.shape[-1])).to(embedding.device)
         sums.append((embedding.double() * weight).sum((1, 2)))
         counts.append(weight.sum())
     if weighting == "images":
@@ -150,18 +150,18 @@ def _weights(mask: np.ndarray, grid: tuple[int, int]) -> Tensor:
     return weights[0, 0]
 
 
-def _halves(view: View) -> list[View]:
-    left = np.arange(view.positives.shape[1]) <= np.median(np.nonzero(view.positives)[1])
-    sides = [View(view.output, view.positives & side, view.negatives & side) for side in (left, ~left)]
+def _halves(shot: ShotOutput) -> list[ShotOutput]:
+    left = np.arange(shot.positives.shape[1]) <= np.median(np.nonzero(shot.positives)[1])
+    sides = [ShotOutput(shot.output, shot.positives & side, shot.negatives & side) for side in (left, ~left)]
     return [side for side in sides if side.positives.any()]
 
 
-def _view(kb: KnowledgeBase, shot: Shot, forward: Forward) -> View:
-    """Return a shot's view: outside its positives, what ``kb`` predicts as known is taken to be something else."""
+def _output_for(kb: KnowledgeBase, shot: Shot, forward: Forward) -> ShotOutput:
+    """Return the output for a shot; what ``kb`` predicts as known outside its positives is taken as negative."""
     output, known = forward(shot.image), np.ones(shot.size, bool)
     if kb.threshold is not None:
         known = kb.assess(output, shot.size).decided(kb.scorer) <= np.float32(kb.threshold.value)
-    return View(output, shot.positives, known & shot.negatives)
+    return ShotOutput(output, shot.positives, known & shot.negatives)
 
 
 CARDS = (

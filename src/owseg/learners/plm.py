@@ -25,8 +25,9 @@ class PLM:
 
     The head starts from the one before it and is trained by the network's own loss on the shots and their mirror
     images, whose pixels the old heads label and the annotation overrides; void stays void. Backbone and old heads
-    are frozen, statistics included. ``heads`` is "all" (each head answers for its class) or "latest" (the newest
-    answers for all). ``balance`` as in ``TrainConfig``. The pyramids of the shots are computed once.
+    are frozen, batch statistics included. With ``heads`` "all" each head predicts its own class, with "latest" the
+    newest labels every pixel. It is trained for ``steps`` of one image with AdamW at ``lr``; ``variance_weight`` is
+    lambda_VL, ``balance`` as in ``TrainConfig``. The pyramids of the shots are computed once.
     """
 
     heads: str = "all"
@@ -40,7 +41,7 @@ class PLM:
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
         """Return the increments with a head trained on ``pseudo_labels``."""
         if self.heads not in ("all", "latest"):
-            raise OwsegError(f"the heads of PLM are 'all' or 'latest', not {self.heads!r}.")
+            raise OwsegError(f"the heads that PLM uses are 'all' or 'latest', not {self.heads!r}.")
         views = [view for shot in shots for view in (shot, shot.mirrored())]
         outputs = [forward(view.image) for view in views]
         targets = [pseudo_labels(kb, output, view) for output, view in zip(outputs, views, strict=True)]

@@ -1,4 +1,4 @@
-"""Learning a class by a linear probe of the frozen feature pyramid: this project's own method."""
+"""Learning a class by a linear probe of the frozen feature pyramid; the default method, and the project's own."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Probe:
 
         |w|^2 / 2 + strength / n * sum_i s_i log(1 + exp(-y_i (w^T z_i + b))),   y_i = +1 or -1,
 
-    with weights ``s_i ~ n_{y_i}^-balance`` of mean 1, n_y the cells of a side: at 1 both sides weigh the same, at 0
-    every cell does. One image shows little of how a class may look, so the fewer the shots, the
-    more the class is favoured; by default ``balance = (1 + 1/m) / 2`` for m shots.
+    with weights ``s_i ~ n_{y_i}^-balance`` of mean 1, n_y the number of positive or of negative cells: at 1 both weigh
+    the same, at 0 every cell does. One image shows little of how a class may look, so the fewer the shots, the more the
+    class is favoured; by default ``balance = (1 + 1/m) / 2`` for m shots.
 
     z is the pyramid whitened by the known classes' covariance (see ``RelativeMahalanobis``), so the ridge leaves free
     what they vary least in; being linear, the whitening is folded into the weights. The problem is convex, and the
@@ -97,8 +97,8 @@ CARDS = (
         make=Probe,
         options={
             "strength": "of the data against the ridge",
-            "balance": "0: every cell weighs the same, 1: both sides do",
-            "scales": "sizes at which the shots are shown, with commas",
+            "balance": "0: every cell weighs the same, 1: positive and negative cells do",
+            "scales": "factors by which the shots are resized, with commas",
         },
     ),
 )

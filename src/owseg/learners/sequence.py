@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from owseg._files import write_whole
 from owseg.data.dataset import DataSet
 from owseg.data.shots import sample_shots, shot_of
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.versions import has_version
 from owseg.learners.base import Learner
 from owseg.learners.learn import learn
 from owseg.models.engine import CachedForward
@@ -21,63 +23,80 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """One class of a sequence and the shots it is learned from."""
+class ClassShots:
+    """A class to learn and the shots that it is learned from."""
 
     name: str
     shots: tuple[Shot, ...]
 
 
-def draw(data: DataSet, names: Sequence[str], count: int = 5, seed: int = 0, top: float = 0.2) -> list[Lesson]:
-    """Draw the shots of every class (see ``sample_shots``)."""
-    return [Lesson(name, tuple(sample_shots(data, name, count, seed, top))) for name in names]
+def sample_classes(
+    data: DataSet, names: Sequence[str], count: int = 5, seed: int = 0, top: float = 0.2
+) -> list[ClassShots]:
+    """Draw the shots of every class in ``names`` from ``data`` (see ``sample_shots``)."""
+    return [ClassShots(name, tuple(sample_shots(data, name, count, seed, top))) for name in names]
 
 
 def learn_sequence(
     kb: KnowledgeBase,
-    lessons: Sequence[Lesson],
+    classes: Sequence[ClassShots],
     known: DataSet | None = None,
     method: Learner | None = None,
     forward: Forward | None = None,
 ) -> list[KnowledgeBase]:
     """Learn one class after another (see ``learn``); return the knowledge base after each.
 
-    The network never changes, so each image passes it once for the whole sequence.
+    The network never changes, so by default each image passes it once for the whole sequence.
     """
     forward, stages = forward or CachedForward(kb.forward), []
-    for lesson in lessons:
-        kb = learn(kb, lesson.name, lesson.shots, known, method, forward=forward)
+    for new in classes:
+        kb = learn(kb, new.name, new.shots, known, method, forward=forward)
         stages.append(kb)
     return stages
 
 
-def manifest(lessons: Sequence[Lesson], data: DataSet, **rule: Any) -> dict[str, Any]:
-    """Return what it takes to repeat a sequence, as plain JSON: order, frames, and a hash of each image and mask."""
-    classes = [{"name": x.name, "shots": [{"id": s.id, "sha256": s.fingerprint()} for s in x.shots]} for x in lessons]
-    return {"format": FORMAT, "data": data.source.name, "rule": rule, "classes": classes}
+def save_stages(base: KnowledgeBase, stages: Sequence[KnowledgeBase], directory: str | Path) -> list[int]:
+    """Store each of ``stages`` as a version of ``directory``, in order, and return the numbers of what was stored.
+
+    A directory without a version gets ``base`` first, so that what was learned can be undone there, too.
+    """
+    made = stages if has_version(directory) else (base, *stages)
+    return [kb.save(directory) for kb in made]
 
 
-def from_manifest(path: Path, data: DataSet) -> list[Lesson]:
-    """Read the lessons that a manifest names from ``data``; raise ``OwsegError`` where they are not the same pixels."""
+def write_manifest(path: str | Path, classes: Sequence[ClassShots], data: DataSet, **rule: Any) -> None:
+    """Write what it takes to repeat a sequence, as JSON: its order, the images, and a hash of each image and mask.
+
+    ``rule`` says, for the reader, how the shots were drawn.
+    """
+    listed = [{"name": x.name, "shots": [{"id": s.id, "sha256": s.fingerprint()} for s in x.shots]} for x in classes]
+    value = {"format": FORMAT, "data": data.source.name, "rule": rule, "classes": listed}
+    write_whole(path, json.dumps(value, indent=1).encode() + b"\n")
+
+
+def read_manifest(path: str | Path, data: DataSet) -> list[ClassShots]:
+    """Read the shots that a manifest names from ``data``; raise ``OwsegError`` where they are not the same pixels."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(Path(path).read_text())
         if value["format"] != FORMAT:
             raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
         wanted = [(c["name"], [(s["id"], s["sha256"]) for s in c["shots"]]) for c in value["classes"]]
+        if not all(isinstance(text, str) for name, shots in wanted for text in (name, *(i for i, _ in shots))):
+            raise TypeError("a name is not text")
     except OwsegError:  # which is a ValueError, too
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OwsegError(f"{path} is not a manifest of a sequence ({error!r}).") from None
-    frames = {name: i for i, name in enumerate(data.source.ids)}
-    lessons = []
+    numbers = {image_id: i for i, image_id in enumerate(data.source.ids)}
+    classes = []
     for name, shots in wanted:
         found = []
-        for frame, digest in shots:
-            if frame not in frames:
-                raise OwsegError(f"{path} names the frame {frame}, which {data.source.name} does not have.")
-            shot = shot_of(data, frames[frame], name)
+        for image_id, digest in shots:
+            if image_id not in numbers:
+                raise OwsegError(f"{path} names the image {image_id}, which {data.source.name} does not have.")
+            shot = shot_of(data, numbers[image_id], name)
             if shot.fingerprint() != digest:
-                raise OwsegError(f"{frame} is not the image, or not the mask of {name}, that {path} was made with.")
+                raise OwsegError(f"{image_id} is not the image, or not the mask of {name}, that {path} was made with.")
             found.append(shot)
-        lessons.append(Lesson(name, tuple(found)))
-    return lessons
+        classes.append(ClassShots(name, tuple(found)))
+    return classes

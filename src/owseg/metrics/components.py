@@ -44,10 +44,10 @@ TAU = np.arange(5, 16)
 
 @dataclass(frozen=True)
 class Sizes:
-    """The least size, in pixels, at which a predicted and a ground-truth (``truth``) component counts."""
+    """The least size, in pixels, at which a predicted and a ground-truth component counts."""
 
     predicted: int = 500
-    truth: int = 100
+    ground_truth: int = 100
 
 
 ANOMALY_TRACK, OBSTACLE_TRACK = Sizes(500, 100), Sizes(50, 10)
@@ -58,14 +58,14 @@ ANOMALY_TRACK, OBSTACLE_TRACK = Sizes(500, 100), Sizes(50, 10)
 class ComponentMetrics:
     """Mean sIoU, mean PPV and mean F1 in [0, 1], NaN where no component counts.
 
-    ``truths`` and ``predicted`` count the ground-truth and the predicted components; ``tp`` and ``fp`` have one count
-    for each tau of ``TAU``, and FN = ``truths`` - TP.
+    ``ground_truths`` and ``predicted`` count the ground-truth and the predicted components; ``tp`` and ``fp`` have one
+    count for each tau of ``TAU``, and FN = ``ground_truths`` - TP.
     """
 
     siou: float
     ppv: float
     f1: float
-    truths: int
+    ground_truths: int
     predicted: int
     tp: tuple[int, ...]
     fp: tuple[int, ...]
@@ -99,7 +99,7 @@ def match(predicted: np.ndarray, target: np.ndarray, sizes: Sizes = ANOMALY_TRAC
         _labelled(target == UNKNOWN), _labelled(predicted.astype(bool, copy=False) & (target != IGNORE))
     )
     area, size = _sums(t, length), _sums(p, length)
-    counts, kept = area >= sizes.truth, size >= sizes.predicted
+    counts, kept = area >= sizes.ground_truth, size >= sizes.predicted
     counts[0] = kept[0] = False
     size -= _sums(p, length * (~counts[t] & (t > 0)), len(size))
     kept &= size > 0
@@ -121,7 +121,7 @@ class Components:
         self.sizes, self.strict = sizes, strict
         self._tp, self._fp = np.zeros((2, len(TAU)), np.int64)
         self._siou = self._ppv = 0.0
-        self._truths = self._predicted = 0
+        self._ground_truths = self._predicted = 0
 
     def update(self, predicted: np.ndarray, target: np.ndarray) -> None:
         """Add one image: ``predicted`` (H, W) bool is where it is predicted as unknown, ``target`` (H, W) uint8."""
@@ -130,7 +130,7 @@ class Components:
         self._fp += (~self._reaches(m.correct, m.size)).sum(1)
         self._siou += float((m.intersection / m.union).sum())
         self._ppv += float((m.correct / m.size).sum())
-        self._truths += len(m.intersection)
+        self._ground_truths += len(m.intersection)
         self._predicted += len(m.size)
 
     def __add__(self, other: Components) -> Components:
@@ -139,17 +139,18 @@ class Components:
         merged = Components(self.sizes, self.strict)
         merged._tp, merged._fp = self._tp + other._tp, self._fp + other._fp
         merged._siou, merged._ppv = self._siou + other._siou, self._ppv + other._ppv
-        merged._truths, merged._predicted = self._truths + other._truths, self._predicted + other._predicted
+        merged._ground_truths = self._ground_truths + other._ground_truths
+        merged._predicted = self._predicted + other._predicted
         return merged
 
     def compute(self) -> ComponentMetrics:
         """Return the metrics of everything added so far."""
-        errors = self._truths - self._tp + self._fp
+        errors = self._ground_truths - self._tp + self._fp
         return ComponentMetrics(
-            self._siou / self._truths if self._truths else nan,
+            self._siou / self._ground_truths if self._ground_truths else nan,
             self._ppv / self._predicted if self._predicted else nan,
-            float((2 * self._tp / (2 * self._tp + errors)).mean()) if self._truths or self._predicted else nan,
-            self._truths,
+            float((2 * self._tp / (2 * self._tp + errors)).mean()) if self._ground_truths or self._predicted else nan,
+            self._ground_truths,
             self._predicted,
             tuple(self._tp.tolist()),
             tuple(self._fp.tolist()),

@@ -1,4 +1,4 @@
-"""Scorers: any callable ``Output -> (B, h, w)`` that says how anomalous each pixel is; higher is more. One a file."""
+"""Scorers: callables ``Output -> (B, h, w)``, one anomaly score a pixel, higher = more anomalous. One a file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from owseg.types import Scorer
 
 SCORERS: Registry[Scorer] = Registry("scorer", "owseg.scorers")
-"""Scorers by name; ``make(network)`` returns one, not yet fitted where it is one of those that are fitted.
+"""Scorers by name; ``make(network)`` returns one. A ``FittedScorer`` is returned unfitted.
 
-``facts["needs"]`` says what a knowledge base must have for it: "metric", a prototype classifier; "fit", a fit to
-labelled images; "residual", a residual pattern; "background", a class of that name. Without it nothing is needed.
+``facts["needs"]`` is what a knowledge base must have for it: "metric", a prototype classifier; "fit", a fit to labelled
+images; "residual", a residual pattern; "background", a class of that name. Without ``needs`` every network will do.
 """
 
 
@@ -32,7 +32,8 @@ def available(
 ) -> dict[str, Scorer]:
     """Return the scorers, by name, that a knowledge base of these parts has.
 
-    Those that are ``fitted``, and what they hand on (``FittedScorer.parts``); and of the others each whose needs are met.
+    These are the ``fitted`` ones with the scorers they are made of (``FittedScorer.parts``), and of the others each
+    whose needs are met. ``residual`` says whether there is a residual pattern.
     """
     base = labels.names[: network.num_classes]
     has = {"": True, "metric": network.is_metric, "residual": residual, "background": BACKGROUND in base, "fit": False}

@@ -1,4 +1,4 @@
-"""The feature pyramid as cells of one grid, and which class each cell shows: what fitted scorers are fitted on."""
+"""The feature pyramid on one grid of cells, and the class of each cell: the training data of fitted scorers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from owseg.types import Output
 def cells(output: Output, level: int, channels: int) -> Tensor:
     """Return the pyramid on the grid of stage ``level``, every stage interpolated and concatenated: (B, h, w, C).
 
-    Raises ``OwsegError`` for a stage that is not there, and where C is not ``channels``.
+    Raises ``OwsegError`` for a stage that does not exist, and where C is not ``channels``.
     """
     if not -len(output.features) <= level < len(output.features):
         raise OwsegError(f"there is no stage {level}; the pyramid has {len(output.features)} stages.")
-    found = sum(stage.shape[1] for stage in output.features)
-    if found != channels:
+    total = sum(stage.shape[1] for stage in output.features)
+    if total != channels:
         raise OwsegError(
-            f"this scorer is made for {channels} channels and the pyramid has {found}; fit one for this backbone."
+            f"this scorer is made for {channels} channels and the pyramid has {total}; fit one for this backbone."
         )
     grid = output.features[level].shape[-2:]
     return torch.cat([resize(stage, (grid[0], grid[1])) for stage in output.features], 1).movedim(1, -1)
@@ -33,7 +33,7 @@ def labelled_cells(
     """Return the features (n, C) and labels (n,) of the cells that show a known class.
 
     A cell has the label of the pixel at its centre; ids beyond the ``num_classes`` classes (void, unknown, classes
-    learned later) do not count. Raises ``OwsegError`` for a target that is not (B, H, W) and features that are not
+    learned later) are left out. Raises ``OwsegError`` for a target that is not (B, H, W) and features that are not
     finite.
     """
     maps = cells(output, level, channels)
@@ -45,7 +45,7 @@ def labelled_cells(
 
 
 def labels_on(target: Tensor, shape: torch.Size, num_classes: int) -> Tensor:
-    """Return the target (B, H, W) of class ids at the centres of a grid (B, h, w), as long; -1 is no known class."""
+    """Return the class ids (long) of a target (B, H, W) at the centres of a grid (B, h, w); -1 is no known class."""
     if target.ndim != 3 or target.shape[0] != shape[0]:
         raise OwsegError(f"the target is {tuple(target.shape)}; it must be (B, H, W) with B = {shape[0]}.")
     small = F.interpolate(target[:, None].float(), size=(shape[1], shape[2]), mode="nearest-exact")[:, 0].long()

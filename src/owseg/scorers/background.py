@@ -1,4 +1,4 @@
-"""The softmax probability of a class that was trained on what is void: the baseline "background"."""
+"""The softmax probability of a class that was trained on void pixels: the baseline "background"."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from owseg.types import Output
 def class_probability(output: Output, index: int) -> Tensor:
     """Return the softmax probability of class ``index``, in [0, 1].
 
-    Of a class trained on what is void, this is the baseline "background" (Hendrycks et al., ICML 2022).
+    For a class that was trained on void pixels it is the baseline "background" of Hendrycks et al., ICML 2022.
     """
     return output.softmax_logits.softmax(1)[:, index]
 

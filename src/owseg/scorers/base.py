@@ -1,4 +1,4 @@
-"""What a scorer is that has to be fitted first."""
+"""The base class of scorers that are fitted to labelled images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class FittedScorer(nn.Module, ABC):
-    """A ``Scorer`` that takes its state from labelled images; the state is buffers, so that ``state_dict`` carries it.
+    """A ``Scorer`` that is fitted to labelled images; its state is buffers, so ``state_dict`` has all of it.
 
-    ``config`` are the arguments that make a module into which the ``state_dict`` of this one fits; plain JSON.
+    ``config`` has the arguments that make a module into which this one's ``state_dict`` can be loaded; plain JSON.
     """
 
     def __init__(self, **config: Any) -> None:
@@ -30,7 +30,7 @@ class FittedScorer(nn.Module, ABC):
     ) -> Self:
         """Fit to outputs and their targets (B, H, W) of class ids, and return self.
 
-        ``train`` are images that the network was trained on, ``held_out`` others, where a scorer tells them apart.
+        ``train`` are images that the network was trained on, ``held_out`` others, for scorers that need both.
         """
 
     @abstractmethod
@@ -38,5 +38,5 @@ class FittedScorer(nn.Module, ABC):
         """Return the score (B, h, w) float32; raise ``OwsegError`` before a fit."""
 
     def parts(self) -> Mapping[str, Scorer]:
-        """Return the fitted scorers that this one is made of, by name, which come with it."""
+        """Return the fitted scorers that this one is made of, by name; whoever has this one has those too."""
         return {}

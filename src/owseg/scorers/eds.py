@@ -21,17 +21,17 @@ from owseg.errors import OwsegError
 from owseg.types import Output
 
 Normalisation = Literal["absolute", "paper", "code"]
-"""How a score is scaled: "absolute" alike in every image, the others by the extremes of each image."""
+"""How a score is scaled: "absolute" in the same way in every image, the others by the extremes of each image."""
 
 
 def distance_sum(embedding: Tensor, scale: float = 3.0) -> Tensor:
     """Return ``S = sum_t ||f - T e_t||^2`` (B, h, w) of an embedding (B, K, h, w) (DMLNet, Eq. 7).
 
-    ``scale`` is T. For an embedding at full resolution, where no logits are wanted. ``S = K (|f|^2 - 2 c
-    sum_t f_t) + K T^2`` is summed plane by plane, so that the memory on top of the embedding does not grow
-    with K. With logits at hand, S is ``-logits.sum(1)``.
+    ``scale`` is T. It is for embeddings at full resolution: no logits are computed, and the memory on top of the
+    embedding does not grow with K. Where there are logits, S is ``-logits.sum(1)``.
     """
     classes = embedding.shape[1]
+    # S = K (|f|^2 - 2 c sum_t f_t) + K T^2 with c = T / K, summed plane by plane.
     total = torch.zeros_like(embedding[:, 0], dtype=torch.float32)
     for plane in embedding.float().unbind(1):
         total.addcmul_(plane, plane - 2 * scale / classes)
@@ -39,12 +39,12 @@ def distance_sum(embedding: Tensor, scale: float = 3.0) -> Tensor:
 
 
 def eds(output: Output, normalisation: Normalisation = "absolute") -> Tensor:
-    """Return how small the Euclidean distance sum ``S = sum_t ||f - m_t||^2`` is (DMLNet, Eq. 7-8).
+    """Return the negated Euclidean distance sum ``S = sum_t ||f - m_t||^2``, (B, h, w) (DMLNet, Eq. 7-8).
 
     "absolute": ``-S``, comparable between images, at most ``-T^2 (K - 1)``. "paper": ``1 - S / max S``, in
     [0, 1]. "code": ``1 - (S' - min S') / (max S' - min S')`` with ``S' = min(S, 400)``, as in the authors'
-    release, in [0, 1]; 0 where S' is constant. Maxima and minima are over each image, so that every image
-    has its most anomalous pixel at the top of the range, and one threshold means something else in each.
+    release, in [0, 1]; 0 where S' is constant. Maxima and minima are taken over each image, so in "paper" and "code" a
+    threshold has a different meaning in each image. Raises ``OwsegError`` for another normalisation.
     """
     s = -output.logits.float().sum(1)
     if normalisation == "absolute":

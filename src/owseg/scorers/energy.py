@@ -9,7 +9,7 @@ from owseg.types import Output
 
 
 def energy(output: Output) -> Tensor:
-    """Return the free energy ``-log sum_t exp(logits_t)``; Liu et al., NeurIPS 2020."""
+    """Return the free energy ``-log sum_t exp(logits_t)``, (B, h, w); Liu et al., NeurIPS 2020."""
     return -output.logits.float().logsumexp(1)
 
 

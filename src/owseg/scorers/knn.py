@@ -1,4 +1,4 @@
-"""The distance to the k-th nearest known feature: a scorer that keeps examples instead of a model."""
+"""The distance to the k-th nearest known feature: a scorer that stores examples instead of fitting a distribution."""
 
 from __future__ import annotations
 
@@ -20,19 +20,17 @@ if TYPE_CHECKING:
     from owseg.models.network import Network
 
 CHUNK = 4096
-"""Cells that are compared with the whole bank at once."""
+"""How many cells are compared with the whole bank at once; it bounds the memory."""
 
 
 class KNearest(FittedScorer):
-    """``|z - z_(k)|``: how far a pixel's features lie from the k-th nearest of those that were kept.
+    """``|z - z_(k)|``, in [0, 2]: the distance from a pixel's features to their k-th nearest neighbour in a bank.
 
     z is the pyramid on the grid of stage ``level`` (C = ``channels`` features per cell), standardised by the bank's
     mean and standard deviation, whatever the scales of the stages, and divided by its length. The bank holds at most
     ``size`` cells of known classes, ``size // num_classes`` of each drawn with ``seed``, so that a rare class is no
-    anomaly. In [0, 2]. Source: Sun et al., ICML 2022 (who draw from balanced data, for whole images).
-
-    The state is buffers, so ``state_dict`` carries a fit into a fresh module of the same ``config``; the bank is
-    rounded to 16 bits, in which it is stored. Raises ``OwsegError`` for sizes that make no bank.
+    anomaly. It is rounded to 16 bits, in which it is stored. Source: Sun et al., ICML 2022 (who draw from balanced
+    data, for whole images). Raises ``OwsegError`` for a ``k`` that is not from 1 to the cells kept of a class.
     """
 
     count: Tensor
@@ -57,22 +55,21 @@ class KNearest(FittedScorer):
     def fit(
         self, train: Iterable[tuple[Output, Tensor]], held_out: Iterable[tuple[Output, Tensor]] | None = None
     ) -> KNearest:
-        """Keep known cells of outputs and their targets (B, H, W) of class ids, and return self.
+        """Draw the bank from outputs and their targets (B, H, W) of class ids, and return self.
 
-        What is kept depends on the seed and the order of the images, not on their split into batches; no more than
-        the bank and one batch are in memory. Raises ``OwsegError`` if fewer than k cells are labelled, features are not
-        finite, or the pyramid does not fit.
+        ``held_out`` is not used. The draw depends on the seed and the order of the images, not on their split into
+        batches; only the bank and one batch are in memory. Raises ``OwsegError`` if fewer than k cells are labelled,
+        features are not finite, or the pyramid does not fit.
         """
         rng, each = np.random.default_rng(self.seed), self.size // self.num_classes
         kept, kept_labels, kept_keys = torch.zeros(0, self.channels), torch.zeros(0).long(), torch.zeros(0).double()
         for output, target in train:
             x, labels = labelled_cells(output, target, self.level, self.channels, self.num_classes)
-            # A cell's key is drawn once; of each class those with the least keys stay: an even draw in one pass.
+            # Each cell draws a key once; of each class the cells with the least keys stay: a uniform draw in one pass.
             keys = torch.cat([kept_keys, torch.from_numpy(rng.random(len(x)))])
             x, labels = torch.cat([kept, x.float().cpu()]), torch.cat([kept_labels, labels.cpu()])
-            own = [(labels == c).nonzero()[:, 0] for c in labels.unique()]
-            best = [i[keys[i].argsort()[:each]] for i in own]
-            stay = torch.cat(best) if best else labels
+            own = [(labels == c).nonzero()[:, 0] for c in range(self.num_classes)]
+            stay = torch.cat([i[keys[i].argsort()[:each]] for i in own])
             kept, kept_labels, kept_keys = x[stay], labels[stay], keys[stay]
         if len(kept) < self.k:
             raise OwsegError(f"{len(kept)} cells are labelled with a known class; at least {self.k} are needed.")
@@ -92,7 +89,7 @@ class KNearest(FittedScorer):
         length = 1 + bank.square().sum(1)
         parts = [
             torch.addmm(length, z, bank.T, alpha=-2).kthvalue(self.k).values
-            for z in self._normal(x.flatten(0, 2).float()).split(CHUNK)
+            for z in torch.split(self._normal(x.flatten(0, 2).float()), CHUNK)
         ]
         return torch.cat(parts).clamp(min=0).sqrt().view(x.shape[:3])
 
@@ -111,7 +108,12 @@ CARDS = (
         "distance to the k-th nearest known feature",
         make=_of,
         source="Sun et al., ICML 2022",
-        options={"k": "which neighbour", "size": "cells kept of known classes", "seed": "of the draw of cells"},
+        options={
+            "k": "which neighbour",
+            "size": "the number of cells to keep, of all classes together",
+            "seed": "the seed of the draw of these cells",
+            "level": "the stage on whose grid the distance is computed",
+        },
         facts={"needs": "fit"},
     ),
 )

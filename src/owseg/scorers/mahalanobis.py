@@ -1,4 +1,4 @@
-"""The relative Mahalanobis score on the backbone's feature pyramid: fitted once, then like any other."""
+"""The relative Mahalanobis score on the backbone's feature pyramid."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ if TYPE_CHECKING:
 
 
 class RelativeMahalanobis(FittedScorer):
-    """``min_k M_k - M_0``: how much worse the nearest class explains a pixel than all classes together do.
+    """``min_k M_k - M_0``: how much farther a pixel is from the nearest class than from all classes together.
 
     ``M_k = (x - mu_k)^T S_w^-1 (x - mu_k)`` with the class means mu_k and the shared within-class covariance
     S_w; ``M_0 = (x - mu_0)^T S_0^-1 (x - mu_0)`` with the mean and covariance of all labelled features. x is
     the pyramid, every stage interpolated to the grid of stage ``level`` and concatenated: C = ``channels``
-    features per cell. A class that the fit never saw is never the nearest. Source: Lee et al., NeurIPS 2018
+    features per cell. A class without a labelled pixel is never the nearest. Source: Lee et al., NeurIPS 2018
     (M_k); Ren et al., 2021, arXiv:2106.09022 (the difference). ``relative=False`` leaves M_0 out.
 
     Features are standardised over all labelled cells first, whatever the scales of the stages; then both
     covariances are shrunk towards the identity, ``(1 - s) S + s I`` with s = ``shrinkage``, which keeps them
-    invertible. The state is buffers of float32, so ``state_dict`` carries a fit into a fresh module of the
-    same ``config``.
+    invertible. Raises ``OwsegError`` for a shrinkage outside (0, 1].
     """
 
     counts: Tensor
@@ -63,7 +62,7 @@ class RelativeMahalanobis(FittedScorer):
         """Fit to outputs and their targets (B, H, W) of class ids, and return self; ``held_out`` is not used.
 
         A cell has the label of the pixel at its centre. Ids beyond the ``num_classes`` classes (void,
-        unknown, classes learned later) do not count. Sums run in float64, so the split into batches does not
+        unknown, classes learned later) are left out. Sums are in float64, so the split into batches does not
         matter. Raises ``OwsegError`` if no pixel is labelled, features are not finite, or the pyramid does
         not fit.
         """
@@ -85,7 +84,7 @@ class RelativeMahalanobis(FittedScorer):
         centre = total.sum(0) / n
         within = (square - (means * count[:, None]).T @ means) / n
         overall = square / n - centre.outer(centre)
-        # A channel that never varies leaves rounding, which must not be blown up to unit variance.
+        # A constant channel has only rounding errors, which must not be scaled up to unit variance.
         varies = overall.diagonal() > 1e-12 * square.diagonal() / n
         std = overall.diagonal().clamp(min=0).sqrt().where(varies, 1)
         whiten = _whitening(within, std, self.shrinkage)
@@ -99,7 +98,7 @@ class RelativeMahalanobis(FittedScorer):
     def forward(self, output: Output) -> Tensor:
         """Return the score (B, h, w) float32 on the grid of stage ``level``.
 
-        It is a squared distance or, if relative, a difference of two. Raises ``OwsegError`` before a fit and
+        It is a squared distance or, if ``relative``, a difference of two. Raises ``OwsegError`` before a fit and
         for a pyramid of other channels.
         """
         nearest, overall = self.distances(output)
@@ -137,7 +136,8 @@ def _whitening(covariance: Tensor, std: Tensor, shrinkage: float) -> Tensor:
     """Return W for which ``|W x|^2 = (x/std)^T S^-1 (x/std)``, S the standardised and shrunk covariance."""
     identity = torch.eye(len(std), dtype=std.dtype, device=std.device)
     shrunk = (1 - shrinkage) * covariance / std.outer(std) + shrinkage * identity
-    return torch.linalg.solve_triangular(torch.linalg.cholesky(shrunk), identity, upper=False) / std
+    inverse: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(shrunk), identity, upper=False)
+    return inverse / std
 
 
 def _of(network: Network, **config: Any) -> RelativeMahalanobis:
@@ -153,7 +153,7 @@ CARDS = (
         source="Lee et al., NeurIPS 2018; Ren et al., arXiv:2106.09022",
         options={
             "level": "the stage on whose grid the distance is computed",
-            "shrinkage": "towards the identity, in (0, 1]",
+            "shrinkage": "of the covariances towards the identity, in (0, 1]",
         },
         facts={"needs": "fit"},
     ),

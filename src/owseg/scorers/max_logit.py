@@ -9,7 +9,7 @@ from owseg.types import Output
 
 
 def max_logit(output: Output) -> Tensor:
-    """Return ``-max_t logits_t``; Hendrycks et al., ICML 2022. On distances: ``min_t ||f - m_t||^2``."""
+    """Return ``-max_t logits_t``, (B, h, w); Hendrycks et al., ICML 2022. With prototypes: ``min_t ||f - m_t||^2``."""
     return -output.logits.float().amax(1)
 
 

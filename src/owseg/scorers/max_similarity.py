@@ -9,9 +9,9 @@ from owseg.types import Output
 
 
 def max_similarity(output: Output) -> Tensor:
-    """Return ``-max_t f_t``, the largest inner product of f with a unit prototype ``m_t / T``, negated.
+    """Return ``-max_t f_t``, (B, h, w): the largest inner product of f with a unit prototype ``m_t / T``, negated.
 
-    The closed class is ``argmax_t f_t``; unlike EDS this depends only on how far f goes towards it, not on the
+    The closed class is ``argmax_t f_t``; unlike EDS this depends only on the coordinate of f towards it, not on the
     length of f.
     """
     return -output.embedding.float().amax(1)

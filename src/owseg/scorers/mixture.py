@@ -26,10 +26,10 @@ def mixture(
 ) -> Tensor:
     """Return ``a P_EDS + (1 - a) P_MMSP`` with ``a = 1 / (1 + exp(-beta (P_EDS - gamma)))``, in [0, 1].
 
-    DMLNet, Eq. 9-10. "absolute": ``P_EDS = 1 - |f - c|^2 / |m_t - c|^2`` cut to [0, 1]: 1 at the centroid
-    c of the prototypes, 0 at a prototype and beyond, the same in every image; ``scale`` is T, read here
-    only. "paper": Eq. 6 and 8 to the letter. "code": both probabilities are 1 less a per-image min-max, as
-    in the authors' release. ``beta`` is by default 20, and 50 for "code".
+    DMLNet, Eq. 9-10. "absolute": ``P_EDS = 1 - |f - c|^2 / |m_t - c|^2`` clipped to [0, 1]: 1 at the centroid c of the
+    prototypes, 0 at a prototype and beyond, the same in every image; only this uses ``scale``, which is T. "paper":
+    Eq. 6 and 8 to the letter. "code": P_EDS and P_MMSP are 1 minus a per-image min-max, as in the authors' release.
+    ``beta`` is by default 20, and 50 for "code". Raises ``OwsegError`` for another normalisation.
     """
     p_mmsp = msp(output)
     if normalisation == "absolute":
@@ -46,7 +46,7 @@ def mixture(
 
 
 def _of(network: Network) -> Scorer:
-    """Return ``mixture`` at the scale T of the network's prototypes."""
+    """Return ``mixture`` with the scale T of the network's prototypes."""
     return partial(mixture, scale=network.classifier.config["scale"])
 
 
@@ -54,7 +54,7 @@ CARDS = (
     Card(
         "mixture",
         "EDS and MMSP mixed; comparable between images",
-        make=lambda network: _of(network),
+        make=_of,
         source="Cen et al., ICCV 2021, Eq. 9-10",
         facts={"needs": "metric"},
     ),

@@ -11,10 +11,11 @@ from owseg.types import Output
 def msp(output: Output) -> Tensor:
     """Return ``1 - max_t p_t`` with ``p = softmax(logits)``, in [0, 1 - 1/K]; Hendrycks & Gimpel, ICLR 2017.
 
-    On a metric network this is DMLNet's Eq. 6. Values keep full relative precision down to 1e-38, so that
-    confident pixels are still ranked where ``1 - p`` in float32 would call them all 0.
+    On a metric network this is DMLNet's Eq. 6. Values keep full relative precision down to 1e-38, so confident pixels
+    are still ranked where ``1 - p`` in float32 is 0.
     """
     logits = output.softmax_logits
+    # 1 - p_max = s / (1 + s), s the sum of the others' exp(logit - max logit): nothing is subtracted from 1.
     top, label = logits.max(1, keepdim=True)
     others = (logits - top).exp_().scatter(1, label, 0.0).sum(1)
     return others / (1 + others)

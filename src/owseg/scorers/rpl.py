@@ -10,9 +10,12 @@ from owseg.types import Output
 
 
 def rpl(output: Output) -> Tensor:
-    """Return the energy ``-log sum_t exp R_t`` of the residual logits; raise ``OwsegError`` without a residual."""
+    """Return the energy ``-log sum_t exp R_t``, (B, h, w), of the residual logits R.
+
+    Raises ``OwsegError`` for an output without them.
+    """
     if output.residual is None:
-        raise OwsegError("this output has no residual; train one with owseg train-residual.")
+        raise OwsegError("this output has no residual logits; train a residual pattern with `owseg train-residual`.")
     return -output.residual.float().logsumexp(1)
 
 

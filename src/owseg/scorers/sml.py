@@ -1,4 +1,4 @@
-"""Standardised max logits: each predicted class has a usual height of its own."""
+"""Standardised max logits: the largest logit, compared with its mean and deviation for the predicted class."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class StandardisedMaxLogit(FittedScorer):
     """``-(max_t logits_t - mu_c) / sigma_c`` with c the predicted class; Jung et al., ICCV 2021, Eq. 1-3.
 
-    ``mu_c`` and ``sigma_c`` are mean and standard deviation of the largest logit where c is predicted; of a class
-    that is predicted at fewer than two, those of all pixels. The paper's further steps, ``suppress_boundaries`` and
-    ``dilated_gaussian``, are in ``owseg.scorers.smoothing``.
+    ``mu_c`` and ``sigma_c`` are mean and standard deviation of the largest logit over the pixels where c is predicted;
+    a class that is predicted at fewer than two pixels has those of all pixels. The paper's further steps,
+    ``suppress_boundaries`` and ``dilated_gaussian``, are in ``owseg.scorers.smoothing``.
     """
 
     mean: Tensor
@@ -39,19 +39,20 @@ class StandardisedMaxLogit(FittedScorer):
     def fit(
         self, train: Iterable[tuple[Output, Tensor]], held_out: Iterable[tuple[Output, Tensor]] | None = None
     ) -> StandardisedMaxLogit:
-        """Take the statistics over pixels whose target (B, H, W) is a known class, right or wrong; return self.
+        """Compute the statistics over pixels whose target (B, H, W) is a known class, and return self.
 
-        Sums run in float64, so the split into batches does not matter. Raises ``OwsegError`` if no pixel is labelled
-        or the logits are not finite.
+        Pixels count whether predicted correctly or not; ``held_out`` is not used. Sums are in float64, so the split
+        into batches does not matter. Raises ``OwsegError`` if no pixel is labelled or the logits are not finite.
         """
-        sums = torch.zeros(3, self.num_classes).double()  # how many, their sum, the sum of their squares
+        # Count, sum and sum of squares of the largest logits, by predicted class.
+        sums = torch.zeros(3, self.num_classes).double()
         for output, target in train:
             top, label = output.logits.float().max(1)
             known = labels_on(target, top.shape, self.num_classes).to(top.device) >= 0
-            height, label = top[known].double().cpu(), label[known].cpu()
-            if not height.isfinite().all():
+            largest, label = top[known].double().cpu(), label[known].cpu()
+            if not largest.isfinite().all():
                 raise OwsegError("the logits hold NaN or infinite values; check the weights and the images.")
-            for row, value in zip(sums, (torch.ones_like(height), height, height.square()), strict=True):
+            for row, value in zip(sums, (torch.ones_like(largest), largest, largest.square()), strict=True):
                 row.index_add_(0, label, value)
         if not sums[0].any():
             raise OwsegError("no pixel is labelled with a known class; fit on images with ground truth.")

@@ -12,6 +12,8 @@ from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.image_scorers.autoencoder import Autoencoder
 from owseg.labels import UNKNOWN
+from owseg.training.config import LoopConfig
+from owseg.training.input import batches, steps_of
 from owseg.types import Sample
 
 
@@ -24,26 +26,27 @@ def train_autoencoder(
     seed: int = 0,
     **architecture: int,
 ) -> Autoencoder:
-    """Return an ``Autoencoder`` trained to draw ``data``'s images again: mean squared error, Adam, one cycle.
+    """Return an ``Autoencoder`` trained to reconstruct ``data``'s images: mean squared error, Adam, one cycle.
 
-    Only known pixels count where a frame has a mask (open ``data`` against the known classes); the images themselves
-    are seen whole. Views are random crops and mirror images at half to full size. The same seed gives the same weights.
+    Views are random crops and mirror images at half to full size. The loss counts known pixels only, where an image has
+    a mask (open ``data`` against the known classes); the input is the whole view. The same seed gives the same weights.
     Raises ``OwsegError`` for fewer images than a batch.
     """
-    steps = len(data) // batch
-    if not steps:
-        raise OwsegError(f"{len(data)} images do not fill a batch of {batch}; give more, or lower the batch size.")
+    config = LoopConfig(epochs, batch, crop, scale=(0.5, 1.0), jitter=0.0, lr=lr, seed=seed)
+    steps = steps_of(len(data), config, 1) * epochs
+
+    def view(i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        return _view(data[i], config, rng)
+
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = Autoencoder(**architecture)
     optimizer = torch.optim.Adam(model.parameters(), lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps * epochs)
-    with progress("training an autoencoder", steps * epochs) as tick:
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+    with progress("training an autoencoder", steps) as tick:
         for epoch in range(epochs):
-            order = np.random.default_rng([seed, epoch]).permutation(len(data))
-            for mine in order[: steps * batch].reshape(steps, batch):
-                views = [_view(data[int(i)], crop, np.random.default_rng([seed, epoch, int(i)])) for i in mine]
-                images, known = (torch.stack(part) for part in zip(*views, strict=True))
+            for views, known in batches(len(data), view, config, epoch):
+                images = views.contiguous()  # laid out like the weights
                 error = (model(images) - images).square().mean(1)
                 loss = error[known].sum() / known.sum().clamp(min=1)
                 if not torch.isfinite(loss):
@@ -56,8 +59,8 @@ def train_autoencoder(
     return model.eval()
 
 
-def _view(sample: Sample, crop: tuple[int, int], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return a random view (3, h, w) and where it counts, (h, w) bool."""
+def _view(sample: Sample, config: LoopConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Return a random view (3, h, w) and which of its pixels count, (h, w) bool."""
     target = np.zeros(sample.image.shape[1:], np.uint8) if sample.target is None else sample.target
-    image, ids = augment(Sample(sample.image, target, sample.id), crop, (0.5, 1.0), 0.0, rng)
+    image, ids = augment(Sample(sample.image, target, sample.id), config.crop, config.scale, config.jitter, rng)
     return image, ids < UNKNOWN

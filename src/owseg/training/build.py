@@ -12,8 +12,8 @@ from owseg.data.datasets import open_dataset
 from owseg.data.void_class import with_background
 from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
-from owseg.knowledge.calibration import calibrate, data_card, fit_scorers
-from owseg.labels import BACKGROUND, check_teachable
+from owseg.knowledge.calibration import calibrate, data_card, divide_val, fit_scorers
+from owseg.labels import BACKGROUND, LabelSpace, check_class_names
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, from_pretrained
 from owseg.models.network import Network
@@ -27,51 +27,60 @@ def build_knowledge_base(
     unknown: Sequence[str] = (),
     config: TrainConfig | None = None,
     run: Path | str = "run",
+    *,
     decoder: str = "aspp",
     classifier: str = "prototype",
+    scale: float = 3.0,
     fpr: float = 0.05,
     half: bool = False,
-    resume: bool = False,
-    scale: float = 3.0,
     background: bool = False,
+    resume: bool = False,
 ) -> KnowledgeBase:
-    """Train on ``data``'s train split without the classes ``unknown``, choose and calibrate on its val split.
+    """Train on ``data``'s train split without the classes ``unknown``; choose and calibrate on its val split.
 
-    ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it can be
-    stored in half the space. ``scale`` is T of the prototypes. With ``background`` the network has one more class,
-    trained on what is void in the train split, and its probability is the score: a baseline. Raises ``OwsegError`` for
-    an unknown class that the data set does not have, and for a class called "unknown" or "void" that is not left out.
+    One half of val chooses the weights and fits the scales of the score, the other half calibrates the threshold at
+    ``fpr`` (see ``divide_val``). ``backbone`` is a hub name, a local path or a backbone; ``scale`` is T of the
+    prototypes. ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it
+    can be stored in half the space. With ``background`` the network has one more class, trained on what is void in the
+    train split, and its probability is the score: a baseline. Raises ``OwsegError`` for an unknown class that the data
+    set does not have, and for a class called "unknown" or "void" that is not left out.
     """
     config = config or TrainConfig()
-    everything = open_dataset(data, "train").labels
-    labels = everything.without(unknown)
-    if len(labels) < 2:
-        raise OwsegError(
-            f"only {len(labels)} class is left to be known; leave out fewer of {', '.join(everything.names)}."
-        )
-    check_teachable(labels.names)
+    labels = _known_classes(data, unknown)
     labels = labels.extend(BACKGROUND) if background else labels
-    training, val = open_dataset(data, "train", labels, train=True), open_dataset(data, "val", labels)
-    seen = replace(training, source=with_background(training.source)) if background else training
+    fitted_on = open_dataset(data, "train", labels, train=True)
+    trained_on = replace(fitted_on, source=with_background(fitted_on.source)) if background else fitted_on
+    choose, calibration = divide_val(open_dataset(data, "val", labels))
     torch.manual_seed(config.seed)
     body = from_pretrained(backbone) if isinstance(backbone, str) else backbone
     network = assemble(body, len(labels), decoder, classifier=classifier, scale=scale)
-    network = train(network, seen, val, config, Path(run), resume)
+    network = train(network, trained_on, choose, config, Path(run), resume)
     if half:
         round_to_half(network)
-    event = Event(
-        "train",
-        f"trained on {training.source.name} with {len(labels)} classes",
-        {
-            **data_card(seen),
-            "unknown": list(unknown),
-            "backbone": Path(backbone).name if isinstance(backbone, str) else backbone.kind,
-            "config": asdict(config),
-        },
-    )
+    details = {
+        **data_card(trained_on),
+        "unknown": list(unknown),
+        "backbone": Path(backbone).name if isinstance(backbone, str) else backbone.kind,
+        "config": asdict(config),
+        "val": {"images": len(choose), "calibrated_apart": choose is not calibration},
+    }
+    message = f"trained on {fitted_on.source.name} with {len(labels)} classes"
+    if choose is calibration:
+        message += f"; val has only {len(choose)} images, which chose the weights and calibrate the threshold as well"
+    event = Event("train", message, details)
     kb = KnowledgeBase(network, labels, history=(event,))
-    kb = fit_scorers(kb, training, held_out=val)
-    return calibrate(kb, val, fpr, scorer=BACKGROUND if background else "joint")
+    kb = fit_scorers(kb, fitted_on, held_out=choose)
+    return calibrate(kb, calibration, fpr, scorer=BACKGROUND if background else "joint")
+
+
+def _known_classes(data: str, unknown: Sequence[str]) -> LabelSpace:
+    """Return the classes of ``data`` less ``unknown``; raise ``OwsegError`` for fewer than two, or a reserved name."""
+    everything = open_dataset(data, "train").labels
+    labels = everything.without(unknown)
+    if len(labels) < 2:
+        raise OwsegError(f"{len(labels)} known classes are too few; leave out fewer of {', '.join(everything.names)}.")
+    check_class_names(labels.names)
+    return labels
 
 
 @torch.no_grad()

@@ -1,150 +1,149 @@
-"""The loop that every training runs: epochs, logs, checkpoints, the best weights; and going on where one stopped."""
+"""The loop that every training runs: epochs, validation, checkpoints, the best weights."""
 
 from __future__ import annotations
 
-import csv
 import math
-import pickle
 import time
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import lightning_fabric as lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from owseg._progress import progress
 from owseg.errors import OwsegError
+from owseg.training.checkpoint import Checkpoint, RunLog
+from owseg.training.config import LoopConfig
+
+State = dict[str, Tensor]
 
 
-def loop(
-    fabric: lightning.Fabric,
-    objective: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    config: Any,
-    run: Path,
-    *,
-    steps: int,
-    batches: Callable[[int], Iterable[tuple[Tensor, ...]]],
-    kept: nn.Module,
-    validate: Callable[[], float],
-    figure: str,
-    what: str,
-    resume: bool = False,
-    after_step: Callable[[], None] = lambda: None,
-    **more: Any,
-) -> tuple[dict[str, Tensor], float]:
-    """Train and return the weights of ``kept`` that ``validate`` found best, and its verdict.
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is trained, on what, and how it is measured.
 
-    Each epoch takes ``steps`` batches of ``batches(epoch)``; ``objective`` makes a loss of one. Learning rates follow
-    one cycle. Every ``config.validate_every`` epochs ``validate()`` gives the ``figure`` (higher is better), and
-    ``run/last.ckpt`` is written, with ``more`` in it; ``what`` says what is trained, and only the same is resumed.
-    Raises ``OwsegError`` for a loss that is not finite, a verdict that is NaN and a disk that is full. Processes but
-    the first end here.
+    ``objective`` returns the loss of a batch, and ``optimizer`` minimises it; ``batches(epoch)`` yields the ``steps``
+    batches of an epoch. ``validate()`` returns the ``metric`` of ``kept``, higher is better; its best weights are what
+    the training returns. ``after_step`` is called after each step of the optimizer.
     """
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    cycle = max(6, steps * config.epochs)  # of 5 steps the ascent would last none, and OneCycleLR divides by that
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=cycle, pct_start=0.2)
-    objective, optimizer = fabric.setup(objective, optimizer)
+
+    objective: nn.Module
+    optimizer: torch.optim.Optimizer
+    batches: Callable[[int], Iterable[tuple[Tensor, ...]]]
+    steps: int
+    kept: nn.Module
+    validate: Callable[[], float]
+    metric: str
+    after_step: Callable[[], None] = lambda: None
+
+
+def launched(config: LoopConfig) -> lightning.Fabric:
+    """Return the Fabric of a training on ``config.devices``, its processes started."""
+    fabric = lightning.Fabric(devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
+
+
+def is_first_process() -> bool:
+    """Return whether this process is the first of a training, or the only one: the one that stores and prints.
+
+    With several ``devices`` Fabric starts the script once more for each; all of them return from a training with the
+    same result.
+    """
+    group = torch.distributed
+    return not (group.is_available() and group.is_initialized()) or group.get_rank() == 0
+
+
+def loop(fabric: lightning.Fabric, task: Task, config: LoopConfig, checkpoint: Checkpoint) -> tuple[State, float]:
+    """Train and return the best weights of ``task.kept``, and their ``task.metric``; the same in every process.
+
+    Learning rates follow one cycle. Every ``config.validate_every`` epochs, and after the last, the weights are
+    validated and the checkpoint is written. Raises ``OwsegError`` for a loss that is not finite, a metric that is NaN
+    and a disk that is full.
+    """
+    peaks = [group["lr"] for group in task.optimizer.param_groups]
+    cycle = max(6, task.steps * config.epochs)  # of 5 steps the ascent would last none, and OneCycleLR divides by that
+    schedule = torch.optim.lr_scheduler.OneCycleLR(task.optimizer, peaks, total_steps=cycle, pct_start=0.2)
+    objective, optimizer = fabric.setup(synchronized(task.objective, fabric), task.optimizer)
     state: dict[str, Any] = {
-        "objective": objective, "optimizer": optimizer, "schedule": schedule, "epoch": 0, "what": what,
-        "best": _copy(kept), "verdict": -1.0, **more,
+        "objective": objective, "optimizer": optimizer, "schedule": schedule, "epoch": 0,
+        "best": _weights_of(task.kept), "best_score": -1.0,
     }  # fmt: skip
-    if resume:
-        _resume(fabric, run / "last.ckpt", state)
-    name = f"val_{figure.replace(' ', '_').lower()}"
-    write = _log(run, ("loss", "seconds", name), fabric.is_global_zero, state["epoch"])
-    with progress("training", steps * config.epochs, done=state["epoch"] * steps) as tick:
+    checkpoint.run.mkdir(parents=True, exist_ok=True)
+    if checkpoint.resume:
+        checkpoint.load(fabric, state)
+    column = f"val_{task.metric.replace(' ', '_').lower()}"
+    log = RunLog(checkpoint.run, ("loss", "seconds", column), state["epoch"]) if fabric.is_global_zero else None
+    with progress("training", task.steps * config.epochs, done=state["epoch"] * task.steps) as bar:
+
+        def tick(loss: float) -> None:
+            at = f"epoch {state['epoch'] + 1}/{config.epochs}"
+            bar(f"{at}  loss {loss:.3f}  val {task.metric} {state['best_score']:.3f}")
+
         for epoch in range(state["epoch"], config.epochs):
-            torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch]).generate_state(1)[0]))
-            objective.train()
-            started, total = time.perf_counter(), 0.0
-            for batch in batches(epoch):
-                loss = objective(*fabric.to_device(batch))
-                if not torch.isfinite(loss):
-                    raise OwsegError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower the learning rate.")
-                optimizer.zero_grad(set_to_none=True)
-                fabric.backward(loss)
-                optimizer.step()
-                schedule.step()
-                after_step()
-                total += loss.item()
-                tick(f"epoch {epoch + 1}/{config.epochs}  loss {loss.item():.3f}  val {figure} {state['verdict']:.3f}")
+            row = _epoch(fabric, task, state, config.seed, tick)
             state["epoch"] = epoch + 1
-            row = {"loss": total / steps, "seconds": time.perf_counter() - started}
             if (epoch + 1) % config.validate_every == 0 or epoch + 1 == config.epochs:
-                kept.eval()
-                row[name] = validate()
-                if math.isnan(row[name]):
-                    raise OwsegError(f"the images to validate on show nothing to judge by ({figure}); give others.")
-                if row[name] > state["verdict"]:
-                    state["verdict"], state["best"] = row[name], _copy(kept)
-                _save(fabric, run / "last.ckpt", state)
-            write(epoch + 1, row)
-    if not fabric.is_global_zero:
-        raise SystemExit(0)  # what comes after training is done once
-    return state["best"], state["verdict"]
+                row[column] = score = _validated(fabric, task)
+                if score > state["best_score"]:
+                    state["best_score"], state["best"] = score, _weights_of(task.kept)
+                checkpoint.save(fabric, state)
+            if log is not None:
+                log.write(epoch + 1, row)
+    # The statistics of batch normalisation may differ between processes; those of the first were validated.
+    best = {name: value.cpu() for name, value in state["best"].items()}
+    result: tuple[State, float] = fabric.broadcast((best, state["best_score"]))
+    return result
 
 
-def _copy(module: nn.Module) -> dict[str, Tensor]:
+def _epoch(
+    fabric: lightning.Fabric, task: Task, state: dict[str, Any], seed: int, tick: Callable[[float], None]
+) -> dict[str, float]:
+    """Take the steps of the next epoch and return its mean loss and its seconds."""
+    objective, optimizer, epoch = state["objective"], state["optimizer"], state["epoch"]
+    # Seeded anew in every epoch, so that a run that is resumed draws what one that was never stopped draws.
+    torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+    objective.train()
+    started, total = time.perf_counter(), 0.0
+    for batch in task.batches(epoch):
+        loss = objective(*fabric.to_device(batch))
+        if not _finite_everywhere(fabric, loss):
+            raise OwsegError(f"the loss is not finite in epoch {epoch + 1}; lower the learning rate.")
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        optimizer.step()
+        state["schedule"].step()
+        task.after_step()
+        total += loss.item()
+        tick(loss.item())
+    return {"loss": total / task.steps, "seconds": time.perf_counter() - started}
+
+
+def _validated(fabric: lightning.Fabric, task: Task) -> float:
+    """Return the score of the first process; raise ``OwsegError`` in all of them if it is NaN."""
+    task.kept.eval()
+    score = float(fabric.broadcast(task.validate()))
+    if math.isnan(score):
+        raise OwsegError(f"the validation images have no pixels to compute {task.metric} from; give others.")
+    return score
+
+
+def _finite_everywhere(fabric: lightning.Fabric, loss: Tensor) -> bool:
+    """Return whether the loss of every process is finite: if one stopped alone, the others would wait for it."""
+    bad = (~torch.isfinite(loss.detach())).float()
+    return not fabric.all_reduce(bad, reduce_op="sum").item()  # type: ignore[union-attr]
+
+
+def synchronized(module: nn.Module, fabric: lightning.Fabric) -> nn.Module:
+    """Return ``module`` with batch statistics over all processes, where there are several; torch can on GPUs alone."""
+    if fabric.world_size == 1 or fabric.device.type != "cuda":
+        return module
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+    return converted
+
+
+def _weights_of(module: nn.Module) -> State:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
-
-
-def _save(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:
-    """Write the checkpoint aside and rename it, so that a full disk or a kill leaves the one before."""
-    aside = path.with_name(path.name + ".new")
-    try:
-        fabric.save(aside, state)
-        if fabric.is_global_zero:
-            aside.replace(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        aside.unlink(missing_ok=True)
-        reason = str(error).splitlines()[0]
-        raise OwsegError(f"{path} cannot be written ({reason}); make room and go on with --resume.") from None
-
-
-def _resume(fabric: lightning.Fabric, path: Path, state: dict[str, Any]) -> None:
-    """Fill ``state`` from a checkpoint of the same ``state["what"]``.
-
-    Raises ``OwsegError`` if there is none, if it is damaged, or if it was made with other settings or data.
-    """
-    if not path.is_file():
-        raise OwsegError(f"{path} does not exist; there is no run to resume.")
-    try:
-        found = torch.load(path, map_location="cpu", mmap=True, weights_only=True).get("what")
-    except (RuntimeError, OSError, pickle.UnpicklingError, AttributeError):
-        raise OwsegError(f"{path} is no checkpoint, or a damaged one; train from the start.") from None
-    if found != state["what"]:
-        raise OwsegError(f"{path} was made with other settings or data ({found}); resume with the same ones.")
-    fabric.load(path, state, weights_only=True)
-
-
-def _log(run: Path, fields: Sequence[str], active: bool, done: int) -> Callable[[int, dict[str, float]], None]:
-    """Return a function that adds an epoch's figures to ``metrics.csv`` and TensorBoard, after ``done`` epochs.
-
-    ``fields`` names the figures, without the epoch; a process that is not ``active`` writes nothing.
-    """
-    if not active:
-        return lambda epoch, row: None
-    path, columns = run / "metrics.csv", ["epoch", *fields]
-    kept = []
-    if done and path.exists():
-        with path.open(newline="") as file:
-            kept = [row for row in csv.DictReader(file) if int(row["epoch"]) <= done]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(kept)
-    board = SummaryWriter(str(run), purge_step=done + 1)
-
-    def write(epoch: int, row: dict[str, float]) -> None:
-        with path.open("a", newline="") as file:
-            csv.DictWriter(file, columns).writerow({"epoch": epoch, **{k: f"{v:.6g}" for k, v in row.items()}})
-        for name, value in row.items():
-            board.add_scalar(name, value, epoch)
-        board.flush()
-
-    return write

@@ -1,14 +1,14 @@
-"""Training a residual pattern: images of streets, outliers pasted into them, and no labels (RPL and CoroCL)."""
+"""Training a residual pattern: inlier images, outliers pasted into them, and no labels (RPL and CoroCL)."""
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning_fabric as lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -27,56 +27,90 @@ from owseg.models.network import Network, to_tensor
 from owseg.models.ops import resize
 from owseg.models.residual_pattern import ResidualPattern, residual_of
 from owseg.scorers.rpl import rpl
+from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import ResidualConfig
-from owseg.training.input import _stacked
-from owseg.training.loop import loop
-from owseg.types import Output, Sample
+from owseg.training.input import batches, steps_of
+from owseg.training.loop import Task, launched, loop
+from owseg.types import Sample
 
 
-class Objective(nn.Module):
-    """RPL's loss as a module: ``(streets, targets, contexts, context targets) -> loss``; the network stays as it is."""
+class ResidualObjective(nn.Module):
+    """RPL's loss and CoroCL of a batch of inlier images and, where there are any, of as many context images.
+
+    The ``network`` is read and never changed.
+    """
 
     def __init__(self, network: Network, pattern: ResidualPattern, config: ResidualConfig) -> None:
         super().__init__()
         self.pattern, self.config = pattern, config
         self.frozen = [network]  # in a list, so that it is no part of what is trained, moved or set to training
 
-    def forward(self, images: Tensor, targets: Tensor, contexts: Tensor, context_targets: Tensor) -> Tensor:
-        """Return the loss; targets (B, H, W) long are UNKNOWN on outliers, IGNORE where void, anything else inliers."""
-        network = self.frozen[0]
-        with torch.no_grad():
-            output = network(images)
-            seen = network.encode(contexts) if len(contexts) else None
-        with torch.autocast(images.device.type, enabled=False):  # what is frozen may be coarse, what learns may not
-            return self._loss(output, targets, seen, context_targets)
+    def forward(
+        self, images: Tensor, targets: Tensor, contexts: Tensor | None = None, context_targets: Tensor | None = None
+    ) -> Tensor:
+        """Return the loss of images (B, 3, H, W) with outliers pasted into them, and of context images of that shape.
 
-    def _loss(self, output: Output, targets: Tensor, seen: Sequence[Tensor] | None, context_targets: Tensor) -> Tensor:
-        config, embedding = self.config, output.embedding.float()
-        pattern = self.pattern.pattern([f.float() for f in output.features])
-        residual = resize(self.pattern.final(pattern), _grid(embedding))
-        evidence = self.frozen[0].classifier.evidence(embedding + residual)
-        outlier, inlier = _masks(targets, _grid(evidence))
-        kept = losses.inlier(evidence, output.logits.float(), inlier, config.entropy_weight)
+        Targets (B, H, W) long are UNKNOWN on outliers, IGNORE where void, anything else on inliers.
+        """
+        network, count = self.frozen[0], len(images)
+        everything = images if contexts is None else torch.cat([images, contexts])
+        every_target = targets if context_targets is None else torch.cat([targets, context_targets])
+        with torch.no_grad():
+            features = network.encode(everything)
+            embedding = network.decode([f[:count] for f in features])
+            logits = network.classify(embedding)
+        with torch.autocast(images.device.type, enabled=False):  # the frozen network may be coarse; what learns may not
+            # One pass over both, so that batch normalisation does not tell a context from an inlier image.
+            pattern = self.pattern.pattern([f.float() for f in features])
+            residual = resize(self.pattern.final(pattern[:count]), _grid(embedding))
+            evidence = network.classifier.evidence(embedding.float() + residual)
+            return self._loss(evidence, logits.float(), pattern, every_target)
+
+    def _loss(self, evidence: Tensor, frozen: Tensor, pattern: Tensor, targets: Tensor) -> Tensor:
+        config, count = self.config, len(evidence)
+        outlier, inlier = _masks(targets[:count], _grid(evidence))
+        kept = losses.inlier(evidence, frozen, inlier, config.entropy_weight)
         found = losses.positive_energy(evidence, outlier)
-        outliers, inliers = self._sampled(pattern, targets)
-        context_outliers, context_inliers = outliers[:0], inliers[:0]
-        if seen is not None:
-            context_outliers, context_inliers = self._sampled(
-                self.pattern.pattern([f.float() for f in seen]), context_targets
-            )
+        outliers, inliers, context_outliers, context_inliers = self._contrasted(pattern, targets, count)
         contrast = losses.corocl(outliers, inliers, context_outliers, context_inliers, config.temperature)
         return config.inlier_weight * kept + config.outlier_weight * found + config.contrast_weight * contrast
 
-    def _sampled(self, pattern: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what CoroCL compares at some outlier and some inlier pixels, (n, D) each."""
+    def _contrasted(self, pattern: Tensor, targets: Tensor, count: int) -> list[Tensor]:
+        """Return CoroCL's four sets of pixels, (n, D) each: outliers and inliers of images, and of contexts.
+
+        All sets that are not empty are of one size, at most ``samples``, so that none outweighs the others.
+        """
         pixels = self.pattern.contrast(pattern).movedim(1, -1)
         outlier, inlier = _masks(targets, _grid(pattern))
-        return _some(pixels[outlier], self.config.samples), _some(pixels[inlier], self.config.samples)
+        parts = (slice(count), slice(count, None))
+        sets = [pixels[part][mask[part]] for part in parts for mask in (outlier, inlier)]
+        most = min([self.config.samples, *(len(s) for s in sets if len(s))])
+        return [_some(s, most) for s in sets]
+
+
+@dataclass(frozen=True, eq=False)
+class _Views:
+    """The views that the network sees: inlier images with outliers pasted into them, and contexts beside them."""
+
+    inliers: DataSet
+    outliers: Outliers
+    context: Outliers | None
+    config: ResidualConfig
+
+    def __call__(self, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        config = self.config
+        # Pasted first, so that one augmentation covers both: as sharp, as bright and as large.
+        sample = pasted(inlier_sample(self.inliers[i]), self.outliers, config, rng)
+        view = augment(sample, config.crop, config.scale, config.jitter, rng)
+        if self.context is None:
+            return view
+        shown = context_sample(self.context.read(int(rng.integers(len(self.context)))))
+        return *view, *augment(shown, config.crop, (0.75, 1.5), config.jitter, rng)
 
 
 def train_residual(
     kb: KnowledgeBase,
-    streets: DataSet,
+    inliers: DataSet,
     val: DataSet,
     outliers: Outliers,
     context: Outliers | None = None,
@@ -84,61 +118,48 @@ def train_residual(
     run: Path | str = "run",
     resume: bool = False,
 ) -> KnowledgeBase:
-    """Return ``kb`` with a residual pattern that was trained to see ``outliers`` pasted into ``streets``.
+    """Return ``kb`` with a residual pattern trained to detect ``outliers`` pasted into ``inliers``.
 
-    ``streets`` need no truth; where they have one, what is void in it is left out. The weights kept are those with
-    the best AP on ``val`` with other outliers pasted into it: one in eight is set aside for that. ``context`` shows
-    outliers where they were photographed, for CoroCL. Network, classes and increments stay as they are. Raises
-    ``OwsegError`` where there is nothing to train on and for a loss that is not finite.
+    ``inliers`` need no ground truth; where they have one, its void is left out. The weights kept are those with the
+    best AP on ``val`` with other outliers pasted into it: one in eight is set aside for that. ``context`` shows
+    outliers where they were photographed, for CoroCL. Network, classes and increments stay as they are; the score is
+    then ``rpl``, without a threshold. Raises ``OwsegError`` where there is nothing to train on and for a loss that is
+    not finite.
     """
     config = config or ResidualConfig()
-    fabric = lightning.Fabric(devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
-    fabric.launch()
-    steps = len(streets) // (config.batch * fabric.world_size)
-    if not steps:
-        raise OwsegError(f"{len(streets)} images do not fill a batch of {config.batch}; lower the batch size.")
-    if not any((np.asarray(_street(sample).target) == 0).any() for sample in streets):
-        raise OwsegError(f"{streets.source.name} has no pixel that is neither void nor unknown; give other streets.")
+    fabric = launched(config)
+    steps = steps_of(len(inliers), config, fabric.world_size)
+    if not any((np.asarray(inlier_sample(sample).target) == 0).any() for sample in inliers):
+        raise OwsegError(f"{inliers.source.name} has no pixel that is neither void nor unknown; give other images.")
     train_on, val_on = split(outliers)
-    run = Path(run)
-    run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    network = kb.network.requires_grad_(False).eval()
-    network.to(fabric.device)
+    network = copy.deepcopy(kb.network).requires_grad_(False).eval().to(fabric.device)
     pattern = residual_of(network).to(fabric.device).eval()
-    about = {"data": streets.source.name, "frames": len(streets), "outliers": len(outliers), "network": network.config}
-
-    def validate() -> float:
-        return pasted_ap(network, pattern, val, val_on, config)
-
+    validate = _validation(network, pattern, val, val_on, config)
     before = validate()  # an untrained residual is the frozen network's energy
-    best, ap = loop(
-        fabric,
-        Objective(network, pattern, config),
-        torch.optim.AdamW(_groups(pattern, config), weight_decay=config.weight_decay),
-        config,
-        run,
+    views = _Views(inliers, train_on, context, config)
+    task = Task(
+        objective=ResidualObjective(network, pattern, config),
+        optimizer=torch.optim.AdamW(_groups(pattern, config), weight_decay=config.weight_decay),
+        batches=lambda e: batches(len(inliers), views, config, e, fabric.global_rank, fabric.world_size),
         steps=steps,
-        batches=lambda e: _batches(streets, train_on, context, config, e, fabric.global_rank, fabric.world_size),
         kept=pattern,
         validate=validate,
-        figure="AP",
-        what=json.dumps({**asdict(config), **about, "context": context.name if context else None}),
-        resume=resume,
+        metric="AP",
     )
-    pattern.load_state_dict(best)
+    about = {"data": inliers.source.name, "frames": len(inliers), "outliers": len(outliers), "network": network.config,
+             "context": context.name if context else None}  # fmt: skip
+    best, ap = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
+    learned = residual_of(kb.network)
+    learned.load_state_dict(best)
     details = {
-        **data_card(streets), "outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(),
+        **data_card(inliers), "outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(),
         "context": context.name if context else None, "val_ap": ap, "val_ap_before": before, "config": asdict(config),
     }  # fmt: skip
-    message = (
-        f"learned what is unknown from {len(outliers)} outliers (AP on pasted val: {before:.3f} before, {ap:.3f} now)"
-    )
+    message = f"trained on {len(outliers)} outliers (AP on val with others pasted: {before:.3f} before, {ap:.3f} now)"
     event = Event("train-residual", message, details)
-    network.cpu()
-    learned = pattern.requires_grad_(False).cpu().eval()
     # The threshold was another score's.
-    return kb.after(event, residual=learned, scorer="rpl", threshold=None)
+    return kb.after(event, residual=learned.requires_grad_(False).eval(), scorer="rpl", threshold=None)
 
 
 def _groups(pattern: ResidualPattern, config: ResidualConfig) -> list[dict[str, Any]]:
@@ -150,7 +171,7 @@ def _groups(pattern: ResidualPattern, config: ResidualConfig) -> list[dict[str, 
 def split(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
     """Return the outliers to train on and those that validation pastes: every eighth, or the last of fewer.
 
-    One alone serves both.
+    A single one serves both.
     """
     numbers = range(len(outliers))
     held = [i for i in numbers if i % every == every - 1] or list(numbers[-1:])
@@ -158,19 +179,23 @@ def split(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
     return outliers.pick(kept), outliers.pick(held)
 
 
-def pasted_ap(
+def _validation(
     network: Network, pattern: ResidualPattern, val: DataSet, outliers: Outliers, config: ResidualConfig
-) -> float:
-    """Return the AP of ``rpl`` on ``val`` with outliers pasted into it, the same ones whenever it is asked."""
-    state, device = Exact(), next(network.parameters()).device
-    for i in range(len(val)):
-        sample = pasted(_street(val[i]), outliers, config, np.random.default_rng([7, i]))
-        with torch.no_grad():
-            output = network(to_tensor(sample.image).to(device))
-            output = replace(output, residual=pattern.added(network, output))
-        target = np.asarray(sample.target)
-        state.update(resize(rpl(output)[:, None], target.shape)[0, 0].cpu().numpy(), target)
-    return state.compute().ap
+) -> Callable[[], float]:
+    """Return the AP of ``rpl`` on ``val`` with outliers pasted into it, the same ones at every call."""
+
+    def pasted_ap() -> float:
+        state, device = Exact(), next(network.parameters()).device
+        for i in range(len(val)):
+            sample = pasted(inlier_sample(val[i]), outliers, config, np.random.default_rng([7, i]))
+            with torch.no_grad():
+                output = network(to_tensor(sample.image).to(device))
+                output = replace(output, residual=pattern.added(network, output))
+            target = np.asarray(sample.target)
+            state.update(resize(rpl(output)[:, None], target.shape)[0, 0].cpu().numpy(), target)
+        return state.compute().ap
+
+    return pasted_ap
 
 
 def pasted(sample: Sample, outliers: Outliers, config: ResidualConfig, rng: np.random.Generator) -> Sample:
@@ -180,34 +205,15 @@ def pasted(sample: Sample, outliers: Outliers, config: ResidualConfig, rng: np.r
     return sample
 
 
-def _batches(
-    streets: DataSet, outliers: Outliers, context: Outliers | None, config: ResidualConfig, epoch: int, rank: int,
-    ranks: int,
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:  # fmt: skip
-    """Yield this rank's batches of one epoch; what is random depends on the seed, the epoch and the image alone."""
-    order = np.random.default_rng([config.seed, epoch]).permutation(len(streets))
-    stride = config.batch * ranks
-    for start in range(0, len(streets) - stride + 1, stride):
-        views, contexts = [], []
-        for i in order[start + rank * config.batch :][: config.batch]:
-            rng = np.random.default_rng([config.seed, epoch, int(i)])
-            # Pasted first, so that one lens sees both: as sharp, as bright, as large.
-            view = pasted(_street(streets[int(i)]), outliers, config, rng)
-            views.append(augment(view, config.crop, config.scale, config.jitter, rng))
-            if context is not None:
-                seen = _seen(context.read(int(rng.integers(len(context)))))
-                contexts.append(augment(seen, config.crop, (0.75, 1.5), config.jitter, rng))
-        yield *_stacked(views), *_stacked(contexts)
-
-
-def _street(sample: Sample) -> Sample:
-    """Return an image with a target that is 0 wherever the truth is not void or unknown."""
+def inlier_sample(sample: Sample) -> Sample:
+    """Return ``sample`` with a target that is 0 where its ground truth is neither void nor unknown, else IGNORE."""
     if sample.target is None:
         return replace(sample, target=np.zeros(sample.image.shape[1:], np.uint8))
     return replace(sample, target=np.where(sample.target < UNKNOWN, 0, IGNORE).astype(np.uint8))
 
 
-def _seen(outlier: Outlier) -> Sample:
+def context_sample(outlier: Outlier) -> Sample:
+    """Return an outlier where it was photographed, with a target: UNKNOWN on it, IGNORE where void, 0 elsewhere."""
     target = np.where(outlier.mask, UNKNOWN, 0).astype(np.uint8)
     if outlier.void is not None:
         target[outlier.void] = IGNORE

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-import lightning_fabric as lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from owseg.data.augment import augment
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.losses import segmentation as losses
@@ -20,9 +22,11 @@ from owseg.metrics.iou import IoU
 from owseg.models.network import Network, to_tensor
 from owseg.models.ops import resize
 from owseg.openset import closed_map
+from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import TrainConfig
-from owseg.training.input import _batches, _in_memory
-from owseg.training.loop import loop
+from owseg.training.input import View, batches, in_memory, steps_of
+from owseg.training.loop import Task, launched, loop
+from owseg.types import Sample
 
 
 @torch.no_grad()
@@ -39,7 +43,7 @@ def closed_iou(network: Network, data: DataSet) -> IoU:
     return iou
 
 
-class Objective(nn.Module):
+class SegmentationObjective(nn.Module):
     """``losses.objective`` as a module, so that Fabric sees one forward pass: ``(images, targets) -> loss``."""
 
     class_weights: Tensor
@@ -50,7 +54,7 @@ class Objective(nn.Module):
         self.register_buffer("class_weights", class_weights)
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of a batch; ``targets`` (B, H, W) long."""
+        """Return the loss of ``images`` (B, 3, H, W) in [0, 1] with ``targets`` (B, H, W) long."""
         embedding = self.network.decode(self.network.encode(images))
         return losses.objective(self.network.classifier, embedding, targets, self.variance_weight, self.class_weights)
 
@@ -58,51 +62,53 @@ class Objective(nn.Module):
 def train(
     network: Network, data: DataSet, val: DataSet, config: TrainConfig, run: Path, resume: bool = False
 ) -> Network:
-    """Train ``network`` and return it with the averaged weights that had the best mIoU on ``val``.
+    """Return a copy of ``network`` trained on ``data``: with the averaged weights that had the best mIoU on ``val``.
 
     ``run`` receives ``metrics.csv``, TensorBoard events and, at each validation, ``last.ckpt``. With ``resume`` the
-    run goes on from there and ends with the weights of a run that was never stopped: what is random in a step depends
-    on the seed, the epoch and the frame alone. Raises ``OwsegError`` for data without truth and for a loss that is
-    not finite.
+    run goes on from there and ends with the weights of a run that was never stopped. Raises ``OwsegError`` for data
+    without ground truth and for a loss that is not finite.
     """
-    fabric = lightning.Fabric(devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
-    fabric.launch()
-    steps = len(data) // (config.batch * fabric.world_size)
-    if not steps:
-        raise OwsegError(
-            f"{len(data)} training images do not fill {fabric.world_size} batch(es) of {config.batch}; "
-            "lower the batch size."
-        )
-    run.mkdir(parents=True, exist_ok=True)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fabric = launched(config)
+    steps = steps_of(len(data), config, fabric.world_size)
+    trained = _copy(network)
     if config.freeze_stem:
-        network.backbone.freeze_stem()
-    frames = _in_memory(data)
-    masks = (np.asarray(frames(i).target) for i in range(len(data)))
+        trained.backbone.freeze_stem()
+    samples = in_memory(data)
+    masks = (np.asarray(samples(i).target) for i in range(len(data)))
     weights = losses.class_weights(masks, network.num_classes, config.balance)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True).to(fabric.device)
-
-    def validate() -> float:
-        return closed_iou(cast(Network, average.module), val).mean()
-
-    best, _ = loop(
-        fabric,
-        Objective(network, config.variance_weight, weights),
-        torch.optim.AdamW(_parameter_groups(network, config)),
-        config,
-        run,
+    average_by = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
+    average = AveragedModel(trained, multi_avg_fn=average_by, use_buffers=True).to(fabric.device)
+    averaged = cast(Network, average.module)
+    task = Task(
+        objective=SegmentationObjective(trained, config.variance_weight, weights),
+        optimizer=torch.optim.AdamW(_parameter_groups(trained, config)),
+        batches=lambda epoch: batches(
+            len(data), view_in(epoch, samples, config), config, epoch, fabric.global_rank, fabric.world_size
+        ),
         steps=steps,
-        batches=lambda e: _batches(frames, len(data), config, e, fabric.global_rank, fabric.world_size),
-        kept=average.module,
-        validate=validate,
-        figure="mIoU",
-        what=_what(network, data, config),
-        resume=resume,
-        after_step=lambda: average.update_parameters(network),
-        average=average,
+        kept=averaged,
+        validate=lambda: closed_iou(averaged, val).mean(),
+        metric="mIoU",
+        after_step=lambda: average.update_parameters(trained),
     )
-    network.load_state_dict(best)
-    return network.requires_grad_(True).eval()
+    checkpoint = Checkpoint(run, _identity(network, data, config), resume, {"average": average})
+    best, _ = loop(fabric, task, config, checkpoint)
+    result = _copy(network)
+    result.load_state_dict(best)
+    return result.requires_grad_(True).eval()
+
+
+def view_in(epoch: int, samples: Callable[[int], Sample], config: TrainConfig) -> View:
+    """Return the random view of an image and its target in ``epoch``: half as large in the first ``small`` of them."""
+    shrink = 0.5 if epoch < config.small * config.epochs else 1.0
+    crop = (round(config.crop[0] * shrink), round(config.crop[1] * shrink))
+    scale = (config.scale[0] * shrink, config.scale[1] * shrink)
+    return lambda i, rng: augment(samples(i), crop, scale, config.jitter, rng)
+
+
+def _copy(network: Network) -> Network:
+    copied: Network = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return copied
 
 
 def _parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, Any]]:
@@ -118,7 +124,7 @@ def _parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, A
     return [g for g in groups if g["params"]]
 
 
-def _what(network: Network, data: DataSet, config: TrainConfig) -> str:
+def _identity(network: Network, data: DataSet, config: TrainConfig) -> str:
     """Return what a run is of, as JSON: only the same can be resumed."""
     about = {"data": data.source.name, "frames": len(data), "classes": data.labels.names, "network": network.config}
     return json.dumps({**asdict(config), **about})

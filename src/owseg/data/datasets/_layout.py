@@ -1,4 +1,4 @@
-"""What the layouts on disk have in common: splits that are folders, images matched to masks by name, label codes."""
+"""What the layouts on disk have in common: splits that are folders, masks found by the image's name, codes of ids."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from pathlib import Path
 import numpy as np
 
 from owseg.data.dataset import Source
-from owseg.data.images import SUFFIXES, one_each, read_image, read_mask
+from owseg.data.images import SUFFIXES, by_unique_name, read_image, read_mask
 from owseg.errors import NoSuchSplit, OwsegError
 from owseg.labels import IGNORE, KNOWN, LabelSpace
 
 ANOMALY = LabelSpace.of(["anomaly"], [(255, 0, 200)])
-"""The one class of a data set that says where the anomalies are and of all else only that it is known."""
+"""The one class of a data set that labels anomalies; every other pixel is known, of a class that is not given."""
 
 
 ANOMALY_CODES = {0: KNOWN, 1: 0, IGNORE: IGNORE}
-"""Its usual encoding (SegmentMeIfYouCan, Fishyscapes): 0 not anomaly, 1 anomaly, 255 void."""
+"""The usual values of its masks (SegmentMeIfYouCan, Fishyscapes): 0 not anomaly, 1 anomaly, 255 void."""
 
 
 def split_folder(root: Path, split: str, folders: Mapping[str, str]) -> Path:
-    """Return ``root / folders[split]``; raise ``OwsegError`` for another layout, ``NoSuchSplit`` for another split."""
-    there = [name for name, folder in folders.items() if (root / folder).is_dir()]
-    if not there:
+    """Return ``root / folders[split]``.
+
+    Raises ``OwsegError`` if ``root`` has none of ``folders``, ``NoSuchSplit`` if it has some, but not that of
+    ``split``.
+    """
+    present = [name for name, folder in folders.items() if (root / folder).is_dir()]
+    if not present:
         wanted = " or ".join(dict.fromkeys(folders.values()))
         raise OwsegError(f"{root} is laid out in another way: it has no folder {wanted}; see owseg data list.")
-    if split not in there:
-        raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(there)}.")
+    if split not in present:
+        raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(present)}.")
     return root / folders[split]
 
 
@@ -38,12 +42,12 @@ def only_split(root: Path, split: str, name: str) -> None:
 
 
 def find_frames(folder: Path, ending: str = "", pattern: str = "*") -> dict[str, Path]:
-    """Return the images below ``folder`` whose stem ends with ``ending``, by what comes before it, in that order.
+    """Return the images below ``folder`` whose stem ends with ``ending``, sorted by key: the stem without ``ending``.
 
-    ``pattern`` says where: ``*/*`` one folder deeper, whose name is then part of the key (``town/frame``). Raises
-    ``OwsegError`` if there are none, or two of one key.
+    ``pattern`` is a glob: with ``*/*`` they lie one folder deeper, whose name is part of the key (``town/frame``).
+    Raises ``OwsegError`` if there are no such images, or two of one key.
     """
-    found = one_each(
+    found = by_unique_name(
         (path.relative_to(folder).with_suffix("").as_posix().removesuffix(ending), path)
         for path in sorted(folder.glob(pattern))
         if path.suffix.lower() in SUFFIXES and path.stem.endswith(ending) and not path.name.startswith(".")
@@ -53,10 +57,10 @@ def find_frames(folder: Path, ending: str = "", pattern: str = "*") -> dict[str,
     return dict(sorted(found.items()))
 
 
-def masks(frames: Mapping[str, Path], folder: Path, *endings: str, optional: bool = False) -> dict[str, Path]:
-    """Return for each frame the first of ``folder/KEY + ending`` that is a file.
+def find_masks(frames: Mapping[str, Path], folder: Path, *endings: str, optional: bool = False) -> dict[str, Path]:
+    """Return the mask of each frame by its key: the first of ``folder/KEY + ending`` that is a file.
 
-    Raises ``OwsegError`` for an image that has none, unless masks are ``optional``: a test split may come without.
+    Raises ``OwsegError`` for an image that has none, unless masks are ``optional``, as in test splits.
     """
     found = {}
     for key, image in frames.items():
@@ -70,31 +74,32 @@ def masks(frames: Mapping[str, Path], folder: Path, *endings: str, optional: boo
 
 
 def read_ids(path: Path, codes: Mapping[int, int]) -> np.ndarray:
-    """Read a mask and take its values to ids by ``codes``; raise ``OwsegError`` for a value that is not in them."""
+    """Read a mask (H, W) uint8 and map its values to ids by ``codes``; raise ``OwsegError`` for any other value."""
     raw = read_mask(path)
     table = np.full(256, IGNORE, np.uint8)
     table[list(codes)] = list(codes.values())
     present = np.nonzero(np.bincount(raw.ravel(), minlength=256))[0].tolist()
-    if strange := sorted(set(present) - set(codes)):
+    if undefined := sorted(set(present) - set(codes)):
         raise OwsegError(
-            f"{path} holds the values {strange}, which are no labels of this data set; take it as published."
+            f"{path} holds the values {undefined}, which this data set does not use; take the mask as published."
         )
-    return table[raw]
+    ids: np.ndarray = table[raw]
+    return ids
 
 
 def paired(
     name: str,
     classes: LabelSpace,
     frames: Mapping[str, Path],
-    truths: Mapping[str, Path],
+    masks: Mapping[str, Path],
     decode: Callable[[Path], np.ndarray],
     finer: bool = False,
 ) -> Source:
-    """Return the frames as a source: image ``frames[key]``, and ``decode(truths[key])`` where there is a mask."""
+    """Return a source of the images ``frames[key]``, with the targets ``decode(masks[key])`` where there is a mask."""
     keys = tuple(frames)
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
-        truth = truths.get(keys[i])
-        return read_image(frames[keys[i]], upright=truth is None), None if truth is None else decode(truth)
+        mask = masks.get(keys[i])
+        return read_image(frames[keys[i]], upright=mask is None), None if mask is None else decode(mask)
 
     return Source(name, classes, keys, read, finer)

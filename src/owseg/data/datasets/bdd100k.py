@@ -1,12 +1,12 @@
 """BDD100K, semantic segmentation of the 10K images (Yu et al., CVPR 2020): Cityscapes' 19 classes.
 
-Three layouts are in use. ``images/10k/{split}/NAME.jpg`` with ``labels/sem_seg/masks/{split}/NAME.png`` is what the
-site offers now. ``seg/images/{split}`` with ``seg/labels/{split}/NAME_train_id.png`` is the first release, from which
-DMLNet's code reads. Both hold trainIds, 255 void. hendrycks/anomaly-seg publishes ``seg/train_labels/{split}`` instead,
-trainIds + 2 with 1 for void; it is read where ``seg/labels`` is missing.
+Three layouts are in use. ``images/10k/{split}/NAME.jpg`` with ``labels/sem_seg/masks/{split}/NAME.png`` is the one that
+its site has now. ``seg/images/{split}`` with ``seg/labels/{split}/NAME_train_id.png`` is the first release, which
+DMLNet's code reads. Both have Cityscapes' train ids, 255 void. hendrycks/anomaly-seg has ``seg/train_labels/{split}``
+instead, with train ids + 2, and 1 for void; it is read where ``seg/labels`` is missing.
 
-BDD-Anomaly (Hendrycks et al., ICML 2022) is these frames with train, motorcycle and bicycle unknown, and those that
-show one moved from train and val to test. Here classes are made unknown by name, and every frame stays where it is.
+BDD-Anomaly (Hendrycks et al., ICML 2022) has the same images, with train, motorcycle and bicycle unknown, and moves
+those that show one of them from train and val to test. Here classes are made unknown by name, and no image is moved.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from owseg._registry import Card
 from owseg.data.dataset import Source
-from owseg.data.datasets._layout import find_frames, masks, paired, read_ids, split_folder
+from owseg.data.datasets._layout import find_frames, find_masks, paired, read_ids, split_folder
 from owseg.data.datasets.cityscapes import CITYSCAPES, TRAIN_IDS
 from owseg.labels import IGNORE
 
@@ -24,13 +24,13 @@ SPLITS = ("train", "val", "test")
 
 
 SHIFTED = {1: IGNORE, **{i + 2: i for i in range(19)}}
-"""anomaly-seg's ``train_labels``: 255 became -1 in 8 bits and 2 was added, as its create_bdd_dataset.py has it."""
+"""The values of anomaly-seg's ``train_labels``: its create_bdd_dataset.py adds 2, so that 255, -1 in 8 bits, is 1."""
 
 
 def bdd100k(root: Path, split: str) -> Source:
-    """Open a split of BDD100K; test comes without labels.
+    """Open a split of BDD100K; test has no masks.
 
-    Raises ``OwsegError`` for another layout, an image without its labels and an id that the layout does not use.
+    Raises ``OwsegError`` for another layout, an image without its mask and a value that the layout does not use.
     """
     recent = (root / "images" / "10k").is_dir() or not (root / "seg").is_dir()
     folder = split_folder(root, split, {s: f"{'images/10k' if recent else 'seg/images'}/{s}" for s in SPLITS})
@@ -42,8 +42,8 @@ def bdd100k(root: Path, split: str) -> Source:
     else:
         labels, codes = root / "seg" / "train_labels", SHIFTED
     ending = ".png" if recent else "_train_id.png"
-    truths = masks(frames, labels / split, ending, optional=split == "test")
-    return paired(f"bdd100k:{split}", CITYSCAPES, frames, truths, partial(read_ids, codes=codes))
+    masks = find_masks(frames, labels / split, ending, optional=split == "test")
+    return paired(f"bdd100k:{split}", CITYSCAPES, frames, masks, partial(read_ids, codes=codes))
 
 
 CARDS = (

@@ -35,7 +35,7 @@ CODES = {**{i: i for i in range(11)}, 11: IGNORE, IGNORE: IGNORE}
 
 
 def camvid(root: Path, split: str) -> Source:
-    """Open a split of CamVid; raise ``OwsegError`` for a missing folder or an image without its labels."""
+    """Open a split of CamVid; raise ``OwsegError`` for a missing folder or an image without its mask."""
     images = by_stem(split_folder(root, split, {s: s for s in ("train", "val", "test")}))
     masks = by_stem(root / f"{split}annot")
     for name, image in images.items():

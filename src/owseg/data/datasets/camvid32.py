@@ -8,7 +8,7 @@ import numpy as np
 
 from owseg._registry import Card
 from owseg.data.dataset import Source
-from owseg.data.datasets._layout import find_frames, masks, paired, split_folder
+from owseg.data.datasets._layout import find_frames, find_masks, paired, split_folder
 from owseg.data.images import read_image
 from owseg.errors import NoSuchSplit, OwsegError
 from owseg.labels import IGNORE, Color, LabelSpace
@@ -36,8 +36,9 @@ SPLITS = ("train", "val", "test")
 def camvid32(root: Path, split: str) -> Source:
     """Open a split of CamVid with its 31 classes and void.
 
-    ``{split}.txt``, where it lies in ``root``, lists the frames, one name or path a line; else they are divided as
-    SegNet divided them (see ``split_of``). Raises ``OwsegError`` for missing folders, files and unknown colours.
+    If ``root`` has a file ``{split}.txt``, it lists the split's frames, one name or path a line; otherwise the splits
+    are those of SegNet (see ``split_of``). Raises ``OwsegError`` for missing folders and files, and for undefined
+    colours.
     """
     frames = find_frames(split_folder(root, SPLITS[0], {SPLITS[0]: "701_StillsRaw_full"}))
     if split not in SPLITS and not (root / f"{split}.txt").is_file():
@@ -50,15 +51,15 @@ def camvid32(root: Path, split: str) -> Source:
     if missing := [name for name in names if name not in frames]:
         raise OwsegError(f"{root / f'{split}.txt'} names {missing[0]}, which is not in {root / '701_StillsRaw_full'}.")
     kept = {name: frames[name] for name in names}
-    truths = masks(kept, root / "LabeledApproved_full", "_L.png")
-    return paired(f"camvid32:{split}", CLASSES, kept, truths, read_colors)
+    masks = find_masks(kept, root / "LabeledApproved_full", "_L.png")
+    return paired(f"camvid32:{split}", CLASSES, kept, masks, read_colors)
 
 
 def split_of(name: str) -> str:
-    """Return the split in which SegNet's lists have the frame ``name``, which is a rule on sequence and number.
+    """Return the split of the frame ``name`` in SegNet's lists, which follow a rule on sequence and frame number.
 
-    Test: sequence Seq05VD and 0001TP from frame 8550; val: 0016E5 from 7959 to 8159; train: the rest. That is 367,
-    101 and 233 of 701 frames.
+    Test is sequence Seq05VD, and 0001TP from frame 8550; val is 0016E5 from 7959 to 8159; train is the rest. They have
+    233, 101 and 367 of the 701 frames.
     """
     sequence, _, number = name.partition("_")
     frame = int(digits) if (digits := number.lstrip("f")).isdecimal() else -1
@@ -68,21 +69,22 @@ def split_of(name: str) -> str:
 
 
 def read_colors(path: Path) -> np.ndarray:
-    """Read a label map in colours as (H, W) uint8 ids; raise ``OwsegError`` for a colour that no class has."""
+    """Read a mask in class colours as (H, W) uint8 ids; raise ``OwsegError`` for a colour that no class has."""
     red, green, blue = read_image(path, upright=False).astype(np.uint32)
-    code = red << 16 | green << 8 | blue
+    code = red << 16 | green << 8 | blue  # one number a colour, so that all pixels are found in one sorted search
     known = np.array([r << 16 | g << 8 | b for r, g, b in ((0, 0, 0), *CLASSES.colors)], np.uint32)
     order = np.argsort(known)
     at = order[np.searchsorted(known, code, sorter=order).clip(max=len(known) - 1)]
     if (wrong := known[at] != code).any():
-        strange = int(code[wrong][0])
-        color = (strange >> 16, strange >> 8 & 255, strange & 255)
-        raise OwsegError(f"{path} holds the colour {color}, which is none of CamVid's classes.")
-    return np.array([IGNORE, *range(len(CLASSES))], np.uint8)[at]
+        undefined = int(code[wrong][0])
+        color = (undefined >> 16, undefined >> 8 & 255, undefined & 255)
+        raise OwsegError(f"{path} holds the colour {color}, which is none of CamVid's; take the mask as published.")
+    ids: np.ndarray = np.array([IGNORE, *range(len(CLASSES))], np.uint8)[at]
+    return ids
 
 
 def _listed(path: Path) -> list[str]:
-    """Return the frames that a list names: the first word of each line, as a path's stem without ``_L``."""
+    """Return the frames that a list names: the first word of each line, without folders, suffix and ``_L``."""
     words = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
     return [Path(word).stem.removesuffix("_L") for word in words]
 

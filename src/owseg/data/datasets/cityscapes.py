@@ -8,7 +8,7 @@ import numpy as np
 
 from owseg._registry import Card
 from owseg.data.dataset import Source
-from owseg.data.datasets._layout import find_frames, masks, paired, read_ids, split_folder
+from owseg.data.datasets._layout import find_frames, find_masks, paired, read_ids, split_folder
 from owseg.labels import IGNORE, LabelSpace
 
 CITYSCAPES = LabelSpace.of(
@@ -22,11 +22,11 @@ CITYSCAPES = LabelSpace.of(
         (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
     ),
 )  # fmt: skip
-"""The 19 classes, in the order and the colours of its evaluation."""
+"""The 19 classes of its evaluation, in the order of their train ids and in its colours."""
 
 
 EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""The ``labelIds`` of the 19 classes; the other ids up to 33 do not count in the evaluation and are void."""
+"""The ``labelIds`` of the 19 classes; the other ids up to 33 are not evaluated, and are void here."""
 
 
 LABEL_IDS = {i: EVALUATED.index(i) if i in EVALUATED else IGNORE for i in range(34)}
@@ -41,13 +41,13 @@ SPLITS = {split: f"leftImg8bit/{split}" for split in ("train", "val", "test")}
 def cityscapes(root: Path, split: str) -> Source:
     """Open a split of Cityscapes; ``labelIds`` are read, or where they are missing ``labelTrainIds``.
 
-    Raises ``OwsegError`` for another layout, an image without its labels (but in test, which may come without) and an
-    id that Cityscapes does not use. What the test split publishes as labels is void throughout.
+    Raises ``OwsegError`` for another layout, an image without its mask (except in test, where they are optional) and an
+    id that Cityscapes does not use. The masks that are published for test are void throughout.
     """
     frames = find_frames(split_folder(root, split, SPLITS), "_leftImg8bit", "*/*")
     endings = (f"_gtFine_label{kind}.png" for kind in ("Ids", "TrainIds"))
-    truths = masks(frames, root / "gtFine" / split, *endings, optional=split == "test")
-    return paired(f"cityscapes:{split}", CITYSCAPES, frames, truths, _read)
+    masks = find_masks(frames, root / "gtFine" / split, *endings, optional=split == "test")
+    return paired(f"cityscapes:{split}", CITYSCAPES, frames, masks, _read)
 
 
 def _read(path: Path) -> np.ndarray:

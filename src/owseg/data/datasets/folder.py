@@ -1,4 +1,4 @@
-"""A user's own images: ``images/``, ``masks/`` (where there is truth) and ``classes.json``."""
+"""A user's own images: ``images/``, ``masks/`` (where there is ground truth) and ``classes.json``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ SPLITS = ("train", "val", "test")
 
 
 def folder(root: Path, split: str) -> Source:
-    """Open ``root/split``, or ``root`` itself where it holds the images and is not divided into splits.
+    """Open ``root/split``, or ``root`` itself if it has no folders for splits: then it is the same under every split.
 
-    ``images/NAME.*`` is labelled by ``masks/NAME.png`` (8-bit, ids of ``classes.json``, 255 void); an image without
-    a mask has no target. ``classes.json`` is a list of names or of ``{"name", "color"}``; it may lie beside the splits.
+    The mask of ``images/NAME.*`` is ``masks/NAME.png`` (8-bit, ids of ``classes.json``, 255 void); an image without a
+    mask has no target. ``classes.json`` is a list of names or of ``{"name", "color"}``; it may be in ``root``, for all
+    splits. Raises ``NoSuchSplit`` for a split that has no folder, ``OwsegError`` for a missing file and a mask without
+    an image.
     """
     splits = [s for s in SPLITS if (root / s).is_dir()]
     base = root / split if (root / split).is_dir() else root
@@ -30,8 +32,7 @@ def folder(root: Path, split: str) -> Source:
         raise OwsegError(f"{base} has no folder 'images'; a data set folder holds images/, masks/ and classes.json.")
     images = by_stem(base / "images")
     masks = by_stem(base / "masks") if (base / "masks").is_dir() else {}
-    orphans = sorted(set(masks) - set(images))
-    if orphans:
+    if orphans := sorted(set(masks) - set(images)):
         raise OwsegError(f"{base / 'masks'} holds {masks[orphans[0]].name}, but there is no image of that name.")
     names = tuple(images)
 
@@ -43,7 +44,7 @@ def folder(root: Path, split: str) -> Source:
 
 
 def read_classes(*folders: Path) -> LabelSpace:
-    """Read the first ``classes.json`` in ``folders``; raise ``OwsegError`` if none is there or it is not readable."""
+    """Read the first ``classes.json`` in ``folders``; raise ``OwsegError`` if there is none or it cannot be read."""
     for place in folders:
         path = place / "classes.json"
         if path.is_file():

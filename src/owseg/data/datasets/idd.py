@@ -1,8 +1,8 @@
 """India Driving Dataset, segmentation (Varma et al., WACV 2019), at level 3 of its hierarchy: 26 classes.
 
-The archive holds polygons; the authors' createLabels.py (AutoNUE/public-code, ``--id-type level3Id``) writes the
-``*_gtFine_labellevel3Ids.png`` that are read here. Some level-3 ids join several classes; such a one is named after all
-of them, or as "fallback" where the authors call it so.
+The archive has polygons; the authors' createLabels.py (AutoNUE/public-code, ``--id-type level3Id``) makes the masks
+``*_gtFine_labellevel3Ids.png`` of them, which are read here. Some level-3 ids join several classes; they are named
+after all of these, or "fallback" where the authors call them so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from owseg._registry import Card
 from owseg.data.dataset import Source
-from owseg.data.datasets._layout import find_frames, masks, paired, read_ids, split_folder
+from owseg.data.datasets._layout import find_frames, find_masks, paired, read_ids, split_folder
 from owseg.labels import IGNORE, LabelSpace
 
 CLASSES = LabelSpace.of(
@@ -38,14 +38,14 @@ SPLITS = {split: f"leftImg8bit/{split}" for split in ("train", "val", "test")}
 
 
 def idd(root: Path, split: str) -> Source:
-    """Open a split of IDD, ``leftImg8bit/{split}/DRIVE/NAME_leftImg8bit.*``; test comes without labels.
+    """Open a split of IDD, ``leftImg8bit/{split}/DRIVE/NAME_leftImg8bit.*``; test has no masks.
 
-    Raises ``OwsegError`` for another layout, an image without its labels and an id above 25.
+    Raises ``OwsegError`` for another layout, an image without its mask and an id above 25.
     """
     frames = find_frames(split_folder(root, split, SPLITS), "_leftImg8bit", "*/*")
     endings = (f"_gtFine_label{level}Ids.png" for level in ("level3", "Level3"))
-    truths = masks(frames, root / "gtFine" / split, *endings, optional=split == "test")
-    return paired(f"idd:{split}", CLASSES, frames, truths, partial(read_ids, codes=CODES))
+    masks = find_masks(frames, root / "gtFine" / split, *endings, optional=split == "test")
+    return paired(f"idd:{split}", CLASSES, frames, masks, partial(read_ids, codes=CODES))
 
 
 CARDS = (

@@ -1,8 +1,9 @@
 """SegmentMeIfYouCan (Chan et al., NeurIPS 2021): RoadAnomaly21 and RoadObstacle21.
 
-The archives (``dataset_AnomalyTrack``, ``dataset_ObstacleTrack``) hold ``images/NAME.jpg`` or ``.webp``, and
-``labels_masks/NAME_labels_semantic.png`` for the validation frames alone: the test masks are hidden. Collections of
-anomaly sets have the validation frames as ``images/N.*`` and ``labels_masks/N.png``. Both hold 0, 1 anomaly, 255 void.
+The archives (``dataset_AnomalyTrack``, ``dataset_ObstacleTrack``) have ``images/NAME.jpg`` or ``.webp``, and
+``labels_masks/NAME_labels_semantic.png`` for the validation images alone: the test masks are not published. Collections
+of anomaly data sets have the validation images as ``images/N.*`` and ``labels_masks/N.png``. The masks hold 0 not
+anomaly, 1 anomaly, 255 void.
 """
 
 from __future__ import annotations
@@ -12,24 +13,24 @@ from pathlib import Path
 
 from owseg._registry import Card
 from owseg.data.dataset import Source
-from owseg.data.datasets._layout import ANOMALY, ANOMALY_CODES, find_frames, masks, paired, read_ids, split_folder
+from owseg.data.datasets._layout import ANOMALY, ANOMALY_CODES, find_frames, find_masks, paired, read_ids, split_folder
 from owseg.errors import NoSuchSplit, OwsegError
 
 
 def smiyc(root: Path, split: str, kind: str) -> Source:
-    """Open RoadAnomaly21 or RoadObstacle21: val are the frames that have a mask, test those that have none.
+    """Open RoadAnomaly21 or RoadObstacle21: val has the images with a mask, test those without.
 
-    Raises ``OwsegError`` for what is missing or has another value, and ``NoSuchSplit`` where no frame is of the split.
+    Raises ``OwsegError`` for missing files and undefined values, and ``NoSuchSplit`` where the split has no image.
     """
     frames = find_frames(split_folder(root, "val", {"val": "images"}))
-    truths = masks(frames, root / "labels_masks", "_labels_semantic.png", ".png", optional=True)
-    if not truths:
+    masks = find_masks(frames, root / "labels_masks", "_labels_semantic.png", ".png", optional=True)
+    if not masks:
         raise OwsegError(f"{root / 'labels_masks'} holds no mask for any image of {root / 'images'}.")
-    by_split = {"val": truths, "test": {k: p for k, p in frames.items() if k not in truths}}
+    by_split = {"val": masks, "test": {k: p for k, p in frames.items() if k not in masks}}
     if split not in by_split or not by_split[split]:
         raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(s for s, f in by_split.items() if f)}.")
     kept = {key: path for key, path in frames.items() if key in by_split[split]}
-    return paired(f"{kind}:{split}", ANOMALY, kept, truths, partial(read_ids, codes=ANOMALY_CODES))
+    return paired(f"{kind}:{split}", ANOMALY, kept, masks, partial(read_ids, codes=ANOMALY_CODES))
 
 
 CARDS = (

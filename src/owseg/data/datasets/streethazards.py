@@ -1,4 +1,4 @@
-"""StreetHazards (Hendrycks et al., ICML 2022): CARLA's streets, with anomalies in the test split alone.
+"""StreetHazards (Hendrycks et al., ICML 2022): scenes of the simulator CARLA, with anomalies in test alone.
 
 The two archives unpack to ``train/{images,annotations}/{training,validation}/TOWN`` and
 ``test/{images,annotations}/test/TOWN``. Label maps hold 1 to 14.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from owseg._registry import Card
 from owseg.data.dataset import Source
-from owseg.data.datasets._layout import find_frames, masks, paired, read_ids, split_folder
+from owseg.data.datasets._layout import find_frames, find_masks, paired, read_ids, split_folder
 from owseg.labels import IGNORE, LabelSpace
 
 CLASSES = LabelSpace.of(
@@ -24,25 +24,26 @@ CLASSES = LabelSpace.of(
         (128, 64, 128), (244, 35, 232), (107, 142, 35), (0, 0, 142), (102, 102, 156), (220, 220, 0), (60, 250, 240),
     ),
 )  # fmt: skip
-"""In the order of the ids less one. "unlabeled" and "other" are trained as classes, as the authors and DMLNet do
-(hendrycks/anomaly-seg, issues 16 and 17); their "unlabeled" is black, here dark blue, as black is void."""
+"""The classes in the order of the values in the masks, which begin at 1. As the authors and DMLNet do, "unlabeled" and
+"other" are trained as classes (hendrycks/anomaly-seg, issues 16 and 17); the authors' colour of "unlabeled" is black,
+which is void here."""
 
 
 SPLITS = {"train": "train/images/training", "val": "train/images/validation", "test": "test/images/test"}
 
 
 def streethazards(root: Path, split: str) -> Source:
-    """Open a split of StreetHazards: train and val have 13 classes, test has "anomaly" besides; 0 would be void.
+    """Open a split of StreetHazards: train and val have 13 classes, test has "anomaly" besides.
 
-    A network trained on it therefore does not know "anomaly". Raises ``OwsegError`` for another layout, an image
-    without its labels and a value above 14, or above 13 in train and val.
+    A network that is trained on it therefore does not know "anomaly". Raises ``OwsegError`` for another layout, an
+    image without its mask and a value above 14, or above 13 in train and val.
     """
     folder = split_folder(root, split, SPLITS)
     frames = find_frames(folder, pattern="*/*")
-    truths = masks(frames, root / SPLITS[split].replace("images", "annotations"), ".png")
+    masks = find_masks(frames, root / SPLITS[split].replace("images", "annotations"), ".png")
     classes = CLASSES if split == "test" else CLASSES.without(["anomaly"])
     codes = {0: IGNORE, **{i + 1: i for i in range(len(classes))}}
-    return paired(f"streethazards:{split}", classes, frames, truths, partial(read_ids, codes=codes))
+    return paired(f"streethazards:{split}", classes, frames, masks, partial(read_ids, codes=codes))
 
 
 CARDS = (

@@ -14,13 +14,14 @@ from owseg.errors import NoSuchSplit
 def synthetic(root: Path, split: str) -> Source:
     """Open a split of the synthetic street scenes; ``root`` is not used, as nothing is stored on disk.
 
-    Raises ``NoSuchSplit`` for a split that there is not.
+    Raises ``NoSuchSplit`` for another split than train, val, test and shots.
     """
+    # Imported here, so that this file, which is imported with the first data set, does not load the painters.
     from owseg.data.synthetic.canvas import CLASSES
     from owseg.data.synthetic.scene import SPLITS, scene
 
     if split not in SPLITS:
-        raise NoSuchSplit(f"{split!r} is not a split of the synthetic scenes; it is one of {', '.join(SPLITS)}.")
+        raise NoSuchSplit(f"the synthetic scenes have no split {split!r}; they have {', '.join(SPLITS)}.")
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray]:
         image, labels = scene(split, i)
@@ -32,7 +33,7 @@ def synthetic(root: Path, split: str) -> Source:
 CARDS = (
     Card(
         "synthetic",
-        "streets drawn on the spot",
+        "street scenes, drawn when they are read",
         make=synthetic,
         source="comes with owseg",
         facts={
@@ -40,6 +41,7 @@ CARDS = (
             "layout": "nothing is stored",
             "splits": ("train", "val", "test", "shots"),
             "licence": "Apache-2.0",
+            "generated": True,
         },
     ),
 )

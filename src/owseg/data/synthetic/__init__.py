@@ -1,1 +1,1 @@
-"""Made-up street scenes with exact ground truth: nothing is stored, each is drawn when it is asked for."""
+"""Synthetic street scenes with exact ground truth: nothing is stored, each is drawn from its seed."""

@@ -1,6 +1,6 @@
-"""What does not belong in a synthetic street: animals, mattresses, boulders and balloons.
+"""The anomalies of the synthetic scenes: animals, mattresses, boulders and balloons.
 
-Each is a function ``(canvas, rng, x, z, size)`` that paints itself, ``size`` times as large as life.
+Each is a function ``(canvas, rng, x, z, size)`` that paints one at (x, z), ``size`` times as large as in reality.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from math import cos, pi, sin
 import numpy as np
 from numpy.random import Generator
 
-from owseg.data.synthetic.canvas import Canvas, Point, Point3, Stand, blob, jitter, mix, pick, smooth
+from owseg.data.synthetic.canvas import Billboard, Canvas, Point, Point3, blob, jitter, mix, pick, smooth
 
 _FUR = {
     "brown": (122, 84, 52),
@@ -23,21 +23,21 @@ _FUR = {
 }
 
 
-_BEASTS = {
+_ANIMALS = {
     "deer": (1.15, 0.62, 0.21, 0.3, ("brown", "tan", "brown")),
     "dog": (0.76, 0.46, 0.18, 0.16, ("brown", "black", "white", "tan", "spotted")),
     "cow": (1.35, 0.4, 0.32, 0.12, ("spotted", "spotted", "brown", "black", "white")),
 }
-"""Body length in metres; legs, half the girth and neck in body lengths; coats."""
+"""Body length in metres; legs, half the girth and neck in body lengths; coats, the likelier ones repeated."""
 
 
 def animal(canvas: Canvas, rng: Generator, x: float, z: float, size: float, kind: str) -> None:
-    """A deer, a dog or a cow from the side or askew, in any pose and coat."""
-    length, leg, girth, neck, coats = _BEASTS[kind]
+    """Paint a deer, a dog or a cow from the side or at an angle, in any pose and coat."""
+    length, leg, girth, neck, coats = _ANIMALS[kind]
     coat = pick(rng, coats)
     fur = jitter(rng, _FUR[coat], 14)
     dark, horn = mix(fur, (30, 24, 22), 0.4), (196, 178, 148)
-    s = Stand(canvas, x, z, "animal", length * size, pick(rng, (-1, 1)) * rng.uniform(0.65, 1.0))
+    s = Billboard(canvas, x, z, "animal", length * size, pick(rng, (-1, 1)) * rng.uniform(0.65, 1.0))
     back, step, thick = leg + girth * 1.6, rng.uniform(-0.15, 0.15), 0.028 + girth * 0.09
 
     def limb(u: float, swing: float, lit: float) -> None:
@@ -147,7 +147,7 @@ _CLOTH = ((214, 206, 190), (184, 196, 212), (206, 172, 164), (150, 168, 150), (1
 
 
 def mattress(canvas: Canvas, rng: Generator, x: float, z: float, size: float) -> None:
-    """A soft slab, leaning or on edge, striped or quilted: its rounded outline in layers."""
+    """Paint a mattress, leaning or on edge, striped or quilted: layers of its rounded outline."""
     yaw, pitch = rng.uniform(-0.9, 0.9), pick(rng, (0.25, 0.6, 1.0, 1.25)) + rng.uniform(-0.1, 0.15)
     wide, long, deep = *pick(rng, ((0.5, 0.9), (0.85, 0.5))), 0.24
     across = np.array([cos(yaw), 0, sin(yaw)]) * wide * size
@@ -188,9 +188,9 @@ def mattress(canvas: Canvas, rng: Generator, x: float, z: float, size: float) ->
 
 
 def boulder(canvas: Canvas, rng: Generator, x: float, z: float, size: float) -> None:
-    """A rough rock: a broken outline, facets that turn towards or from the sun, specks and a crack."""
+    """Paint a rock: a rough outline, facets that turn towards or from the sun, specks and a crack."""
     rock = jitter(rng, pick(rng, ((128, 122, 114), (140, 118, 96), (104, 108, 112), (150, 146, 136))), 14)
-    s, sun, n, tall = Stand(canvas, x, z, "boulder", size), canvas.light.side, 13, rng.uniform(0.75, 1.15)
+    s, sun, n, tall = Billboard(canvas, x, z, "boulder", size), canvas.light.side, 13, rng.uniform(0.75, 1.15)
     angle = np.linspace(0, 2 * pi, n, endpoint=False) + rng.uniform(-0.15, 0.15, n)
     rough, inner = rng.uniform(0.8, 1.12, n), rng.uniform(0.3, 0.62, n)
     rim = [(0.62 * r * cos(a), max(0.0, 0.42 + 0.52 * tall * r * sin(a))) for a, r in zip(angle, rough, strict=True)]
@@ -210,10 +210,10 @@ _RUBBER = ((206, 52, 60), (60, 110, 196), (236, 186, 60), (90, 160, 96), (170, 9
 
 
 def balloon(canvas: Canvas, rng: Generator, x: float, z: float, size: float) -> None:
-    """A glossy balloon above the ground, plain or with gores of a second colour, its knot and its string."""
+    """Paint a glossy balloon above the ground, of one colour or with stripes of a second, with its knot and string."""
     hue, sun = jitter(rng, pick(rng, _RUBBER), 14), canvas.light.side
     other, white = mix(hue, pick(rng, ((245, 240, 228), (40, 44, 70))), 0.8), mix(hue, (255, 255, 255), 0.75)
-    s, lift, tall = Stand(canvas, x, z, "balloon", size), rng.uniform(0.2, 0.5), rng.uniform(0.48, 0.6)
+    s, lift, tall = Billboard(canvas, x, z, "balloon", size), rng.uniform(0.2, 0.5), rng.uniform(0.48, 0.6)
     v = lift + tall
     s.limb([(0.02, 0.02, 0.012), (-0.05, lift * 0.5, 0.012), (0, lift, 0.012)], (210, 204, 190), 0.6)
     s.polygon([(-0.07, lift - 0.06), (0.07, lift - 0.06), (0, lift + 0.06)], hue, 0.3)
@@ -238,4 +238,4 @@ ANOMALIES: dict[str, tuple[tuple[Callable[..., None], float], ...]] = {
     "boulder": ((boulder, 0.83),),
     "balloon": ((balloon, 0.89),),
 }
-"""Each anomaly class: its painters, each with the square metres that it covers at size 1."""
+"""By kind of anomaly its painters, each with the square metres that it covers at size 1."""

@@ -1,4 +1,4 @@
-"""One brush for image and labels: a view of a street, its light, and a canvas that paints both at once.
+"""A camera, the light of a scene, and a canvas that paints image and labels with the same strokes.
 
 World coordinates are metres: x to the right, y up from the ground, z away from the camera.
 """
@@ -33,7 +33,7 @@ CLASSES = LabelSpace.from_json(
         {"name": "balloon", "color": (170, 240, 40)},
     ]
 )
-"""The eight known street classes, then the four anomaly classes."""
+"""The eight known classes, then the four kinds of anomalies."""
 
 
 Color = Sequence[float]
@@ -49,7 +49,7 @@ _T = TypeVar("_T")
 
 
 def pick(rng: Generator, items: Sequence[_T]) -> _T:
-    """Return one of ``items``, each as likely as the other."""
+    """Return one of ``items`` at random, each with the same probability."""
     return items[int(rng.integers(len(items)))]
 
 
@@ -59,14 +59,18 @@ def mix(a: Color, b: Color, t: float) -> tuple[float, float, float]:
 
 
 def jitter(rng: Generator, color: Color, amount: float = 12.0) -> tuple[float, float, float]:
-    """Return ``color`` a little brighter or darker, and a little off in hue."""
+    """Return ``color`` with its brightness and its hue changed at random, by up to ``amount``."""
     d = rng.uniform(-1, 1, 4) * amount
     return color[0] + d[0] + d[3] / 2, color[1] + d[0] + d[1] / 2, color[2] + d[0] + d[2] / 2
 
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera above a street that bends: ``(x + bend z^2, y, z)`` is seen at ``f/z``, in pixels."""
+    """A pinhole camera at height ``eye``, ``side`` metres off the middle of a street that bends.
+
+    A point (x, y, z) is projected to ``(cx + f/z (x - side + bend z^2), cy + f/z (eye - y))`` pixels, f being
+    ``focal``.
+    """
 
     width: int
     height: int
@@ -78,7 +82,7 @@ class View:
     bend: float
 
     def at(self, x: float, y: float, z: float) -> Point:
-        """Return where the world point is seen."""
+        """Return the projection of a point, in pixels."""
         s = self.focal / z
         return self.cx + s * (x - self.side + self.bend * z * z), self.cy + s * (self.eye - y)
 
@@ -90,10 +94,10 @@ class View:
 
 @dataclass(frozen=True)
 class Light:
-    """The time of day.
+    """The time of day and the weather.
 
-    Sky colours, tints of lit and of shaded surfaces, shadow strength 0..255, haze per metre, clouds 0..1,
-    lamps on or off, and the ``side`` the sun is on: 1 right, -1 left.
+    Sky colours, tints of lit and of shaded surfaces, strength of shadows 0..255, haze per metre, clouds 0..1, lamps on
+    or off, and the ``side`` on which the sun is: 1 right, -1 left.
     """
 
     zenith: Color
@@ -108,7 +112,7 @@ class Light:
 
 
 class Canvas:
-    """An image and its label map, painted by the same strokes so that they agree to the pixel."""
+    """An image and its label map, painted by the same strokes, so that they agree to the pixel."""
 
     def __init__(self, view: View, light: Light):
         self.view, self.light = view, light
@@ -129,28 +133,28 @@ class Canvas:
         self._mark.polygon(points, CLASSES.index(name))
 
     def ellipse(self, box: Sequence[float], ink: tuple[int, int, int], name: str) -> None:
-        """Fill the ellipse in ``box`` (left, top, right, bottom) likewise."""
+        """Fill the ellipse in ``box`` (left, top, right, bottom) with a colour, and with the class ``name``."""
         self._ink.ellipse(box, ink)
         self._mark.ellipse(box, CLASSES.index(name))
 
     def face(self, points: Sequence[Point3], color: Color, name: str, lit: float = 1.0) -> None:
-        """Fill a polygon given in the world."""
+        """Fill a polygon that is given in world coordinates."""
         z = sum(p[2] for p in points) / len(points)
         self.polygon([self.view.at(*p) for p in points], self.tone(color, z, lit), name)
 
     def glaze(self, points: Sequence[Point], color: Color, alpha: float) -> None:
-        """Lay a see-through colour, ``alpha`` 0..255, over the image; the labels stay."""
+        """Blend a colour, ``alpha`` 0..255, over a polygon of the image; the labels stay."""
         self._glaze.polygon(points, (int(color[0]), int(color[1]), int(color[2]), int(alpha)))
 
     def glow(self, x: float, y: float, radius: float, color: Color) -> None:
-        """Lay a soft light of a radius in pixels around a canvas point; the labels stay."""
+        """Blend a soft light of a radius in pixels around a canvas point; the labels stay."""
         for r in (1.0, 0.84, 0.7, 0.57, 0.46, 0.36, 0.27, 0.18):
             box = (x - r * radius, y - r * radius, x + r * radius, y + r * radius)
             self._glaze.ellipse(box, (int(color[0]), int(color[1]), int(color[2]), 16))
 
 
-class Stand:
-    """A brush for a flat thing upright at (x, z): u right and v up, in ``unit`` metres, u times ``turn``."""
+class Billboard:
+    """A flat upright object at (x, z): u to the right and v up in ``unit`` metres, u scaled by ``turn``."""
 
     def __init__(self, canvas: Canvas, x: float, z: float, name: str, unit: float = 1.0, turn: float = 1.0):
         self.canvas, self.z, self.name, self.turn = canvas, z, name, turn
@@ -175,7 +179,7 @@ class Stand:
         self.canvas.ellipse((x - rx, y - ry, x + rx, y + ry), self.canvas.tone(color, self.z, lit), self.name)
 
     def limb(self, joints: Sequence[tuple[float, float, float]], color: Color, lit: float = 0.8) -> None:
-        """Paint a jointed limb through (u, v, half width): tapered pieces with round ends."""
+        """Paint a limb through the joints (u, v, half width): tapered pieces with round ends."""
         for (u0, v0, r0), (u1, v1, r1) in pairwise(joints):
             du, dv = (u1 - u0) * abs(self.turn), v1 - v0
             n = max((du * du + dv * dv) ** 0.5, 1e-6)
@@ -197,6 +201,6 @@ def smooth(points: Sequence[Point], steps: int = 5) -> list[Point]:
 
 
 def blob(u: float, v: float, ru: np.ndarray, rv: np.ndarray) -> list[Point]:
-    """Return the closed outline about (u, v) whose radii, going round, are ``ru`` and ``rv``."""
+    """Return the closed outline about (u, v) whose radii, in equal steps of the angle, are ``ru`` and ``rv``."""
     turn = np.linspace(0, 2 * np.pi, len(ru), endpoint=False)
     return list(zip((u + ru * np.cos(turn)).tolist(), (v + rv * np.sin(turn)).tolist(), strict=True))

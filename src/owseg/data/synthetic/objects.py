@@ -1,6 +1,6 @@
-"""What stands in a synthetic street: trees, poles, people and vehicles.
+"""The objects of the synthetic scenes: trees, poles, people and vehicles.
 
-Each is a function ``(canvas, rng, x, z)`` that paints itself there; the caller paints the far ones first.
+Each is a function ``(canvas, rng, x, z)`` that paints one at (x, z); the caller paints from far to near.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.random import Generator
 
-from owseg.data.synthetic.canvas import Canvas, Color, Point3, Stand, blob, jitter, mix, pick, smooth
+from owseg.data.synthetic.canvas import Billboard, Canvas, Color, Point3, blob, jitter, mix, pick, smooth
 
 
 def tree(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
-    """A round tree, a poplar, a fir or a bush: a trunk and a crown of leaves, brighter towards the sun."""
+    """Paint a round tree, a poplar, a fir or a bush: a trunk and a crown of leaves, brighter towards the sun."""
     kind = pick(rng, ("round", "round", "round", "poplar", "fir", "bush"))
     height = {"round": 6.5, "poplar": 9.0, "fir": 7.0, "bush": 1.5}[kind] * rng.uniform(0.8, 1.2)
     leaf = jitter(rng, pick(rng, ((78, 122, 52), (60, 108, 58), (104, 130, 50), (92, 116, 70), (176, 122, 48))), 16)
-    s, sun = Stand(canvas, x, z, "tree", height), canvas.light.side
+    s, sun = Billboard(canvas, x, z, "tree", height), canvas.light.side
     if kind != "bush":
         bark = jitter(rng, (96, 74, 58))
         s.limb([(0, 0, 0.034), (0.01, 0.25, 0.024), (0, 0.6, 0.014)], bark, 0.4)
@@ -46,10 +46,10 @@ def tree(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
 
 
 def pole(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
-    """A street lamp whose arm reaches over the road, a traffic sign or a traffic light."""
+    """Paint a street lamp whose arm reaches over the road, a traffic sign or a traffic light."""
     kind = pick(rng, ("lamp", "lamp", "sign", "signal"))
     metal = jitter(rng, pick(rng, ((92, 98, 102), (70, 84, 78), (132, 134, 136))))
-    s = Stand(canvas, x, z, "pole", 1.0, -1.0 if x > 0 else 1.0)
+    s = Billboard(canvas, x, z, "pole", 1.0, -1.0 if x > 0 else 1.0)
     top = {"lamp": 6.0, "sign": 2.7, "signal": 3.6}[kind] * rng.uniform(0.88, 1.12)
     s.limb([(0, 0, 0.1), (0, top, 0.065)], metal, 0.5)
     s.polygon([(0.03, 0), (0.1, 0), (0.065, top), (0.02, top)], metal, 1.1)
@@ -82,8 +82,8 @@ _PAINTS = (
 
 
 def person(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
-    """A grown-up or a child, standing or walking, in trousers or a skirt, some with a hat or a bag."""
-    s = Stand(
+    """Paint an adult or a child, standing or walking, in trousers or a skirt, some with a hat or a bag."""
+    s = Billboard(
         canvas,
         x,
         z,
@@ -133,12 +133,12 @@ _VEHICLES = {
     "van": (1.95, "0 .3 rear 0 1 glass .08 1.95 body 3.7 2 glass 4.3 1.15 body 4.9 1 front 5 .3 end"),
     "bus": (2.4, "0 .3 rear 0 1.3 glass .05 2.75 body 8.4 2.75 glass 8.6 1.2 front 8.6 .3 end"),
 }
-"""Each kind's width and its outline from the rear bumper over the roof to the front one: metres from the
-rear, height, and what the surface from there on is."""
+"""By kind the width, and the outline from the rear bumper over the roof to the front bumper: metres from the rear,
+height, and what the surface up to the next point is."""
 
 
 def vehicle(canvas: Canvas, rng: Generator, x: float, z: float, heading: float, kind: str) -> None:
-    """A car, van or bus, its near end at ``z``; heading 0 drives away, pi comes, pi/2 goes right."""
+    """Paint a car, van or bus, its near end at ``z``; heading 0 is away from the camera, pi towards it, pi/2 right."""
     width, words = _VEHICLES[kind][0], _VEHICLES[kind][1].split()
     outline = [(float(u), float(y), s) for u, y, s in zip(words[::3], words[1::3], words[2::3], strict=True)]
     length, top, half = outline[-1][0], max(y for _, y, _ in outline), width / 2
@@ -182,9 +182,9 @@ def vehicle(canvas: Canvas, rng: Generator, x: float, z: float, heading: float, 
         quad = [world(u0, -half, y0), world(u0, half, y0), world(u1, half, y1), world(u1, -half, y1)]
         faces.append((quad[2:] + quad[:2] if surface == "front" else quad, 0, surface))
     for quad, s, surface in sorted(faces, key=lambda face: -sum(p[2] for p in face[0]) / len(face[0])):
-        seen = [canvas.view.at(*p) for p in quad]
-        if sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise([*seen, seen[0]])) > 0:
-            continue
+        corners = [canvas.view.at(*p) for p in quad]
+        if sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise([*corners, corners[0]])) > 0:
+            continue  # by the sign of its area, the face is turned away from the camera
         if surface == "flank":
             flank(s * half)
             continue
@@ -206,4 +206,4 @@ def vehicle(canvas: Canvas, rng: Generator, x: float, z: float, heading: float, 
                     0.9 + lamps / 2,
                 )
                 if lamps and surface == "front":
-                    canvas.glow(*seen[corner], canvas.view.focal / z * 0.45, (255, 240, 200))
+                    canvas.glow(*corners[corner], canvas.view.focal / z * 0.45, (255, 240, 200))

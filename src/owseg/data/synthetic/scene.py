@@ -1,4 +1,4 @@
-"""A world of street scenes made by rules: any seed is a street, labelled to the pixel."""
+"""Street scenes made by rules: every seed is another scene, labelled to the pixel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from owseg.data.synthetic.scenery import FAR, Street, ground, house, noise, sky
 from owseg.errors import OwsegError
 
 SPLITS = {"train": (100_000, 400), "val": (200_000, 60), "test": (300_000, 100), "shots": (400_000, 80)}
-"""Each split's first seed and number of scenes. Test and shots hold anomalies, shots a big one each, 20 of a kind."""
+"""By split the first seed and the number of scenes. Scenes of test have 1 to 3 anomalies, shots a large one."""
 
 
 _SUN = Light((70, 136, 214), (196, 220, 236), (1.08, 1.04, 0.95), (0.56, 0.61, 0.74), 92, 0.006, 0.6, False)
@@ -31,7 +31,7 @@ _DUSK = Light((64, 72, 128), (248, 172, 118), (1.0, 0.78, 0.66), (0.46, 0.44, 0.
 
 @dataclass(frozen=True)
 class SceneObject:
-    """Something at (x, z) that is so wide, high and deep in metres; ``draw`` paints it."""
+    """An object at (x, z) with its width, height and depth in metres; ``draw`` paints it."""
 
     x: float
     z: float
@@ -49,41 +49,42 @@ def render(
     count: tuple[int, int] = (1, 3),
     area: tuple[float, float] = (0.008, 0.06),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the street ``seed``: image (H, W, 3) uint8 and labels (H, W) uint8, ids of ``CLASSES``.
+    """Return the scene of ``seed``: image (H, W, 3) uint8 and labels (H, W) uint8, ids of ``CLASSES``.
 
-    ``anomalies`` names the kinds that may stand in it; () means none. At least one thing does, at most a
-    number drawn from ``count``, each aimed at a share of the image within ``area``. The street itself is
-    the one that the seed gives without anomalies, less what would hide them. Raises ``OwsegError``
-    for another kind or a side below 32 pixels.
+    ``anomalies`` names the kinds of anomalies that may be in it; () means none. Their number is drawn from ``count``,
+    and is lower where there is no room, but at least one; each should cover a share of the image within ``area``. The
+    rest of the scene is that of the seed without anomalies, less the objects that would hide them. Raises
+    ``OwsegError`` for another kind and for a side below 32 pixels.
     """
     for kind in anomalies:
         if kind not in ANOMALIES:
-            raise OwsegError(f"{kind!r} is no anomaly of the synthetic world; it has {', '.join(ANOMALIES)}.")
+            raise OwsegError(f"{kind!r} is no anomaly of the synthetic scenes; they have {', '.join(ANOMALIES)}.")
     if min(size) < 32:
-        raise OwsegError(f"a street of {size[0]}x{size[1]} pixels is too small; make both sides at least 32.")
-    sky_rng, plan_rng, odd_rng, lens_rng = (np.random.default_rng([seed, k]) for k in range(4))
+        raise OwsegError(f"a scene of {size[0]}x{size[1]} pixels is too small; make both sides at least 32.")
+    # One generator a part, so that with anomalies the rest of the scene stays as it is.
+    sky_rng, plan_rng, anomaly_rng, camera_rng = (np.random.default_rng([seed, k]) for k in range(4))
     road = plan_rng.uniform(3.2, 5.2)
     street = Street(road, road + plan_rng.uniform(2.2, 3.6))
     canvas = Canvas(_view(plan_rng, size, street), _light(sky_rng))
     sky(canvas, sky_rng)
     ground(canvas, plan_rng, street)
     houses, furniture = _houses(plan_rng, street), _furniture(plan_rng, street)
-    odd = _odd_things(odd_rng, canvas.view, street, anomalies, count, area) if anomalies else []
-    things = [t for t in furniture if not any(_hides(canvas.view, t, o) for o in odd)] + odd
-    _shadows(canvas, houses, things)
-    for thing in sorted([*houses, *things], key=lambda t: -t.z):
-        thing.draw(canvas)
-    return _photograph(canvas, lens_rng)
+    placed = _place_anomalies(anomaly_rng, canvas.view, street, anomalies, count, area) if anomalies else []
+    objects = [o for o in furniture if not any(_hides(canvas.view, o, a) for a in placed)] + placed
+    _shadows(canvas, houses, objects)
+    for item in sorted([*houses, *objects], key=lambda o: -o.z):
+        item.draw(canvas)
+    return _photograph(canvas, camera_rng)
 
 
 def scene(split: str, i: int, size: tuple[int, int] = (192, 256)) -> tuple[np.ndarray, np.ndarray]:
     """Return image and labels of scene ``i`` of a split; raise ``OwsegError`` if there is no such scene."""
     if split not in SPLITS:
-        raise OwsegError(f"{split!r} is no split of the synthetic streets; it is one of {', '.join(SPLITS)}.")
+        raise OwsegError(f"{split!r} is no split of the synthetic scenes; they have {', '.join(SPLITS)}.")
     first, n = SPLITS[split]
     if not 0 <= i < n:
         raise OwsegError(f"the synthetic split {split} has the scenes 0 to {n - 1}, not {i}.")
-    if split == "shots":
+    if split == "shots":  # 20 scenes of each kind, one kind after the other
         return render(first + i, size, (tuple(ANOMALIES)[i // 20],), count=(1, 1), area=(0.03, 0.06))
     return render(first + i, size, tuple(ANOMALIES) if split == "test" else ())
 
@@ -95,7 +96,7 @@ def _light(rng: Generator) -> Light:
 
 
 def _view(rng: Generator, size: tuple[int, int], street: Street) -> View:
-    """Return a view of a canvas twice the size: four canvas pixels make one of the image."""
+    """Return a view of a canvas twice the size: four pixels of the canvas become one of the image, without aliasing."""
     height, width = 2 * size[0], 2 * size[1]
     cx, cy = width * rng.uniform(0.38, 0.62), height * rng.uniform(0.38, 0.48)
     side, bend = rng.uniform(0.0, 0.5) * street.road, rng.uniform(-0.0022, 0.0022)
@@ -103,13 +104,13 @@ def _view(rng: Generator, size: tuple[int, int], street: Street) -> View:
 
 
 def _own(rng: Generator) -> Generator:
-    """Return a generator for one thing, so that its looks do not hang on what else is drawn."""
+    """Return a generator for one object, so that its appearance does not depend on what else is drawn."""
     return np.random.default_rng(int(rng.integers(2**32)))
 
 
 def _houses(rng: Generator, street: Street) -> list[SceneObject]:
-    """Return two rows of houses with a gap here and there."""
-    things = []
+    """Return two rows of houses with some gaps."""
+    houses = []
     for side in (-1, 1):
         x, z = side * street.wall, 1.2
         while z < FAR:
@@ -117,18 +118,18 @@ def _houses(rng: Generator, street: Street) -> list[SceneObject]:
             long, own, gap = rng.uniform(6, 13), _own(rng), z > 4 and rng.random() < 0.14
             if not gap:
                 draw = partial(house, rng=own, x=x, z0=z, z1=z + long, height=height)
-                things.append(SceneObject(x, z + long, 0, height, long, draw))
+                houses.append(SceneObject(x, z + long, 0, height, long, draw))
             z += long / 2 if gap else long
-    return things
+    return houses
 
 
 def _furniture(rng: Generator, street: Street) -> list[SceneObject]:
     """Return trees, poles, people and vehicles, each in its place in the street."""
-    things: list[SceneObject] = []
+    objects: list[SceneObject] = []
     r, w = street.road, street.wall
 
     def add(draw: Callable[..., None], x: float, z: float, box: tuple[float, float, float], **more: object) -> None:
-        things.append(SceneObject(x, z, *box, partial(draw, rng=_own(rng), x=x, z=z, **more)))
+        objects.append(SceneObject(x, z, *box, partial(draw, rng=_own(rng), x=x, z=z, **more)))
 
     for side in (-1, 1):
         for z in np.arange(rng.uniform(6, 13), FAR * 0.8, rng.uniform(7, 13)) + rng.uniform(-1, 1):
@@ -158,10 +159,10 @@ def _furniture(rng: Generator, street: Street) -> list[SceneObject]:
         x = rng.uniform(-r, r) if rng.random() < 0.18 else side * rng.uniform(r + 0.6, w - 0.5)
         for k in range(1 + int(rng.random() < 0.35)):
             add(person, x + 0.6 * k, z + 0.1 * k, (0.5, 1.7, 0.3))
-    return things
+    return objects
 
 
-def _odd_things(
+def _place_anomalies(
     rng: Generator,
     view: View,
     street: Street,
@@ -169,8 +170,8 @@ def _odd_things(
     count: tuple[int, int],
     area: tuple[float, float],
 ) -> list[SceneObject]:
-    """Return anomalies on road and pavement, clear of each other; the wanted share sets the depth."""
-    things: list[SceneObject] = []
+    """Return anomalies on road and pavement that do not hide each other; the share of the image sets their depth."""
+    placed: list[SceneObject] = []
     for _ in range(int(rng.integers(count[0], count[1] + 1))):
         paint, filled = pick(rng, ANOMALIES[pick(rng, kinds)])
         own, share = _own(rng), area[0] * (area[1] / area[0]) ** rng.random()
@@ -183,15 +184,15 @@ def _odd_things(
         for _ in range(20):
             x = rng.uniform(left, right) if left < right else middle
             draw = partial(paint, rng=own, x=x, z=z, size=size)
-            thing = SceneObject(x, z, 1.5 * size, 1.2 * size, 0.6 * size, draw)
-            if not any(_hides(view, thing, o) or _hides(view, o, thing) for o in things):
-                things.append(thing)
+            item = SceneObject(x, z, 1.5 * size, 1.2 * size, 0.6 * size, draw)
+            if not any(_hides(view, item, o) or _hides(view, o, item) for o in placed):
+                placed.append(item)
                 break
-    return things
+    return placed
 
 
 def _hides(view: View, front: SceneObject, behind: SceneObject) -> bool:
-    """Say whether ``front`` is no farther and covers more than a sixth of the width of ``behind``."""
+    """Return whether ``front`` is not farther than ``behind`` and covers more than a sixth of its width."""
 
     def span(t: SceneObject) -> tuple[float, float]:
         xs = [view.at(t.x + s * t.width / 2, 0, z)[0] for s in (-1, 1) for z in (t.z, t.z + t.depth)]
@@ -201,8 +202,8 @@ def _hides(view: View, front: SceneObject, behind: SceneObject) -> bool:
     return front.z < behind.z + behind.depth + 1 and min(b, d) - max(a, c) > (d - c) / 6
 
 
-def _shadows(canvas: Canvas, houses: Sequence[SceneObject], things: Sequence[SceneObject]) -> None:
-    """Darken the ground under things, and where the sun throws their shadows and the houses'."""
+def _shadows(canvas: Canvas, houses: Sequence[SceneObject], objects: Sequence[SceneObject]) -> None:
+    """Darken the ground under the objects, and where the sun casts their shadows and those of the houses."""
     view, light = canvas.view, canvas.light
     for t in houses if light.shadow > 60 else ():
         if t.x * light.side > 0:
@@ -210,7 +211,7 @@ def _shadows(canvas: Canvas, houses: Sequence[SceneObject], things: Sequence[Sce
             corners = ((t.x, a), (t.x, b), (end, b - 1.5), (end, max(a - 1.5, 1.2)))
             canvas.glaze([view.at(x, 0, z) for x, z in corners], (24, 28, 56), light.shadow)
     turn = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-    for t in things:
+    for t in objects:
         for reach, alpha in ((0.0, 60.0), (min(t.height, 3.5) / 2, light.shadow * 0.8)):
             xs = t.x - light.side * reach / 2 + (reach / 2 + t.width * 0.58) * np.cos(turn)
             zs = np.maximum(t.z + t.depth / 2 + (0.25 + t.depth * 0.55) * np.sin(turn), 1.2)
@@ -221,18 +222,18 @@ _GRAIN = {"road": 0.04, "pavement": 0.04, "building": 0.03, "sky": 0.0, "tree": 
 
 
 def _photograph(canvas: Canvas, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Bring the canvas to size, roughen its surfaces, and add a camera's blur, cast, vignette and noise."""
+    """Reduce the canvas to the image's size, add texture, and a camera's blur, colour cast, vignette and noise."""
     labels = np.ascontiguousarray(np.asarray(canvas.labels)[1::2, 1::2])
     image: np.ndarray = np.asarray(canvas.image.reduce(2), np.float32)
     h, w = labels.shape
     grain = np.array([_GRAIN.get(name, 0.02) for name in CLASSES.names], np.float32)[labels]
     rough = 1 + grain * (0.9 * rng.standard_normal((h, w), np.float32) + 1.3 * noise(rng, h, w, 40))
     image *= (rough * _joints(canvas.view, labels))[..., None]
-    picture = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
-    picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.6)))
+    blurred = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+    blurred = blurred.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.6)))
     cast = (rng.uniform(0.92, 1.12) * rng.uniform(0.96, 1.04, 3)).astype(np.float32)
     y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)
-    image = np.asarray(picture, np.float32) * ((1 - 0.09 * (x * x + y * y))[..., None] * cast)
+    image = np.asarray(blurred, np.float32) * ((1 - 0.09 * (x * x + y * y))[..., None] * cast)
     image += rng.standard_normal((h, w, 3), np.float32) * np.float32(rng.uniform(1, 4))
     return np.clip(image, 0, 255).astype(np.uint8), labels
 
@@ -246,6 +247,6 @@ def _joints(view: View, labels: np.ndarray) -> np.ndarray:
     x = (columns - view.cx) * z / view.focal + view.side - view.bend * z * z
     thin = 2.2 * z / view.focal
     joint = (np.abs(x / 0.9 % 1 - 0.5) * 0.9 < thin) | (np.abs(z / 1.2 % 1 - 0.5) * 1.2 < thin * z / view.eye)
-    seen = joint & (labels[top:] == CLASSES.index("pavement"))
-    gain[top:] -= np.where(seen, 0.13 * np.clip(1.4 - z / 16, 0, 1), 0)
+    visible = joint & (labels[top:] == CLASSES.index("pavement"))
+    gain[top:] -= np.where(visible, 0.13 * np.clip(1.4 - z / 16, 0, 1), 0)
     return gain

@@ -1,4 +1,4 @@
-"""The setting of a synthetic street: sky, ground and two rows of houses."""
+"""The background of the synthetic scenes: sky, ground and two rows of houses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def noise(rng: Generator, height: int, width: int, cells: int) -> np.ndarray:
 
 
 def sky(canvas: Canvas, rng: Generator) -> None:
-    """Paint a gradient, clouds in three octaves, and on the horizon a far line of roofs and tree tops."""
+    """Paint a gradient, clouds in three octaves, and on the horizon a line of roofs and tree tops."""
     view, light = canvas.view, canvas.light
     h, w = int(view.cy) + 2, view.width
     down = np.linspace(0, 1, h // 2, dtype=np.float32)[:, None, None] ** 1.3

@@ -1,32 +1,50 @@
-"""The knowledge bases that come with the package."""
+"""The knowledge bases that come with the package, and which directory a name means."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from owseg.errors import OwsegError
+from owseg.knowledge.versions import holds_versions
 
 SHIPPED = Path(__file__).parent
 """``street`` (CamVid's 11 classes), ``street8`` (without car, pedestrian, bicyclist) and ``synthetic`` (the demo's
 world); docs/model-cards.md has a card of each."""
 
 
+def shipped_names() -> tuple[str, ...]:
+    """Return the names of the knowledge bases that come with the package."""
+    return tuple(sorted(path.name for path in SHIPPED.iterdir() if holds_versions(path)))
+
+
 def resolve(name: str | Path) -> Path:
-    """Return the directory that ``name`` means: itself if it exists, else the shipped knowledge base of that name."""
+    """Return the directory of the knowledge base that ``name`` means: one of yours, else the shipped one of that name.
+
+    A folder of that name that holds no knowledge base does not hide the shipped one. Raises ``OwsegError`` where there
+    is neither.
+    """
     path = Path(name).expanduser()
-    shipped = SHIPPED / path.name
-    return shipped if not path.exists() and len(path.parts) == 1 and shipped.is_dir() else path
+    if holds_versions(path):
+        return path
+    there = "holds no knowledge base" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+    if len(path.parts) != 1:
+        raise OwsegError(f"{path} {there}; give the directory of a knowledge base.")
+    if path.name not in shipped_names():
+        names = ", ".join(shipped_names())
+        raise OwsegError(f"{path} {there}, and none that comes with owseg is called so ({names}); give a directory.")
+    return SHIPPED / path.name
 
 
 def writable(kb: str, out: str | None) -> str:
-    """Return where a new version is stored: ``out``, or ``kb`` itself unless it came with the package.
+    """Return where a new version of ``kb`` is stored: ``out``, or ``kb`` itself unless it came with the package.
 
     Raises ``OwsegError`` if neither can be.
     """
     if out is not None:
         return out
-    if Path(kb).exists():
-        return kb
-    if resolve(kb).exists():
-        raise OwsegError(f"{kb} came with owseg and stays as it is; give --out DIR.")
-    raise OwsegError(f"{kb} does not exist; name the directory of a knowledge base.")
+    if ":" in kb and not Path(kb).exists():  # a published network, such as hf:NAME
+        raise OwsegError(f"{kb} is no directory to store a new version in; give --out DIR.")
+    if resolve(kb).parent == SHIPPED:
+        beside = f" (the folder {kb} here holds no knowledge base)" if Path(kb).is_dir() else ""
+        raise OwsegError(f"{kb} came with owseg and stays as it is{beside}; give --out DIR.")
+    return kb

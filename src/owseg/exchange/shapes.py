@@ -1,4 +1,4 @@
-"""Masks as polygons and as image files: pure functions that refuse what does not fit."""
+"""Polygons and images of masks in annotations: pure functions that refuse what does not fit."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from pycocotools import mask as coco
 
-from owseg.data.masks import check_size
+from owseg.data.masks import Rle, check_size
 from owseg.errors import OwsegError
 
 
-def filled(polygon: Sequence[float], size: tuple[int, int], what: str) -> np.ndarray:
-    """Return the inside of a polygon x, y, x, y, ... as a mask (H, W) bool, as the COCO API draws it.
+def fill_polygon(polygon: Sequence[float], size: tuple[int, int], what: str) -> Rle:
+    """Return the inside of a polygon x, y, x, y, ... in an image of ``size`` (H, W), as the COCO API draws it.
 
-    ``what`` it outlines is named where ``check_polygon`` refuses it.
+    Raises what ``check_polygon`` raises.
     """
-    outline = check_polygon(polygon, size, what).ravel().tolist()
-    return coco.decode(coco.frPyObjects([outline], *size))[:, :, 0].astype(bool)
+    return Rle.of_polygon(check_polygon(polygon, size, what).ravel().tolist(), size)
 
 
 def check_polygon(polygon: Sequence[float], size: tuple[int, int], what: str) -> np.ndarray:
@@ -30,17 +28,20 @@ def check_polygon(polygon: Sequence[float], size: tuple[int, int], what: str) ->
     """
     points = np.asarray(polygon, np.float64)
     if points.ndim != 1 or len(points) % 2 or len(points) < 6:
-        raise OwsegError(f"{what} is no polygon of three corners or more, of two coordinates each; mend or remove it.")
+        raise OwsegError(
+            f"{what} is no polygon of three corners or more, of two coordinates each; correct or remove it."
+        )
     points, far = points.reshape(-1, 2), np.array([size[1], size[0]])
     if not np.isfinite(points).all() or (points < -far).any() or (points > 2 * far).any():
-        raise OwsegError(f"{what} lies outside its image of {size[1]}x{size[0]}; mend or remove it.")
+        raise OwsegError(f"{what} is outside its image of {size[1]}x{size[0]}; correct or remove it.")
     return points
 
 
-def open_picture(data: bytes) -> Image.Image:
-    """Return an image from its file's bytes; raise ``OwsegError`` if it is none, or too large."""
+def open_mask_image(data: bytes) -> Image.Image:
+    """Return a mask from the bytes of its image file; raise ``OwsegError`` if it is no image, or too large."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        image: Image.Image = Image.open(io.BytesIO(data))
+        with image:
             check_size(image.height, image.width)
             image.load()
             return image

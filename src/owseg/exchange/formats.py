@@ -1,0 +1,91 @@
+"""Reading and writing annotations in any format, by its name or as what they are recognised as.
+
+Annotations pass one at a time from a reader to a writer; in between, masks are run lengths. So an export may be larger
+than memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from owseg._registry import with_options
+from owseg.errors import FormatNotRecognised, OwsegError
+from owseg.exchange import FORMATS
+from owseg.exchange.annotation import Annotation
+from owseg.exchange.archive import Files, as_owseg_error, opened
+
+WHAT = "a file of annotations"
+
+
+def read(path: str | Path, format: str | None = None) -> Iterator[Annotation]:
+    """Yield the annotations at ``path``, a file, folder or zip, of ``format``, by default the one that is recognised.
+
+    Each class that is marked in an image is one annotation. Raises ``OwsegError`` at once for an unknown format; as the
+    annotations are drawn, ``FormatNotRecognised`` for files of no format, and ``OwsegError`` for broken ones.
+    """
+    if format is not None:
+        FORMATS.require(format)
+    return _read(Path(path).expanduser(), format)
+
+
+def _read(path: Path, name: str | None) -> Iterator[Annotation]:
+    with opened(path) as files:
+        if name is None:
+            with as_owseg_error(path, WHAT):
+                name = _format_of(files)
+        if name is None:
+            raise FormatNotRecognised(
+                f"{path} holds no annotations that are recognised; name their format: {', '.join(FORMATS)}."
+            )
+        format = FORMATS[name].make()
+        with as_owseg_error(path, format.what):
+            yield from format.read(files)
+
+
+def write(
+    annotations: Iterable[Annotation],
+    place: str | Path,
+    format: str,
+    predicted: bool = False,
+    options: Mapping[str, str] | None = None,
+) -> Path:
+    """Write annotations in ``format`` and return the file: ``place`` itself if it has the format's suffix.
+
+    Otherwise ``place`` is a folder, and the file in it is ``annotations`` with that suffix. ``predicted`` marks what no
+    person has checked, where the format can; ``options`` are those of the format's card. Raises ``OwsegError`` for an
+    unknown format or option, a format that is only read, and what the format cannot hold.
+    """
+    card = FORMATS[format]
+    writer = with_options(card, options or {}).write
+    if writer is None:
+        writable = ", ".join(name for name in FORMATS if "suffix" in FORMATS[name].facts)
+        raise OwsegError(f"the format {format!r} cannot be written; take one of {writable}.")
+    path, suffix = Path(place).expanduser(), card.facts["suffix"]
+    return writer(annotations, path if path.suffix.lower() == suffix else path / f"annotations{suffix}", predicted)
+
+
+def recognise(path: str | Path) -> str | None:
+    """Return the name of the format of a file, folder or zip of annotations, from what it holds; None for no format.
+
+    Raises ``OwsegError`` for a broken file, but not where another file tells the format.
+    """
+    path = Path(path).expanduser()
+    with opened(path) as files, as_owseg_error(path, WHAT):
+        return _format_of(files)
+
+
+def _format_of(files: Files) -> str | None:
+    """Return the format of the first file, by name, that is of one."""
+    formats = {name: FORMATS[name].make() for name in FORMATS}
+    broken: OwsegError | None = None
+    for file in files:
+        for name, format in formats.items():
+            try:
+                if format.fits(files, file):
+                    return name
+            except OwsegError as error:
+                broken = broken or error
+    if broken:
+        raise broken
+    return None

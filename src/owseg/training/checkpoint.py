@@ -1,0 +1,98 @@
+"""What a run leaves in its folder: the state to go on from, and what was measured in each epoch."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric as lightning
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from owseg.errors import OwsegError
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Where the state of a training is kept (``run/last.ckpt``), and whether to ``resume`` from there.
+
+    ``identity`` says, as JSON, what is trained, on what and with which settings: a run of another identity is not
+    resumed. ``more`` are modules whose state belongs to the run but is not known to ``loop``.
+    """
+
+    run: Path
+    identity: str
+    resume: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.run / "last.ckpt"
+
+    def save(self, fabric: lightning.Fabric, state: Mapping[str, Any]) -> None:
+        """Write ``state``; every process has to call this, and the first writes.
+
+        The file is written aside and renamed, so that a full disk or a kill leaves the one before. Raises
+        ``OwsegError`` where it cannot be written.
+        """
+        aside = self.path.with_name(self.path.name + ".new")
+        try:
+            fabric.save(aside, {**state, **self.more, "identity": self.identity})
+            if fabric.is_global_zero:
+                aside.replace(self.path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            aside.unlink(missing_ok=True)
+            reason = str(error).splitlines()[0]
+            raise OwsegError(
+                f"{self.path} cannot be written ({reason}); make room and continue with --resume."
+            ) from None
+
+    def load(self, fabric: lightning.Fabric, state: dict[str, Any]) -> None:
+        """Fill ``state`` from the file.
+
+        Raises ``OwsegError`` if there is none, if it is damaged, and if it is of another identity.
+        """
+        if not self.path.is_file():
+            raise OwsegError(f"{self.path} does not exist; there is no run to resume.")
+        try:
+            found = torch.load(self.path, map_location="cpu", mmap=True, weights_only=True).get("identity")
+        except (RuntimeError, OSError, pickle.UnpicklingError, AttributeError):
+            raise OwsegError(f"{self.path} is no checkpoint, or a damaged one; train from the start.") from None
+        if found != self.identity:
+            raise OwsegError(f"{self.path} was made with other settings or data ({found}); resume with the same ones.")
+        whole = {**state, **self.more, "identity": ""}
+        fabric.load(self.path, whole, weights_only=True)
+        state.update({name: whole[name] for name in state})
+
+
+class RunLog:
+    """The metrics of each epoch, in ``run/metrics.csv`` and as TensorBoard events.
+
+    ``columns`` are those of the CSV besides the epoch. Of a log that is there already, the rows of the first ``done``
+    epochs stay.
+    """
+
+    def __init__(self, run: Path, columns: Sequence[str], done: int = 0) -> None:
+        self.path, self.columns = run / "metrics.csv", ["epoch", *columns]
+        kept = []
+        if done and self.path.exists():
+            with self.path.open(newline="") as file:
+                kept = [row for row in csv.DictReader(file) if int(row["epoch"]) <= done]
+        with self.path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(kept)
+        self.board = SummaryWriter(str(run), purge_step=done + 1)
+
+    def write(self, epoch: int, row: Mapping[str, float]) -> None:
+        """Add the metrics of ``epoch``, from 1; what was not measured in it is left out."""
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, self.columns).writerow({"epoch": epoch, **{k: f"{v:.6g}" for k, v in row.items()}})
+        for name, value in row.items():
+            self.board.add_scalar(name, value, epoch)
+        self.board.flush()
