@@ -64,25 +64,25 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         queue = filled(Path(place), options.images, options.regions)
-        desk, web = ReviewState(queue), FastAPI()
-        serve_files(web, desk, None)  # type: ignore[arg-type]
+        state, web = ReviewState(queue), FastAPI()
+        serve_files(web, state, None)  # type: ignore[arg-type]
         client = TestClient(Guard(web), base_url="http://127.0.0.1")
         groups = iter(reversed(queue.groups()))
         counts = list(image(options.regions, 0).regions[0].mask.counts)
 
         def tiles() -> None:
-            for group in desk.groups()[:PAGE]:
-                desk.tile(group)
+            for group in state.groups()[:PAGE]:
+                state.tile(group)
 
         def decide() -> None:
             group = next(groups)
             queue.reject(group.regions[0])
-            desk.tile(group)
+            state.tile(group)
 
         def correct() -> None:
             group = next(groups)
-            desk.correct(group.regions[0], "thing", counts)
-            desk.tile(group)
+            state.correct(group.regions[0], "thing", counts)
+            state.tile(group)
 
         face = queue.groups()[0].regions[0]
         for what, act, times in (
@@ -90,7 +90,7 @@ def main() -> None:
             ("a decision and its tile", decide, 20),
             ("a corrected mask and its tile", correct, 20),
             (f"the first {PAGE} tiles, warm", tiles, 20),
-            ("a region opened", lambda: desk.view(face), 20),
+            ("a region opened", lambda: state.view(face), 20),
             ("a thumbnail over HTTP", lambda: client.get(f"/thumbnails/{face}.jpg"), 20),
         ):
             middle, longest = milliseconds(act, times)

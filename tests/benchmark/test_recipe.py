@@ -11,11 +11,11 @@ BAD = {
     "seed = -1\n" + HEAD: "seed is 0 or more",
     'seed = "x"\n' + HEAD: "seed is a whole number, not 'x'",
     "fpr = 1\n" + HEAD: "fpr lies between 0 and 1",
-    "[models.m": "no TOML",
+    "[models.m": "not TOML",
     '[data.d]\nspec = "synthetic"\n': "models is missing; add a table .models.NAME.",
     '[models.m]\nkb = "synthetic"\n': "data is missing",
     HEAD + "[models.n]\n": "models.n.kb is missing",
-    HEAD + '[models."../n"]\nkb = "synthetic"\n': "is no name",
+    HEAD + '[models."../n"]\nkb = "synthetic"\n': "is not a name",
     HEAD + "[models]\nn = 3\n": "models.n is a table of kb, fit,",
     HEAD + '[models.n]\nkb = "synthetic"\nscorer = "msp"\n': "no key models.n.scorer; models.n has kb, fit,",
     HEAD + '[models.n]\nkb = "synthetic"\nscorers = "msp"\n': "models.n.scorers is a list, not 'msp'",
@@ -30,7 +30,7 @@ BAD = {
     HEAD + '[[published]]\ndata = "d"\nmodel = "m"\nscorer = "msp"\nap = 0.5\n': r"published.0..source is missing",
     HEAD + '[[published]]\ndata = "x"\nmodel = "m"\nscorer = "msp"\nsource = "s"\nap = 0.5\n': "none of the data: d",
     HEAD + '[[published]]\ndata = "d"\nmodel = "m"\nscorer = "msp"\nsource = "s"\nap = 50\n': "write 0.5 for 50 %",
-    HEAD + '[[published]]\ndata = "d"\nmodel = "m"\nscorer = "msp"\nsource = "s"\n': "gives no figure",
+    HEAD + '[[published]]\ndata = "d"\nmodel = "m"\nscorer = "msp"\nsource = "s"\n': "gives no metric",
 }
 
 

@@ -14,75 +14,32 @@ from owseg.benchmark import run as benchmark
 from owseg.benchmark.recipe import Data, Model, Recipe
 from owseg.benchmark.run import run
 from owseg.benchmark.tables import DASH, Published
-from owseg.data.datasets import open_dataset
 from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import evaluate
-from owseg.evaluation.maps import Folder
-from owseg.knowledge.calibration import calibrate
+from owseg.evaluation.maps import MapFolder
 from owseg.metrics.components import ANOMALY_TRACK, Components
 from owseg.metrics.pixel import Exact, PerImage
-from tests.cli.test_cli import run as run_cli
 from tests.support import tiny
+from tests.support.benchmarks import NAMES, rows_of
 from tests.support.killing import in_child
 
-NAMES = ("road", "sky")
 
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A knowledge base, images whose "tree" it does not know, and an anomaly set without named classes."""
-    root = tmp_path_factory.mktemp("benchmark")
-    data = tiny.dataset(6, size=(96, 128))
-    for split, frames in (("train", range(4)), ("val", range(4)), ("test", range(6))):
-        for i in frames:
-            for kind, array in (("images", data[i].image.transpose(1, 2, 0)), ("masks", data[i].target)):
-                folder = root / "own" / split / kind
-                folder.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(array).save(folder / f"f{i}.png")
-    (root / "own" / "classes.json").write_text(json.dumps(list(data.labels.names)))
-    for i in range(3):
-        for kind, array in (("images", data[i].image.transpose(1, 2, 0)), ("labels_masks", data[i].target == 2)):
-            (root / "odd" / kind).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array.astype(np.uint8)).save(root / "odd" / kind / f"{i}.png")
-    kb = tiny.knowledge_base(NAMES)
-    known = open_dataset(f"folder:{root / 'own'}", "val", kb.labels)
-    calibrate(kb, known, 0.1, scorer="msp").save(root / "kb")
-    return root
-
-
-@pytest.fixture(scope="module")
-def recipe(place):
-    model = Model("mine", str(place / "kb"), scorers=("msp", "eds", "mc_dropout"))
-    own = Data("own", f"folder:{place / 'own'}", most=4)
-    return Recipe((model,), (own, Data("odd", f"roadanomaly21:{place / 'odd'}", "val", (48, 64))))
-
-
-@pytest.fixture(scope="module")
-def done(recipe, tmp_path_factory):
-    out = tmp_path_factory.mktemp("out")
-    return run(recipe, out), out
-
-
-def rows_of(results, data):
-    return {row.scorer: row.figures for row in results.rows if row.data == data}
-
-
-def test_figures_are_those_of_evaluate_and_of_the_metrics(done, recipe):
+def test_metrics_are_those_of_evaluate(done, recipe):
     results, out = done
     kb = benchmark.load(recipe.models[0].kb)
     frames = benchmark._opened(recipe.data[0], kb)
     pooled, single = (evaluate(kb, frames, ("msp", "eds"), metric) for metric in (Exact, lambda: PerImage("first")))
-    found, folder = rows_of(results, "own"), Folder.open(out / "maps" / "own" / "mine")
+    found, folder = rows_of(results, "own"), MapFolder.open(out / "maps" / "own" / "mine")
     assert list(found) == ["msp", "eds", "mc_dropout"]
     for name in ("msp", "eds"):
         for key in ("auroc", "ap", "fpr95"):
             assert found[name][key] == pytest.approx(getattr(pooled.scores[name], key), abs=2e-3)  # binned
             assert found[name][f"image_{key}"] == pytest.approx(getattr(single.scores[name], key), abs=1e-12)
         assert found[name]["miou"] == pooled.iou.mean()
-        kept = json.loads((out / "figures" / "own.mine.json").read_text())["scores"][name]
+        kept = json.loads((out / "metrics" / "own.mine.json").read_text())["scores"][name]
         objects = Components(ANOMALY_TRACK)
-        for picture in folder.manifest.images:
-            maps = folder.read(picture)
+        for image in folder.manifest.images:
+            maps = folder.read(image)
             objects.update(maps.scores[name] > np.float32(kept["open"]["best_f1"]["threshold"]), maps.target)
         direct = objects.compute()
         assert (found[name]["siou"], found[name]["ppv"], found[name]["f1"]) == (direct.siou, direct.ppv, direct.f1)
@@ -94,16 +51,16 @@ def test_figures_are_those_of_evaluate_and_of_the_metrics(done, recipe):
 
 def test_without_a_named_class_there_is_no_miou(done):
     results, out = done
-    for figures in rows_of(results, "odd").values():
-        assert all(figures[key] is None for key in figures if "miou" in key)
-        assert 0 <= figures["ap"] <= 1 and 0 <= figures["f1"] <= 1
+    for metrics in rows_of(results, "odd").values():
+        assert all(metrics[key] is None for key in metrics if "miou" in key)
+        assert 0 <= metrics["ap"] <= 1 and 0 <= metrics["f1"] <= 1
     page = (out / "results.md").read_text().split("## odd")[1]
     cells = [cell.strip() for cell in next(line for line in page.splitlines() if "| msp |" in line).split("|")]
     titles = [cell.strip() for cell in next(line for line in page.splitlines() if "| score |" in line).split("|")]
     assert all(cells[i] == DASH for i, title in enumerate(titles) if "mIoU" in title)
     assert results.about["data"]["odd"]["resize"] == (48, 64)
-    maps = Folder.open(out / "maps" / "odd" / "mine").read("0")
-    assert maps.target.shape == maps.scores["msp"].shape == (96, 128)  # figures are at the mask's size
+    maps = MapFolder.open(out / "maps" / "odd" / "mine").read("0")
+    assert maps.target.shape == maps.scores["msp"].shape == (96, 128)  # metrics are computed at the mask's size
 
 
 def test_everything_is_written(done):
@@ -112,32 +69,34 @@ def test_everything_is_written(done):
     for data, strips in (("own", 3), ("odd", 3)):
         kinds = ["curves", "scores", *(f"strip-{i}" for i in range(1, strips + 1))]
         for kind in kinds:
-            picture = out / "images" / data / f"mine.{kind}.png"
-            assert np.asarray(Image.open(picture).convert("L")).std() > 10, picture
+            plot = out / "images" / data / f"mine.{kind}.png"
+            assert np.asarray(Image.open(plot).convert("L")).std() > 10, plot
             assert f"(images/{data}/mine.{kind}.png)" in (out / "results.md").read_text()
     value = json.loads((out / "results.json").read_text())
-    assert [row["figures"] for row in value["rows"]] == [dict(row.figures) for row in results.rows]
+    assert [row["metrics"] for row in value["rows"]] == [dict(row.metrics) for row in results.rows]
     assert value["columns"]["image_ap"] == "per image AP"
     table = list(csv.DictReader(io.StringIO((out / "results.csv").read_text())))
-    assert [float(row["ap"]) for row in table] == [row.figures["ap"] for row in results.rows]
+    assert [float(row["ap"]) for row in table] == [row.metrics["ap"] for row in results.rows]
 
 
 def test_a_run_that_was_killed_goes_on_to_the_same_digits_and_nothing_is_done_twice(
     done, recipe, tmp_path, monkeypatch
 ):
     _, out = done
-    written = Folder.write
+    written = MapFolder.write
 
-    def die_at_the_third(folder, picture, maps):
+    def die_at_the_third(folder, image, maps):
         if len(list(tmp_path.rglob("*.zst"))) == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        return written(folder, picture, maps)
+        return written(folder, image, maps)
 
-    monkeypatch.setattr(Folder, "write", die_at_the_third)
+    monkeypatch.setattr(MapFolder, "write", die_at_the_third)
     assert in_child(lambda: run(recipe, tmp_path) and None) == -signal.SIGKILL
     assert len(list(tmp_path.rglob("*.zst"))) == 2 and not (tmp_path / "results.json").exists()
     redone = []
-    monkeypatch.setattr(Folder, "write", lambda f, p, m: redone.append(p) or written(f, p, m))
+    monkeypatch.setattr(
+        MapFolder, "write", lambda folder, image, maps: redone.append(image) or written(folder, image, maps)
+    )
     run(recipe, tmp_path)
     assert len(redone) == 4 + 3 - 2
     files = [p for p in out.rglob("*") if p.is_file()]
@@ -148,9 +107,9 @@ def test_a_run_that_was_killed_goes_on_to_the_same_digits_and_nothing_is_done_tw
     def refuse(*args, **options):
         raise AssertionError("done twice")
 
-    for name in ("measure", "draw"):
+    for name in ("score_histograms", "measure", "draw"):
         monkeypatch.setattr(benchmark, name, refuse)
-    monkeypatch.setattr("owseg.knowledge.KnowledgeBase.forward", refuse)
+    monkeypatch.setattr("owseg.knowledge.base.KnowledgeBase.forward", refuse)
     run(recipe, tmp_path)
 
 
@@ -179,7 +138,7 @@ def test_another_model_in_its_place_is_refused(recipe, done, place, tmp_path):
         ({"models": (Model("m", "nowhere"),)}, "models.m.kb: "),
         ({"models": (Model("m", "synthetic", scorers=("magic",)),)}, "models.m.scorers: there is no score 'magic'"),
         ({"data": (Data("d", "folder:nowhere"),)}, "data.d.spec: nowhere is not a folder"),
-        ({"data": (Data("d", "synthetic", "moon"),)}, "data.d.spec: 'moon' is no split"),
+        ({"data": (Data("d", "synthetic", "moon"),)}, "data.d.spec: 'moon' is not a split"),
         ({"models": (Model("m", "synthetic", data=("x",)),)}, "pairs no model with any data"),
         ({"models": ()}, "pairs no model with any data"),
     ],
@@ -200,19 +159,19 @@ def test_what_was_published_stands_beside_or_below(place, recipe, done, tmp_path
     results = run(replace(recipe, published=rows), out)
     found = {(r.model, r.scorer): r for r in results.rows if r.published}
     assert found["mine", "msp"].published == rows[:1] and found["mine", "msp"].images == 4
-    assert found["theirs", "rpl"].images is None and set(found["theirs", "rpl"].figures.values()) == {None}
+    assert found["theirs", "rpl"].images is None and set(found["theirs", "rpl"].metrics.values()) == {None}
     assert "AP 0.250 (A, Table 1)" in (out / "results.md").read_text()
     run(recipe, out)
 
 
-def test_the_command_line_runs_the_small_recipe(capsys, tmp_path):
+def test_the_command_line_runs_the_small_recipe(run_cli, tmp_path):
     small = Path(__file__).parents[2] / "recipes" / "benchmark-synthetic.toml"
-    code, out, err = run_cli(capsys, "benchmark", small, "--out", tmp_path)
+    code, out, err = run_cli("benchmark", small, "--out", tmp_path)
     assert code == 0 and "synthetic on streets (1 of 1)" in err
     assert "joint" in out and "results.md" in out
-    code, out, _ = run_cli(capsys, "benchmark", small, "--out", tmp_path, "--json")
+    code, out, _ = run_cli("benchmark", small, "--out", tmp_path, "--json")
     assert code == 0 and json.loads(out) == json.loads((tmp_path / "results.json").read_text())
-    assert run_cli(capsys, "benchmark", tmp_path / "none.toml", "--out", tmp_path)[0] == 1
+    assert run_cli("benchmark", tmp_path / "none.toml", "--out", tmp_path)[0] == 1
 
 
 def test_what_is_damaged_or_half_written_is_made_anew(recipe, place, tmp_path):
@@ -229,10 +188,10 @@ def test_what_is_damaged_or_half_written_is_made_anew(recipe, place, tmp_path):
         assert thresholds.read_text() == whole
 
 
-def test_a_size_that_squeezes_pictures_is_told(recipe, tmp_path):
+def test_a_size_that_squeezes_images_is_reported(recipe, tmp_path):
     said = []
-    run(replace(recipe, data=(replace(recipe.data[1], resize=(64, 48)),)), tmp_path, say=said.append)
+    run(replace(recipe, data=(replace(recipe.data[1], resize=(64, 48)),)), tmp_path, report=said.append)
     assert "images of 96x128 are squeezed into 64x48" in said[1]
     said.clear()
-    run(replace(recipe, data=(recipe.data[1],)), tmp_path / "whole", say=said.append)
+    run(replace(recipe, data=(recipe.data[1],)), tmp_path / "whole", report=said.append)
     assert len(said) == 1

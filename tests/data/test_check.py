@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.data.check import CARDS, check
-from owseg.data.datasets import open_dataset
+from owseg.data.check import check
+from owseg.data.datasets import DATASETS, open_dataset
 from owseg.data.images import read_mask
 from owseg.errors import OwsegError
-from tests.cli.test_cli import run
 from tests.support import trees
 
-DOCS = Path(__file__).parents[1] / "docs" / "data.md"
+DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 
 
 def test_the_page_has_the_table():
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `")]
     rows = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines]
-    cards = CARDS.items()
     assert rows == [
-        (f"`{kind}`", c.what, c.classes, c.layout, ", ".join(c.splits), c.origin, c.licence) for kind, c in cards
+        (f"`{kind}`", e.help, e.facts["classes"], e.facts["layout"], ", ".join(e.facts["splits"]), e.source, licence)
+        for kind, e in DATASETS.entries.items()
+        for licence in [e.facts["licence"]]
     ]
 
 
@@ -37,21 +37,22 @@ def test_list_needs_no_torch_and_names_every_kind():
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.strip().endswith("False")
-    for kind, card in CARDS.items():
-        assert kind in out and card.layout in out and card.licence in out
+    for kind, entry in DATASETS.entries.items():
+        assert kind in out and entry.facts["layout"] in out and entry.facts["licence"] in out
 
 
 def test_what_is_counted_is_what_is_there(tmp_path):
     tree = trees.roadanomaly21(tmp_path)
     val, test = check(f"roadanomaly21:{tmp_path}")
-    called = np.concatenate([frame[2].ravel() for frame in tree.frames["val"].values()])
+    classes = np.concatenate([frame[2].ravel() for frame in tree.frames["val"].values()])
     names = {"anomaly": "anomaly", "(known)": "known", "(void)": "void"}
-    assert val.pixels == {shown: int((called == name).sum()) for shown, name in names.items()}
+    assert val.pixels == {printed: int((classes == name).sum()) for printed, name in names.items()}
     assert sum(val.shares().values()) == pytest.approx(1)
-    assert (val.frames, val.without_truth, val.wrong) == (2, 0, ())
-    assert (test.frames, test.without_truth, test.pixels) == (1, 1, {"anomaly": 0})
+    assert (val.frames, val.without_ground_truth, val.errors) == (2, 0, ())
+    assert (test.frames, test.without_ground_truth, test.pixels) == (1, 1, {"anomaly": 0})
     assert val.sizes == {"9x6": 2}
     assert val.fingerprint == open_dataset(f"roadanomaly21:{tmp_path}", "val").fingerprint() != test.fingerprint
+    assert val == check(f"roadanomaly21:{tmp_path}", "val")[0] != test and len({val, test}) == 2
 
 
 def test_the_fingerprint_sees_one_pixel(tmp_path):
@@ -65,37 +66,37 @@ def test_the_fingerprint_sees_one_pixel(tmp_path):
     assert check(f"idd:{tmp_path}", "train")[0].fingerprint == check(f"idd:{tmp_path}")[0].fingerprint
 
 
-def test_everything_that_is_wrong_is_named_and_the_rest_is_counted(tmp_path, capsys):
+def test_every_error_is_named_and_the_rest_is_counted(tmp_path, run_cli):
     tree = trees.streethazards(tmp_path)
     (first, second), ids = [p for p, _, _ in tree.frames["train"].values()], tree.frames["val"]["t4/1"][1]
     first.write_bytes(b"")
     trees.save(ids, np.full(trees.SIZE, 77))
-    code, out, err = run(capsys, "data", "check", f"streethazards:{tmp_path}")
+    code, out, err = run_cli("data", "check", f"streethazards:{tmp_path}")
     assert code == 1
     assert str(first) in err and f"{ids} holds the values [77]" in err and str(second) not in err
     assert err.count("\n") == 2 and "Fingerprint: none" in out and "streethazards:test" in out
-    code, out, _ = run(capsys, "data", "check", f"streethazards:{tmp_path}", "--split", "train", "--json")
+    code, out, _ = run_cli("data", "check", f"streethazards:{tmp_path}", "--split", "train", "--json")
     (found,) = json.loads(out)["splits"]
-    assert code == 1 and found["fingerprint"] is None and found["frames"] == 2 and len(found["wrong"]) == 1
+    assert code == 1 and found["fingerprint"] is None and found["frames"] == 2 and len(found["errors"]) == 1
     assert sum(found["pixels"].values()) == np.prod(trees.SIZE)
 
 
-def test_a_whole_data_set_passes(tmp_path, capsys):
+def test_a_whole_data_set_passes(tmp_path, run_cli):
     trees.cityscapes(tmp_path)
-    code, out, err = run(capsys, "data", "check", f"cityscapes:{tmp_path}", "--split", "val", "--json")
+    code, out, err = run_cli("data", "check", f"cityscapes:{tmp_path}", "--split", "val", "--json")
     (found,) = json.loads(out)["splits"]
-    assert code == 0 and err == "" and found["wrong"] == [] and found["sizes"] == {"9x6": 2}
+    assert code == 0 and err == "" and found["errors"] == [] and found["sizes"] == {"9x6": 2}
     assert found["share"]["road"] == found["pixels"]["road"] / sum(found["pixels"].values())
 
 
-def test_masks_of_another_size_are_told(tmp_path):
+def test_masks_of_another_size_are_named(tmp_path):
     tree = trees.collected(tmp_path)
-    for picture, _, _ in tree.frames["val"].values():
-        with Image.open(picture) as image:
-            image.resize((3, 2)).save(picture)
+    for path, _, _ in tree.frames["val"].values():
+        with Image.open(path) as image:
+            image.resize((3, 2)).save(path)
     assert check(f"fishyscapes-lostfound:{tmp_path}")[0].sizes == {"3x2, mask 9x6": 2}
-    wrong = check(f"roadanomaly21:{tmp_path}")[0].wrong
-    assert len(wrong) == 2 and all("must be of one size" in line for line in wrong)
+    errors = check(f"roadanomaly21:{tmp_path}")[0].errors
+    assert len(errors) == 2 and all("must be of one size" in line for line in errors)
 
 
 def test_splits_that_are_missing_are_passed_over_but_not_where_all_are(tmp_path):

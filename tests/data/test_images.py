@@ -8,9 +8,9 @@ from PIL import Image
 
 from owseg.data.datasets import open_dataset, open_source
 from owseg.data.images import by_stem, read_image, read_mask
-from owseg.data.outliers import open_outliers
+from owseg.data.outliers import Outlier, open_outliers
 from owseg.data.shots import read_shot_folder
-from owseg.data.unlabeled import plain
+from owseg.data.unlabeled import unlabeled_source
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 
@@ -30,7 +30,7 @@ def save(path, values, **options):
         (("images", "masks"), read_shot_folder),
         (("images", "masks"), open_outliers),
         ((".",), open_outliers),
-        ((".",), lambda place: plain(place, LabelSpace.of(["road"]))),
+        ((".",), lambda place: unlabeled_source(place, LabelSpace.of(["road"]))),
     ],
 )
 def test_two_files_of_one_name_are_refused(tmp_path, folders, reader):
@@ -39,7 +39,9 @@ def test_two_files_of_one_name_are_refused(tmp_path, folders, reader):
         save(tmp_path / folder / "a.png", np.eye(6, 8))
     reader(tmp_path)
     save(tmp_path / folders[0] / "a.jpg", np.ones((6, 8)))
-    with pytest.raises(OwsegError, match=r"a\.(jpg|png) and .*a\.(jpg|png) go by one name, 'a'; rename or remove one"):
+    with pytest.raises(
+        OwsegError, match=r"a\.(jpg|png) and .*a\.(jpg|png) have the same name, 'a'; rename or remove one"
+    ):
         reader(tmp_path)
 
 
@@ -51,6 +53,11 @@ def test_files_are_found_by_their_stems(tmp_path):
 
 SHAPE = np.zeros((12, 16), bool)
 SHAPE[2:9, 3:12] = True
+
+
+def marked(item):
+    """The mask of an outlier, or of a shot."""
+    return item.mask if isinstance(item, Outlier) else item.positives
 
 
 def both(place, masks, mode="png"):
@@ -69,13 +76,13 @@ def test_shots_and_outliers_read_a_mask_of_one_class_alike(tmp_path, values, voi
     mask = np.where(SHAPE, values[1], 0)
     mask[0] = values[-1] if void else 0
     for found in both(tmp_path, {"a": mask, "b": np.where(SHAPE[::-1], values[1], 0)}):
-        assert np.array_equal(found[0].mask, SHAPE) and np.array_equal(found[1].mask, SHAPE[::-1])
+        assert np.array_equal(marked(found[0]), SHAPE) and np.array_equal(marked(found[1]), SHAPE[::-1])
         assert np.array_equal(found[0].void, (mask == 255) & void) and not found[1].void.any()
 
 
-def test_a_mask_without_a_pixel_says_what_became_of_its_255(tmp_path):
+def test_a_mask_without_a_pixel_says_what_its_255_is(tmp_path):
     white, other = np.where(SHAPE, 255, 0), np.where(SHAPE, 1, 0)
-    with pytest.raises(OwsegError, match=r"a\.png marks no pixel \(its 255 is void, as masks beside it"):
+    with pytest.raises(OwsegError, match=r"a\.png marks no pixel \(its 255 is void, as other masks"):
         both(tmp_path, {"a": white, "b": other})
     for mask, words in ((SHAPE * 0, r"no pixel;"), (SHAPE * 0 + 255, "it is all void")):
         save(tmp_path / "masks" / "a.png", mask)
@@ -85,10 +92,10 @@ def test_a_mask_without_a_pixel_says_what_became_of_its_255(tmp_path):
 
 
 def test_smoothed_masks_are_refused(tmp_path):
-    picture = Image.fromarray(np.where(SHAPE, 255, 0).astype(np.uint8))
-    smooth = np.asarray(picture.resize((32, 24), Image.Resampling.BILINEAR).resize((16, 12), Image.Resampling.BOX))
+    image = Image.fromarray(np.where(SHAPE, 255, 0).astype(np.uint8))
+    smooth = np.asarray(image.resize((32, 24), Image.Resampling.BILINEAR).resize((16, 12), Image.Resampling.BOX))
     assert len(np.unique(smooth)) > 3
-    with pytest.raises(OwsegError, match=r"a\.png holds \d+ values besides 0 and 255 .* looks anti-aliased"):
+    with pytest.raises(OwsegError, match=r"a\.png holds \d+ values besides 0 and 255 .* is anti-aliased"):
         both(tmp_path, {"a": smooth})
     with pytest.raises(OwsegError, match="anti-aliased"):
         open_outliers(tmp_path).read(0)
@@ -125,26 +132,26 @@ def test_greys_of_a_few_bits_are_no_ids(tmp_path):
         assert read_mask(tmp_path / "b.png").tolist() == [[0, 1, 2, 3]]
 
 
-def turned(path, picture, orientation):
+def turned(path, image, orientation):
     """Save ``image`` (H, W, 3) as a camera does that was held otherwise: turned, with a tag that says so."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = {
-        1: picture,
-        3: picture[::-1, ::-1],
-        6: picture.transpose(1, 0, 2)[::-1],
-        8: picture.transpose(1, 0, 2)[:, ::-1],
+        1: image,
+        3: image[::-1, ::-1],
+        6: image.transpose(1, 0, 2)[::-1],
+        8: image.transpose(1, 0, 2)[:, ::-1],
     }
     return save(path, np.ascontiguousarray(stored[orientation]), exif=exif)
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_a_picture_stands_upright_unless_it_has_a_mask(tmp_path, orientation):
-    picture = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+def test_an_image_is_turned_upright_unless_it_has_a_mask(tmp_path, orientation):
+    image = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
     for name in "ab":
-        path = turned(tmp_path / "images" / f"{name}.png", picture, orientation)
+        path = turned(tmp_path / "images" / f"{name}.png", image, orientation)
     stored = np.asarray(Image.open(path)).transpose(2, 0, 1)
-    assert np.array_equal(read_image(path), picture.transpose(2, 0, 1))
+    assert np.array_equal(read_image(path), image.transpose(2, 0, 1))
     assert np.array_equal(read_image(path, upright=False), stored)
     save(tmp_path / "masks" / "a.png", np.eye(*stored.shape[1:]))
     (tmp_path / "classes.json").write_text(json.dumps(["road", "car"]))
@@ -153,4 +160,14 @@ def test_a_picture_stands_upright_unless_it_has_a_mask(tmp_path, orientation):
     (tmp_path / "images" / "b.png").unlink()
     assert np.array_equal(read_shot_folder(tmp_path)[0].image, stored)
     assert np.array_equal(open_outliers(tmp_path).read(0).image, stored)
-    assert np.array_equal(plain(tmp_path / "images", data.labels).read(0)[0], read_image(tmp_path / "images" / "a.png"))
+    unlabeled = unlabeled_source(tmp_path / "images", data.labels)
+    assert np.array_equal(unlabeled.read(0)[0], read_image(tmp_path / "images" / "a.png"))
+
+
+def test_a_16_bit_image_keeps_its_upper_bits(tmp_path):
+    grey = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    assert np.array_equal(read_image(tmp_path / "a.png")[1], grey >> 8)
+    Image.fromarray(grey.astype(np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(OwsegError, match="floats"):
+        read_image(tmp_path / "a.tif")

@@ -9,11 +9,15 @@ from tests.support import tiny
 
 
 @pytest.mark.parametrize("metric", [None, PerImage])
-def test_picture_scores_are_measured_like_any_other(metric):
+def test_image_scores_are_measured_like_any_other(metric):
     kb, data = tiny.knowledge_base(), tiny.dataset(4, 4, unknown=True)
     options = {} if metric is None else {"metric": metric}
     expected = evaluate(kb, data, ["msp"], **options).scores["msp"]
-    mine = evaluate_image_scorers({"mine": lambda image: kb.score(kb.forward(image), (48, 64), "msp")}, data, **options)
+
+    def score(image):
+        return kb.assess(kb.forward(image), (48, 64), ("msp",)).scores["msp"]
+
+    mine = evaluate_image_scorers({"mine": score}, data, **options)
     assert mine == {"mine": expected} and 0 < expected.ap < 1
 
 
@@ -21,11 +25,11 @@ def test_a_perfect_score_and_its_opposite():
     data = tiny.dataset(3, 4, unknown=True)
     truth = {sample.image.tobytes(): (sample.target == 254).astype(np.float32) for sample in data}
     scorers = {"right": lambda image: truth[image.tobytes()], "wrong": lambda image: -truth[image.tobytes()]}
-    figures = evaluate_image_scorers(scorers, data)
-    assert (figures["right"].ap, figures["right"].auroc, figures["wrong"].auroc) == (1, 1, 0)
+    found = evaluate_image_scorers(scorers, data)
+    assert (found["right"].ap, found["right"].auroc, found["wrong"].auroc) == (1, 1, 0)
 
 
-def test_frames_without_truth_are_refused():
+def test_images_without_a_mask_are_refused():
     plain = tiny.dataset().source
     bare = Source("bare", plain.classes, plain.ids, lambda i: (plain.read(i)[0], None))
     with pytest.raises(OwsegError, match="f0 has no mask"):

@@ -5,20 +5,16 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from owseg._files import plain
-from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
-from owseg.evaluation.evaluate import evaluate
-from owseg.evaluation.maps import Folder, Manifest, Maps
+from owseg.evaluation.histograms import score_histograms
+from owseg.evaluation.maps import Manifest, MapFolder, Maps
 from owseg.evaluation.measure import measure
-from owseg.evaluation.store_maps import store_maps
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.metrics.components import Sizes
 from owseg.metrics.pixel import Exact
 from owseg.openset import Threshold
 from tests.reference import components as slow_components
 from tests.reference import open_iou as slow_open_iou
-from tests.support import tiny
 
 NAMES, SIZES = ("road", "sky"), Sizes(6, 4)
 
@@ -42,23 +38,23 @@ THRESHOLD = Threshold(0.15, "quantile", 0.1, 0.1, 1.0, 5, 500)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     images = tuple(f"p{i}" for i in range(len(SCENES)))
-    made = Folder.begin(tmp_path_factory.mktemp("maps"), Manifest("k", "d", "s", NAMES, ("msp", "joint"), images))
-    for picture, maps in zip(images, SCENES, strict=True):
-        made.write(picture, maps)
+    made = MapFolder.begin(tmp_path_factory.mktemp("maps"), Manifest("k", "d", "s", NAMES, ("msp", "joint"), images))
+    for image, maps in zip(images, SCENES, strict=True):
+        made.write(image, maps)
     return made
 
 
 @pytest.fixture(scope="module")
-def figures(folder):
+def metrics(folder):
     return measure(folder.path, {"msp": THRESHOLD}, SIZES)
 
 
-def called(scene, threshold):
+def predicted(scene, threshold):
     return scene.scores["msp"] > np.float32(threshold)
 
 
-def test_figures_are_those_of_slow_oracles(figures):
-    found = figures.scores["msp"]
+def test_metrics_are_those_of_slow_oracles(metrics):
+    found = metrics.scores["msp"]
     exact = Exact()
     for scene in SCENES:
         exact.update(scene.scores["msp"], scene.target)
@@ -77,57 +73,51 @@ def test_figures_are_those_of_slow_oracles(figures):
         assert at.unknown == pytest.approx(float(ious[2])), point
     assert found.open["tpr95"].recall >= 0.95 and found.open["fpr5"].fpr <= 0.05
     for point in ("best_f1", "calibrated"):
-        shots = [(called(s, found.open[point].threshold), s.target) for s in SCENES]
-        slow = slow_components.figures(shots, SIZES.predicted, SIZES.ground_truth)
+        shots = [(predicted(s, found.open[point].threshold), s.target) for s in SCENES]
+        slow = slow_components.metrics(shots, SIZES.predicted, SIZES.ground_truth)
         for name in ("siou", "ppv", "f1"):
             assert getattr(found.components[point], name) == pytest.approx(float(slow[name])), (point, name)
         assert found.components[point].tp == slow["tp"]
 
 
-def test_every_picture_has_its_own_figures(figures):
-    found = figures.scores["msp"]
-    assert [p.picture for p in found.images] == [f"p{i}" for i in range(11)]
+def test_every_image_has_its_own_metrics(metrics):
+    found = metrics.scores["msp"]
+    assert [p.image for p in found.images] == [f"p{i}" for i in range(11)]
     for scene, own in zip(SCENES, found.images, strict=True):
         single = Exact()
         single.update(scene.scores["msp"], scene.target)
         assert repr(own.pixel) == repr(single.compute())
-        slow = slow_components.figures([(called(scene, 0.15), scene.target)], SIZES.predicted, SIZES.ground_truth)
+        slow = slow_components.metrics([(predicted(scene, 0.15), scene.target)], SIZES.predicted, SIZES.ground_truth)
         for name in ("siou", "ppv"):
             value = getattr(own.components["calibrated"], name)
             assert np.isnan(value) if slow[name] is None else value == pytest.approx(float(slow[name]))
         known = scene.target < UNKNOWN
-        assert own.fpr == pytest.approx(called(scene, 0.15)[known].mean())
+        assert own.fpr == pytest.approx(predicted(scene, 0.15)[known].mean())
     assert found.achieved.above == np.mean([p.fpr > 0.1 for p in found.images])
     assert found.achieved.pooled == pytest.approx(found.open["calibrated"].fpr)
 
 
-def test_a_score_without_a_threshold_has_no_calibrated_figures(figures):
-    other = figures.scores["joint"]
+def test_a_score_without_a_threshold_has_no_calibrated_metrics(metrics):
+    other = metrics.scores["joint"]
     assert set(other.open) == {"tpr95", "fpr5", "best_f1"} and set(other.components) == {"best_f1"}
     assert other.achieved is None and np.isnan(other.images[0].fpr)
 
 
-def test_several_processes_say_the_same(folder, figures):
+def test_several_processes_say_the_same(folder, metrics):
     parallel = measure(folder.path, {"msp": THRESHOLD}, SIZES, workers=2)
-    assert json.dumps(parallel.to_json()) == json.dumps(figures.to_json())
+    assert json.dumps(parallel.to_json()) == json.dumps(metrics.to_json())
 
 
-def test_what_is_undefined_or_infinite_is_null_wherever_it_stands():
-    nan, inf = float("nan"), float("inf")
-    value = {"a": nan, "b": (inf, 1.5, {"c": [-inf, np.float64("nan"), 2]}), "d": "nan", "e": (True, None)}
-    assert plain(value) == {"a": None, "b": [None, 1.5, {"c": [None, None, 2]}], "d": "nan", "e": [True, None]}
-
-
-def test_json_is_plain_and_whole(figures):
-    value = json.loads(json.dumps(figures.to_json(), allow_nan=False))
+def test_json_is_plain_and_whole(metrics):
+    value = json.loads(json.dumps(metrics.to_json(), allow_nan=False))
     assert value["scores"]["msp"]["images"][0]["pixel"]["auroc"] is None  # no outlier there
     assert value["scores"]["msp"]["open"]["best_f1"]["iou"].keys() == {"road", "sky"}
     assert value["manifest"]["images"][3] == "p3" and "SegmentMeIfYouCan" in value["protocol"]
-    assert value["closed_miou"] == figures.closed_miou
+    assert value["closed_miou"] == metrics.closed_miou
 
 
 def test_without_outliers_only_what_is_defined_is_there(tmp_path):
-    made = Folder.begin(tmp_path, Manifest("k", "d", "s", NAMES, ("msp", "joint"), ("calm",)))
+    made = MapFolder.begin(tmp_path, Manifest("k", "d", "s", NAMES, ("msp", "joint"), ("calm",)))
     made.write("calm", SCENES[0])
     found = measure(tmp_path, {"msp": THRESHOLD}, SIZES).scores["msp"]
     assert set(found.open) == {"fpr5", "calibrated"} and np.isnan(found.pixel.auroc)
@@ -137,39 +127,38 @@ def test_without_outliers_only_what_is_defined_is_there(tmp_path):
 def test_what_cannot_be_measured_is_refused(folder, tmp_path):
     with pytest.raises(OwsegError, match="no score 'energy'"):
         measure(folder.path, {"energy": THRESHOLD})
-    Folder.begin(tmp_path, folder.manifest)
+    MapFolder.begin(tmp_path, folder.manifest)
     with pytest.raises(OwsegError, match="compute the maps again"):
         measure(tmp_path)
-    Folder.begin(tmp_path / "none", replace(folder.manifest, images=()))
+    MapFolder.begin(tmp_path / "none", replace(folder.manifest, images=()))
     with pytest.raises(OwsegError, match="nothing to measure"):
         measure(tmp_path / "none")
 
 
-def test_maps_of_a_knowledge_base_are_made_once_and_give_its_figures(tmp_path):
-    kb, data = tiny.knowledge_base(("road", "sky")), tiny.dataset(5, unknown=True)
-    looks = []
+def test_metrics_can_be_compared_hashed_and_printed(metrics):
+    score = metrics.scores["msp"]
+    assert metrics == metrics and len({metrics, score, score.images[0]}) == 3
+    assert len(repr(metrics)) < 200 and "11 images of s" in repr(metrics) and "p3" not in repr(score)
 
-    def forward(image):
-        looks.append(image)
-        return kb.forward(image)
 
-    folder = store_maps(kb, data, tmp_path, ("msp", "max_logit"), forward)
-    assert len(looks) == 5
-    folder.file("f3").write_bytes(folder.file("f3").read_bytes()[:-9])
-    store_maps(kb, data, tmp_path, ("msp", "max_logit"), forward)
-    assert len(looks) == 6
-    found, expected = measure(tmp_path), evaluate(kb, data, ("msp", "max_logit"))
-    assert found.closed_miou == expected.iou.mean()
-    for name, exact in expected.scores.items():
-        low, high = found.scores[name].pixel.bounds["auroc"]
-        assert low <= exact.auroc <= high
-    with pytest.raises(OwsegError, match="another knowledge base"):
-        store_maps(tiny.knowledge_base(("road", "sky"), scale=2.0), data, tmp_path, ("msp", "max_logit"))
-    with pytest.raises(OwsegError, match="another data set"):
-        store_maps(kb, data.pick(range(4)), tmp_path, ("msp", "max_logit"))
-    with pytest.raises(OwsegError, match="other settings"):
-        store_maps(kb, data, tmp_path, ("msp", "max_logit"), settings={"multi_scale": True})
-    with pytest.raises(OwsegError, match="no scorer"):
-        store_maps(kb, data, tmp_path / "other", ("nonsense",))
-    with pytest.raises(OwsegError, match="other labels"):
-        store_maps(kb, DataSet(data.source, data.source.classes), tmp_path)
+def test_histograms_that_were_read_already_are_used(folder, metrics, monkeypatch):
+    histograms = score_histograms(folder)
+    opened = []
+    read = MapFolder.read
+    monkeypatch.setattr(MapFolder, "read", lambda self, image: opened.append(image) or read(self, image))
+    again = measure(folder.path, {"msp": THRESHOLD}, SIZES, histograms=histograms)
+    assert json.dumps(again.to_json()) == json.dumps(metrics.to_json())
+    assert opened == list(folder.manifest.images)  # once each
+    opened.clear()
+    measure(folder.path, {"msp": THRESHOLD}, SIZES)
+    assert opened == 2 * list(folder.manifest.images)
+
+
+def test_more_bits_give_narrower_intervals(folder):
+    coarse, fine = (measure(folder.path, bits=bits).scores["joint"].pixel.bounds["ap"] for bits in (10, 20))
+    assert coarse[1] - coarse[0] > fine[1] - fine[0]
+
+
+def test_the_sizes_of_components_that_were_given_are_used(folder):
+    counts = {n: measure(folder.path, sizes=Sizes(n, n)).scores["msp"].components["best_f1"].truths for n in (1, 30)}
+    assert counts[1] > counts[30]

@@ -9,7 +9,7 @@ import torch
 from owseg.data.dataset import DataSet, Source
 from owseg.data.outliers import Outlier, Outliers
 from owseg.errors import OwsegError
-from owseg.evaluation.outlier_audit import audit, looks, named, summary
+from owseg.evaluation.outlier_audit import audit, categories_named, object_features, summary
 from owseg.labels import LabelSpace
 from tests.support import tiny
 
@@ -54,66 +54,66 @@ def by_color(image):
     return (torch.nn.functional.avg_pool2d(image - 0.5, 32),)
 
 
-def test_what_looks_alike_is_found_and_how_far_that_can_be_trusted():
+def test_what_is_similar_is_found_and_how_far_that_can_be_trusted():
     found = audit(things(), anomalies("tomato", "leaf", "leaf"), by_color)
-    assert [(m.picture, m.area, *m.categories) for m in found.matches] == [
+    assert [(m.image, m.area, *m.categories) for m in found.matches] == [
         ("tomato", 900, "tomato"), ("leaf", 900, "leaf"), ("leaf", 900, "leaf"),
     ]  # fmt: skip
-    assert found.trust == 1 and found.overlapping == ("leaf", "tomato")
+    assert found.precision_at_1 == 1 and found.overlapping == ("leaf", "tomato")
     assert [row[:3] for row in summary(found)] == [("leaf", "2", "1800"), ("tomato", "1", "900")]
     mixed = replace(things(), categories=tuple(frozenset({str(i)}) for i in range(9)))
-    assert audit(mixed, anomalies("leaf"), by_color).trust == 0
+    assert audit(mixed, anomalies("leaf"), by_color).precision_at_1 == 0
 
 
 def test_what_shows_two_categories_overlaps_in_both():
     both = replace(things(), categories=tuple(frozenset({"bird", "cow"}) for _ in range(9)))
     found = audit(both, anomalies("leaf", "tomato"), by_color)
     assert found.overlapping == ("bird", "cow") and summary(found)[0][0] == "bird+cow"
-    assert "--exclude 'bird,cow'" in found.words()
+    assert "--exclude 'bird,cow'" in found.text()
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert told["overlapping"] == ["bird", "cow"] and told["matches"][0]["categories"] == ["bird", "cow"]
     rest = replace(both, categories=(frozenset({"kite"}), *both.categories[1:]))
     assert rest.without(found.overlapping).ids == rest.ids[:1]
 
 
-def test_one_outlier_says_nothing_of_trust():
+def test_one_outlier_has_no_precision():
     found = audit(things(1).pick([0]), anomalies("leaf"), by_color)
-    assert np.isnan(found.trust) and found.to_json()["trust"] is None
-    assert "There is one outlier" in found.words() and "nan" not in found.words()
+    assert np.isnan(found.precision_at_1) and found.to_json()["precision_at_1"] is None
+    assert "There is only one outlier" in found.text() and "nan" not in found.text()
 
 
 def test_names_overlap_under_their_synonyms():
     outliers = replace(things(1), categories=(frozenset({"Bike"}), frozenset({"sofa"}), frozenset({"potted-plant"})))
-    assert named(outliers, ["bicycle", "tree"]) == ("Bike", "potted-plant")
+    assert categories_named(outliers, ["bicycle", "tree"]) == ("Bike", "potted-plant")
 
 
-def test_looks_do_not_depend_on_where_and_how_large_a_thing_is(backbone):
+def test_features_do_not_depend_on_where_and_how_large_an_object_is(backbone):
     image, mask = np.full((3, 50, 60), 40, np.uint8), np.zeros((50, 60), bool)
     image[0, 10:30, 20:50] = np.arange(0, 240, 8)
     mask[10:30, 20:50] = True
-    there = looks(backbone, np.roll(image, (7, 5), (1, 2)), np.roll(mask, (7, 5), (0, 1)))
+    there = object_features(backbone, np.roll(image, (7, 5), (1, 2)), np.roll(mask, (7, 5), (0, 1)))
     other = image.copy()
     other[:, ~mask] = 250  # another place behind it
-    large = looks(backbone, image.repeat(2, 1).repeat(2, 2), mask.repeat(2, 0).repeat(2, 1))
-    seen = looks(backbone, image, mask)
-    assert np.array_equal(seen, there) and np.array_equal(seen, looks(backbone, other, mask))
-    assert seen @ large > 0.99 and np.linalg.norm(seen) == pytest.approx(1)
-    assert looks(backbone, image, np.zeros_like(mask)) is None
+    large = object_features(backbone, image.repeat(2, 1).repeat(2, 2), mask.repeat(2, 0).repeat(2, 1))
+    features = object_features(backbone, image, mask)
+    assert np.array_equal(features, there) and np.array_equal(features, object_features(backbone, other, mask))
+    assert features @ large > 0.99 and np.linalg.norm(features) == pytest.approx(1)
+    assert object_features(backbone, image, np.zeros_like(mask)) is None
 
 
 def test_the_mean_is_over_the_thing_alone(backbone):
     """Against a literal loop over the cells: each weighs as much as the thing covers of it."""
     image, mask = tiny.image(3, (224, 224)), np.zeros((224, 224), bool)
     mask[:, :100] = mask[:40] = True  # it spans the square, so nothing is resized
-    seen = looks(backbone, image, mask)
+    features = object_features(backbone, image, mask)
     with torch.no_grad():
-        shown = torch.from_numpy(np.where(mask, image, 127)).float()[None] / 255
-        features = backbone(shown)[-1][0].double().numpy()
-    total, cell = np.zeros(len(features)), 224 // features.shape[1]
-    for i in range(features.shape[1]):
-        for j in range(features.shape[2]):
-            total += mask[i * cell : (i + 1) * cell, j * cell : (j + 1) * cell].mean() * features[:, i, j]
-    assert np.allclose(seen, total / np.linalg.norm(total), atol=1e-5)
+        cut = torch.from_numpy(np.where(mask, image, 127)).float()[None] / 255
+        pyramid = backbone(cut)[-1][0].double().numpy()
+    total, cell = np.zeros(len(pyramid)), 224 // pyramid.shape[1]
+    for i in range(pyramid.shape[1]):
+        for j in range(pyramid.shape[2]):
+            total += mask[i * cell : (i + 1) * cell, j * cell : (j + 1) * cell].mean() * pyramid[:, i, j]
+    assert np.allclose(features, total / np.linalg.norm(total), atol=1e-5)
 
 
 def test_what_cannot_be_audited_ends_in_one_sentence(backbone):
@@ -124,10 +124,8 @@ def test_what_cannot_be_audited_ends_in_one_sentence(backbone):
         audit(empty, anomalies("leaf"), backbone)
 
 
-def test_the_command_line_names_what_to_leave_out(tmp_path, capsys):
+def test_the_command_line_names_what_to_leave_out(tmp_path, run_cli):
     from PIL import Image
-
-    from tests.cli.test_cli import run
 
     tiny.knowledge_base(("road", "sky")).save(tmp_path / "kb")
     for folder in ("things", "set/images", "set/masks"):
@@ -140,9 +138,9 @@ def test_the_command_line_names_what_to_leave_out(tmp_path, capsys):
     Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "set" / "images" / "a.png")
     Image.fromarray(target).save(tmp_path / "set" / "masks" / "a.png")
     (tmp_path / "set" / "classes.json").write_text('["road", "leaf"]')
-    code, out, err = run(capsys, "audit", tmp_path / "kb", tmp_path / "things", "--data", f"folder:{tmp_path / 'set'}")
+    code, out, err = run_cli("audit", tmp_path / "kb", tmp_path / "things", "--data", f"folder:{tmp_path / 'set'}")
     assert code == 0, err
     assert "By name: leaf." in out and "--exclude 'leaf" in out
     shutil.rmtree(tmp_path / "set" / "masks")
-    code, _, err = run(capsys, "audit", tmp_path / "kb", tmp_path / "things", "--data", f"folder:{tmp_path / 'set'}")
+    code, _, err = run_cli("audit", tmp_path / "kb", tmp_path / "things", "--data", f"folder:{tmp_path / 'set'}")
     assert code == 1 and err.count("\n") == 1

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.exchange import cvat, labelstudio, read, write
 from owseg.exchange.annotation import Annotation
+from owseg.exchange.cvat import mask_attributes
+from owseg.exchange.formats import read, write
+from owseg.exchange.labelstudio import encode
 from tests.support.shapes import masks
 
 MADE = Path(__file__).parent / "made"
@@ -24,7 +26,7 @@ CAR, STREET = "car", "Straße & <b>"
 
 
 def expected(size=SIZE):
-    """Where each class is, by image and name: the hard masks are cars, and the street is the rest."""
+    """Where each class is, by image and name: the hard masks are cars, and the rest is the street."""
     shown = {n.replace(" ", "_"): m for n, m in masks(size).items() if m.any()}
     both = {(n, name): m if name == CAR else ~m for n, m in shown.items() for name in (CAR, STREET)}
     return {key: m for key, m in both.items() if m.any()}
@@ -32,7 +34,7 @@ def expected(size=SIZE):
 
 def annotations(size=SIZE):
     colors = {CAR: (10, 20, 30), STREET: (200, 20, 30)}
-    return [Annotation(name, m, f"{picture}.jpg", colors[name]) for (picture, name), m in expected(size).items()]
+    return [Annotation(name, m, f"{image}.jpg", colors[name]) for (image, name), m in expected(size).items()]
 
 
 def same(found, wanted):
@@ -63,9 +65,9 @@ def test_polygons_are_drawn_as_the_coco_api_draws_them(tmp_path):
     from pycocotools.coco import COCO
 
     polygons = [[2.0, 1.0, 20.5, 3.2, 15.0, 15.9, 4.4, 12.0], [-3, 12, 6, 12, 6, 20, -3, 20]]
-    picture = {"id": 7, "file_name": "a.jpg", "height": 17, "width": 23}
-    thing = {"id": 1, "image_id": 7, "category_id": 3, "segmentation": polygons, "iscrowd": 0, "area": 1, "bbox": []}
-    value = {"images": [picture], "annotations": [thing], "categories": [{"id": 3, "name": CAR}]}
+    image = {"id": 7, "file_name": "a.jpg", "height": 17, "width": 23}
+    item = {"id": 1, "image_id": 7, "category_id": 3, "segmentation": polygons, "iscrowd": 0, "area": 1, "bbox": []}
+    value = {"images": [image], "annotations": [item], "categories": [{"id": 3, "name": CAR}]}
     path = tmp_path / "polygons.json"
     path.write_text(json.dumps(value))
     api = COCO(str(path))
@@ -96,13 +98,13 @@ def test_the_coco_api_reads_what_is_written(tmp_path):
 
     api = COCO(str(write(annotations(), tmp_path, "coco")))
     found = {}
-    for thing in api.loadAnns(api.getAnnIds()):
-        name = api.loadCats(thing["category_id"])[0]["name"]
-        mask = api.annToMask(thing).astype(bool)
-        found[api.loadImgs(thing["image_id"])[0]["file_name"].removesuffix(".jpg"), name] = mask
+    for item in api.loadAnns(api.getAnnIds()):
+        name = api.loadCats(item["category_id"])[0]["name"]
+        mask = api.annToMask(item).astype(bool)
+        found[api.loadImgs(item["image_id"])[0]["file_name"].removesuffix(".jpg"), name] = mask
         rows, columns = np.nonzero(mask)
-        left, top, width, height = thing["bbox"]
-        assert thing["area"] == mask.sum() and thing["iscrowd"] == 1
+        left, top, width, height = item["bbox"]
+        assert item["area"] == mask.sum() and item["iscrowd"] == 1
         assert (left, top, left + width - 1, top + height - 1) == (
             *(columns.min(), rows.min()),
             columns.max(),
@@ -116,7 +118,7 @@ def test_the_coco_api_reads_what_is_written(tmp_path):
 def test_label_studio_reads_and_writes_the_same_bytes(size):
     brush = pytest.importorskip("label_studio_sdk.converter.brush")
     for mask in masks(size).values():
-        ours, theirs = labelstudio.encode(mask), brush.mask2rle(mask.astype(np.uint8) * 255)
+        ours, theirs = encode(mask), brush.mask2rle(mask.astype(np.uint8) * 255)
         assert ours == theirs or [*ours, 0] == theirs  # it pads by a byte that need not be
         assert np.array_equal(np.reshape(brush.decode_rle(ours), (*size, 4))[:, :, 3] > 0, mask)
 
@@ -125,7 +127,7 @@ def test_label_studio_reads_and_writes_the_same_bytes(size):
 def test_cvat_has_the_same_box_and_runs(size):
     sdk = pytest.importorskip("cvat_sdk.masks")
     for mask in masks(size).values():
-        box = cvat._box(mask)
+        box = mask_attributes(mask)
         left, top, width, height = (int(box[k]) for k in ("left", "top", "width", "height"))
         encoded = [*map(int, box["rle"].split(",")), left, top, left + width - 1, top + height - 1]
         assert encoded == sdk.encode_mask(mask)
@@ -147,8 +149,8 @@ def test_datumaro_reads_what_is_written(tmp_path, kind, theirs):
         path.unlink()
     images = tmp_path / "images" / ("default" if kind == "coco" else "")
     images.mkdir(parents=True)
-    for picture, _ in expected():
-        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(images / f"{picture}.jpg")
+    for image, _ in expected():
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(images / f"{image}.jpg")
     data = datumaro.Dataset.import_from(str(tmp_path), theirs)
     names, found = data.categories()[datumaro.AnnotationType.label], {}
     for item in data:

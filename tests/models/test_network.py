@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 from owseg.errors import OwsegError
 from owseg.models.assemble import assemble, build_network
 from owseg.models.backbones.base import from_pretrained
+from owseg.models.network import to_tensor
 from tests.support import tiny
 
 
@@ -110,3 +112,12 @@ def test_several_scales_are_averaged(classifier):
     assert torch.allclose(output.embedding, sum(views) / 4, atol=1e-5)
     assert torch.allclose(output.logits, net.classify(sum(views) / 4), atol=1e-4)
     assert all(torch.equal(a, b) for a, b in zip(output.features, plain.features, strict=True))
+
+
+def test_an_image_is_three_planes_of_bytes_and_stays_as_it_was():
+    given = tiny.image()
+    flipped = given[::-1]
+    assert np.array_equal(to_tensor(flipped)[0, 0].mul(255).round().byte().numpy(), given[2])
+    for wrong in (given.astype(np.float32), given.transpose(1, 2, 0), given[0], "photo.jpg"):
+        with pytest.raises(OwsegError, match="array"):
+            to_tensor(wrong)

@@ -105,3 +105,59 @@ def covariances(features, labels, classes):
     within = sum(np.outer(x[i] - means[labels[i]], x[i] - means[labels[i]]) for i in known) / len(known)
     total = sum(np.outer(x[i] - centre, x[i] - centre) for i in known) / len(known)
     return means, within, centre, total
+
+
+def rpl(residual):
+    return energy(residual)
+
+
+def background(logits, index):
+    return over_pixels(lambda x: softmax(x)[index], logits)
+
+
+def mahalanobis(pyramid, features, labels, classes, shrinkage):
+    """(min_k M_k, M_0) at every cell of (C, h, w), fitted to (n, C) and (n,): Lee et al. (2018), Ren et al. (2021)."""
+    means, within, centre, total = covariances(features, labels, classes)
+    # Shrinking the standardised covariance towards I is shrinking the covariance towards the variances.
+    inverse, inverse_total = (
+        np.linalg.inv((1 - shrinkage) * s + shrinkage * np.diag(np.diag(total))) for s in (within, total)
+    )
+
+    def squared(x, mean, matrix):
+        return float((x - mean) @ matrix @ (x - mean))
+
+    nearest = over_pixels(lambda x: min(squared(np.array(x), m, inverse) for m in means.values()), pyramid)
+    return nearest, over_pixels(lambda x: squared(np.array(x), centre, inverse_total), pyramid)
+
+
+def joint(components, known):
+    """``z(log M) + z(u) + z(M - M_0) / 2`` of three maps, z by mean and deviation of the columns of (n, 3)."""
+    score = np.zeros(components[0].shape)
+    for weight, component, values in zip((1.0, 1.0, 0.5), components, zip(*known, strict=True), strict=True):
+        mean = math.fsum(values) / len(values)
+        deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
+        for at in np.ndindex(*score.shape):
+            score[at] += weight * (component[at] - mean) / deviation
+    return score
+
+
+def knn(pyramid, features, k):
+    """The distance from each cell of (C, h, w) to the k-th nearest of (n, C), all standardised and of length 1."""
+    shift, scale = features.mean(0), features.std(0)
+
+    def normal(v):
+        v = (np.asarray(v, float) - shift) / scale
+        return v / math.sqrt(math.fsum(v * v))
+
+    bank = [normal(row) for row in features]
+    return over_pixels(lambda x: sorted(math.dist(normal(x), other) for other in bank)[k - 1], pyramid)
+
+
+def sml(logits, known, classes):
+    """The standardised max logit of (K, h, w), with the statistics of the logits ``known``, lists of K numbers."""
+    tops = {c: [] for c in range(classes)}
+    for x in known:
+        tops[x.index(max(x))].append(max(x))
+    every = [v for values in tops.values() for v in values]
+    usual = {c: values if len(values) > 1 else every for c, values in tops.items()}
+    return over_pixels(lambda x: -(max(x) - np.mean(usual[x.index(max(x))])) / np.std(usual[x.index(max(x))]), logits)

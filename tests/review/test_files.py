@@ -10,27 +10,38 @@ from starlette.testclient import TestClient
 from owseg.data.masks import Rle
 from owseg.review.files import serve_files
 from owseg.review.state import ReviewState
-from owseg.serve.guard import MOST, Guard
+from owseg.serve.guard import MAX_BODY, Guard
 from tests.support.queues import IDS, make, square
 
 
 @pytest.fixture
-def desk(tmp_path):
+def state(tmp_path):
     return ReviewState(make(tmp_path))
 
 
 @pytest.fixture
-def web(desk):
+def web(state):
     app = FastAPI()
-    serve_files(app, desk, None)
+    serve_files(app, state, None)
     return TestClient(Guard(app), base_url="http://127.0.0.1")
 
 
-def test_pictures_thumbnails_and_masks(web, desk):
+def test_images_thumbnails_and_masks(web, state):
     assert web.get(f"/thumbnails/{IDS[0]}.jpg").content == b"jpeg"
     assert web.get(f"/images/{IDS[0][:16]}.jpg").headers["content-type"] == "image/jpeg"
     sent = web.post(f"/masks/{IDS[3]}", json={"name": "<b>dog", "counts": Rle.of(square(9, 9, 3)).counts})
-    assert sent.status_code == 200 and desk.view(IDS[3])["corrected"] and desk.names() == ["<b>dog"]
+    assert sent.status_code == 200 and state.view(IDS[3])["corrected"] and state.class_names() == ["<b>dog"]
+
+
+def test_label_maps_are_those_of_the_version_that_was_asked_for(state):
+    class Session:
+        def overlay(self, version, image_id):
+            return f"{version} of {image_id}".encode()
+
+    app = FastAPI()
+    serve_files(app, state, Session())
+    web = TestClient(Guard(app), base_url="http://127.0.0.1")
+    assert web.get(f"/maps/12/{IDS[0][:16]}.jpg").content == f"12 of {IDS[0][:16]}".encode()
 
 
 @pytest.mark.parametrize(
@@ -49,17 +60,17 @@ def test_what_is_not_there_is_refused(web, path):
      b'{"name": "", "counts": [0, 768]}', b'{"name": "a\\nb", "counts": [0, 768]}',
      b'{"name": ["dog"], "counts": [0, 768]}', json.dumps({"name": "x" * 61, "counts": [0, 768]}).encode()],
 )  # fmt: skip
-def test_a_mask_that_is_none_is_refused_in_a_sentence(web, desk, body):
+def test_what_is_not_a_mask_is_refused_in_a_sentence(web, state, body):
     found = web.post(f"/masks/{IDS[3]}", content=body)
-    assert found.status_code == 400 and found.json()["error"].endswith(".") and desk.decisions() == {}
+    assert found.status_code == 400 and found.json()["error"].endswith(".") and state.decisions() == {}
 
 
-def test_a_mask_that_is_too_large_is_refused(web, desk):
-    found = web.post(f"/masks/{IDS[3]}", content=b'{"name": "dog", "counts": [' + b"0," * (MOST // 2) + b"768]}")
-    assert found.status_code == 413 and found.json()["error"].endswith(".") and desk.decisions() == {}
+def test_a_mask_that_is_too_large_is_refused(web, state):
+    found = web.post(f"/masks/{IDS[3]}", content=b'{"name": "dog", "counts": [' + b"0," * (MAX_BODY // 2) + b"768]}")
+    assert found.status_code == 413 and found.json()["error"].endswith(".") and state.decisions() == {}
 
 
-def test_a_picture_that_changed_is_refused(web, desk):
-    path = Path(desk.queue.about.root, "p0.png")
+def test_an_image_that_changed_is_refused(web, state):
+    path = Path(state.queue.info.root, "p0.png")
     path.write_bytes(path.read_bytes() + b"x")
     assert "has changed" in web.get(f"/images/{IDS[0][:16]}.jpg").json()["error"]

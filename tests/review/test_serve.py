@@ -1,11 +1,11 @@
 import socket
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from owseg.errors import OwsegError
-from owseg.review.serve import _listen, serve
-from tests.cli.test_cli import run
+from owseg.review.serve import listen, serve
 from tests.support.queues import make
 
 
@@ -20,18 +20,34 @@ def test_an_address_that_cannot_be_had_is_refused():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(OwsegError, match="another --port"):
-            _listen("127.0.0.1", taken.getsockname()[1])
+            listen("127.0.0.1", taken.getsockname()[1])
     for host, port in (("127.0.0.1", 70_000), ("no such host", 0)):
         with pytest.raises(OwsegError):
-            _listen(host, port)
+            listen(host, port)
 
 
-def test_the_command_line_refuses_what_it_cannot_review(capsys, tmp_path):
+@pytest.mark.parametrize("host, open_browser", [("127.0.0.1", True), ("0.0.0.0", False)])
+def test_what_is_served_where_and_to_whom(stored_kb, tmp_path, monkeypatch, capsys, host, open_browser):
     pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install nicegui")
-    for args, why in (
-        (("synthetic", tmp_path / "queue"), "give --out"),
-        (("synthetic", tmp_path / "none", "--out", tmp_path / "kb"), "no queue"),
-        (("synthetic", make(tmp_path).folder, "--out", tmp_path / "kb", "--port", 0), "not synthetic"),
-    ):
-        code, _, err = run(capsys, "review", *args)
-        assert code == 1 and why in err and len(err.splitlines()) == 1
+    import uvicorn
+
+    from owseg.review import pages
+
+    made, sockets, opened = [], [], []
+    monkeypatch.setattr(pages, "application", lambda *args: made.append(args))
+    monkeypatch.setattr(uvicorn, "Config", lambda app, **options: None)
+    monkeypatch.setattr(uvicorn, "Server", lambda config: SimpleNamespace(run=lambda given: sockets.extend(given)))
+    monkeypatch.setattr("owseg.review.serve.Timer", lambda _, act, args: SimpleNamespace(start=lambda: act(*args)))
+    monkeypatch.setattr("owseg.review.serve.webbrowser.open", opened.append)
+    queue = make(tmp_path).folder
+    serve(str(stored_kb), str(tmp_path / "new"), queue, host, 0, open_browser)
+    ((state, session, token),) = made
+    output = capsys.readouterr().out
+    url = next(word for word in output.split() if word.startswith("http"))
+    assert state.queue.folder == queue and (session.source, session.target) == (str(stored_kb), str(tmp_path / "new"))
+    assert url.startswith(f"http://{host}:") and opened == ([url] if open_browser else [])
+    if host == "127.0.0.1":
+        assert token == "" and "token" not in output
+    else:
+        assert len(token) >= 32 and url.endswith(f"/?token={token}") and "not encrypted" in output
+    assert len(sockets) == 1 and str(tmp_path / "new") in output

@@ -7,62 +7,85 @@ from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 from owseg.knowledge.versions import current_version
 from owseg.review.session import LearningSession
-from owseg.review.state import ReviewState, provisional
-from tests.discovery.test_discover import contents, photos_in, unsure
+from owseg.review.state import ReviewState, provisional_name
 from tests.support import tiny
+from tests.support.folders import contents
 
 
 @pytest.fixture
-def place(tmp_path):
-    unsure().save(tmp_path / "kb")
-    discover(unsure(), photos_in(tmp_path), tmp_path / "queue", "kb", min_area=20)
+def place(unsure_kb, tmp_path):
+    unsure_kb.save(tmp_path / "kb")
+    paths = sorted(tiny.write_photos(tmp_path / "photos", 4).iterdir())
+    discover(unsure_kb, paths, tmp_path / "queue", "kb", min_area=20)
     return tmp_path
 
 
-def lessons_in(place: Path, target: str) -> LearningSession:
+def session_in(place: Path, target: str) -> LearningSession:
     return LearningSession(ReviewState(Queue.open(place / "queue")), str(place / "kb"), str(place / target))
 
 
 @pytest.mark.parametrize("target", ["kb", "new"])
-def test_a_class_is_learned_shown_and_forgotten(place, target):
+def test_a_class_is_learned_shown_and_undone(place, target):
     before = contents(place / "kb")
-    lessons = lessons_in(place, target)
-    desk = lessons.desk
-    assert lessons.change() is None
-    desk.accept(desk.group(1).regions, "cow")
-    taught = [desk.entry(one).name for one in desk.chosen("cow")]
-    assert lessons.learn("cow") == 2 and lessons.stage == ""
-    for told in (lessons, lessons_in(place, target)):  # and after a restart
-        change = told.change()
-        assert (change.name, change.before, change.now) == ("cow", 1, 2) and sorted(change.shots) == sorted(taught)
-        assert told.kb().labels.names == ("road", "sky", "tree", "cow")
-    images = lessons.images(change)
-    shots = [desk.entry(one).name in change.shots for one in images]
-    assert shots == sorted(shots) and any(shots)  # what taught comes last
-    assert any(lessons.map(1, one) != lessons.map(2, one) for one in images)
+    session = session_in(place, target)
+    state = session.state
+    assert session.change() is None
+    state.accept(state.group(1).regions, "cow")
+    shots = [state.entry(i).name for i in state.chosen("cow")]
+    assert session.learn("cow") == 2 and session.stage == ""
+    for each in (session, session_in(place, target)):  # and after a restart
+        change = each.change()
+        assert (change.name, change.parent, change.version) == ("cow", 1, 2) and sorted(change.shots) == sorted(shots)
+        assert each.kb().labels.names == ("road", "sky", "tree", "cow")
+    images = session.images_to_compare(change)
+    are_shots = [state.entry(i).name in change.shots for i in images]
+    assert are_shots == sorted(are_shots) and any(are_shots)  # shots come last
+    assert any(session.overlay(1, i) != session.overlay(2, i) for i in images)
     if target == "new":
         assert contents(place / "kb") == before
-    assert lessons.undo() == 1 and current_version(place / target) == 1 and lessons.change() is None
+    assert session.undo() == 1 and current_version(place / target) == 1 and session.change() is None
     with pytest.raises(OwsegError, match="nothing was learned"):
-        lessons.undo()
-    assert lessons.learn("cow") == 3
+        session.undo()
+    assert session.learn("cow") == 3
 
 
 def test_what_cannot_be_learned_is_refused(place):
-    lessons = lessons_in(place, "new")
-    group = lessons.desk.group(1)
-    lessons.desk.accept(group.regions[:1], provisional(group))
-    with pytest.raises(OwsegError, match="say what it is"):
-        lessons.learn(provisional(group))
+    session = session_in(place, "new")
+    group = session.state.group(1)
+    session.state.accept(group.regions[:1], provisional_name(group))
+    with pytest.raises(OwsegError, match="name the class"):
+        session.learn(provisional_name(group))
     with pytest.raises(OwsegError, match="no region"):
-        lessons.learn("cow")
-    lessons._lock.acquire()
-    with pytest.raises(OwsegError, match="being learned just now"):
-        lessons.learn("cow")
+        session.learn("cow")
+    session._lock.acquire()
+    with pytest.raises(OwsegError, match="being learned; wait"):
+        session.learn("cow")
     assert not (place / "new").exists()
+
+
+def test_the_chosen_shots_and_no_others_are_learned_from(place, monkeypatch):
+    session = session_in(place, "new")
+    state, calls = session.state, []
+    state.accept([r for g in state.groups() for r in g.regions], "cow")
+    only = state.candidates("cow")[-1]
+    state.choose("cow", [only.image_id])
+
+    def recording(base, name, shots, **options):
+        calls.append((base, name, [s.id for s in shots], options["forward"]))
+        return base
+
+    monkeypatch.setattr("owseg.review.session.learn", recording)
+    session.learn("cow")
+    assert calls == [(session.load(None), "cow", [only.name], session._forward)]
+
+
+def test_a_version_that_was_not_learned_here_shows_nothing(place, unsure_kb):
+    session = session_in(place, "kb")
+    unsure_kb.save(place / "kb")
+    assert current_version(place / "kb") == 2 and session.change() is None
 
 
 def test_another_knowledge_base_is_refused(place):
     tiny.knowledge_base(("water", "sand", "moss")).save(place / "other")
-    with pytest.raises(OwsegError, match="not"):
+    with pytest.raises(OwsegError, match="does not"):
         LearningSession(ReviewState(Queue.open(place / "queue")), str(place / "other"), str(place / "new"))

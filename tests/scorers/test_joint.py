@@ -1,11 +1,14 @@
+"""The default score: the weighted sum of three standard scores."""
+
 import numpy as np
 import pytest
 import torch
 
 from owseg.errors import OwsegError
-from owseg.scorers.joint import Joint
+from owseg.scorers.joint import WEIGHTS, Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output
+from tests.reference import scorers as oracle
 
 
 def batch(seed, metric=True, images=2):
@@ -18,64 +21,60 @@ def batch(seed, metric=True, images=2):
     return Output(features, embedding, logits), target
 
 
-def fitted(metric=True, seeds=(0, 1, 2)):
+def fitted(metric=True, seeds=(0, 1, 2), held_out=None):
     distance = RelativeMahalanobis(channels=5, num_classes=3, level=1)
-    distance.fit(batch(s, metric) for s in seeds)
-    return Joint(distance, metric).fit(batch(s, metric) for s in seeds)
+    others = None if held_out is None else [batch(s, metric) for s in held_out]
+    return Joint(distance, metric).fit([batch(s, metric) for s in seeds], others)
 
 
+@pytest.mark.parametrize("held_out", [None, (5, 6)])
 @pytest.mark.parametrize("metric", [True, False])
-def test_it_is_the_weighted_sum_of_three_standard_scores(metric):
-    """Everything again in float64, with the statistics taken cell by cell in a loop."""
-    joint, seeds = fitted(metric), (0, 1, 2)
+def test_it_is_the_weighted_sum_of_three_standard_scores(metric, held_out):
+    """In float64, on the grid of stage 1, with the statistics of cells whose centre is labelled with a known class."""
+    scorer = fitted(metric, held_out=held_out)
 
-    def witnesses(output):
-        m = joint.mahalanobis.distances(output)[0].double()
-        r = joint.mahalanobis(output).double()
+    def components(output):
+        m = scorer.mahalanobis.distances(output)[0].double()
+        r = scorer.mahalanobis(output).double()
         u = -(output.embedding if metric else output.logits).amax(1).double()
         u = torch.nn.functional.interpolate(u[:, None], size=m.shape[1:], mode="bilinear")[:, 0]
-        return m.log(), u, r
+        return [v.numpy() for v in (m.log(), u, r)]
 
-    rows = []
-    for s in seeds:
+    known = []
+    for s in held_out or (0, 1, 2):
         output, target = batch(s, metric)
-        m, u, r = witnesses(output)
-        for b in range(2):
-            for i in range(4):
-                for j in range(5):
-                    if target[b, i * 4 + 2, j * 4 + 2] < 3:
-                        rows.append((m[b, i, j].item(), u[b, i, j].item(), r[b, i, j].item()))
-    rows = np.array(rows)
+        maps = components(output)
+        for b, i, j in np.ndindex(2, 4, 5):
+            if target[b, i * 4 + 2, j * 4 + 2] < 3:
+                known.append([m[b, i, j] for m in maps])
     output, _ = batch(9, metric)
-    z = [(w - rows[:, i].mean()) / rows[:, i].std() for i, w in enumerate(witnesses(output))]
-    expected = z[0] + z[1] + z[2] / 2
-    assert torch.allclose(joint(output).double(), expected, atol=1e-4)
+    expected = oracle.joint(components(output), known)
+    np.testing.assert_allclose(scorer(output), expected, atol=1e-4)
+    z = scorer.standard(output)
+    assert z.shape == (2, 3, 4, 5)
+    torch.testing.assert_close(scorer(output), sum(w * z[:, i] for i, w in enumerate(WEIGHTS)))
 
 
-def test_a_fit_travels_in_its_state():
-    joint = fitted()
-    other = Joint(RelativeMahalanobis(**joint.mahalanobis.config), True)
-    with pytest.raises(OwsegError, match="not fitted"):
-        other(batch(9)[0])
-    other.load_state_dict(joint.state_dict())
-    assert torch.equal(joint(batch(9)[0]), other(batch(9)[0]))
+def test_a_standard_score_has_mean_0_and_deviation_1_over_known_pixels():
+    scorer, (output, target) = fitted(seeds=(0,)), batch(0)
+    known = scorer.standard(output).movedim(1, -1)[target[:, 2::4, 2::4] < 3]
+    torch.testing.assert_close(known.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(known.std(0, correction=0), torch.ones(3), atol=1e-4, rtol=0)
 
 
-def test_batches_may_be_split_anywhere():
-    whole = fitted()
-    singles = [
-        (
-            Output(tuple(f[i : i + 1] for f in o.features), o.embedding[i : i + 1], o.logits[i : i + 1]),
-            t[i : i + 1],
-        )
-        for o, t in (batch(s) for s in (2, 0, 1))
-        for i in range(2)
-    ]
-    parts = Joint(whole.mahalanobis, True).fit(singles)
-    assert torch.allclose(whole.shift, parts.shift, atol=1e-6) and torch.allclose(whole.scale, parts.scale, atol=1e-6)
+def test_the_scales_can_be_fitted_apart_from_the_distance():
+    scorer, whole = fitted(), fitted(held_out=(5, 6))
+    again = scorer.fit_scales([batch(s) for s in (5, 6)])
+    assert again is scorer
+    torch.testing.assert_close(scorer.state_dict(), whole.state_dict())
 
 
-def test_nothing_labelled_is_refused():
+def test_the_distance_comes_with_it():
+    scorer = fitted()
+    assert dict(scorer.parts()) == {"mahalanobis": scorer.mahalanobis}
+
+
+def test_scales_of_nothing_are_refused():
     output, target = batch(0)
     with pytest.raises(OwsegError, match="no pixel is labelled"):
-        Joint(fitted().mahalanobis, True).fit([(output, torch.full_like(target, 255))])
+        fitted().fit_scales([(output, torch.full_like(target, 255))])

@@ -23,9 +23,9 @@ async def talk(socket):
     await socket.close()
 
 
-def client(token="", base=LOCAL, most=1000):
+def client(token="", base=LOCAL, max_body=1000):
     app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"]), WebSocketRoute("/ws", talk)])
-    return TestClient(Guard(app, token, most), base_url=base, follow_redirects=False)
+    return TestClient(Guard(app, token, max_body), base_url=base, follow_redirects=False)
 
 
 def test_on_loopback_only_its_own_names_are_served():

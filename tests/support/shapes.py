@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -37,7 +40,9 @@ SIZE = st.tuples(st.integers(1, 9), st.integers(1, 12))
 
 
 @st.composite
-def sheets(draw: st.DrawFn, names: list[str] = NAMES, overlap: bool = True, suffix: str = ".jpg") -> list[Annotation]:
+def annotation_lists(
+    draw: st.DrawFn, names: list[str] = NAMES, overlap: bool = True, suffix: str = ".jpg"
+) -> list[Annotation]:
     """Annotations of up to three images, each class once in each, with or without colours."""
     colors = {n: draw(st.none() | st.tuples(*[st.integers(0, 255)] * 3)) for n in names}
     made = []
@@ -51,7 +56,7 @@ def sheets(draw: st.DrawFn, names: list[str] = NAMES, overlap: bool = True, suff
     return made
 
 
-def plain(annotations, colors=True):
+def as_tuples(annotations: Iterable[Annotation], colors: bool = True) -> list[tuple[Any, ...]]:
     """Everything that annotations say, as what can be compared."""
     return [
         (a.image, a.name, a.color if colors else None, a.mask.shape, a.mask.tobytes(), a.mask.dtype)

@@ -35,7 +35,7 @@ IMAGES_KEY = "pictures"
 """The name that format 2 has for ``Manifest.images``."""
 
 DIFFERS = {
-    "data": "of another data set, or of one that has changed",
+    "data": "of another data set, or one that has changed",
     IMAGES_KEY: "of other images",
     "classes": "of other classes",
     "knowledge": "of another knowledge base",

@@ -76,11 +76,8 @@ class MapMetrics:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON; what is undefined or infinite is null."""
-        value = asdict(self)
-        value["manifest"] = self.manifest.to_json()
-        value["protocol"] = PROTOCOL
-        plain: dict[str, Any] = json_ready(value)
-        return plain
+        value: dict[str, Any] = json_ready({**asdict(self), "protocol": PROTOCOL})
+        return value
 
     def __repr__(self) -> str:
         images = f"{len(self.manifest.images)} images of {self.manifest.name}"

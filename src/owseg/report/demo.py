@@ -36,9 +36,9 @@ def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -
 
     ``data`` names a data set (see ``open_dataset``); ``kb`` and the class ``name`` to learn have defaults for synthetic
     and CamVid. The threshold is found on the val split, shots are drawn from the train split (synthetic: shots) with
-    ``seed``, metrics computed on the test split; of val and test at most 60 images are used, evenly spread. Returns paths
-    and metrics as plain JSON. Raises ``OwsegError`` where there is no default, and for a class that ``data`` does not
-    have or ``kb`` knows.
+    ``seed``, metrics computed on the test split; of val and test at most 60 images are used, evenly spread. Returns
+    paths and metrics as plain JSON. Raises ``OwsegError`` where there is no default, and for a class that ``data`` does
+    not have or ``kb`` knows.
     """
     kind = data.partition(":")[0]
     if kind not in DEFAULTS and (kb is None or name is None):

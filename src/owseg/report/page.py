@@ -61,9 +61,9 @@ class Report:
 
     ``legend`` has the classes and colours of the label maps. ``histogram`` has sampled scores (N,) by class, higher
     being more anomalous, ``threshold`` is the score above which a pixel is called unknown, and ``unknown`` the classes
-    that the network did not know (DMLNet, Fig. 4). ``prevalence`` is the share of unknown pixels in [0, 1]: the precision of
-    a random score. ``heat_map`` is IoU by class and stage of learning, ``scatter`` a projection of the embedding
-    (DMLNet, Fig. 6). ``facts`` are (name, value), ``next_steps`` (sentence, shell command).
+    that the network did not know (DMLNet, Fig. 4). ``prevalence`` is the share of unknown pixels in [0, 1], the
+    precision of a random score. ``heat_map`` is IoU by class and stage of learning, ``scatter`` a projection of the
+    embedding (DMLNet, Fig. 6). ``facts`` are (name, value), ``next_steps`` (sentence, shell command).
     """
 
     title: str

@@ -1,9 +1,8 @@
 """Review: pages in the browser on which a person turns unknown regions into a class (``owseg review``).
 
-Without a browser: ``desk.py`` is what a page shows of a queue, ``lesson.py`` learning and undoing it, ``guard.py`` who
-may ask, ``files.py`` the images and masks. Drawn with NiceGUI: ``tiles.py`` all groups, ``group.py`` one of them with
-its ``editor.py`` (``editor.js``) and ``teaching.py``, ``learned.py`` what a lesson changed; ``frame.py`` is what they
-have in common, ``pages.py`` where they lie, and ``serve.py`` serves them.
+Free of a browser: ``state.py`` has what the pages show of a queue, ``open_group.py`` one group and what a reviewer does
+with it, ``session.py`` learning a class and undoing it, ``files.py`` images and masks over HTTP. Drawn with NiceGUI:
+``tiles_page.py`` all groups, ``group_page.py`` one of them with its ``editor.py`` (``static/editor.js``) and
+``learn_panel.py``, ``learned_page.py`` the images before and after learning; ``frame.py`` has what is common to all,
+``pages.py`` their addresses, and ``serve.py`` serves them.
 """
-
-from __future__ import annotations

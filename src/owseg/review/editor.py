@@ -1,4 +1,4 @@
-"""The image on which a region's mask is corrected (editor.js), and the tools to do that with."""
+"""The canvas on which the mask of a region is corrected (``static/editor.js``), and its tools."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from nicegui import ui
 from nicegui.element import Element
 
-from owseg.review.frame import notify, said
+from owseg.review.frame import notify, showing_errors
 
 TOOLS = {"brush": "Brush", "erase": "Erase", "polygon": "Polygon"}
 
 
-SMALLEST, LARGEST = 2, 60
-"""Radius of the brush, in pixels of the screen."""
+MIN_RADIUS, MAX_RADIUS = 2, 60
+"""Of the brush, in pixels of the screen."""
 
 
 class _Canvas(Element, component="static/editor.js"):
-    """What editor.js draws: ``view`` is that of ``ReviewState.view``, ``name`` the class that a stroke accepts it as."""
+    """The element of editor.js. Props: ``view``, see ``ReviewState.view``; ``name``, what a stroke accepts it as."""
 
     def set(self, **props: Any) -> None:
         self._props.update(props)
@@ -26,12 +26,12 @@ class _Canvas(Element, component="static/editor.js"):
 
 
 class Editor:
-    """The canvas and its tools; a stroke is sent to the server by itself, which then calls ``saved``."""
+    """The canvas and its tools. The browser sends each stroke to the server; then ``saved`` is called."""
 
     def __init__(self, saved: Callable[[], None]):
-        self.radius, self.begun = 14, False
+        self.radius, self.begun = 14, False  # begun: a polygon that is not closed yet
         self.canvas = _Canvas()
-        self.canvas.on("saved", said(saved))
+        self.canvas.on("saved", showing_errors(saved))
         self.canvas.on("refused", lambda e: notify(str(e.args)))
         self.canvas.on("begun", lambda e: setattr(self, "begun", bool(e.args)))
         self.canvas.on("wheeled", lambda e: self.resize(1 if e.args == 1 else -1))
@@ -40,31 +40,33 @@ class Editor:
                 tool: ui.button(label, on_click=lambda t=tool: self.take(t)).props(f"no-caps dense id={tool}")
                 for tool, label in TOOLS.items()
             }
-            self.size = ui.slider(min=SMALLEST, max=LARGEST, value=self.radius, on_change=lambda e: self.sized(e.value))
+            self.size = ui.slider(
+                min=MIN_RADIUS, max=MAX_RADIUS, value=self.radius, on_change=lambda e: self.set_radius(e.value)
+            )
             self.size.props("aria-label='Size of the brush' label-always=false").classes("size")
             ui.button("Zoom", on_click=self.zoom).props("flat no-caps dense")
             ui.space()
-            self.what = ui.label().classes("muted")
+            self.caption = ui.label().classes("muted")
         self.canvas.set(radius=self.radius)
         self.take("brush")
 
-    def show(self, view: dict[str, Any], name: str, what: str) -> None:
-        """Show a region; ``what`` is said of it."""
+    def show(self, view: dict[str, Any], name: str, caption: str) -> None:
+        """Show a region, with a caption; a stroke accepts it as ``name``."""
         self.canvas.set(view=view, name=name)
-        self.what.set_text(what)
+        self.caption.set_text(caption)
 
     def take(self, tool: str) -> None:
-        """Take one of the ``TOOLS``."""
+        """Use one of the ``TOOLS``."""
         self.canvas.set(tool=tool)
         for each, button in self.buttons.items():
             button.props(remove="flat unelevated").props("unelevated" if each == tool else "flat")
 
     def resize(self, by: int) -> None:
-        """Take a brush one step larger, or smaller for -1."""
-        self.size.set_value(min(LARGEST, max(SMALLEST, round(self.radius * 1.25**by + 0.5 * by))))
+        """Make the brush one step larger (1) or smaller (-1)."""
+        self.size.set_value(min(MAX_RADIUS, max(MIN_RADIUS, round(self.radius * 1.25**by + 0.5 * by))))
 
-    def sized(self, radius: float) -> None:
-        """Take a brush of a radius."""
+    def set_radius(self, radius: float) -> None:
+        """Set the radius of the brush."""
         self.radius = int(radius)
         self.canvas.set(radius=self.radius)
 
@@ -73,5 +75,5 @@ class Editor:
         self.canvas.run_method("zoom")
 
     def cancel(self) -> None:
-        """Give a begun polygon up."""
+        """Discard the polygon that is not closed yet."""
         self.canvas.run_method("cancel")

@@ -1,4 +1,4 @@
-"""What the pages fetch and send besides themselves: images, thumbnails and label maps, and corrected masks."""
+"""What the pages fetch and send besides themselves: images, thumbnails and label maps; corrected masks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from owseg.review.session import LearningSession
 from owseg.review.state import ReviewState
 
 
-def serve_files(web: FastAPI, desk: ReviewState, lessons: LearningSession) -> None:
-    """Serve images, and take corrected masks."""
-    kept = {"Cache-Control": "private, max-age=3600"}
+def serve_files(web: FastAPI, state: ReviewState, session: LearningSession) -> None:
+    """Add the routes of images, thumbnails, label maps and corrected masks to ``web``; errors are answered with 400."""
+    cached = {"Cache-Control": "private, max-age=3600"}
 
     @web.exception_handler(OwsegError)
     def refuse(_: Request, error: OwsegError) -> JSONResponse:
@@ -20,26 +20,26 @@ def serve_files(web: FastAPI, desk: ReviewState, lessons: LearningSession) -> No
 
     @web.get("/thumbnails/{region}.jpg")
     def thumbnail(region: str) -> Response:
-        path = desk.queue.thumbnail(region)
+        path = state.queue.thumbnail(region)
         if not path.is_file():
             raise OwsegError(f"{path} is gone; run `owseg discover` again with another --out.")
-        return FileResponse(path, headers=kept)
+        return FileResponse(path, headers=cached)
 
-    @web.get("/images/{one}.jpg")
-    def image(one: str) -> Response:
-        return Response(desk.jpeg(one), media_type="image/jpeg", headers=kept)
+    @web.get("/images/{image_id}.jpg")
+    def image(image_id: str) -> Response:
+        return Response(state.jpeg(image_id), media_type="image/jpeg", headers=cached)
 
-    @web.get("/maps/{version}/{one}.jpg")
-    def labelled(version: int, one: str) -> Response:
-        return Response(lessons.map(version, one), media_type="image/jpeg")
+    @web.get("/maps/{version}/{image_id}.jpg")
+    def overlay(version: int, image_id: str) -> Response:
+        return Response(session.overlay(version, image_id), media_type="image/jpeg")
 
     @web.post("/masks/{region}")
     async def correct(region: str, request: Request) -> dict[str, str]:
-        # On the event loop, as all that writes to the queue: actions are taken one after another.
+        # async: on the event loop, like every action on the queue, so that they are taken one after another.
         try:
             value = await request.json()
             name, counts = value["name"], value["counts"]
         except (ValueError, TypeError, KeyError, RecursionError):
             raise OwsegError("a corrected mask is sent as JSON: name, and counts, its run lengths.") from None
-        desk.correct(region, name, counts)
+        state.correct(region, name, counts)
         return {"region": region}

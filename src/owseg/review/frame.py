@@ -1,4 +1,4 @@
-"""What all pages have in common: the head with its keys, and how a refusal is told."""
+"""What all pages have in common: the head, the keys and the way errors are shown."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ STATIC = Path(__file__).parent / "static"
 
 
 PAGE = 60
-"""How many tiles, or regions of a group, are drawn at once."""
+"""How many tiles, or thumbnails of a group's regions, are drawn at once."""
 
 
 KEYS: Final = (
     ("← → ↑ ↓", "the next region, or tile"),
     ("Enter", "open a tile; in a group: on to the next group"),
     ("Esc", "back"),
-    ("A", "accept: this is one of what the group is named"),
-    ("R", "reject: nothing new"),
-    ("Shift A, Shift R", "the same for all that are left in the group"),
+    ("A", "accept the region as the class of the group"),
+    ("R", "reject it: nothing new"),
+    ("Shift A, Shift R", "the same for all undecided regions of the group"),
     ("U", "undo the last action"),
     ("N", "name the class"),
-    ("1 … 9", "take a name that was given before"),
+    ("1 … 9", "use a name that was given before"),
     ("B, E, P", "brush, eraser, polygon (double-click closes it)"),
     ("[ ]", "a smaller, a larger brush"),
     ("Z", "zoom to the region"),
@@ -36,7 +36,7 @@ KEYS: Final = (
 
 
 def draw_frame(title: str, undo: Callable[[], None] | None, key: Callable[[str, bool], None]) -> ui.label:
-    """Draw the head of a page and return its status line; ``key`` is told each key and whether Shift is down."""
+    """Draw the head of a page and return its status line; ``key(name, shift)`` is called for each key."""
     ui.colors(primary="#3b4a5a")
     ui.add_css(STATIC / "page.css")
     ui.add_head_html(f"<script>{(STATIC / 'walk.js').read_text()}</script>")
@@ -55,7 +55,7 @@ def draw_frame(title: str, undo: Callable[[], None] | None, key: Callable[[str, 
         ui.space()
         status = ui.label().classes("muted")
         if undo is not None:
-            ui.button("Undo", on_click=said(undo)).props("flat no-caps dense id=undo")
+            ui.button("Undo", on_click=showing_errors(undo)).props("flat no-caps dense id=undo")
         ui.button("?", on_click=help_.open).props("flat round dense aria-label=Keys")
 
     def pressed(event: events.KeyEventArguments) -> None:
@@ -68,22 +68,22 @@ def draw_frame(title: str, undo: Callable[[], None] | None, key: Callable[[str, 
         elif name == "Escape" and help_.value:
             help_.close()
         elif not help_.value:
-            said(key)(name if len(name) > 1 else name.lower(), bool(modifiers.shift))
+            showing_errors(key)(name if len(name) > 1 else name.lower(), bool(modifiers.shift))
 
     ui.keyboard(pressed, ignore=["input", "textarea", "select"])
     return status
 
 
-def said(act: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``act`` so that what is refused is shown in its one sentence."""
+def showing_errors(act: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``act`` so that an ``OwsegError`` is shown as a note on the page."""
 
-    def acted(*arguments: Any) -> Any:
+    def acting(*arguments: Any) -> Any:
         try:
             return act(*arguments)
         except OwsegError as error:
             notify(str(error))
 
-    return acted
+    return acting
 
 
 def notify(sentence: str) -> None:
@@ -91,8 +91,8 @@ def notify(sentence: str) -> None:
     ui.notify(sentence[:1].upper() + sentence[1:], position="bottom", timeout=6000, classes="note")
 
 
-def or_say_why(draw: Callable[..., Any], *arguments: Any) -> None:
-    """Draw a page; what is refused becomes a page that only says why there is nothing on it."""
+def draw_page(draw: Callable[..., Any], *arguments: Any) -> None:
+    """Draw a page; after an ``OwsegError`` it shows only that."""
     try:
         draw(*arguments)
     except OwsegError as error:
@@ -104,5 +104,5 @@ def or_say_why(draw: Callable[..., Any], *arguments: Any) -> None:
 
 
 def count(n: int, what: str) -> str:
-    """Return a number of things in words."""
+    """Return ``n`` things as text: ``count(2, "region")`` is ``2 regions``."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"

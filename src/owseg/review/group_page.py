@@ -1,196 +1,183 @@
-"""An open group: its regions in a row, one of them large, and what can be done with it."""
+"""The page of an open group: its regions in a row, one of them large, and what can be done with it."""
 
 from __future__ import annotations
 
 from nicegui import ui
 
-from owseg.discovery.decisions import class_name
 from owseg.review.editor import Editor
-from owseg.review.frame import PAGE, count, draw_frame, said
+from owseg.review.frame import PAGE, count, draw_frame, showing_errors
 from owseg.review.learn_panel import LearnPanel
+from owseg.review.open_group import OpenGroup
 from owseg.review.session import LearningSession
-from owseg.review.state import ReviewState, is_provisional
+from owseg.review.state import ReviewState
+
+TOOL_KEYS = {"b": "brush", "e": "erase", "p": "polygon"}
 
 
-class OpenGroup:
-    """The group ``number``; ``region`` is shown first, if it is one of it.
+class GroupPage:
+    """Draws the group ``number``, and does in it what keys and buttons ask for; ``region`` is shown first."""
 
-    ``name`` is what regions are accepted as: a class, or until there is one the group's number.
-    """
-
-    def __init__(self, desk: ReviewState, lessons: LearningSession, number: int, region: str):
-        self.desk, self.number = desk, number
-        self.group = desk.group(number)
-        self.regions = self.group.regions
-        self.at = self.regions.index(region) if region in self.regions else 0
-        self.name = desk.name_of(self.group)
-        self.faces: dict[int, tuple[ui.element, ui.label]] = {}
-        title = f"Group {number}: {count(len(self.regions), 'region')}, nearest to {desk.tile(self.group).nearest}"
+    def __init__(self, state: ReviewState, session: LearningSession, number: int, region: str):
+        self.state = state
+        self.open = OpenGroup(state, number, region)
+        self.buttons: dict[int, tuple[ui.element, ui.label]] = {}
+        nearest = state.tile(self.open.group).nearest
+        title = f"Group {number}: {count(len(self.open.regions), 'region')}, nearest known class: {nearest}"
         self.status = draw_frame(title, self.undo, self.key)
         with ui.element("main").classes("work"):
             self.strip = ui.element("nav").classes("strip")
             with ui.element("section").classes("stage"):
                 self.editor = Editor(self.refresh)
             with ui.element("aside"):
-                self.field = ui.input("What is it?", value=self.shown_name())
-                self.field.props("outlined dense maxlength=60 placeholder='name the class' for=name")
-                self.field.on("keydown.enter", said(lambda: self.call(str(self.field.value or ""), True)))
-                self.field.on("blur", said(lambda: self.call(str(self.field.value or ""))))
-                self.known = ui.element("div").classes("names")
-                with ui.element("div").classes("verdicts"):
-                    for label, mark, act in (("Accept", "accept", self.accept), ("Reject", "reject", self.reject)):
-                        button = ui.button(on_click=said(act), color=None).props(f"unelevated no-caps id={mark}")
-                        with button.classes(mark):
-                            ui.label(label)
-                            ui.label(label[0]).classes("key")
-                ui.button("Accept all that are left", on_click=said(self.accept_left)).props("flat no-caps dense")
-                ui.separator()
-                self.teaching = LearnPanel(desk, lessons, self.ask)
-                ui.space()
-                ui.link("What was learned last", "/learned").classes("muted")
-        ui.timer(0.5, self.teaching.watch)
+                self.draw_aside(session)
+        ui.timer(0.5, self.panel.watch)
         self.refresh()
-
-    @property
-    def region(self) -> str:
-        """The region that is shown large."""
-        return self.regions[self.at]
-
-    def shown_name(self) -> str:
-        """Return the name of the class, nothing while there is none."""
-        return "" if is_provisional(self.name) else self.name
 
     # Drawing
 
+    def draw_aside(self, session: LearningSession) -> None:
+        """Draw the class's name, the buttons and the panel for learning."""
+        self.field = ui.input("Class name", value=self.open.class_name)
+        self.field.props("outlined dense maxlength=60 placeholder='name the class' for=name")
+        self.field.on("keydown.enter", showing_errors(lambda: self.rename(str(self.field.value or ""), True)))
+        self.field.on("blur", showing_errors(lambda: self.rename(str(self.field.value or ""))))
+        self.known = ui.element("div").classes("names")
+        with ui.element("div").classes("decide"):
+            for label, mark, act in (("Accept", "accept", self.accept), ("Reject", "reject", self.reject)):
+                button = ui.button(on_click=showing_errors(act), color=None).props(f"unelevated no-caps id={mark}")
+                with button.classes(mark):
+                    ui.label(label)
+                    ui.label(label[0]).classes("key")
+        ui.button("Accept all undecided", on_click=showing_errors(self.accept_rest)).props("flat no-caps dense")
+        ui.separator()
+        self.panel = LearnPanel(self.state, session, self.ask_name)
+        ui.space()
+        ui.link("The class learned last", "/learned").classes("muted")
+
     def draw_strip(self) -> None:
-        """Draw the regions around the one that is shown."""
+        """Draw the thumbnails of the regions around the one that is shown."""
         self.strip.clear()
-        self.faces.clear()
-        first = self.at // PAGE * PAGE
+        self.buttons.clear()
+        first = self.open.index // PAGE * PAGE
         with self.strip:
-            for i in range(first, min(first + PAGE, len(self.regions))):
-                button = ui.element("button").on("click", said(lambda i=i: self.go(i)))
+            for i in range(first, min(first + PAGE, len(self.open.regions))):
+                button = ui.element("button").on("click", showing_errors(lambda i=i: self.show(i)))
                 button.props(f'id="region-{i}" aria-label="region {i + 1}"')
                 with button:
-                    ui.element("img").props(f'src="/thumbnails/{self.regions[i]}.jpg" alt="" loading=lazy')
-                    self.faces[i] = button, ui.label().classes("state")
-
-    def refresh(self) -> None:
-        """Draw what may have changed."""
-        if self.at not in self.faces:
-            self.draw_strip()
-        decisions = self.desk.decisions()
-        for i, (button, label) in self.faces.items():
-            decision = decisions.get(self.regions[i])
-            button.classes(replace=f"{decision.verdict if decision else 'open'}{' here' if i == self.at else ''}")
-            label.set_text("" if decision is None else "rejected" if decision.name is None else _told(decision.name))
-        view = self.desk.view(self.region)
-        state = {"": "not decided", "accept": _told(view["said"]), "reject": "rejected"}[view["verdict"]]
-        what = f"{view['name']} · {state}{', mask corrected' if view['corrected'] else ''}"
-        self.editor.show(view, self.name, what)
-        done = sum(r in decisions for r in self.regions)
-        self.status.set_text(f"{done:,} of {count(len(self.regions), 'region')} decided")
-        self.draw_names()
-        self.teaching.show(self.name)
+                    ui.element("img").props(f'src="/thumbnails/{self.open.regions[i]}.jpg" alt="" loading=lazy')
+                    self.buttons[i] = button, ui.label().classes("state")
 
     def draw_names(self) -> None:
         """Draw the names that were given before."""
         self.known.clear()
         with self.known:
-            for i, name in enumerate(self.desk.names()[:9], 1):
-                button = ui.button(on_click=said(lambda n=name: self.call(n))).props("flat no-caps dense")
+            for i, name in enumerate(self.state.class_names()[:9], 1):
+                button = ui.button(on_click=showing_errors(lambda n=name: self.rename(n))).props("flat no-caps dense")
                 with button:
                     ui.label(str(i)).classes("muted")
                     ui.label(name)
 
-    # What a person does
+    def refresh(self) -> None:
+        """Draw what may have changed."""
+        if self.open.index not in self.buttons:
+            self.draw_strip()
+        for i, (button, label) in self.buttons.items():
+            style, word = self.open.label(self.open.regions[i])
+            button.classes(replace=f"{style}{' here' if i == self.open.index else ''}")
+            label.set_text(word)
+        self.editor.show(self.state.view(self.open.region), self.open.name, self.open.caption())
+        total = len(self.open.regions)
+        decided = total - len(self.state.undecided(self.open.group))
+        self.status.set_text(f"{decided:,} of {count(total, 'region')} decided")
+        self.draw_names()
+        self.panel.show(self.open.name)
+
+    # Actions
 
     def key(self, name: str, shift: bool) -> None:
-        """Take a key."""
+        """Do what a key stands for."""
         if name in ("ArrowRight", "ArrowDown"):
-            self.go(self.at + 1)
+            self.show(self.open.index + 1)
         elif name in ("ArrowLeft", "ArrowUp"):
-            self.go(self.at - 1)
+            self.show(self.open.index - 1)
         elif name == "Escape" and self.editor.begun:
             self.editor.cancel()
         elif name == "Escape":
-            ui.navigate.to(f"/?at={self.number}")
+            ui.navigate.to(f"/?at={self.open.number}")
         elif name == "Enter":
-            last = len(self.desk.groups())
-            ui.navigate.to(f"/group/{self.number + 1}" if self.number < last else "/")
+            last = self.open.number == len(self.state.groups())
+            ui.navigate.to("/" if last else f"/group/{self.open.number + 1}")
         elif name == "a":
-            self.accept_left() if shift else self.accept()
+            self.accept_rest() if shift else self.accept()
         elif name == "r":
-            self.reject_left() if shift else self.reject()
+            self.reject_rest() if shift else self.reject()
         elif name == "u":
             self.undo()
         elif name == "n":
-            self.ask()
-        elif name in ("b", "e", "p"):
-            self.editor.take({"b": "brush", "e": "erase", "p": "polygon"}[name])
+            self.ask_name()
+        elif name in TOOL_KEYS:
+            self.editor.take(TOOL_KEYS[name])
         elif name in ("[", "]"):
             self.editor.resize(1 if name == "]" else -1)
         elif name == "z":
             self.editor.zoom()
-        elif name in "123456789" and int(name) <= len(names := self.desk.names()):
-            self.call(names[int(name) - 1])
+        elif name in "123456789" and int(name) <= len(names := self.state.class_names()):
+            self.rename(names[int(name) - 1])
         elif name == "l":
-            self.teaching.learn()
+            self.panel.learn()
 
-    def go(self, i: int) -> None:
+    def show(self, index: int) -> None:
         """Show another region of the group."""
-        self.at = min(max(i, 0), len(self.regions) - 1)
-        ui.navigate.history.replace(f"/group/{self.number}?region={self.region}")
+        self.open.show(index)
+        self.moved()
+
+    def moved(self) -> None:
+        """Draw the region that is shown now, and make a reload show it again."""
+        ui.navigate.history.replace(f"/group/{self.open.number}?region={self.open.region}")
         self.refresh()
-        ui.run_javascript(f'document.getElementById("region-{self.at}")?.scrollIntoView({{block: "nearest"}})')
+        element = f'document.getElementById("region-{self.open.index}")'
+        ui.run_javascript(f'{element}?.scrollIntoView({{block: "nearest"}})')
 
     def accept(self) -> None:
-        """Accept the region that is shown, and go on to the next."""
-        self.desk.accept([self.region], self.name)
-        self.go(self.at + 1)
+        """Accept the region that is shown."""
+        self.open.accept()
+        self.moved()
 
     def reject(self) -> None:
-        """Reject the region that is shown, and go on to the next."""
-        self.desk.queue.reject(self.region)
-        self.go(self.at + 1)
+        """Reject the region that is shown."""
+        self.open.reject()
+        self.moved()
 
-    def accept_left(self) -> None:
-        """Accept all that nobody has decided about."""
-        if left := self.desk.left(self.group):
-            self.desk.accept(left, self.name)
-            self.refresh()
+    def accept_rest(self) -> None:
+        """Accept all regions that are not decided."""
+        self.open.accept_rest()
+        self.refresh()
 
-    def reject_left(self) -> None:
-        """Reject all that nobody has decided about."""
-        if left := self.desk.left(self.group):
-            self.desk.queue.reject(left)
-            self.refresh()
+    def reject_rest(self) -> None:
+        """Reject all regions that are not decided."""
+        self.open.reject_rest()
+        self.refresh()
 
     def undo(self) -> None:
-        """Take the last action back, and go where that shows."""
-        changed = [r for r in self.desk.undo() if r in self.regions]
-        if is_provisional(self.name) or self.name not in self.desk.names():
-            self.name = self.desk.name_of(self.group)
-        self.field.set_value(self.shown_name())
-        self.go(self.regions.index(changed[0]) if changed and self.region not in changed else self.at)
+        """Undo the last action."""
+        self.open.undo()
+        self.field.set_value(self.open.class_name)
+        self.moved()
 
-    def call(self, name: str, leave: bool = False) -> None:
-        """Name what is accepted from now on, and what was accepted here before it had a name."""
-        if name.strip() and name.strip() != self.name:
-            try:
-                self.desk.name_group(self.group, name)
-                self.name = class_name(name)
-            finally:
-                self.field.set_value(self.shown_name())
+    def rename(self, name: str, leave: bool = False) -> None:
+        """Name the class; with ``leave`` the keys act on the page again."""
+        changed = True
+        try:
+            changed = self.open.rename(name)
+        finally:
+            if changed:  # also where it was refused: such a name does not stay in the field
+                self.field.set_value(self.open.class_name)
+        # Only then: on its way is perhaps a click on one of the names, which drawing would take away.
+        if changed:
             self.refresh()
         if leave:
             self.field.run_method("blur")
 
-    def ask(self) -> None:
-        """Ask for the name."""
+    def ask_name(self) -> None:
+        """Put the cursor into the field for the name."""
         self.field.run_method("focus")
-
-
-def _told(name: str) -> str:
-    """Return the name of a class, or that it has none yet."""
-    return "accepted" if is_provisional(name) else name

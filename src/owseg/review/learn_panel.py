@@ -1,4 +1,4 @@
-"""The corner of an open group from which its class is learned: the shots, and the lesson."""
+"""The panel of an open group from which its class is learned: the choice of shots, and the button."""
 
 from __future__ import annotations
 
@@ -8,89 +8,90 @@ from collections.abc import Callable
 from nicegui import Client, background_tasks, ui
 
 from owseg.errors import OwsegError
-from owseg.review.frame import notify, said
+from owseg.review.frame import notify, showing_errors
 from owseg.review.session import LearningSession
 from owseg.review.state import ReviewState, is_provisional
 from owseg.types import MAX_SHOTS
 
-CANDIDATES = 10
+MAX_CANDIDATES = 10
 """How many images are offered as shots."""
 
 
 class LearnPanel:
-    """The images that could teach a class, and the button that does it; ``ask`` asks for a name that it lacks."""
+    """The shots of a class, and the button that learns it; ``ask_name`` asks for the name of one that has none."""
 
-    def __init__(self, desk: ReviewState, lessons: LearningSession, ask: Callable[[], None]):
-        self.desk, self.lessons, self.ask = desk, lessons, ask
+    def __init__(self, state: ReviewState, session: LearningSession, ask_name: Callable[[], None]):
+        self.state, self.session, self.ask_name = state, session, ask_name
         self.name = ""
-        self.was_busy = bool(lessons.stage)
+        self.was_busy = bool(session.stage)
         self.shots = ui.element("div").classes("shots")
-        self.teach = ui.element("div").classes("teach")
+        self.button = ui.element("div").classes("learn")
 
     def show(self, name: str) -> None:
         """Show how to learn the class ``name``."""
         self.name = name
         self.draw_shots()
-        self.draw_teach()
+        self.draw_button()
 
     def draw_shots(self) -> None:
-        """Draw the images that show the class, to be chosen from."""
+        """Draw the images that show the class, to choose from."""
         self.shots.clear()
-        if not (found := self.desk.candidates(self.name)):
+        if not (candidates := self.state.candidates(self.name)):
             return
-        chosen = [c.image for c in found if c.chosen]
+        chosen = [c.image_id for c in candidates if c.chosen]
 
-        def turn(one: str) -> None:
-            now = [c for c in chosen if c != one] if one in chosen else [*chosen, one]
-            self.desk.choose(self.name, now)
+        def toggle(image_id: str) -> None:
+            images = [i for i in chosen if i != image_id] if image_id in chosen else [*chosen, image_id]
+            self.state.choose(self.name, images)
             self.show(self.name)
 
         with self.shots:
-            ui.label(f"Learn from {len(chosen)} of {len(found)}, at most {MAX_SHOTS}").classes("muted")
+            ui.label(f"Learn from {len(chosen)} of {len(candidates)}, at most {MAX_SHOTS}").classes("muted")
             with ui.element("div"):
-                for c in found[:CANDIDATES]:
-                    button = ui.element("button").on("click", said(lambda one=c.image: turn(one)))
+                for c in candidates[:MAX_CANDIDATES]:
+                    button = ui.element("button").on("click", showing_errors(lambda i=c.image_id: toggle(i)))
                     button.classes("shot chosen" if c.chosen else "shot")
                     button.props["title"], button.props["aria-pressed"] = c.name, str(c.chosen).lower()
                     with button:
-                        ui.element("img").props(f'src="/thumbnails/{c.face}.jpg" alt=""')
+                        ui.element("img").props(f'src="/thumbnails/{c.region}.jpg" alt=""')
 
-    def draw_teach(self) -> None:
-        """Draw the button, or how far a lesson is."""
-        self.teach.clear()
-        with self.teach:
-            if self.lessons.stage:
+    def draw_button(self) -> None:
+        """Draw the button or, while a class is being learned, the present step."""
+        self.button.clear()
+        with self.button:
+            if self.session.stage:
                 ui.linear_progress(show_value=False).props("indeterminate")
-                ui.label(f"{self.lessons.stage} …").classes("muted")
+                ui.label(f"{self.session.stage} …").classes("muted")
                 return
-            word = "this class" if is_provisional(self.name) else self.name
-            button = ui.button(f"Learn {word}", on_click=said(self.learn)).props("unelevated no-caps id=learn")
-            button.set_enabled(bool(self.desk.candidates(self.name)))
+            what = "this class" if is_provisional(self.name) else self.name
+            button = ui.button(f"Learn {what}", on_click=showing_errors(self.learn)).props(
+                "unelevated no-caps id=learn"
+            )
+            button.set_enabled(bool(self.state.candidates(self.name)))
 
     def watch(self) -> None:
-        """Show how far a lesson is, also after a reload, and what came of it."""
-        busy = bool(self.lessons.stage)
+        """Show the present step, also after the page was loaded again, until learning is done."""
+        busy = bool(self.session.stage)
         if busy or self.was_busy:
-            self.draw_teach()
+            self.draw_button()
         self.was_busy = busy
 
     def learn(self) -> None:
-        """Learn the class beside the page, then show what that changed."""
+        """Learn the class in the background, then show the images before and after."""
         self.was_busy = True
-        background_tasks.create(self.taught(ui.context.client, self.name))
+        background_tasks.create(self._learn(ui.context.client, self.name))
 
-    async def taught(self, client: Client, name: str) -> None:
-        """Learn a class in a thread of its own, then go where that is shown."""
+    async def _learn(self, client: Client, name: str) -> None:
         refused = ""
         try:
-            await asyncio.to_thread(self.lessons.learn, name)
+            await asyncio.to_thread(self.session.learn, name)
         except (OwsegError, RuntimeError, MemoryError) as error:  # torch says so when it runs out of memory
             refused = str(error).splitlines()[0] if str(error) else "there is not enough memory to learn it."
         with client:
             if not refused:
                 ui.navigate.to("/learned")
                 return
-            self.draw_teach()
+            self.draw_button()
             notify(refused)
             if is_provisional(name):
-                self.ask()
+                self.ask_name()

@@ -1,4 +1,4 @@
-"""Serving the page until Ctrl-C."""
+"""Serving the pages until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from owseg.errors import OwsegError
 def serve(
     kb: str, target: str, queue: str | Path, host: str = "127.0.0.1", port: int = 8765, open_browser: bool = True
 ) -> None:
-    """Serve the page of ``queue`` at ``host`` and ``port`` (0: any that is free); what is learned goes to ``target``.
+    """Serve the pages of ``queue`` at ``host`` and ``port`` (0: any free one); versions learned go to ``target``.
 
-    Anything but loopback gets a random token, without which nothing is answered. Raises ``OwsegError`` where NiceGUI is
-    missing, for a queue of another knowledge base, and for an address that cannot be had.
+    Any address but loopback gets a random token that every request must bring. Raises ``OwsegError`` if NiceGUI is not
+    installed, for a queue that ``kb`` did not make, and for an address that cannot be served at.
     """
     try:
         import nicegui  # noqa: F401
@@ -31,43 +31,44 @@ def serve(
     from owseg.review.state import ReviewState
     from owseg.serve.guard import is_loopback
 
-    desk = ReviewState(Queue.open(queue))
-    desk.groups()
-    place = _listen(host, port)
-    with place:
-        lessons = LearningSession(desk, kb, target)
+    state = ReviewState(Queue.open(queue))
+    state.groups()  # damaged groups are reported here, not on the page
+    listener = listen(host, port)
+    with listener:
+        session = LearningSession(state, kb, target)
         token = "" if is_loopback(host) else secrets.token_urlsafe(24)
         shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{place.getsockname()[1]}/{f'?token={token}' if token else ''}"
+        url = f"http://{shown}:{listener.getsockname()[1]}/{f'?token={token}' if token else ''}"
         print(f"Reviewing {queue}: open {url}", flush=True)
         if token:
-            print("Whoever has this address may decide and learn; it is not encrypted.", flush=True)
+            print("Anyone with this address can decide and learn; the connection is not encrypted.", flush=True)
         print(
-            f"What is learned becomes a new version of {target}. Press ? there for the keys, Ctrl-C here to stop.",
+            f"A class that is learned becomes a new version of {target}. Press ? there for the keys, Ctrl-C here to "
+            "stop.",
             flush=True,
         )
         if open_browser:
             Timer(1.0, webbrowser.open, (url,)).start()
         config = uvicorn.Config(
-            application(desk, lessons, token), log_level="warning", timeout_graceful_shutdown=1, ws_max_size=1 << 20,
+            application(state, session, token), log_level="warning", timeout_graceful_shutdown=1, ws_max_size=1 << 20,
             proxy_headers=False, server_header=False,
         )  # fmt: skip
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run([place])
-    print(f"Stopped. Everything is in {queue}; the same command goes on from there.")
+            uvicorn.Server(config).run([listener])
+    print(f"Stopped. All decisions are in {queue}; the same command goes on from there.")
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at the address; raise ``OwsegError`` if it cannot be had."""
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens at the address; raise ``OwsegError`` if that is not possible."""
     if not 0 <= port <= 65535:
         raise OwsegError(f"a port is 0 to 65535, not {port}.")
     try:
         family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        place = socket.socket(family, kind, number)
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        place.bind(address)
-        place.listen()  # who opens the page at once waits for it
+        listener = socket.socket(family, kind, number)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()  # from now on a browser waits for the first answer instead of being refused
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise OwsegError(f"{host}:{port} cannot be served at ({reason}); give another --port or --host.") from None
-    return place
+    return listener

@@ -1,4 +1,4 @@
-"""The desk: what a page shows of a queue, as plain values, and what a person does there, as calls of the queue."""
+"""The state of a review: what the pages show of a queue, as plain values, and a reviewer's actions, as calls."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ from owseg.types import MAX_SHOTS
 T = TypeVar("T")
 
 
-_CHOICE = "shots.json"
+_CHOSEN = "shots.json"
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A group at a glance: ``face`` is its most typical region, ``nearest`` the known class nearest to that."""
+    """Summary of a group: ``typical`` is its most typical region, ``nearest`` the known class nearest to that.
+
+    ``regions``, ``copies``, ``accepted`` and ``rejected`` are counts, ``names`` the classes that regions were accepted
+    as, the most frequent first.
+    """
 
     number: int
-    face: str
+    typical: str
     regions: int
     copies: int
     nearest: str
@@ -41,43 +45,50 @@ class Tile:
     names: tuple[str, ...]
 
     @property
-    def left(self) -> int:
-        """How many regions nobody has decided about."""
+    def undecided(self) -> int:
+        """How many regions are not decided."""
         return self.regions - self.accepted - self.rejected
 
     @property
     def state(self) -> str:
-        """Return ``untouched``, ``begun`` or ``done``."""
-        return "done" if not self.left else "begun" if self.left < self.regions else "untouched"
+        """``untouched``, ``begun`` or ``done``."""
+        return "done" if not self.undecided else "begun" if self.undecided < self.regions else "untouched"
+
+    @property
+    def summary(self) -> str:
+        """Its decisions in a few words, such as ``3 deer · 1 rejected · 2 undecided``; empty if untouched."""
+        names = ", ".join(n for n in self.names if not is_provisional(n)) or "accepted"
+        counts = ((self.accepted, names), (self.rejected, "rejected"), (self.undecided, "undecided"))
+        return "" if self.state == "untouched" else " · ".join(f"{n} {what}" for n, what in counts if n)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An image that could be a shot: its id and name, a region of the class in it, whether it is chosen."""
+    """An image that could be a shot of a class: ``region`` is one of the class in it, ``name`` the image's."""
 
-    image: str
+    image_id: str
     name: str
-    face: str
+    region: str
     chosen: bool
 
 
 class ReviewState:
-    """A queue as a page shows it.
+    """A queue as the pages show it.
 
-    What holds is on the disk alone; the desk only keeps what it read for as long as the file it came from is the same.
+    The files are the only truth; what was read of one is kept for as long as that file stays the same.
     """
 
     def __init__(self, queue: Queue):
         self.queue = queue
-        self._kept: dict[tuple[Path, str], tuple[object, Any]] = {}
+        self._cache: dict[tuple[Path, str], tuple[object, Any]] = {}
         self.entry: Callable[[str], QueueImage] = lru_cache(256)(queue.entry)
         self.jpeg: Callable[[str], bytes] = lru_cache(32)(self._jpeg)
 
-    # What is there
+    # What the pages show
 
     def groups(self) -> list[Group]:
-        """Return the groups in the order in which to look at them."""
-        return self._fresh(self.queue.folder / GROUPS, self.queue.groups)
+        """Return the groups in the order of review."""
+        return self._cached(self.queue.folder / GROUPS, self.queue.groups)
 
     def group(self, number: int) -> Group:
         """Return the group ``number``, counted from 1; raise ``OwsegError`` if there is none."""
@@ -87,30 +98,30 @@ class ReviewState:
         return groups[number - 1]
 
     def decisions(self) -> Mapping[str, Decision]:
-        """Return what was decided, by region."""
-        return self._fresh(self.queue.folder / DECISIONS, self.queue.decisions)
+        """Return the decision about each decided region, by region."""
+        return self._cached(self.queue.folder / DECISIONS, self.queue.decisions)
 
     def region(self, region: str) -> Region:
-        """Return a region; raise ``OwsegError`` if there is none of that name."""
-        one, _, k = region.partition("-")
-        if re.fullmatch("[1-9][0-9]{0,5}", k) and int(k) <= len((entry := self.entry(one)).regions):
+        """Return a region; raise ``OwsegError`` if there is none of that id."""
+        image_id, _, k = region.partition("-")
+        if re.fullmatch("[1-9][0-9]{0,5}", k) and int(k) <= len((entry := self.entry(image_id)).regions):
             return entry.regions[int(k) - 1]
         raise OwsegError(f"{region[:99]!r} names no region of {self.queue.folder}.")
 
     def tile(self, group: Group) -> Tile:
-        """Return a group at a glance."""
+        """Return the summary of a group."""
         decisions = self.decisions()
-        said = [decisions[r] for r in group.regions if r in decisions]
-        names = Counter(d.name for d in said if d.name is not None)
-        copies, face = sum(map(len, group.copies.values())), group.regions[0]
+        made = [decisions[r] for r in group.regions if r in decisions]
+        names = Counter(d.name for d in made if d.name is not None)
+        copies, typical = sum(map(len, group.copies.values())), group.regions[0]
         accepted = names.total()
         return Tile(
-            group.number, face, len(group), copies, self.region(face).nearest, accepted, len(said) - accepted,
+            group.number, typical, len(group), copies, self.region(typical).nearest, accepted, len(made) - accepted,
             tuple(name for name, _ in names.most_common()),
         )  # fmt: skip
 
-    def left(self, group: Group) -> list[str]:
-        """Return the regions of a group that nobody has decided about."""
+    def undecided(self, group: Group) -> list[str]:
+        """Return the regions of a group that are not decided."""
         decisions = self.decisions()
         return [r for r in group.regions if r not in decisions]
 
@@ -120,7 +131,11 @@ class ReviewState:
         return sum(r in decisions for g in groups for r in g.regions), sum(map(len, groups))
 
     def view(self, region: str) -> dict[str, Any]:
-        """Return what the editor shows of a region, as JSON: the image, its size, the mask in run lengths."""
+        """Return what the editor shows of a region, as plain JSON.
+
+        ``image`` is the image's id, ``name`` its name, ``size`` [H, W]; ``box`` and ``counts`` (COCO's run lengths) are
+        the region's; ``action`` is "" for one that is not decided, ``class`` "" for one that is not accepted.
+        """
         found, decision = self.region(region), self.decisions().get(region)
         corrected = decision.mask if decision else None
         return {
@@ -131,49 +146,49 @@ class ReviewState:
             "box": list(found.box),
             "counts": list((corrected or found.mask).counts),
             "corrected": corrected is not None,
-            "verdict": decision.verdict if decision else "",
-            "said": (decision.name or "") if decision else "",
+            "action": decision.action if decision else "",
+            "class": (decision.name or "") if decision else "",
         }
 
-    def names(self) -> list[str]:
+    def class_names(self) -> list[str]:
         """Return the new classes that were named so far, the latest first."""
         found = dict.fromkeys(d.name for d in reversed([*self.decisions().values()]) if d.name is not None)
         return [name for name in found if not is_provisional(name)]
 
-    def name_of(self, group: Group) -> str:
-        """Return the name under which to accept regions of a group: as others of it, else a provisional one."""
-        said = [d.name for r in group.regions if (d := self.decisions().get(r)) and d.name is not None]
-        return said[-1] if said else provisional(group)
+    def name_for(self, group: Group) -> str:
+        """Return the name for regions of a group that are accepted next: that of the others, or a provisional one."""
+        names = [d.name for r in group.regions if (d := self.decisions().get(r)) and d.name is not None]
+        return names[-1] if names else provisional_name(group)
 
-    # What a person does
+    # What a reviewer does
 
     def accept(self, regions: Sequence[str], name: str) -> None:
-        """Accept ``regions`` as ``name``; one that was accepted before keeps its corrected mask under the new name."""
+        """Accept ``regions`` as ``name``; one that was accepted before keeps its corrected mask."""
         decisions = self.decisions()
-        held = [r for r in regions if r in decisions and decisions[r].verdict == ACCEPT]
-        if fresh := [r for r in regions if r not in held]:
-            self.queue.accept(fresh, name)
-        if changed := [r for r in held if decisions[r].name != name]:
+        accepted = [r for r in regions if r in decisions and decisions[r].action == ACCEPT]
+        if others := [r for r in regions if r not in accepted]:
+            self.queue.accept(others, name)
+        if changed := [r for r in accepted if decisions[r].name != name]:
             self.queue.rename(changed, name)
 
     def correct(self, region: str, name: str, counts: Any) -> None:
-        """Accept a region as ``name`` with the mask that a person drew, in COCO's run lengths.
+        """Accept a region as ``name`` with the mask of COCO's run lengths ``counts``.
 
-        Raises ``OwsegError`` for one that is not of the image's size, or empty.
+        Raises ``OwsegError`` for a mask that is empty or not of the image's size.
         """
         size = self.region(region).mask.size
         self.queue.accept(region, name, Rle.from_json({"size": list(size), "counts": counts}, size).mask())
 
     def name_group(self, group: Group, name: str) -> None:
-        """Give what was accepted in a group under its provisional name the name of a class."""
+        """Give the regions of a group that were accepted under its provisional name the name of a class."""
         name, decisions = class_name(name), self.decisions()
-        before = provisional(group)
+        before = provisional_name(group)
         unnamed = [r for r in group.regions if r in decisions and decisions[r].name == before]
         if unnamed and name != before:
             self.queue.rename(unnamed, name)
 
     def undo(self) -> list[str]:
-        """Take the last action back and return the regions that it was about; raise ``OwsegError`` if there is none."""
+        """Undo the last action and return the regions that it changed; raise ``OwsegError`` if there is none."""
         before = dict(self.decisions())
         if not self.queue.undo():
             raise OwsegError("there is nothing to undo.")
@@ -183,58 +198,59 @@ class ReviewState:
     # Shots
 
     def candidates(self, name: str) -> list[Candidate]:
-        """Return the images that show ``name``, those first that show most of it; at most five are chosen."""
-        faces: dict[str, str] = {}
+        """Return the images with a region of ``name``, the largest area first; at most five are chosen."""
+        shown: dict[str, str] = {}
         for region, decision in self.decisions().items():
             if decision.name == name:
-                faces.setdefault(region.partition("-")[0], region)
-        order = self._fresh(self.queue.folder / DECISIONS, lambda: self.queue.showing(name), name)
-        chosen = [one for one in self._choices().get(name, ()) if one in faces] or order[:MAX_SHOTS]
-        return [Candidate(one, self.entry(one).name, faces[one], one in chosen) for one in order]
+                shown.setdefault(region.partition("-")[0], region)
+        order = self._cached(self.queue.folder / DECISIONS, lambda: self.queue.images_of(name), name)
+        chosen = [i for i in self._chosen_images().get(name, ()) if i in shown] or order[:MAX_SHOTS]
+        return [Candidate(i, self.entry(i).name, shown[i], i in chosen) for i in order]
 
     def choose(self, name: str, images: Sequence[str]) -> None:
-        """Learn ``name`` from ``images``, by their ids; raise ``OwsegError`` for none, too many, or another."""
-        shown = [c.image for c in self.candidates(name)]
-        if not 1 <= len(images) <= MAX_SHOTS or not set(images) <= set(shown):
+        """Learn ``name`` from the images of these ids; raise ``OwsegError`` for none, too many, or one without it."""
+        candidates = {c.image_id for c in self.candidates(name)}
+        if not 1 <= len(images) <= MAX_SHOTS or not set(images) <= candidates:
             raise OwsegError(f"{name!r} is learned from 1 to {MAX_SHOTS} of the images that were accepted for it.")
-        value = {**self._choices(), name: list(images)}
-        write_whole(self.queue.folder / _CHOICE, json.dumps(value).encode())
+        value = {**self._chosen_images(), name: list(images)}
+        write_whole(self.queue.folder / _CHOSEN, json.dumps(value).encode())
 
     def chosen(self, name: str) -> list[str]:
         """Return the ids of the images from which to learn ``name``."""
-        return [c.image for c in self.candidates(name) if c.chosen]
+        return [c.image_id for c in self.candidates(name) if c.chosen]
 
-    def _choices(self) -> dict[str, list[str]]:
-        path = self.queue.folder / _CHOICE
+    def _chosen_images(self) -> dict[str, list[str]]:
+        path = self.queue.folder / _CHOSEN
         try:
             value = json.loads(path.read_bytes())
-            return {str(name): [str(one) for one in several] for name, several in value.items()}
+            return {str(name): [str(i) for i in images] for name, images in value.items()}
         except FileNotFoundError:
             return {}
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             raise OwsegError(f"{path} is damaged; delete it, and choose the shots again.") from None
 
-    def _jpeg(self, one: str) -> bytes:
-        return encode_jpeg(self.queue.image(one).transpose(1, 2, 0))
+    def _jpeg(self, image_id: str) -> bytes:
+        return encode_jpeg(self.queue.image(image_id).transpose(1, 2, 0))
 
-    def _fresh(self, path: Path, read: Callable[[], T], what: str = "") -> T:
-        """Return what ``read`` makes of a file, from memory as long as the file is the same."""
+    def _cached(self, path: Path, read: Callable[[], T], what: str = "") -> T:
+        """Return what ``read`` makes of a file; from memory while the file is unchanged."""
         try:
             stat = path.stat()
             stamp: object = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         except FileNotFoundError:
             stamp = None
         key = path, what
-        if key not in self._kept or self._kept[key][0] != stamp:
-            self._kept[key] = (stamp, read())
-        return self._kept[key][1]
+        if key not in self._cache or self._cache[key][0] != stamp:
+            self._cache[key] = (stamp, read())
+        value: T = self._cache[key][1]
+        return value
 
 
-def provisional(group: Group) -> str:
-    """Return the name under which regions of a group are accepted before anybody has said what they are."""
+def provisional_name(group: Group) -> str:
+    """Return the name under which regions of a group are accepted until a reviewer has named the class."""
     return f"group {group.number}"
 
 
 def is_provisional(name: str) -> bool:
-    """Say whether a name is only a group's number."""
+    """Return whether a name is only that of a group."""
     return re.fullmatch("group [0-9]+", name) is not None

@@ -1,107 +1,99 @@
-"""The wall of tiles: the groups of a queue, the most rewarding first, and how far each of them is."""
+"""The page of all groups, one tile each, in the order of review."""
 
 from __future__ import annotations
 
 from nicegui import ui
 
 from owseg.review.frame import PAGE, count, draw_frame
-from owseg.review.state import ReviewState, Tile, is_provisional
+from owseg.review.state import ReviewState, Tile
 
 
-class Tiles:
-    """The groups as tiles, a page of them after the other; ``at`` is the number of the one that has the focus."""
+class TilesPage:
+    """Draws the groups as tiles, ``PAGE`` more at a time; ``at`` is the number of the one that has the focus."""
 
-    def __init__(self, desk: ReviewState, at: int):
-        self.desk, self.groups = desk, desk.groups()
+    def __init__(self, state: ReviewState, at: int):
+        self.state, self.groups = state, state.groups()
         self.at = min(max(at, 1), max(1, len(self.groups)))
-        self.boxes: dict[int, ui.element] = {}
+        self.links: dict[int, ui.element] = {}
         self.drawn: dict[int, Tile] = {}
-        self.status = draw_frame("Unknown regions, in groups that look alike", self.undo, self.key)
+        self.status = draw_frame("Groups of similar unknown regions", self.undo, self.key)
         with ui.element("main").classes("tiles"):
             if not self.groups:
-                ui.label("No unknown region was found. Look at other images with owseg discover.").classes("muted")
+                ui.label("No unknown region was found. Run owseg discover on other images.").classes("muted")
             else:
-                line = "The most rewarding groups come first. Open one to say what it is, or press R if it is nothing."
+                line = "Groups of high priority come first. Open one to name it, or press R if it shows nothing new."
                 ui.label(line).classes("muted")
             self.grid = ui.element("div").classes("grid")
             self.rest = ui.button("Show more groups", on_click=self.more).props("flat no-caps")
         self.more()
-        while len(self.boxes) < min(self.at, len(self.groups)):
+        while len(self.links) < min(self.at, len(self.groups)):
             self.more()
         self.refresh()
         ui.run_javascript(f'document.getElementById("tile-{self.at}")?.focus()')
 
+    # Drawing
+
     def more(self) -> None:
-        """Draw the next page of tiles."""
-        first = len(self.boxes)
+        """Draw the next tiles."""
+        first = len(self.links)
         with self.grid:
             for g in self.groups[first : first + PAGE]:
                 link = ui.element("a").props(f'href="/group/{g.number}" id="tile-{g.number}"')
                 link.on("focus", lambda n=g.number: setattr(self, "at", n))
-                self.boxes[g.number] = link
-                self.draw(self.desk.tile(g))
-        self.rest.set_visibility(len(self.boxes) < len(self.groups))
+                self.links[g.number] = link
+                self.draw(self.state.tile(g))
+        self.rest.set_visibility(len(self.links) < len(self.groups))
 
     def draw(self, tile: Tile) -> None:
         """Draw one tile."""
         self.drawn[tile.number] = tile
-        box = self.boxes[tile.number]
-        box.clear()
-        box.classes(replace=f"tile {tile.state}")
-        with box:
-            ui.element("img").props(f'src="/thumbnails/{tile.face}.jpg" alt="" loading=lazy')
-            with ui.element("div").classes("said"):
+        link = self.links[tile.number]
+        link.clear()
+        link.classes(replace=f"tile {tile.state}")
+        with link:
+            ui.element("img").props(f'src="/thumbnails/{tile.typical}.jpg" alt="" loading=lazy')
+            with ui.element("div").classes("summary"):
                 ui.label(f"{tile.number}").classes("number")
-                copies = f" + {tile.copies} alike" if tile.copies else ""
+                copies = f" + {count(tile.copies, 'near-duplicate')}" if tile.copies else ""
                 ui.label(f"{count(tile.regions, 'region')}{copies}")
             ui.label(f"nearest: {tile.nearest}").classes("muted")
-            ui.label(summary(tile)).classes("state")
+            ui.label(tile.summary).classes("state")
 
     def refresh(self) -> None:
         """Draw the tiles again that have changed."""
         for number, before in list(self.drawn.items()):
-            if (tile := self.desk.tile(self.groups[number - 1])) != before:
+            if (tile := self.state.tile(self.groups[number - 1])) != before:
                 self.draw(tile)
-        done, total = self.desk.progress()
-        self.status.set_text(f"{done:,} of {total:,} regions decided")
+        decided, total = self.state.progress()
+        self.status.set_text(f"{decided:,} of {total:,} regions decided")
 
-    # What a person does
+    # Actions
 
     def key(self, name: str, shift: bool) -> None:
-        """Take a key."""
+        """Do what a key stands for."""
         if name.startswith("Arrow"):
-            ui.run_javascript(f"walk({name[5:]!r})")
-        elif name in "ar":
-            self.decide(name)
+            ui.run_javascript(f"moveFocus({name[5:]!r})")
+        elif name == "a":
+            self.accept_rest()
+        elif name == "r":
+            self.reject_rest()
         elif name == "u":
             self.undo()
 
-    def decide(self, verdict: str) -> None:
-        """Accept (``a``) or reject all that is left of the tile that has the focus."""
+    def accept_rest(self) -> None:
+        """Accept all regions that are not decided of the group that has the focus."""
         group = self.groups[self.at - 1]
-        left = self.desk.left(group)
-        if not left:
-            return
-        if verdict == "a":
-            self.desk.accept(left, self.desk.name_of(group))
-        else:
-            self.desk.queue.reject(left)
-        self.refresh()
+        if undecided := self.state.undecided(group):
+            self.state.accept(undecided, self.state.name_for(group))
+            self.refresh()
+
+    def reject_rest(self) -> None:
+        """Reject all regions that are not decided of the group that has the focus."""
+        if undecided := self.state.undecided(self.groups[self.at - 1]):
+            self.state.queue.reject(undecided)
+            self.refresh()
 
     def undo(self) -> None:
-        """Take the last action back."""
-        self.desk.undo()
+        """Undo the last action."""
+        self.state.undo()
         self.refresh()
-
-
-def summary(tile: Tile) -> str:
-    """Say in a few words how far a group is."""
-    said = []
-    if tile.accepted:
-        names = [n for n in tile.names if not is_provisional(n)]
-        said.append(f"{tile.accepted} {', '.join(names) or 'accepted'}")
-    if tile.rejected:
-        said.append(f"{tile.rejected} rejected")
-    if tile.left and said:
-        said.append(f"{tile.left} left")
-    return " · ".join(said)

@@ -112,7 +112,7 @@ CARDS = (
         make=_of,
         options={
             "level": "the stage on whose grid the distance is computed",
-            "shrinkage": "towards the identity, in (0, 1]",
+            "shrinkage": "of the covariances towards the identity, in (0, 1]",
         },
         facts={"needs": "fit"},
     ),

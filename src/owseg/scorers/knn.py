@@ -68,9 +68,8 @@ class KNearest(FittedScorer):
             # Each cell draws a key once; of each class the cells with the least keys stay: a uniform draw in one pass.
             keys = torch.cat([kept_keys, torch.from_numpy(rng.random(len(x)))])
             x, labels = torch.cat([kept, x.float().cpu()]), torch.cat([kept_labels, labels.cpu()])
-            own = [(labels == c).nonzero()[:, 0] for c in labels.unique()]
-            best = [i[keys[i].argsort()[:each]] for i in own]
-            stay = torch.cat(best) if best else labels
+            own = [(labels == c).nonzero()[:, 0] for c in range(self.num_classes)]
+            stay = torch.cat([i[keys[i].argsort()[:each]] for i in own])
             kept, kept_labels, kept_keys = x[stay], labels[stay], keys[stay]
         if len(kept) < self.k:
             raise OwsegError(f"{len(kept)} cells are labelled with a known class; at least {self.k} are needed.")
@@ -90,7 +89,7 @@ class KNearest(FittedScorer):
         length = 1 + bank.square().sum(1)
         parts = [
             torch.addmm(length, z, bank.T, alpha=-2).kthvalue(self.k).values
-            for z in self._normal(x.flatten(0, 2).float()).split(CHUNK)
+            for z in torch.split(self._normal(x.flatten(0, 2).float()), CHUNK)
         ]
         return torch.cat(parts).clamp(min=0).sqrt().view(x.shape[:3])
 
@@ -109,7 +108,12 @@ CARDS = (
         "distance to the k-th nearest known feature",
         make=_of,
         source="Sun et al., ICML 2022",
-        options={"k": "which neighbour", "size": "cells kept of known classes", "seed": "of the draw of cells"},
+        options={
+            "k": "which neighbour",
+            "size": "the number of cells to keep, of all classes together",
+            "seed": "the seed of the draw of these cells",
+            "level": "the stage on whose grid the distance is computed",
+        },
         facts={"needs": "fit"},
     ),
 )

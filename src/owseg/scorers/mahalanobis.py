@@ -136,7 +136,8 @@ def _whitening(covariance: Tensor, std: Tensor, shrinkage: float) -> Tensor:
     """Return W for which ``|W x|^2 = (x/std)^T S^-1 (x/std)``, S the standardised and shrunk covariance."""
     identity = torch.eye(len(std), dtype=std.dtype, device=std.device)
     shrunk = (1 - shrinkage) * covariance / std.outer(std) + shrinkage * identity
-    return torch.linalg.solve_triangular(torch.linalg.cholesky(shrunk), identity, upper=False) / std
+    inverse: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(shrunk), identity, upper=False)
+    return inverse / std
 
 
 def _of(network: Network, **config: Any) -> RelativeMahalanobis:
@@ -152,7 +153,7 @@ CARDS = (
         source="Lee et al., NeurIPS 2018; Ren et al., arXiv:2106.09022",
         options={
             "level": "the stage on whose grid the distance is computed",
-            "shrinkage": "towards the identity, in (0, 1]",
+            "shrinkage": "of the covariances towards the identity, in (0, 1]",
         },
         facts={"needs": "fit"},
     ),

@@ -1,1 +1,1 @@
-"""Serving over HTTP: who may ask, and how much may be sent."""
+"""Serving over HTTP: what every server of owseg shares."""

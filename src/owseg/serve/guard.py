@@ -1,4 +1,7 @@
-"""The guard: who may ask, and how much may be sent. It wraps the whole application, its web sockets included."""
+"""The guard of a server: which requests may pass, and how many bytes they may bring.
+
+It wraps the whole ASGI application, web sockets included.
+"""
 
 from __future__ import annotations
 
@@ -11,47 +14,52 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST = 8 * 2**20
-"""The most bytes that one request may send: the run lengths of a mask of 4 million pixels, if it is no chequerboard."""
+MAX_BODY = 8 * 2**20
+"""The most bytes of one request: the run lengths of a mask of 4 million pixels, unless it is mostly edges."""
 
 
 class Guard:
-    """Lets a request pass to ``app`` only if it is for this server and from its own pages.
+    """An ASGI application that passes a request on to ``app`` only if it is meant for this server.
 
-    On loopback the host must be called so (a page elsewhere could give its own name this address). With a ``token``
-    every request must bring it, in the address once, then in a cookie. A page of another origin may not send, and no
-    request more than ``most`` bytes. What is refused is told why in one sentence.
+    Without a ``token`` the Host header must be a name of loopback: another site's name may resolve to this address (DNS
+    rebinding). With one every request must bring it, once in the query, from then on in a cookie. Requests that change
+    something, and web sockets, must come from this server's own pages (Origin), and no body may have more than
+    ``max_body`` bytes. A refusal is JSON with one sentence, ``error``, and the status 401, 403 or 413.
     """
 
-    def __init__(self, app: ASGIApp, token: str = "", most: int = MOST):
-        self.app, self.token, self.most = app, token, most
+    def __init__(self, app: ASGIApp, token: str = "", max_body: int = MAX_BODY):
+        self.app, self.token, self.max_body = app, token, max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Pass a request on, or refuse it."""
         if scope["type"] not in ("http", "websocket"):
             return await self.app(scope, receive, send)
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         host, origin = headers.get("host", ""), headers.get("origin")
         sends = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
-        if not self.token and not is_loopback(_name_of(host)):
-            return await _refuse(scope, receive, send, 403, "this page is served to this computer alone.")
+        if not self.token and not is_loopback(_host_name(host)):
+            return await _refuse(
+                scope, receive, send, 403, "this server answers this computer only; open it as 127.0.0.1 or localhost."
+            )
         if sends and origin is not None and urlsplit(origin).netloc != host:
-            return await _refuse(scope, receive, send, 403, "another site may not send anything to this page.")
-        if self.token and not self._knows(_cookie(headers, _cookie_name(host))):
-            if not self._knows(query.pop("token", "")):
-                why = "this page wants the token of the address that `owseg review` printed."
+            return await _refuse(
+                scope, receive, send, 403, "a page of another site may not send anything to this server."
+            )
+        if self.token and not self._is_token(_cookie(headers, _cookie_name(host))):
+            if not self._is_token(query.pop("token", "")):
+                why = "the token is missing or wrong; open the address that the server printed."
                 return await _refuse(scope, receive, send, 401, why)
             if scope["type"] == "http":
-                return await self._welcome(scope, send, host, query)
+                return await self._set_cookie(scope, send, host, query)
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.most:
-            return await _refuse(scope, receive, send, 413, f"at most {self.most >> 20} MB can be sent at once.")
+        if not length.isdecimal() or int(length) > self.max_body:
+            return await self._refuse_size(scope, receive, send)
         await self._limited(scope, receive, send)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request that may bring more than it said, or say nothing of how much it brings."""
-        left, begun = self.most, False
+        """Pass a request on, and cut it off where its body is longer than ``max_body``, whatever its header says."""
+        left, begun = self.max_body, False
 
         async def receive_some() -> Message:
             nonlocal left
@@ -62,7 +70,7 @@ class Guard:
         async def send_more(message: Message) -> None:
             nonlocal begun
             if left < 0 and not begun:
-                return  # what the application says of a request that was cut off
+                return  # the application's answer to a request that was cut off
             begun = True
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", []), *_HEADERS]
@@ -74,18 +82,21 @@ class Guard:
             if left >= 0:
                 raise
         if left < 0 and not begun:
-            await _refuse(scope, receive, send, 413, f"at most {self.most >> 20} MB can be sent at once.")
+            await self._refuse_size(scope, receive, send)
 
-    async def _welcome(self, scope: Scope, send: Send, host: str, query: dict[str, str]) -> None:
-        """Put the token into a cookie and out of the address."""
+    async def _set_cookie(self, scope: Scope, send: Send, host: str, query: dict[str, str]) -> None:
+        """Redirect to the same address without the token, and put that into a cookie."""
         cookie = f"{_cookie_name(host)}={self.token}; HttpOnly; SameSite=Strict; Path=/"
         to = scope["path"] + (f"?{urlencode(query)}" if query else "")
-        to = "/" + to.lstrip("/\\")  # never another host's
+        to = "/" + to.lstrip("/\\")  # //host would lead to another server
         headers = [(b"location", to.encode()), (b"set-cookie", cookie.encode()), *_HEADERS]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    def _knows(self, token: str) -> bool:
+    async def _refuse_size(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _refuse(scope, receive, send, 413, f"at most {self.max_body >> 20} MB can be sent at once.")
+
+    def _is_token(self, token: str) -> bool:
         return hmac.compare_digest(token.encode(), self.token.encode())
 
 
@@ -97,7 +108,7 @@ _HEADERS = [
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host is this computer under its own name: ``localhost``, 127.x.x.x or ::1."""
+    """Return whether ``host`` is this computer itself: ``localhost``, 127.x.x.x or ::1."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -114,7 +125,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: 
     await send({"type": "http.response.body", "body": json.dumps({"error": why}).encode()})
 
 
-def _name_of(host: str) -> str:
+def _host_name(host: str) -> str:
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -123,12 +134,12 @@ def _name_of(host: str) -> str:
 
 def _cookie_name(host: str) -> str:
     port = host.rpartition(":")[2]
-    return f"owseg_{port if port.isdecimal() else 80}"  # cookies do not tell ports apart
+    return f"owseg_{port if port.isdecimal() else 80}"  # cookies are shared by all ports of a host
 
 
 def _cookie(headers: dict[str, str], name: str) -> str:
     try:
         found = SimpleCookie(headers.get("cookie", "")).get(name)
-    except Exception:  # http.cookies.CookieError and worse
+    except Exception:  # CookieError, and what malformed cookies raise besides
         return ""
     return found.value if found else ""

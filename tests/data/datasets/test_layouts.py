@@ -10,24 +10,24 @@ from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
 
 
-def picture(path, size=(8, 6), value=100):
+def save_image(path, size=(8, 6), value=100):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((size[1], size[0], 3), value, np.uint8)).save(path)
 
 
-def mask(path, ids):
+def save_mask(path, ids):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.asarray(ids, np.uint8)).save(path)
 
 
 @pytest.fixture
 def own(tmp_path):
-    """A user's folder: one labelled image, one without truth."""
+    """A user's folder: one labelled image, one without ground truth."""
     ids = np.zeros((6, 8), np.uint8)
     ids[0], ids[1], ids[2] = 1, 2, 255
-    picture(tmp_path / "images" / "a.jpg")
-    picture(tmp_path / "images" / "b.png")
-    mask(tmp_path / "masks" / "a.png", ids)
+    save_image(tmp_path / "images" / "a.jpg")
+    save_image(tmp_path / "images" / "b.png")
+    save_mask(tmp_path / "masks" / "a.png", ids)
     (tmp_path / "classes.json").write_text(json.dumps(["road", "car", "sky"]))
     return tmp_path
 
@@ -45,7 +45,7 @@ def test_folder_maps_ids_by_name(own):
 
 
 def test_folder_prefers_the_split(own):
-    picture(own / "val" / "images" / "v.png")
+    save_image(own / "val" / "images" / "v.png")
     assert [s.id for s in open_dataset(f"folder:{own}", "val")] == ["v"]
 
 
@@ -63,15 +63,15 @@ def test_fingerprint_sees_pixels_names_and_labels(own):
     first = data.fingerprint()
     assert first == open_dataset(f"folder:{own}", "test").fingerprint()
     assert first != open_dataset(f"folder:{own}", "test", data.labels.without(["car"])).fingerprint()
-    picture(own / "images" / "b.png", value=101)
+    save_image(own / "images" / "b.png", value=101)
     assert first != data.fingerprint()
 
 
 def test_camvid_matches_any_suffix_by_stem(tmp_path):
     ids = np.full((6, 8), 11, np.uint8)
     ids[0, :] = 8
-    picture(tmp_path / "test" / "x.webp")
-    mask(tmp_path / "testannot" / "x.png", ids)
+    save_image(tmp_path / "test" / "x.webp")
+    save_mask(tmp_path / "testannot" / "x.png", ids)
     data = open_dataset(f"camvid:{tmp_path}", "test", CLASSES.without(["car"]))
     assert data[0].target[0].tolist() == [UNKNOWN] * 8
     assert (data[0].target[1:] == IGNORE).all()
@@ -89,17 +89,17 @@ def cases(own):
     yield (
         "masks of another size",
         "must be of one size",
-        lambda: mask(own / "masks" / "a.png", np.zeros((3, 3))),
+        lambda: save_mask(own / "masks" / "a.png", np.zeros((3, 3))),
     )
     yield (
         "an id without a class",
         r"holds the ids \[7\]",
-        lambda: mask(own / "masks" / "a.png", np.full((6, 8), 7)),
+        lambda: save_mask(own / "masks" / "a.png", np.full((6, 8), 7)),
     )
     yield (
         "an orphan mask",
         "no image of that name",
-        lambda: mask(own / "masks" / "zzz.png", np.zeros((6, 8))),
+        lambda: save_mask(own / "masks" / "zzz.png", np.zeros((6, 8))),
     )
     yield (
         "a corrupt image",
@@ -107,7 +107,7 @@ def cases(own):
         lambda: (own / "images" / "a.jpg").write_bytes(b"not an image"),
     )
     yield "a truncated image", "cannot be read", lambda: truncate(own / "images" / "a.jpg")
-    yield "a colour mask", "8-bit grey or palette", lambda: picture(own / "masks" / "a.png")
+    yield "a colour mask", "8-bit grey or palette", lambda: save_image(own / "masks" / "a.png")
     yield "classes that are no JSON", "is not JSON", lambda: (own / "classes.json").write_text("{")
     yield "no classes", "no classes.json", lambda: (own / "classes.json").unlink()
     yield "an empty folder", "holds no image", lambda: [p.unlink() for p in (own / "images").iterdir()]

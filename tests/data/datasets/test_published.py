@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.data.check import CARDS
-from owseg.data.datasets import KINDS, open_dataset, open_source
+from owseg.data.datasets import DATASETS, open_dataset, open_source
 from owseg.data.datasets.camvid32 import split_of
 from owseg.errors import NoSuchSplit, OwsegError
 from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace
@@ -18,7 +17,22 @@ LAYOUTS = {**{kind: (kind, make) for kind, make in PUBLISHED.items()}, **OTHERS}
 
 
 def test_every_kind_is_tested_and_described():
-    assert set(PUBLISHED) == set(KINDS) == set(CARDS) - {"synthetic"}
+    assert set(PUBLISHED) == set(DATASETS) - {"synthetic"}
+
+
+@pytest.mark.parametrize("kind", DATASETS)
+def test_a_card_is_what_its_text_says(kind):
+    entry, card = DATASETS.entries[kind], DATASETS[kind]
+    known = ("name", "help", "source", "options", "facts")
+    assert [getattr(entry, k) for k in known] == [getattr(card, k) for k in known]
+    assert {"classes", "layout", "splits", "licence"} <= entry.facts.keys()
+    assert bool(entry.facts.get("generated")) == (kind == "synthetic")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_card_names_the_splits(tmp_path, name):
+    tree = PUBLISHED[name](tmp_path)
+    assert set(tree.frames) <= set(DATASETS.entries[name].facts["splits"])
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -30,11 +44,11 @@ def test_every_pixel_is_what_it_is_published_as(tmp_path, name):
         assert source.ids == tuple(sorted(frames))
         assert source.name.startswith("folder" if kind == "folder" else kind)
         for i, id in enumerate(source.ids):
-            picture, mask, _ = frames[id]
+            path, mask, _ = frames[id]
             image, target = source.read(i)
             assert image.dtype == np.uint8
             if name != "fishyscapes-static":
-                assert np.array_equal(image, np.asarray(Image.open(picture).convert("RGB")).transpose(2, 0, 1))
+                assert np.array_equal(image, np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1))
             assert (target is None) == (mask is None)
             if target is not None:
                 assert target.dtype == np.uint8
@@ -45,7 +59,7 @@ def test_every_pixel_is_what_it_is_published_as(tmp_path, name):
 @pytest.mark.parametrize("kind", PUBLISHED)
 def test_another_folder_is_refused(tmp_path, kind):
     with pytest.raises(OwsegError, match="folder") as caught:
-        open_source(f"{kind}:{tmp_path}", CARDS[kind].splits[0])
+        open_source(f"{kind}:{tmp_path}", DATASETS.entries[kind].facts["splits"][0])
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -78,7 +92,7 @@ def test_a_label_that_was_never_published_is_refused(tmp_path, name):
 def test_a_truncated_file_is_named(tmp_path, name, which):
     kind, make = LAYOUTS[name]
     tree = make(tmp_path)
-    split, path = tree.a_picture() if which == "image" else tree.a_mask()
+    split, path = tree.an_image() if which == "image" else tree.a_mask()
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(OwsegError, match="cannot be read as an image") as caught:
         list(open_dataset(f"{kind}:{tmp_path}", split))
@@ -90,12 +104,12 @@ MASKS_LEAD = ("fishyscapes-lostfound", "fishyscapes-static", "lost and found, co
 
 
 @pytest.mark.parametrize("name", [n for n, (kind, _) in LAYOUTS.items() if kind not in ("folder", *TRACKS)])
-def test_a_picture_without_its_mask_is_named(tmp_path, name):
+def test_an_image_without_its_mask_is_named(tmp_path, name):
     """And where the published masks say which images there are: a mask without its image."""
     kind, make = LAYOUTS[name]
     tree = make(tmp_path)
-    (split, picture), mask = tree.a_picture(), tree.a_mask()[1]
-    gone, named = (picture, mask) if name in MASKS_LEAD else (mask, picture)
+    (split, image), mask = tree.an_image(), tree.a_mask()[1]
+    gone, named = (image, mask) if name in MASKS_LEAD else (mask, image)
     gone.unlink()
     with pytest.raises(OwsegError) as caught:
         open_source(f"{kind}:{tmp_path}", split)
@@ -122,10 +136,10 @@ def test_what_is_merely_known_is_known_to_evaluate_and_void_to_train(tmp_path):
     trees.collected(tmp_path)
     spec, kb = f"roadanomaly21:{tmp_path}", LabelSpace.of(["road", "car"])
     raw = open_source(spec, "val").read(0)[1]
-    judged, taught = open_dataset(spec, "val", kb)[0].target, open_dataset(spec, "val", kb, train=True)[0].target
+    evaluated, trained = open_dataset(spec, "val", kb)[0].target, open_dataset(spec, "val", kb, train=True)[0].target
     assert {KNOWN, 0, IGNORE} == set(np.unique(raw))
-    assert np.array_equal(judged, np.select([raw == KNOWN, raw == 0], [KNOWN, UNKNOWN], IGNORE))
-    assert (taught == IGNORE).all()
+    assert np.array_equal(evaluated, np.select([raw == KNOWN, raw == 0], [KNOWN, UNKNOWN], IGNORE))
+    assert (trained == IGNORE).all()
 
 
 def test_streethazards_knows_the_anomaly_in_its_test_split_alone(tmp_path):
@@ -146,7 +160,7 @@ def test_the_sequences_with_known_obstacles_can_be_left_out(tmp_path):
     assert len(ids[0]) == 2 and [i for i in ids[0] if "Rechberg" not in i] == list(ids[1])
 
 
-def test_static_pictures_are_the_city_and_the_published_difference(tmp_path):
+def test_static_images_are_the_city_and_the_published_difference(tmp_path):
     tree = trees.fishyscapes_static(tmp_path)
     source = open_source(f"fishyscapes-static:{tmp_path}", "val")
     for i, id in enumerate(source.ids):
@@ -170,16 +184,16 @@ def test_differences_that_are_damaged_or_objects_are_named(tmp_path, content):
     assert str(path) in str(caught.value)
 
 
-def test_masks_finer_than_their_pictures_are_kept_to_evaluate_and_refused_to_train(tmp_path):
+def test_masks_finer_than_their_images_are_kept_to_evaluate_and_refused_to_train(tmp_path):
     tree = trees.collected(tmp_path, masks="labels_masks_fullres")
-    for picture, _, _ in tree.frames["val"].values():
-        with Image.open(picture) as image:
-            image.resize((3, 2)).save(picture)
+    for path, _, _ in tree.frames["val"].values():
+        with Image.open(path) as image:
+            image.resize((3, 2)).save(path)
     spec, kb = f"fishyscapes-lostfound:{tmp_path}", LabelSpace.of(["road"])
     sample = open_dataset(spec, "val", kb)[0]
     assert sample.image.shape == (3, 2, 3) and sample.target.shape == trees.SIZE
     assert np.array_equal(sample.target == UNKNOWN, tree.frames["val"]["0"][2] == "anomaly")
-    with pytest.raises(OwsegError, match="not to train on"):
+    with pytest.raises(OwsegError, match="not trained on"):
         open_dataset(spec, "val", kb, train=True)[0]
     (tmp_path / "labels_masks_fullres").rename(tmp_path / "labels_masks")
     with pytest.raises(OwsegError, match="must be of one size"):
@@ -190,9 +204,9 @@ def test_masks_finer_than_their_pictures_are_kept_to_evaluate_and_refused_to_tra
 def test_a_mask_of_another_shape_or_smaller_is_refused(tmp_path, size):
     """(width, height) of the image; the mask is 9x6."""
     tree = trees.collected(tmp_path)
-    picture = tree.frames["val"]["0"][0]
-    with Image.open(picture) as image:
-        image.resize(size).save(picture)
+    path = tree.frames["val"]["0"][0]
+    with Image.open(path) as image:
+        image.resize(size).save(path)
     data = open_dataset(f"fishyscapes-lostfound:{tmp_path}", "val")
     if size == (3, 2):
         assert data[0].target.shape == (6, 9)
@@ -225,7 +239,7 @@ def test_camvid_is_divided_as_segnet_divided_it(shared_data):
         ("fishyscapes-lostfound", "FS_LostFound_1024x512", 100, (512, 1024), (1024, 2048)),
     ],
 )
-def test_the_real_anomaly_sets(shared_data, spec, folder, frames, picture, mask):
+def test_the_real_anomaly_sets(shared_data, spec, folder, frames, image, mask):
     root = shared_data / "anomaly" / folder
     if not root.is_dir():
         pytest.skip(f"no {folder} in {shared_data}")
@@ -233,5 +247,5 @@ def test_the_real_anomaly_sets(shared_data, spec, folder, frames, picture, mask)
     assert len(data) == frames
     sample = data[1]
     raw = np.asarray(Image.open(next(root.glob("labels_masks*")) / f"{sample.id}.png"))
-    assert sample.image.shape[1:] == picture and sample.target.shape == raw.shape == mask
+    assert sample.image.shape[1:] == image and sample.target.shape == raw.shape == mask
     assert np.array_equal(sample.target, np.select([raw == 0, raw == 1], [KNOWN, UNKNOWN], IGNORE))

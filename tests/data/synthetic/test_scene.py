@@ -12,16 +12,16 @@ ANOMALIES = ("animal", "mattress", "boulder", "balloon")
 
 
 @pytest.fixture(scope="module")
-def streets() -> list[tuple[np.ndarray, np.ndarray]]:
+def scenes() -> list[tuple[np.ndarray, np.ndarray]]:
     return [render(seed) for seed in range(24)]
 
 
-def test_classes_are_the_street_then_the_anomalies():
+def test_classes_are_the_known_then_the_anomalies():
     assert CLASSES.names == KNOWN + ANOMALIES
     assert len(set(CLASSES.colors)) == len(CLASSES)
 
 
-def test_a_seed_is_a_picture():
+def test_a_seed_is_an_image():
     image, labels = render(7, (96, 128), ANOMALIES)
     np.random.seed(0)
     render(8, (64, 64))
@@ -30,8 +30,8 @@ def test_a_seed_is_a_picture():
     np.testing.assert_array_equal(labels, again[1])
 
 
-def test_seeds_give_different_streets(streets):
-    for (image, labels), (other_image, other_labels) in pairwise(streets):
+def test_seeds_give_different_scenes(scenes):
+    for (image, labels), (other_image, other_labels) in pairwise(scenes):
         assert (image != other_image).mean() > 0.5
         assert (labels != other_labels).mean() > 0.05
 
@@ -44,26 +44,26 @@ def test_image_and_labels_have_the_asked_size(size):
     assert labels.max() < len(CLASSES)
 
 
-def test_most_streets_show_every_known_class(streets):
-    shown = np.array([[(labels == i).sum() > 20 for i in range(len(KNOWN))] for _, labels in streets])
+def test_most_scenes_show_every_known_class(scenes):
+    shown = np.array([[(labels == i).sum() > 20 for i in range(len(KNOWN))] for _, labels in scenes])
     assert (shown.mean(axis=0) > 0.8).all(), dict(zip(KNOWN, shown.mean(axis=0), strict=True))
 
 
-def test_streets_are_well_exposed_and_varied(streets):
-    means = np.array([image.mean() for image, _ in streets])
+def test_scenes_are_well_exposed_and_varied(scenes):
+    means = np.array([image.mean() for image, _ in scenes])
     assert ((means > 40) & (means < 215)).all()
     assert means.std() > 5
-    assert all(image.std() > 25 for image, _ in streets)
+    assert all(image.std() > 25 for image, _ in scenes)
 
 
-def test_sky_is_above_the_road(streets):
-    for _, labels in streets:
+def test_sky_is_above_the_road(scenes):
+    for _, labels in scenes:
         rows = {name: np.nonzero(labels == CLASSES.index(name))[0] for name in ("sky", "road")}
         assert rows["sky"].mean() < rows["road"].mean()
 
 
-def test_no_anomaly_unless_asked(streets):
-    assert all(labels.max() < len(KNOWN) for _, labels in streets)
+def test_no_anomaly_unless_asked(scenes):
+    assert all(labels.max() < len(KNOWN) for _, labels in scenes)
 
 
 @pytest.mark.parametrize("kind", ANOMALIES)
@@ -75,7 +75,7 @@ def test_one_anomaly_is_there_within_its_bounds(kind):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_an_anomaly_stands_in_the_street_of_its_seed(seed):
+def test_an_anomaly_stands_in_the_scene_of_its_seed(seed):
     _, bare = render(seed)
     _, labels = render(seed, anomalies=("boulder",), count=(1, 1))
     rest = labels < len(KNOWN)
@@ -91,10 +91,10 @@ def test_anomalies_stay_on_the_ground():
         assert CLASSES.names[below] in ("road", "pavement", "pole", "boulder")
 
 
-def test_the_picture_changes_where_the_labels_do(streets):
+def test_the_image_changes_where_the_labels_do(scenes):
     """Neighbours of different labels differ far more in colour than neighbours of one label."""
     across, within = [], []
-    for image, labels in streets:
+    for image, labels in scenes:
         step = np.abs(np.diff(image.astype(float), axis=1)).mean(axis=-1)
         border = np.diff(labels.astype(int), axis=1) != 0
         across.append(step[border].mean())
@@ -103,11 +103,11 @@ def test_the_picture_changes_where_the_labels_do(streets):
 
 
 @pytest.mark.parametrize("shift", [(0, 2), (0, -2), (2, 0), (-2, 0)])
-def test_the_labels_fit_best_where_they_lie(streets, shift):
+def test_the_labels_fit_best_where_they_lie(scenes, shift):
     def misfit(dy: int, dx: int) -> float:
         """Mean distance of a pixel's grey from the mean grey of its label in the 9x9 pixels around."""
         total = 0.0
-        for image, labels in streets[:6]:
+        for image, labels in scenes[:6]:
             moved = np.roll(labels, (dy, dx), (0, 1))[8:-8, 8:-8]
             grey = image.astype(float).mean(axis=-1)[8:-8, 8:-8]
             sums, counts = np.zeros_like(grey), np.zeros_like(grey)

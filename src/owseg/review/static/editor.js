@@ -1,17 +1,17 @@
-// The picture on which a mask is corrected. The mask lives on a canvas of the picture's size; it is sent in run lengths,
-// column by column, after each stroke, and read back from the server whenever another region is shown.
-const INK = { "": "#e5009d", accept: "#0f9d58", reject: "#7a7f87" };
+// The image on which a mask is corrected. The mask is a canvas of the image's size. After each stroke it is sent to the
+// server as COCO's run lengths (column by column), and it is read back from there whenever another region is shown.
+const COLORS = { "": "#e5009d", accept: "#0f9d58", reject: "#7a7f87" };
 
 export default {
   template: `
-    <div class="editor" ref="room" tabindex="-1">
+    <div class="editor" ref="frame" tabindex="-1">
       <canvas ref="canvas" :class="tool" @pointerdown="down" @pointermove="move" @pointerup="up" @pointercancel="up"
         @pointerleave="at = null; draw()" @dblclick="close" @wheel.prevent="wheel" @contextmenu.prevent></canvas>
     </div>`,
   props: { view: Object, name: String, tool: String, radius: Number },
   data: () => ({ at: null, points: [], zoomed: false }),
   watch: {
-    view(now, before) {  // what is being drawn, or on its way to the server, is newer than what comes from there
+    view(now, before) {  // a stroke in progress, or on its way to the server, is newer than this view
       if (now.region === before.region && (this.stroke || this.sending || this.points.length)) this.draw();
       else this.show();
     },
@@ -23,22 +23,22 @@ export default {
     this.image = new Image();
     this.sending = 0;
     this.last = Promise.resolve();
-    this.seen = new ResizeObserver(() => this.draw());
-    this.seen.observe(this.$refs.room);
+    this.resizes = new ResizeObserver(() => this.draw());
+    this.resizes.observe(this.$refs.frame);
     this.show();
   },
-  unmounted() { this.seen.disconnect(); },
+  unmounted() { this.resizes.disconnect(); },
   methods: {
     async show() {
-      const { picture, size: [height, width], counts, region } = this.view;
+      const { image, size: [height, width], counts, region } = this.view;
       this.cancel();
       this.stroke = null;
-      this.$refs.room.dataset.ready = "";
-      const src = `/pictures/${picture}.jpg`;
+      this.$refs.frame.dataset.ready = "";
+      const src = `/images/${image}.jpg`;
       if (!this.image.src.endsWith(src)) {
         this.image = new Image();
         this.image.src = src;
-        try { await this.image.decode(); } catch { this.$emit("refused", "The picture cannot be shown; is it gone?"); }
+        try { await this.image.decode(); } catch { this.$emit("refused", "The image cannot be shown; is its file gone?"); }
       }
       if (this.view.region !== region) return;
       this.mask.width = width;
@@ -52,10 +52,10 @@ export default {
       this.pen = this.mask.getContext("2d", { willReadFrequently: true });
       this.pen.putImageData(pixels, 0, 0);
       this.draw();
-      this.$refs.room.dataset.ready = region;
+      this.$refs.frame.dataset.ready = region;
     },
-    place() {  // where the picture lies in the canvas: scale, left, top
-      const { clientWidth: w, clientHeight: h } = this.$refs.room, [height, width] = this.view.size;
+    place() {  // of the image in the canvas: scale, left, top
+      const { clientWidth: w, clientHeight: h } = this.$refs.frame, [height, width] = this.view.size;
       let [x, y, bw, bh] = [0, 0, width, height];
       if (this.zoomed) {
         const margin = 0.4 * Math.max(this.view.box[2], this.view.box[3]) + 8;
@@ -65,7 +65,7 @@ export default {
       return { scale, left: (w - bw * scale) / 2 - x * scale, top: (h - bh * scale) / 2 - y * scale };
     },
     draw() {
-      const canvas = this.$refs.canvas, { clientWidth: w, clientHeight: h } = this.$refs.room;
+      const canvas = this.$refs.canvas, { clientWidth: w, clientHeight: h } = this.$refs.frame;
       if (!canvas || !w || !this.pen) return;
       const ratio = window.devicePixelRatio || 1, [height, width] = this.view.size;
       canvas.width = w * ratio;
@@ -76,7 +76,7 @@ export default {
       if (this.image.naturalWidth) ctx.drawImage(this.image, ...box);
       ctx.drawImage(this.layer(w, h, ratio, box), 0, 0, w, h);
       if (this.points.length) {
-        ctx.strokeStyle = ctx.fillStyle = this.tool === "erase" ? "#fff" : INK.accept;
+        ctx.strokeStyle = ctx.fillStyle = this.tool === "erase" ? "#fff" : COLORS.accept;
         ctx.lineWidth = 2;
         ctx.beginPath();
         for (const [x, y] of [...this.points, ...(this.at ? [this.at] : [])]) ctx.lineTo(left + x * scale, top + y * scale);
@@ -102,11 +102,11 @@ export default {
       ctx.globalCompositeOperation = "destination-out";
       put(0, 0);
       ctx.globalCompositeOperation = "source-over";
-      ctx.globalAlpha = this.view.verdict === "reject" ? 0.15 : 0.32;
+      ctx.globalAlpha = this.view.action === "reject" ? 0.15 : 0.32;
       put(0, 0);
       ctx.globalAlpha = 1;
       ctx.globalCompositeOperation = "source-in";
-      ctx.fillStyle = INK[this.view.verdict] || INK[""];
+      ctx.fillStyle = COLORS[this.view.action] || COLORS[""];
       ctx.fillRect(0, 0, w, h);
       return layer;
     },
@@ -170,12 +170,12 @@ export default {
       const pixels = this.pen.getImageData(0, 0, width, height).data;
       let run = 0, on = false;
       for (let x = 0; x < width; x++) for (let y = 0; y < height; y++) {
-        const now = pixels[4 * (y * width + x) + 3] >= 128;
-        if (now !== on) { counts.push(run); run = 0; on = now; }
+        const inside = pixels[4 * (y * width + x) + 3] >= 128;
+        if (inside !== on) { counts.push(run); run = 0; on = inside; }
         run++;
       }
       counts.push(run);
-      this.sending++;
+      this.sending++;  // strokes are sent one after another, in their order
       this.last = this.last.then(() => this.send(region, JSON.stringify({ name: this.name, counts })));
     },
     async send(region, body) {

@@ -1,0 +1,92 @@
+"""An open group: which of its regions is shown, the name that it is accepted as, and what a reviewer does."""
+
+from __future__ import annotations
+
+from owseg.discovery.decisions import class_name
+from owseg.review.state import ReviewState, is_provisional
+
+
+class OpenGroup:
+    """The group ``number`` under review; ``region`` is shown first, if it belongs to the group.
+
+    ``name`` is what regions are accepted as: a class, or until that is named the provisional name of the group.
+    """
+
+    def __init__(self, state: ReviewState, number: int, region: str = ""):
+        self.state, self.number = state, number
+        self.group = state.group(number)
+        self.regions = self.group.regions
+        self.index = self.regions.index(region) if region in self.regions else 0
+        self.name = state.name_for(self.group)
+
+    @property
+    def region(self) -> str:
+        """The region that is shown."""
+        return self.regions[self.index]
+
+    @property
+    def class_name(self) -> str:
+        """The name of the class; empty until it is named."""
+        return "" if is_provisional(self.name) else self.name
+
+    def show(self, index: int) -> None:
+        """Show the region of that index, or the nearest that there is."""
+        self.index = min(max(index, 0), len(self.regions) - 1)
+
+    def accept(self) -> None:
+        """Accept the region that is shown, and go on to the next."""
+        self.state.accept([self.region], self.name)
+        self.show(self.index + 1)
+
+    def reject(self) -> None:
+        """Reject the region that is shown, and go on to the next."""
+        self.state.queue.reject(self.region)
+        self.show(self.index + 1)
+
+    def accept_rest(self) -> None:
+        """Accept all regions that are not decided."""
+        if undecided := self.state.undecided(self.group):
+            self.state.accept(undecided, self.name)
+
+    def reject_rest(self) -> None:
+        """Reject all regions that are not decided."""
+        if undecided := self.state.undecided(self.group):
+            self.state.queue.reject(undecided)
+
+    def undo(self) -> None:
+        """Undo the last action, of whatever group, and show a region that it changed if one is in this group."""
+        changed = [r for r in self.state.undo() if r in self.regions]
+        if is_provisional(self.name) or self.name not in self.state.class_names():
+            self.name = self.state.name_for(self.group)
+        if changed and self.region not in changed:
+            self.index = self.regions.index(changed[0])
+
+    def rename(self, name: str) -> bool:
+        """Name the class of regions accepted from now on, and of those accepted before they had a name.
+
+        Returns whether that changed the name; a blank one changes nothing. Raises ``OwsegError`` for what is not the
+        name of a class, or known already.
+        """
+        if not name.strip() or name.strip() == self.name:
+            return False
+        self.state.name_group(self.group, name)
+        self.name = class_name(name)
+        return True
+
+    def caption(self) -> str:
+        """Return a line about the region that is shown: its image, the decision, whether its mask was corrected."""
+        view = self.state.view(self.region)
+        decided = {"": "not decided", "accept": accepted_label(view["class"]), "reject": "rejected"}[view["action"]]
+        return f"{view['name']} · {decided}{', mask corrected' if view['corrected'] else ''}"
+
+    def label(self, region: str) -> tuple[str, str]:
+        """Return a region's decision as a style, ``open``, ``accept`` or ``reject``, and as a word."""
+        decision = self.state.decisions().get(region)
+        if decision is None:
+            return "open", ""
+        return decision.action, "rejected" if decision.name is None else accepted_label(decision.name)
+
+
+def accepted_label(name: str) -> str:
+    """Return the name of a class, or "accepted" for a provisional one."""
+    return "accepted" if is_provisional(name) else name

@@ -1,0 +1,136 @@
+"""Every field of a recipe, and every argument of a run, reaches the place where it acts; nothing is done twice."""
+
+import inspect
+import json
+import shutil
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from owseg._files import json_ready
+from owseg.benchmark import run as benchmark
+from owseg.benchmark.recipe import Model
+from owseg.benchmark.run import run
+from owseg.benchmark.tables import Published, Row
+from owseg.data.datasets import open_dataset
+from owseg.evaluation.maps import MapFolder
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.calibration import find_threshold
+from owseg.metrics.components import ANOMALY_TRACK, OBSTACLE_TRACK
+from tests.support.benchmarks import rows_of
+
+
+def test_an_images_maps_are_opened_twice(recipe, tmp_path, monkeypatch):
+    """By the two passes of the metrics; only the three images that are plotted whole are opened once more."""
+    small = replace(recipe, data=(replace(recipe.data[0], most=None),))
+    opened, read = Counter(), MapFolder.read
+    monkeypatch.setattr(MapFolder, "read", lambda self, image: opened.update([image]) or read(self, image))
+    run(small, tmp_path)
+    assert sorted(opened.values()) == [2, 2, 2, 3, 3, 3]
+    opened.clear()
+    run(small, tmp_path)
+    assert not opened
+    (tmp_path / "images" / "own" / "mine.curves.png").unlink()
+    run(small, tmp_path)
+    assert sorted(opened.values()) == [1, 1, 1, 2, 2, 2]  # plots need the first pass alone
+
+
+def test_what_was_fitted_in_a_run_is_not_loaded_in_it(place, recipe, tmp_path, monkeypatch):
+    """And what a later run loads gives the same digits."""
+    spec = f"folder:{place / 'own'}"
+    model = Model("fit", str(place / "kb"), ("sml",), spec, spec, ("sml",))
+    asked = replace(recipe, models=(model,), data=recipe.data[:1])
+    loaded, load = [], benchmark.load
+    monkeypatch.setattr(benchmark, "load", lambda path: loaded.append(Path(path)) or load(path))
+    first = run(asked, tmp_path / "one")
+    assert loaded == [place / "kb"]
+    shutil.copytree(tmp_path / "one" / "fitted", tmp_path / "two" / "fitted")
+    loaded.clear()
+    assert run(asked, tmp_path / "two") == first
+    assert loaded == [place / "kb", *(tmp_path / "two" / "fitted").iterdir()]
+
+
+@pytest.mark.parametrize("scorer", ["msp", "mc_dropout"])
+def test_the_network_gets_images_of_the_size_that_was_asked_for(recipe, tmp_path, monkeypatch, scorer):
+    model = replace(recipe.models[0], scorers=(scorer,))
+    shapes, forward = [], KnowledgeBase.forward
+    monkeypatch.setattr(KnowledgeBase, "forward", lambda kb, image: shapes.append(image.shape) or forward(kb, image))
+    run(replace(recipe, models=(model,), data=(replace(recipe.data[0], resize=(48, 64), most=2),)), tmp_path)
+    assert set(shapes) == {(3, 48, 64)}
+    manifest = MapFolder.open(tmp_path / "maps" / "own" / "mine").manifest
+    assert manifest.settings == ({"resize": [48, 64], "seed": 0} if scorer == "mc_dropout" else {"resize": [48, 64]})
+
+
+def test_the_seed_reaches_the_scorers_and_the_points_that_are_plotted(recipe, tmp_path, monkeypatch):
+    small = replace(recipe, data=(replace(recipe.data[0], most=2),))
+    sampled, draw = [], benchmark.draw
+    monkeypatch.setattr(benchmark, "draw", lambda *a: sampled.append(a[-1]["msp"].sampled) or draw(*a))
+    first, second = (run(replace(small, seed=seed), tmp_path / str(seed)) for seed in (1, 2))
+    assert first.about["seed"] == 1 and second.about["seed"] == 2
+    dropout, msp = (
+        [next(row.metrics["image_ap"] for row in results.rows if row.scorer == name) for results in (first, second)]
+        for name in ("mc_dropout", "msp")
+    )
+    assert dropout[0] != dropout[1] and msp[0] == msp[1]
+    one, other = (np.concatenate(found["tree"]) for found in sampled)
+    assert len(one) == len(other) and not np.array_equal(one, other)
+
+
+def test_the_workers_that_were_asked_for_compute_the_metrics(recipe, tmp_path, monkeypatch):
+    given = []
+    for name in ("score_histograms", "measure"):
+        function = getattr(benchmark, name)
+
+        def counted(*args, name=name, function=function, **options):
+            found = inspect.signature(function).bind(*args, **options).arguments
+            given.append((name, found["workers"]))
+            return function(*args, **{**options, **({"workers": 1} if "workers" in options else {})})
+
+        monkeypatch.setattr(benchmark, name, counted)
+    run(replace(recipe, data=(replace(recipe.data[0], most=1),)), tmp_path, workers=1)
+    assert given == [("score_histograms", 1), ("measure", 1)]
+    given.clear()
+    monkeypatch.setattr("owseg.evaluation.passes._processes", lambda workers: nullcontext(map))
+    run(replace(recipe, data=(replace(recipe.data[0], most=2),)), tmp_path / "more", workers=7)
+    assert given == [("score_histograms", 7), ("measure", 7)]
+
+
+def test_thresholds_and_the_track_reach_the_metrics(place, recipe, tmp_path):
+    """Of each scorer, found on val at the rate asked for; of the knowledge base's own, where none is asked for."""
+    spec = f"folder:{place / 'own'}"
+    model = replace(recipe.models[0], scorers=("msp", "eds"), calibrate_on=spec)
+    small = replace(recipe, models=(model,), data=(replace(recipe.data[0], most=2, track="obstacle"),), fpr=0.2)
+    run(small, tmp_path)
+    kept = json.loads((tmp_path / "metrics" / "own.mine.json").read_text())
+    kb = benchmark.load(model.kb)
+    val = open_dataset(spec, "val", kb.labels)
+    for name in ("msp", "eds"):
+        found = find_threshold(kb, val, 0.2, scorer=name)
+        assert kept["scores"][name]["open"]["calibrated"]["threshold"] == found.value
+        assert kept["scores"][name]["achieved"]["asked"] == 0.2
+    assert kept["sizes"]["predicted"] == OBSTACLE_TRACK.predicted != ANOMALY_TRACK.predicted
+
+
+def test_another_recipe_computes_thresholds_and_metrics_anew_from_the_same_maps(place, recipe, tmp_path, monkeypatch):
+    spec = f"folder:{place / 'own'}"
+    model = replace(recipe.models[0], scorers=("msp",), calibrate_on=spec)
+    small = replace(recipe, models=(model,), data=(replace(recipe.data[0], most=2),), fpr=0.2)
+    run(small, tmp_path)
+    monkeypatch.setattr(MapFolder, "write", lambda *args: pytest.fail("the maps are there already"))
+    again = run(replace(small, fpr=0.4), tmp_path)
+    assert rows_of(again, "own")["msp"]["fpr_asked"] == 0.4
+
+
+def test_results_can_be_read_back(done):
+    results, out = done
+    value = json.loads((out / "results.json").read_text())
+    rows = [Row(**{**row, "published": tuple(Published(**p) for p in row["published"])}) for row in value["rows"]]
+    assert rows == [
+        replace(row, metrics=dict(row.metrics), bounds=json_ready(dict(row.bounds))) for row in results.rows
+    ]
+    assert {key: value[key] for key in results.about} == json.loads(json.dumps(results.about))
+    assert len({results, *results.rows}) == 1 + len(rows)

@@ -1,0 +1,130 @@
+"""Run lengths: one type, exact both ways, and refused where they come from elsewhere and do not fit."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from pycocotools import mask as api
+
+from owseg.data.masks import MAX_PIXELS, Rle, check_size, decode_counts, decode_rows, encode_rows
+from owseg.errors import OwsegError
+
+MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
+PAIRS = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9).flatmap(
+    lambda size: st.lists(arrays(bool, size), min_size=1, max_size=4)
+)
+
+
+def counted(mask):
+    """The run lengths of a mask, column by column, by counting pixel after pixel."""
+    counts, on = [0], False
+    for pixel in mask.T.ravel().tolist():
+        if pixel != on:
+            counts.append(0)
+            on = pixel
+        counts[-1] += 1
+    return counts
+
+
+@settings(deadline=None)
+@given(MASKS)
+def test_a_mask_comes_back_from_everything_it_is_written_as(mask):
+    rle = Rle.of(mask)
+    assert rle.size == mask.shape and list(rle.counts) == counted(mask) == decode_counts(rle.code.decode())
+    assert np.array_equal(rle.mask(), mask) and rle.mask().dtype == bool
+    assert rle == Rle.from_counts(rle.counts, mask.shape) == Rle.from_json(rle.to_json(), mask.shape)
+    assert rle == pickle.loads(pickle.dumps(rle)) and len({rle, Rle.of(mask.copy())}) == 1
+    assert rle.to_json() == {"size": list(mask.shape), "counts": counted(mask)}
+    theirs = api.frPyObjects(rle.to_json(), *mask.shape)
+    assert np.array_equal(api.decode(theirs).astype(bool), mask)
+
+
+@settings(deadline=None)
+@given(MASKS)
+def test_area_and_box_are_those_of_the_pixels(mask):
+    rle, (rows, columns) = Rle.of(mask), np.nonzero(mask)
+    assert rle.area == mask.sum()
+    edges = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1) if len(rows) else (0, 0, 0, 0)
+    assert rle.box == edges
+
+
+@settings(deadline=None)
+@given(PAIRS)
+def test_a_union_has_the_pixels_of_any(masks):
+    first, *others = map(Rle.of, masks)
+    assert first.union(*others) == Rle.of(np.logical_or.reduce(masks))
+
+
+@settings(deadline=None)
+@given(MASKS, st.data())
+def test_runs_of_no_pixel_change_nothing(mask, data):
+    """Equal masks are equal, and their unions right, however their run lengths were written."""
+    counts = []
+    for run in counted(mask):
+        part = data.draw(st.integers(0, run))
+        counts += [part, 0, run - part]
+    rle = Rle.from_counts(counts, mask.shape)
+    assert rle == Rle.of(mask) and rle.union(rle) == rle
+
+
+@settings(deadline=None)
+@given(MASKS)
+def test_rows_are_run_lengths_of_the_transposed(mask):
+    runs = encode_rows(mask)
+    assert runs == counted(mask.T) and np.array_equal(decode_rows(runs, mask.shape), mask)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-3, 12), min_size=6, max_size=12).filter(lambda p: len(p) % 2 == 0))
+def test_a_polygon_is_drawn_as_the_coco_api_draws_it(polygon):
+    rle = Rle.of_polygon(polygon, (7, 9))
+    assert np.array_equal(rle.mask(), api.decode(api.frPyObjects([polygon], 7, 9))[:, :, 0].astype(bool))
+    assert rle == Rle.of(rle.mask())
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ([5], "run lengths of 5 pixels do not fit 3x2"),
+        ([7], "do not fit"),
+        ([], "do not fit"),
+        ([0, 2**40], "do not fit"),
+        ([8, -2], "integers from 0"),
+        ([6.0], "integers from 0"),
+        ([True, 5], "integers from 0"),
+        ("6", "integers from 0"),
+    ],
+)
+def test_runs_that_do_not_fit_are_refused(counts, message):
+    for read in (Rle.from_counts, decode_rows):
+        with pytest.raises(OwsegError, match=message):
+            read(counts, (2, 3))
+
+
+@pytest.mark.parametrize(
+    "value", [None, [], {}, 3, {"size": [2, 3]}, {"size": [3, 2], "counts": [6]}, {"size": [2], "counts": [6]},
+              {"size": [2.0, 3], "counts": [6]}, {"size": 6, "counts": [6]}, {"size": [2, 3], "counts": [5]},
+              {"size": [2, 3], "counts": None}, {"size": [2, 3], "counts": 6}],
+)  # fmt: skip
+def test_json_that_is_no_mask_of_that_size_is_refused(value):
+    assert Rle.from_json({"size": [2, 3], "counts": [6]}, (2, 3)).area == 0
+    with pytest.raises(OwsegError, match="these run lengths are not those of a mask of 3x2"):
+        Rle.from_json(value, (2, 3))
+
+
+def test_a_mask_takes_few_bytes_and_a_short_line():
+    mask = np.zeros((1080, 1920), bool)
+    mask[200:700, 300:900] = True  # 600 columns, 1201 runs
+    assert len(Rle.of(mask).code) < 3000 and repr(Rle.of(mask)) == "Rle(size=(1080, 1920))"
+
+
+def test_sizes_that_no_image_has_are_refused():
+    assert check_size(1, MAX_PIXELS) == (1, MAX_PIXELS)
+    with pytest.raises(OwsegError, match="is larger than"):
+        check_size(2, MAX_PIXELS)
+    for height, width in ((0, 3), (3, 0), (-1, 3), (3, 2.0), ("3", 2), (True, 2), (None, 2)):
+        with pytest.raises(OwsegError, match="an image cannot be"):
+            check_size(height, width)

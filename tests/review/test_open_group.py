@@ -1,0 +1,85 @@
+import pytest
+
+from owseg.errors import OwsegError
+from owseg.review.open_group import OpenGroup
+from owseg.review.state import ReviewState
+from tests.support.queues import IDS, make, square
+
+FIRST = (IDS[0], IDS[1], IDS[3])
+"""The regions of the first group."""
+
+
+@pytest.fixture
+def state(tmp_path):
+    return ReviewState(make(tmp_path))
+
+
+def test_the_region_of_the_address_is_shown_first(state):
+    assert OpenGroup(state, 1).region == FIRST[0] and OpenGroup(state, 1, FIRST[2]).region == FIRST[2]
+    assert OpenGroup(state, 1, IDS[2]).region == FIRST[0]  # of another group
+    with pytest.raises(OwsegError, match="no group 3"):
+        OpenGroup(state, 3)
+
+
+def test_a_decision_goes_on_to_the_next_region_and_stops_at_the_last(state):
+    group = OpenGroup(state, 1)
+    group.accept()
+    group.reject()
+    assert group.region == FIRST[2]
+    group.accept()
+    assert group.region == FIRST[2] and [state.decisions()[r].action for r in FIRST] == ["accept", "reject", "accept"]
+    group.show(-1)
+    assert group.region == FIRST[0]
+
+
+@pytest.mark.parametrize("act, action", [("accept_rest", "accept"), ("reject_rest", "reject")])
+def test_the_rest_is_what_nobody_has_decided(state, act, action):
+    group = OpenGroup(state, 1)
+    (group.reject if action == "accept" else group.accept)()
+    first = state.decisions()[FIRST[0]]
+    getattr(group, act)()
+    decisions = state.decisions()
+    assert decisions[FIRST[0]] == first and {decisions[r].action for r in FIRST[1:]} == {action}
+    assert IDS[2] not in decisions and group.region == FIRST[1]
+    getattr(group, act)()  # nothing is left
+    assert len(state.undo()) == 2
+
+
+def test_a_name_is_given_before_or_after(state):
+    group = OpenGroup(state, 1)
+    assert group.name == "group 1" and group.class_name == ""
+    group.accept()
+    assert group.rename(" dog ") and (group.name, group.class_name) == ("dog", "dog")
+    group.accept()
+    assert state.queue.accepted() == {"dog": list(FIRST[:2])}
+    assert not group.rename("  ") and not group.rename("dog ")
+    with pytest.raises(OwsegError, match="not a class name"):
+        group.rename("a\nb")
+    assert group.name == "dog" and OpenGroup(state, 1).name == "dog"
+
+
+def test_undo_shows_what_it_changed_and_takes_the_name_back(state):
+    group = OpenGroup(state, 1)
+    group.accept()
+    group.rename("dog")
+    group.show(2)
+    group.undo()  # the renaming
+    assert group.region == FIRST[0] and group.name == "group 1"
+    group.show(2)
+    state.queue.reject(IDS[2])  # of another group
+    group.undo()
+    assert group.region == FIRST[2] and set(state.decisions()) == {FIRST[0]}
+
+
+def test_captions_and_labels(state):
+    group = OpenGroup(state, 1)
+    assert group.caption() == "p0.png · not decided" and group.label(FIRST[0]) == ("open", "")
+    group.accept()
+    group.show(0)
+    assert group.caption() == "p0.png · accepted" and group.label(FIRST[0]) == ("accept", "accepted")
+    state.queue.accept(FIRST[0], "dog", square(1, 1, 3))
+    assert group.caption() == "p0.png · dog, mask corrected" and group.label(FIRST[0]) == ("accept", "dog")
+    group.reject()
+    assert group.label(FIRST[0]) == ("reject", "rejected")
+    group.show(0)
+    assert group.caption() == "p0.png · rejected"

@@ -1,0 +1,118 @@
+"""What keys do on the pages, without a browser."""
+
+from unittest.mock import MagicMock, call
+
+import pytest
+
+pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install nicegui")
+from owseg.review import group_page, tiles_page
+from owseg.review.group_page import GroupPage
+from owseg.review.open_group import OpenGroup
+from owseg.review.state import ReviewState
+from owseg.review.tiles_page import TilesPage
+from tests.support.queues import IDS, make
+
+
+@pytest.fixture
+def state(tmp_path):
+    return ReviewState(make(tmp_path))
+
+
+@pytest.fixture
+def ui(monkeypatch):
+    ui = MagicMock()
+    monkeypatch.setattr(group_page, "ui", ui)
+    monkeypatch.setattr(tiles_page, "ui", ui)
+    return ui
+
+
+@pytest.fixture
+def page(state, ui):
+    """The page of the first group, with nothing drawn on it."""
+    page = object.__new__(GroupPage)
+    page.state, page.open = state, OpenGroup(state, 1)
+    page.buttons = dict.fromkeys(range(3), (MagicMock(), MagicMock()))
+    page.editor, page.panel, page.field, page.known, page.status = (MagicMock() for _ in range(5))
+    return page
+
+
+def actions(state):
+    return {IDS.index(r): d.action for r, d in state.decisions().items()}
+
+
+def test_keys_that_decide(page, state):
+    page.key("a", False)
+    assert actions(state) == {0: "accept"} and page.open.index == 1
+    page.key("r", False)
+    assert actions(state) == {0: "accept", 1: "reject"} and page.open.index == 2
+    page.key("u", False)
+    assert actions(state) == {0: "accept"} and page.open.index == 1
+    page.key("r", True)
+    assert actions(state) == {0: "accept", 1: "reject", 3: "reject"}
+    page.key("u", False)
+    page.key("a", True)
+    assert actions(state) == {0: "accept", 1: "accept", 3: "accept"}
+
+
+@pytest.mark.parametrize("key, index", [("ArrowRight", 2), ("ArrowDown", 2), ("ArrowLeft", 0), ("ArrowUp", 0)])
+def test_keys_that_move(page, state, ui, key, index):
+    page.open.show(1)
+    page.key(key, False)
+    assert page.open.index == index and not state.decisions()
+    ui.navigate.history.replace.assert_called_with(f"/group/1?region={page.open.region}")
+    page.editor.show.assert_called_with(state.view(page.open.region), "group 1", page.open.caption())
+
+
+def test_keys_that_leave(page, state, ui):
+    page.editor.begun = True
+    page.key("Escape", False)  # only the polygon that was begun
+    page.editor.cancel.assert_called_once_with()
+    assert not ui.navigate.to.called
+    page.editor.begun = False
+    page.key("Escape", False)
+    page.key("Enter", False)
+    page.open = OpenGroup(state, 2)
+    page.key("Enter", False)
+    assert ui.navigate.to.call_args_list == [call("/?at=1"), call("/group/2"), call("/")]
+
+
+def test_keys_of_the_editor_and_the_panel(page):
+    for key in "bep[]znl":
+        page.key(key, False)
+    assert page.editor.mock_calls == [
+        call.take("brush"), call.take("erase"), call.take("polygon"), call.resize(-1), call.resize(1), call.zoom(),
+    ]  # fmt: skip
+    page.field.run_method.assert_called_once_with("focus")
+    page.panel.learn.assert_called_once_with()
+
+
+def test_a_digit_is_a_name_that_was_given_before(page, state):
+    state.accept([IDS[2]], "cat")
+    page.key("2", False)  # there is none
+    assert page.open.name == "group 1"
+    page.key("1", False)
+    assert page.open.name == "cat"
+    page.field.set_value.assert_called_with("cat")
+
+
+def test_a_refused_name_leaves_the_field(page):
+    with pytest.raises(ValueError, match="not a class name"):
+        page.rename("a\nb", leave=True)
+    page.field.set_value.assert_called_once_with("")
+    page.rename("  ")
+    assert page.field.set_value.call_count == 1 and not page.status.set_text.called  # nothing is drawn anew
+    page.rename("dog", leave=True)
+    page.field.run_method.assert_called_once_with("blur")
+
+
+def test_keys_on_the_tiles(state, ui):
+    page = object.__new__(TilesPage)
+    page.state, page.groups, page.at, page.drawn, page.status = state, state.groups(), 2, {}, MagicMock()
+    page.key("a", False)
+    assert actions(state) == {2: "accept"}
+    page.key("u", False)
+    page.key("r", False)
+    assert actions(state) == {2: "reject"}
+    page.status.set_text.assert_called_with("1 of 4 regions decided")
+    page.key("ArrowLeft", False)
+    ui.run_javascript.assert_called_once_with("moveFocus('Left')")

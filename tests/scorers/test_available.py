@@ -1,0 +1,48 @@
+"""Which scorers a knowledge base has."""
+
+import pytest
+
+from owseg.labels import BACKGROUND, LabelSpace
+from owseg.scorers import SCORERS, available, fitted_names
+from tests.support.outputs import labelled, network
+
+LABELS = LabelSpace.of(("road", "sky", "tree", "car"))
+PLAIN = {"msp", "max_logit", "energy", "entropy"}
+METRIC = {"mmsp", "eds", "eds_paper", "eds_code", "mixture", "mixture_paper", "mixture_code", "max_similarity"}
+
+
+def fit(name):
+    return SCORERS[name].make(network()).fit([labelled(0)])
+
+
+@pytest.mark.parametrize("metric", [True, False])
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_network_has_those_whose_needs_it_meets(metric, residual):
+    found = available(network(metric), LABELS, {}, residual)
+    assert set(found) == PLAIN | (METRIC if metric else set()) | ({"rpl"} if residual else set())
+    assert all(callable(scorer) for scorer in found.values())
+
+
+def test_background_is_the_class_of_that_name_among_the_network_s_own():
+    names = ("road", "sky", BACKGROUND, "tree")
+    output = labelled(3)[0]
+    found = available(network(), LabelSpace.of(names), {}, False)
+    assert (found["background"](output) == output.softmax_logits.softmax(1)[:, 2]).all()
+    learned = LabelSpace.of((*LABELS.names, BACKGROUND))  # a class that was learned later is not an output
+    assert "background" not in available(network(), learned, {}, False)
+
+
+@pytest.mark.parametrize("name", fitted_names())
+def test_a_fitted_scorer_is_there_itself_with_what_it_is_made_of(name):
+    scorer = fit(name)
+    found = available(network(), LABELS, {name: scorer}, False)
+    assert found[name] is scorer
+    assert set(found) - PLAIN - METRIC == {name} | ({"mahalanobis"} if name == "joint" else set())
+    if name == "joint":
+        assert found["mahalanobis"] is scorer.mahalanobis
+
+
+def test_a_scorer_that_was_fitted_alone_is_not_replaced_by_a_part_of_another():
+    alone, joint = fit("mahalanobis"), fit("joint")
+    for order in ({"joint": joint, "mahalanobis": alone}, {"mahalanobis": alone, "joint": joint}):
+        assert available(network(), LABELS, order, False)["mahalanobis"] is alone

@@ -1,0 +1,147 @@
+"""The relative Mahalanobis score."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import mahalanobis
+from sklearn.covariance import empirical_covariance
+
+from owseg.errors import OwsegError
+from owseg.labels import IGNORE
+from owseg.models.ops import resize
+from owseg.scorers.mahalanobis import RelativeMahalanobis
+from owseg.types import Output
+from tests.reference import scorers as oracle
+from tests.support.outputs import CHANNELS, K, labelled
+
+SHRINKAGE = 0.01
+
+
+def output_of(*stages):
+    return Output(tuple(stages), torch.zeros(1), torch.zeros(1))
+
+
+def scorer(**options):
+    return RelativeMahalanobis(
+        **{"channels": CHANNELS, "num_classes": K, "level": 0, "shrinkage": SHRINKAGE, **options}
+    )
+
+
+def flat(output):
+    return torch.cat(output.features, 1).movedim(1, -1).flatten(0, 2).numpy().astype(np.float64)
+
+
+def shrunk(s, variances):
+    """Shrinking the standardised covariance towards I is shrinking the covariance towards the variances."""
+    return (1 - SHRINKAGE) * s + SHRINKAGE * np.diag(variances)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_mahalanobis_agrees_with_scipy(relative):
+    train = [labelled(s) for s in range(4)]
+    fitted = scorer(relative=relative).fit(train)
+    x = np.concatenate([flat(o) for o, _ in train])
+    y = np.concatenate([t.numpy().ravel() for _, t in train])
+    means, within, centre, total = oracle.covariances(x, y, K)
+    np.testing.assert_allclose(total, empirical_covariance(x[y < K]), rtol=1e-9)  # the oracle itself
+    inverse, inverse_total = (np.linalg.inv(shrunk(s, np.diag(total))) for s in (within, total))
+    new = labelled(99, images=2)[0]
+    for stage in new.features:
+        stage[0, :, 2, 2] = 0  # where the mean of the absent class would be, were it 0
+    expected = []
+    for v in flat(new):
+        m = min(mahalanobis(v, mean, inverse) ** 2 for mean in means.values())
+        expected.append(m - mahalanobis(v, centre, inverse_total) ** 2 * relative)
+    np.testing.assert_allclose(fitted(new).flatten(), expected, rtol=1e-3, atol=1e-3)
+    nearest = [min(mahalanobis(v, mean, inverse) ** 2 for mean in means.values()) for v in flat(new)]
+    np.testing.assert_allclose(fitted.distances(new)[0].flatten(), nearest, rtol=1e-3, atol=1e-3)
+    assert fitted(new).shape == (2, 6, 8) and fitted(new).dtype == torch.float32
+
+
+def test_far_features_score_higher_than_the_fitted_ones():
+    train = [labelled(s) for s in range(4)]
+    fitted = scorer().fit(train)
+    far = output_of(train[0][0].features[0] + 50, train[0][0].features[1])
+    assert fitted(far).min() > fitted(train[0][0]).quantile(0.9)
+
+
+def test_fit_is_accurate_far_from_the_origin():
+    train = [labelled(s) for s in range(3)]
+    moved = [(output_of(*(s + 1000.0 for s in o.features)), t) for o, t in train]
+    new = labelled(7)[0]
+    there = output_of(*(s + 1000.0 for s in new.features))
+    torch.testing.assert_close(scorer().fit(moved)(there), scorer().fit(train)(new), rtol=2e-2, atol=2e-2)
+
+
+def test_score_does_not_depend_on_the_scale_of_a_stage():
+    def stretched(o):
+        return output_of(o.features[0], o.features[1] * 50)
+
+    train, new = [labelled(s) for s in range(4)], labelled(9)[0]
+    a = scorer().fit(train)(new)
+    b = scorer().fit([(stretched(o), t) for o, t in train])(stretched(new))
+    torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_stages_meet_on_the_grid_of_the_level():
+    torch.manual_seed(0)
+    stages = [torch.randn(2, 2, 12, 16), torch.randn(2, 1, 6, 8), torch.randn(2, 2, 3, 4)]
+    target = torch.randint(0, K, (2, 24, 32))
+    fitted = scorer(level=1).fit([(output_of(*stages), target)])
+    on_grid = output_of(torch.cat([resize(s, (6, 8)) for s in stages], 1))
+    centres = target[:, 2::4, 2::4]  # cells of 4x4 pixels; of the four about the centre, the one nearest-exact takes
+    same = scorer(level=0).fit([(on_grid, centres)])
+    torch.testing.assert_close(fitted(output_of(*stages)), same(on_grid))
+    assert fitted(output_of(*stages)).shape == (2, 6, 8)
+
+
+def test_a_channel_that_never_varies_does_no_harm():
+    train = [labelled(s) for s in range(3)]
+    dead = [(output_of(*o.features, torch.full_like(o.features[0][:, :1], 2.0)), t) for o, t in train]
+    score = scorer(channels=CHANNELS + 1).fit(dead)(dead[0][0])
+    torch.testing.assert_close(score, scorer().fit(train)(train[0][0]), rtol=1e-2, atol=1e-2)
+
+
+def test_bad_input_is_named():
+    output, target = labelled(0)
+    with pytest.raises(OwsegError, match="not fitted"):
+        scorer()(output)
+    with pytest.raises(OwsegError, match="no pixel is labelled"):
+        scorer().fit([(output, torch.full_like(target, IGNORE))])
+    with pytest.raises(OwsegError, match="no pixel is labelled"):
+        scorer().fit([])
+    with pytest.raises(OwsegError, match="made for 5 channels and the pyramid has 2"):
+        scorer().fit([(output, target)])(output_of(output.features[0]))
+    with pytest.raises(OwsegError, match="no stage 2; the pyramid has 2"):
+        scorer(level=2).fit([(output, target)])
+    with pytest.raises(OwsegError, match="must be \\(B, H, W\\) with B = 2"):
+        scorer().fit([(output, target[0])])
+    with pytest.raises(OwsegError, match="NaN or infinite"):
+        scorer().fit([(output_of(*(s * float("nan") for s in output.features)), target)])
+    with pytest.raises(OwsegError, match="shrinkage"):
+        scorer(shrinkage=0.0)
+
+
+def test_whitened_features_have_the_mahalanobis_distances_as_squared_euclidean_ones():
+    train, output = [labelled(s) for s in range(4)], labelled(9)[0]
+    fitted = scorer().fit(train)
+    z = fitted.whitened(output)
+    assert z.shape == (2, CHANNELS, 6, 8)
+    to_means = (z[:, None] - fitted.means[:3].view(1, 3, CHANNELS, 1, 1)).square().sum(2)
+    torch.testing.assert_close(to_means.amin(1), fitted.distances(output)[0], rtol=1e-3, atol=1e-3)
+
+
+def test_a_linear_function_of_whitened_features_is_one_of_the_pyramid():
+    fitted, output = scorer().fit([labelled(s) for s in range(4)]), labelled(9)[0]
+    weight, bias = torch.randn(CHANNELS, generator=torch.Generator().manual_seed(0)), 0.7
+    raw, raw_bias = fitted.unwhitened(weight, bias)
+    x, z = torch.cat(output.features, 1).double(), fitted.whitened(output).double()
+    there, here = (torch.einsum("bchw,c->bhw", maps, w.double()) for maps, w in ((z, weight), (x, raw)))
+    torch.testing.assert_close(here + raw_bias, there + bias, rtol=1e-4, atol=1e-4)
+
+
+def test_not_relative_leaves_the_common_distance_out():
+    train, output = [labelled(s) for s in range(4)], labelled(9)[0]
+    nearest, overall = scorer().fit(train).distances(output)
+    assert torch.equal(scorer(relative=False).fit(train)(output), nearest)
+    assert torch.equal(scorer().fit(train)(output), nearest - overall)
