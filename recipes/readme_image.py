@@ -1,4 +1,4 @@
-"""The image of the README: ``python -m recipes.image`` writes docs/circle.jpg from the shipped demo (seed 0)."""
+"""The image of the README: ``python -m recipes.readme_image`` writes docs/circle.jpg from the shipped demo (seed 0)."""
 
 from __future__ import annotations
 
