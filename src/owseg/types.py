@@ -39,8 +39,8 @@ class Output:
     ``features`` the backbone's pyramid, one (B, C_i, h_i, w_i) per stage, finest first; ``embedding`` (B, D, h, w);
     ``logits`` (B, K, h, w). With a prototype classifier D = K and ``logits[:, t] = -||embedding - m_t||^2``; then
     ``evidence`` (B, K, h, w) has the same softmax without the term ``-||embedding||^2``, which is common to all classes
-    and in float32 drowns what tells them apart. ``residual`` (B, K, h, w) is the evidence with a residual pattern added,
-    where one was learned (see ``owseg.models.residual_pattern``).
+    and whose size hides their differences in float32. ``residual`` (B, K, h, w) is the evidence with a residual pattern
+    added, where one was learned (see ``owseg.models.residual_pattern``).
     """
 
     features: tuple[Tensor, ...]
@@ -59,7 +59,7 @@ Scorer: TypeAlias = Callable[[Output], "Tensor"]
 """``Output -> (B, h, w)``: any callable; higher means more anomalous."""
 
 ImageScorer: TypeAlias = Callable[[np.ndarray], np.ndarray]
-"""Image (3, H, W) uint8 -> score (H, W) float32, for what is not a function of one ``Output``; higher = more anomalous."""
+"""Image (3, H, W) uint8 -> score (H, W) float32, where it needs more than one ``Output``; higher = more anomalous."""
 
 Forward: TypeAlias = Callable[[np.ndarray], Output]
 """Image (3, H, W) uint8 -> ``Output``: ``KnowledgeBase.forward``, an ``Engine``, or one whose outputs are cached."""
@@ -69,8 +69,8 @@ Forward: TypeAlias = Callable[[np.ndarray], Output]
 class Shot:
     """One annotated image: ``image`` (3, H, W) uint8, ``positives`` (H, W) bool where the class is.
 
-    The positives mark the class wherever the image shows it. ``void`` (H, W) bool, where given, marks pixels that nobody
-    could name; they are ignored. ``id`` is the image's name.
+    The positives mark the class wherever the image shows it. ``void`` (H, W) bool, where given, marks pixels that
+    nobody could name; they are ignored. ``id`` is the image's name.
     """
 
     image: np.ndarray

@@ -25,12 +25,13 @@ def read(path: str | Path, format: str | None = None) -> Iterator[Annotation]:
     annotations are drawn, ``FormatNotRecognised`` for files of no format, and ``OwsegError`` for broken ones.
     """
     if format is not None:
-        FORMATS.require(format)
+        FORMATS.require(format)  # here, as the generator raises nothing before the first annotation is drawn
     return _read(Path(path).expanduser(), format)
 
 
 def _read(path: Path, name: str | None) -> Iterator[Annotation]:
     with opened(path) as files:
+        # Recognised and read while it is open: a zip is listed, and a JSON file parsed, once.
         if name is None:
             with as_owseg_error(path, WHAT):
                 name = _format_of(files)
@@ -85,7 +86,7 @@ def _format_of(files: Files) -> str | None:
                 if format.fits(files, file):
                     return name
             except OwsegError as error:
-                broken = broken or error
+                broken = broken or error  # another file may still tell the format
     if broken:
         raise broken
     return None
