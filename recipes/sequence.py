@@ -97,14 +97,14 @@ def learned(
                 made.append((row, run, stages))
                 print(row, run, flush=True)
     steps = (1, len(names)) if len(names) > 1 else (1,)
-    relabelled = {n: DataSet(data.source, made[0][2][n - 1].labels) for n in steps}
+    in_new_labels = {n: DataSet(data.source, made[0][2][n - 1].labels) for n in steps}
     states: list[dict[tuple[str, int], IoU]] = [{} for _ in made]
     for i in track(range(len(data)), "evaluating", len(data)):
-        samples = {n: target[i] for n, target in relabelled.items()}
+        samples = {n: target[i] for n, target in in_new_labels.items()}
         output = base.forward(samples[1].image)
         for (row, _, stages), found in zip(made, states, strict=True):
             for (name, n), labels in maps(row, stages, steps, output, samples[1].target.shape).items():
-                iou = found.get((name, n)) or IoU.of(relabelled[n].labels.names)
+                iou = found.get((name, n)) or IoU.of(in_new_labels[n].labels.names)
                 found[name, n] = iou.update(labels, samples[n].target)
     return [
         {"learner": name, **run, "after": {str(n): metrics(found[name, n], base.labels.names) for n in steps}}
