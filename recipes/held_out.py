@@ -122,9 +122,9 @@ def balance(args: argparse.Namespace) -> None:
         for name in UNKNOWN_CLASSES:
             found: dict[str, list[float]] = {str(b): [] for b in BALANCES}
             for seed in range(2):
-                (new,) = sample_classes(known, [name], count, seed)
+                (drawn,) = sample_classes(known, [name], count, seed)
                 for b in BALANCES:
-                    updated = learn(kb, name, new.shots, method=Probe(balance=b), forward=forward)
+                    updated = learn(kb, name, drawn.shots, method=Probe(balance=b), forward=forward)
                     iou = IoU.of(updated.labels.names)
                     for sample in DataSet(frames.source, updated.labels):
                         iou = iou.update(
