@@ -46,7 +46,11 @@ def test_the_old_value_stays(kb):
         ("rock", [Shot(tiny.image() / 255, np.ones((48, 64), bool), "s")], "float64; give .3, H, W. uint8"),
         ("rock", [Shot(tiny.image()[:2], np.ones((48, 64), bool), "s")], "give .3, H, W. uint8"),
         ("rock", [Shot(tiny.image(), np.zeros((48, 64), bool), "s")], "the mask of s marks no pixel of rock;"),
-        ("rock", [replace(corner_shot(), positives=np.zeros((48, 64), bool), void=np.ones((48, 64), bool))], "all void"),
+        (
+            "rock",
+            [replace(corner_shot(), positives=np.zeros((48, 64), bool), void=np.ones((48, 64), bool))],
+            "all void",
+        ),
     ],
 )
 def test_what_cannot_be_learned_from_ends_in_one_sentence(name, shots, message):

@@ -102,6 +102,18 @@ def test_what_a_probe_cannot_work_with_ends_in_one_sentence(kb):
         learn(kb, "rock", [Shot(red_shot().image, all_of_it, "all")])
 
 
+@pytest.mark.parametrize("factor", [0.5, 0.7, 1.4, 2.0])
+def test_a_scaled_shot_shows_the_same_share(factor):
+    shot = red_shot(3)
+    other = scaled(shot, factor)
+    assert other.size == (round(96 * factor), round(128 * factor)) == other.image.shape[1:]
+    assert other.positives.mean() == pytest.approx(shot.positives.mean(), rel=0.06)
+    assert other.void.mean() == pytest.approx(shot.void.mean(), rel=0.15)
+    inside = other.image[:, other.positives].mean(1)
+    assert np.allclose(inside, [255, 0, 0], atol=12)
+    assert scaled(shot, 1) is shot
+
+
 def test_the_solver_converges(kb):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
