@@ -17,7 +17,6 @@ import pytest
 from owseg.errors import OwsegError
 from owseg.knowledge.commit import commit_version, rollback_version
 from owseg.knowledge.versions import read_version, version_history, version_numbers
-
 from tests.support.killing import in_child, kill_repeatedly
 
 TOUCHING = {"open", "os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "shutil.rmtree"}
