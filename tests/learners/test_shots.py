@@ -8,20 +8,7 @@ from owseg.learners.learn import learn
 from owseg.learners.probe import scaled
 from owseg.types import Shot
 from tests.support import tiny
-
-SIZE = (96, 128)
-
-
-def red_shot(seed=0):
-    """A grey image with a red square, the new class, and void at the left edge."""
-    rng = np.random.default_rng(seed)
-    grey = np.kron(rng.integers(60, 190, (6, 8)), np.ones((16, 16))).astype(np.uint8)
-    image, positives, void = np.stack([grey] * 3), np.zeros(SIZE, bool), np.zeros(SIZE, bool)
-    top, left = rng.integers(0, 40), rng.integers(10, 70)
-    positives[top : top + 48, left : left + 56] = True
-    image[:, positives] = np.array((255, 0, 0))[:, None]
-    void[:, :8] = True
-    return Shot(image, positives, f"s{seed}", void)
+from tests.support.shots import SIZE, red_shot
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.7, 1.4, 2.0])
