@@ -61,6 +61,10 @@ CHECKS = {
         "(updated.predict(shots[0].image).labels[shots[0].positives] == updated.labels.index('animal')).mean() > 0.5",
         "(labels == updated.predict('photo.jpg').labels).all()",
     ],
+    "An annotation format": [
+        "path.name == 'annotations.jsonl' and path.is_file()",
+        "(annotation.name, annotation.image) == ('cat', 'photo.jpg') and (annotation.mask == mask).all()",
+    ],
 }
 """What must be true after the last block of a section, by the section's heading."""
 
