@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
@@ -16,7 +17,7 @@ import owseg
 from owseg.cli import app
 from owseg.data.synthetic.canvas import CLASSES
 from owseg.data.synthetic.scene import scene
-from tests.support.pages import README, blocks, commands
+from tests.support.pages import PAGES, README, blocks, commands
 
 TEXT = README.read_text()
 COMMANDS = commands()
@@ -100,3 +101,32 @@ def test_the_commands_of_the_readme_are_named_in_the_help(run_cli):
     _, out, _ = run_cli("--help")
     for name in set(re.findall(r"owseg ([a-z][a-z-]+)", "\n".join(blocks("sh", TEXT)))):
         assert re.search(rf"^\W*{name}\b", out, re.M), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_name_of_python_on_a_page_is_there(page):
+    """``owseg.knowledge.calibration.find_threshold`` and the like: modules that are there, and names in them."""
+    for name in sorted(set(re.findall(r"\bowseg(?:\.[A-Za-z_]\w*)+", page.read_text()))):
+        if not any(name.endswith(f".{suffix}") for suffix in ("safetensors", "json", "html")):
+            assert found(name) is not None, name
+
+
+def found(name: str) -> object:
+    """Return what a dotted name stands for; None where there is nothing."""
+    parts = name.split(".")
+    for i in range(len(parts), 0, -1):
+        module = ".".join(parts[:i])
+        try:
+            value: object = importlib.import_module(module)
+        except ModuleNotFoundError:
+            continue
+        for part in parts[i:]:
+            value = getattr(value, part, None)
+        return value
+    return None
+
+
+def test_the_new_names_of_the_changelog_are_there():
+    rows = re.findall(r"^\| `.+?\| (`.+) \|$", (README.parent / "CHANGELOG.md").read_text(), re.M)
+    names = [name for row in rows for name in re.findall(r"`(owseg\.[\w.]+)`", row)]
+    assert len(rows) > 25 and [name for name in names if found(name) is None] == []
