@@ -12,7 +12,7 @@ from PIL import Image
 from owseg.data.dataset import DataSet, Source
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import calibrate, fit_scorers
-from owseg.labels import LabelSpace
+from owseg.labels import IGNORE, LabelSpace
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, build
 from owseg.models.network import Network
@@ -103,6 +103,17 @@ def dataset(count: int = 8, classes: int = 3, size: tuple[int, int] = (48, 64), 
 
     source = Source("tiny", LabelSpace.of(names), tuple(f"f{i}" for i in range(count)), read)
     return DataSet(source, source.classes.without(names[-1:]) if unknown else source.classes)
+
+
+def with_void() -> Source:
+    """The source of ``dataset``, void at the left edge of each image."""
+    source = dataset().source
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        image, ids = source.read(i)
+        return image, np.where(np.arange(64) < 8, IGNORE, ids).astype(np.uint8)
+
+    return Source("void", source.classes, source.ids, read)
 
 
 def calibrated(fpr: float = 0.05, **options: Any) -> KnowledgeBase:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from owseg._registry import Card
-from owseg.models.backbones.base import IMAGENET, TransformersFamily
+from owseg.models.backbones.family import IMAGENET, TransformersFamily
 
 MOST_STAGES = 5
 """A plain vision transformer has a stage a block; of more stages than this, four evenly spaced ones are taken."""

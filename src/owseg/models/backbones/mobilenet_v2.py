@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from owseg._registry import Card
-from owseg.models.backbones.base import TransformersFamily
+from owseg.models.backbones.family import TransformersFamily
 
 STAGES = (1, 4, 8, 11, 15)
 """The last inverted-residual block, from 0, at each resolution or width."""
