@@ -2,7 +2,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 PY ?= python3
 V := .venv
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench mutants clean
 demo: $(V)/.ok
 	$(V)/bin/owseg demo
 
@@ -10,14 +10,25 @@ test: $(V)/.ok
 	$(V)/bin/python -m pytest
 
 check: $(V)/.ok
-	$(V)/bin/ruff check . && $(V)/bin/ruff format --check . && $(V)/bin/mypy
+	$(V)/bin/ruff check .
+	$(V)/bin/ruff format --check .
+	$(V)/bin/lint-imports
+	$(V)/bin/python -m tools.links
+	$(V)/bin/mypy
+	$(V)/bin/pyright --pythonpath $(V)/bin/python
 
 bench: $(V)/.ok
 	$(V)/bin/python -m benchmarks
 
+mutants: $(V)/.ok
+	$(V)/bin/python -m tools.mutants
+
+# What is not compiled beforehand is compiled when it is first imported; most of it never is.
+# pydensecrf2 has no wheels: where there is no compiler, the tests of the dense CRF are skipped.
 $(V)/.ok: pyproject.toml constraints.txt
 	$(PY) -m venv $(V)
-	$(V)/bin/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(V)/bin/python -m pip install -q --no-compile -c constraints.txt -e '.[dev]'
+	-$(V)/bin/python -m pip install -q --no-compile -c constraints.txt 'pydensecrf2>=1.1,<2'
 	touch $@
 
 clean:

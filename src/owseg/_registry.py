@@ -38,8 +38,8 @@ class Card(Generic[T]):
     help: str
     make: Callable[..., T]
     source: str = ""
-    options: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Entry:
     name: str
     help: str
     source: str = ""
-    options: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
     module: str = ""
     point: EntryPoint | None = None
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from owseg.data.augment import augment
@@ -41,3 +42,29 @@ def test_the_generator_decides_everything():
 def test_jitter_leaves_the_range():
     image, _ = augment(sample(), (32, 48), (1.0, 1.01), 0.9, np.random.default_rng(1))
     assert image.min() >= 0 and image.max() <= 1
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
+def test_the_scale_is_that_of_the_range(factor):
+    """Blocks of 10 pixels become 10 times the factor."""
+    _, target = augment(sample(80, 120), (40, 60), (factor, factor * 1.0001), 0.0, np.random.default_rng(2))
+    borders = np.nonzero((np.diff(target.numpy(), axis=1) != 0).any(0))[0]
+    assert set(np.diff(borders) % (10 * factor)) == {0}
+
+
+def test_jitter_changes_the_image_alone_and_by_what_is_asked_for():
+    views = [augment(sample(), (32, 48), (1.0, 1.01), j, np.random.default_rng(4)) for j in (0.0, 0.1, 0.5)]
+    assert all(torch.equal(target, views[0][1]) for _, target in views)
+    small, large = ((image - views[0][0]).abs().mean() for image, _ in views[1:])
+    assert 0 < small < large / 2
+
+
+def test_half_of_the_views_are_mirrored():
+    flipped = 0
+    image = np.tile(np.arange(60, dtype=np.uint8), (3, 40, 1))
+    for seed in range(200):
+        view, _ = augment(
+            Sample(image, np.zeros((40, 60), np.uint8), "s"), (40, 60), (1.0, 1.0001), 0.0, np.random.default_rng(seed)
+        )
+        flipped += bool(view[0, 0, 0] > view[0, 0, -1])
+    assert 70 < flipped < 130

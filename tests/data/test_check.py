@@ -24,9 +24,9 @@ def test_the_page_has_the_table():
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `")]
     rows = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines]
     assert rows == [
-        (f"`{kind}`", e.help, e.facts["classes"], e.facts["layout"], ", ".join(e.facts["splits"]), e.source)
-        + (e.facts["licence"],)
+        (f"`{kind}`", e.help, e.facts["classes"], e.facts["layout"], ", ".join(e.facts["splits"]), e.source, licence)
         for kind, e in DATASETS.entries.items()
+        for licence in [e.facts["licence"]]
     ]
 
 

@@ -111,7 +111,7 @@ def test_runs_that_do_not_fit_are_refused(counts, message):
 )  # fmt: skip
 def test_json_that_is_no_mask_of_that_size_is_refused(value):
     assert Rle.from_json({"size": [2, 3], "counts": [6]}, (2, 3)).area == 0
-    with pytest.raises(OwsegError, match="these run lengths are no mask of 3x2"):
+    with pytest.raises(OwsegError, match="these run lengths are not those of a mask of 3x2"):
         Rle.from_json(value, (2, 3))
 
 

@@ -2,16 +2,12 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
-from owseg.data.copy_paste import paste
 from owseg.data.datasets.cityscapes import CITYSCAPES
-from owseg.data.outliers import Outlier, leave_out, open_outliers
+from owseg.data.outliers import leave_out, open_outliers
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, UNKNOWN, LabelSpace
-from owseg.types import Sample
+from owseg.labels import IGNORE, LabelSpace
 
 
 def save_image(path, mode="RGB", size=(20, 16), alpha=None):
@@ -127,50 +123,6 @@ def test_what_is_no_outlier_ends_in_one_sentence(tmp_path):
     (tmp_path / "coco" / "x.json").write_text("[]")
     with pytest.raises(OwsegError, match="not a COCO"):
         open_outliers(tmp_path / "coco")
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.integers(0, 10_000), st.tuples(st.integers(4, 40), st.integers(4, 40)),
-    st.tuples(st.integers(24, 80), st.integers(24, 80)), st.sampled_from([0.0, 2.0]), st.booleans(),
-)  # fmt: skip
-def test_pasted_pixels_are_the_outlier_and_nothing_else_moves(seed, small, large, feather, labelled):
-    rng = np.random.default_rng(seed)
-    mask = np.zeros(small, bool)
-    mask[rng.integers(small[0]) :, rng.integers(small[1]) :] = True
-    outlier = Outlier(np.full((3, *small), 200, np.uint8), mask, "o")
-    target = rng.integers(0, 4, large).astype(np.uint8) if labelled else None
-    if target is not None:
-        target[0] = IGNORE
-    sample = Sample(rng.integers(0, 100, (3, *large)).astype(np.uint8), target, "s")
-    kept = sample.image.copy()
-    made = paste(sample, outlier, np.random.default_rng(seed), (0.2, 0.9), feather)
-    pasted = made.target == UNKNOWN
-    assert np.array_equal(sample.image, kept)
-    assert np.array_equal(made.image[:, ~pasted], sample.image[:, ~pasted])
-    assert np.array_equal(made.target[~pasted], np.zeros(large)[~pasted] if target is None else target[~pasted])
-    if feather == 0:
-        assert np.array_equal((made.image == 200).all(0), pasted)  # the image is darker
-    rows, columns = np.nonzero(pasted)
-    if len(rows):
-        longest = max(np.ptp(rows), np.ptp(columns)) + 1
-        assert 0.2 * min(large) - 2 <= longest <= 0.9 * min(large) + 1
-
-
-def test_the_corner_that_an_outlier_leaves_free_stays():
-    mask = np.ones((30, 30), bool)
-    mask[:15, :15] = False
-    outlier = Outlier(np.full((3, 30, 30), 200, np.uint8), mask, "o")
-    made = paste(
-        Sample(np.zeros((3, 40, 40), np.uint8), None, "s"), outlier, np.random.default_rng(1), (0.75, 0.7500001)
-    )
-    assert (made.target == UNKNOWN).sum() == mask.sum() == (made.image == 200).all(0).sum()
-
-
-def test_an_outlier_without_pixels_is_not_pasted():
-    sample = Sample(np.zeros((3, 8, 8), np.uint8), None, "s")
-    nothing = Outlier(np.zeros((3, 4, 4), np.uint8), np.zeros((4, 4), bool), "o")
-    assert paste(sample, nothing, np.random.default_rng(0)) is sample
 
 
 @pytest.mark.parametrize("kind", ["P", "LA", "key"])

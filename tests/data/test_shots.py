@@ -1,67 +1,114 @@
+"""Shots from a data set, drawn with a seed, and from a folder of images and masks."""
+
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.data.shots import read_shot_folder
+from owseg.data.dataset import DataSet, Source
+from owseg.data.shots import read_shot_folder, sample_shots, shot_of
 from owseg.errors import OwsegError
-from owseg.learners.learn import learn
-from owseg.types import Shot
-from tests.learners.test_heads import red_shot
+from owseg.labels import IGNORE, LabelSpace
 from tests.support import tiny
 
 
-def test_a_mirror_twice_is_the_shot():
-    shot = red_shot(3)
-    again = shot.mirrored().mirrored()
-    assert again.fingerprint() == shot.fingerprint() != shot.mirrored().fingerprint()
-    assert np.array_equal(shot.mirrored().mask[:, ::-1], shot.mask)
+def frames(areas, void=0):
+    """A data set whose frame i shows "rock" on ``areas[i]`` of 100 pixels, and has ``void`` void ones at the end."""
+
+    def read(i):
+        ids = np.zeros(100, np.uint8)
+        ids[: areas[i]] = 1
+        ids[100 - void :] = IGNORE
+        return np.full((3, 10, 10), i, np.uint8), ids.reshape(10, 10)
+
+    source = Source("frames", LabelSpace.of(["road", "rock"]), tuple(f"f{i}" for i in range(len(areas))), read)
+    return DataSet(source, source.classes.without(["rock"]))
 
 
-@pytest.mark.parametrize("factor", [0.5, 0.7, 1.4, 2.0])
-def test_a_scaled_shot_shows_the_same_share(factor):
-    shot = red_shot(3)
-    scaled = shot.scaled(factor)
-    assert scaled.size == (round(96 * factor), round(128 * factor)) == scaled.image.shape[1:]
-    assert scaled.mask.mean() == pytest.approx(shot.mask.mean(), rel=0.06)
-    assert scaled.void.mean() == pytest.approx(shot.void.mean(), rel=0.15)
-    inside = scaled.image[:, scaled.mask].mean(1)
-    assert np.allclose(inside, [255, 0, 0], atol=12)
-    assert shot.scaled(1) is shot
+def test_a_shot_marks_one_class_and_what_is_void():
+    shot = shot_of(frames([30, 20], void=7), 1, "rock")
+    assert shot.id == "f1" and (shot.image == 1).all()
+    assert shot.positives.sum() == 20 and shot.void.sum() == 7 and shot.negatives.sum() == 73
+    bare = frames([30])
+    bare = replace(bare, source=replace(bare.source, read=lambda i: (np.zeros((3, 10, 10), np.uint8), None)))
+    with pytest.raises(OwsegError, match="f0 has no mask; a shot needs one"):
+        shot_of(bare, 0, "rock")
+    with pytest.raises(OwsegError, match="no class 'cow'"):
+        shot_of(frames([30]), 0, "cow")
 
 
-def test_void_is_neither_the_class_nor_elsewhere():
-    shot = red_shot(1)
-    assert not (shot.elsewhere & shot.void).any() and not (shot.elsewhere & shot.mask).any()
-    assert (shot.elsewhere | shot.void | shot.mask).all()
-    assert Shot(shot.image, shot.mask, "s").elsewhere.sum() == (~shot.mask).sum()
+def test_shots_are_drawn_among_the_images_that_show_the_class_best():
+    areas = [0, 1, 50, 2, 60, 3, 40, 4, 0, 5, 6, 30]  # ten show the class
+    data = frames(areas)
+    for seed in range(20):
+        drawn = sample_shots(data, "rock", 2, seed, top=0.4)
+        assert len({s.id for s in drawn}) == 2 and {s.id for s in drawn} <= {"f2", "f4", "f6", "f11"}
+        assert [s.id for s in drawn] == sorted((s.id for s in drawn), key=lambda id: int(id[1:]))
+    everyone = {s.id for seed in range(40) for s in sample_shots(data, "rock", 2, seed, top=1.0)}
+    assert everyone == {f"f{i}" for i, area in enumerate(areas) if area}
+    assert {s.id for s in sample_shots(data, "rock", 5, 0, top=0.1)} == {"f2", "f4", "f6", "f11", "f10"}
 
 
-def test_masks_in_a_folder_may_hold_void(tmp_path):
+def test_the_seed_decides_the_draw():
+    data = frames([10 + i for i in range(30)])
+    draws = [tuple(s.id for s in sample_shots(data, "rock", 3, seed, top=1.0)) for seed in (0, 0, 1, 2)]
+    assert draws[0] == draws[1] and len(set(draws)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 0}, "1 to 5 shots, not 0"),
+        ({"count": 6}, "1 to 5 shots, not 6"),
+        ({"count": 3}, "only 2 images of frames show rock; 3 are needed"),
+        ({"seed": -1}, "a seed is 0 or above, not -1"),
+        ({"top": 0.0}, "above 0 and at most 1, not 0.0"),
+        ({"top": 1.1}, "above 0 and at most 1, not 1.1"),
+        ({"name": "cow"}, "no class 'cow'"),
+    ],
+)
+def test_what_cannot_be_drawn_ends_in_one_sentence(options, message):
+    with pytest.raises(OwsegError, match=message):
+        sample_shots(**{"data": frames([3, 0, 4]), "name": "rock", "count": 1, **options})
+
+
+@pytest.fixture
+def folder(tmp_path):
     for kind in ("images", "masks"):
         (tmp_path / kind).mkdir()
+    Image.fromarray(tiny.image().transpose(1, 2, 0)).save(tmp_path / "images" / "a.png")
+    return tmp_path
+
+
+def save_mask(folder, mask, name="a"):
+    Image.fromarray(mask.astype(np.uint8)).save(folder / "masks" / f"{name}.png")
+
+
+def test_masks_in_a_folder_may_hold_void(folder):
     mask = np.zeros((48, 64), np.uint8)
     mask[:9], mask[20:30] = 255, 1
-    Image.fromarray(tiny.image().transpose(1, 2, 0)).save(tmp_path / "images" / "a.png")
-    Image.fromarray(mask).save(tmp_path / "masks" / "a.png")
-    (shot,) = read_shot_folder(tmp_path)
-    assert np.array_equal(shot.void, mask == 255) and np.array_equal(shot.mask, mask == 1)
-    Image.fromarray(np.where(mask == 1, 255, 0).astype(np.uint8)).save(tmp_path / "masks" / "a.png")
-    (shot,) = read_shot_folder(tmp_path)  # of two values the other is the class
-    assert not shot.void.any() and np.array_equal(shot.mask, mask == 1)
-    Image.fromarray(np.full((48, 64), 255, np.uint8)).save(tmp_path / "masks" / "a.png")
+    save_mask(folder, mask)
+    (shot,) = read_shot_folder(folder)
+    assert np.array_equal(shot.image, tiny.image()) and shot.id == "a"
+    assert np.array_equal(shot.void, mask == 255) and np.array_equal(shot.positives, mask == 1)
+    save_mask(folder, np.where(mask == 1, 255, 0))
+    (shot,) = read_shot_folder(folder)  # of two values the other is the class
+    assert not shot.void.any() and np.array_equal(shot.positives, mask == 1)
+    save_mask(folder, np.full((48, 64), 255))
     with pytest.raises(OwsegError, match="it is all void"):
-        learn(tiny.knowledge_base(), "rock", read_shot_folder(tmp_path))
-    Image.fromarray(np.zeros((48, 64), np.uint8)).save(tmp_path / "masks" / "a.png")
+        read_shot_folder(folder)
+    save_mask(folder, np.zeros((48, 64)))
     with pytest.raises(OwsegError, match=r"a\.png marks no pixel; mark"):
-        learn(tiny.knowledge_base(), "rock", read_shot_folder(tmp_path))
+        read_shot_folder(folder)
 
 
-def test_a_class_is_learned_once():
-    updated = learn(tiny.knowledge_base(), "rock", [red_shot()])
-    with pytest.raises(OwsegError, match="known already"):
-        learn(updated, "rock", [red_shot(1)])
-    with pytest.raises(OwsegError, match="1 to 5 shots, not 6"):
-        learn(updated, "cow", [red_shot(i) for i in range(6)])
-    for name in ("unknown", "void", " Void"):
-        with pytest.raises(OwsegError, match=f"no class can be taught as '{name}'"):
-            learn(updated, name, [red_shot(1)])
+def test_images_and_masks_come_in_pairs(folder):
+    save_mask(folder, np.eye(48, 64))
+    save_mask(folder, np.eye(48, 64), "b")
+    with pytest.raises(OwsegError, match=r"b\.png has no image of the same name in .*images"):
+        read_shot_folder(folder)
+    (folder / "masks" / "b.png").unlink()
+    Image.fromarray(tiny.image().transpose(1, 2, 0)).save(folder / "images" / "c.png")
+    with pytest.raises(OwsegError, match=r"c\.png has no mask of the same name in .*masks"):
+        read_shot_folder(folder)

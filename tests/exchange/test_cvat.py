@@ -30,7 +30,7 @@ SHAPE = 'label="car" left="0" top="0" width="9" height="7"'
         (f'<mask {SHAPE.replace("9", "-9")} rle="63"/>', "cannot be"),
         (f'<mask {SHAPE.replace("9", "99999999")} rle="63"/>', "larger than"),
         ('<box label="car" xtl="0" ytl="0" xbr="3" ybr="3"/>', "car is a box in a.jpg"),
-        ('<polygon label="car" points="1,1;2,2"/>', "car in a.jpg is no polygon of three corners"),
+        ('<polygon label="car" points="1,1;2,2"/>', "car in a.jpg is not a polygon of three corners"),
         ('<polygon label="car" points="1,1;2,2;1e12,3"/>', "car in a.jpg is outside"),
         ('<polygon label="car" points="1,1;2,2;inf,3"/>', "outside"),
         ('<polygon label="" points="1,1;2,2;3,3"/>', "cannot be the name of a class"),
@@ -53,7 +53,7 @@ def test_shapes_that_are_refused(tmp_path, inside, message):
         ("<other/>", "not a CVAT"),
         ('<annotations><image name="a" width="0" height="7"/></annotations>', "cannot be"),
         ('<annotations><image name="a" width="9999999" height="9999999"/></annotations>', "larger than"),
-        ("<annotations><meta><label><name>a</name><color>red</color></label></meta></annotations>", "no colour"),
+        ("<annotations><meta><label><name>a</name><color>red</color></label></meta></annotations>", "not a colour"),
     ],
 )
 def test_files_that_are_refused(tmp_path, text, message):

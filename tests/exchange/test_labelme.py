@@ -16,7 +16,7 @@ LABELME = {"imagePath": "a.jpg", "imageHeight": 7, "imageWidth": 9}
     ("shape", "message"),
     [
         ({"label": "car", "shape_type": "circle", "points": [[1, 1], [2, 2]]}, "car is a circle in a.jpg"),
-        ({"label": "car", "points": [[1, 1], [2, 2]]}, "car in a.jpg is no polygon of three corners"),
+        ({"label": "car", "points": [[1, 1], [2, 2]]}, "car in a.jpg is not a polygon of three corners"),
         ({"label": "car", "points": [[1, 1], [2, 2], [1e7, 0]]}, "outside"),
         ({"label": "car", "shape_type": "mask", "points": [[8, 6], [9, 7]], "mask": "AAAA"}, "cannot be read"),
         ({"label": "car", "shape_type": "mask", "points": [[8, 6], [9, 7]]}, "is missing"),

@@ -50,7 +50,10 @@ def brush(rle):
         (brush(REGION["value"]["rle"][:7] + [255] * 40), "more pixels"),
         (brush([0, 0, 0, 252, 57, 24, 252 // 2] + [0] * 3), "cut off|does not fit|more pixels"),
         (region(type="rectanglelabels", value={"x": 1, "y": 1, "rectanglelabels": ["car"]}), "car in a.jpg is of rect"),
-        (region(value={"points": [[0, 0], [1, 1]], "polygonlabels": ["car"]}), "car in a.jpg is no polygon of three"),
+        (
+            region(value={"points": [[0, 0], [1, 1]], "polygonlabels": ["car"]}),
+            "car in a.jpg is not a polygon of three",
+        ),
         (region(value={"points": [[0, 0], [1, 1], [5, 1e9]], "polygonlabels": ["car"]}), "outside"),
         ([{"type": "brushlabels", "value": REGION["value"]}], "is missing"),
         (7, "not a Label Studio"),

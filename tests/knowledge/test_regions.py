@@ -46,7 +46,7 @@ def test_run_lengths_are_cocos_and_come_back(mask):
 )  # fmt: skip
 def test_what_is_no_mask_of_that_size_is_refused(value):
     assert Rle.from_json({"size": [2, 3], "counts": [6]}, (2, 3)).area == 0
-    with pytest.raises(OwsegError, match="no mask of 3x2"):
+    with pytest.raises(OwsegError, match="not those of a mask of 3x2"):
         Rle.from_json(value, (2, 3))
 
 

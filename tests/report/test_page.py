@@ -7,7 +7,7 @@ import math
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 
 import matplotlib
@@ -16,100 +16,10 @@ import pytest
 from PIL import Image
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, UNKNOWN, LabelSpace
-from owseg.report.charts import Curve
+from owseg.labels import LabelSpace
+from owseg.report.charts import Curve, HeatMap
 from owseg.report.page import Report, Strip, Table, render, save
-
-EVIL = "<script>alert(1)</script>"
-LABELS = LabelSpace.of(["sky", "road", EVIL])
-VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
-
-
-class Page(HTMLParser):
-    """What a page holds; raises if a tag is closed that is not open, or an attribute is given twice."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs, closed=False):
-        assert len(dict(attrs)) == len(attrs)
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID and not closed:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs, closed=True)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1:] not in (["script"], ["style"]):
-            self.text.append(data)
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
-
-    def words(self):
-        return " ".join(" ".join(self.text).split())
-
-
-def street(seed: int = 0, height: int = 48, width: int = 64) -> Strip:
-    rng = np.random.default_rng(seed)
-    photo = rng.integers(0, 256, (height, width, 3), np.uint8)
-    ids = rng.choice(np.array([0, 1, 2, UNKNOWN, IGNORE], np.uint8), (height, width))
-    colors = LABELS.palette()
-    return Strip(
-        f"Street {seed} & co.",
-        (
-            ("the input", photo),
-            ("closed: <b>no</b> way out", colors[np.minimum(ids, 2)]),
-            ("open", colors[np.where(ids == IGNORE, 0, ids)]),
-            ("after learning", colors[np.minimum(ids, 1)]),
-            ('"the" truth', colors[ids]),
-        ),
-    )
-
-
-def curve(name: str = "energy", n: int = 50) -> Curve:
-    x = np.linspace(0, 1, n)
-    return Curve(name, x, 1 - 0.5 * x, x**2, x, 0.75, 0.625, 0.875)
-
-
-def full() -> Report:
-    rng = np.random.default_rng(1)
-    return Report(
-        title=f"A street {EVIL}",
-        lead="It learns <quickly>.",
-        legend=LABELS,
-        strips=(street(0), street(1)),
-        histogram={"sky": rng.normal(0, 1, 200), "road": rng.normal(1, 1, 200), EVIL: rng.normal(5, 1, 200)},
-        threshold=3.0,
-        unknown=(EVIL,),
-        curves=(curve(), curve(EVIL)),
-        prevalence=0.125,
-        tables=(
-            Table("Then & now", ("", "then", "now"), (("sky", 0.5, 0.25), (EVIL, None, math.nan)), "note"),
-        ),
-        facts=(("seed", "0"), (EVIL, "<i>")),
-        next_steps=(("Try <it>.", "owseg  predict 'a b' > out && echo \"$HOME\""),),
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def html() -> str:
-    return render(full())
-
-
-@pytest.fixture(scope="module")
-def page(html: str) -> Page:
-    return Page(html)
+from tests.support.reports import EVIL, LABELS, Page, curve, full, strip_of
 
 
 def images(page: Page) -> list[tuple[dict, Image.Image]]:
@@ -142,16 +52,16 @@ def test_names_that_hold_markup_are_shown_as_text(html, page):
     assert "closed: <b>no</b> way out" in words and "It learns <quickly>." in words
 
 
-def test_every_picture_comes_back(page):
+def test_every_image_comes_back(page):
     expected = [(s.title, caption, p) for s in full().strips for caption, p in s.images]
     found = images(page)
     assert len(found) == len(expected)
-    for (title, caption, picture), (attrs, image) in zip(expected, found, strict=True):
-        assert (int(attrs["height"]), int(attrs["width"])) == picture.shape[:2] == image.size[::-1]
+    for (title, caption, pixels), (attrs, image) in zip(expected, found, strict=True):
+        assert (int(attrs["height"]), int(attrs["width"])) == pixels.shape[:2] == image.size[::-1]
         assert title in attrs["alt"] and caption in attrs["alt"]
         assert caption in page.words()
         if caption != "the input":
-            np.testing.assert_array_equal(np.asarray(image), picture)
+            np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
 def test_a_photo_survives_nearly():
@@ -170,8 +80,8 @@ def test_the_legend_shows_the_unknown_and_void_where_it_is_seen(page):
     for color in (*LABELS.colors, (255, 0, 200)):
         assert "background:#{:02x}{:02x}{:02x}".format(*color) in swatches
     assert "background:#000000" in swatches
-    strip = street()
-    without = Strip(strip.title, strip.images[:4])  # all but the truth
+    strip = strip_of()
+    without = Strip(strip.title, strip.images[:4])  # all but the ground truth
     assert "background:#000000" not in legend(dataclasses.replace(full(), strips=(without,)))
 
 
@@ -192,48 +102,12 @@ def test_commands_can_be_copied(html, page):
     assert "hidden" in button  # shown by the script, for without it it does nothing
 
 
-def test_the_chart_says_how_much_of_each_class_is_called_unknown():
-    scores = {"sky": np.arange(100.0), "road": np.r_[np.arange(50.0), np.nan, np.inf]}
-    words = Page(render(Report("t", "", LABELS, histogram=scores, threshold=89.5))).words()
-    assert "10 %" in words and "0 %" in words
-    assert " %" not in Page(render(Report("t", "", LABELS, histogram=scores))).words()
-
-
-def test_curves_run_through_their_points():
-    html = render(Report("t", "", LABELS, curves=(curve(),), prevalence=0.25))
-    chart = html[html.index('aria-label="Precision over recall') :]
-    drawn = [
-        np.array(re.findall(r"[ML] ([\d.]+) ([\d.]+)", path), float)
-        for path, color in re.findall(r'<path d="([^"]*)"[^>]*stroke: (#\w+)', chart[: chart.index("</svg>")])
-        if color == "#d6249f"
-    ]
-    (line,) = drawn  # from (0, 1) to (1, 0.5) in a box with its origin at the bottom left
-    frame = np.array([0.84 * 4.3, -0.865 * 3.7 / 1.005]) * 72
-    np.testing.assert_allclose(line[-1] - line[0], frame * [1, -0.5], atol=0.01)
-
-
-def test_a_point_per_pixel_does_not_swell_the_page():
-    n = 100_000
-    jagged = 0.9 - 0.3 * np.linspace(0, 1, n) + np.random.default_rng(0).normal(0, 0.0003, n)
-    long = dataclasses.replace(curve(n=n), precision=jagged)
-    assert len(render(Report("t", "", LABELS, curves=(long,)))) < 200_000
-
-
 def test_ids_are_unique_and_references_lead_somewhere(html, page):
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     wanted = {attrs["xlink:href"][1:] for attrs in page.all("use")} | set(re.findall(r"url\(#([^)]*)\)", html))
     wanted |= {attrs["aria-labelledby"] for _, attrs in page.tags if "aria-labelledby" in attrs}
     assert wanted and wanted <= set(ids)
-
-
-def test_charts_take_the_colours_of_the_page_and_are_described(page, html):
-    charts = [attrs for attrs in page.all("svg") if "role" in attrs]
-    assert len(charts) == 3 and all(attrs["role"] == "img" and attrs["aria-label"] for attrs in charts)
-    assert "currentColor" in html and "#010203" not in html
-    assert "#000000" not in re.sub(r"background:#000000", "", html)
-    assert "prefers-color-scheme: dark" in html and "@media print" in html
-    assert page.all("html")[0]["lang"] == "en"
 
 
 def test_same_report_same_bytes(html):
@@ -277,7 +151,7 @@ def test_odd_but_lawful_data():
     "bad",
     [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
 )
-def test_what_is_no_picture_is_refused(bad):
+def test_what_is_not_an_image_is_refused(bad):
     with pytest.raises(OwsegError, match=r"give \(H, W, 3\) uint8"):
         render(Report("t", "", LABELS, (Strip("s", (("c", bad),)),)))
 
@@ -287,6 +161,21 @@ def test_parts_that_do_not_fit_are_refused():
         render(Report("t", "", LABELS, tables=(Table("t", ("a", "b"), (("x",),)),)))
     with pytest.raises(OwsegError, match="'energy' has 50 and 3 coordinates"):
         render(Report("t", "", LABELS, curves=(dataclasses.replace(curve(), precision=np.zeros(3)),)))
+
+
+def test_the_style_sheet_is_part_of_the_page(html):
+    style = files("owseg.report").joinpath("page.css").read_text("utf-8")
+    assert len(style) > 3000 and html.count("<style>") == 1
+    assert html.split("<style>")[1].split("</style>")[0].strip() == style.strip()
+    classes = set(re.findall(r"[.]([a-z]+)", re.sub(r"\{[^}]*\}", "", style)))
+    used = {name for value in re.findall(r'class="([^"]*)"', html) for name in value.split()}
+    assert used - classes == {"copy"}  # which is for the script
+
+
+def test_reports_and_their_parts_can_be_compared_and_hashed():
+    report = full()
+    for value in (report, *report.strips, *report.curves, HeatMap(("a",), ("b",), np.ones((1, 1)))):
+        assert value == value and value != dataclasses.replace(value) and len({value}) == 1
 
 
 def test_save_writes_all_or_nothing(tmp_path, html, monkeypatch):
@@ -313,5 +202,5 @@ def test_save_says_where_it_could_not(tmp_path):
 
 
 def test_torch_is_not_needed():
-    code = "import sys, owseg.report; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    code = "import sys, owseg.report.page; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -55,12 +55,12 @@ def test_a_corrected_mask_comes_back_and_outlives_a_new_name(state):
         state.accept([IDS[3]], name)
         view = again(state).view(IDS[3])
         assert (view["class"], view["corrected"], view["action"]) == (name, True, "accept")
-        assert np.array_equal(Rle(SIZE, tuple(view["counts"])).mask(), corrected)
+        assert np.array_equal(Rle.from_counts(view["counts"], SIZE).mask(), corrected)
     state.queue.undo()
     assert state.view(IDS[3])["class"] == "dog" and state.view(IDS[3])["corrected"]
     state.queue.reject(IDS[3])
     view = state.view(IDS[3])
-    assert not view["corrected"] and np.array_equal(Rle(SIZE, tuple(view["counts"])).mask(), square(8, 8, 8))
+    assert not view["corrected"] and np.array_equal(Rle.from_counts(view["counts"], SIZE).mask(), square(8, 8, 8))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from PIL import Image
 from owseg.data.dataset import DataSet, Source
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import calibrate, fit_scorers
-from owseg.labels import LabelSpace
+from owseg.labels import IGNORE, LabelSpace
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, build
 from owseg.models.network import Network
@@ -73,6 +73,14 @@ def knowledge_base(names: tuple[str, ...] = ("road", "sky", "tree"), **options: 
     return KnowledgeBase(net, LabelSpace.of(names), history=(Event("train", "made for a test"),))
 
 
+def far_out(shift: float = 300.0) -> KnowledgeBase:
+    """The tiny knowledge base with ``shift`` added to every value of its embedding: the same classes, |f| large."""
+    net = network()
+    with torch.no_grad():
+        net.decoder.head.bias.add_(shift)
+    return KnowledgeBase(net, LabelSpace.of(("road", "sky", "tree")))
+
+
 def image(seed: int = 0, size: tuple[int, int] = (48, 64)) -> np.ndarray:
     """An image (3, H, W) uint8 with some structure."""
     rng = np.random.default_rng(seed)
@@ -95,6 +103,17 @@ def dataset(count: int = 8, classes: int = 3, size: tuple[int, int] = (48, 64), 
 
     source = Source("tiny", LabelSpace.of(names), tuple(f"f{i}" for i in range(count)), read)
     return DataSet(source, source.classes.without(names[-1:]) if unknown else source.classes)
+
+
+def with_void() -> Source:
+    """The source of ``dataset``, void at the left edge of each image."""
+    source = dataset().source
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        image, ids = source.read(i)
+        return image, np.where(np.arange(64) < 8, IGNORE, ids).astype(np.uint8)
+
+    return Source("void", source.classes, source.ids, read)
 
 
 def calibrated(fpr: float = 0.05, **options: Any) -> KnowledgeBase:

@@ -14,7 +14,7 @@ def test_a_class_called_void_is_left_out_or_renamed(tmp_path):
     Image.fromarray(tiny.image().transpose(1, 2, 0)).save(tmp_path / "images" / "a.png")
     (tmp_path / "classes.json").write_text(json.dumps(["road", "void", "sky"]))
     config, run = TrainConfig(epochs=1, batch=1, crop=(32, 32)), tmp_path / "run"
-    with pytest.raises(OwsegError, match=r"no class can be taught as 'void', .* leave it out"):
+    with pytest.raises(OwsegError, match=r"no class can have the name 'void', .* leave it out"):
         build_knowledge_base(f"folder:{tmp_path}", tiny.backbone(), (), config, run)
     with pytest.raises(OwsegError, match="a has no mask"):  # without it, it comes as far as training
         build_knowledge_base(f"folder:{tmp_path}", tiny.backbone(), ("void",), config, run)

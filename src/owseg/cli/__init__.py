@@ -1,11 +1,16 @@
-"""The command line: thin shells around what Python can call. torch is imported only by a command that needs it."""
+"""The command line: one file a command, each a thin shell around a function that Python can call.
+
+torch is imported only by a command that needs it, inside its function, so that help and errors come at once.
+"""
 
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
+from owseg import __version__
 from owseg.cli import (
     annotate,
     audit,
@@ -18,6 +23,7 @@ from owseg.cli import (
     exchange,
     fit,
     history,
+    info,
     learn,
     predict,
     review,
@@ -25,23 +31,26 @@ from owseg.cli import (
     train,
     train_residual,
 )
-from owseg.cli._printing import complain
+from owseg.cli._help import Command, Group
+from owseg.cli._printing import print_note
 from owseg.errors import OwsegError
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="""Open-world segmentation: label every pixel, say which ones are unknown, learn them from five images.
+    help="""Open-world semantic segmentation: label every pixel, say which are unknown, learn them from five images.
 
-    A [bold]knowledge base[/bold] (KB) is a directory: a network, its classes, what it learned since, and the threshold
-    above which a pixel is unknown. Every change is a new version; nothing is lost. Begin with [bold]owseg demo[/bold].
+    A [bold]knowledge base[/bold] (KB) is a directory: a network, its classes, the classes learned since, and the
+    threshold above which a pixel is unknown. Every change is a new version; nothing is lost. Begin with
+    [bold]owseg demo[/bold].
     """,
     epilog="Data sets are named [bold]folder:DIR[/bold] (images/, masks/, classes.json), [bold]synthetic[/bold] or "
-    "[bold]KIND:DIR[/bold]; [bold]owseg data list[/bold] names the kinds. Shipped knowledge bases: street, street8, "
-    "synthetic. Others load as "
-    "[bold]espnetv2-cityscapes:FILE[/bold] or [bold]hf:NAME[/bold] (SegFormer, UperNet, MobileNetV2-DeepLab).",
+    "[bold]KIND:DIR[/bold]; [bold]owseg data list[/bold] describes the kinds. Shipped knowledge bases: {shipped}. "
+    "Published networks load as [bold]KIND:PLACE[/bold], where KIND is one of {networks}; [bold]hf:NAME[/bold] takes "
+    "a SegFormer, UperNet or MobileNetV2-DeepLab of transformers.",
 )
 
 
@@ -59,25 +68,42 @@ for command in (  # in the order of `owseg --help`
     evaluate.evaluate,
     benchmark.benchmark,
     discover.discover,
+    info.info,
     history.history,
     rollback.rollback,
     demo.demo,
 ):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 app.add_typer(data.app, name="data")
 
 
+def print_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        print(f"owseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Nothing but the options that stand before a command."""
+
+
 def main() -> None:
-    """Run the command line; what a user can mend ends in one sentence on standard error and exit code 1."""
+    """Run the command line; an error that the user can mend is one sentence on standard error and exit code 1."""
     try:
         app()
     except OwsegError as error:
-        complain(f"error: {error}")
+        print_note(f"error: {error}")
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
-        complain(f"error: {error.filename or 'the disk'}: {error.strerror or error}.")
+        print_note(f"error: {error.filename or 'the disk'}: {error.strerror or error}.")
         sys.exit(1)

@@ -1,71 +1,107 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and how their text is read."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from owseg.errors import OwsegError
 
-Split = Annotated[str, typer.Option(help="Which split.")]
+
+def data_spec(text: str | None) -> str | None:
+    """Return ``folder:DIR`` for a directory DIR with images/ in it, or in a folder for each split; else ``text``."""
+    from owseg.data.datasets import DATASETS
+
+    if text and ":" not in text and text not in DATASETS:
+        directory = Path(text).expanduser()
+        if any(path.is_dir() for pattern in ("images", "*/images") for path in directory.glob(pattern)):
+            return f"folder:{text}"
+    return text
 
 
 KB = Annotated[
-    str, typer.Argument(metavar="KB", help="A knowledge base directory, or a shipped one: street, street8, synthetic.")
+    str, typer.Argument(metavar="KB", help="Directory of a knowledge base, or the name of a shipped one: {shipped}.")
 ]
 
 
-Pictures = Annotated[list[str], typer.Argument(help="Images, folders or quoted patterns such as 'a/*.jpg'.")]
+Images = Annotated[
+    list[str], typer.Argument(metavar="IMAGES", help="Image files, folders, or quoted patterns such as 'a/*.jpg'.")
+]
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
-Out = Annotated[str | None, typer.Option("--out", "-o", help="Store the new version here instead of in KB.")]
+Out = Annotated[
+    str | None, typer.Option("--out", "-o", help="Store the new version in this directory instead of in KB.")
+]
 
 
 FullResolution = Annotated[
-    bool, typer.Option("--full-resolution", help="Score every pixel of the image: slower, seldom better.")
+    bool,
+    typer.Option(
+        "--full-resolution", help="Compute scores at the image's resolution, not the network's: slower, seldom better."
+    ),
 ]
 
 
 MultiScale = Annotated[
-    bool, typer.Option("--multi-scale", help="Look in three sizes and in the mirror: eight times slower, a bit better.")
+    bool,
+    typer.Option(
+        "--multi-scale", help="Average over three scales, each also mirrored: eight times slower, a bit better."
+    ),
 ]
 
 
-Data = Annotated[str, typer.Option("--data", help="KIND:DIR or synthetic; owseg data list names the kinds.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        callback=data_spec,
+        help="A labelled data set, synthetic or KIND:DIR; KIND is one of {datasets} (see owseg data list).",
+    ),
+]
 
 
-Fpr = Annotated[float, typer.Option(help="Share of known pixels that may be called unknown.")]
+Split = Annotated[str, typer.Option(help="The split of the data set.")]
 
 
-def names(text: str) -> tuple[str, ...]:
+Fpr = Annotated[float, typer.Option(help="Share of known pixels that may be predicted unknown (false positives).")]
+
+
+Batch = Annotated[int, typer.Option(help="Images per step.")]
+
+
+Crop = Annotated[str, typer.Option(help="Height x width of a training crop, in pixels.")]
+
+
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
+
+
+Precision = Annotated[str, typer.Option(help="Precision of the computation: {precisions}. Weights keep 32 bits.")]
+
+
+Devices = Annotated[int, typer.Option(help="Number of GPUs or, without a GPU, of processes.")]
+
+
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")]
+
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="An option of what was named; may be repeated."),
+]
+
+
+def parse_names(text: str) -> tuple[str, ...]:
     """Return the names in an option such as ``car,pedestrian``."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-Batch = Annotated[int, typer.Option(help="Images a step.")]
-
-
-Crop = Annotated[str, typer.Option(help="Height x width of a training view.")]
-
-
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-
-
-Precision = Annotated[str, typer.Option(help="32-true, or bf16-mixed where the machine has bfloat16.")]
-
-
-Devices = Annotated[int, typer.Option(help="GPUs or processes.")]
-
-
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")]
-
-
 def parse_size(text: str) -> tuple[int, int]:
-    """Return (height, width) of text such as ``256x352``."""
+    """Return (height, width) of text such as ``256x352``; raise ``OwsegError`` for text of another form."""
     try:
         height, width = (int(v) for v in text.lower().split("x"))
     except ValueError:
@@ -73,9 +109,9 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of what was named; may be repeated.")
-]
+def size_text(size: tuple[int, int]) -> str:
+    """Return (height, width) as ``parse_size`` reads it."""
+    return f"{size[0]}x{size[1]}"
 
 
 def parse_settings(given: list[str] | None) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""What commands print: text and tables for people, JSON for programs, complaints on standard error."""
+"""What commands print: text and tables for people, JSON for programs, notes and errors on standard error."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
 
 
-def save(kb: KnowledgeBase, target: str, as_json: bool, hint: str) -> None:
-    """Store ``kb`` as a new version of ``target``, and say what it is now; ``hint`` is what to do next."""
+def save_version(kb: KnowledgeBase, target: str, as_json: bool, hint: str) -> None:
+    """Store ``kb`` as a new version of ``target``, and print what it is now; ``hint`` is what to do next."""
     version = kb.save(target)
     if as_json:
         threshold = kb.threshold.to_json() if kb.threshold else None
@@ -26,8 +27,13 @@ def save(kb: KnowledgeBase, target: str, as_json: bool, hint: str) -> None:
     print(f"{target} is at version {version}: {kb.history[-1].message}.")
     print(f"It knows {', '.join(kb.labels.names)}.")
     if kb.threshold:
-        print(f"Above {kb.scorer} = {kb.threshold.value:.4g} a pixel is unknown.")
+        print(f"A pixel is unknown where {kb.scorer} > {kb.threshold.value:.4g}.")
     print(hint)
+
+
+def next_command(*words: object) -> str:
+    """Return a line that names the next command, quoted for a shell: ``Next: owseg predict --kb KB IMAGES``."""
+    return f"Next: owseg {shlex.join(map(str, words))}"
 
 
 def print_json(value: object) -> None:
@@ -36,7 +42,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table; all columns but the first, and one called "what", are set right."""
+    """Print a table; all columns but the first, and one called "what", are aligned right."""
     table = Table(title=escape(title), title_justify="left")  # a class may be called [car]
     for i, name in enumerate(header):
         table.add_column(escape(name), justify="left" if i == 0 or name == "what" else "right")
@@ -45,6 +51,6 @@ def print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, .
     Console().print(table)
 
 
-def complain(message: str) -> None:
+def print_note(message: str) -> None:
     """Print a line on standard error."""
     print(message, file=sys.stderr)

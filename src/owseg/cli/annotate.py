@@ -8,30 +8,31 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, FullResolution, Json, MultiScale, Pictures
-from owseg.cli.exchange import WRITABLE, Url, write_annotations
+from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Settings
+from owseg.cli.exchange import Url, format_options, write_annotations
 
 
 def annotate(
     kb: KB,
-    pictures: Pictures,
-    kind: Annotated[str, typer.Option("--format", help=f"One of {WRITABLE}.")],
+    images: Images,
+    to: Annotated[str, typer.Option("--format", help="Format of the annotations: {writable}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the annotations, or their file.")],
     url: Url = "",
+    settings: Settings = None,
     full_resolution: FullResolution = False,
     multi_scale: MultiScale = False,
     as_json: Json = False,
 ) -> None:
-    """Label images for people to correct in CVAT or Label Studio: classes by name and colour, and the unknown.
+    """Predict images and write the result as annotations, for people to correct in CVAT, Label Studio or another tool.
 
-    Correct them there, name what was unknown, export, and give the export to owseg learn --shots.
+    Correct them there, name the unknown regions, export, and give the export to owseg learn --shots.
     """
     from owseg.data.images import find_image_files
     from owseg.inference.annotate import predicted_annotations
     from owseg.knowledge.load import load
 
+    options = format_options(settings, url)
     base = load(kb)
     forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
-    write_annotations(
-        predicted_annotations(base, find_image_files(pictures), forward), out, kind, url, as_json, predicted=True
-    )
+    annotations = predicted_annotations(base, find_image_files(images), forward)
+    write_annotations(annotations, out, to, options, as_json, predicted=True)

@@ -13,18 +13,21 @@ from owseg.cli._printing import print_json, print_table
 
 def audit(
     kb: KB,
-    outliers: Annotated[Path, typer.Argument(help="The folder of outliers that train-residual was given.")],
+    outliers: Annotated[Path, typer.Argument(metavar="OUTLIERS", help="The --outliers folder of train-residual.")],
     data: Data,
     split: Split = "test",
     backbone: Annotated[
         str | None,
-        typer.Option(help="A transformers backbone to compare looks by: hub name or local path; by default KB's own."),
+        typer.Option(
+            help="A transformers backbone in whose features to compare, by hub name or local path; default: KB's own."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Ask which outliers have something in common with what is unknown in a test set: by name, and by looks.
+    """Check training outliers for overlap with the anomalies of a test set: by category name, and by features.
 
-    A figure on anomalies means little if what they show was pasted into the streets that taught the network.
+    A result on anomalies means little if the same kinds of object were among the outliers that the network was trained
+    with.
     """
     from owseg.data.datasets import open_dataset
     from owseg.data.outliers import open_outliers
@@ -34,11 +37,12 @@ def audit(
     from owseg.models.backbones.base import from_pretrained
 
     base = load(kb)
-    eyes = from_pretrained(backbone).eval() if backbone else base.network.backbone
-    shown = open_outliers(outliers).unknown_to(base.labels)
-    found = compare(shown, open_dataset(data, split, base.labels), eyes)
+    features = from_pretrained(backbone).eval() if backbone else base.network.backbone
+    used = open_outliers(outliers).unknown_to(base.labels)
+    found = compare(used, open_dataset(data, split, base.labels), features)
     if as_json:
         print_json(found.to_json())
         return
-    print_table("What the anomalies look most like", ("category", "anomalies", "pixels", "similarity"), summary(found))
+    header = ("category", "anomalies", "pixels", "similarity")
+    print_table("Outlier categories most similar to the anomalies", header, summary(found))
     print(found.text())

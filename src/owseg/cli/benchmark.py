@@ -8,18 +8,22 @@ from typing import Annotated
 import typer
 
 from owseg.cli._options import Json
-from owseg.cli._printing import complain, print_json, print_table
+from owseg.cli._printing import print_json, print_note, print_table
 
 
 def benchmark(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to measure.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for maps, results and images; go on with it.")],
-    workers: Annotated[int, typer.Option(help="Processes that take the metrics.")] = 1,
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE.toml", help="Models, scorers and data sets to measure (see above).")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for maps, results and plots; one that is begun is continued.")
+    ],
+    workers: Annotated[int, typer.Option(help="Processes that compute metrics.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Measure models x scorers x data sets: tables (Markdown, LaTeX, CSV, JSON) and images.
+    """Evaluate models x scorers x data sets: tables (Markdown, LaTeX, CSV, JSON) and plots.
 
-    A run that was stopped goes on where it was: give it the same folder. The least that a recipe says:
+    A run that was stopped continues where it was if it is given the same folder. The shortest recipe:
 
     \b
         models.mine.kb = "street8"
@@ -30,13 +34,13 @@ def benchmark(
     from owseg.benchmark.recipe import read_recipe
     from owseg.benchmark.run import run
 
-    told = read_recipe(recipe)
-    for line in told.left_out:
-        complain(f"left out: {line}")
-    results = run(told, out, workers, complain)
+    wanted = read_recipe(recipe)
+    for line in wanted.left_out:
+        print_note(f"left out: {line}")
+    results = run(wanted, out, workers, print_note)
     if as_json:
         print_json(results.to_json())
         return
     for table in results.tables():
         print_table(*table)
-    print(f"All figures are in {out}/results.md, .tex, .csv and .json; images are in {out}/images/.")
+    print(f"All results are in {out}/results.md, .tex, .csv and .json; plots are in {out}/images/.")

@@ -1,4 +1,4 @@
-"""Data sets: naming and checking them."""
+"""``owseg data``: the data sets that can be opened, and checks of your own."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import Json
-from owseg.cli._printing import complain, print_json, print_table
+from owseg.cli._help import Command
+from owseg.cli._options import Json, data_spec
+from owseg.cli._printing import print_json, print_note, print_table
 
-app = typer.Typer(no_args_is_help=True, help="Data sets: which ones can be opened, and whether yours is whole.")
+app = typer.Typer(no_args_is_help=True, help="Data sets: list those that can be opened, and check your own.")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_kinds(as_json: Json = False) -> None:
-    """List the data sets that can be opened: what each is, how it must lie on disk, where it is from."""
+    """List the kinds of data set that can be opened: what each is, its layout on disk, its source."""
     from owseg.data.datasets import DATASETS
 
     entries = DATASETS.entries
@@ -23,21 +24,29 @@ def list_kinds(as_json: Json = False) -> None:
         return
     for kind, entry in entries.items():
         facts = entry.facts
-        print(f"{kind if kind == 'synthetic' else f'{kind}:DIR'}  {entry.help}")
-        print(
-            f"    classes  {facts['classes']}\n    layout   {facts['layout']}\n    splits   {', '.join(facts['splits'])}"
-        )
-        print(f"    from     {entry.source} (licence: {facts['licence']})")
+        print(f"{kind if facts.get('generated') else f'{kind}:DIR'}  {entry.help}")
+        for name, text in (
+            ("classes", facts.get("classes", "")),
+            ("layout", facts.get("layout", "")),
+            ("splits", ", ".join(facts.get("splits", ()))),
+            ("from", f"{entry.source} (licence: {facts.get('licence', 'not stated')})"),
+        ):
+            print(f"    {name:8} {text}")
     print("Next: owseg data check KIND:DIR")
 
 
-@app.command("check")
+@app.command("check", cls=Command)
 def check_data(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="The data set: KIND:DIR or synthetic.")],
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", callback=data_spec, help="The data set, KIND:DIR or synthetic; kinds: {datasets}."
+        ),
+    ],
     split: Annotated[str | None, typer.Option(help="One split; by default every split there is.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Read every image and mask of a data set, and say what is in it and what is wrong. Exit code 1 if anything is.
+    """Read every image and mask of a data set, and report its contents and errors. Exit code 1 if there are errors.
 
     The fingerprint is the same wherever the same images and masks are opened.
     """
@@ -50,11 +59,11 @@ def check_data(
         for checked in found:
             rows = [(n, f"{checked.pixels[n]:,}", f"{share:.3%}") for n, share in checked.shares().items()]
             sizes = "; ".join(f"{count} of {size}" for size, count in checked.sizes.items())
+            fingerprint = checked.fingerprint or "none, because of the errors below"
             print(f"{checked.name}: {checked.frames} images; {sizes or 'none could be read'}.")
-            print(f"Without ground truth: {checked.without_ground_truth}.")
-            print(f"Fingerprint: {checked.fingerprint or 'none, see below'}.")
+            print(f"Without ground truth: {checked.without_ground_truth}. Fingerprint: {fingerprint}.")
             print_table("", ("class", "pixels", "share"), rows)
             for line in checked.errors:
-                complain(f"wrong: {line}")
+                print_note(f"error: {line}")
     if any(checked.errors for checked in found):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""The whole circle, to watch."""
+"""``owseg demo``: the open-world loop once, as a report."""
 
 from __future__ import annotations
 
@@ -7,21 +7,29 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import Json
+from owseg.cli._options import Json, data_spec
 from owseg.cli._printing import print_json
 
 
 def demo(
-    data: Annotated[str, typer.Option("--data", help="synthetic, camvid:DIR or another KIND:DIR.")] = "synthetic",
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data", callback=data_spec, help="synthetic (generated, no download), camvid:DIR or another KIND:DIR."
+        ),
+    ] = "synthetic",
     kb: Annotated[
-        str | None, typer.Option("--kb", help="A knowledge base that knows all but the class to learn.")
+        str | None, typer.Option("--kb", help="A knowledge base that knows all classes but the one to learn.")
     ] = None,
     learn: Annotated[str | None, typer.Option("--learn", help="The class to learn.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report.")] = Path("owseg-demo"),
-    seed: Annotated[int, typer.Option(help="Seed of the draw of shots.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of shots.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Watch the whole circle turn: predict, find the unknown, learn it from five images, predict again."""
+    """Go once through the open-world loop: predict, find the unknown, learn it from five images, predict again.
+
+    Writes a report to open in a browser. --kb and --learn have defaults for synthetic and CamVid.
+    """
     from owseg.report.demo import run
 
     result = run(data, kb, learn, out, seed)

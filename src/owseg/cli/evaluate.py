@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Split, names
-from owseg.cli._printing import complain, print_json, print_table
+from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Split, parse_names
+from owseg.cli._printing import print_json, print_note, print_table
 from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
@@ -21,42 +21,50 @@ def evaluate(
     kb: KB,
     data: Data,
     split: Split = "test",
-    scorers: Annotated[str, typer.Option(help="Which scores: names with commas, or all.")] = "",
+    scorers: Annotated[
+        str, typer.Option(help="Scores to compare, with commas, or all: {scorers}. Default: the one in use.")
+    ] = "",
     per_image: Annotated[
         bool,
-        typer.Option("--per-image", help="Mean over images, FPR95 at the recall nearest to .95: DMLNet's protocol."),
+        typer.Option(
+            "--per-image",
+            help="DMLNet's protocol: mean over images, FPR at the recall nearest to .95. Default: pixels pooled.",
+        ),
     ] = False,
     full_resolution: FullResolution = False,
     multi_scale: MultiScale = False,
-    stream: Annotated[
-        bool, typer.Option("--stream", help="Measure every stage of learning, and what was forgotten.")
+    sequence: Annotated[
+        bool, typer.Option("--sequence", help="Evaluate after each class that was learned, and what was forgotten.")
     ] = False,
     report: Annotated[
-        Path | None, typer.Option(help="With --stream: tell it as a page, with images, in this file.")
+        Path | None, typer.Option(help="With --sequence: also write a page with images, into this HTML file.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure it: IoU per class, and how well the unknown is found. Classes that KB does not know are the unknown."""
+    """Evaluate on labelled images: IoU per class, and AUROC, AP and FPR95 of the anomaly score.
+
+    Classes of the data set that the knowledge base does not know count as unknown.
+    """
     from owseg.data.datasets import open_dataset
     from owseg.evaluation.evaluate import evaluate as measure
     from owseg.evaluation.sequence import evaluate_sequence
     from owseg.knowledge.load import load, load_stages
     from owseg.metrics.pixel import PerImage
 
-    if report is not None and not stream:
-        raise OwsegError("--report tells the story of a stream; add --stream.")
-    if stream and (scorers or per_image or full_resolution or multi_scale):
-        raise OwsegError("--stream measures each stage with its own score, pixels pooled; leave the other options out.")
+    if report is not None and not sequence:
+        raise OwsegError("--report shows a sequence of classes; add --sequence.")
+    if sequence and (scorers or per_image or full_resolution or multi_scale):
+        raise OwsegError("--sequence evaluates each stage with its own score, pixels pooled; omit the other options.")
     base = load(kb)
     frames = open_dataset(data, split, base.labels)
-    if stream:
+    if sequence:
         stages = load_stages(kb)
-        told = evaluate_sequence(stages, frames)
-        result: Evaluation | SequenceEvaluation = told
+        of_stages = evaluate_sequence(stages, frames)
+        result: Evaluation | SequenceEvaluation = of_stages
     else:
-        asked = tuple(base.scorers) if scorers == "all" else names(scorers) or (base.scorer,)
+        wanted = tuple(base.scorers) if scorers == "all" else parse_names(scorers) or (base.scorer,)
         forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
-        result = measure(base, frames, asked, PerImage if per_image else None, forward)
+        result = measure(base, frames, wanted, PerImage if per_image else None, forward)
     if as_json:
         print_json(result.to_json())
     else:
@@ -65,4 +73,5 @@ def evaluate(
     if report is not None:
         from owseg.report.sequence import write_sequence_report
 
-        complain(f"The story is in {write_sequence_report(stages, frames, told, report)}; open it in a browser.")
+        page = write_sequence_report(stages, frames, of_stages, report)
+        print_note(f"The report is in {page}; open it in a browser.")

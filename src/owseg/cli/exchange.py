@@ -3,62 +3,67 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import Json
+from owseg.cli._options import Json, Settings, parse_settings
 from owseg.cli._printing import print_json
-from owseg.exchange import FORMATS
 
 if TYPE_CHECKING:
     from owseg.exchange.annotation import Annotation
 
-WRITABLE = ", ".join(name for name, entry in FORMATS.entries.items() if "suffix" in entry.facts)
-"""The formats that can be written, for help."""
-
-
-_URL = "; ".join(f"{e.help}: {e.options['url']}" for e in FORMATS.entries.values() if "url" in e.options)
-
-
-Url = Annotated[str, typer.Option(help=f"{_URL}.")]
+Url = Annotated[str, typer.Option(help="For labelstudio: what to put before an image's name. Short for --set url=URL.")]
 
 
 def exchange(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Annotations: a file, a folder or a zip.")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder for the same in another format, or its file.")],
-    to: Annotated[str, typer.Option("--to", help=f"One of {WRITABLE}.")],
-    of: Annotated[
-        str | None,
-        typer.Option("--from", help=f"One of {', '.join(FORMATS)}; by default the one that is recognised."),
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Annotations: a file, a folder or a zip archive.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder for the new annotations, or their file.")],
+    to: Annotated[str, typer.Option("--to", help="Format of DST: {writable}.")],
+    source_format: Annotated[
+        str | None, typer.Option("--from", help="Format of SRC: {formats}; by default recognised from its contents.")
     ] = None,
     url: Url = "",
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Take annotations from one labelling tool to another: masks to the pixel, names and colours as they are."""
+    """Convert annotations from one labelling tool to another: masks to the pixel, names and colors unchanged."""
     from owseg.exchange.formats import read
 
-    write_annotations(read(source, of), target, to, url, as_json)
+    write_annotations(read(source, source_format), target, to, format_options(settings, url), as_json)
+
+
+def format_options(settings: list[str] | None, url: str) -> dict[str, str]:
+    """Return the options of a format by name, from ``--set`` and ``--url``."""
+    return {**parse_settings(settings), **({"url": url} if url else {})}
 
 
 def write_annotations(
-    annotations: Iterable[Annotation], out: Path, kind: str, url: str, as_json: bool, predicted: bool = False
+    annotations: Iterable[Annotation],
+    out: Path,
+    to: str,
+    options: Mapping[str, str],
+    as_json: bool,
+    predicted: bool = False,
 ) -> None:
-    """Write annotations, and say how to open them in the tool."""
+    """Write annotations in the format ``to``, and print how to open them in the tool."""
+    from owseg.exchange import FORMATS
     from owseg.exchange.formats import write
 
     counts: Counter[str] = Counter()
 
     def counted() -> Iterator[Annotation]:
-        for a in annotations:
-            counts[a.name] += 1
-            yield a
+        for annotation in annotations:
+            counts[annotation.name] += 1
+            yield annotation
 
-    path = write(counted(), out, kind, predicted, {"url": url} if url else {})
+    path = write(counted(), out, to, predicted, options)
     if as_json:
-        print_json({"file": str(path), "format": kind, "images": dict(counts)})
+        print_json({"file": str(path), "format": to, "images": dict(counts)})
         return
-    print(f"{path} marks {', '.join(f'{n} in {k}' for n, k in counts.most_common()) or 'nothing'}.")
-    print(f"Next: {FORMATS[kind].facts['hint']}".format(path=path, stem=path.with_suffix("")))
+    found = ", ".join(f"{name} in {count}" for name, count in counts.most_common()) or "nothing"
+    print(f"{path} has annotations of {found} (images each).")
+    hint = FORMATS.entries[to].facts["hint"]
+    print(f"Next: {hint}".format(path=path, stem=path.with_suffix("")))

@@ -7,24 +7,23 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, Data, Json, Out, names
-from owseg.cli._printing import save
+from owseg.cli._options import KB, Data, Json, Out, parse_names
+from owseg.cli._printing import next_command, save_version
 
 
 def fit(
     kb: KB,
     data: Data,
-    scorers: Annotated[str, typer.Option(help="Which, with commas: joint (and mahalanobis), knn, sml.")] = "knn,sml",
+    scorers: Annotated[str, typer.Option(help="Which, with commas: {fitted}.")] = "knn,sml",
     split: Annotated[str, typer.Option(help="The split that the network was trained on.")] = "train",
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Fit further scorers on labelled images: joint (with mahalanobis), knn (k nearest features), sml (max logits).
+    """Fit further scorers on labelled images, such as knn (k nearest features) or sml (standardized max logits).
 
-    joint comes with what owseg train made. Fit it for a network from elsewhere:
-    that can then learn classes by the probe, too. Its scales are taken from the
-    split val, where there is one. The score in use stays; take another with
-    owseg calibrate --scorer NAME, or compare them with owseg evaluate.
+    joint, which includes mahalanobis, is part of what owseg train stores. Fit it for a network from elsewhere: that can
+    then learn classes by the probe, too. Its scales are fitted on the split val, where there is one. The score in use
+    does not change; use another with owseg calibrate --scorer NAME, or compare them with owseg evaluate.
     """
     from owseg.data.datasets import open_dataset
     from owseg.errors import NoSuchSplit
@@ -33,10 +32,11 @@ def fit(
     from owseg.knowledge.pretrained import writable
 
     target, base = writable(kb, out), load(kb)
-    frames, wanted = open_dataset(data, split, base.labels, train=True), names(scorers)
+    frames, wanted = open_dataset(data, split, base.labels, train=True), parse_names(scorers)
     held_out = None
     if "joint" in wanted:
         with suppress(NoSuchSplit):
             held_out = open_dataset(data, "val", base.labels, train=True)
     new = fit_scorers(base, frames, wanted, held_out)
-    save(new, target, as_json, f"Next: owseg evaluate {target} --data {data} --scorers all")
+    hint = next_command("evaluate", target, "--data", data, "--scorers", "all")
+    save_version(new, target, as_json, hint)

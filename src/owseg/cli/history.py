@@ -7,7 +7,7 @@ from owseg.cli._printing import print_json, print_table
 
 
 def history(kb: KB, as_json: Json = False) -> None:
-    """List the versions of a knowledge base: what was done, when, and which one is in use."""
+    """List the versions of a knowledge base: what was done, when, and which one is current."""
     from owseg.knowledge.pretrained import resolve
     from owseg.knowledge.versions import version_history
 

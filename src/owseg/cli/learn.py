@@ -2,98 +2,172 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import KB, Json, Out, Settings, names, parse_settings
-from owseg.cli._printing import save
+from owseg.cli._options import KB, Json, Out, Settings, data_spec, parse_names, parse_settings
+from owseg.cli._printing import next_command, save_version
 from owseg.errors import OwsegError
+
+if TYPE_CHECKING:
+    from owseg.learners.sequence import ClassShots
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The new class. Several with commas are learned one after another.")
+]
+
+
+Shots = Annotated[
+    Path | None,
+    typer.Option(
+        help="Annotated images: a folder with images/ and masks/ of the same names (0 is not the class), or "
+        "annotations: {formats}."
+    ),
+]
+
+
+ImageFolder = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder of the annotated images; by default the one that the annotations are in."),
+]
+
+
+ShotData = Annotated[
+    str | None,
+    typer.Option("--data", callback=data_spec, help="Instead of --shots: a labelled data set to draw the shots from."),
+]
+
+
+ShotSplit = Annotated[
+    str, typer.Option(help="With --data: the split to draw from (synthetic has one that is called shots).")
+]
+
+
+Count = Annotated[int, typer.Option(help="With --data: how many shots, 1 to 5.")]
+
+
+Seed = Annotated[int, typer.Option(help="With --data: seed of the draw.")]
+
+
+Top = Annotated[
+    float, typer.Option(help="With --data: draw from this share of the images, those in which the class is largest.")
+]
+
+
+Manifest = Annotated[
+    Path | None,
+    typer.Option(help="With --data: record the shots in this file; if it exists, learn from the shots it records."),
+]
+
+
+Method = Annotated[
+    str, typer.Option(help="{methods}. Default: probe, or npm for a network without fitted feature scorers.")
+]
+
+
+Known = Annotated[
+    str | None,
+    typer.Option(
+        callback=data_spec,
+        help="Labelled data set on whose val split the threshold is calibrated again; by default that of --data.",
+    ),
+]
 
 
 def learn(
     kb: KB,
-    name: Annotated[
-        str, typer.Argument(help="The new class; of several with commas, each is learned in its turn and stored.")
-    ],
-    shots: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder with images/ and masks/ of the same names (0 in a mask is off the class); "
-            "or annotations: COCO, CVAT, Label Studio, LabelMe."
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="Where the annotated images are; by default beside the annotations.")
-    ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="Or draw the shots from a labelled data set.")] = None,
-    split: Annotated[
-        str, typer.Option(help="Which split to draw from; the synthetic streets have one named shots.")
-    ] = "train",
-    count: Annotated[int, typer.Option(help="How many to draw (1 to 5).")] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
-    top: Annotated[float, typer.Option(help="Draw among this share of the frames: those that show it best.")] = 0.2,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(help="Write down here which frames were drawn; if the file exists, learn from those again."),
-    ] = None,
-    method: Annotated[
-        str, typer.Option(help="probe (the default), npm or plm (DMLNet's), or finetune (the baseline that forgets).")
-    ] = "",
+    name: Name,
+    shots: Shots = None,
+    images: ImageFolder = None,
+    data: ShotData = None,
+    split: ShotSplit = "train",
+    count: Count = 5,
+    seed: Seed = 0,
+    top: Top = 0.2,
+    manifest: Manifest = None,
+    method: Method = "",
     settings: Settings = None,
-    known: Annotated[
-        str | None,
-        typer.Option(help="Labelled data set whose val split re-calibrates the threshold; by default that of --data."),
-    ] = None,
+    known: Known = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Learn a class from one to five annotated images, without forgetting the others. Undo with owseg rollback."""
     from owseg.data.datasets import open_dataset
-    from owseg.exchange.shots import read_shots
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
     from owseg.learners.auto import learner_named
-    from owseg.learners.sequence import (
-        ClassShots,
-        learn_sequence,
-        read_manifest,
-        sample_classes,
-        save_stages,
-        write_manifest,
-    )
+    from owseg.learners.sequence import learn_sequence, save_stages
 
-    if (shots is None) == (data is None):
-        raise OwsegError("give either --shots FOLDER or --data SET, so that there are images to learn from.")
+    check_sources(shots, data, images)
+    target, base = writable(kb, out), load(kb)
+    learner = learner_named(method, parse_settings(settings)) if method else None
+    if learner is None and settings:
+        raise OwsegError("--set changes an option of a method; name it with --method.")
+    names = new_classes(name, base.labels.names)
+    if shots is not None:
+        to_learn = annotated_shots(names, shots, images, manifest)
+    else:
+        to_learn = drawn_shots(names, data or "", split, count, seed, top, manifest)
+    calibration = open_dataset(spec, "val", base.labels) if (spec := known or data) else None
+    stages = learn_sequence(base, to_learn, calibration, learner)
+    save_stages(base, stages[:-1], target)
+    hint = next_command("predict", "--kb", target, "IMAGES")
+    if calibration is None and base.threshold:
+        hint = f"The threshold was not changed; --known KIND:DIR would calibrate it again.\n{hint}"
+    save_version(stages[-1], target, as_json, hint)
+
+
+def check_sources(shots: Path | None, data: str | None, images: Path | None) -> None:
+    """Raise ``OwsegError`` unless the shots come from just one place."""
+    if shots is None and data is None:
+        raise OwsegError("give --shots FOLDER or --data KIND:DIR, so that there are images to learn from.")
+    if shots is not None and data is not None:
+        raise OwsegError(
+            "give --shots or --data, not both; to calibrate the threshold again on a data set, use --known."
+        )
     if images is not None and shots is None:
         raise OwsegError("--images says where the images of --shots are; with --data leave it out.")
-    target, base, classes = writable(kb, out), load(kb), names(name)
-    how = learner_named(method, parse_settings(settings)) if method else None
-    if how is None and settings:
-        raise OwsegError("--set changes an option of a method; name it with --method.")
-    if not classes:
+
+
+def new_classes(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes to learn, from names with commas; raise ``OwsegError`` for none, and one known already."""
+    names = parse_names(text)
+    if not names:
         raise OwsegError("name the class to learn, or several with commas.")
-    if taken := sorted(set(classes) & set(base.labels.names)):
+    if taken := sorted(set(names) & set(known)):
         raise OwsegError(f"{taken[0]!r} is known already; give the new class another name, or roll back first.")
-    if shots is not None:
-        if manifest is not None or (len(classes) != 1 and (shots / "masks").is_dir()):
-            raise OwsegError("a folder of masks shows one class; for several or for a manifest give --data SET.")
-        to_learn = [ClassShots(n, tuple(read_shots(shots, n, images))) for n in classes]
-    else:
-        source = open_dataset(data or "", split)
-        if manifest is not None and manifest.exists():
-            to_learn = read_manifest(manifest, source)
-            if (listed := tuple(c.name for c in to_learn)) != classes:
-                raise OwsegError(f"{manifest} lists {','.join(listed)}, not {name}; name those, or another file.")
-        else:
-            to_learn = sample_classes(source, classes, count, seed, top)
-    calibration = open_dataset(known or data or "", "val", base.labels) if known or data else None
-    stages = learn_sequence(base, to_learn, calibration, how)
-    if manifest is not None and not manifest.exists():
-        write_manifest(manifest, to_learn, source, count=count, seed=seed, top=top)
-    save_stages(base, stages[:-1], target)
-    hint = f"Next: owseg predict --kb {target} PICTURES"
-    if calibration is None and base.threshold:
-        hint = f"The threshold stayed as it was; --known SET would re-calibrate it.\n{hint}"
-    save(stages[-1], target, as_json, hint)
+    return names
+
+
+def annotated_shots(names: Sequence[str], shots: Path, images: Path | None, manifest: Path | None) -> list[ClassShots]:
+    """Return the shots of each class from annotations; masks in a folder are of one class only."""
+    from owseg.exchange.shots import read_shots
+    from owseg.learners.sequence import ClassShots
+
+    if manifest is not None:
+        raise OwsegError("--manifest records shots that are drawn; give --data KIND:DIR, or leave it out.")
+    if len(names) != 1 and (shots / "masks").is_dir():
+        raise OwsegError(f"the masks in {shots} show one class, not {', '.join(names)}; learn one at a time.")
+    return [ClassShots(name, tuple(read_shots(shots, name, images))) for name in names]
+
+
+def drawn_shots(
+    names: Sequence[str], data: str, split: str, count: int, seed: int, top: float, manifest: Path | None
+) -> list[ClassShots]:
+    """Return the shots of each class from a data set: those that ``manifest`` records, or drawn and then recorded."""
+    from owseg.data.datasets import open_dataset
+    from owseg.learners.sequence import read_manifest, sample_classes, write_manifest
+
+    source = open_dataset(data, split)
+    if manifest is None or not manifest.exists():
+        drawn = sample_classes(source, names, count, seed, top)
+        if manifest is not None:
+            write_manifest(manifest, drawn, source, count=count, seed=seed, top=top)
+        return drawn
+    recorded = read_manifest(manifest, source)
+    if (listed := tuple(c.name for c in recorded)) != tuple(names):
+        raise OwsegError(f"{manifest} lists {','.join(listed)}, not {','.join(names)}; name those, or another file.")
+    return recorded

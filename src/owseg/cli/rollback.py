@@ -1,4 +1,4 @@
-"""``owseg rollback``: an earlier version in use again."""
+"""``owseg rollback``: make an earlier version current again."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from owseg.errors import OwsegError
 
 def rollback(
     kb: KB,
-    version: Annotated[int | None, typer.Argument(help="The version to use; by default the one before.")] = None,
+    version: Annotated[
+        int | None, typer.Argument(metavar="[VERSION]", help="Number of the version; by default the parent's.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Use an earlier version again. Nothing is deleted: name a later one to go forward."""
+    """Make an earlier version current again. Nothing is deleted: name a later version to go forward."""
     from owseg.knowledge.commit import rollback_version
+    from owseg.knowledge.versions import version_history
 
     if not Path(kb).exists():
-        raise OwsegError(f"{kb} is no directory; name a knowledge base of your own.")
+        raise OwsegError(f"{kb} is not a directory; name a knowledge base of your own.")
     number = rollback_version(kb, version)
+    message = next(v.message for v in version_history(kb) if v.number == number)
     if as_json:
-        print_json({"version": number})
+        print_json({"version": number, "message": message})
     else:
-        print(f"{kb} is at version {number} now.")
+        print(f"{kb} is at version {number} now: {message}.")

@@ -7,55 +7,103 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import Batch, Crop, Data, Devices, Fpr, Json, Precision, Resume, Seed, names, parse_size
-from owseg.cli._printing import save
+from owseg.cli._help import names_of
+from owseg.cli._options import (
+    Batch,
+    Crop,
+    Data,
+    Devices,
+    Fpr,
+    Json,
+    Precision,
+    Resume,
+    Seed,
+    parse_names,
+    parse_size,
+    size_text,
+)
+from owseg.cli._printing import next_command, save_version
+from owseg.errors import OwsegError
+from owseg.training.config import TrainConfig
+
+CROP = size_text(TrainConfig.crop)
+
+NewKB = Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new knowledge base.")]
+
+
+Backbone = Annotated[str, typer.Option(help="A transformers backbone: hub name or local path.")]
+
+
+Unknown = Annotated[str, typer.Option(help="Classes to treat as unknown, by name: car,pedestrian.")]
+
+
+Decoder = Annotated[str, typer.Option(help="Decoder of the network: {decoders}.")]
+
+
+Classifier = Annotated[str, typer.Option(help="prototype (DMLNet) or linear.")]
+
+
+Scale = Annotated[float, typer.Option(help="T, the distance of the prototypes from the origin (3 in DMLNet).")]
+
+
+Epochs = Annotated[int, typer.Option(help="Passes over the training images.")]
+
+
+Background = Annotated[
+    bool, typer.Option("--background", help="A baseline: train void as a class; its probability is the score.")
+]
 
 
 def train(
-    out: Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new knowledge base.")],
+    out: NewKB,
     data: Data,
-    backbone: Annotated[str, typer.Option(help="A transformers backbone: hub name or local path.")],
-    unknown: Annotated[str, typer.Option(help="Classes to leave out, by name: car,pedestrian.")] = "",
-    decoder: Annotated[str, typer.Option(help="aspp or psp.")] = "aspp",
-    classifier: Annotated[str, typer.Option(help="prototype (DMLNet) or linear.")] = "prototype",
-    scale: Annotated[float, typer.Option(help="T, how far prototypes are from the origin (3 in DMLNet).")] = 3.0,
-    epochs: Annotated[int, typer.Option(help="Passes over the training frames.")] = 60,
-    batch: Batch = 8,
-    crop: Crop = "256x352",
-    seed: Seed = 0,
-    precision: Precision = "32-true",
-    devices: Devices = 1,
+    backbone: Backbone,
+    unknown: Unknown = "",
+    decoder: Decoder = "aspp",
+    classifier: Classifier = "prototype",
+    scale: Scale = 3.0,
+    epochs: Epochs = TrainConfig.epochs,
+    batch: Batch = TrainConfig.batch,
+    crop: Crop = CROP,
+    seed: Seed = TrainConfig.seed,
+    precision: Precision = TrainConfig.precision,
+    devices: Devices = TrainConfig.devices,
     fpr: Fpr = 0.05,
-    background: Annotated[
-        bool, typer.Option("--background", help="A baseline: train void as a class; its probability is the score.")
-    ] = False,
+    background: Background = False,
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
-    """Train a network on a data set's train split, choose on val, calibrate on val, store a knowledge base.
+    """Train a network on the train split of a data set, and store it as a knowledge base.
 
-    Logs (CSV, TensorBoard) and the checkpoint for --resume are kept in KB.run beside it.
+    Half of the val split chooses the weights and fits the score, the other half calibrates the threshold. Logs (CSV,
+    TensorBoard) and the checkpoint for --resume are in KB.run beside it.
     """
     from owseg.data.datasets import open_source
     from owseg.knowledge.commit import check_place
     from owseg.training.build import build_knowledge_base
-    from owseg.training.config import TrainConfig
     from owseg.training.loop import is_first_process
 
     config = TrainConfig(
         epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices
     )
+    check_decoder(decoder)
     check_place(out)
     run = Path(f"{out.resolve()}.run")
     kb = build_knowledge_base(
-        data, backbone, names(unknown), config, run, decoder=decoder, classifier=classifier, scale=scale, fpr=fpr,
-        background=background, resume=resume,
+        data, backbone, parse_names(unknown), config, run, decoder=decoder, classifier=classifier, scale=scale,
+        fpr=fpr, background=background, resume=resume,
     )  # fmt: skip
     if not is_first_process():
         return
-    hint = f"Next: owseg evaluate {out} --data {data}"
+    hint = next_command("evaluate", out, "--data", data)
     if open_source(data, "train").name == open_source(data, "val").name:
-        hint = f"Note: {data} has no val/, so the images that it was trained on also chose and calibrated it.\n{hint}"
+        hint = f"Note: {data} has no val/, so its training images also chose the weights and the threshold.\n{hint}"
     elif not kb.history[0].details["val"]["calibrated_apart"]:
-        hint = f"Note: val is too small to be divided: it chose the weights and calibrated them as well.\n{hint}"
-    save(kb, str(out), as_json, hint)
+        hint = f"Note: val is too small to be divided: all of it chose the weights and the threshold.\n{hint}"
+    save_version(kb, str(out), as_json, hint)
+
+
+def check_decoder(name: str) -> None:
+    """Raise ``OwsegError`` for a decoder that cannot be trained: some are only those of published networks."""
+    if name not in (names := list(names_of("decoders"))):
+        raise OwsegError(f"there is no decoder {name!r} to train; it is one of {', '.join(names)}.")

@@ -31,6 +31,7 @@ def augment(
     target = torch.from_numpy(np.ascontiguousarray(sample.target[window])).long()
     size = (min(height, round(cut_h * factor)), min(width, round(cut_w * factor)))
     image = F.interpolate(image[None], size=size, mode="bilinear", antialias=factor < 1, align_corners=False)[0]
+    # "nearest" would shift the target by up to half a pixel against the bilinear image.
     target = F.interpolate(target[None, None].float(), size=size, mode="nearest-exact")[0, 0].long()
     if rng.random() < 0.5:
         image, target = image.flip(-1), target.flip(-1)

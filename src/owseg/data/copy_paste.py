@@ -31,10 +31,12 @@ def paste(
     rows, columns = np.nonzero(outlier.mask.any(1))[0], np.nonzero(outlier.mask.any(0))[0]
     if not len(rows):
         return sample
+    # The object alone is scaled to the size that was drawn, whatever its image has around it.
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     (height, width), (tall, wide) = sample.image.shape[1:], outlier.mask[box].shape
     factor = np.exp(rng.uniform(*np.log(sizes))) * min(height, width) / max(tall, wide)
     h, w = min(height, max(1, round(factor * tall))), min(width, max(1, round(factor * wide)))
+    # The edge is where the interpolated mask is one half.
     mask = _scaled(outlier.mask[box][None].astype(np.float32), (h, w))[0] > 0.5
     cut = _scaled(outlier.image[:, box[0], box[1]].astype(np.float32), (h, w))
     if rng.random() < 0.5:

@@ -35,7 +35,7 @@ class Source:
 
 @dataclass(frozen=True)
 class DataSet:
-    """The samples of a source in the ids of a label space, matched by class name: here and nowhere else.
+    """The samples of a source in the ids of a label space; this is where ids are matched, by class name.
 
     Classes of the source that ``labels`` does not have become ``unknown_as``: UNKNOWN to evaluate, IGNORE to train.
     KNOWN stays to evaluate, and is IGNORE to train.
@@ -66,6 +66,7 @@ class DataSet:
                 f"the mask of {name} holds the ids {undefined}, but the classes are 0..{len(self.source.classes) - 1} "
                 f"and {IGNORE} is void."
             )
+        # One table look-up a pixel; what a network is trained on must not hold KNOWN, which is no class of it.
         table = self.labels.lookup(self.source.classes, self.unknown_as)
         if self.unknown_as == IGNORE:
             table[KNOWN] = IGNORE
@@ -95,6 +96,7 @@ def fingerprint_of(samples: Iterable[Sample], labels: LabelSpace, unknown_as: in
 
     For a caller that reads the samples anyway, so that they are read once.
     """
+    # Opened against other classes, the same files are another data set, even where they have no targets.
     digest = hashlib.sha256(repr((labels.names, unknown_as)).encode())
     for sample in samples:
         digest.update(sample.id.encode())

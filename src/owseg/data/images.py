@@ -29,6 +29,7 @@ def find_images(folder: Path) -> list[Path]:
     """Return the images directly in ``folder``, sorted by name; raise ``OwsegError`` if there are none."""
     if not folder.is_dir():
         raise OwsegError(f"{folder} is not a folder; give the folder that holds the images.")
+    # macOS leaves a hidden ._NAME.jpg, which is no image, beside each NAME.jpg on foreign disks.
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not found:
         raise OwsegError(f"{folder} holds no image ({', '.join(SUFFIXES)}).")
@@ -63,6 +64,7 @@ def find_image_files(names: Sequence[str]) -> list[Path]:
         elif path.exists():
             found.append(path)
         else:
+            # Unlike Path.glob, glob.glob takes absolute patterns.
             matched = [Path(p) for p in glob.glob(str(path)) if Path(p).suffix.lower() in SUFFIXES]  # noqa: PTH207
             if not matched:
                 raise OwsegError(f"{name} is not an image, a folder, or a pattern that matches an image.")
@@ -78,7 +80,7 @@ def load_image(file: Path | io.BytesIO, upright: bool = False, name: str = "") -
     what = name or str(file)
     try:
         with Image.open(file) as image:
-            image.load()
+            image.load()  # Pillow decodes when pixels are asked for, which is too late to say which file is broken
             return ImageOps.exif_transpose(image) if upright else image
     except FileNotFoundError:
         raise OwsegError(f"{what} does not exist.") from None
@@ -110,7 +112,7 @@ def as_image(image: ImageLike) -> np.ndarray:
     if isinstance(image, Image.Image):
         return _rgb(ImageOps.exif_transpose(image), "the image")
     array: Any = image
-    if hasattr(array, "detach"):  # a tensor; torch is not imported to find out
+    if hasattr(array, "detach"):  # a tensor; torch is not imported to find that out
         array = array.detach().cpu().numpy()
     if not isinstance(array, np.ndarray):
         raise OwsegError(f"an image is a path, a PIL image, an array or a tensor, not {type(image).__name__}.")
@@ -134,7 +136,7 @@ def image_name(image: ImageLike) -> str:
 def _rgb(image: Image.Image, what: str) -> np.ndarray:
     if image.mode == "F":
         raise OwsegError(f"{what} holds floats of unknown range; store it with 8 bits a channel.")
-    if image.mode.startswith("I"):
+    if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip to 8 instead of scaling them
         grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
         return np.stack([grey] * 3)
     return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
@@ -178,7 +180,7 @@ def read_class_mask(path: Path, white: bool = False) -> tuple[np.ndarray, np.nda
     marks = sorted(_values(mask) - {0, IGNORE})
     if len(marks) > 1:
         raise OwsegError(
-            f"{path} holds {len(marks)} values besides 0 and 255 ({', '.join(map(str, marks[:3]))}, ...): it looks "
+            f"{path} holds {len(marks)} values besides 0 and 255 ({', '.join(map(str, marks[:3]))}, ...): it is "
             "anti-aliased, or shows several classes; save one class without smoothing, as 0 and 1."
         )
     void = np.zeros(mask.shape, bool) if white else mask == IGNORE
@@ -191,4 +193,5 @@ def read_class_mask(path: Path, white: bool = False) -> tuple[np.ndarray, np.nda
 
 
 def _values(mask: np.ndarray) -> set[int]:
+    # On millions of pixels counting is faster than np.unique.
     return set(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist())

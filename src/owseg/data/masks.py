@@ -29,6 +29,7 @@ class Rle:
     @classmethod
     def of(cls, mask: np.ndarray) -> Rle:
         """Return the run lengths of ``mask`` (H, W) bool."""
+        # pycocotools takes arrays in column-major order only.
         return cls._from_coco(coco.encode(np.asfortranarray(mask, np.uint8)))
 
     @classmethod
@@ -40,7 +41,7 @@ class Rle:
     def from_counts(cls, counts: Sequence[int], size: tuple[int, int]) -> Rle:
         """Return the mask of ``size`` whose run lengths, column by column and off first, are ``counts``.
 
-        Raises ``OwsegError`` for what is no run length, and for runs that do not fill the mask exactly.
+        Raises ``OwsegError`` for other values than integers from 0, and for runs that do not fill the mask exactly.
         """
         _check_runs(counts, size)
         # A run of length 0 joins its neighbours: the positions where it starts and ends cancel.
@@ -97,11 +98,13 @@ class Rle:
                 return cls.from_counts(value["counts"], size)
         except (TypeError, KeyError, OwsegError):
             pass
-        raise OwsegError(f"these run lengths are no mask of {size[1]}x{size[0]}; give COCO's uncompressed ones.")
+        raise OwsegError(
+            f"these run lengths are not those of a mask of {size[1]}x{size[0]}; give COCO's uncompressed ones."
+        )
 
 
 def decode_counts(text: str) -> list[int]:
-    """Return the run lengths of COCO's compressed string; raise ``OwsegError`` for what is none.
+    """Return the run lengths of COCO's compressed string; raise ``OwsegError`` for any other string.
 
     A number is written in groups of five bits, least first, each as the character 48 + group + 32 (if more follow);
     the last group's highest bit is the sign. From the fourth on, a number is the difference to the run two before.
@@ -110,8 +113,8 @@ def decode_counts(text: str) -> list[int]:
     runs: list[int] = []
     value = shift = 0
     for group in (ord(c) - 48 for c in text):
-        if not 0 <= group < 64 or shift > 60:
-            raise OwsegError("a compressed mask holds what is no run length.")
+        if not 0 <= group < 64 or shift > 60:  # a number of more groups would grow without bound
+            raise OwsegError("a compressed mask holds something other than run lengths.")
         value |= (group & 31) << shift
         shift += 5
         if not group & 32:
@@ -126,7 +129,7 @@ def decode_counts(text: str) -> list[int]:
 def encode_rows(mask: np.ndarray) -> list[int]:
     """Return the row-major run lengths of (H, W) bool: off, on, off, ...; the first may be 0. They sum to H W."""
     flat = mask.ravel()
-    edges = np.flatnonzero(np.diff(flat, prepend=False))
+    edges = np.flatnonzero(np.diff(flat, prepend=False))  # where the value changes, the first pixel against off
     runs: list[int] = np.diff(edges, prepend=0, append=flat.size).tolist()
     return runs
 
@@ -134,7 +137,7 @@ def encode_rows(mask: np.ndarray) -> list[int]:
 def decode_rows(runs: Sequence[int], size: tuple[int, int]) -> np.ndarray:
     """Return the mask (H, W) bool of row-major run lengths (off, on, off, ...).
 
-    Raises ``OwsegError`` for what is no run length, and for runs that do not fill the mask exactly.
+    Raises ``OwsegError`` for other values than integers from 0, and for runs that do not fill the mask exactly.
     """
     _check_runs(runs, size)
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size)

@@ -131,7 +131,7 @@ def open_outliers(place: str | Path) -> Outliers:
     root = Path(place).expanduser()
     if not root.is_dir():
         raise OwsegError(f"{root} is not a folder; give the folder that holds the outliers.")
-    if (root / "masks").is_dir():
+    if (root / "masks").is_dir():  # preferred where a folder has both: masks are exact
         return _masked(root)
     annotations = [p for p in sorted(root.glob("*.json")) if p.name != "index.json"]
     if annotations and (root / "images").is_dir():
@@ -159,6 +159,7 @@ def _cutouts(root: Path) -> Outliers:
         if not image.has_transparency_data:
             raise OwsegError(f"{paths[i]} is not transparent; a cut-out is an RGBA image, or has a mask.")
         rgba = np.asarray(image.convert("RGBA")).transpose(2, 0, 1)
+        # Pixels that are half transparent belong to the soft edge of the cut.
         return _not_empty(Outlier(np.ascontiguousarray(rgba[:3]), rgba[3] > 127, paths[i].stem), paths[i])
 
     return Outliers(root.name, tuple(p.stem for p in paths), categories, read, in_context=False)
@@ -170,7 +171,7 @@ def _masked(root: Path) -> Outliers:
         if path.stem not in masks:
             raise OwsegError(f"{path} has no mask of the same name in {root / 'masks'}.")
 
-    white = are_black_and_white(masks.values())
+    white = are_black_and_white(masks.values())  # decided once: a single mask may lack the void of the others
 
     def read(i: int) -> Outlier:
         image, (mask, void) = read_image(paths[i], upright=False), read_class_mask(masks[paths[i].stem], white)

@@ -19,6 +19,7 @@ def overlay(image: np.ndarray, open_set: np.ndarray, space: LabelSpace) -> np.nd
     pixels = image.transpose(1, 2, 0).astype(np.float32)
     tint = space.palette()[open_set].astype(np.float32)
     unknown = open_set == UNKNOWN
+    # Less over known pixels, so that the image stays readable.
     opacity = np.where(unknown, 0.65, 0.45)[..., None]
     mixed = pixels * (1 - opacity) + tint * opacity
     inner = unknown.copy()  # unknown pixels whose four neighbours are unknown, too: all but the outline
@@ -30,7 +31,7 @@ def overlay(image: np.ndarray, open_set: np.ndarray, space: LabelSpace) -> np.nd
 
 def encode_labels(labels: np.ndarray, space: LabelSpace) -> bytes:
     """Return (H, W) uint8 ids as a palette PNG in the classes' colours; the pixel values are the ids."""
-    image = Image.fromarray(labels)
+    image = Image.fromarray(labels)  # as a palette image, ids and colours are in one file
     image.putpalette(space.palette().tobytes())
     return _encoded(image, "PNG")
 

@@ -45,6 +45,7 @@ def sample_shots(data: DataSet, name: str, count: int, seed: int = 0, top: float
     if len(pixels) < count:
         raise OwsegError(f"only {len(pixels)} images of {data.source.name} show {name}; {count} are needed.")
     best = sorted(pixels, key=lambda i: (-pixels[i], i))[: max(count, round(top * len(pixels)))]
+    # Sorted, so that the draw depends on the set of images alone, not on the order of their areas.
     drawn = np.random.default_rng(seed).choice(sorted(best), size=count, replace=False)
     return [shot_of(data, i, name) for i in sorted(int(d) for d in drawn)]
 
@@ -61,7 +62,7 @@ def read_shot_folder(folder: str | Path) -> list[Shot]:
         raise OwsegError(f"{images[unmatched[0]]} has no mask of the same name in {folder / 'masks'}.")
     if unmatched := sorted(masks.keys() - images.keys()):
         raise OwsegError(f"{masks[unmatched[0]]} has no image of the same name in {folder / 'images'}.")
-    white = are_black_and_white(masks.values())
+    white = are_black_and_white(masks.values())  # decided for the folder: a single mask may lack the void of the others
     marks = {name: read_class_mask(masks[name], white) for name in images}
     pixels = {name: read_image(path, upright=False) for name, path in images.items()}
     return [Shot(pixels[name], mask, name, void) for name, (mask, void) in marks.items()]

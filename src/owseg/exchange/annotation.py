@@ -37,6 +37,7 @@ class Annotation:
         if self.mask.ndim != 2 or self.mask.dtype != bool:
             raise OwsegError(f"the mask of {self.image} is {self.mask.shape} {self.mask.dtype}; give (H, W) bool.")
         check_size(*self.mask.shape)
+        # One line of text passes through every format; what a format cannot hold besides, it refuses itself.
         for text, what in ((self.name, "a class"), (self.image, "an image")):
             if not isinstance(text, str) or not text.strip() or _UNWRITABLE.search(text):
                 raise OwsegError(f"{text!r} cannot be the name of {what}; write one line of text.")
@@ -68,7 +69,7 @@ def by_image(annotations: Iterable[Annotation]) -> tuple[dict[str, ImageMasks], 
         if image.size != size:
             raise OwsegError(f"{a.image} has masks of two sizes, {_text(image.size)} and {_text(size)}.")
         _add(image.masks, a.name, Rle.of(a.mask))
-        colors[a.name] = colors.get(a.name) or a.color
+        colors[a.name] = colors.get(a.name) or a.color  # formats have one colour a class: the first that is given
     return images, colors
 
 
@@ -98,7 +99,7 @@ def from_hex(text: str | None) -> Color | None:
     if not text:
         return None
     if not re.fullmatch("#[0-9a-fA-F]{6}", text):
-        raise OwsegError(f"{text!r} is no colour; write #rrggbb.")
+        raise OwsegError(f"{text!r} is not a colour; write #rrggbb.")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:], 16)
 
 

@@ -109,11 +109,13 @@ def as_owseg_error(path: Path, what: str) -> Iterator[None]:
 def _checked(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     members = [i for i in archive.infolist() if not i.is_dir()]
     for member in members:
+        # Names may be written for Windows: with backslashes, or with the letter of a drive.
         name = PurePosixPath(member.filename.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
             raise OwsegError(f"its member {member.filename!r} would be outside of it; do not trust this file.")
         if member.flag_bits & 1:
             raise OwsegError(f"its member {member.filename} is encrypted; unpack it first.")
+        # zipfile unpacks no more than a member declares, so the declared size is what counts.
         if member.file_size > max(64 << 20, MAX_RATIO * member.compress_size):
             raise OwsegError(f"its member {member.filename} is {member.file_size} bytes unpacked; do not trust it.")
     if sum(m.file_size for m in members) > MAX_UNPACKED:

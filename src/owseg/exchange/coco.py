@@ -76,6 +76,7 @@ def _annotations(value: dict[str, Any]) -> Iterator[Annotation]:
         objects.setdefault(o["image_id"], []).append(o)
     for entry in value["images"]:
         size, image = check_size(entry["height"], entry["width"]), entry["file_name"]
+        # Popped, so that what is left at the end belongs to no image.
         shapes = ((names[o["category_id"]], _mask(o, image, size)) for o in objects.pop(entry["id"], []))
         yield from by_class(image, shapes, colors)
     if objects:
@@ -101,7 +102,7 @@ def _mask(value: dict[str, Any], image: str, size: tuple[int, int]) -> Rle:
         polygons = [p for p in shape if len(p) > 4] or shape  # tools leave lines of two points beside polygons
         first, *others = (fill_polygon(polygon, size, what) for polygon in polygons)
         return first.union(*others)
-    if tuple(shape["size"]) != size:
+    if tuple(shape["size"]) != size:  # a mask of a resized copy would be off by its scale
         raise OwsegError(f"a mask of {image} is {shape['size']} and its image {list(size)} (height, width).")
     counts = shape["counts"]
     return Rle.from_counts(counts if isinstance(counts, list) else decode_counts(counts), size)

@@ -76,7 +76,7 @@ def fits(files: Files, name: str) -> bool:
 
 
 def _annotations(root: Any) -> Iterator[Annotation]:
-    if root.find("track") is not None:
+    if root.find("track") is not None:  # of "CVAT for video", whose shapes are interpolated between frames
         raise OwsegError("it holds tracks of a video; export it as 'CVAT for images 1.1'.")
     labels = root.iterfind("meta//label")
     colors = {label.findtext("name"): from_hex(label.findtext("color")) for label in labels}
@@ -116,7 +116,7 @@ def mask_attributes(mask: np.ndarray) -> dict[str, str]:
 
 def _parsed(data: bytes) -> Any:
     try:
-        return fromstring(data, forbid_dtd=True)
+        return fromstring(data, forbid_dtd=True)  # a few entities could expand to gigabytes
     except DefusedXmlException:
         raise OwsegError("it declares a document type, which no labelling tool writes; do not trust it.") from None
     except ElementTree.ParseError as error:

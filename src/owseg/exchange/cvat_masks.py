@@ -61,6 +61,7 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
         for stem, image in stems.items():
             drawn = _index_map(image, marked[image], tuple(colors))
             put(f"{CLASSES}/{stem}.png", _png(np.array([BLACK, *colors.values()], np.uint8)[drawn]))
+            # One object a class: CVAT takes instances from these colours.
             put(f"{OBJECTS}/{stem}.png", _png(voc_colors()[drawn]))
     write_labels(colors, path)
     return write_whole(path, buffer.getvalue())
@@ -147,6 +148,7 @@ def _distinct(colors: Mapping[str, Color | None]) -> dict[str, Color]:
         if color == BLACK or (color and taken.count(color) > 1):
             what = "black, as the background" if color == BLACK else f"of the colour of another class, {color}"
             raise OwsegError(f"{name} is {what}, and a mask cannot tell them apart; use cvat, coco or labelstudio.")
+    # A drawn colour may be given to a class that comes later, so all given ones are left out first.
     spare = (c for c in map(distinct_color, range(1 << 20)) if c not in taken)
     made: dict[str, Color] = {}
     for name, color in colors.items():
@@ -159,7 +161,7 @@ def _index_map(image: str, marked: ImageMasks, names: tuple[str, ...]) -> np.nda
     drawn = np.zeros(marked.size, np.uint8)
     for name, rle in marked.masks.items():
         mask = rle.mask()
-        if (drawn[mask] > 0).any():
+        if (drawn[mask] > 0).any():  # refused rather than decided: either choice would lose what someone marked
             other = names[int(drawn[mask].max()) - 1]
             raise OwsegError(
                 f"{name} and {other} overlap in {image}, and a pixel has one class here; use cvat or coco."

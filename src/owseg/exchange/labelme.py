@@ -56,6 +56,7 @@ def _mask(shape: dict[str, Any], image: str, size: tuple[int, int]) -> Rle:
         return Rle.of(np.asarray(drawn))
     if kind != "mask":
         raise OwsegError(f"{shape['label']} is a {kind} in {image}; outline it as a polygon or mask, or remove it.")
+    # A mask is a PNG of its bounding box, whose corner is the first point.
     inside = np.asarray(open_mask_image(base64.b64decode(shape["mask"])).convert("L")) > 0
     left, top = (int(v) for v in shape["points"][0])
     bottom, right = top + inside.shape[0], left + inside.shape[1]

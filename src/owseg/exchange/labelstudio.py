@@ -123,11 +123,12 @@ SIZES = (3, 4, 8, 16)
 def decode(rle: list[int], size: tuple[int, int]) -> np.ndarray:
     """Return the mask (H, W) bool of the bytes of a brush mask: where alpha is above 0.
 
-    Raises ``OwsegError`` for what is no list of bytes, for another size than the image's, and for bytes that are cut
-    off.
+    Raises ``OwsegError`` for anything but a list of bytes, for another size than the image's, and for bytes that are
+    cut off.
     """
     if not isinstance(rle, list) or not all(type(b) is int and 0 <= b <= 255 for b in rle):
         raise OwsegError("a brush mask is a list of integers from 0 to 255.")
+    # As a string of bits, since fields begin and end anywhere within a byte.
     bits = np.unpackbits(np.array(rle, np.uint8))
     text, at = (bits + 48).tobytes().decode("ascii"), 0
 
@@ -149,7 +150,7 @@ def decode(rle: list[int], size: tuple[int, int]) -> np.ndarray:
             raise OwsegError("a brush mask has more pixels than its image.")
         if same:
             values[i:end] = take(8)
-        else:
+        else:  # words one after another, which its own encoder writes where runs do not pay
             start, at = at, at + 8 * (end - i)
             if at > len(text):
                 raise OwsegError("a brush mask is cut off.")
@@ -161,6 +162,7 @@ def decode(rle: list[int], size: tuple[int, int]) -> np.ndarray:
 def _result(task: dict[str, Any], image: str) -> list[dict[str, Any]]:
     """Return the regions of a task's annotation, or of its prediction if it has no list of annotations."""
     kind = "annotations" if "annotations" in task else "predictions"
+    # A cancelled annotation is a task that was skipped; of several people's, one may be marked as the ground truth.
     made = [a for a in task[kind] or [] if not a.get("was_cancelled")]
     made = [a for a in made if a.get("ground_truth")] or made
     if len(made) > 1:
@@ -191,10 +193,11 @@ def _shapes(result: list[dict[str, Any]], image: str) -> Iterator[tuple[str, Rle
 def _image(data: Mapping[str, Any]) -> str:
     """Return the image's name from its address in Label Studio."""
     texts = [v for v in data.values() if isinstance(v, str)]
+    # The key is that of the project's interface: "image" in ours, any other in people's own.
     address = data.get("image") or next((t for t in texts if t.lower().endswith(SUFFIXES)), None)
     if not address:
         raise OwsegError("a task has no image.")
-    parts = urlsplit(address)
+    parts = urlsplit(address)  # uploads, buckets and servers alike have the file name last
     local = parse_qs(parts.query).get("d") if parts.path.endswith("/local-files/") else None
     return local[0] if local else PurePosixPath(unquote(parts.path)).name
 

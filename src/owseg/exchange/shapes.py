@@ -23,13 +23,13 @@ def fill_polygon(polygon: Sequence[float], size: tuple[int, int], what: str) -> 
 def check_polygon(polygon: Sequence[float], size: tuple[int, int], what: str) -> np.ndarray:
     """Return the corners (n, 2) of a polygon x, y, x, y, ...
 
-    Raises ``OwsegError`` for fewer than three, for what is no number, and for corners farther outside the image than
+    Raises ``OwsegError`` for fewer than three, for NaN and infinity, and for corners farther outside the image than
     it is large: to draw those could take any amount of memory. It names ``what``, such as "car in a.jpg".
     """
     points = np.asarray(polygon, np.float64)
     if points.ndim != 1 or len(points) % 2 or len(points) < 6:
         raise OwsegError(
-            f"{what} is no polygon of three corners or more, of two coordinates each; correct or remove it."
+            f"{what} is not a polygon of three corners or more, with two coordinates each; correct or remove it."
         )
     points, far = points.reshape(-1, 2), np.array([size[1], size[0]])
     if not np.isfinite(points).all() or (points < -far).any() or (points > 2 * far).any():
@@ -38,7 +38,7 @@ def check_polygon(polygon: Sequence[float], size: tuple[int, int], what: str) ->
 
 
 def open_mask_image(data: bytes) -> Image.Image:
-    """Return a mask from the bytes of its image file; raise ``OwsegError`` if it is no image, or too large."""
+    """Return a mask from the bytes of its image file; raise ``OwsegError`` if it is not an image, or too large."""
     try:
         image: Image.Image = Image.open(io.BytesIO(data))
         with image:

@@ -32,7 +32,7 @@ def read_shots(path: str | Path, name: str, images: str | Path | None = None) ->
     except FormatNotRecognised:
         if not path.is_dir():
             raise
-        raise OwsegError(f"{path} has no folder masks/, and no annotations that are recognised in it.") from None
+        raise OwsegError(f"{path} holds neither a folder masks/ nor annotations that are recognised.") from None
 
 
 def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -> list[Shot]:
@@ -60,6 +60,7 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
                 f"{path} is {pixels.shape[2]}x{pixels.shape[1]} and was annotated as {a.mask.shape[1]}x"
                 f"{a.mask.shape[0]}; give the image that was annotated (was it turned by its EXIF tag?)."
             )
+        # Where a pixel is marked as both, it has the class.
         void = voids[image].mask & ~a.mask if image in voids else None
         shots.append(Shot(pixels, a.mask, image, void))
     return shots
@@ -68,12 +69,13 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
 def find_annotated(image: str, folder: str | Path) -> Path:
     """Return the file in ``folder``, or in its ``images/``, that an annotation calls ``image``.
 
-    It is looked up by its path; by its file name alone; by the latter without ``UPLOAD_PREFIX``; and each of these with
+    It is found by its path; by its file name alone; by the latter without ``UPLOAD_PREFIX``; and each of these with
     any suffix, which some formats leave out. It is never a file outside of ``folder``. Raises ``OwsegError`` if there
     is no such file, or several.
     """
     folder = Path(folder).expanduser()
     path = PurePosixPath(image.replace("\\", "/"))
+    # An annotation comes from elsewhere: its path must not reach a file outside of the folder.
     inside = not path.is_absolute() and ".." not in path.parts
     names = [path] if inside else []
     names += [PurePosixPath(path.name), PurePosixPath(UPLOAD_PREFIX.sub("", path.name, count=1))]

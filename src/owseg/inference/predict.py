@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from owseg._files import write_whole
 from owseg._progress import track
-from owseg.data.images import read_image
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.types import Forward
@@ -18,11 +17,21 @@ from owseg.types import Forward
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome for one image: the share of its pixels that is unknown, in [0, 1], or why there is no prediction."""
+    """The outcome for one image: the share of its pixels that is unknown, in [0, 1], or why there is no prediction.
+
+    ``files`` are the paths of its prediction, ``summary`` what ``Prediction.to_json`` says of it.
+    """
 
     path: Path
     unknown: float | None
     error: str | None = None
+    files: tuple[Path, ...] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON: the path, the summary, the files, and the error or None."""
+        files = [str(path) for path in self.files]
+        return {"path": str(self.path), "unknown": self.unknown, **self.summary, "files": files, "error": self.error}
 
 
 def predict_files(
@@ -41,7 +50,7 @@ def predict_files(
     results = []
     for path, name in track(list(zip(paths, names_of(paths), strict=True)), "predicting", len(paths)):
         try:
-            prediction = kb.predict(read_image(path), forward)
+            prediction = kb.predict(path, forward)
         except OwsegError as error:
             results.append(Result(path, None, str(error)))
             continue
@@ -49,9 +58,8 @@ def predict_files(
             reason = str(error).strip() or "there is not enough memory for it"
             results.append(Result(path, None, reason.splitlines()[0]))
             continue
-        for suffix, contents in prediction.files(npy):
-            write_whole(out / f"{name}.{suffix}", contents)
-        results.append(Result(path, prediction.unknown))
+        files = prediction.save(out, name, npy)
+        results.append(Result(path, prediction.unknown, None, tuple(files), prediction.to_json()))
     return results
 
 

@@ -1,4 +1,4 @@
-"""Putting networks together: a decoder and a classifier on a backbone."""
+"""Networks from parts: a backbone, a decoder and a classifier."""
 
 from __future__ import annotations
 
@@ -23,21 +23,25 @@ def assemble(
     classifier: str = "prototype",
     scale: float = 3.0,
 ) -> Network:
-    """Put a decoder (see ``DECODERS``) and a classifier ("prototype" or "linear") on a backbone."""
+    """Return a network of a backbone, a decoder (see ``DECODERS``) and a classifier ("prototype" or "linear").
+
+    ``width`` is the decoder's, ``scale`` the length T of the prototypes. Raises ``OwsegError`` for a part of another
+    name.
+    """
     head = make_classifier(classifier, num_classes, scale)
     neck = make_decoder(decoder, backbone, head.embedding_channels, width=width)
     return Network(backbone, neck, head)
 
 
 def make_decoder(kind: str, backbone: Backbone, out: int, **config: Any) -> Decoder:
-    """Make the decoder called ``kind`` for the pyramid of ``backbone``, to ``out`` channels (see ``DECODERS``)."""
+    """Return the decoder ``kind`` (see ``DECODERS``) from the pyramid of ``backbone`` to ``out`` channels."""
     return DECODERS[kind].make(backbone.channels, backbone.strides, out, **config)
 
 
 def make_classifier(
     kind: str, num_classes: int, scale: float = 3.0, embedding: int = LINEAR_EMBEDDING
 ) -> LinearClassifier | PrototypeClassifier:
-    """Make a classifier ("prototype" or "linear") of ``num_classes``; ``embedding`` is how wide a linear one reads."""
+    """Return a classifier ("prototype" or "linear"); a linear one reads ``embedding`` channels."""
     if kind == "prototype":
         return PrototypeClassifier(num_classes, scale)
     if kind == "linear":
@@ -46,7 +50,7 @@ def make_classifier(
 
 
 def build_network(config: dict[str, Any]) -> Network:
-    """Build a network with random weights from ``Network.config``."""
+    """Return a network with random weights from ``Network.config``."""
     backbone = build(config["backbone"])
     head = make_classifier(num_classes=config["classes"], **config["classifier"])
     return Network(backbone, make_decoder(backbone=backbone, out=head.embedding_channels, **config["decoder"]), head)

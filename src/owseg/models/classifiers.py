@@ -20,20 +20,21 @@ class LinearClassifier(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What ``make_classifier`` needs besides the number of classes; plain JSON."""
+        """The arguments of ``make_classifier`` besides the number of classes; plain JSON."""
         return {"kind": "linear", "embedding": self.embedding_channels}
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Return the logits (B, K, h, w) of an embedding (B, D, h, w)."""
-        return self.conv(embedding)
+        logits: Tensor = self.conv(embedding)
+        return logits
 
     def evidence(self, embedding: Tensor) -> Tensor:
-        """Return what speaks for each class, (B, K, h, w): the logits."""
-        return self(embedding)
+        """Return the evidence for each class (see ``Output``), (B, K, h, w): here it is the logits."""
+        return self.forward(embedding)
 
 
 class PrototypeClassifier(nn.Module):
-    """Fixed prototypes ``m_t = T e_t`` in a metric space of D = K dimensions; nothing is learned here.
+    """Fixed prototypes ``m_t = T e_t`` in a metric space of D = K dimensions; it has no parameters.
 
     ``logits_t = -||f - m_t||^2 = -|f|^2 + 2 T f_t - T^2``: their softmax is DMLNet's Eq. 2 (Cen et al., ICCV
     2021), and they cost O(K) per pixel. ``scale`` is T. Raises ``OwsegError`` for fewer than two classes or a
@@ -55,23 +56,31 @@ class PrototypeClassifier(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What ``make_classifier`` needs besides the number of classes; plain JSON."""
+        """The arguments of ``make_classifier`` besides the number of classes; plain JSON."""
         return {"kind": "prototype", "scale": self.scale}
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Return the negative squared distances (B, K, h, w) float32, at most 0 up to rounding; D must be K."""
+        """Return the negative squared distances (B, K, h, w) to the prototypes, at most 0 up to rounding.
+
+        They are float32, or float64 for an embedding of float64. Raises ``OwsegError`` where D is not K.
+        """
         if embedding.shape[1] != self.num_classes:
             raise OwsegError(
                 f"the embedding has {embedding.shape[1]} channels; "
                 f"a prototype classifier of {self.num_classes} classes needs as many as classes."
             )
-        embedding = embedding.float()  # squares of 16-bit floats overflow from 256 on
+        embedding = _at_least_float32(embedding)  # squares of 16-bit floats overflow from 256 on
         return self.evidence(embedding) - embedding.square().sum(1, keepdim=True)
 
     def evidence(self, embedding: Tensor) -> Tensor:
-        """Return what speaks for each class, ``2 T f_t - T^2``: of the same softmax as the logits, and T^2 at m_t.
+        """Return the evidence for each class, ``2 T f_t - T^2``, (B, K, h, w): the logits without ``-|f|^2``.
 
-        The logits are 0 at a prototype and below 0 elsewhere; this is above 0 nearer to the prototype than to the
-        origin, and below 0 beyond, as the evidence of a linear classifier may be.
+        Its softmax is that of the logits. The logits are 0 at a prototype and below 0 elsewhere; the evidence is T^2 at
+        the prototype, positive where f is nearer to it than to the origin and negative elsewhere, so it has both signs
+        as the logits of a linear classifier have.
         """
-        return 2 * self.scale * embedding - self.scale**2
+        return 2 * self.scale * _at_least_float32(embedding) - self.scale**2
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

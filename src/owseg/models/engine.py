@@ -1,4 +1,4 @@
-"""The engine: from images to outputs. Whatever runs a network over images goes through here."""
+"""The engine: from images to outputs. All code that runs a network over images uses it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """Image (3, H, W) uint8 -> ``Output``, a ``Forward``: one pass of a network, and of a residual pattern beside it.
+    """A ``Forward``, image (3, H, W) uint8 -> ``Output``: one pass of a network and of its residual pattern, if any.
 
-    With ``full_resolution`` the embedding is interpolated to (H, W) before anything is computed from it; with
-    ``multi_scale`` it is averaged over views of the image (see ``Network.multi_scale``).
+    With ``full_resolution`` the embedding is interpolated to (H, W) before it is classified; with ``multi_scale`` it is
+    averaged over views of the image (see ``Network.multi_scale``). Runs on the network's device, without gradients.
     """
 
     network: Network
@@ -44,10 +44,10 @@ class Engine:
 
 
 class CachedForward:
-    """A ``Forward`` that keeps its outputs: each image passes the network once, as long as they fit into ``gigabytes``.
+    """A ``Forward`` that caches the outputs of another: each image passes the network once.
 
     Learning never changes the network, so its outputs stay valid. An output takes about 4 MB for a MobileNetV2 at
-    480x360; once the memory is full, further images pass the network each time.
+    480x360; once ``gigabytes`` (of 2^30 bytes) are full, further images pass the network each time.
     """
 
     def __init__(self, forward: Forward, gigabytes: float = 2.0) -> None:
@@ -67,18 +67,19 @@ class CachedForward:
 
 
 def _bytes_of(output: Output) -> int:
-    tensors = {id(t): t for t in (*output.features, output.embedding, output.logits, output.residual, output.evidence)
-               if t is not None}  # fmt: skip
+    every = (*output.features, output.embedding, output.logits, output.residual, output.evidence)
+    tensors = {id(t): t for t in every if t is not None}  # a linear classifier's evidence is its logits
     return sum(t.numel() * t.element_size() for t in tensors.values())
 
 
 def prepared(module: M) -> M:
-    """Return ``module`` ready for inference: in evaluation mode and in one memory layout; a copy, unless it is so already.
+    """Return ``module`` in evaluation mode and in the memory format channels_last: itself if it is so, else a copy.
 
-    The layout decides the last bits of a convolution, so the same weights must have the same one everywhere.
+    The format decides the last bits of a convolution, so the same weights have the same one everywhere.
     """
     weights = [p for p in (*module.parameters(), *module.buffers()) if p.ndim == 4]
     laid_out = all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
     if laid_out and not any(m.training for m in module.modules()):
         return module
-    return copy.deepcopy(module).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ready: M = copy.deepcopy(module).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return ready

@@ -1,4 +1,4 @@
-"""Which name means which published network: ``espnetv2-cityscapes:FILE``, ``hf:NAME`` (see ``NETWORKS``)."""
+"""Published networks by a name such as ``espnetv2-cityscapes:FILE`` or ``hf:NAME`` (see ``NETWORKS``)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from owseg.models.published import NETWORKS
 
 
 def published(name: str, weights: str | Path | None = None) -> tuple[Network, LabelSpace] | None:
-    """Return the network called ``name`` and its classes; None if that is no name of a published one.
+    """Return the network ``name`` and its classes; None if ``name`` is not that of a published one.
 
-    ``name`` is ``KIND:PLACE``, where the place may instead be given as ``weights``. Raises ``OwsegError`` for weights
-    that are missing or do not fit.
+    ``name`` is ``KIND:PLACE``; the place may instead be given as ``weights``. Raises ``OwsegError`` for weights that
+    are missing or do not fit.
     """
     kind, _, place = name.partition(":")
     return NETWORKS[kind].make(place, weights) if kind in NETWORKS else None

@@ -1,4 +1,4 @@
-"""The network and its three seams: encode, decode, classify."""
+"""The network in three steps: encode, decode, classify."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from owseg.types import Output
 
 
 class Network(nn.Module):
-    """``classify(decode(encode(image)))``; each seam is public, so that others may add to it or replace it.
+    """``classify(decode(encode(image)))``; each step is public, so that others may add to it or replace it.
 
     ``encode`` image (B, 3, H, W) in [0, 1] -> pyramid; ``decode`` pyramid -> embedding (B, D, h, w); ``classify``
     embedding -> logits (B, K, h, w).
@@ -35,15 +35,18 @@ class Network(nn.Module):
 
     def encode(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the backbone's pyramid, finest first."""
-        return self.backbone(image)
+        features: tuple[Tensor, ...] = self.backbone(image)
+        return features
 
     def decode(self, features: Sequence[Tensor]) -> Tensor:
         """Return the embedding (B, D, h, w)."""
-        return self.decoder(features)
+        embedding: Tensor = self.decoder(features)
+        return embedding
 
     def classify(self, embedding: Tensor) -> Tensor:
-        """Return the logits (B, K, h, w), at any resolution of the embedding."""
-        return self.classifier(embedding.float())
+        """Return the logits (B, K, h, w) float32, at any resolution of the embedding."""
+        logits: Tensor = self.classifier(embedding.float())
+        return logits
 
     def forward(self, image: Tensor) -> Output:
         """Return the result of one pass; ``image`` (B, 3, H, W), RGB in [0, 1]."""
@@ -63,9 +66,9 @@ class Network(nn.Module):
         return self._output(output.features, embedding, residual)
 
     def multi_scale(self, image: Tensor, scales: Sequence[float] = (0.75, 1.0, 1.5)) -> Output:
-        """Return the output for ``image``, its embedding averaged over enlarged, reduced and mirrored views of it.
+        """Return the output for ``image``, its embedding averaged over views of it at ``scales``, also mirrored.
 
-        The pyramid is that of the image itself. A linear classifier's logits are averaged thereby as well.
+        The pyramid is that of the image itself. With a linear classifier the logits are averaged as well.
         """
         single, views = self(image), []
         grid, size = (single.embedding.shape[-2], single.embedding.shape[-1]), image.shape[-2:]
@@ -88,7 +91,7 @@ class Network(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What ``build_network`` needs to make the same architecture again; plain JSON."""
+        """The argument of ``build_network``, which makes the same architecture with random weights; plain JSON."""
         return {
             "classes": self.num_classes,
             "backbone": self.backbone.config,
@@ -98,7 +101,7 @@ class Network(nn.Module):
 
 
 def to_tensor(image: Any) -> Tensor:
-    """Turn an image (3, H, W) uint8 into a batch of one, (1, 3, H, W) float in [0, 1].
+    """Return an image (3, H, W) uint8 as a batch of one, (1, 3, H, W) float32 in [0, 1].
 
     Raises ``OwsegError`` for anything else.
     """

@@ -1,4 +1,4 @@
-"""Small operations and layers that several networks share."""
+"""Operations and layers that several networks use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def depthwise(channels: int, rate: int) -> nn.Sequential:
 
 
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Interpolate (B, C, h, w) bilinearly to ``size`` (pixel centres aligned as in ``align_corners=False``)."""
+    """Interpolate (B, C, h, w) bilinearly to ``size`` (height, width), with ``align_corners=False``."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""The residual pattern of RPL (Liu et al., ICCV 2023): what teaches a frozen segmenter to see outliers."""
+"""The residual pattern of RPL (Liu et al., ICCV 2023): it makes a frozen segmenter give outliers low evidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from owseg.types import Output
 
 
 def residual_of(network: Network, **config: Any) -> ResidualPattern:
-    """Return an untrained residual pattern for ``network``; ``config`` is that of another, or nothing."""
+    """Return an untrained residual pattern for ``network``; ``config`` has the options of ``ResidualPattern``."""
     return ResidualPattern(network.backbone.channels, network.classifier.embedding_channels, **config)
 
 
@@ -23,8 +23,8 @@ class ResidualPattern(nn.Module):
     """Pyramid -> residual (B, D, h, w), to be added to the frozen embedding before the frozen classifier reads it.
 
     Atrous spatial pyramid pooling of the coarsest map, joined with a projection of the map at ``skip`` (an index into
-    the pyramid), makes the ``pattern``; a 1x1 convolution takes it to the D channels of the embedding, and starts at
-    zero, so that an untrained residual changes nothing. ``project`` is CoroCL's, needed in training only.
+    the pyramid), makes the ``pattern``; a 1x1 convolution maps it to the ``out`` = D channels of the embedding. It is
+    zero at first, so an untrained residual changes nothing. ``project`` is CoroCL's, for training only.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ResidualPattern(nn.Module):
         self.branches = nn.ModuleList(
             [conv_bn(deep, width)] + [nn.Sequential(conv_bn(deep, width), depthwise(width, rate)) for rate in rates]
         )
-        # Without batch statistics: a pooled map has one value per image, too few to normalise by.
+        # Without batch norm: a pooled map has one value per image, too few for batch statistics.
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, width, 1), nn.ReLU())
         self.bottleneck = conv_bn(width * (len(rates) + 2), width)
         self.lateral = conv_bn(channels[skip], width // 2)
@@ -53,22 +53,24 @@ class ResidualPattern(nn.Module):
         self.project = nn.Conv2d(width, contrast, 1)
 
     def pattern(self, features: Sequence[Tensor]) -> Tensor:
-        """Return what the residual is made of, (B, width, h, w), on the grid of the map at ``skip``."""
+        """Return the features of which the residual is a linear map, (B, width, h, w), on the grid at ``skip``."""
         deep, fine = features[-1], features[self.skip]
         maps = [branch(deep) for branch in self.branches]
         maps.append(self.pool(deep).expand(-1, -1, *deep.shape[-2:]))
         coarse = resize(self.bottleneck(torch.cat(maps, 1)), (fine.shape[-2], fine.shape[-1]))
-        return self.join(torch.cat([coarse, self.lateral(fine)], 1))
+        joined: Tensor = self.join(torch.cat([coarse, self.lateral(fine)], 1))
+        return joined
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the residual (B, D, h, w)."""
-        return self.final(self.pattern(features))
+        residual: Tensor = self.final(self.pattern(features))
+        return residual
 
     def added(self, network: Network, output: Output) -> Tensor:
-        """Return what speaks for each class once the residual is added to the embedding, (B, K, h, w)."""
+        """Return the evidence for each class, (B, K, h, w), with the residual added to the embedding of ``output``."""
         residual = resize(self(output.features), (output.embedding.shape[-2], output.embedding.shape[-1]))
         return network.classifier.evidence((output.embedding + residual).float())
 
     def contrast(self, pattern: Tensor) -> Tensor:
-        """Return what CoroCL compares: the pattern projected, of length 1 at every pixel."""
+        """Return the pattern projected to the space of CoroCL, of length 1 at every pixel, (B, contrast, h, w)."""
         return F.normalize(self.project(pattern).float(), dim=1)

@@ -164,9 +164,7 @@ def heat_map(heat: HeatMap) -> Markup:
     """Draw a cell for every value, darker for higher ones, with the value in it."""
     rows, columns = len(heat.rows), len(heat.columns)
     if heat.values.shape != (rows, columns):
-        raise OwsegError(
-            f"a heat map of {rows} rows and {columns} columns needs as many values, not {heat.values.shape}."
-        )
+        raise OwsegError(f"a heat map of {rows}x{columns} needs as many values, not {heat.values.shape}.")
     width, height = 1.6 + 0.95 * columns, 0.45 + 0.3 * rows
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((1.55 / width, 0.02, 1 - 1.6 / width, 1 - 0.42 / height))

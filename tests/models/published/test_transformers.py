@@ -14,8 +14,7 @@ from transformers import (
 
 from owseg.errors import OwsegError
 from owseg.models.assemble import build_network
-from owseg.models.published import transformers as segmenters
-from owseg.models.published.transformers import take_apart
+from owseg.models.published.transformers import from_pretrained, to_network
 from tests.support import tiny
 
 SMALL = dict(tiny.CONFIGS["segformer"], decoder_hidden_size=24, num_labels=5)
@@ -31,7 +30,7 @@ def models():
 
 
 @pytest.mark.parametrize("model", models(), ids=lambda m: m.config.model_type)
-def test_a_segmenter_taken_apart_computes_what_it_did(model):
+def test_a_split_segmenter_has_the_logits_of_the_whole(model):
     model.eval()
     image = torch.rand(1, 3, 96, 128)
     mean, std = (
@@ -40,7 +39,7 @@ def test_a_segmenter_taken_apart_computes_what_it_did(model):
     normal = (image - torch.tensor(mean).reshape(-1, 1, 1)) / torch.tensor(std).reshape(-1, 1, 1)
     with torch.no_grad():
         expected = model(normal).logits
-        network = take_apart(model).eval()
+        network = to_network(model).eval()
         output = network(image)
     if model.config.model_type == "upernet":  # the whole model ends with interpolation to the image
         logits = torch.nn.functional.interpolate(output.logits, size=(96, 128), mode="bilinear")
@@ -53,17 +52,17 @@ def test_a_segmenter_taken_apart_computes_what_it_did(model):
         assert torch.equal(again(image).logits, output.logits)
 
 
-def test_what_has_no_seams_is_refused(tmp_path):
+def test_what_cannot_be_split_is_refused(tmp_path):
     config = BeitConfig(hidden_size=8, num_hidden_layers=4, num_attention_heads=2, intermediate_size=8, image_size=32,
                         out_indices=[1, 2, 3, 4], num_labels=3)  # fmt: skip
     model = BeitForSemanticSegmentation(config)
-    with pytest.raises(OwsegError, match="no seams"):
-        take_apart(model)
+    with pytest.raises(OwsegError, match="a beit cannot be split into backbone and decoder"):
+        to_network(model)
     model.save_pretrained(tmp_path / "beit")
-    with pytest.raises(OwsegError, match="no seams"):
-        segmenters.fetch(str(tmp_path / "beit"))
+    with pytest.raises(OwsegError, match="a beit cannot be split into backbone and decoder"):
+        from_pretrained(str(tmp_path / "beit"))
     with pytest.raises(OwsegError, match="cannot be loaded"):
-        segmenters.fetch(str(tmp_path / "nothing"))
+        from_pretrained(str(tmp_path / "nothing"))
 
 
 def test_a_segmenter_loads_by_path(tmp_path):
@@ -71,5 +70,5 @@ def test_a_segmenter_loads_by_path(tmp_path):
     model.save_pretrained(tmp_path / "net")
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        first, second = (take_apart(m).eval()(image).logits for m in (model, segmenters.fetch(str(tmp_path / "net"))))
+        first, second = (to_network(m).eval()(image).logits for m in (model, from_pretrained(str(tmp_path / "net"))))
     assert torch.equal(first, second)

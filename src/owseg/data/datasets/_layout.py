@@ -64,6 +64,7 @@ def find_masks(frames: Mapping[str, Path], folder: Path, *endings: str, optional
     """
     found = {}
     for key, image in frames.items():
+        # Endings in order of preference: some data sets have several encodings of a mask side by side.
         path = next((p for ending in endings if (p := folder / f"{key}{ending}").is_file()), None)
         if path is not None:
             found[key] = path
@@ -78,6 +79,7 @@ def read_ids(path: Path, codes: Mapping[int, int]) -> np.ndarray:
     raw = read_mask(path)
     table = np.full(256, IGNORE, np.uint8)
     table[list(codes)] = list(codes.values())
+    # A value that is not in the codes would silently be void.
     present = np.nonzero(np.bincount(raw.ravel(), minlength=256))[0].tolist()
     if undefined := sorted(set(present) - set(codes)):
         raise OwsegError(
@@ -100,6 +102,7 @@ def paired(
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
         mask = masks.get(keys[i])
+        # Masks are stored as the image is, without its EXIF tag.
         return read_image(frames[keys[i]], upright=mask is None), None if mask is None else decode(mask)
 
     return Source(name, classes, keys, read, finer)

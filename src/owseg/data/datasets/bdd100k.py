@@ -32,6 +32,7 @@ def bdd100k(root: Path, split: str) -> Source:
 
     Raises ``OwsegError`` for another layout, an image without its mask and a value that the layout does not use.
     """
+    # Without either folder the recent layout is named in the error.
     recent = (root / "images" / "10k").is_dir() or not (root / "seg").is_dir()
     folder = split_folder(root, split, {s: f"{'images/10k' if recent else 'seg/images'}/{s}" for s in SPLITS})
     frames, codes = find_frames(folder), TRAIN_IDS

@@ -31,7 +31,7 @@ CLASSES = LabelSpace.of(
 """Brostow et al. (2009), the 11 classes of SegNet's distribution; its id 11 is void."""
 
 
-CODES = {**{i: i for i in range(11)}, 11: IGNORE, IGNORE: IGNORE}
+CODES = {**{i: i for i in range(11)}, 11: IGNORE, IGNORE: IGNORE}  # 255 is void in every data set
 
 
 def camvid(root: Path, split: str) -> Source:

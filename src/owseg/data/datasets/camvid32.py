@@ -62,6 +62,7 @@ def split_of(name: str) -> str:
     233, 101 and 367 of the 701 frames.
     """
     sequence, _, number = name.partition("_")
+    # Numbers are written as 006690 or, in two sequences, as f00930; other names are of no sequence, and train.
     frame = int(digits) if (digits := number.lstrip("f")).isdecimal() else -1
     if sequence == "Seq05VD" or (sequence == "0001TP" and frame >= 8550):
         return "test"
@@ -85,6 +86,7 @@ def read_colors(path: Path) -> np.ndarray:
 
 def _listed(path: Path) -> list[str]:
     """Return the frames that a list names: the first word of each line, without folders, suffix and ``_L``."""
+    # SegNet's own lists have the path of the image and that of its mask in each line.
     words = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
     return [Path(word).stem.removesuffix("_L") for word in words]
 

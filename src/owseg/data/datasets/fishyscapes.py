@@ -95,7 +95,7 @@ def _overlay(mask: Path) -> Path:
 def _difference(path: Path) -> np.ndarray:
     """Read a file of differences as (3, H, W) int32."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:  # a pickle from elsewhere could run any code
             difference: np.ndarray = arrays["rgb"].astype(np.int32).transpose(2, 0, 1)
             return difference
     except Exception as error:  # zip, header and array errors have no common type

@@ -26,7 +26,7 @@ def folder(root: Path, split: str) -> Source:
     """
     splits = [s for s in SPLITS if (root / s).is_dir()]
     base = root / split if (root / split).is_dir() else root
-    if splits and base == root:
+    if splits and base == root:  # to open all images as the split that is missing would mix train with test
         raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(splits)}.")
     if not (base / "images").is_dir():
         raise OwsegError(f"{base} has no folder 'images'; a data set folder holds images/, masks/ and classes.json.")

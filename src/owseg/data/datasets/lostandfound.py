@@ -43,6 +43,7 @@ def lostandfound(root: Path, split: str) -> Source:
     """
     frames = find_frames(split_folder(root, split, SPLITS), "_leftImg8bit", "*/*")
     if split == "test-no-known":
+        # File names begin with the scene and the number of the sequence in it.
         frames = {k: p for k, p in frames.items() if not p.name.startswith(KNOWN_OBSTACLES)}
     folder = root / SPLITS[split].replace("leftImg8bit", "gtCoarse")
     masks = find_masks(frames, folder, *(f"_gtCoarse_label{kind}.png" for kind in ("Ids", "TrainIds")))

@@ -24,7 +24,7 @@ def smiyc(root: Path, split: str, kind: str) -> Source:
     """
     frames = find_frames(split_folder(root, "val", {"val": "images"}))
     masks = find_masks(frames, root / "labels_masks", "_labels_semantic.png", ".png", optional=True)
-    if not masks:
+    if not masks:  # without this, a wrong folder of masks would turn every image into one of test
         raise OwsegError(f"{root / 'labels_masks'} holds no mask for any image of {root / 'images'}.")
     by_split = {"val": masks, "test": {k: p for k, p in frames.items() if k not in masks}}
     if split not in by_split or not by_split[split]:

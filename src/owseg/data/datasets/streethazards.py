@@ -42,6 +42,7 @@ def streethazards(root: Path, split: str) -> Source:
     frames = find_frames(folder, pattern="*/*")
     masks = find_masks(frames, root / SPLITS[split].replace("images", "annotations"), ".png")
     classes = CLASSES if split == "test" else CLASSES.without(["anomaly"])
+    # No published mask holds 0; it is void should one do so.
     codes = {0: IGNORE, **{i + 1: i for i in range(len(classes))}}
     return paired(f"streethazards:{split}", classes, frames, masks, partial(read_ids, codes=codes))
 

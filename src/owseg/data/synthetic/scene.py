@@ -58,7 +58,7 @@ def render(
     """
     for kind in anomalies:
         if kind not in ANOMALIES:
-            raise OwsegError(f"{kind!r} is no anomaly of the synthetic scenes; they have {', '.join(ANOMALIES)}.")
+            raise OwsegError(f"the synthetic scenes have no anomaly {kind!r}; they have {', '.join(ANOMALIES)}.")
     if min(size) < 32:
         raise OwsegError(f"a scene of {size[0]}x{size[1]} pixels is too small; make both sides at least 32.")
     # One generator a part, so that with anomalies the rest of the scene stays as it is.
@@ -80,7 +80,7 @@ def render(
 def scene(split: str, i: int, size: tuple[int, int] = (192, 256)) -> tuple[np.ndarray, np.ndarray]:
     """Return image and labels of scene ``i`` of a split; raise ``OwsegError`` if there is no such scene."""
     if split not in SPLITS:
-        raise OwsegError(f"{split!r} is no split of the synthetic scenes; they have {', '.join(SPLITS)}.")
+        raise OwsegError(f"the synthetic scenes have no split {split!r}; they have {', '.join(SPLITS)}.")
     first, n = SPLITS[split]
     if not 0 <= i < n:
         raise OwsegError(f"the synthetic split {split} has the scenes 0 to {n - 1}, not {i}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from owseg.errors import OwsegError
@@ -30,8 +31,9 @@ def resolve(name: str | Path) -> Path:
     if len(path.parts) != 1:
         raise OwsegError(f"{path} {there}; give the directory of a knowledge base.")
     if path.name not in shipped_names():
-        names = ", ".join(shipped_names())
-        raise OwsegError(f"{path} {there}, and none that comes with owseg is called so ({names}); give a directory.")
+        names, meant = ", ".join(shipped_names()), get_close_matches(path.name, shipped_names(), 1)
+        hint = f"did you mean {meant[0]}?" if meant else "give a directory."
+        raise OwsegError(f"{path} {there}, and none that comes with owseg is called so ({names}); {hint}")
     return SHIPPED / path.name
 
 

@@ -7,33 +7,38 @@ from typing import Any
 from torch import Tensor, nn
 
 from owseg._registry import Card
-from owseg.models.backbones.base import IMAGENET, TransformersFamily
+from owseg.models.backbones.family import IMAGENET, TransformersFamily
+
+MOST_STAGES = 5
+"""A plain vision transformer has a stage a block; of more stages than this, four evenly spaced ones are taken."""
 
 
 class Auto(TransformersFamily):
-    """Whatever has an ``AutoBackbone``; where there are more than five stages, four evenly spread ones are taken."""
+    """Whatever has an ``AutoBackbone``; its strides are fixed."""
 
     mean, std = IMAGENET
 
-    def pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
-        """Return the model with its weights; its strides are fixed."""
+    def from_pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
+        """Return the model with its weights."""
         from transformers import AutoBackbone
 
-        model: nn.Module = AutoBackbone.from_pretrained(name, out_features=_stages(config), use_safetensors=True)
+        load: Any = AutoBackbone.from_pretrained
+        model: nn.Module = load(name, out_features=_stages(config), use_safetensors=True)
         return model
 
-    def empty(self, config: dict[str, Any]) -> nn.Module:
+    def from_config(self, config: dict[str, Any]) -> nn.Module:
         """Return a model with random weights."""
         from transformers import AutoBackbone, AutoConfig
 
         values = dict(config)
         if values.get("out_features"):
-            values.pop("out_indices", None)  # the same thing said twice; transformers refuses both
-        model: nn.Module = AutoBackbone.from_config(AutoConfig.for_model(values.pop("model_type"), **values))
+            values.pop("out_indices", None)  # the same information; transformers refuses both
+        build: Any = AutoBackbone.from_config
+        model: nn.Module = build(AutoConfig.for_model(values.pop("model_type"), **values))
         return model
 
     def features(self, model: nn.Module, image: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature maps that the model gives."""
+        """Return the feature maps of the model."""
         return tuple(model(image).feature_maps)
 
     def stem(self, model: nn.Module) -> list[nn.Module]:
@@ -43,7 +48,9 @@ class Auto(TransformersFamily):
 
 def _stages(config: Any) -> list[str]:
     names = [n for n in config.stage_names if n != "stem"]
-    return names if len(names) <= 5 else [names[round(len(names) * q) - 1] for q in (0.25, 0.5, 0.75, 1.0)]
+    if len(names) <= MOST_STAGES:
+        return names
+    return [names[round(len(names) * part) - 1] for part in (0.25, 0.5, 0.75, 1.0)]
 
 
 CARDS = (Card("auto", "any backbone of transformers that has an AutoBackbone", make=Auto, source="huggingface.co"),)

@@ -1,10 +1,10 @@
-"""A backbone, whatever its family: RGB in [0, 1] in, the pyramid of its stages out."""
+"""A backbone of any family: RGB image in [0, 1] -> pyramid of its stages."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,65 +12,19 @@ from torch import Tensor, nn
 
 from owseg.errors import OwsegError
 from owseg.models.backbones import FAMILIES
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of the RGB input of most networks that were trained on ImageNet."""
-
-
-class Family(Protocol):
-    """How models of one family are made and run: ``mean`` and ``std`` of their input, and six functions."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
-        """Return the model called ``name``, a hub name or a local path, with its weights."""
-        ...
-
-    def empty(self, config: dict[str, Any]) -> nn.Module:
-        """Return a model with random weights from what ``describe`` returned."""
-        ...
-
-    def trim(self, model: nn.Module) -> None:
-        """Remove, in place, the layers of ``model`` that the pyramid does not need."""
-        ...
-
-    def describe(self, model: nn.Module) -> dict[str, Any]:
-        """Return what ``empty`` needs to make the same architecture, as plain JSON with a ``model_type``."""
-        ...
-
-    def features(self, model: nn.Module, image: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature maps (B, C_i, h_i, w_i) of a normalised image (B, 3, H, W), finest first."""
-        ...
-
-    def stem(self, model: nn.Module) -> list[nn.Module]:
-        """Return the layers before the end of the first stage."""
-        ...
-
-
-class TransformersFamily:
-    """What the models of transformers have in common."""
-
-    def trim(self, model: nn.Module) -> None:
-        """Remove nothing."""
-
-    def describe(self, model: Any) -> dict[str, Any]:
-        """Return the configuration without the path that the model was loaded from."""
-        config: dict[str, Any] = model.config.to_dict()
-        config.pop("_name_or_path", None)
-        return config
+from owseg.models.backbones.family import Family
 
 
 def family_of(model_type: str) -> Family:
-    """Return the family of a model type as transformers names it."""
+    """Return the family of a ``model_type`` of transformers."""
     return FAMILIES[model_type if model_type in FAMILIES else "auto"].make()
 
 
 class Backbone(nn.Module):
     """``image (B, 3, H, W) -> tuple of (B, C_i, h_i, w_i)``, finest first; wraps a model of some family.
 
-    ``kind`` names the family, ``channels`` and ``strides`` describe the stages. Input is RGB in [0, 1], normalised here by ``mean`` and ``std``,
-    which are by default those of the family.
+    ``kind`` is the ``model_type`` of the model, ``channels`` and ``strides`` describe the stages. The input is RGB in
+    [0, 1]; it is normalised here by ``mean`` and ``std``, by default those of the family.
     """
 
     model: Any  # each family has its own attributes
@@ -87,6 +41,7 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(std or self.family.std).view(1, 3, 1, 1), persistent=False)
         was_training = self.training
         self.eval()
+        # Channels and strides are those of a real pass, since few families state them.
         with torch.no_grad():
             maps = self(torch.zeros(1, 3, 224, 224))
         self.train(was_training)
@@ -96,22 +51,22 @@ class Backbone(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """Everything needed to build the same architecture without its weights (see ``build``)."""
+        """The argument of ``build``, which makes the same architecture with random weights; plain JSON."""
         return {
-            "config": self.family.describe(self.model),
+            "config": self.family.config_of(self.model),
             "mean": self.mean.flatten().tolist(),
             "std": self.std.flatten().tolist(),
         }
 
     def freeze_stem(self) -> None:
-        """Stop training the layers before the first stage's end: they are the most general, and the most expensive."""
+        """Stop training the layers up to the end of the first stage: the most general and the most expensive ones."""
         self.stem_is_frozen = True
         for module in self.family.stem(self.model):
             module.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Backbone:
-        """Switch between training and evaluation; a frozen stem keeps its batch statistics in both."""
+        """Switch between training and evaluation; a frozen stem keeps its batch statistics fixed in both."""
         super().train(mode)
         if getattr(self, "stem_is_frozen", False):
             for module in self.family.stem(self.model):
@@ -126,21 +81,21 @@ class Backbone(nn.Module):
 def build(config: dict[str, Any]) -> Backbone:
     """Build a backbone with random weights from what ``Backbone.config`` returned."""
     values = dict(config["config"])
-    model = family_of(values["model_type"]).empty(values)
+    model = family_of(values["model_type"]).from_config(values)
     return Backbone(model, tuple(config["mean"]), tuple(config["std"]))
 
 
 def from_pretrained(name: str, output_stride: int = 16) -> Backbone:
     """Load a backbone by hub name or local path; ``output_stride`` (MobileNetV2 only) is 8, 16 or 32.
 
-    Raises ``OwsegError`` where the name is neither on disk nor to be had from the hub, or is no backbone.
+    Raises ``OwsegError`` where it is neither on disk nor on the hub, or is not a backbone.
     """
     from transformers import AutoConfig
 
     is_path = os.sep in name and Path(name).exists()
     try:
         config = AutoConfig.from_pretrained(name, use_safetensors=True)
-        return Backbone(family_of(config.model_type).pretrained(name, config, output_stride))
+        return Backbone(family_of(config.model_type).from_pretrained(name, config, output_stride))
     except (OSError, ValueError, AttributeError, ImportError, SafetensorError) as error:
         hint = "the folder needs config.json and model.safetensors" if is_path else "give a local path when offline"
         raise OwsegError(f"the backbone {name!r} cannot be loaded ({_first_line(error)}); {hint}.") from None

@@ -8,28 +8,28 @@ from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
-from owseg.models.backbones.base import IMAGENET
+from owseg.models.backbones.family import IMAGENET
 from owseg.models.published.espnetv2 import ESPNetV2Encoder
 
 
 class ESPNetV2:
-    """The family ``espnetv2``; its weights come with a whole network (see ``owseg.models.hub``)."""
+    """The family ``espnetv2``; its weights are loaded with a whole network (see ``owseg.models.hub``)."""
 
     mean, std = IMAGENET
 
-    def pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
+    def from_pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
         """Raise ``OwsegError``: transformers has no such model."""
         raise OwsegError("an ESPNetv2 is loaded as a whole network: espnetv2-cityscapes:FILE.")
 
-    def empty(self, config: dict[str, Any]) -> nn.Module:
+    def from_config(self, config: dict[str, Any]) -> nn.Module:
         """Return an encoder of ``config["scale"]`` with random weights."""
         return ESPNetV2Encoder(config["scale"])
 
     def trim(self, model: nn.Module) -> None:
         """Remove nothing."""
 
-    def describe(self, model: Any) -> dict[str, Any]:
-        """Return the scale."""
+    def config_of(self, model: Any) -> dict[str, Any]:
+        """Return the ``model_type`` and the scale."""
         return {"model_type": model.kind, "scale": model.scale}
 
     def features(self, model: nn.Module, image: Tensor) -> tuple[Tensor, ...]:
@@ -38,7 +38,7 @@ class ESPNetV2:
         return maps
 
     def stem(self, model: nn.Module) -> list[nn.Module]:
-        """Return nothing: the network is trained elsewhere."""
+        """Return nothing: only published weights are used, which are not trained further."""
         return []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from owseg._registry import Card
-from owseg.models.backbones.base import TransformersFamily
+from owseg.models.backbones.family import TransformersFamily
 
 STAGES = (1, 4, 8, 11, 15)
 """The last inverted-residual block, from 0, at each resolution or width."""
@@ -19,21 +19,10 @@ class MobileNetV2(TransformersFamily):
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
 
-    def pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
+    def from_pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
         """Return the model with its weights, at ``output_stride``."""
-        from transformers import AutoModel
-
         config.output_stride = output_stride
-        model: nn.Module = AutoModel.from_pretrained(name, config=config, use_safetensors=True)
-        return model
-
-    def empty(self, config: dict[str, Any]) -> nn.Module:
-        """Return a model with random weights."""
-        from transformers import AutoConfig, AutoModel
-
-        values = dict(config)
-        model: nn.Module = AutoModel.from_config(AutoConfig.for_model(values.pop("model_type"), **values))
-        return model
+        return super().from_pretrained(name, config, output_stride)
 
     def trim(self, model: Any) -> None:
         """Remove the convolution after the last stage."""

@@ -1,4 +1,4 @@
-"""Decoders: a pyramid of feature maps goes in, the last embedding before the classifier comes out. One a file."""
+"""Decoders: pyramid of feature maps -> embedding in front of the classifier. One a file."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ if TYPE_CHECKING:
     from owseg.models.decoders.base import Decoder
 
 DECODERS: Registry[Decoder] = Registry("decoder", "owseg.models.decoders")
-"""Decoders by name; ``make(channels, strides, out, ...)`` is given those of the pyramid and the width of the embedding."""
+"""Decoders by name; ``make(channels, strides, out, ...)`` takes those of the pyramid and the width of the embedding."""

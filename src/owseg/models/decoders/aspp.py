@@ -17,8 +17,8 @@ from owseg.models.ops import conv_bn, depthwise, resize, widened_conv
 class ASPPDecoder(Decoder):
     """Light atrous spatial pyramid pooling with low-level skips (after DeepLabV3+, Chen et al., ECCV 2018).
 
-    The coarsest map passes a 1x1, depth-wise 3x3 at each of ``rates`` and an image pool; the result meets a projection
-    of each map finer than it, coarse to fine, down to ``skip_stride``. Pyramid -> (B, out, h, w).
+    The coarsest map passes a 1x1 convolution, depth-wise 3x3 at each of ``rates`` and an image pool; the result is
+    fused with a projection of each finer map, coarse to fine, down to ``skip_stride``. Pyramid -> (B, out, h, w).
     """
 
     kind = "aspp"
@@ -38,7 +38,7 @@ class ASPPDecoder(Decoder):
         self.branches = nn.ModuleList(
             [conv_bn(deep, branch)] + [nn.Sequential(depthwise(deep, rate), conv_bn(deep, branch)) for rate in rates]
         )
-        # Without batch statistics: a pooled map has one value per image, too few to normalise by.
+        # Without batch norm: a pooled map has one value per image, too few for batch statistics.
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, branch, 1), nn.ReLU())
         self.project = nn.Sequential(conv_bn(branch * (len(self.branches) + 1), width), nn.Dropout2d(0.1))
         self.skips = _skip_indices(strides, skip_stride)
@@ -51,7 +51,7 @@ class ASPPDecoder(Decoder):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What ``make_decoder`` needs besides the pyramid; plain JSON."""
+        """The arguments of ``make_decoder`` besides the pyramid; plain JSON."""
         return {"kind": self.kind, "width": self.width}
 
     def widened(self, out: int) -> ASPPDecoder:
@@ -69,7 +69,8 @@ class ASPPDecoder(Decoder):
         for i, lateral, fuse in zip(self.skips, self.lateral, self.fuse, strict=True):
             x = resize(x, (features[i].shape[-2], features[i].shape[-1]))
             x = fuse(torch.cat([x, lateral(features[i])], 1))
-        return self.head(self.refine(x))
+        embedding: Tensor = self.head(self.refine(x))
+        return embedding
 
 
 def _skip_indices(strides: Sequence[int], finest: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a decoder is."""
+"""The base class of decoders."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from owseg.errors import OwsegError
 
 
 class Decoder(nn.Module, ABC):
-    """Pyramid, one (B, C_i, h_i, w_i) a stage, finest first -> embedding (B, D, h, w)."""
+    """Pyramid, one (B, C_i, h_i, w_i) per stage, finest first -> embedding (B, D, h, w); ``kind`` is its name."""
 
     kind: str
 
     @property
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """What ``make_decoder`` needs besides the pyramid, ``kind`` among it; plain JSON."""
+        """The arguments of ``make_decoder`` besides the pyramid, ``kind`` among them; plain JSON."""
 
     @abstractmethod
     def forward(self, features: Sequence[Tensor]) -> Tensor:
@@ -28,7 +28,7 @@ class Decoder(nn.Module, ABC):
     def widened(self, out: int) -> Decoder:
         """Return a copy with ``out`` channels, of which the first D are as before and the others start at zero.
 
-        A metric space grows by a dimension with each class (DMLNet, Sec. 4.3). Raises ``OwsegError`` for a decoder whose
-        last layer cannot grow: it goes with a linear classifier, which grows instead.
+        A metric space has one more dimension for each learned class (DMLNet, Sec. 4.3). Raises ``OwsegError`` for a
+        decoder whose last layer cannot be extended.
         """
-        raise OwsegError(f"a {self.kind} decoder does not grow; learn by the probe.")
+        raise OwsegError(f"a {self.kind} decoder cannot be given another output; learn with the method probe.")

@@ -1,4 +1,4 @@
-"""ESPNetv2's decoder by name; it is written beside its encoder, in ``owseg.models.published.espnetv2``."""
+"""ESPNetv2's decoder, which is in one file with its encoder (see ``owseg.models.published.espnetv2``)."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class PSPDecoder(Decoder):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What ``make_decoder`` needs besides the pyramid; plain JSON."""
+        """The arguments of ``make_decoder`` besides the pyramid; plain JSON."""
         return {"kind": self.kind, "width": self.width}
 
     def widened(self, out: int) -> PSPDecoder:
@@ -48,7 +48,9 @@ class PSPDecoder(Decoder):
         """Return the embedding (B, out, h, w) at the coarsest map's resolution."""
         deep = features[-1]
         size = (deep.shape[-2], deep.shape[-1])
-        return self.head(self.join(torch.cat([deep, *(resize(pool(deep), size) for pool in self.pools)], 1)))
+        pooled = [resize(pool(deep), size) for pool in self.pools]
+        embedding: Tensor = self.head(self.join(torch.cat([deep, *pooled], 1)))
+        return embedding
 
 
 CARDS = (

@@ -1,15 +1,14 @@
-"""The head of a segmenter of transformers by name; see ``owseg.models.published.transformers``."""
+"""The head of a segmenter of transformers as a decoder (see ``owseg.models.published.transformers``)."""
 
 from __future__ import annotations
 
 from owseg._registry import Card
-from owseg.models.published.transformers import HeadDecoder, empty
+from owseg.models.published.transformers import HeadDecoder, from_config
 
 CARDS = (
     Card(
         "transformers",
         "the head of a segmenter of transformers, for networks loaded as hf:NAME",
-        make=lambda channels, strides, out, config: HeadDecoder(empty(config)),
-        options={"config": "the configuration of the whole model"},
+        make=lambda channels, strides, out, config: HeadDecoder(from_config(config)),
     ),
 )

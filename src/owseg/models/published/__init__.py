@@ -11,4 +11,7 @@ if TYPE_CHECKING:
     from owseg.models.network import Network
 
 NETWORKS: Registry[tuple[Network, LabelSpace]] = Registry("published network", "owseg.models.published")
-"""Published networks by name; ``make(place, weights)`` returns the network and its classes."""
+"""Published networks by name; ``make(place, weights)`` returns the network and its classes.
+
+``facts["form"]`` is the form in which a user gives the name, such as ``hf:NAME``.
+"""

@@ -1,6 +1,6 @@
 """ESPNetv2 (Mehta et al., CVPR 2019): a segmenter of less than a million parameters, for cameras and CPUs.
 
-Modules are named as in the published weights, so that those load as they are.
+Modules have the names of the published weights, so these can be loaded as they are.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REPEATS = (3, 7)
 
 
 FIELDS = (13, 11, 9, 7)
-"""Largest receptive field of a branch: on the way to strides 4 and 8, then at stride 8 and to 16, then at stride 16."""
+"""Largest receptive field of a branch: down to stride 4, down to 8, at 8 and down to 16, at 16."""
 
 
 PLANES = (64, 48, 32)
@@ -82,7 +82,7 @@ class ESPNetV2Encoder(nn.Module):
 
 
 class ESPNetV2Decoder(Decoder):
-    """Pyramid -> (B, out, h, w) at the finest stage: pyramid pooling, and three times up to meet a finer map.
+    """Pyramid -> (B, out, h, w) at the finest stage: pyramid pooling, then three fusions with a finer map.
 
     The published networks have ``out = 10``, half as many as outputs.
     """
@@ -99,22 +99,23 @@ class ESPNetV2Decoder(Decoder):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What ``make_decoder`` needs besides the pyramid; plain JSON."""
+        """The arguments of ``make_decoder`` besides the pyramid; plain JSON."""
         return {"kind": self.kind}
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the embedding (B, out, h, w) at the finest map's resolution."""
         x = self.bu_dec_l1(features[-1])
         for level, skip in zip((2, 3, 4), features[-2::-1], strict=True):
-            met = self.get_submodule(f"merge_enc_dec_l{level}")(skip) + _resize(x, skip.shape[-2:])
-            x = self.get_submodule(f"bu_dec_l{level}")(self.get_submodule(f"bu_br_l{level}")(met))
-        return x
+            fused = self.get_submodule(f"merge_enc_dec_l{level}")(skip) + _resize(x, skip.shape[-2:])
+            x = self.get_submodule(f"bu_dec_l{level}")(self.get_submodule(f"bu_br_l{level}")(fused))
+        embedding: Tensor = x
+        return embedding
 
 
 class EESP(nn.Module):
     """Extremely efficient spatial pyramid: depth-wise convolutions of growing dilation, added up branch by branch.
 
-    Adding each branch to the next before they are concatenated takes away the grid that dilation leaves.
+    Adding each branch to the next before they are concatenated removes the gridding artifacts of dilation.
     """
 
     def __init__(self, inside: int, out: int, field: int, stride: int = 1) -> None:
@@ -131,13 +132,14 @@ class EESP(nn.Module):
         self.module_act = nn.PReLU(out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inside, h, w) -> (B, out, h / stride, w / stride); without stride, x is added and the sum activated."""
+        """(B, inside, h, w) -> (B, out, h / stride, w / stride); at stride 1, x is added and the sum activated."""
         low = self.proj_1x1(x)
         branches = [self.spp_dw[0](low)]
         for branch in list(self.spp_dw)[1:]:
             branches.append(branch(low) + branches[-1])
-        wide = self.conv_1x1_exp(self.br_after_cat(torch.cat(branches, 1)))
-        return wide if self.stride == 2 else self.module_act(wide + x)
+        wide: Tensor = self.conv_1x1_exp(self.br_after_cat(torch.cat(branches, 1)))
+        activated: Tensor = wide if self.stride == 2 else self.module_act(wide + x)
+        return activated
 
 
 class Down(nn.Module):
@@ -146,8 +148,8 @@ class Down(nn.Module):
     def __init__(self, inside: int, out: int, field: int) -> None:
         super().__init__()
         self.eesp = EESP(inside, out - inside, field, stride=2)
-        picture = _named(conv=nn.Conv2d(3, out, 1, bias=False), bn=nn.BatchNorm2d(out))
-        self.inp_reinf = nn.Sequential(conv_bn_act(3, 3, 3), picture)
+        widen = _named(conv=nn.Conv2d(3, out, 1, bias=False), bn=nn.BatchNorm2d(out))
+        self.inp_reinf = nn.Sequential(conv_bn_act(3, 3, 3), widen)
         self.act = nn.PReLU(out)
 
     def forward(self, x: Tensor, image: Tensor) -> Tensor:
@@ -155,7 +157,8 @@ class Down(nn.Module):
         pooled = F.avg_pool2d(x, 3, 2, 1)
         while image.shape[-2] > pooled.shape[-2]:
             image = F.avg_pool2d(image, 3, 2, 1)
-        return self.act(torch.cat([pooled, self.eesp(x)], 1) + self.inp_reinf(image))
+        reduced: Tensor = self.act(torch.cat([pooled, self.eesp(x)], 1) + self.inp_reinf(image))
+        return reduced
 
 
 class PyramidPool(nn.Module):
@@ -188,12 +191,13 @@ class PyramidPool(nn.Module):
                 maps.append(_resize(stage(F.adaptive_avg_pool2d(x, other)), size))
             else:
                 maps.append(stage(x))
-        x = self.merge_layer(torch.cat(maps, 1))
-        return self.br(x) if self.projects else x
+        merged: Tensor = self.merge_layer(torch.cat(maps, 1))
+        projected: Tensor = self.br(merged) if self.projects else merged
+        return projected
 
 
 class Gate(nn.Module):
-    """A grouped 3x3 on the encoder's map, each channel weighted by what the whole map says of it."""
+    """A grouped 3x3 on the encoder's map, each channel weighted by a sigmoid of the pooled map."""
 
     def __init__(self, inside: int, out: int) -> None:
         super().__init__()
@@ -203,12 +207,13 @@ class Gate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inside, h, w) -> (B, out, h, w)."""
-        return self.expansion_layer(x) * self.wt_layer(x)
+        weighted: Tensor = self.expansion_layer(x) * self.wt_layer(x)
+        return weighted
 
 
-def _named(**links: nn.Module) -> nn.Sequential:
-    """Return a chain whose links have the names of the published weights."""
-    return nn.Sequential(OrderedDict(links))
+def _named(**modules: nn.Module) -> nn.Sequential:
+    """Return a sequence of modules with the names of the published weights."""
+    return nn.Sequential(OrderedDict(modules))
 
 
 def conv_bn_act(inside: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -235,9 +240,10 @@ _LAST = "bu_dec_l4.merge_layer.3."
 
 
 def espnetv2(path: Path, outputs: int = len(CITYSCAPES)) -> Network:
-    """Return the ESPNetv2 of published Cityscapes weights (Mehta et al., CVPR 2019), any width.
+    """Return the ESPNetv2 of published Cityscapes weights (Mehta et al., CVPR 2019), of any width.
 
-    Its first ``outputs`` are kept: 19 are the classes, the twentieth stands for background.
+    Of its outputs the first ``outputs`` are kept: 19 are the classes, the twentieth is for background. Raises
+    ``OwsegError`` for a file that is missing or holds other weights.
     """
     path = path.expanduser()
     path = path / "model.safetensors" if path.is_dir() else path
@@ -256,9 +262,9 @@ def espnetv2(path: Path, outputs: int = len(CITYSCAPES)) -> Network:
     return Network(backbone, decoder, last).eval()
 
 
-def _cityscapes(place: str, weights: str | Path | None, labels: LabelSpace) -> tuple[Network, LabelSpace]:
+def _cityscapes(name: str, place: str, weights: str | Path | None, labels: LabelSpace) -> tuple[Network, LabelSpace]:
     if not (weights or place):
-        raise OwsegError("say where the weights of espnetv2-cityscapes are: espnetv2-cityscapes:FILE.")
+        raise OwsegError(f"the weights of {name} do not come with owseg; give their file as {name}:FILE.")
     return espnetv2(Path(weights or place), len(labels)), labels
 
 
@@ -266,14 +272,16 @@ CARDS = (
     Card(
         "espnetv2-cityscapes",
         "ESPNetv2 with its published Cityscapes weights: model.safetensors, or the folder that has it",
-        make=lambda place, weights=None: _cityscapes(place, weights, CITYSCAPES),
+        make=lambda place, weights=None: _cityscapes("espnetv2-cityscapes", place, weights, CITYSCAPES),
         source="Mehta et al., CVPR 2019",
         facts={"form": "espnetv2-cityscapes:FILE"},
     ),
     Card(
         "espnetv2-cityscapes+background",
         "the same, with its output for background kept as a class",
-        make=lambda place, weights=None: _cityscapes(place, weights, CITYSCAPES.extend(BACKGROUND)),
+        make=lambda place, weights=None: _cityscapes(
+            "espnetv2-cityscapes+background", place, weights, CITYSCAPES.extend(BACKGROUND)
+        ),
         source="Mehta et al., CVPR 2019",
         facts={"form": "espnetv2-cityscapes+background:FILE"},
     ),

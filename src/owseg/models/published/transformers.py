@@ -1,4 +1,4 @@
-"""Ready-made segmenters of transformers, cut at the three seams."""
+"""Segmenters of transformers, split into backbone, decoder and classifier."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 from owseg.models.backbones.base import Backbone, family_of
+from owseg.models.backbones.family import config_of
 from owseg.models.classifiers import LinearClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
 
 
-class Seams(NamedTuple):
-    """Where a model is cut: its body, and the head that reads the body's maps (``coarsest``: only the last of them).
+class Parts(NamedTuple):
+    """The names of a model's body and of the head that reads the body's maps (``coarsest``: only the last of them).
 
-    The head ends with a 1x1 convolution called ``classifier``.
+    The last layer of the head is a 1x1 convolution with the name ``classifier``.
     """
 
     body: str
@@ -28,12 +29,12 @@ class Seams(NamedTuple):
     coarsest: bool = False
 
 
-SEAMS = {
-    "segformer": Seams("segformer", "decode_head"),
-    "upernet": Seams("backbone", "decode_head"),
-    "mobilenet_v2": Seams("mobilenet_v2", "segmentation_head", True),
+PARTS = {
+    "segformer": Parts("segformer", "decode_head"),
+    "upernet": Parts("backbone", "decode_head"),
+    "mobilenet_v2": Parts("mobilenet_v2", "segmentation_head", True),
 }
-"""The kinds of model that can be taken apart, by the name that transformers gives them."""
+"""The kinds of model that can be split, by the name that transformers gives them (``model_type``)."""
 
 
 class HeadDecoder(Decoder):
@@ -43,82 +44,74 @@ class HeadDecoder(Decoder):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model_config, seams = model.config, seams_of(model.config)
-        self.head, self.coarsest = model.get_submodule(seams.head), seams.coarsest
+        self.model_config, parts = model.config, parts_of(model.config)
+        self.head, self.coarsest = model.get_submodule(parts.head), parts.coarsest
         self.head.classifier = nn.Identity()
 
     @property
     def config(self) -> dict[str, Any]:
-        """What ``make_decoder`` needs: the configuration of the whole model; plain JSON."""
-        return {"kind": self.kind, "config": plain(self.model_config)}
+        """The arguments of ``make_decoder``: the configuration of the whole model; plain JSON."""
+        return {"kind": self.kind, "config": config_of(self.model_config)}
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the embedding at the head's own resolution."""
-        return self.head(features[-1] if self.coarsest else list(features))
+        embedding: Tensor = self.head(features[-1] if self.coarsest else list(features))
+        return embedding
 
 
-def seams_of(config: Any) -> Seams:
-    """Return where a model of this configuration is cut; raise ``OwsegError`` for one that has no such seams."""
-    if config.model_type not in SEAMS:
+def parts_of(config: Any) -> Parts:
+    """Return the parts of a model of this configuration; raise ``OwsegError`` for one that cannot be split."""
+    if config.model_type not in PARTS:
         raise OwsegError(
-            f"a {config.model_type} has no seams that are known; a network is taken from {', '.join(SEAMS)}."
+            f"a {config.model_type} cannot be split into backbone and decoder; give a model of {', '.join(PARTS)}."
         )
-    return SEAMS[config.model_type]
+    return PARTS[config.model_type]
 
 
 def last_convolution(model: Any) -> nn.Conv2d:
     """Return the convolution that turns a segmenter's embedding into logits; raise ``OwsegError`` if it is none."""
-    seams = seams_of(model.config)
-    layer = model.get_submodule(f"{seams.head}.classifier")
+    layer = model.get_submodule(f"{parts_of(model.config).head}.classifier")
     conv = getattr(layer, "convolution", layer)  # MobileNetV2 wraps it
     if not isinstance(conv, nn.Conv2d) or conv.kernel_size != (1, 1):
-        raise OwsegError(f"the last layer of this {model.config.model_type} is no 1x1 convolution.")
+        raise OwsegError(f"the last layer of this {model.config.model_type} is not a 1x1 convolution.")
     return conv
 
 
-def plain(config: Any) -> dict[str, Any]:
-    """Return a transformers configuration as plain JSON that does not say where it lay."""
-    value = dict(config.to_dict())
-    value.pop("_name_or_path", None)
-    return value
-
-
-def empty(config: dict[str, Any]) -> Any:
-    """Return a segmenter with random weights from what ``plain`` returned."""
+def from_config(config: dict[str, Any]) -> Any:
+    """Return a segmenter with random weights from what ``config_of`` returned."""
     from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
     values = dict(config)
     made = AutoConfig.for_model(values.pop("model_type"), **values)
-    return AutoModelForSemanticSegmentation.from_config(made)
+    return AutoModelForSemanticSegmentation.from_config(made)  # type: ignore[no-untyped-call]
 
 
-def fetch(name: str) -> Any:
-    """Load a segmenter by hub name or local path; raise ``OwsegError`` where there is none, or none with seams."""
+def from_pretrained(name: str) -> Any:
+    """Load a segmenter by hub name or local path; raise ``OwsegError`` where that fails or it cannot be split."""
     from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
     try:
-        seams_of(AutoConfig.from_pretrained(name))
+        parts_of(AutoConfig.from_pretrained(name))
         return AutoModelForSemanticSegmentation.from_pretrained(name, use_safetensors=True)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise OwsegError(f"the segmenter {name!r} cannot be loaded ({reason}); give a hub name or a path.") from None
 
 
-def take_apart(model: Any) -> Network:
-    """Cut a transformers segmenter (see ``owseg.models.segmenters``) at the three seams; it computes what it did."""
-    seams, last = seams_of(model.config), last_convolution(model)
+def to_network(model: Any) -> Network:
+    """Split a transformers segmenter into a ``Network``, whose logits are those of the segmenter."""
+    parts, last = parts_of(model.config), last_convolution(model)
     classifier = LinearClassifier(last.in_channels, last.out_channels)
     classifier.conv = last
-    decoder, body = HeadDecoder(model), model.get_submodule(seams.body)
+    decoder, body = HeadDecoder(model), model.get_submodule(parts.body)
     family = family_of(model.config.model_type)
-    backbone = Backbone(body, family.mean, family.std)
-    return Network(backbone, decoder, classifier)
+    return Network(Backbone(body, family.mean, family.std), decoder, classifier)
 
 
 def _load(place: str, weights: str | Path | None = None) -> tuple[Network, LabelSpace]:
-    model = fetch(place)
+    model = from_pretrained(place)
     names: dict[int, str] = model.config.id2label
-    return take_apart(model).eval(), LabelSpace.of(names[i] for i in range(len(names)))
+    return to_network(model).eval(), LabelSpace.of(names[i] for i in range(len(names)))
 
 
 CARDS = (

@@ -1,4 +1,4 @@
-"""The image of the README: ``python -m recipes.image`` writes docs/circle.jpg from the shipped demo (seed 0)."""
+"""The image of the README: ``python -m recipes.overview`` writes docs/loop.jpg from the shipped demo (seed 0)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> None:
         for y, row in enumerate(rows):
             image = Image.fromarray(np.asarray(row.images[x][1])).resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(image, (x * (width + GAP), TEXT + y * (height + GAP)))
-    sheet.save(Path("docs/circle.jpg"), quality=88)
+    sheet.save(Path("docs/loop.jpg"), quality=88)
 
 
 if __name__ == "__main__":

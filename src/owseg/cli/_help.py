@@ -1,0 +1,75 @@
+"""Help that lists names: of scorers, methods, data sets and so on, read from the registries when help is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+NAMES = {
+    "datasets": "owseg.data.datasets:DATASETS",
+    "fitted": "owseg.scorers:fitted_names",
+    "formats": "owseg.exchange:FORMATS",
+    "methods": "owseg.learners:LEARNERS",
+    "networks": "owseg.models.published:NETWORKS",
+    "precisions": "owseg.training.config:PRECISIONS",
+    "scorers": "owseg.scorers:SCORERS",
+    "shipped": "owseg.knowledge.pretrained:shipped_names",
+}
+"""Where the names of each kind are: a registry, a tuple, or a function that returns one. None of these needs torch."""
+
+
+class Command(TyperCommand):
+    """A command in whose help ``{scorers}`` stands for the names of all scorers, and so on (see ``names_of``).
+
+    They are read only when help is shown: every other command starts without reading the cards of all plug-ins.
+    """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page."""
+        self.help = unwrapped(filled(self.help))
+        for parameter in self.params:
+            if hasattr(parameter, "help"):
+                parameter.help = filled(parameter.help)
+        super().format_help(ctx, formatter)
+
+
+class Group(TyperGroup):
+    """A group of commands whose epilog may list names in the same way."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page."""
+        self.epilog = filled(self.epilog)
+        super().format_help(ctx, formatter)
+
+
+def filled(text: str | None) -> str | None:
+    """Return help with the names in place of each ``{kind}``."""
+    return None if text is None else re.sub(r"\{(\w+)\}", lambda found: ", ".join(names_of(found[1])), text)
+
+
+def unwrapped(text: str | None) -> str | None:
+    """Return help with each paragraph on one line, as it is wrapped when it is shown; not those that begin with \\b."""
+    if text is None:
+        return None
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(p if p.startswith("\b") else " ".join(p.split()) for p in paragraphs)
+
+
+def names_of(kind: str) -> Iterable[str]:
+    """Return the names of a kind of thing: one of ``NAMES``, ``decoders`` to train, ``writable`` formats."""
+    if kind == "decoders":
+        from owseg.models.decoders import DECODERS
+
+        return [name for name, entry in DECODERS.entries.items() if "width" in entry.options]
+    if kind == "writable":
+        from owseg.exchange import FORMATS
+
+        return [name for name, entry in FORMATS.entries.items() if "suffix" in entry.facts]
+    module, _, name = NAMES[kind].partition(":")
+    value = getattr(import_module(module), name)
+    names: Iterable[str] = value() if callable(value) else value
+    return names

@@ -1,0 +1,77 @@
+"""``owseg info``: what a knowledge base is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from owseg.cli._options import KB, Json
+from owseg.cli._printing import print_json
+
+if TYPE_CHECKING:
+    from owseg.knowledge.base import KnowledgeBase
+
+
+def info(kb: KB, as_json: Json = False) -> None:
+    """Show what a knowledge base is: its classes, score, threshold and calibration, network, and versions."""
+    from owseg.knowledge.load import load
+    from owseg.knowledge.pretrained import resolve
+    from owseg.knowledge.versions import has_version, version_history
+
+    base = load(kb)
+    place = kb if ":" in kb else resolve(kb)  # a published network, such as hf:NAME, has no versions
+    numbers = {v.number: v.current for v in version_history(place)} if has_version(place) else {}
+    facts = {"kb": kb, "version": next((n for n, current in numbers.items() if current), None),
+             "versions": list(numbers), **describe(base)}  # fmt: skip
+    if as_json:
+        print_json(facts)
+        return
+    for name, text in lines(facts):
+        print(f"{name:12} {text}")
+
+
+def describe(kb: KnowledgeBase) -> dict[str, Any]:
+    """Return what a knowledge base is, as plain JSON; ``calibration`` has the data of the last calibration."""
+    network = kb.network
+    calibrated = [event for event in kb.history if event.action == "calibrate"]
+    return {
+        "classes": list(kb.base_classes),
+        "learned": list(kb.learned_classes),
+        "network": {
+            "backbone": network.backbone.kind,
+            "decoder": network.decoder.kind,
+            "classifier": network.classifier.config["kind"],
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "residual": kb.residual is not None,
+        },
+        "scorer": kb.scorer,
+        "scorers": list(kb.scorers),
+        "fitted": list(kb.fitted),
+        "threshold": kb.threshold.to_json() if kb.threshold else None,
+        "calibration": {**calibrated[-1].details, "when": calibrated[-1].when} if kb.threshold and calibrated else None,
+        "history": [f"{event.when} {event.message}" for event in kb.history],
+    }
+
+
+def lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the same for people: a name and a text for each line."""
+    network, threshold, calibration = facts["network"], facts["threshold"], facts["calibration"] or {}
+    version = "not stored" if facts["version"] is None else f"version {facts['version']} of {len(facts['versions'])}"
+    decision = "not calibrated; run owseg calibrate"
+    if threshold is not None:
+        decision = f"unknown where {facts['scorer']} > {threshold['value']:.4g}"
+        share = f"{threshold['achieved_fpr']:.1%} of the known pixels ({threshold['target_fpr']:.1%} asked)"
+        data = f"on {calibration.get('data', 'unknown data')}"
+        images = f"{threshold['images']} images"
+    residual = ", with a residual pattern" if network["residual"] else ""
+    parts = f"{network['backbone']}, {network['decoder']}, {network['classifier']}{residual}"
+    found = [
+        (facts["kb"], version),
+        ("classes", ", ".join(facts["classes"])),
+        ("learned", ", ".join(facts["learned"]) or "none"),
+        ("network", f"{parts}; {network['parameters'] / 1e6:.1f} M parameters"),
+        ("decision", decision),
+    ]
+    if threshold is not None:
+        found.append(("calibration", f"{threshold['method']} {data}, {images}: {share} above the threshold"))
+    found.append(("scorers", ", ".join(facts["scorers"])))
+    return [*found, *(("history" if i == 0 else "", text) for i, text in enumerate(facts["history"]))]

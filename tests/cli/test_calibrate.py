@@ -1,0 +1,37 @@
+import pytest
+
+from owseg.knowledge.load import load
+
+
+def test_the_threshold_is_stored_as_a_new_version(run_cli, stored_kb, own_data, tmp_path):
+    assert run_cli("calibrate", stored_kb, "--data", own_data)[0] == 0  # folder: is guessed
+    before = load(stored_kb).threshold
+    code, out, _ = run_cli("calibrate", stored_kb, "--data", f"folder:{own_data}", "--fpr", "0.3")
+    threshold = load(stored_kb).threshold
+    assert code == 0 and threshold.target_fpr == 0.3 and threshold.value < before.value
+    assert f"unknown where joint > {threshold.value:.4g}" in out and "is at version 3" in out
+    assert out.endswith(f"Next: owseg predict --kb {stored_kb} IMAGES\n")
+    assert run_cli("calibrate", stored_kb, "--data", own_data, "-o", tmp_path / "copy")[0] == 0
+    assert load(stored_kb).threshold == threshold and load(tmp_path / "copy").threshold == before
+
+
+@pytest.mark.parametrize("options, why", [
+    (("--fpr", "2"), "between 0 and 1"),
+    (("--fpr", "0.01", "--method", "conformal"), "at least 99"),
+    (("--scorer", "magic"), "no scorer 'magic'"),
+    (("--method", "magic"), "magic"),
+    (("--split", "magic"), "magic"),
+])  # fmt: skip
+def test_mistakes_end_in_one_sentence(fails, stored_kb, own_data, options, why):
+    before = sorted(stored_kb.rglob("*"))
+    (own_data / "train").mkdir()
+    for name in ("images", "masks"):
+        (own_data / name).rename(own_data / "train" / name)
+    (own_data / "train").rename(own_data / "val")
+    assert why in fails("calibrate", stored_kb, "--data", f"folder:{own_data}", *options)
+    assert sorted(stored_kb.rglob("*")) == before
+
+
+def test_a_knowledge_base_that_is_not_there_or_not_yours(fails, own_data, tmp_path):
+    assert "does not exist" in fails("calibrate", tmp_path / "typo", "--data", f"folder:{own_data}")
+    assert "--out" in fails("calibrate", "street", "--data", f"folder:{own_data}")

@@ -1,0 +1,109 @@
+"""Help: it needs no torch, and the names that it lists are those of the registries."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import typer.main
+
+from owseg.cli import app
+from owseg.cli._help import filled, names_of, unwrapped
+from owseg.data.datasets import DATASETS
+from owseg.exchange import FORMATS
+from owseg.knowledge.pretrained import SHIPPED
+from owseg.learners import LEARNERS
+from owseg.models.decoders import DECODERS
+from owseg.models.published import NETWORKS
+from owseg.scorers import SCORERS
+from owseg.training.config import PRECISIONS
+
+COMMANDS = (
+    "predict", "train", "train-residual", "audit", "fit", "calibrate", "learn", "review", "annotate", "exchange",
+    "evaluate", "benchmark", "discover", "info", "history", "rollback", "demo", "data",
+)  # fmt: skip
+PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
+NO_TORCH = """
+import sys, owseg.cli as cli
+for page in {pages}:
+    sys.argv = ["owseg", *page, "--help"]
+    try: cli.main()
+    except SystemExit: pass
+    print("TORCH", page, "torch" in sys.modules, flush=True)
+"""
+
+
+def test_no_page_of_help_waits_for_torch():
+    """No timing here: what makes help slow is importing torch, and that can be seen."""
+    script = NO_TORCH.format(pages=PAGES)
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    found = [line for line in out.splitlines() if line.startswith("TORCH")]
+    assert len(found) == len(PAGES) and all(line.endswith("False") for line in found), found
+
+
+def test_every_command_is_listed_and_has_help(run_cli):
+    assert tuple(typer.main.get_command(app).commands) == COMMANDS
+    _, out, _ = run_cli("--help")
+    assert all(re.search(rf"\b{name}\b", out) for name in COMMANDS)
+
+
+KINDS = {
+    "datasets": (["train --data", "evaluate --data", "data check DATA"], set(DATASETS)),
+    "decoders": (["train --decoder"], {n for n, e in DECODERS.entries.items() if "width" in e.options}),
+    "fitted": (["fit --scorers"], {n for n, e in SCORERS.entries.items() if e.facts.get("needs") == "fit"}),
+    "formats": (["exchange --from", "learn --shots"], set(FORMATS)),
+    "methods": (["learn --method"], set(LEARNERS)),
+    "networks": ([], set(NETWORKS)),
+    "precisions": (["train --precision", "train-residual --precision"], set(PRECISIONS)),
+    "scorers": (["evaluate --scorers", "calibrate --scorer"], set(SCORERS)),
+    "shipped": (["predict --kb", "info KB"], {p.name for p in SHIPPED.iterdir() if (p / "CURRENT").exists()}),
+    "writable": (
+        ["exchange --to", "annotate --format"],
+        {n for n, e in FORMATS.entries.items() if "suffix" in e.facts},
+    ),
+}
+"""For each kind of name: options and arguments whose help lists them, and the names that the registry has."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_names_in_help_are_those_of_the_registry(kind):
+    places, names = KINDS[kind]
+    assert names and set(names_of(kind)) == names
+    assert filled(f"one of {{{kind}}}.") == f"one of {', '.join(names_of(kind))}."
+    app_ = typer.main.get_command(app)
+    assert places or f"{{{kind}}}" in app_.epilog
+    for place in places:
+        *path, option = place.split()
+        command = app_
+        for name in path:
+            command = command.commands[name]
+        (found,) = (p for p in command.params if option in (*p.opts, p.metavar))
+        assert f"{{{kind}}}" in found.help, place
+
+
+@pytest.mark.parametrize("place", ["predict --kb", "fit --scorers", "exchange --to", "evaluate --scorers",
+                                   "train --decoder", "learn --method", "train --precision"])  # fmt: skip
+def test_a_page_of_help_shows_the_names(place, run_cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    kind = next(kind for kind, (places, _) in KINDS.items() if place in places)
+    command, option = place.split()
+    _, out, _ = run_cli(command, "--help")
+    text = " ".join(out.replace("│", " ").split())
+    assert f"{option} " in text and f"{', '.join(names_of(kind))}" in text
+
+
+def parameters(group=None):
+    for command in (group or typer.main.get_command(app)).commands.values():
+        yield from parameters(command) if hasattr(command, "commands") else ((command, p) for p in command.params)
+
+
+def test_every_option_has_help_that_can_be_filled():
+    for command, parameter in parameters():
+        text = getattr(parameter, "help", None)
+        assert text, (command.name, parameter.name)
+        assert "{" not in filled(text) and filled(text).endswith("."), (command.name, parameter.name)
+
+
+def test_paragraphs_are_unwrapped_but_not_what_is_set_out():
+    assert unwrapped("a\nb\n\nc\n  d\n\n\b\n  x\n  y") == "a b\n\nc d\n\n\b\n  x\n  y"
+    assert unwrapped(None) is None and filled(None) is None

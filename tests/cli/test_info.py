@@ -1,0 +1,43 @@
+import json
+from dataclasses import replace
+
+from owseg.knowledge.load import load
+from tests.support import tiny
+
+
+def test_what_a_knowledge_base_is(run_cli, stored_kb, own_data):
+    data = ("--data", f"folder:{own_data}", "--method", "npm")
+    assert run_cli("learn", stored_kb, "rock", *data)[0] == 0
+    kb = load(stored_kb)
+    value = json.loads(run_cli("info", stored_kb, "--json")[1])
+    assert (value["kb"], value["version"], value["versions"]) == (str(stored_kb), 2, [1, 2])
+    assert (value["classes"], value["learned"]) == (["road", "sky", "tree"], ["rock"])
+    assert value["scorer"] == "joint" and value["fitted"] == ["joint"] and value["scorers"] == list(kb.scorers)
+    assert value["threshold"] == kb.threshold.to_json() and value["calibration"]["images"] > 0
+    network = value["network"]
+    assert (network["backbone"], network["decoder"], network["classifier"]) == ("mobilenet_v2", "aspp", "prototype")
+    assert network["parameters"] == sum(p.numel() for p in kb.network.parameters()) and not network["residual"]
+    assert [line.split(" ", 1)[1] for line in value["history"]] == [event.message for event in kb.history]
+    code, out, _ = run_cli("info", stored_kb)
+    lines = {line.split(" ", 1)[0]: line.split(" ", 1)[1].strip() for line in out.splitlines()}
+    assert code == 0 and lines[str(stored_kb)] == "version 2 of 2" and lines["learned"] == "rock"
+    assert lines["decision"] == f"unknown where joint > {kb.threshold.value:.4g}"
+    assert "8 images" in lines["calibration"] and f"{kb.threshold.target_fpr:.1%} asked" in lines["calibration"]
+
+
+def test_one_that_is_not_calibrated(run_cli, kb, tmp_path):
+    replace(kb, threshold=None).save(tmp_path / "kb")
+    code, out, _ = run_cli("info", tmp_path / "kb")
+    assert code == 0 and "not calibrated; run owseg calibrate" in out and "calibration " not in out
+
+
+def test_a_shipped_one_and_a_published_network(run_cli, monkeypatch):
+    code, out, _ = run_cli("info", "synthetic")
+    assert code == 0 and out.startswith("synthetic    version 1 of 1\n") and "unknown where" in out
+    monkeypatch.setattr("owseg.knowledge.load.load", lambda name: tiny.knowledge_base())
+    code, out, _ = run_cli("info", "hf:some/network")
+    assert code == 0 and out.startswith("hf:some/network not stored\n")
+
+
+def test_what_is_not_there(fails, tmp_path):
+    assert "does not exist" in fails("info", tmp_path / "none")

@@ -1,0 +1,65 @@
+"""The command line as a whole: version, errors, exit codes."""
+
+import builtins
+import subprocess
+import sys
+
+import pytest
+
+import owseg
+from owseg import cli
+from owseg.knowledge.load import load
+
+
+def test_the_version(run_cli):
+    assert run_cli("--version") == (0, f"owseg {owseg.__version__}\n", "")
+
+
+def test_python_runs_the_package(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "owseg", "history", tmp_path / "none"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and "does not exist" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("error, sentence", [
+    (owseg.OwsegError("it is so."), "error: it is so.\n"),
+    (OSError(28, "No space left on device", "f.png"), "error: f.png: No space left on device.\n"),
+    (OSError(28, "No space left on device"), "error: the disk: No space left on device.\n"),
+    (BrokenPipeError(), ""),
+])  # fmt: skip
+def test_an_error_is_one_sentence_and_exit_code_1(monkeypatch, capsys, error, sentence):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1 and capsys.readouterr() == ("", sentence)
+
+
+def test_a_mistake_in_the_command_itself_is_exit_code_2(run_cli):
+    assert run_cli("predict")[0] == run_cli("no-such-command")[0] == run_cli("demo", "--no-such-option")[0] == 2
+
+
+def test_a_knowledge_base_that_cannot_be_written(fails, stored_kb, own_data, monkeypatch):
+    real = builtins.open
+
+    def refuse(path, mode="r", *args, **kwargs):
+        if any(m in mode for m in "wxa") and str(stored_kb) in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    err = fails("learn", stored_kb, "rock", "--data", f"folder:{own_data}", "--count", "2", "--method", "npm")
+    assert "ermission" in err
+    monkeypatch.undo()
+    assert load(stored_kb).labels.names[-1] == "tree"
+
+
+@pytest.mark.parametrize("name, meant", [("strret", "street"), ("sintetic", "synthetic"), ("stret8", "street8")])
+def test_a_mistyped_shipped_name_is_recognised(fails, name, meant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"did you mean {meant}?" in fails("history", name)
+    assert "did you mean" not in fails("history", "nothing-like-it")

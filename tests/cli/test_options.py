@@ -1,0 +1,37 @@
+import pytest
+
+from owseg.cli._options import data_spec, parse_names, parse_settings, parse_size, size_text
+from owseg.errors import OwsegError
+
+
+def test_names_sizes_and_settings():
+    assert parse_names(" car, big dog,,") == ("car", "big dog") and parse_names("") == ()
+    assert parse_size("256x352") == parse_size("256X352") == (256, 352) and parse_size(size_text((7, 9))) == (7, 9)
+    assert (
+        parse_settings(["radius=4", " a = b=c ", "url="]) == {"radius": "4", "a": "b=c", "url": ""}
+        and parse_settings(None) == {}
+    )
+
+
+@pytest.mark.parametrize("text", ["x", "256", "256x", "a x b", "1x2x3", ""])
+def test_what_is_not_a_size_is_refused(text):
+    with pytest.raises(OwsegError, match=r"is not a size; write height x width"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["radius", "=4", ""])
+def test_what_is_not_a_setting_is_refused(text):
+    with pytest.raises(OwsegError, match="sets nothing"):
+        parse_settings([text])
+
+
+def test_a_directory_of_images_is_a_data_set(tmp_path, monkeypatch):
+    (tmp_path / "whole" / "images").mkdir(parents=True)
+    (tmp_path / "splits" / "train" / "images").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "synthetic" / "images").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for place in ("whole", "splits", str(tmp_path / "whole")):
+        assert data_spec(place) == f"folder:{place}"
+    for text in ("other", "none", "synthetic", "camvid:whole", "folder:whole", "", None):
+        assert data_spec(text) == text

@@ -1,0 +1,42 @@
+import json
+
+import pytest
+
+from owseg.knowledge.load import load
+from tests.support import tiny
+
+
+def test_a_network_is_trained_stored_and_evaluated(run_cli, own_data, tmp_path, monkeypatch):
+    monkeypatch.setattr("owseg.training.build.from_pretrained", lambda name: tiny.backbone())
+    options = ("--backbone", "tiny", "--unknown", "rock", "--epochs", 1, "--batch", 2, "--crop", "32x32", "--fpr", 0.2)
+    code, out, err = run_cli("train", tmp_path / "new", "--data", own_data, *options)
+    assert code == 0, err
+    assert "is at version 1: calibrated joint at 20.0% false positives" in out and "Note: " in out
+    assert f"Next: owseg evaluate {tmp_path / 'new'} --data folder:{own_data}" in out
+    kb = load(tmp_path / "new")
+    assert kb.labels.names == ("road", "sky", "tree") and kb.threshold.target_fpr == 0.2
+    assert (tmp_path / "new.run").is_dir()
+    code, out, err = run_cli("evaluate", tmp_path / "new", "--data", own_data, "--split", "train", "--json")
+    assert code == 0 and set(json.loads(out)["iou"]) == {"road", "sky", "tree"}, err
+
+
+@pytest.mark.parametrize("options, why", [
+    ((), "cannot be loaded"),
+    (("--unknown", "x"), "no class 'x'"),
+    (("--crop", "x"), "not a size"),
+    (("--crop", "16x64"), "at least 32x32"),
+    (("--batch", 0), "batch must be 1"),
+    (("--epochs", 0), "epochs must be 1"),
+    (("--devices", 0), "devices must be 1"),
+    (("--seed", -1), "seed must be 0"),
+    (("--precision", "8"), "precision '8'"),
+    (("--decoder", "none"), "no decoder 'none' to train; it is one of aspp, psp"),
+    (("--decoder", "transformers"), "no decoder 'transformers' to train"),
+])  # fmt: skip
+def test_mistakes_end_in_one_sentence(fails, own_data, tmp_path, options, why):
+    err = fails("train", tmp_path / "new", "--data", f"folder:{own_data}", "--backbone", "./none", *options)
+    assert why in err and not (tmp_path / "new").exists() and not (tmp_path / "new.run").exists()
+
+
+def test_a_folder_of_other_files_is_refused(fails, own_data):
+    assert "holds other files" in fails("train", own_data, "--data", f"folder:{own_data}", "--backbone", "./none")

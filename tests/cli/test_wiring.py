@@ -1,0 +1,351 @@
+"""Every option of every command reaches the function where it acts: command lines, and the arguments that arrive.
+
+All that commands call is replaced by a function of the same signature that notes its arguments. What it returns names
+them, so that a row also shows which value was handed on.
+"""
+
+import importlib
+import inspect
+import json
+import shlex
+from dataclasses import fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import typer.main
+
+from owseg.cli import app
+from owseg.discovery.discover import DiscoveryResult
+from owseg.inference.predict import Result
+from owseg.knowledge.base import Event
+from owseg.labels import LabelSpace
+from owseg.training.config import ResidualConfig, TrainConfig
+
+
+class FakeKB:
+    """A knowledge base of which only the name matters."""
+
+    labels = LabelSpace.of(("road", "sky"))
+    scorers = ("msp", "joint")
+    scorer, threshold, learned_classes = "joint", None, ()
+    network = SimpleNamespace(backbone="the backbone of KB")
+    history = (Event("train", "made", {"val": {"calibrated_apart": True}}),)
+
+    def __init__(self, name):
+        self.name = name
+
+    def forward(self, image):
+        raise AssertionError
+
+    def save(self, directory):
+        noted.append(("save", {"kb": self.name, "directory": str(directory)}))
+        return 1
+
+
+class FakeOutliers:
+    def __init__(self, place):
+        self.name, self.in_context = f"outliers in {place}", "cutouts" not in str(place)
+
+    def unknown_to(self, labels):
+        assert labels is FakeKB.labels
+        return self
+
+
+def table_of(name):
+    return SimpleNamespace(to_json=lambda: {"of": name}, tables=lambda: [], text=lambda: name)
+
+
+def wrote(arguments):
+    list(arguments["annotations"])
+    return Path("there.json")
+
+
+noted: list[tuple[str, dict]] = []
+STUBS = {
+    "knowledge.load:load": lambda a: FakeKB(a["directory"]),
+    "knowledge.load:load_stages": lambda a: f"stages of {a['directory']}",
+    "knowledge.pretrained:writable": lambda a: a["out"] or a["kb"],
+    "knowledge.pretrained:resolve": lambda a: Path("place of", a["name"]),
+    "knowledge.commit:check_place": lambda a: None,
+    "knowledge.commit:rollback_version": lambda a: 7,
+    "knowledge.versions:has_version": lambda a: "new" not in str(a["directory"]),
+    "knowledge.versions:version_history": lambda a: [SimpleNamespace(number=7, parent=None, written="", message="made",
+                                                                     current=True)],
+    "knowledge.calibration:calibrate": lambda a: FakeKB(f"calibrated {a['kb'].name}"),
+    "knowledge.calibration:fit_scorers": lambda a: FakeKB(f"fitted {a['kb'].name}"),
+    "knowledge.calibration:divide_val": lambda a: (f"half of {a['val']}", f"other half of {a['val']}"),
+    "data.images:find_image_files": lambda a: [Path(name) for name in a["names"]],
+    "data.datasets:open_dataset": lambda a: f"{a['spec']}/{a['split']}{', to train' if a['train'] else ''}",
+    "data.datasets:open_source": lambda a: SimpleNamespace(name=a["split"]),
+    "data.outliers:open_outliers": lambda a: FakeOutliers(a["place"]),
+    "data.outliers:leave_out": lambda a: (a["objects"], a["context"]),
+    "data.unlabeled:open_inliers": lambda a: f"{a['spec']}/{a['split']}",
+    "data.unlabeled:hold_out": lambda a: (f"most of {a['data']}", f"rest of {a['data']}"),
+    "data.check:check": lambda a: [],
+    "models.backbones.base:from_pretrained": lambda a: SimpleNamespace(eval=lambda: f"backbone {a['name']}"),
+    "inference.predict:predict_files": lambda a: [Result(p, 0.5) for p in a["paths"]],
+    "inference.annotate:predicted_annotations": lambda a: [],
+    "exchange.shots:read_shots": lambda a: [f"shot of {a['name']} in {a['path']}"],
+    "exchange.formats:read": lambda a: [],
+    "exchange.formats:write": wrote,
+    "training.build:build_knowledge_base": lambda a: FakeKB("trained"),
+    "training.loop:is_first_process": lambda a: True,
+    "training.residual:train_residual": lambda a: FakeKB(f"{a['kb'].name} with a residual"),
+    "evaluation.outlier_audit:audit": lambda a: table_of("audit"),
+    "evaluation.outlier_audit:summary": lambda a: [],
+    "evaluation.evaluate:evaluate": lambda a: table_of("evaluation"),
+    "evaluation.sequence:evaluate_sequence": lambda a: table_of("sequence"),
+    "report.sequence:write_sequence_report": lambda a: a["path"],
+    "report.demo:run": lambda a: {"summary": "done"},
+    "benchmark.recipe:read_recipe": lambda a: SimpleNamespace(left_out=(), name=f"recipe {a['path']}"),
+    "benchmark.run:run": lambda a: table_of("benchmark"),
+    "learners.auto:learner_named": lambda a: f"{a['method']} with {a['options']}",
+    "learners.sequence:learn_sequence": lambda a: [FakeKB(f"{c.name} learned") for c in a["classes"]],
+    "learners.sequence:sample_classes": lambda a: [SimpleNamespace(name=n, shots="drawn") for n in a["names"]],
+    "learners.sequence:save_stages": lambda a: [],
+    "learners.sequence:write_manifest": lambda a: None,
+    "review.serve:serve": lambda a: None,
+    "discovery.discover:discover": lambda a: (SimpleNamespace(folder=a["folder"]), DiscoveryResult(1, 2, 0, 1)),
+}  # fmt: skip
+
+
+def plain(value):
+    """A value as rows write it: fakes by their names, paths as text, options that a partial function carries."""
+    if isinstance(value, FakeKB | FakeOutliers | SimpleNamespace) and hasattr(value, "name"):
+        return value.name
+    if isinstance(value, partial):
+        return value.keywords
+    if isinstance(value, Path):
+        return str(value)
+    if type(value).__name__ == "ClassShots":
+        return value.name, value.shots
+    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def flat(arguments):
+    """Arguments by name, those of a configuration as ``config.NAME``."""
+    found = {}
+    for name, value in arguments.items():
+        found[name] = plain(value)
+        if is_dataclass(value) and not isinstance(value, type) and name == "config":
+            found |= {f"{name}.{field.name}": getattr(value, field.name) for field in fields(value)}
+    return found
+
+
+@pytest.fixture(autouse=True)
+def stubs(monkeypatch):
+    noted.clear()
+    for target, answer in STUBS.items():
+        module_name, name = target.split(":")
+        module = importlib.import_module(f"owseg.{module_name}")
+        signature = inspect.signature(getattr(module, name))
+
+        def stub(*args, target=target, signature=signature, answer=answer, **kwargs):
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            noted.append((target, flat(bound.arguments)))
+            return answer(bound.arguments)
+
+        monkeypatch.setattr(module, name, stub)
+
+
+def calls(target):
+    return [arguments for name, arguments in noted if name == target]
+
+
+def forward(full_resolution=False, multi_scale=False):
+    return {"full_resolution": full_resolution, "multi_scale": multi_scale}
+
+
+TRAIN = "train K --data folder:D --backbone B"
+RESIDUAL = "train-residual K --inliers folder:I --outliers O"
+LEARN = "learn K cow --data folder:D"
+SHOTS = "learn K cow --shots S"
+BUILD, TRAIN_RESIDUAL = "training.build:build_knowledge_base", "training.residual:train_residual"
+CALIBRATE, FIT = "knowledge.calibration:calibrate", "knowledge.calibration:fit_scorers"
+EVALUATE, FIND = "evaluation.evaluate:evaluate", "discovery.discover:discover"
+SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_sequence"
+ROWS = [
+    ("predict a b", "data.images:find_image_files", {"names": ["a", "b"]}),
+    ("predict a", "inference.predict:predict_files",
+     {"kb": "street", "paths": ["a"], "out": "predictions", "npy": False, "forward": forward()}),
+    ("predict a --kb K -o O --npy", "inference.predict:predict_files", {"kb": "K", "out": "O", "npy": True}),
+    ("predict a --out O --full-resolution", "inference.predict:predict_files", {"out": "O", "forward": forward(True)}),
+    ("predict a --multi-scale", "inference.predict:predict_files", {"forward": forward(multi_scale=True)}),
+    (TRAIN, BUILD, {"data": "folder:D", "backbone": "B", "unknown": [], "config": TrainConfig(), "decoder": "aspp",
+                    "classifier": "prototype", "scale": 3.0, "fpr": 0.05, "background": False, "resume": False,
+                    "run": str(Path("K.run").resolve())}),
+    (TRAIN, "knowledge.commit:check_place", {"directory": "K"}),
+    (TRAIN, "save", {"kb": "trained", "directory": "K"}),
+    (f"{TRAIN} --unknown car,cow --decoder psp --classifier linear --scale 2", BUILD,
+     {"unknown": ["car", "cow"], "decoder": "psp", "classifier": "linear", "scale": 2.0}),
+    (f"{TRAIN} --epochs 3 --batch 2 --crop 64x96 --seed 5 --precision bf16-mixed --devices 2", BUILD,
+     {"config": TrainConfig(epochs=3, batch=2, crop=(64, 96), seed=5, precision="bf16-mixed", devices=2)}),
+    (f"{TRAIN} --fpr 0.2 --background --resume", BUILD, {"fpr": 0.2, "background": True, "resume": True}),
+    (RESIDUAL, TRAIN_RESIDUAL,
+     {"kb": "K", "inliers": "most of folder:I/train", "val": "half of rest of folder:I/train",
+      "outliers": "outliers in O", "context": "outliers in O", "config": ResidualConfig(), "resume": False,
+      "run": str(Path("K.residual.run").resolve())}),
+    (RESIDUAL, CALIBRATE, {"kb": "K with a residual", "data": "other half of rest of folder:I/train", "fpr": 0.05}),
+    (f"{RESIDUAL} --fpr 0.2", CALIBRATE, {"fpr": 0.2}),
+    (f"{RESIDUAL} --val folder:V", TRAIN_RESIDUAL, {"inliers": "folder:I/train", "val": "half of folder:V/val"}),
+    (f"{RESIDUAL} --val folder:V", CALIBRATE, {"data": "other half of folder:V/val"}),
+    (f"{RESIDUAL} --context C --exclude cow,hen", "data.outliers:leave_out",
+     {"names": ["cow", "hen"], "objects": "outliers in O", "context": "outliers in C"}),
+    ("train-residual K --inliers folder:I --outliers cutouts", TRAIN_RESIDUAL, {"context": None}),
+    (f"{RESIDUAL} --epochs 3 --batch 2 --crop 64x96 --seed 5 --precision bf16-mixed --devices 2 --resume",
+     TRAIN_RESIDUAL, {"config": ResidualConfig(epochs=3, batch=2, crop=(64, 96), seed=5, precision="bf16-mixed",
+                                               devices=2), "resume": True}),
+    (f"{RESIDUAL} --out new", "save", {"kb": "K", "directory": "new"}),  # as it was, so that it can be undone
+    (f"{RESIDUAL} --out new", TRAIN_RESIDUAL, {"run": str(Path("new.residual.run").resolve())}),
+    ("audit K O --data folder:D", "evaluation.outlier_audit:audit",
+     {"outliers": "outliers in O", "data": "folder:D/test", "backbone": "the backbone of KB"}),
+    ("audit K O --data folder:D --split val --backbone B", "evaluation.outlier_audit:audit",
+     {"data": "folder:D/val", "backbone": "backbone B"}),
+    ("fit K --data folder:D", FIT,
+     {"kb": "K", "data": "folder:D/train, to train", "names": ["knn", "sml"], "held_out": None}),
+    ("fit K --data folder:D --scorers joint,sml --split all --out O", FIT,
+     {"data": "folder:D/all, to train", "names": ["joint", "sml"], "held_out": "folder:D/val, to train"}),
+    ("fit K --data folder:D --out O", "save", {"kb": "fitted K", "directory": "O"}),
+    ("calibrate K --data folder:D", CALIBRATE,
+     {"kb": "K", "data": "folder:D/val", "fpr": 0.05, "method": "quantile", "scorer": None}),
+    ("calibrate K --data folder:D --split test --fpr 0.2 --method conformal --scorer sml", CALIBRATE,
+     {"data": "folder:D/test", "fpr": 0.2, "method": "conformal", "scorer": "sml"}),
+    ("calibrate K --data folder:D", "save", {"kb": "calibrated K", "directory": "K"}),
+    ("calibrate K --data folder:D -o O", "save", {"directory": "O"}),
+    (SHOTS, "exchange.shots:read_shots", {"path": "S", "name": "cow", "images": None}),
+    (f"{SHOTS} --images I", "exchange.shots:read_shots", {"images": "I"}),
+    (SHOTS, SEQUENCE, {"kb": "K", "classes": [("cow", ("shot of cow in S",))], "known": None, "method": None}),
+    (f"{SHOTS} --known folder:V", SEQUENCE, {"known": "folder:V/val"}),
+    (LEARN, SAMPLE, {"data": "folder:D/train", "names": ["cow"], "count": 5, "seed": 0, "top": 0.2}),
+    (f"{LEARN} --split shots --count 2 --seed 5 --top 0.7", SAMPLE,
+     {"data": "folder:D/shots", "count": 2, "seed": 5, "top": 0.7}),
+    (LEARN, SEQUENCE, {"classes": ["cow"], "known": "folder:D/val"}),
+    (f"{LEARN} --known folder:V", SEQUENCE, {"known": "folder:V/val"}),
+    (f"{LEARN} --method npm --set radius=4 --set a=b", SEQUENCE, {"method": "npm with {'radius': '4', 'a': 'b'}"}),
+    ("learn K cow,hen --data folder:D --count 2 --seed 5 --top 0.7 --manifest none.json",
+     "learners.sequence:write_manifest",
+     {"path": "none.json", "classes": ["cow", "hen"], "data": "folder:D/train",
+      "rule": {"count": 2, "seed": 5, "top": 0.7}}),
+    ("learn K cow,hen --data folder:D -o O", "learners.sequence:save_stages",
+     {"base": "K", "stages": ["cow learned"], "directory": "O"}),
+    ("learn K cow,hen --data folder:D -o O", "save", {"kb": "hen learned", "directory": "O"}),
+    ("review K Q", "review.serve:serve",
+     {"kb": "K", "target": "K", "queue": "Q", "host": "127.0.0.1", "port": 8765, "open_browser": True}),
+    ("review K Q --out O --port 5 --host h --no-browser", "review.serve:serve",
+     {"target": "O", "port": 5, "host": "h", "open_browser": False}),
+    ("review K Q --browser", "review.serve:serve", {"open_browser": True}),
+    ("annotate K a --format cvat --out O", "inference.annotate:predicted_annotations",
+     {"kb": "K", "paths": ["a"], "forward": forward()}),
+    ("annotate K a --format cvat -o O --full-resolution", "inference.annotate:predicted_annotations",
+     {"forward": forward(True)}),
+    ("annotate K a --format cvat -o O --multi-scale", "inference.annotate:predicted_annotations",
+     {"forward": forward(multi_scale=True)}),
+    ("annotate K a --format cvat -o O", "exchange.formats:write",
+     {"place": "O", "format": "cvat", "predicted": True, "options": {}}),
+    ("annotate K a --format labelstudio -o O --url U --set a=b", "exchange.formats:write",
+     {"options": {"url": "U", "a": "b"}}),
+    ("exchange S D --to coco", "exchange.formats:read", {"path": "S", "format": None}),
+    ("exchange S D --to coco --from labelme", "exchange.formats:read", {"format": "labelme"}),
+    ("exchange S D --to coco", "exchange.formats:write",
+     {"place": "D", "format": "coco", "predicted": False, "options": {}}),
+    ("exchange S D --to labelstudio --url U --set a=b", "exchange.formats:write", {"options": {"url": "U", "a": "b"}}),
+    ("evaluate K --data folder:D", EVALUATE,
+     {"kb": "K", "data": "folder:D/test", "scorers": ["joint"], "metric": None, "forward": forward()}),
+    ("evaluate K --data folder:D --split val --scorers a,b", EVALUATE, {"data": "folder:D/val", "scorers": ["a", "b"]}),
+    ("evaluate K --data folder:D --scorers all", EVALUATE, {"scorers": ["msp", "joint"]}),
+    ("evaluate K --data folder:D --per-image --full-resolution", EVALUATE,
+     {"metric": importlib.import_module("owseg.metrics.pixel").PerImage, "forward": forward(True)}),
+    ("evaluate K --data folder:D --multi-scale", EVALUATE, {"forward": forward(multi_scale=True)}),
+    ("evaluate K --data folder:D --sequence --split val", "evaluation.sequence:evaluate_sequence",
+     {"stages": "stages of K", "data": "folder:D/val"}),
+    ("evaluate K --data folder:D --sequence --report R", "report.sequence:write_sequence_report",
+     {"stages": "stages of K", "data": "folder:D/test", "path": "R"}),
+    ("benchmark R --out O", "benchmark.run:run", {"recipe": "recipe R", "out": "O", "workers": 1}),
+    ("benchmark R -o O --workers 3", "benchmark.run:run", {"workers": 3}),
+    ("discover K a b --out O", FIND,
+     {"kb": "K", "paths": ["a", "b"], "folder": "O", "name": "K", "min_area": 0.002, "split_at": 0.5}),
+    ("discover K a -o O --min-area 20 --split-at -1", FIND, {"min_area": 20, "split_at": -1}),
+    ("history K", "knowledge.versions:version_history", {"directory": "place of/K"}),
+    ("rollback . 3", "knowledge.commit:rollback_version", {"directory": ".", "version": 3}),
+    ("rollback .", "knowledge.commit:rollback_version", {"version": None}),
+    ("demo", "report.demo:run", {"data": "synthetic", "kb": None, "name": None, "out": "owseg-demo", "seed": 0}),
+    ("demo --data folder:D --kb K --learn cow --out O --seed 5", "report.demo:run",
+     {"data": "folder:D", "kb": "K", "name": "cow", "out": "O", "seed": 5}),
+    ("data check folder:D", "data.check:check", {"spec": "folder:D", "split": None}),
+    ("data check folder:D --split val", "data.check:check", {"split": "val"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line, target, expected", ROWS, ids=[f"{line} -> {target}" for line, target, _ in ROWS])
+def test_an_option_reaches_where_it_acts(run_cli, line, target, expected):
+    code, _, err = run_cli(*shlex.split(line))
+    assert code == 0, err
+    arguments = calls(target)[0]
+    assert {name: arguments[name] for name in expected} == expected
+
+
+def commands(group=None, path=()):
+    """Every command by its words: ("data", "check") and so on."""
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+JSON_ONLY = {("info",), ("data", "list")}
+"""Commands without an option but --json; their real runs are in test_info.py and test_data.py."""
+
+
+def test_every_option_of_every_command_has_a_row():
+    lines = [shlex.split(line) for line, _, _ in ROWS]
+    missing = []
+    for path, command in commands():
+        own = [line for line in lines if tuple(line[: len(path)]) == path]
+        if not own and path not in JSON_ONLY:
+            missing.append(path)
+        for parameter in command.params:
+            for names in filter(None, (parameter.opts, parameter.secondary_opts)):
+                option = names[0].startswith("-") and names[0] not in ("--json", "--help")
+                if option and path not in JSON_ONLY and not any(name in line for line in own for name in names):
+                    missing.append((*path, names))
+    assert not missing
+
+
+@pytest.mark.parametrize("line", [
+    "predict a", TRAIN, RESIDUAL, "audit K O --data folder:D", "fit K --data folder:D", "calibrate K --data folder:D",
+    LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco", "evaluate K --data folder:D",
+    "evaluate K --data folder:D --sequence", "benchmark R -o O", "discover K a -o O", "history K", "rollback .", "demo",
+    "data check folder:D",
+])  # fmt: skip
+def test_json_is_one_object_on_standard_output(run_cli, line):
+    code, out, err = run_cli(*shlex.split(line), "--json")
+    assert code == 0 and isinstance(json.loads(out), dict), err
+
+
+def test_only_the_first_of_several_processes_stores(run_cli, monkeypatch):
+    monkeypatch.setattr("owseg.training.loop.is_first_process", lambda: False)
+    for line in (TRAIN, RESIDUAL):
+        code, out, _ = run_cli(*shlex.split(line))
+        assert code == 0 and out == ""
+    assert not calls("save") and not calls(CALIBRATE)
+
+
+@pytest.mark.parametrize(
+    "line, note",
+    [(TRAIN, "has no val/"), (f"{TRAIN} --seed 1", "too small to be divided"), (RESIDUAL, "too few to be divided")],
+)
+def test_what_chose_and_calibrated_at_once_is_said(run_cli, monkeypatch, line, note):
+    if "no val" in note:
+        monkeypatch.setattr("owseg.data.datasets.open_source", lambda spec, split: SimpleNamespace(name="same"))
+    elif "small" in note:
+        history = (Event("train", "made", {"val": {"calibrated_apart": False}}),)
+        monkeypatch.setattr(FakeKB, "history", history)
+    else:
+        monkeypatch.setattr("owseg.knowledge.calibration.divide_val", lambda val: (val, val))
+    code, out, _ = run_cli(*shlex.split(line))
+    assert code == 0 and note in out

@@ -1,0 +1,89 @@
+"""Ids are matched by class name at the edge of a data set; what does not fit is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from owseg.data.dataset import DataSet, Source, fingerprint_of, spread_over
+from owseg.errors import OwsegError
+from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace
+
+CLASSES = LabelSpace.of(["road", "car", "sky"])
+IDS = np.array([[0, 1, 2, KNOWN, IGNORE]] * 2, np.uint8)
+
+
+def source(ids=IDS, size=(2, 5), finer=False, count=1):
+    def read(i):
+        return np.full((3, *size), i, np.uint8), None if ids is None else ids
+
+    return Source("s", CLASSES, tuple(f"f{i}" for i in range(count)), read, finer)
+
+
+def test_ids_are_matched_by_name():
+    labels = LabelSpace.of(["sky", "road"])
+    assert DataSet(source(), labels)[0].target[0].tolist() == [1, UNKNOWN, 0, KNOWN, IGNORE]
+    assert DataSet(source(), labels, IGNORE)[0].target[0].tolist() == [1, IGNORE, 0, IGNORE, IGNORE]
+    assert DataSet(source(None), labels)[0].target is None
+    assert DataSet(source(), labels).unknown_classes() == ("car",)
+
+
+def test_undefined_ids_are_refused():
+    for value in (3, 100, UNKNOWN):
+        with pytest.raises(OwsegError, match=rf"mask of f0 holds the ids \[{value}\], but the classes are 0..2"):
+            DataSet(source(np.where(IDS == 1, value, IDS).astype(np.uint8)), CLASSES)[0]
+
+
+def test_a_mask_has_the_size_of_its_image_or_is_finer_where_that_is_said():
+    large = np.repeat(np.repeat(IDS, 2, 0), 2, 1)
+    with pytest.raises(OwsegError, match="mask of f0 is 10x4 and its image 5x2; they must be of one size"):
+        DataSet(source(large), CLASSES)[0]
+    assert DataSet(source(large, finer=True), CLASSES)[0].target.shape == (4, 10)
+    with pytest.raises(OwsegError, match="can be evaluated, not trained on"):
+        DataSet(source(large, finer=True), CLASSES, IGNORE)[0]
+    for size in ((4, 10), (1, 5), (2, 4)):  # larger than the mask, of another shape
+        with pytest.raises(OwsegError, match="must be of one size"):
+            DataSet(source(IDS, size, finer=True), CLASSES)[0]
+
+
+def test_samples_are_picked_in_the_order_that_is_given():
+    data = DataSet(source(count=9), CLASSES)
+    few = data.pick([7, 2, 7], "few")
+    assert [(s.id, int(s.image[0, 0, 0])) for s in few] == [("f7", 7), ("f2", 2), ("f7", 7)]
+    assert few.source.name == "few" and data.pick([1]).source.name == "s" and len(few) == 3
+    assert [s.id for s in few.pick([1])] == ["f2"]
+    for i in (-1, 3):
+        with pytest.raises(IndexError):
+            few[i]
+
+
+def test_samples_are_spread_evenly():
+    data = DataSet(source(count=9), CLASSES)
+    assert [s.id for s in spread_over(data, 3)] == ["f0", "f4", "f8"]
+    assert spread_over(data, 3).source.name == "s, 3 of 9" and spread_over(data, 9) is data
+
+
+def test_the_fingerprint_sees_names_pixels_targets_and_what_they_are_opened_against():
+    data = DataSet(source(count=2), CLASSES)
+    others = [
+        data.pick([1, 0]),
+        data.pick([0]),
+        replace(data, labels=CLASSES.without(["car"])),
+        replace(data, unknown_as=IGNORE),
+        replace(data, source=source(None, count=2)),
+        replace(data, source=replace(source(count=2), ids=("f0", "g1"))),
+    ]
+    digests = [d.fingerprint() for d in (data, *others)]
+    assert len(set(digests)) == 7 and all(len(d) == 16 for d in digests)
+    assert fingerprint_of(list(data), CLASSES) == data.fingerprint() == DataSet(source(count=2), CLASSES).fingerprint()
+
+
+def test_values_compare_and_print_in_a_line():
+    data = DataSet(source(count=900), CLASSES)
+    assert data == replace(data) and hash(data) == hash(replace(data)) and data != data.pick([0])
+    assert repr(data.source) == "Source('s', 900 images, 3 classes)"
+    assert repr(data) == (
+        "DataSet(source=Source('s', 900 images, 3 classes), labels=LabelSpace(names=('road', 'car', 'sky')), "
+        "unknown_as=254)"
+    )
+    assert data[0] != data[0] and "\n" not in repr(CLASSES)  # samples hold arrays, and are equal to themselves alone
