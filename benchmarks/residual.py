@@ -27,7 +27,7 @@ from owseg.models.classifiers import LinearClassifier
 from owseg.models.network import Network
 from owseg.models.ops import resize
 from owseg.models.published.espnetv2 import ESPNetV2Decoder, ESPNetV2Encoder
-from owseg.models.published.transformers import take_apart
+from owseg.models.published.transformers import to_network
 from owseg.models.residual_pattern import ResidualPattern, residual_of
 from owseg.scorers.energy import energy
 from owseg.scorers.rpl import rpl
@@ -46,7 +46,7 @@ def espnetv2() -> Network:
 NETWORKS: dict[str, Callable[[], Network]] = {
     "ESPNetv2": espnetv2,
     "street8": lambda: load("street8").network,
-    "SegFormer-B0": lambda: take_apart(SegformerForSemanticSegmentation(SegformerConfig(num_labels=19))),
+    "SegFormer-B0": lambda: to_network(SegformerForSemanticSegmentation(SegformerConfig(num_labels=19))),
 }
 
 

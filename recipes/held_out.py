@@ -80,7 +80,7 @@ def train(args: argparse.Namespace) -> None:
     name = f"{args.variant}-{args.classifier}"
     config = replace(VARIANTS[args.variant], precision=args.precision)
     network = train_network(network, training, val, config, args.runs / f"{name}.run")
-    kb = replace(fit_scorers(KnowledgeBase(network, labels), training, val), scorer="joint")
+    kb = replace(fit_scorers(KnowledgeBase(network, labels), training, held_out=val), scorer="joint")
     kb.save(args.runs / name)
     single, several = (evaluate(kb, held_out, forward=partial(kb.forward, multi_scale=m)) for m in (False, True))
     classes = single.iou.per_class()

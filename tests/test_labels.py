@@ -65,7 +65,7 @@ def test_as_many_classes_as_there_are_ids():
 @pytest.mark.parametrize("name", ["unknown", "void", " Void ", "UNKNOWN"])
 def test_reserved_names_are_no_names_of_classes(name):
     check_class_names(["road", "voids", "known"])
-    with pytest.raises(OwsegError, match="no class can have the name .* which is reserved"):
+    with pytest.raises(OwsegError, match=r"no class can have the name .* which is reserved"):
         check_class_names(["road", name])
 
 

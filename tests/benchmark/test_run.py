@@ -4,7 +4,6 @@ import json
 import os
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,7 +137,7 @@ def test_another_model_in_its_place_is_refused(recipe, done, place, tmp_path):
         ({"models": (Model("m", "nowhere"),)}, "models.m.kb: "),
         ({"models": (Model("m", "synthetic", scorers=("magic",)),)}, "models.m.scorers: there is no score 'magic'"),
         ({"data": (Data("d", "folder:nowhere"),)}, "data.d.spec: nowhere is not a folder"),
-        ({"data": (Data("d", "synthetic", "moon"),)}, "data.d.spec: 'moon' is not a split"),
+        ({"data": (Data("d", "synthetic", "moon"),)}, "data.d.spec: the synthetic scenes have no split 'moon'"),
         ({"models": (Model("m", "synthetic", data=("x",)),)}, "pairs no model with any data"),
         ({"models": ()}, "pairs no model with any data"),
     ],
@@ -162,16 +161,6 @@ def test_what_was_published_stands_beside_or_below(place, recipe, done, tmp_path
     assert found["theirs", "rpl"].images is None and set(found["theirs", "rpl"].metrics.values()) == {None}
     assert "AP 0.250 (A, Table 1)" in (out / "results.md").read_text()
     run(recipe, out)
-
-
-def test_the_command_line_runs_the_small_recipe(run_cli, tmp_path):
-    small = Path(__file__).parents[2] / "recipes" / "benchmark-synthetic.toml"
-    code, out, err = run_cli("benchmark", small, "--out", tmp_path)
-    assert code == 0 and "synthetic on streets (1 of 1)" in err
-    assert "joint" in out and "results.md" in out
-    code, out, _ = run_cli("benchmark", small, "--out", tmp_path, "--json")
-    assert code == 0 and json.loads(out) == json.loads((tmp_path / "results.json").read_text())
-    assert run_cli("benchmark", tmp_path / "none.toml", "--out", tmp_path)[0] == 1
 
 
 def test_what_is_damaged_or_half_written_is_made_anew(recipe, place, tmp_path):

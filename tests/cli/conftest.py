@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from owseg.data.images import read_mask
+from tests.support import annotated
 
 
 @pytest.fixture
@@ -30,3 +31,15 @@ def fails(run_cli):
         return err
 
     return run
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of two images, f0.png and f1.png, that show a rock and a cow."""
+    return annotated.write_images(tmp_path / "images")
+
+
+@pytest.fixture
+def made():
+    """Rocks and cows in these images, void in the first, and a cow in another image that is not at hand."""
+    return annotated.annotations()

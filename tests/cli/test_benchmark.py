@@ -1,11 +1,25 @@
 import json
+from pathlib import Path
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
-def test_a_small_recipe(run_cli, fails, stored_kb, own_data, tmp_path):
-    recipe = tmp_path / "r.toml"
-    recipe.write_text(f'models.mine.kb = "{stored_kb}"\ndata.own.spec = "folder:{own_data}"\n')
-    code, out, err = run_cli("benchmark", recipe, "--out", tmp_path / "out")
-    assert code == 0 and str(tmp_path / "out" / "results.md") in out.replace("/results.md, .tex", "/results.md"), err
-    code, again, _ = run_cli("benchmark", recipe, "-o", tmp_path / "out", "--json")
-    assert code == 0 and isinstance(json.loads(again), dict)
+def test_the_small_recipe_runs_and_goes_on(run_cli, fails, tmp_path):
+    small = RECIPES / "benchmark-synthetic.toml"
+    code, out, err = run_cli("benchmark", small, "--out", tmp_path)
+    assert code == 0 and "synthetic on streets (1 of 1)" in err
+    assert "joint" in out and f"{tmp_path}/results.md" in out.replace("\n", "")
+    code, out, _ = run_cli("benchmark", small, "--out", tmp_path, "--json")
+    assert code == 0 and json.loads(out) == json.loads((tmp_path / "results.json").read_text())
     assert "none.toml" in fails("benchmark", tmp_path / "none.toml", "--out", tmp_path)
+
+
+def test_what_a_recipe_leaves_out_is_noted(run_cli, stored_kb, own_data, tmp_path, monkeypatch):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        f'models.mine.kb = "{stored_kb}"\ndata.own.spec = "folder:{own_data}"\n'
+        'data.b.spec = "camvid:$OWSEG_NONE/b"\ndata.b.optional = true\n'
+    )
+    monkeypatch.delenv("OWSEG_NONE", raising=False)
+    code, _, err = run_cli("benchmark", recipe, "-o", tmp_path / "out")
+    assert code == 0 and "left out: " in err and "OWSEG_NONE" in err

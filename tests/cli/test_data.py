@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 from owseg.data.datasets import DATASETS
 
@@ -8,10 +10,24 @@ def test_every_kind_is_listed(run_cli):
     assert code == 0 and out.endswith("Next: owseg data check KIND:DIR\n")
     for kind, entry in DATASETS.entries.items():
         first = kind if entry.facts.get("generated") else f"{kind}:DIR"
-        assert f"{first}  {entry.help}\n" in out and str(entry.facts["layout"]) in out and entry.source in out
+        assert (
+            f"{first}  {entry.help}\n" in out
+            and str(entry.facts["layout"]) in out
+            and entry.facts["licence"] in out
+            and entry.source in out
+        )
     value = json.loads(run_cli("data", "list", "--json")[1])
     assert list(value) == list(DATASETS)
     assert all(value[kind]["what"] == entry.help for kind, entry in DATASETS.entries.items())
+
+
+def test_the_list_needs_no_torch():
+    script = (
+        "import sys, owseg.cli as c; sys.argv = ['owseg', 'data', 'list']\n"
+        "try: c.main()\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out.strip().endswith("False")
 
 
 def test_a_data_set_is_checked(run_cli, own_data):

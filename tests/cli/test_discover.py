@@ -9,7 +9,7 @@ def test_regions_are_found_and_a_run_goes_on(run_cli, fails, unsure_kb, photos, 
     code, out, _ = run_cli(*args)
     assert code == 0 and "from 3 images" in out
     assert out.endswith(
-        f"Look at {tmp_path / 'q' / 'groups.jpg'}. Next: owseg review {tmp_path / 'kb'} {tmp_path / 'q'}\n"
+        f"An overview is in {tmp_path / 'q' / 'groups.jpg'}. Next: owseg review {tmp_path / 'kb'} {tmp_path / 'q'}\n"
     )
     (photos / "p9.png").write_bytes(b"no image")
     code, out, err = run_cli(*args, "--json")

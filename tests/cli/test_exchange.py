@@ -1,24 +1,46 @@
 import json
 
-from owseg.exchange.formats import read
+from owseg.exchange.formats import write
 
 
-def test_predictions_become_annotations_of_another_tool(run_cli, fails, unsure_kb, photos, tmp_path):
-    unsure_kb.save(tmp_path / "kb")
-    code, out, err = run_cli("annotate", tmp_path / "kb", photos, "--format", "coco", "-o", tmp_path / "coco")
-    assert code == 0 and f"{tmp_path / 'coco' / 'annotations.json'} has annotations of" in out and "unknown in" in out
-    assert "Next: " in out, err
-    found = list(read(tmp_path / "coco"))
-    args = ("exchange", tmp_path / "coco", tmp_path / "ls", "--to", "labelstudio", "--url", "http://host/")
-    value = json.loads(run_cli(*args, "--json")[1])
-    assert value["format"] == "labelstudio" and sum(value["images"].values()) == len(found)
-    assert "http://host/p0.png" in (tmp_path / "ls" / "annotations.json").read_text()
-    assert run_cli("exchange", tmp_path / "ls", tmp_path / "x.xml", "--to", "cvat", "--from", "labelstudio")[0] == 0
-    for args, why in (
-        ((tmp_path / "coco", tmp_path / "y", "--to", "labelme"), "cannot be written"),
-        ((tmp_path / "coco", tmp_path / "y", "--to", "magic"), "no format 'magic'"),
-        ((tmp_path / "coco", tmp_path / "y", "--to", "cvat", "--url", "http://host/"), "cvat has no option 'url'"),
-        ((photos, tmp_path / "y", "--to", "cvat"), "no annotations"),
-    ):
+def test_annotations_are_taken_from_tool_to_tool(run_cli, tmp_path, made):
+    first = write(made, tmp_path / "1", "cvat")
+    second = tmp_path / "2" / "x.json"
+    code, text, _ = run_cli("exchange", first, second, "--to", "labelstudio", "--url", "http://h/")
+    assert code == 0 and "cow in 3" in text and "Next: in Label Studio" in text
+    (task, *_) = json.loads(second.read_text())
+    assert task["data"]["image"] == "http://h/f0.png" and "predictions" not in task
+    code, text, _ = run_cli("exchange", second, tmp_path / "3", "--from", "labelstudio", "--to", "cvat", "--json")
+    assert code == 0 and json.loads(text) == {
+        "file": str(tmp_path / "3" / "annotations.xml"),
+        "format": "cvat",
+        "images": {"rock": 2, "cow": 3, "void": 1},
+    }
+    assert (tmp_path / "3" / "annotations.xml").read_bytes() == first.read_bytes()
+
+
+def test_an_option_of_a_format_may_be_set(run_cli, tmp_path, made):
+    first = write(made, tmp_path / "1", "cvat")
+    texts = []
+    for option in (("--url", "http://h/"), ("--set", "url=http://h/"), ()):
+        code, _, err = run_cli("exchange", first, tmp_path / "2", "--to", "labelstudio", *option)
+        assert code == 0, err
+        texts.append((tmp_path / "2" / "annotations.json").read_text())
+    assert texts[0] == texts[1] != texts[2] and "/data/local-files/?d=f0.png" in texts[2]
+
+
+def test_mistakes_end_in_one_sentence(fails, tmp_path, made):
+    path, out = write(made, tmp_path / "made", "coco"), tmp_path / "out"
+    (tmp_path / "x.json").write_text("{}")
+    cases = [
+        ((path, out, "--to", "labelme"), "'labelme' cannot be written"),
+        ((path, out, "--to", "cvat", "--from", "x"), "no format 'x'"),
+        ((path, out, "--to", "coco", "--url", "x"), "coco has no option 'url'"),
+        ((tmp_path / "x.json", out, "--to", "coco"), "x.json"),
+        ((path, out, "--to", "coco", "--from", "cvat"), "annotations.json"),
+        ((path, out, "--to", "magic"), "no format 'magic'"),
+        ((path, out, "--to", "cvat", "--set", "url"), "sets nothing"),
+    ]
+    for args, why in cases:
         assert why in fails("exchange", *args)
-    assert not (tmp_path / "y").exists()
+    assert not out.exists()

@@ -5,8 +5,14 @@ import pytest
 from PIL import Image
 
 from owseg.data.images import read_mask
+from owseg.exchange import FORMATS
+from owseg.exchange.formats import write
 from owseg.knowledge.load import load
 from owseg.knowledge.versions import version_history
+from tests.support import tiny
+from tests.support.annotated import COW, ROCK
+
+WRITERS = {name: entry.facts["suffix"] for name, entry in FORMATS.entries.items() if "suffix" in entry.facts}
 
 
 def test_learn_evaluate_roll_back(run_cli, stored_kb, own_data):
@@ -56,8 +62,6 @@ def test_a_method_and_its_options(run_cli, fails, stored_kb, shots):
 
 
 def test_a_network_without_fitted_scorers_learns_by_the_probe_once_they_are_fitted(run_cli, fails, shots, tmp_path):
-    from tests.support import tiny
-
     kb, own = tmp_path / "kb", tmp_path / "own"
     tiny.knowledge_base(kind="segformer", classifier="linear").save(kb)
     assert "owseg fit KB --data SET --scorers joint" in fails(
@@ -93,6 +97,33 @@ def test_several_classes_are_learned_recorded_and_evaluated(run_cli, fails, stor
     assert "+ rock" in out and "forgotten" in out and "<svg" in page.read_text() and str(page) in err
     value = json.loads(run_cli(*evaluate, "--json")[1])
     assert value["learned"] == ["rock", "cow"] and len(value["stages"]) == 3
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_classes_are_learned_from_an_export(run_cli, tmp_path, stored_kb, images, made, kind):
+    path = write([a for a in made if a.image != "elsewhere.png"], tmp_path / "made", kind)
+    code, out, err = run_cli(
+        "learn", stored_kb, "rock,cow", "--shots", path, "--images", images, "-o", tmp_path / kind, "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out)["classes"] == ["road", "sky", "tree", "rock", "cow"]
+    target = next(iter(tiny.dataset(1, 5))).target
+    labels = load(tmp_path / kind).predict(images / "f0.png").labels
+    assert np.isin(labels[np.isin(target, [ROCK, COW])], [ROCK, COW]).mean() > 0.3
+
+
+def test_mistakes_in_an_export_end_in_one_sentence(fails, tmp_path, stored_kb, images, made):
+    path = write(made, tmp_path / "made", "coco")
+    (tmp_path / "x.json").write_text("{}")
+    cases = [
+        ((stored_kb, "tree2", "--shots", path, "--images", images), "no image is annotated with 'tree2'"),
+        ((stored_kb, "rock", "--shots", path), "there is no image f0.png"),
+        ((stored_kb, "rock", "--shots", tmp_path / "x.json"), "x.json holds no annotations"),
+        ((stored_kb, "rock", "--shots", tmp_path / "none.zip"), "none.zip does not exist"),
+        ((stored_kb, "rock", "--data", "synthetic", "--images", images), "--images"),
+    ]
+    for args, why in cases:
+        assert why in fails("learn", *args)
 
 
 @pytest.mark.parametrize("name, options, why", [

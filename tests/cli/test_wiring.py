@@ -1,15 +1,10 @@
 """Every option of every command reaches the function where it acts: command lines, and the arguments that arrive.
 
-All that commands call is replaced by a function of the same signature that notes its arguments. What it returns names
-them, so that a row also shows which value was handed on.
+All that commands call is replaced by a function of the same signature that notes its arguments.
 """
 
-import importlib
-import inspect
 import json
 import shlex
-from dataclasses import fields, is_dataclass
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,142 +12,15 @@ import pytest
 import typer.main
 
 from owseg.cli import app
-from owseg.discovery.discover import DiscoveryResult
-from owseg.inference.predict import Result
 from owseg.knowledge.base import Event
-from owseg.labels import LabelSpace
+from owseg.metrics.pixel import PerImage
 from owseg.training.config import ResidualConfig, TrainConfig
-
-
-class FakeKB:
-    """A knowledge base of which only the name matters."""
-
-    labels = LabelSpace.of(("road", "sky"))
-    scorers = ("msp", "joint")
-    scorer, threshold, learned_classes = "joint", None, ()
-    network = SimpleNamespace(backbone="the backbone of KB")
-    history = (Event("train", "made", {"val": {"calibrated_apart": True}}),)
-
-    def __init__(self, name):
-        self.name = name
-
-    def forward(self, image):
-        raise AssertionError
-
-    def save(self, directory):
-        noted.append(("save", {"kb": self.name, "directory": str(directory)}))
-        return 1
-
-
-class FakeOutliers:
-    def __init__(self, place):
-        self.name, self.in_context = f"outliers in {place}", "cutouts" not in str(place)
-
-    def unknown_to(self, labels):
-        assert labels is FakeKB.labels
-        return self
-
-
-def table_of(name):
-    return SimpleNamespace(to_json=lambda: {"of": name}, tables=lambda: [], text=lambda: name)
-
-
-def wrote(arguments):
-    list(arguments["annotations"])
-    return Path("there.json")
-
-
-noted: list[tuple[str, dict]] = []
-STUBS = {
-    "knowledge.load:load": lambda a: FakeKB(a["directory"]),
-    "knowledge.load:load_stages": lambda a: f"stages of {a['directory']}",
-    "knowledge.pretrained:writable": lambda a: a["out"] or a["kb"],
-    "knowledge.pretrained:resolve": lambda a: Path("place of", a["name"]),
-    "knowledge.commit:check_place": lambda a: None,
-    "knowledge.commit:rollback_version": lambda a: 7,
-    "knowledge.versions:has_version": lambda a: "new" not in str(a["directory"]),
-    "knowledge.versions:version_history": lambda a: [SimpleNamespace(number=7, parent=None, written="", message="made",
-                                                                     current=True)],
-    "knowledge.calibration:calibrate": lambda a: FakeKB(f"calibrated {a['kb'].name}"),
-    "knowledge.calibration:fit_scorers": lambda a: FakeKB(f"fitted {a['kb'].name}"),
-    "knowledge.calibration:divide_val": lambda a: (f"half of {a['val']}", f"other half of {a['val']}"),
-    "data.images:find_image_files": lambda a: [Path(name) for name in a["names"]],
-    "data.datasets:open_dataset": lambda a: f"{a['spec']}/{a['split']}{', to train' if a['train'] else ''}",
-    "data.datasets:open_source": lambda a: SimpleNamespace(name=a["split"]),
-    "data.outliers:open_outliers": lambda a: FakeOutliers(a["place"]),
-    "data.outliers:leave_out": lambda a: (a["objects"], a["context"]),
-    "data.unlabeled:open_inliers": lambda a: f"{a['spec']}/{a['split']}",
-    "data.unlabeled:hold_out": lambda a: (f"most of {a['data']}", f"rest of {a['data']}"),
-    "data.check:check": lambda a: [],
-    "models.backbones.base:from_pretrained": lambda a: SimpleNamespace(eval=lambda: f"backbone {a['name']}"),
-    "inference.predict:predict_files": lambda a: [Result(p, 0.5) for p in a["paths"]],
-    "inference.annotate:predicted_annotations": lambda a: [],
-    "exchange.shots:read_shots": lambda a: [f"shot of {a['name']} in {a['path']}"],
-    "exchange.formats:read": lambda a: [],
-    "exchange.formats:write": wrote,
-    "training.build:build_knowledge_base": lambda a: FakeKB("trained"),
-    "training.loop:is_first_process": lambda a: True,
-    "training.residual:train_residual": lambda a: FakeKB(f"{a['kb'].name} with a residual"),
-    "evaluation.outlier_audit:audit": lambda a: table_of("audit"),
-    "evaluation.outlier_audit:summary": lambda a: [],
-    "evaluation.evaluate:evaluate": lambda a: table_of("evaluation"),
-    "evaluation.sequence:evaluate_sequence": lambda a: table_of("sequence"),
-    "report.sequence:write_sequence_report": lambda a: a["path"],
-    "report.demo:run": lambda a: {"summary": "done"},
-    "benchmark.recipe:read_recipe": lambda a: SimpleNamespace(left_out=(), name=f"recipe {a['path']}"),
-    "benchmark.run:run": lambda a: table_of("benchmark"),
-    "learners.auto:learner_named": lambda a: f"{a['method']} with {a['options']}",
-    "learners.sequence:learn_sequence": lambda a: [FakeKB(f"{c.name} learned") for c in a["classes"]],
-    "learners.sequence:sample_classes": lambda a: [SimpleNamespace(name=n, shots="drawn") for n in a["names"]],
-    "learners.sequence:save_stages": lambda a: [],
-    "learners.sequence:write_manifest": lambda a: None,
-    "review.serve:serve": lambda a: None,
-    "discovery.discover:discover": lambda a: (SimpleNamespace(folder=a["folder"]), DiscoveryResult(1, 2, 0, 1)),
-}  # fmt: skip
-
-
-def plain(value):
-    """A value as rows write it: fakes by their names, paths as text, options that a partial function carries."""
-    if isinstance(value, FakeKB | FakeOutliers | SimpleNamespace) and hasattr(value, "name"):
-        return value.name
-    if isinstance(value, partial):
-        return value.keywords
-    if isinstance(value, Path):
-        return str(value)
-    if type(value).__name__ == "ClassShots":
-        return value.name, value.shots
-    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def flat(arguments):
-    """Arguments by name, those of a configuration as ``config.NAME``."""
-    found = {}
-    for name, value in arguments.items():
-        found[name] = plain(value)
-        if is_dataclass(value) and not isinstance(value, type) and name == "config":
-            found |= {f"{name}.{field.name}": getattr(value, field.name) for field in fields(value)}
-    return found
+from tests.support.commands import FakeKB, calls, replace_all
 
 
 @pytest.fixture(autouse=True)
 def stubs(monkeypatch):
-    noted.clear()
-    for target, answer in STUBS.items():
-        module_name, name = target.split(":")
-        module = importlib.import_module(f"owseg.{module_name}")
-        signature = inspect.signature(getattr(module, name))
-
-        def stub(*args, target=target, signature=signature, answer=answer, **kwargs):
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
-            noted.append((target, flat(bound.arguments)))
-            return answer(bound.arguments)
-
-        monkeypatch.setattr(module, name, stub)
-
-
-def calls(target):
-    return [arguments for name, arguments in noted if name == target]
+    replace_all(monkeypatch)
 
 
 def forward(full_resolution=False, multi_scale=False):
@@ -257,7 +125,7 @@ ROWS = [
     ("evaluate K --data folder:D --split val --scorers a,b", EVALUATE, {"data": "folder:D/val", "scorers": ["a", "b"]}),
     ("evaluate K --data folder:D --scorers all", EVALUATE, {"scorers": ["msp", "joint"]}),
     ("evaluate K --data folder:D --per-image --full-resolution", EVALUATE,
-     {"metric": importlib.import_module("owseg.metrics.pixel").PerImage, "forward": forward(True)}),
+     {"metric": PerImage, "forward": forward(True)}),
     ("evaluate K --data folder:D --multi-scale", EVALUATE, {"forward": forward(multi_scale=True)}),
     ("evaluate K --data folder:D --sequence --split val", "evaluation.sequence:evaluate_sequence",
      {"stages": "stages of K", "data": "folder:D/val"}),

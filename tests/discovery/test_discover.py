@@ -10,7 +10,7 @@ from PIL import Image
 
 from owseg.data.images import read_image
 from owseg.discovery.discover import discover, frame_numbers, natural_key
-from owseg.discovery.storage import image_id_of
+from owseg.discovery.storage import IMAGES, image_id_of
 from owseg.discovery.thumbnails import SIDE, overview
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
@@ -70,7 +70,7 @@ def test_a_killed_run_goes_on_where_it_stopped(kb, paths, tmp_path, moment):
     assert in_child(killed) == -signal.SIGKILL
     for part in (tmp_path / "torn").rglob("*.part"):
         part.unlink()
-    before = set((tmp_path / "torn").glob("pictures/*.json"))
+    before = set((tmp_path / "torn").glob(f"{IMAGES}/*.json"))
     passes = []
 
     def forward(image):

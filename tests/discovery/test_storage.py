@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import Group
+from owseg.discovery.storage import IMAGES, Group
 from owseg.errors import OwsegError
 from tests.support.queues import SIZE
 
@@ -35,7 +35,7 @@ def put(key, value):
     ],
 )  # fmt: skip
 def test_a_tampered_image_is_refused(queue, ids, change):
-    path = queue.folder / "pictures" / f"{ids[0][:16]}.json"
+    path = queue.folder / IMAGES / f"{ids[0][:16]}.json"
     edit(path, change)
     with pytest.raises(OwsegError, match=r"is damaged|is of format") as error:
         queue.entry(ids[0][:16])
@@ -60,7 +60,7 @@ def test_a_damaged_file_is_named(queue, ids, text):
     for path, read in (
         (queue.folder / "queue.json", lambda: Queue.open(queue.folder)),
         (queue.folder / "groups.json", queue.groups),
-        (queue.folder / "pictures" / f"{ids[0][:16]}.json", lambda: queue.entry(ids[0][:16])),
+        (queue.folder / IMAGES / f"{ids[0][:16]}.json", lambda: queue.entry(ids[0][:16])),
     ):
         path.write_bytes(text)
         with pytest.raises(OwsegError, match="damaged") as error:
@@ -79,7 +79,7 @@ def test_tampered_groups_and_embeddings_are_refused(queue, ids):
         queue.write_groups([empty])
         with pytest.raises(OwsegError, match=r"groups.json is damaged"):
             queue.groups()
-    path = queue.folder / "pictures" / f"{ids[0][:16]}.npy"
+    path = queue.folder / IMAGES / f"{ids[0][:16]}.npy"
     np.save(path, np.array([{}, {}, {}], object), allow_pickle=True)
     with pytest.raises(OwsegError, match=r"npy is damaged"):
         queue.entry(ids[0][:16])

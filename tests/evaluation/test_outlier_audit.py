@@ -1,5 +1,4 @@
 import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -122,25 +121,3 @@ def test_what_cannot_be_audited_ends_in_one_sentence(backbone):
     empty = replace(things(), read=lambda i: Outlier(np.zeros((3, 9, 9), np.uint8), np.zeros((9, 9), bool), "none"))
     with pytest.raises(OwsegError, match="its mask marks no pixel"):
         audit(empty, anomalies("leaf"), backbone)
-
-
-def test_the_command_line_names_what_to_leave_out(tmp_path, run_cli):
-    from PIL import Image
-
-    tiny.knowledge_base(("road", "sky")).save(tmp_path / "kb")
-    for folder in ("things", "set/images", "set/masks"):
-        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-    for i in range(9):
-        thing = things().read(i)
-        rgba = np.dstack([thing.image.transpose(1, 2, 0), np.where(thing.mask, 255, 0).astype(np.uint8)])
-        Image.fromarray(rgba).save(tmp_path / "things" / f"{things().ids[i]}.png")
-    image, target = anomalies("leaf").source.read(0)
-    Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "set" / "images" / "a.png")
-    Image.fromarray(target).save(tmp_path / "set" / "masks" / "a.png")
-    (tmp_path / "set" / "classes.json").write_text('["road", "leaf"]')
-    code, out, err = run_cli("audit", tmp_path / "kb", tmp_path / "things", "--data", f"folder:{tmp_path / 'set'}")
-    assert code == 0, err
-    assert "By name: leaf." in out and "--exclude 'leaf" in out
-    shutil.rmtree(tmp_path / "set" / "masks")
-    code, _, err = run_cli("audit", tmp_path / "kb", tmp_path / "things", "--data", f"folder:{tmp_path / 'set'}")
-    assert code == 1 and err.count("\n") == 1

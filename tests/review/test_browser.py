@@ -82,6 +82,17 @@ def shown(page):
     return page.url, labels, page.locator(".strip button.here").get_attribute("id"), page.input_value("#name")
 
 
+def stroke(page):
+    """Paint with the brush, and return how the server answered."""
+    box = page.locator(".editor canvas").bounding_box()
+    with page.expect_response("**/masks/*") as answered:
+        page.mouse.move(box["x"] + 300, box["y"] + 300)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 380, box["y"] + 320, steps=4)
+        page.mouse.up()
+    return answered.value
+
+
 @pytest.mark.timeout(900)
 def test_from_unknown_regions_to_a_class_and_back(place):
     server = Server(place)
@@ -114,13 +125,7 @@ def test_from_unknown_regions_to_a_class_and_back(place):
 
             page.locator("#region-0").click()
             page.wait_for_selector(f".editor[data-ready='{mine[0]}']")
-            box = page.locator(".editor canvas").bounding_box()
-            with page.expect_response("**/masks/*") as answered:
-                page.mouse.move(box["x"] + 300, box["y"] + 300)
-                page.mouse.down()
-                page.mouse.move(box["x"] + 380, box["y"] + 320, steps=4)
-                page.mouse.up()
-            assert answered.value.ok and queue.decisions()[mine[0]].mask.area > queue.region(mine[0]).area
+            assert stroke(page).ok and queue.decisions()[mine[0]].mask.area > queue.region(mine[0]).area
             restarted(page)
             page.keyboard.press("u")  # undoes the stroke, and nothing else
             page.wait_for_function("!document.querySelector('.tools').innerText.includes('corrected')")

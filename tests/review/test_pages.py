@@ -67,7 +67,7 @@ def test_keys_that_leave(page, state, ui):
     page.editor.begun = True
     page.key("Escape", False)  # only the polygon that was begun
     page.editor.cancel.assert_called_once_with()
-    assert not ui.navigate.to.called
+    ui.navigate.to.assert_not_called()
     page.editor.begun = False
     page.key("Escape", False)
     page.key("Enter", False)
@@ -100,7 +100,8 @@ def test_a_refused_name_leaves_the_field(page):
         page.rename("a\nb", leave=True)
     page.field.set_value.assert_called_once_with("")
     page.rename("  ")
-    assert page.field.set_value.call_count == 1 and not page.status.set_text.called  # nothing is drawn anew
+    assert page.field.set_value.call_count == 1
+    page.status.set_text.assert_not_called()  # nothing is drawn again
     page.rename("dog", leave=True)
     page.field.run_method.assert_called_once_with("blur")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+from PIL import Image
 
 from owseg.exchange.annotation import Annotation
 from tests.support import tiny
@@ -19,3 +22,11 @@ def annotations() -> list[Annotation]:
             if name != "void" or i == 0:
                 made.append(Annotation(name, sample.target == label, f"f{i}.png", (9 + label, 8, 7)))
     return [*made, Annotation("cow", np.ones((4, 4), bool), "elsewhere.png")]
+
+
+def write_images(folder: Path) -> Path:
+    """Write two images, f0.png and f1.png, that show a rock and a cow, and return the folder."""
+    folder.mkdir()
+    for i, sample in enumerate(tiny.dataset(2, 5)):
+        Image.fromarray(sample.image.transpose(1, 2, 0)).save(folder / f"f{i}.png")
+    return folder

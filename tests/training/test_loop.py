@@ -12,7 +12,8 @@ def ran(run, epochs, validate):
     return loop(
         lightning.Fabric(devices=1), torch.nn.Sequential(module, torch.nn.Flatten(0)),
         torch.optim.SGD(module.parameters(), 0.1), TrainConfig(epochs=epochs, validate_every=1), run, steps=1,
-        batches=lambda epoch: [(torch.ones(1, 2),)], kept=module, validate=lambda: validate(module), figure="AP", what="test",
+        batches=lambda epoch: [(torch.ones(1, 2),)], kept=module, validate=lambda: validate(module), figure="AP",
+        what="test",
     )  # fmt: skip
 
 

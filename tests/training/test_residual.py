@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from owseg.data.dataset import DataSet
@@ -17,7 +16,6 @@ from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import calibrate
 from owseg.knowledge.commit import rollback_version
 from owseg.knowledge.load import load
-from owseg.knowledge.versions import current_version
 from owseg.labels import KNOWN, UNKNOWN, LabelSpace
 from owseg.models.published.transformers import take_apart
 from owseg.models.residual_pattern import residual_of
@@ -215,34 +213,6 @@ def test_what_cannot_be_trained_on_ends_in_one_sentence(tmp_path):
         replace(FAST, epochs=0)
     with pytest.raises(OwsegError, match="no residual"):
         rpl(base().forward(tiny.image()))
-
-
-def test_the_command_line_teaches_from_two_folders(tmp_path, capsys):
-    from tests.cli.test_cli import run
-
-    base().save(tmp_path / "kb")
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "things").mkdir()
-    for i in range(10):
-        Image.fromarray(tiny.image(i).transpose(1, 2, 0)).save(tmp_path / "photos" / f"{i}.png")
-        thing = things().read(i)
-        rgba = np.dstack([thing.image.transpose(1, 2, 0), np.where(thing.mask, 255, 0).astype(np.uint8)])
-        Image.fromarray(rgba).save(tmp_path / "things" / f"mattress_{i}.png")
-    command = ["train-residual", tmp_path / "kb", "--inliers", tmp_path / "photos", "--outliers", tmp_path / "things",
-               "--epochs", "1", "--batch", "2", "--crop", "48x64"]  # fmt: skip
-    code, out, err = run(capsys, *command)
-    assert code == 0, err
-    assert "version 2" in out
-    kb = load(tmp_path / "kb")
-    assert kb.residual is not None and kb.threshold is not None and kb.scorer == "rpl"
-    assert kb.history[-2].details["categories"] == {"mattress": 10}
-    code, _, err = run(capsys, *command, "--exclude", "mattress")
-    assert code == 1 and "give others" in err and err.count("\n") == 1
-    for i in range(10):
-        (tmp_path / "things" / f"mattress_{i}.png").rename(tmp_path / "things" / f"tree_{i}.png")
-    code, _, err = run(capsys, *command)
-    assert code == 1 and "shows what is known" in err and err.count("\n") == 1
-    assert current_version(tmp_path / "kb") == 2
 
 
 def test_what_is_pasted_is_recoloured_with_the_street():

@@ -60,7 +60,18 @@ def unwrapped(text: str | None) -> str | None:
 
 
 def names_of(kind: str) -> Iterable[str]:
-    """Return the names of a kind of thing: one of ``NAMES``, ``decoders`` to train, ``writable`` formats."""
+    """Return the names of a kind of thing: one of ``NAMES``, ``decoders`` to train, ``writable`` formats.
+
+    ``method_options`` and ``format_options`` are what ``--set`` may set.
+    """
+    if kind == "method_options":
+        from owseg.learners import LEARNERS
+
+        return [f"{option} ({name})" for name, entry in LEARNERS.entries.items() for option in entry.options]
+    if kind == "format_options":
+        from owseg.exchange import FORMATS
+
+        return [f"{o} ({name}: {text})" for name, entry in FORMATS.entries.items() for o, text in entry.options.items()]
     if kind == "decoders":
         from owseg.models.decoders import DECODERS
 

@@ -89,12 +89,6 @@ Devices = Annotated[int, typer.Option(help="Number of GPUs or, without a GPU, of
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")]
 
 
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="An option of what was named; may be repeated."),
-]
-
-
 def parse_names(text: str) -> tuple[str, ...]:
     """Return the names in an option such as ``car,pedestrian``."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Settings
-from owseg.cli.exchange import Url, format_options, write_annotations
+from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale
+from owseg.cli.exchange import Settings, Url, format_options, write_annotations
 
 
 def annotate(

@@ -30,10 +30,10 @@ def calibrate(
 ) -> None:
     """Choose the threshold above which a pixel is unknown, on images whose known pixels are labelled."""
     from owseg.data.datasets import open_dataset
-    from owseg.knowledge.calibration import calibrate as with_threshold
+    from owseg.knowledge.calibration import calibrate as calibrated
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
     target, base = writable(kb, out), load(kb)
-    new = with_threshold(base, open_dataset(data, split, base.labels), fpr, method, scorer)
+    new = calibrated(base, open_dataset(data, split, base.labels), fpr, method, scorer)
     save_version(new, target, as_json, next_command("predict", "--kb", target, "IMAGES"))

@@ -41,6 +41,6 @@ def discover(
         copies = f" ({found.copies} of them near-duplicates)" if found.copies else ""
         print(f"{found.regions} unknown regions{copies} in {found.groups} groups, from {found.images} images.")
         target = () if Path(kb).is_dir() else ("--out", "NEW_KB")  # a shipped knowledge base is not changed
-        print(f"Look at {out / 'groups.jpg'}. {next_command('review', kb, out, *target)}")
+        print(f"An overview is in {out / 'groups.jpg'}. {next_command('review', kb, out, *target)}")
     if found.skipped:
         raise typer.Exit(1)

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import Json, Settings, parse_settings
+from owseg.cli._options import Json, parse_settings
 from owseg.cli._printing import print_json
 
 if TYPE_CHECKING:
     from owseg.exchange.annotation import Annotation
 
-Url = Annotated[str, typer.Option(help="For labelstudio: what to put before an image's name. Short for --set url=URL.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="An option of the format; may be repeated: {format_options}."),
+]
+
+
+Url = Annotated[str, typer.Option(help="For labelstudio: short for --set url=URL.")]
 
 
 def exchange(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import KB, Json, Out, Settings, data_spec, parse_names, parse_settings
+from owseg.cli._options import KB, Json, Out, data_spec, parse_names, parse_settings
 from owseg.cli._printing import next_command, save_version
 from owseg.errors import OwsegError
 
@@ -65,6 +65,12 @@ Manifest = Annotated[
 
 Method = Annotated[
     str, typer.Option(help="{methods}. Default: probe, or npm for a network without fitted feature scorers.")
+]
+
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="An option of the method; may be repeated: {method_options}."),
 ]
 
 

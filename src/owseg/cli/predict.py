@@ -45,6 +45,6 @@ def predict(
         print(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
         if done := [r for r in results if r.unknown is not None]:
             most = max(done, key=lambda r: r.unknown or 0.0)
-            print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); look at its .open.jpg.")
+            print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
     if failed:
         raise typer.Exit(1)

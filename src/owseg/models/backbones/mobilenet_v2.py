@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al., CVPR 2018), as transformers has it: five stages at strides 2 to 16 or 32."""
+"""MobileNetV2 (Sandler et al., CVPR 2018), as transformers has it: five stages at strides 4 to 8, 16 or 32."""
 
 from __future__ import annotations
 
