@@ -1,12 +1,34 @@
-"""All benchmarks, one after the other: ``python -m benchmarks``."""
+"""All benchmarks, one after the other: ``python -m benchmarks [--small]``.
+
+With ``--small`` each runs on inputs so small that the times mean nothing: a check that all of them work.
+"""
+
+from __future__ import annotations
+
+import argparse
 
 from benchmarks import components, discover, learners, maps, metrics, residual, review, scorers
 
-scorers.main()
-learners.main()
-residual.main()
-metrics.main()
-components.main([])
-maps.main([])
-discover.main()
-review.main()
+SMALL = {
+    scorers: ["--size", "64x128", "--repeats", "1", "--classes", "10"],
+    learners: ["--kb", "synthetic", "--size", "96x128", "--repeats", "1", "--learners", "NPM"],
+    residual: ["--size", "64x96", "--view", "64x96", "--repeats", "1"],
+    metrics: ["--megapixels", "1"],
+    components: ["--components", "300", "--sample", "3"],
+    maps: ["--maps", "2"],
+    discover: ["--images", "5", "--regions", "4"],
+    review: ["--images", "80", "--regions", "10"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="check that all of them work, in about a minute")
+    small = parser.parse_args().small
+    for module, arguments in SMALL.items():
+        print(f"\n{module.__name__}", flush=True)
+        module.main(arguments if small else [])
+
+
+if __name__ == "__main__":
+    main()

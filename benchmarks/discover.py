@@ -1,10 +1,10 @@
-"""What a queue costs: 1,000 images with 10,000 regions, generated rather than seen.
+"""What a queue costs: 1,000 synthetic images with 10,000 regions.
 
     python -m benchmarks.discover [--images 1000] [--regions 10]
 
 Writing and grouping a queue, opening it, and one decision, with the growth of the process's peak memory; then the
-grouping alone, in bounded room, against scikit-learn's average linkage over all pairs at once, each in a process of its
-own. Embeddings have the 536 channels of MobileNetV2's pyramid: 40 things, their directions blurred.
+clustering alone, in bounded memory, against scikit-learn's average linkage over all pairs at once, each in a process of
+its own. Embeddings have the 536 channels of MobileNetV2's pyramid: 40 random directions with noise.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,13 @@ from owseg.data.masks import Rle
 from owseg.discovery.clustering import MAX_PAIRWISE, MERGE_COSINE, cluster, principal
 from owseg.knowledge.regions import Region, RegionProposals
 
-SIZE, CHANNELS, THINGS = (360, 480), 536, 40
+SIZE, CHANNELS, CLUSTERS = (360, 480), 536, 40
 
 
 def embeddings(count: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    directions = np.random.default_rng(1).normal(size=(THINGS, CHANNELS))
-    return (directions[rng.integers(0, THINGS, count)] + rng.normal(size=(count, CHANNELS))).astype(np.float32)
+    directions = np.random.default_rng(1).normal(size=(CLUSTERS, CHANNELS))
+    return (directions[rng.integers(0, CLUSTERS, count)] + rng.normal(size=(count, CHANNELS))).astype(np.float32)
 
 
 def image(count: int, seed: int) -> RegionProposals:
@@ -111,12 +112,12 @@ def alone(count: int, way: str) -> None:
     print(json.dumps({"seconds": time.perf_counter() - start, "mb": peak() - before, "groups": int(ids.max()) + 1}))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--regions", type=int, default=10, help="of each image, at most 30")
     parser.add_argument("--alone", choices=("room", "all"), help=argparse.SUPPRESS)
-    args, _ = parser.parse_known_args()
+    args = parser.parse_args(arguments)
     if args.alone:
         alone(args.images * args.regions, args.alone)
         return

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -27,18 +27,18 @@ from owseg.learners.base import Learner
 from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
 from owseg.learners.plm import PLM
-from owseg.learners.probe import Probe
-from owseg.models.engine import cached
+from owseg.learners.probe import Probe, scaled
+from owseg.models.engine import CachedForward
 from owseg.types import Shot
 
 T = TypeVar("T")
 LEARNERS: dict[str, Learner] = {"NPM": NPM(), "probe": Probe(), "PLM": PLM()}
 
 
-def scenes() -> list[Shot]:
+def scenes(size: tuple[int, int]) -> list[Shot]:
     label, made = CLASSES.index("animal"), []
     for i in range(5):
-        image, ids = render(400_000 + i, (360, 480), ("animal",), count=(1, 1), area=(0.03, 0.06))
+        image, ids = render(400_000 + i, size, ("animal",), count=(1, 1), area=(0.03, 0.06))
         made.append(Shot(np.ascontiguousarray(image.transpose(2, 0, 1)), ids == label, str(i)))
     return made
 
@@ -49,29 +49,36 @@ def timed(call: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - start, value
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kb", default="street8")
     parser.add_argument("--data", help="camvid:DIR, to learn car from real shots")
-    args, _ = parser.parse_known_args()
+    parser.add_argument("--size", default="360x480", help="height x width of the synthetic scenes")
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--learners", nargs="*", choices=LEARNERS, default=list(LEARNERS))
+    args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     kb, name = load(args.kb), "car" if args.data else "animal"
-    shots = sample_shots(open_dataset(args.data, "train"), name, 5) if args.data else scenes()
-    forward = cached(kb.forward)
-    forward = [timed(lambda v=v: forward(v.image))[0] for s in shots for v in (s, s.mirrored())]
-    size = shots[0].size
-    for view in (v for s in shots for f in Probe().scales for v in (s.scaled(f), s.scaled(f).mirrored())):
+    height, width = map(int, args.size.split("x"))
+    shots = sample_shots(open_dataset(args.data, "train"), name, 5) if args.data else scenes((height, width))
+    forward, image, size = CachedForward(kb.forward), shots[0].image, shots[0].size
+    passes = [timed(lambda v=v: forward(v.image))[0] for s in shots for v in (s, s.mirrored())]
+    for view in (v for s in shots for f in Probe().scales for v in (scaled(s, f), scaled(s, f).mirrored())):
         forward(view.image)
-    output = forward(shots[0].image)
-    plain = statistics.median(timed(lambda: kb.closed(kb.forward(shots[0].image), size))[0] for _ in range(9))
+    output = forward(image)
+
+    def seconds_of(call: Callable[[], object]) -> float:
+        return statistics.median(timed(call)[0] for _ in range(args.repeats))
+
+    whole = seconds_of(lambda: kb.assess(kb.forward(image), size))
     print(f"learning {name} from 5 shots of {size[1]}x{size[0]}, {args.threads} threads")
-    print(f"forward pass over a shot: {statistics.median(forward):.2f} s; closed map of an image: {plain:.2f} s")
-    for title, learner in LEARNERS.items():
+    print(f"forward pass over a shot: {statistics.median(passes):.2f} s; labels and score of an image: {whole:.2f} s")
+    for title in args.learners:
+        learner = LEARNERS[title]
         seconds, updated = timed(lambda x=learner: learn(kb, name, shots, method=x, forward=forward))
-        after = statistics.median(timed(lambda w=updated: w.closed(output, size))[0] for _ in range(9))
-        before = statistics.median(timed(lambda: kb.closed(output, size))[0] for _ in range(9))
-        share = (plain + after - before) / plain
+        after, before = (seconds_of(lambda w=w: w.assess(output, size)) for w in (updated, kb))
+        share = (whole + after - before) / whole
         print(f"{title:6} learns in {seconds:6.2f} s; an image then takes {share:.2f}x as long")
 
 

@@ -1,8 +1,8 @@
-"""The whole evaluation of stored maps: ``python -m benchmarks.maps [--maps 100] [--workers 1]``.
+"""The evaluation of stored maps: ``python -m benchmarks.maps [--maps 100] [--workers 1]``.
 
-Maps of 1024x2048 are made up and stored; then a process of its own measures them (pixel metrics with intervals,
-components at two operating points, open-mIoU at four, every image on its own) and says how long it took and what it
-needed at most. With four times as many maps the memory must be the same.
+Random maps of 1024x2048 are stored; then a process of its own computes all metrics (pixel metrics with intervals,
+components at two operating points, open-mIoU at four, every image on its own) and prints its time and peak memory. With
+four times as many maps the memory must be the same.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.metrics import peak_memory
-from owseg.evaluation.maps import Folder, Manifest, Maps
+from owseg.evaluation.maps import Manifest, MapFolder, Maps
 from owseg.evaluation.measure import measure
 from owseg.labels import IGNORE, UNKNOWN
 
 SHAPE, CLASSES = (1024, 2048), 19
 
 
-def made_up(seed: int) -> Maps:
-    """A street of coarse areas with void and ten unknown objects; the score is a network's, enlarged four times."""
+def random_maps(seed: int) -> Maps:
+    """Return maps of coarse areas with void and ten unknown objects; the score is coarse, and enlarged four times."""
     rng = np.random.default_rng(seed)
 
     def enlarged(coarse: np.ndarray, how: Image.Resampling) -> np.ndarray:
@@ -57,9 +58,9 @@ def alone(path: str, workers: int) -> dict[str, float]:
 
     before = peak_memory()
     started = time.perf_counter()
-    figures = measure(path, {"score": Threshold(1.5, "quantile", 0.05, 0.05, 1.0, 1, 1)}, workers=workers)
+    metrics = measure(path, {"score": Threshold(1.5, "quantile", 0.05, 0.05, 1.0, 1, 1)}, workers=workers)
     seconds = time.perf_counter() - started
-    found = figures.scores["score"]
+    found = metrics.scores["score"]
     return {
         "seconds": seconds,
         "MiB": (peak_memory() - before) / (1 << 20),
@@ -71,7 +72,7 @@ def alone(path: str, workers: int) -> dict[str, float]:
     }
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--maps", type=int, default=100)
     parser.add_argument("--workers", type=int, default=1)
@@ -86,10 +87,10 @@ def main(arguments: list[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as path:
             images = tuple(f"{i:04}" for i in range(count))
             names = tuple(f"class {k}" for k in range(CLASSES))
-            folder = Folder.begin(path, Manifest("made up", "made up", "made up", names, ("score",), images))
+            folder = MapFolder.begin(path, Manifest("random", "random", "random", names, ("score",), images))
             writing = 0.0
             for number, image in enumerate(images):
-                maps = made_up(number)
+                maps = random_maps(number)
                 started = time.perf_counter()
                 folder.write(image, maps)
                 writing += time.perf_counter() - started
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         took = found.pop("seconds")
         print(f"{count:6}{writing:10.1f}{size:11.0f}{took:12.1f}{took / count * 1e3:11.0f}{found.pop('MiB'):13.0f}")
-    print("figures of the last: " + ", ".join(f"{name} {value:.4g}" for name, value in found.items()))
+    print("metrics of the last: " + ", ".join(f"{name} {value:.4g}" for name, value in found.items()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Streaming pixel metrics against scikit-learn, in one run: ``python -m benchmarks.metrics [--megapixels 55]``.
+"""Pixel metrics, updated image by image, against scikit-learn: ``python -m benchmarks.metrics [--megapixels 55]``.
 
-Each contender gets the same made-up score maps in a process of its own, so that its peak memory is its own.
+Each gets the same random score maps in a process of its own, so that its peak memory is its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ SHAPE = (720, 1280)
 
 
 def maps(megapixels: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Score maps as 1 - max softmax has them: most near 0; 2 % of the pixels are outliers."""
+    """Yield score maps such as 1 - max softmax gives, most near 0, and targets with 2 % outliers."""
     rng = np.random.default_rng(0)
     for _ in range(max(1, round(megapixels * 1e6 / (SHAPE[0] * SHAPE[1])))):
         target = np.where(rng.random(SHAPE, np.float32) < 0.02, UNKNOWN, 0).astype(np.uint8)
@@ -37,14 +37,14 @@ def with_scikit_learn(megapixels: float) -> tuple[float, dict[str, float]]:
 
     parts = [(s.ravel(), t.ravel() == UNKNOWN) for s, t in maps(megapixels)]
     started = time.perf_counter()
-    score, truth = np.concatenate([s for s, _ in parts]), np.concatenate([t for _, t in parts])
-    fpr, tpr, _ = roc_curve(truth, score)
-    figures = {
-        "auroc": roc_auc_score(truth, score),
-        "ap": average_precision_score(truth, score),
+    score, outlier = np.concatenate([s for s, _ in parts]), np.concatenate([t for _, t in parts])
+    fpr, tpr, _ = roc_curve(outlier, score)
+    metrics = {
+        "auroc": roc_auc_score(outlier, score),
+        "ap": average_precision_score(outlier, score),
         "fpr95": fpr[np.argmax(tpr >= 0.95)],
     }
-    return time.perf_counter() - started, {k: float(v) for k, v in figures.items()}
+    return time.perf_counter() - started, {k: float(v) for k, v in metrics.items()}
 
 
 def with_owseg(state: Exact | Binned, megapixels: float) -> tuple[float, dict[str, float]]:
@@ -54,16 +54,16 @@ def with_owseg(state: Exact | Binned, megapixels: float) -> tuple[float, dict[st
         state.update(score, target)
         seconds += time.perf_counter() - started
     started = time.perf_counter()
-    figures = state.compute()
+    metrics = state.compute()
     seconds += time.perf_counter() - started
-    values = {"auroc": figures.auroc, "ap": figures.ap, "fpr95": figures.fpr95}
-    if figures.bounds:
-        values |= {f"{k} interval": high - low for k, (low, high) in figures.bounds.items()}
+    values = {"auroc": metrics.auroc, "ap": metrics.ap, "fpr95": metrics.fpr95}
+    if metrics.bounds:
+        values |= {f"{k} interval": high - low for k, (low, high) in metrics.bounds.items()}
     return seconds, values
 
 
 def peak_memory() -> int:
-    """Return the most memory that this process ever held, in bytes."""
+    """Return the peak memory of this process, in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # on Linux ru_maxrss would begin with the parent's
         return int(status.read_text().split("VmHWM:")[1].split()[0]) << 10
@@ -71,7 +71,7 @@ def peak_memory() -> int:
 
 
 def measure(name: str, megapixels: float) -> dict[str, float]:
-    """Run one contender here and say how long it took and what it needed at most beyond an idle process."""
+    """Run one of them here; return its seconds, and its peak memory beyond that of an idle process."""
     list(maps(0.1))
     before = peak_memory()
     if name == "scikit-learn":
@@ -82,11 +82,11 @@ def measure(name: str, megapixels: float) -> dict[str, float]:
     return {"seconds": seconds, "MiB": peak, **values}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megapixels", type=float, default=55)
     parser.add_argument("--only", choices=("scikit-learn", "exact", "binned"))
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.only:
         print(json.dumps(measure(args.only, args.megapixels)))
         return

@@ -1,10 +1,10 @@
-"""How soon the page of `owseg review` answers: a queue of 10,000 regions, generated rather than seen.
+"""How fast the page of `owseg review` responds, with a synthetic queue of 10,000 regions.
 
     python -m benchmarks.review [--images 1000] [--regions 10]
 
-Milliseconds for the first sixty tiles, cold (what was never read) and warm (after one more decision), for opening a
+Milliseconds for the first sixty tiles, cold (nothing read yet) and warm (after one more decision), for opening a
 region, one decision with its tile, a corrected mask with its tile, and a thumbnail over HTTP; half of the regions are
-decided beforehand, a tenth of those with a corrected mask. The promise is below 300 ms each.
+decided beforehand, a tenth of those with a corrected mask. The aim is below 300 ms each.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +57,11 @@ def milliseconds(act: Callable[[], object], times: int) -> tuple[float, float]:
     return statistics.median(spent), max(spent)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--regions", type=int, default=10)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as place:
         queue = filled(Path(place), options.images, options.regions)
         state, web = ReviewState(queue), FastAPI()

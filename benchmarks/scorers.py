@@ -2,7 +2,7 @@
 
     python -m benchmarks.scorers [--threads 1]
 
-K = 19, 1024 x 2048, float32, CPU. The plain form computes ``||f - m_t||^2`` over all D = K channels for each
+K = 19, 1024 x 2048, float32, CPU. The direct form computes ``||f - m_t||^2`` over all D = K channels for each
 of the K prototypes, then sums and takes the argmin. Peak memory is that of a fresh process each, less what
 the embedding and the libraries take.
 """
@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from torch import Tensor
 from owseg.openset import closed_map
 from owseg.scorers.eds import distance_sum
 
-SCALE, SIZE = 3.0, (1024, 2048)
+SCALE = 3.0
 
 
 def by_identity(embedding: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,9 +45,9 @@ FORMS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
 }
 
 
-def embedding_of(classes: int) -> Tensor:
+def embedding_of(classes: int, size: tuple[int, int]) -> Tensor:
     # In place, so that making it does not raise the peak that is measured.
-    return torch.randn(1, classes, *SIZE, generator=torch.Generator().manual_seed(0)).mul_(2)
+    return torch.randn(1, classes, *size, generator=torch.Generator().manual_seed(0)).mul_(2)
 
 
 def median_seconds(form: Callable[[Tensor], object], embedding: Tensor, repeats: int) -> float:
@@ -59,7 +59,7 @@ def median_seconds(form: Callable[[Tensor], object], embedding: Tensor, repeats:
     return statistics.median(times)
 
 
-def peak_mib(form: str, classes: int, threads: int) -> float:
+def peak_mib(form: str, classes: int, threads: int, size: str) -> float:
     """Peak memory of one form in a fresh process, on top of the embedding."""
     command = [
         sys.executable,
@@ -67,6 +67,8 @@ def peak_mib(form: str, classes: int, threads: int) -> float:
         "benchmarks.scorers",
         "--threads",
         str(threads),
+        "--size",
+        size,
         "--peak",
         form,
         str(classes),
@@ -74,39 +76,42 @@ def peak_mib(form: str, classes: int, threads: int) -> float:
     return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
-def print_peak(form: str, classes: int) -> None:
-    embedding = embedding_of(classes)
+def print_peak(form: str, classes: int, size: tuple[int, int]) -> None:
+    embedding = embedding_of(classes, size)
     FORMS[form](embedding[..., :8, :8])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     FORMS[form](embedding)
     print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
 
 
-def main() -> None:
+@torch.no_grad()
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", default="1024x2048", help="height x width")
+    parser.add_argument("--classes", type=int, nargs="*", default=[10, 19, 38], help="K whose peak memory is measured")
     parser.add_argument("--peak", nargs=2, metavar=("FORM", "K"), help="print one process's peak memory and stop")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.set_grad_enabled(False)
-    if arguments.peak:
-        print_peak(arguments.peak[0], int(arguments.peak[1]))
+    args = parser.parse_args(arguments)
+    height, width = map(int, args.size.split("x"))
+    torch.set_num_threads(args.threads)
+    if args.peak:
+        print_peak(args.peak[0], int(args.peak[1]), (height, width))
         return
     # Before anything large is made here: a child on Linux starts from its parent's high-water mark.
     print("peak memory on top of the embedding, MiB")
-    for classes in (10, 19, 38):
-        own = SIZE[0] * SIZE[1] * 4 * classes / 2**20
-        peaks = "   ".join(f"{form} {peak_mib(form, classes, arguments.threads):.0f}" for form in FORMS)
+    for classes in args.classes:
+        own = height * width * 4 * classes / 2**20
+        peaks = "   ".join(f"{form} {peak_mib(form, classes, args.threads, args.size):.0f}" for form in FORMS)
         print(f"  K = {classes}: embedding {own:.0f}   {peaks}")
-    embedding = embedding_of(19)
-    (s, closed), (s_plain, closed_plain) = by_identity(embedding), by_distances(embedding)
-    torch.testing.assert_close(s, s_plain, rtol=1e-4, atol=1e-2)
-    same = (closed == closed_plain).float().mean().item()
-    fast, slow = (median_seconds(FORMS[f], embedding, arguments.repeats) for f in ("identity", "distances"))
-    print(f"EDS + closed map, K = 19, {SIZE[0]} x {SIZE[1]}, threads: {arguments.threads}, medians")
+    embedding = embedding_of(19, (height, width))
+    (s, closed), (s_direct, closed_direct) = by_identity(embedding), by_distances(embedding)
+    torch.testing.assert_close(s, s_direct, rtol=1e-4, atol=1e-2)
+    same = (closed == closed_direct).float().mean().item()
+    fast, slow = (median_seconds(FORMS[f], embedding, args.repeats) for f in ("identity", "distances"))
+    print(f"EDS + closed map, K = 19, {height} x {width}, threads: {args.threads}, medians")
     print(f"  distances {slow:.3f} s   identity {fast:.3f} s   {slow / fast:.1f} times as fast")
-    error = ((s - s_plain) / s_plain).abs().max()
+    error = ((s - s_direct) / s_direct).abs().max()
     print(f"  largest relative difference of S {error:.1e}; closed maps agree on {same:.5%}")
 
 

@@ -40,7 +40,7 @@ from owseg.evaluation.evaluate import evaluate
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
 from owseg.labels import UNKNOWN
-from owseg.metrics.pixel import Exact, PerImage
+from owseg.metrics.pixel import Exact, PerImage, PixelMetrics
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import from_pretrained
 from owseg.training.build import build_knowledge_base
@@ -49,16 +49,16 @@ from owseg.training.segmentation import train as train_network
 from recipes.tables import markdown, spread
 
 UNKNOWN_CLASSES = ("car", "pedestrian", "bicyclist")
-FIGURES = ("auroc", "ap", "fpr95")
+METRICS = ("auroc", "ap", "fpr95")
 
 
 def config(seed: int, precision: str) -> TrainConfig:
-    """The one training recipe: 40 epochs, the first 40 % at half size, one cycle, frozen stem, averaged weights."""
+    """Return the settings: 40 epochs, the first 40 % at half size, one cycle, frozen stem, averaged weights."""
     return TrainConfig(epochs=40, seed=seed, precision=precision, validate_every=4)
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train a network that knows all classes but those never seen; with --also, some of them from the start."""
+    """Train a network on all classes but the unknown ones; with --also, on some of those as well."""
     unknown = [n for n in args.unknown if n not in args.also]
     kind = args.classifier + (f"-T{args.scale:g}" if args.scale != 3 else "")
     kind += f"-VL{args.variance:g}" if args.variance != 0.01 else ""
@@ -78,7 +78,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 class Both:
-    """One pass, two protocols: pixels pooled, and DMLNet's mean over images."""
+    """An accumulator of two protocols: pixels pooled, and DMLNet's mean over images."""
 
     def __init__(self) -> None:
         self.pooled, self.per_image = Exact(), PerImage()
@@ -87,10 +87,10 @@ class Both:
         self.pooled.update(score, target)
         self.per_image.update(score, target)
 
-    def compute(self) -> Any:
-        return self
+    def compute(self) -> PixelMetrics:
+        return self.pooled.compute()
 
-    def figures(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {"pooled": asdict(self.pooled.compute()), "per image": asdict(self.per_image.compute())}
 
 
@@ -104,45 +104,45 @@ def measure(args: argparse.Namespace) -> None:
         result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         data = open_dataset(f"camvid:{args.data}", args.split, kb.labels)
         if "iou" not in result:
-            result |= one(kb, data)
+            result |= evaluated(kb, data)
         if directory.name == "prototype-0" and "full resolution" not in result:
             base = replace(kb, scorer="msp")
             full = evaluate(base, data, ("msp", "eds"), Both, partial(base.forward, full_resolution=True))
-            result["full resolution"] = {n: s.figures() for n, s in full.states.items()}
+            result["full resolution"] = {n: s.to_json() for n, s in full.states.items()}
         if args.multi_scale and "multi-scale" not in result:
             averaged = evaluate(kb, data, metric=Both, forward=partial(kb.forward, multi_scale=True))
-            scores = {n: s.figures() for n, s in averaged.states.items()}
+            scores = {n: s.to_json() for n, s in averaged.states.items()}
             result["multi-scale"] = {"miou": averaged.iou.mean(), "scores": scores}
         write_whole(path, json.dumps(result, indent=1).encode())
         print(directory.name, "measured", flush=True)
 
 
-def one(kb: KnowledgeBase, data: DataSet) -> dict[str, Any]:
+def evaluated(kb: KnowledgeBase, data: DataSet) -> dict[str, Any]:
+    """Return IoU and the metrics of every score as plain JSON."""
     result = evaluate(kb, data, tuple(kb.scorers), Both)
     return {
         "iou": result.iou.per_class(),
         "miou": result.iou.mean(),
-        "unknown_found": result.unknown_recall,
-        "known_lost": result.known_fpr,
-        "scores": {n: s.figures() for n, s in result.states.items()},
+        "unknown_recall": result.unknown_recall,
+        "known_fpr": result.known_fpr,
+        "scores": {n: s.to_json() for n, s in result.states.items()},
     }
 
 
 def classes(args: argparse.Namespace) -> None:
-    """Print which classes fail: AUROC of each unknown class, and where each known class's false alarms are (seed 0)."""
+    """Print which classes fail: AUROC of each unknown class, false positives of each known class (seed 0)."""
     kb = load(args.runs / "prototype-0")
     data = open_dataset(f"camvid:{args.data}", args.split, kb.labels)
     names = ("msp", "eds", "max_similarity", "mahalanobis", "joint")
     scores: dict[str, dict[str, list[np.ndarray]]] = {n: {c: [] for c in data.source.classes.names} for n in names}
     for i in range(len(data)):
         image, raw = data.source.read(i)
-        output = kb.forward(image)
+        found = kb.assess(kb.forward(image), (image.shape[1], image.shape[2]), names).scores
         for name in names:
-            score = kb.score(output, (image.shape[1], image.shape[2]), name)
             for k, c in enumerate(data.source.classes.names):
-                scores[name][c].append(score[raw == k][:: 4])  # fmt: skip
+                scores[name][c].append(found[name][raw == k][::4])
     unknown = data.unknown_classes()
-    table, alarms = [], []
+    table, false_positives = [], []
     for name in names:
         values = {c: np.concatenate(v) for c, v in scores[name].items()}
         known = np.concatenate([values[c] for c in kb.labels.names])
@@ -155,9 +155,11 @@ def classes(args: argparse.Namespace) -> None:
             cells.append(f"{state.compute().auroc:.3f}")
         table.append((name, *cells))
         limit = np.quantile(known, 0.95)
-        alarms.append((name, *(f"{(values[c] > limit).mean():.0%}" for c in kb.labels.names)))
+        false_positives.append((name, *(f"{(values[c] > limit).mean():.0%}" for c in kb.labels.names)))
     markdown("AUROC by unknown class", ("score", *unknown), table)
-    markdown("Share of each known class above the score's 95 % quantile of all", ("score", *kb.labels.names), alarms)
+    markdown(
+        "Share of each known class above the score's 95 % quantile of all", ("score", *kb.labels.names), false_positives
+    )
 
 
 def ablate(args: argparse.Namespace) -> None:
@@ -179,7 +181,7 @@ def ablate(args: argparse.Namespace) -> None:
 
 
 def tables(args: argparse.Namespace) -> None:
-    """Print the Markdown tables of docs/results.md, mean ± standard deviation over the trained networks."""
+    """Print the tables of docs/results.md as Markdown: mean ± standard deviation over the trained networks."""
     found = {p.stem: json.loads(p.read_text()) for p in sorted((args.runs / args.split).glob("*.json"))}
     nets: dict[str, list[Any]] = {}
     for name, value in found.items():
@@ -187,11 +189,11 @@ def tables(args: argparse.Namespace) -> None:
             nets.setdefault(match[1], []).append(value)
     for protocol in ("pooled", "per image"):
         rows = [
-            (kind, score, *(spread([n["scores"][score][protocol][f] for n in nets[kind]]) for f in FIGURES))
+            (kind, score, *(spread([n["scores"][score][protocol][m] for n in nets[kind]]) for m in METRICS))
             for kind in nets
             for score in nets[kind][0]["scores"]
         ]
-        markdown(f"Finding the unknown, {protocol}", ("network", "score", "AUROC", "AP", "FPR95"), rows)
+        markdown(f"Anomaly scores, {protocol}", ("network", "score", "AUROC", "AP", "FPR95"), rows)
     classes = list(nets["prototype"][0]["iou"])
     rows = [
         (
@@ -203,22 +205,22 @@ def tables(args: argparse.Namespace) -> None:
         for k, v in nets.items()
     ]
     markdown("Known classes", ("network", "mIoU", "mIoU, multi-scale", *classes), rows)
-    street = [v for n, v in found.items() if n.startswith(f"prototype-{'-'.join(args.unknown)}")]
-    if street:
-        names = list(street[0]["iou"])
+    all_classes = [v for n, v in found.items() if n.startswith(f"prototype-{'-'.join(args.unknown)}")]
+    if all_classes:
+        names = list(all_classes[0]["iou"])
         sums = (
-            spread([n["miou"] for n in street]),
-            spread([n["multi-scale"]["miou"] for n in street if "multi-scale" in n]),
+            spread([n["miou"] for n in all_classes]),
+            spread([n["multi-scale"]["miou"] for n in all_classes if "multi-scale" in n]),
         )
-        row = (*sums, *(spread([n["iou"][c] for n in street], 2) for c in names))
-        markdown(f"All 11 classes, {len(street)} networks", ("mIoU", "mIoU, multi-scale", *names), [row])
-    keys = ("unknown_found", "known_lost")
+        row = (*sums, *(spread([n["iou"][c] for n in all_classes], 2) for c in names))
+        markdown(f"All 11 classes, {len(all_classes)} networks", ("mIoU", "mIoU, multi-scale", *names), [row])
+    keys = ("unknown_recall", "known_fpr")
     rows = [(k, *(spread([n[key] for n in v]) for key in keys)) for k, v in nets.items()]
-    markdown("The threshold at work", ("network", "unknown pixels found", "known pixels lost"), rows)
+    markdown("The threshold at work", ("network", "unknown pixels called unknown", "known pixels called unknown"), rows)
     rows = [
-        (name, score, f"{result['scores'][score]['pooled']['ap']:.4f}", f"{figures['pooled']['ap']:.4f}")
+        (name, score, f"{result['scores'][score]['pooled']['ap']:.4f}", f"{metrics['pooled']['ap']:.4f}")
         for name, result in found.items()
-        for score, figures in result.get("full resolution", {}).items()
+        for score, metrics in result.get("full resolution", {}).items()
     ]
     markdown("AP, scored at network and at full resolution", ("network", "score", "network", "full"), rows)
 

@@ -1,14 +1,14 @@
-"""What a queue is worth: are its groups pure, and how many clicks until a new class is learned from it?
+"""The quality of a queue: how pure its groups are, and how many clicks it takes to learn a new class from it.
 
     export OWSEG_DATA=DIR                                  # DIR/camvid holds the data
-    python -m recipes.discover queue                       # every third frame of train, street8; minutes, resumable
-    python -m recipes.discover groups                      # adjusted Rand index and purity against the truth
+    python -m recipes.discover queue                       # every third image of train, street8; minutes, resumable
+    python -m recipes.discover groups                      # adjusted Rand index and purity against the ground truth
     python -m recipes.discover clicks --split val          # choices; --split test for what is reported
     python -m recipes.discover table --split test
 
-``--kb`` names any knowledge base whose network does not know the classes of ``--unknown``. A region shows the class
-that most of its labelled pixels have; one that is mostly void is left out. A class that the network knows is "known",
-a false alarm.
+``--kb`` names any knowledge base whose network does not know the classes of ``--unknown``. The class of a region is
+that of most of its labelled pixels; one that is mostly void is left out. A region of a class that the network knows is
+a false positive, "known".
 
 Clicks, for one class X at a time, until X has the five images that it is learned from. A person goes through the
 groups in their order, a page of at most twelve regions after the other, the most typical first, until a page shows no
@@ -45,7 +45,7 @@ from owseg.labels import IGNORE
 from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
 from owseg.metrics.iou import IoU
-from owseg.models.engine import cached
+from owseg.models.engine import CachedForward
 from owseg.types import MAX_SHOTS, Forward, Shot
 from recipes.tables import markdown, spread
 
@@ -54,18 +54,18 @@ PAGE, SHARE = 12, 0.9
 
 
 def queue(args: argparse.Namespace) -> None:
-    """Make the queue; run again to go on after a kill."""
+    """Make the queue; after an interruption run it again to continue."""
     paths = find_images(args.data / "train")[:: args.every]
     _, found = discover(load(args.kb), paths, args.runs / "queue", args.kb)
     print(f"{found.images} images, {found.regions} regions, {found.copies} copies, {found.groups} groups")
 
 
-def truths(args: argparse.Namespace, q: Queue) -> dict[str, str]:
-    """Return what each region shows: one of the unknown classes, or "known"; regions of void are left out."""
+def classes_of(args: argparse.Namespace, q: Queue) -> dict[str, str]:
+    """Return the class of each region: an unknown one, or "known"; regions of void are left out."""
     names, found = open_dataset(f"camvid:{args.data}", "train").labels.names, {}
     for one in q.image_ids():
         entry = q.entry(one)
-        raw = _truth(args, entry.name)
+        raw = _mask(args, entry.name)
         for region, r in zip(entry.ids, entry.regions, strict=True):
             counts = np.bincount(raw[r.mask.mask()], minlength=256)[: len(names)]
             if counts.sum() > 0.5 * r.area:
@@ -74,7 +74,7 @@ def truths(args: argparse.Namespace, q: Queue) -> dict[str, str]:
     return found
 
 
-def _truth(args: argparse.Namespace, name: str) -> np.ndarray:
+def _mask(args: argparse.Namespace, name: str) -> np.ndarray:
     raw = read_mask(args.data / "trainannot" / f"{Path(name).stem}.png")
     return np.where(raw == 11, IGNORE, raw)
 
@@ -84,17 +84,17 @@ def groups(args: argparse.Namespace) -> None:
     from sklearn.metrics import adjusted_rand_score
 
     q = Queue.open(args.runs / "queue")
-    truth, numbers = truths(args, q), {r: g.number for g in q.groups() for r in g.regions}
-    kept = [r for r in numbers if r in truth]
+    classes, numbers = classes_of(args, q), {r: g.number for g in q.groups() for r in g.regions}
+    kept = [r for r in numbers if r in classes]
     rows = []
-    for title, some in (("all regions", kept), ("without false alarms", [r for r in kept if truth[r] != "known"])):
-        a, b = np.array([truth[r] for r in some]), np.array([numbers[r] for r in some])
+    for title, some in (("all regions", kept), ("without false positives", [r for r in kept if classes[r] != "known"])):
+        a, b = np.array([classes[r] for r in some]), np.array([numbers[r] for r in some])
         most = sum(np.unique(a[b == g], return_counts=True)[1].max() for g in np.unique(b))
         alone = len(np.unique(b))
         rows.append((title, str(len(some)), str(alone), f"{adjusted_rand_score(a, b):.3f}", f"{most / len(some):.3f}"))
     markdown(f"Groups, {q.info.kb}", ("", "regions", "groups", "ARI", "purity"), rows)
     for g in q.groups()[:12]:
-        names = [truth.get(r, "void") for r in g.regions]
+        names = [classes.get(r, "void") for r in g.regions]
         print(g.number, {n: names.count(n) for n in dict.fromkeys(names)})
 
 
@@ -103,13 +103,13 @@ def clicks(args: argparse.Namespace) -> None:
     path = args.runs / f"{args.split}.json"
     done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     base, q = load(args.kb), Queue.open(args.runs / "queue")
-    forward, frames = cached(base.forward, 4.0), open_dataset(f"camvid:{args.data}", "train")
+    forward, frames = CachedForward(base.forward, 4.0), open_dataset(f"camvid:{args.data}", "train")
     few = frames.pick(range(0, len(frames), args.every))
     data = spread_over(open_dataset(f"camvid:{args.data}", args.split), args.most)
-    truth = truths(args, q)
+    classes = classes_of(args, q)
     for name in args.unknown:
-        ways: dict[str, Any] = {"as found": lambda n=name: found(q, truth, n)}
-        ways["drawn"] = lambda n=name: drawn(args, q, truth, n, few)
+        ways: dict[str, Any] = {"as found": lambda n=name: found(q, classes, n)}
+        ways["drawn"] = lambda n=name: drawn(args, q, classes, n, few)
         for seed in range(args.draws):
             ways[f"random {seed}"] = lambda n=name, s=seed: random(few, n, s)
             ways[f"best five {seed}"] = lambda n=name, s=seed: [(0, sample_shots(few, n, MAX_SHOTS, s))]
@@ -121,24 +121,24 @@ def clicks(args: argparse.Namespace) -> None:
                 print(name, way, " ".join(f"{n}:{v:.3f}" for n, v in curve), flush=True)
 
 
-def judged(q: Queue, truth: dict[str, str], name: str) -> Iterator[tuple[int, str]]:
+def accepted_in_order(q: Queue, classes: dict[str, str], name: str) -> Iterator[tuple[int, str]]:
     """Yield each region that is accepted and the clicks so far."""
     count = 0
     for group in q.groups():
         for page in (group.regions[i : i + PAGE] for i in range(0, len(group), PAGE)):
             count += 1
-            for region in (shown := [r for r in page if truth.get(r) == name]):
+            for region in (shown := [r for r in page if classes.get(r) == name]):
                 count += 1
                 yield count, region
             if not shown:
                 break
 
 
-def found(q: Queue, truth: dict[str, str], name: str) -> Iterator[tuple[int, list[Shot]]]:
+def found(q: Queue, classes: dict[str, str], name: str) -> Iterator[tuple[int, list[Shot]]]:
     """Yield clicks and shots, until there are five, with the regions' own masks."""
     while q.undo():
         pass
-    for count, region in judged(q, truth, name):
+    for count, region in accepted_in_order(q, classes, name):
         q.accept(region, name)
         yield count, (shots := q.shots(name))
         if len(shots) == MAX_SHOTS:
@@ -146,11 +146,11 @@ def found(q: Queue, truth: dict[str, str], name: str) -> Iterator[tuple[int, lis
 
 
 def drawn(
-    args: argparse.Namespace, q: Queue, truth: dict[str, str], name: str, frames: DataSet
+    args: argparse.Namespace, q: Queue, classes: dict[str, str], name: str, frames: DataSet
 ) -> Iterator[tuple[int, list[Shot]]]:
     """Yield clicks and shots, until there are five, each image with an accepted region drawn by hand."""
     shots: dict[str, Shot] = {}
-    for count, region in judged(q, truth, name):
+    for count, region in accepted_in_order(q, classes, name):
         stem = Path(q.region(region).image_id).stem
         if stem not in shots:
             shots[stem] = shot_of(frames, frames.source.ids.index(stem), name)
@@ -160,11 +160,11 @@ def drawn(
 
 
 def random(frames: DataSet, name: str, seed: int) -> Iterator[tuple[int, list[Shot]]]:
-    """Yield looks and shots, until there are five, of frames in random order."""
+    """Yield clicks and shots, until there are five, of images in random order."""
     shots: list[Shot] = []
     for count, i in enumerate(np.random.default_rng(seed).permutation(len(frames)), 1):
         shot = shot_of(frames, int(i), name)
-        if shot.mask.mean() >= MIN_AREA:
+        if shot.positives.mean() >= MIN_AREA:
             shots.append(shot)
             yield count, list(shots)
         if len(shots) == MAX_SHOTS:

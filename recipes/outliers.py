@@ -1,4 +1,4 @@
-"""Seeing outliers: RPL and CoroCL over a frozen ESPNetv2, on RoadAnomaly21 and Fishyscapes Lost & Found.
+"""Outlier exposure: RPL and CoroCL over a frozen ESPNetv2, on RoadAnomaly21 and Fishyscapes Lost & Found.
 
     export OWSEG_DATA=DIR                                   # DIR/camvid, outlier_objects, coco_context, anomaly
     python -m recipes.outliers train --weights ESPNETV2 --seed 0            # RPL + CoroCL; seeds 0, 1, 2
@@ -6,12 +6,12 @@
     python -m recipes.outliers train --weights ESPNETV2 --without corocl inlier  # or entropy, energy: the ablation
     python -m recipes.outliers measure --weights ESPNETV2                   # every score of every network, frozen too
     python -m recipes.outliers table
-    python -m recipes.outliers audit --weights ESPNETV2 --backbone MOBILENETV2  # what looks like what was pasted
-    python -m recipes.outliers sheet                                        # images of what is pasted, to look at
-    python -m recipes.outliers sheet --synthetic                            # the same of drawn streets, for the docs
+    python -m recipes.outliers audit --weights ESPNETV2 --backbone MOBILENETV2  # which outliers resemble the anomalies
+    python -m recipes.outliers sheet                                        # a contact sheet of pasted images
+    python -m recipes.outliers sheet --synthetic                            # the same of synthetic scenes, for the docs
 
-ESPNETV2 is the folder of espnetv2_s2.0_cityscapes. Streets are CamVid's training frames without their labels; the
-weights are chosen on val's with other outliers pasted in. The anomaly sets are read to measure and never before.
+ESPNETV2 is the folder of espnetv2_s2.0_cityscapes. Inlier images are CamVid's training images without their labels;
+the weights are chosen on those of val with other outliers pasted in. The anomaly sets are read only to evaluate.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ from owseg.knowledge.load import load
 from owseg.labels import UNKNOWN
 from owseg.metrics.binned import Binned
 from owseg.models.backbones.base import from_pretrained
-from owseg.models.published.espnetv2 import ESPNETV2
 from owseg.scorers.smoothing import gaussian
 from owseg.training.config import ResidualConfig
 from owseg.training.residual import pasted, train_residual
@@ -53,12 +52,13 @@ WITHOUT = {
     "inlier": {"inlier_weight": 0.0},
     "energy": {"outlier_weight": 0.0},
 }
+NETWORK = "espnetv2-cityscapes"
 LONGER = 1024
-"""What the network looks at: images whose longer side has so many pixels."""
+"""The longer side, in pixels, of the images that the network gets."""
 
 
-def streets(place: Path, split: str, kb: KnowledgeBase) -> DataSet:
-    """Return CamVid's frames without their labels."""
+def inlier_images(place: Path, split: str, kb: KnowledgeBase) -> DataSet:
+    """Return CamVid's images without their labels."""
     data = open_dataset(f"camvid:{place}", split)
     source = replace(data.source, read=lambda i: (data.source.read(i)[0], None))
     return DataSet(source, kb.labels)
@@ -72,14 +72,14 @@ def exposed(place: Path, kb: KnowledgeBase, unwanted: list[str]) -> tuple[Outlie
 
 
 def train(args: argparse.Namespace) -> None:
-    """Teach the frozen network; the outcome lies in runs/outliers/NAME-SEED."""
-    kb = load(ESPNETV2, weights=args.weights)
+    """Train a residual pattern for the frozen network; it is stored in runs/outliers/NAME-SEED."""
+    kb = load(NETWORK, weights=args.weights)
     objects, context = exposed(args.data, kb, args.leave_out)
     less = {key: value for what in args.without for key, value in WITHOUT[what].items()}
     config = ResidualConfig(epochs=args.epochs, seed=args.seed, precision=args.precision, **less)
     name = f"{'-'.join(['without', *args.without]) if args.without else 'rpl'}{args.suffix}-{args.seed}"
     started = time.process_time()
-    known, val = (streets(args.data / "camvid", split, kb) for split in ("train", "val"))
+    known, val = (inlier_images(args.data / "camvid", split, kb) for split in ("train", "val"))
     around = None if "corocl" in args.without else context
     new = train_residual(kb, known, val, objects, around, config, args.runs / f"{name}.run", args.resume)
     minutes = (time.process_time() - started) / 60
@@ -87,37 +87,37 @@ def train(args: argparse.Namespace) -> None:
 
 
 def pairs(data: DataSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield images whose longer side is ``LONGER``, and their truth at its own size."""
+    """Yield images whose longer side is ``LONGER``, and their ground truth at its own size."""
     for sample in data:
         image = torch.from_numpy(sample.image)[None].float()
         height, width = (round(n * LONGER / max(image.shape[-2:])) for n in image.shape[-2:])
-        picture = F.interpolate(image, (height, width), mode="bilinear", antialias=True)[0].round().byte().numpy()
-        yield picture, np.asarray(sample.target)
+        resized = F.interpolate(image, (height, width), mode="bilinear", antialias=True)[0].round().byte().numpy()
+        yield resized, np.asarray(sample.target)
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Measure every score of the frozen network, and rpl of those that were taught, on the anomaly sets."""
-    taught = sorted(p for p in args.runs.iterdir() if (p / "CURRENT").exists())
+    """Evaluate every score of the frozen network, and rpl of those with a residual pattern, on the anomaly sets."""
+    trained = sorted(p for p in args.runs.iterdir() if (p / "CURRENT").exists())
     found: dict[str, dict[str, dict[str, float]]] = {}
     for title, kind in SETS.items():
-        frozen = load(ESPNETV2, weights=args.weights)
-        networks = {"frozen": frozen, **{p.name: load(p) for p in taught}}
-        smoothed = {p.name: "{0}, smoothed-{2}".format(*p.name.rpartition("-")) for p in taught}
-        states = {n: Binned(22) for n in (*(f"frozen {n}" for n in frozen.scorers()), *smoothed, *smoothed.values())}
+        frozen = load(NETWORK, weights=args.weights)
+        networks = {"frozen": frozen, **{p.name: load(p) for p in trained}}
+        smoothed = {p.name: "{0}, smoothed-{2}".format(*p.name.rpartition("-")) for p in trained}
+        states = {n: Binned(22) for n in (*(f"frozen {n}" for n in frozen.scorers), *smoothed, *smoothed.values())}
         data = spread_over(open_dataset(f"{kind}:{args.data}/anomaly/{title}", "val", frozen.labels), args.most)
-        for picture, truth in track(pairs(data), title, len(data)):
-            output = frozen.forward(picture)
-            for name in frozen.scorers():
-                states[f"frozen {name}"].update(frozen.score(output, truth.shape, name), truth)
-            for path in taught:
+        for image, target in track(pairs(data), title, len(data)):
+            output = frozen.forward(image)
+            for name, score in frozen.assess(output, target.shape, tuple(frozen.scorers)).scores.items():
+                states[f"frozen {name}"].update(score, target)
+            for path in trained:
                 kb = networks[path.name]
                 residual = kb.residual.added(kb.network, output) if kb.residual else None
-                score = kb.score(replace(output, residual=residual), truth.shape, "rpl")
-                states[path.name].update(score, truth)
-                states[smoothed[path.name]].update(gaussian(torch.from_numpy(score)).numpy(), truth)
+                score = kb.assess(replace(output, residual=residual), target.shape, ("rpl",)).scores["rpl"]
+                states[path.name].update(score, target)
+                states[smoothed[path.name]].update(gaussian(torch.from_numpy(score)).numpy(), target)
         found[title] = {name: asdict(state.compute()) for name, state in states.items()}
-        widest = max(high - low for f in found[title].values() for low, high in f["bounds"].values())
-        print(f"{title}: every figure is known to within {widest:.1e}")
+        widest = max(high - low for m in found[title].values() for low, high in m["bounds"].values())
+        print(f"{title}: every metric is known to within {widest:.1e}")
     write_whole(args.runs / "measured.json", json.dumps(found, indent=1).encode())
 
 
@@ -137,28 +137,28 @@ def table(args: argparse.Namespace) -> None:
 
 
 def overlap(args: argparse.Namespace) -> None:
-    """Print which categories of outliers the anomalies of both sets look most like (see ``owseg.audit``)."""
-    kb, eyes = load(ESPNETV2, weights=args.weights), from_pretrained(str(args.backbone)).eval()
+    """Print which categories of outliers resemble the anomalies (see ``owseg.evaluation.outlier_audit``)."""
+    kb, backbone = load(NETWORK, weights=args.weights), from_pretrained(str(args.backbone)).eval()
     objects, _ = exposed(args.data, kb, [])
     for title, kind in SETS.items():
-        found = audit(objects, open_dataset(f"{kind}:{args.data}/anomaly/{title}", "val", kb.labels), eyes)
+        found = audit(objects, open_dataset(f"{kind}:{args.data}/anomaly/{title}", "val", kb.labels), backbone)
         markdown(title, ("category", "anomalies", "pixels", "similarity"), summary(found))
-        print(f"trust {found.trust:.2f}; leave out:", " ".join(repr(c) for c in found.overlapping))
+        print(f"precision at 1: {found.precision_at_1:.2f}; leave out:", " ".join(repr(c) for c in found.overlapping))
 
 
 def sheet(args: argparse.Namespace) -> None:
-    """Draw a contact sheet of pasted streets and their targets."""
+    """Draw a contact sheet of images with outliers pasted into them, and of their targets."""
     if args.synthetic:
-        data, objects = open_dataset("synthetic", "train"), drawn_things()
+        data, objects = open_dataset("synthetic", "train"), synthetic_outliers()
     else:
-        kb = load(ESPNETV2, weights=args.weights)
-        data, (objects, _) = streets(args.data / "camvid", "train", kb), exposed(args.data, kb, args.leave_out)
+        kb = load(NETWORK, weights=args.weights)
+        data, (objects, _) = inlier_images(args.data / "camvid", "train", kb), exposed(args.data, kb, args.leave_out)
     tiles = []
     for i in range(0, len(data), len(data) // 8):
         sample = pasted(data[i], objects, ResidualConfig(), np.random.default_rng([0, i]))
-        picture = sample.image.transpose(1, 2, 0)
-        marked = np.where((sample.target == UNKNOWN)[..., None], (255, 0, 200), picture // 2).astype(np.uint8)
-        tiles.append(np.concatenate([picture, marked], 1))
+        image = sample.image.transpose(1, 2, 0)
+        marked = np.where((sample.target == UNKNOWN)[..., None], (255, 0, 200), image // 2).astype(np.uint8)
+        tiles.append(np.concatenate([image, marked], 1))
     rows = [np.concatenate(tiles[i : i + 2], 1) for i in range(0, 8, 2)]
     args.runs.mkdir(parents=True, exist_ok=True)
     page = Image.fromarray(np.concatenate(rows))
@@ -166,8 +166,8 @@ def sheet(args: argparse.Namespace) -> None:
     print(args.runs / "sheet.jpg")
 
 
-def drawn_things() -> Outliers:
-    """Return the things of the synthetic streets that no network of theirs knows, each cut from a test scene."""
+def synthetic_outliers() -> Outliers:
+    """Return the objects in synthetic test scenes whose class the shipped network does not know, each cut out."""
     source = open_dataset("synthetic", "test").source
     known = load("synthetic").labels
     found = [
@@ -180,7 +180,7 @@ def drawn_things() -> Outliers:
         return Outlier(image, ids == source.classes.index(found[k][1]), source.ids[found[k][0]])
 
     ids, categories = tuple(f"{n}_{i}" for i, n in found), tuple(frozenset({n}) for _, n in found)
-    return Outliers("synthetic things", ids, categories, read)
+    return Outliers("synthetic objects", ids, categories, read)
 
 
 def main() -> None:
@@ -194,9 +194,9 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", choices=WITHOUT, default=[], help="which terms to leave out")
     parser.add_argument("--leave-out", nargs="*", default=[], help="categories of outliers to leave out")
     parser.add_argument("--suffix", default="", help="added to the name, for another set of outliers")
-    parser.add_argument("--backbone", default="google/mobilenet_v2_1.0_224", help="audit: what compares looks")
-    parser.add_argument("--synthetic", action="store_true", help="sheet: of drawn streets")
-    parser.add_argument("--most", type=int, default=100, help="measure: at most so many frames of a set, evenly spread")
+    parser.add_argument("--backbone", default="google/mobilenet_v2_1.0_224", help="audit: what compares appearances")
+    parser.add_argument("--synthetic", action="store_true", help="sheet: of synthetic scenes")
+    parser.add_argument("--most", type=int, default=100, help="measure: at most so many images of a set, evenly spread")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bf16-mixed")

@@ -1,4 +1,4 @@
-"""Put trained knowledge bases into the package.
+"""Copy trained knowledge bases into the package, one version of each.
 
 python -m recipes.ship synthetic=runs/synthetic street8=runs/camvid/prototype-0
 python -m recipes.ship street=runs/camvid/prototype-car-pedestrian-bicyclist-0

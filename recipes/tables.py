@@ -1,4 +1,4 @@
-"""Tables in Markdown, and figures as mean ± standard deviation."""
+"""Tables in Markdown, and metrics as mean ± standard deviation."""
 
 from __future__ import annotations
 

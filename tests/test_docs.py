@@ -61,6 +61,13 @@ CHECKS = {
         "(updated.predict(shots[0].image).labels[shots[0].positives] == updated.labels.index('animal')).mean() > 0.5",
         "(labels == updated.predict('photo.jpg').labels).all()",
     ],
+    "An annotation format": [
+        "recognise('cows.outlines.csv') == 'outlines' and recognise(path) == 'coco'",
+        "[(a.name, int(a.mask.sum())) for a in annotations] == [('cow', 600), ('void', 16)]",
+        "{a.image for a in annotations} == {'photo.jpg'} and annotations[0].mask.shape == (192, 256)",
+        "len(shots) == 1 and shots[0].positives[10, 10] and not shots[0].positives[35, 35]",
+        "(shots[0].positives == annotations[0].mask).all() and (shots[0].void == annotations[1].mask).all()",
+    ],
 }
 """What must be true after the last block of a section, by the section's heading."""
 
@@ -144,6 +151,8 @@ def prepare(place: Path) -> None:
         Image.fromarray(tiny.image(i).transpose(1, 2, 0)).save(place / "fields" / "train" / f"f{i}.jpg")
         ids = np.arange(48 * 64).reshape(48, 64) % 3
         Image.fromarray(ids.astype(np.uint8)).save(place / "fields" / "train" / f"f{i}.png")
+    outlines = ("cow,10,10,30,10,30,30,10,30", "cow,50,60,60,60,60,80,50,80", "void,0,0,4,0,4,4,0,4")
+    (place / "cows.outlines.csv").write_text("".join(f"photo.jpg,192,256,{line}\n" for line in outlines))
     (place / "weights").mkdir()
     network = tiny.network(3)
     (place / "weights" / "network.json").write_text(json.dumps(network.config))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace
+from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace, check_class_names
 
 
 def test_lookup_matches_by_name_and_leaves_nothing_else():
@@ -60,3 +60,29 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 
 def test_as_many_classes_as_there_are_ids():
     assert len(LabelSpace.of(str(i) for i in range(KNOWN))) == KNOWN == 253
+
+
+@pytest.mark.parametrize("name", ["unknown", "void", " Void ", "UNKNOWN"])
+def test_reserved_names_are_no_names_of_classes(name):
+    check_class_names(["road", "voids", "known"])
+    with pytest.raises(OwsegError, match=r"no class can have the name .* which is reserved"):
+        check_class_names(["road", name])
+
+
+def test_the_palette_has_every_id():
+    space = LabelSpace.of(["a", "b"], [(1, 2, 3), (4, 5, 6)])
+    palette = space.palette()
+    assert palette.shape == (256, 3) and palette.dtype == np.uint8
+    assert palette[[0, 1, KNOWN, UNKNOWN, IGNORE]].tolist() == [
+        [1, 2, 3],
+        [4, 5, 6],
+        [120, 120, 120],
+        [255, 0, 200],
+        [0, 0, 0],
+    ]
+
+
+def test_equal_spaces_are_equal_and_print_their_names():
+    space = LabelSpace.of(["a", "b"])
+    assert space == LabelSpace.of(["a", "b"]) != LabelSpace.of(["b", "a"]) and len({space, LabelSpace.of("ab")}) == 1
+    assert repr(space) == "LabelSpace(names=('a', 'b'))" and "a" in space and "c" not in space

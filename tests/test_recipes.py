@@ -1,20 +1,63 @@
-"""The recipes of the tables, at a small scale."""
+"""The recipes: all can be read and asked for help; those of synthetic scenes run, at a small scale."""
 
+import importlib
 import sys
+from pathlib import Path
 
 import pytest
 
-from recipes import stream
+from recipes import sequence
 
 
 def test_table_4_on_synthetic_scenes(capsys, monkeypatch):
-    argv = ["stream", "synthetic", "--draws", "1", "--most", "10", "--steps", "24"]
+    argv = ["sequence", "synthetic", "--draws", "1", "--most", "10", "--steps", "24"]
     monkeypatch.setattr(sys, "argv", argv)
-    stream.main()
+    sequence.main()
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
-    figures = {(row[0].strip(), row[1].strip()): [float(v) for v in row[2:]] for row in rows}
-    assert set(figures) == {(n, s) for n in ("FT", "PLM", "PLM latest", "NPM", "probe") for s in ("5", "1")}
-    for old, novel, harmonic in figures.values():
+    metrics = {(row[0].strip(), row[1].strip()): [float(v) for v in row[2:]] for row in rows}
+    assert set(metrics) == {(n, s) for n in ("FT", "PLM", "PLM latest", "NPM", "probe") for s in ("5", "1")}
+    for old, novel, harmonic in metrics.values():
         assert harmonic == pytest.approx(2 * old * novel / max(old + novel, 1e-9), abs=2e-3)
-    assert figures["FT", "5"][0] < 0.5 * figures["probe", "5"][0]  # it forgets
-    assert figures["probe", "5"][2] > figures["NPM", "5"][2]
+    assert metrics["FT", "5"][0] < 0.5 * metrics["probe", "5"][0]  # it forgets
+    assert metrics["probe", "5"][2] > metrics["NPM", "5"][2]
+
+
+RECIPES = sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_imports_and_is_in_the_list(name):
+    module = importlib.import_module(f"recipes.{name}")
+    listed = (Path(module.__file__).parent / "README.md").read_text()
+    assert hasattr(module, "main") == (f"recipes.{name}" in listed)
+
+
+@pytest.mark.parametrize("name", sorted({*RECIPES} - {"tables", "ship", "overview"}))
+def test_a_recipe_explains_its_steps(name, capsys, monkeypatch):
+    module = importlib.import_module(f"recipes.{name}")
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 0 and f"python -m recipes.{name}" in capsys.readouterr().out
+
+
+def test_the_contact_sheet_of_synthetic_scenes(tmp_path, monkeypatch):
+    from recipes import outliers
+
+    monkeypatch.setattr(sys, "argv", ["outliers", "sheet", "--synthetic", "--runs", str(tmp_path)])
+    outliers.main()
+    assert (tmp_path / "sheet.jpg").stat().st_size > 10_000
+
+
+def test_shipping_keeps_one_version(kb, tmp_path, monkeypatch):
+    from owseg.knowledge.load import load
+    from owseg.knowledge.versions import version_numbers
+    from recipes import ship
+
+    for _ in range(2):
+        kb.save(tmp_path / "kb")
+    monkeypatch.setattr(ship, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(sys, "argv", ["ship", f"small={tmp_path / 'kb'}"])
+    ship.main()
+    assert version_numbers(tmp_path / "shipped" / "small") == [1]
+    assert load(tmp_path / "shipped" / "small").fingerprint() == kb.fingerprint()

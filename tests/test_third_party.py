@@ -49,7 +49,7 @@ def test_its_card_is_read_without_an_import_and_made_with_one(site):
     [
         CARD.replace('"help of odd"', '"help of " + "odd"'),
         "from owseg import Card\nCARD = dict(a=Card('odd', 'x', make=int))['a']",
-        "from other_package.elsewhere import CARD",
+        "from other_package.base import CARD",
         "def broken(:",
     ],
 )

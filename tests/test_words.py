@@ -20,7 +20,7 @@ LEFT_OUT = ("tests/test_words.py", "tests/golden/", "CHANGELOG.md")
 
 COINED = {
     r"(?i)pictur": "image",
-    r"\b(Look|look)\b(?= = |: |,|\)|\()": "forward",
+    r"\bLook\b(?! [a-z])|\blook(?= = |: |\)|\()": "forward",
     r"(?i)witness": "component",
     r"(?i)\b(committees?|opinions?)\b": "ensemble, members",
     r"(?i)\bclaim(s|ed|ing)?\b|_claim|claim_": "predict_mask",
@@ -50,7 +50,7 @@ COINED = {
 """What is found nowhere in the project, and what is said instead."""
 
 EVERYDAY = {
-    r"\b[Ll]ook(s|ed|ing)?\b": "forward function, or another verb",
+    r"(?i)\b(a|one|each|every|its|more) looks?\b(?! like)|\blooks? alike\b": "forward pass, similar",
     r"(?i)\b(heard|shouts?|doubts?)\b": "weighted sum, scale, expected entropy",
     r"\bremember(s|ed)?\b": "cached",
     r"(?i)\bjudge[sd]?\b|\bjudging\b": "validate",
@@ -63,7 +63,7 @@ EVERYDAY = {
     r"(?i)\bstreams?\b": "sequence",
     r"(?i)\b(the|without|of|no|its|and|with|their|true) truths?\b": "ground truth",
     r"(?i)\bstrange(r|rs|st)?\b": "anomalous, unexpected",
-    r"(?i)\btold\b": "reported, given",
+    r"(?i)\btold\b(?! apart)": "reported, given",
     r"\btravels?\b": "transfers",
     r"(?i)\bnowhere\b": "has no folder",
 }
@@ -75,6 +75,13 @@ READ_BY_USERS = ("src/", "docs/", "examples/", "README.md", "CONTRIBUTING.md", "
 ALLOWED: dict[tuple[str, str], str] = {
     ("src/owseg/increments/prototype.py", "rivals"): "the name that format 2 has for competitors",
     ("tests/increments/*", "rivals"): "reads it",
+    ("src/owseg/discovery/*", "pictur"): "the name that the folder of a queue's images has on disk",
+    ("docs/discover.md", "pictur"): "the same",
+    ("tests/discovery/*", "pictur"): "the same",
+    ("src/owseg/discovery/storage.py", "worth"): "the name that old queues have for priority",
+    ("tests/review/test_pages.py", ".called"): "an attribute of unittest.mock",
+    ("src/owseg/evaluation/maps.py", "pictur"): "the name that format 2 has for images",
+    ("tests/evaluation/test_maps.py", "pictur"): "reads it",
 }
 """Places that keep a word: (file or pattern, the text that is found there) -> why."""
 

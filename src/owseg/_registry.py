@@ -38,8 +38,8 @@ class Card(Generic[T]):
     help: str
     make: Callable[..., T]
     source: str = ""
-    options: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Entry:
     name: str
     help: str
     source: str = ""
-    options: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
     module: str = ""
     point: EntryPoint | None = None
 
@@ -58,8 +58,8 @@ class Entry:
 class Registry(Mapping[str, Card[T]]):
     """The plug-ins of a ``kind`` by name: those in the folder of ``package``, and those of other packages.
 
-    ``registry[name]`` imports the module and returns the card; it raises ``OwsegError`` with the names that there are
-    for one that there is not. ``registry.entries`` is what is known without an import.
+    ``registry[name]`` imports the module and returns the card; for an unknown name it raises ``OwsegError`` with the
+    names that there are. ``registry.entries`` is what is known without an import.
     """
 
     def __init__(self, kind: str, package: str) -> None:
@@ -105,6 +105,10 @@ class Registry(Mapping[str, Card[T]]):
             raise OwsegError(f"there is no {self.kind} {name!r}; it is one of {', '.join(self.entries)}.")
         return self.entries[name]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the card, or ``default`` if there is no such plug-in."""
+        return self[name] if name in self else default  # noqa: SIM401
+
     def __contains__(self, name: object) -> bool:
         return name in self.entries
 
@@ -116,7 +120,7 @@ class Registry(Mapping[str, Card[T]]):
 
 
 def _entries_in(path: Path, module: str) -> Iterator[Entry]:
-    """Yield what the cards in a module's text say; a module without ``CARDS`` holds no plug-in."""
+    """Yield the entries of the cards in a module's text; a module without ``CARDS`` holds no plug-in."""
     cards = _assigned(path, "CARDS")
     if cards is None:
         return
@@ -147,7 +151,7 @@ def _literals(call: ast.expr) -> dict[str, Any]:
 
 
 def _entry_of(point: EntryPoint) -> Entry:
-    """Return what the text of another package says of its card; its name and origin where that cannot be read."""
+    """Return the entry of a card in the text of another package; its name and origin where that cannot be read."""
     path = _file_of(point.module)
     try:
         card = None if path is None else _assigned(path, point.attr)

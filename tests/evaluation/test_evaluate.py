@@ -18,7 +18,7 @@ from owseg.metrics.pixel import Exact, PerImage
 from tests.support import tiny
 
 
-def relabelled(data: DataSet, change) -> DataSet:
+def with_masks(data: DataSet, change) -> DataSet:
     """Return ``data`` with ``change(ids)`` for its masks."""
     read = data.source.read
 
@@ -46,7 +46,7 @@ def hidden(ids: np.ndarray) -> np.ndarray:
 
 def test_a_pixel_of_some_known_class_is_an_inlier_and_no_ious(kb):
     data = tiny.dataset(4, 4, unknown=True)
-    shown, veiled = evaluate(kb, data), evaluate(kb, relabelled(data, hidden))
+    shown, veiled = evaluate(kb, data), evaluate(kb, with_masks(data, hidden))
     assert veiled.scores == shown.scores and not np.isnan(shown.scores["energy"].auroc)
     assert veiled.unknown_recall == shown.unknown_recall and veiled.known_fpr == shown.known_fpr
     assert 0 < shown.known_fpr < 1
@@ -82,15 +82,15 @@ def test_a_set_that_knows_only_anomalies_can_be_measured(kb):
 
 def test_a_threshold_is_found_on_known_pixels_whatever_they_are_called(kb):
     data = tiny.dataset(4, 4, unknown=True)
-    assert find_threshold(kb, relabelled(data, hidden)) == find_threshold(kb, data)
+    assert find_threshold(kb, with_masks(data, hidden)) == find_threshold(kb, data)
 
 
 def test_scorers_are_fitted_to_named_pixels_alone():
     """A class that is KNOWN everywhere is not seen, and nothing else changes."""
     data = tiny.dataset(4, 3)
     base = tiny.knowledge_base()
-    void = relabelled(data, lambda ids: np.where(ids == 2, 255, ids).astype(np.uint8))
-    known = relabelled(data, lambda ids: np.where(ids == 2, KNOWN, ids).astype(np.uint8))
+    void = with_masks(data, lambda ids: np.where(ids == 2, 255, ids).astype(np.uint8))
+    known = with_masks(data, lambda ids: np.where(ids == 2, KNOWN, ids).astype(np.uint8))
     one, other = (fit_scorers(base, d).fitted["joint"].state_dict() for d in (void, known))
     assert one
     assert all(np.array_equal(one[name], other[name]) for name in one)
@@ -99,7 +99,7 @@ def test_scorers_are_fitted_to_named_pixels_alone():
 def test_a_finer_mask_is_what_is_measured_against(kb):
     """Twice the pixels: the score is interpolated to the mask, the image stays as it is."""
     data = tiny.dataset(3, 4, unknown=True)
-    big = relabelled(data, lambda ids: ids.repeat(2, 0).repeat(2, 1))
+    big = with_masks(data, lambda ids: ids.repeat(2, 0).repeat(2, 1))
     big = replace(big, source=replace(big.source, finer=True))
     shapes = []
 

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zipfile
 
 import pytest
 
@@ -35,6 +36,17 @@ def test_a_zip_that_lies_about_its_size(tmp_path):
     data = path.read_bytes()
     path.write_bytes(data.replace(struct.pack("<I", 65 << 20), struct.pack("<I", 100)))
     refused(path, "coco", "cannot be unpacked|not a COCO")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_is_damaged(tmp_path, method):
+    path = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(path, "w", method) as made:
+        made.writestr("a.json", json.dumps({**COCO, "info": [str(i) for i in range(9999)]}))
+    data = bytearray(path.read_bytes())
+    data[60:600] = bytes(540)
+    path.write_bytes(bytes(data))
+    refused(path, "coco", "cannot be unpacked")
 
 
 def test_a_zip_that_is_none_or_encrypted(tmp_path):

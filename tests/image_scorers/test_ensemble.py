@@ -19,7 +19,7 @@ def members(seed=0, count=3):
     return [(2 * torch.randn(1, 4, 3, 5, generator=g)).softmax(1) for _ in range(count)]
 
 
-def said(these):
+def fixed(these):
     return lambda image: iter(these)
 
 
@@ -48,46 +48,60 @@ def by_loops(these, score):
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_a_committee_is_the_mean_of_its_opinions(score):
-    found = Ensemble(said(members()), score)(blank())
+def test_an_ensemble_is_the_mean_of_its_members(score):
+    found = Ensemble(fixed(members()), score)(blank())
     assert found.dtype == np.float32 and found.shape == (3, 5)
     np.testing.assert_allclose(found, by_loops(members(), score), atol=1e-6)
 
 
-def test_where_all_agree_there_is_no_mutual_information_and_the_rest_is_one_opinion_s():
+def test_where_all_agree_there_is_no_mutual_information_and_the_rest_is_that_of_one():
     one = members(count=1)
     for score in SCORES:
         np.testing.assert_allclose(
-            Ensemble(said(one * 5), score)(blank()), Ensemble(said(one), score)(blank()), atol=1e-6
+            Ensemble(fixed(one * 5), score)(blank()), Ensemble(fixed(one), score)(blank()), atol=1e-6
         )
-    assert np.abs(Ensemble(said(one * 5), "mutual_information")(blank())).max() < 1e-6
+    assert np.abs(Ensemble(fixed(one * 5), "mutual_information")(blank())).max() < 1e-6
 
 
 def test_two_that_are_sure_of_different_classes_share_one_bit():
     sure = torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, 1, 1)
     sure[0][0, 0], sure[1][0, 1] = 1, 1
-    assert Ensemble(said(sure), "mutual_information")(blank((1, 1))).item() == pytest.approx(math.log(2))
-    assert Ensemble(said(sure), "msp")(blank((1, 1))).item() == pytest.approx(0.5)
+    assert Ensemble(fixed(sure), "mutual_information")(blank((1, 1))).item() == pytest.approx(math.log(2))
+    assert Ensemble(fixed(sure), "msp")(blank((1, 1))).item() == pytest.approx(0.5)
 
 
-def test_the_order_of_the_opinions_does_not_matter():
+def test_the_order_of_the_members_does_not_matter():
     these = members()
     for score in SCORES:
-        a, b = (Ensemble(said(order), score)(blank()) for order in (these, these[::-1]))
+        a, b = (Ensemble(fixed(order), score)(blank()) for order in (these, these[::-1]))
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_labels_are_those_of_the_mean_and_the_score_is_one_channel_interpolated():
-    committee, mean = Ensemble(said(members()), "msp"), torch.stack(members()).mean(0)
-    assert np.array_equal(committee.labels(blank()), mean[0].argmax(0).numpy())
+    found, mean = Ensemble(fixed(members()), "msp"), torch.stack(members()).mean(0)
+    assert np.array_equal(found.labels(blank()), mean[0].argmax(0).numpy())
     expected = resize(1 - mean.amax(1, keepdim=True), (9, 15))[0, 0].numpy()
-    np.testing.assert_allclose(committee(blank((9, 15))), expected, atol=1e-6)
-    assert committee.labels(blank((9, 15))).shape == (9, 15)
+    np.testing.assert_allclose(found(blank((9, 15))), expected, atol=1e-6)
+    assert found.labels(blank((9, 15))).shape == (9, 15)
 
 
 def test_an_unknown_score_is_named():
     with pytest.raises(OwsegError, match="no score 'energy'; it is one of msp, entropy, mutual_information"):
-        Ensemble(said([]), "energy")
+        Ensemble(fixed([]), "energy")
+
+
+# --- far from the origin ---
+
+
+@pytest.mark.parametrize("make", [lambda kb: ensemble([kb, kb]), lambda kb: mc_dropout(kb, 2, rate=1e-9)])
+def test_members_read_the_evidence(make):
+    """``-|f|^2`` is common to the logits of all classes; at |f|^2 = 3e5 it takes the digits that tell them apart."""
+    kb, image = tiny.far_out(), tiny.image()
+    evidence = 6 * kb.forward(image).embedding.double()
+    assert evidence.square().sum(1).mean() > 36 * 2e5
+    expected = evidence.softmax(1)
+    for p in make(kb).members(image):
+        np.testing.assert_allclose(p.detach().numpy(), expected.numpy(), atol=2e-3)
 
 
 # --- MC dropout ---
@@ -133,12 +147,12 @@ def test_more_is_dropped_at_a_higher_rate():
     assert high > 2 * low
 
 
-def test_a_decoder_without_dropout_loses_values_of_its_embedding():
+def test_a_decoder_without_dropout_drops_values_of_its_embedding():
     kb, image = tiny.knowledge_base(classifier="linear"), tiny.image()
     for module in kb.network.modules():
         if isinstance(module, torch.nn.Dropout2d):
             module.p = 0.0
-    committee = mc_dropout(kb, 2)
+    found = mc_dropout(kb, 2)
     embedding = kb.forward(image).embedding
     expected = []
     for seed in np.random.SeedSequence(0).generate_state(2):
@@ -146,7 +160,7 @@ def test_a_decoder_without_dropout_loses_values_of_its_embedding():
         with torch.no_grad():
             expected.append(kb.network.classify(torch.nn.functional.dropout(embedding, 0.5)).softmax(1))
     np.testing.assert_allclose(
-        torch.stack(list(committee.members(image))).detach().numpy(), torch.stack(expected).numpy(), atol=1e-5
+        torch.stack(list(found.members(image))).detach().numpy(), torch.stack(expected).numpy(), atol=1e-5
     )
 
 
@@ -186,9 +200,9 @@ def test_members_of_other_grids_meet_on_the_first_one_s():
     np.testing.assert_allclose(ensemble(members, "msp")(image), expected, atol=1e-5)
 
 
-def test_members_know_the_same_classes():
+def test_members_have_the_same_classes():
     kb = tiny.knowledge_base()
     with pytest.raises(OwsegError, match="at least two members"):
         ensemble([kb])
-    with pytest.raises(OwsegError, match="know different classes"):
+    with pytest.raises(OwsegError, match="have different classes"):
         ensemble([kb, replace(kb, labels=LabelSpace.of(["sky", "road", "tree"]))])

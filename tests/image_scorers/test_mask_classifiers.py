@@ -3,39 +3,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from transformers import (
-    EomtConfig,
-    EomtForUniversalSegmentation,
-    Mask2FormerConfig,
-    Mask2FormerForUniversalSegmentation,
     SegformerConfig,
     SegformerForSemanticSegmentation,
-    SwinConfig,
 )
 
 from owseg.errors import OwsegError
 from owseg.image_scorers.mask_classifiers import MASK_SCORERS, MaskClassifier, class_scores, mask_classifier
 from tests.support import tiny
+from tests.support.mask_models import eomt, mask2former
 
-SWIN = SwinConfig(embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4, image_size=64,
-                  out_features=["stage1", "stage2", "stage3", "stage4"])  # fmt: skip
-NAMES = {0: "road", 1: "sky", 2: "tree", 3: "car"}
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-
-
-def mask2former():
-    torch.manual_seed(0)
-    config = Mask2FormerConfig(
-        backbone_config=SWIN, feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_feedforward_dim=16,
-        encoder_layers=1, decoder_layers=2, num_attention_heads=2, dim_feedforward=16, num_queries=5, id2label=NAMES,
-    )  # fmt: skip
-    return Mask2FormerForUniversalSegmentation(config).eval()
-
-
-def eomt(size=64):
-    torch.manual_seed(0)
-    config = EomtConfig(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, image_size=size, patch_size=16,
-                        num_blocks=1, num_queries=5, num_register_tokens=1, id2label=NAMES)  # fmt: skip
-    return EomtForUniversalSegmentation(config).eval()
 
 
 def normal(image):
@@ -49,14 +26,14 @@ def full(maps, size):
 
 @pytest.mark.parametrize("score", MASK_SCORERS)
 @pytest.mark.parametrize("model", [mask2former, eomt])
-def test_a_picture_of_the_model_s_own_size_is_what_the_model_says(model, score, tmp_path):
+def test_an_image_of_the_model_s_own_size_has_the_model_s_output(model, score, tmp_path):
     model().save_pretrained(tmp_path / "m")
     found = mask_classifier(str(tmp_path / "m"))
     assert found.labels.names == ("road", "sky", "tree", "car")
     image = tiny.image(3, (64, 64))
     with torch.no_grad():
-        said = model()(pixel_values=normal(image))
-    parts = said.class_queries_logits, said.masks_queries_logits
+        output = model()(pixel_values=normal(image))
+    parts = output.class_queries_logits, output.masks_queries_logits
     expected = full(MASK_SCORERS[score](*parts)[:, None], (64, 64))[0, 0].numpy()
     labels, values = found.predict(image, score)
     assert labels.dtype == np.uint8 and values.dtype == np.float32
@@ -67,7 +44,7 @@ def test_a_picture_of_the_model_s_own_size_is_what_the_model_says(model, score, 
 
 @pytest.mark.parametrize("size", [(48, 72), (33, 97), (64, 64)])
 @pytest.mark.parametrize("model", [mask2former, eomt])
-def test_pictures_of_any_size_give_maps_of_theirs(model, size):
+def test_images_of_any_size_give_maps_of_theirs(model, size):
     found = MaskClassifier(model(), tiny.knowledge_base().labels)
     image = np.random.default_rng(0).integers(0, 256, (3, *size)).astype(np.uint8)
     labels, score = found.predict(image)
@@ -75,7 +52,7 @@ def test_pictures_of_any_size_give_maps_of_theirs(model, size):
 
 
 def test_windows_are_averaged_where_they_overlap():
-    """An image 64 x 104 is seen as columns 0 to 63 and 40 to 103."""
+    """An image 64 x 104 is read as columns 0 to 63 and 40 to 103."""
     model, image = eomt(), tiny.image(1, (64, 104))
     with torch.no_grad():
         left, right = (
@@ -92,7 +69,7 @@ def test_windows_are_averaged_where_they_overlap():
     assert upright.shape == (104, 64)
 
 
-def test_mask2former_can_look_at_another_size():
+def test_mask2former_can_read_another_size():
     found, image = mask2former(), tiny.image(0, (64, 96))
     labels = tiny.knowledge_base().labels
     plain, large = (MaskClassifier(found, labels, side).predict(image)[1] for side in (None, 128))

@@ -36,7 +36,7 @@ def test_class_scores_are_their_equation():
 
 
 @pytest.mark.parametrize("name", MASK_SCORERS)
-def test_each_picture_is_scored_alone_whatever_the_order_of_queries_and_classes(name):
+def test_each_image_is_scored_alone_whatever_the_order_of_queries_and_classes(name):
     classes, masks = queries()
     whole = MASK_SCORERS[name](classes, masks)
     torch.testing.assert_close(MASK_SCORERS[name](classes[1:], masks[1:]), whole[1:])
@@ -47,14 +47,14 @@ def test_each_picture_is_scored_alone_whatever_the_order_of_queries_and_classes(
 
 
 @pytest.mark.parametrize("name", MASK_SCORERS)
-def test_a_pixel_that_one_sure_query_claims_is_known_and_one_that_none_claims_is_not(name):
+def test_a_pixel_in_the_mask_of_one_sure_query_is_known_and_one_in_none_is_not(name):
     classes = torch.full((1, 2, 5), -20.0)
     classes[0, 0, 1], classes[0, 1, 4] = 20.0, 20.0  # one query is sure of class 1, the other is no object
     masks = torch.tensor([[20.0, -20, -20], [-20, -20, 20.0]]).view(1, 2, 1, 3)
-    known, nobody, no_object = MASK_SCORERS[name](classes, masks)[0, 0].tolist()
+    known, uncovered, no_object = MASK_SCORERS[name](classes, masks)[0, 0].tolist()
     expected = -np.tanh(1) if name == "rba" else 0
     assert known == pytest.approx(expected, abs=1e-5)
-    assert nobody == pytest.approx(no_object, abs=1e-5) == pytest.approx(0 if name == "rba" else 1, abs=1e-5)
+    assert uncovered == pytest.approx(no_object, abs=1e-5) == pytest.approx(0 if name == "rba" else 1, abs=1e-5)
 
 
 def test_two_masks_of_one_class_saturate_rba_and_add_up_in_eam():

@@ -1,4 +1,4 @@
-"""A writer may be killed or fail at any moment: what it announced is there, and what is there is whole."""
+"""A writer may be killed or fail at any moment: what it returned is stored, and what is stored is whole."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ import pytest
 from owseg.errors import OwsegError
 from owseg.knowledge.commit import commit_version, rollback_version
 from owseg.knowledge.versions import read_version, version_history, version_numbers
-
-from .killing import in_child, kill_repeatedly
+from tests.support.killing import in_child, kill_repeatedly
 
 TOUCHING = {"open", "os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "shutil.rmtree"}
 WEIGHTS = random.Random(0).randbytes(1 << 18)
@@ -55,11 +54,11 @@ def test_200_kills_lose_nothing_that_was_announced(tmp_path: Path) -> None:
         for number in set(version_numbers(kb)) - checked:
             checked.add(assert_whole(kb, number))
 
-    seen = kill_repeatedly(lambda: commit_version(kb, some_files(os.getpid())), check, times=200)
+    given = kill_repeatedly(lambda: commit_version(kb, some_files(os.getpid())), check, times=200)
 
-    assert len(seen) == 200 and seen == sorted(seen)
+    assert len(given) == 200 and given == sorted(given)
     assert torn > 20, "the kills must hit commits in the middle"
-    assert seen[-1] > 20, "and let others finish"
+    assert given[-1] > 20, "and let others finish"
     after = commit_version(kb, some_files(1))
     assert after == max(version_numbers(kb)) == assert_whole(kb) and not leftovers(kb)
 

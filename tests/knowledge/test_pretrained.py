@@ -1,14 +1,88 @@
+"""The knowledge bases that come with the package, and which directory a name means."""
+
 import pytest
 
-from owseg.knowledge.load import load
-from owseg.knowledge.pretrained import SHIPPED
+import owseg
+from owseg.errors import OwsegError
+from owseg.knowledge.load import load, load_stages
+from owseg.knowledge.pretrained import SHIPPED, resolve, shipped_names, writable
+from owseg.knowledge.versions import read_version
 from tests.support import tiny
 
+NAMES = ("street", "street8", "synthetic")
 
-@pytest.mark.parametrize("name", ["synthetic", "street8", "street"])
+
+def test_the_names_that_ship():
+    assert shipped_names() == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_ships_loads_and_predicts(name):
     kb = load(name)
     prediction = kb.predict(tiny.image(size=(96, 128)))
     assert prediction.labels.max() < len(kb.labels)
     assert kb.scorer == "joint" and kb.threshold.target_fpr == 0.05
     assert sum(f.stat().st_size for f in (SHIPPED / name).rglob("*") if f.is_file()) < 10e6
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory with a folder of photos called street, a file called street8 and an empty folder."""
+    (tmp_path / "street").mkdir()
+    tiny.write_photos(tmp_path / "street" / "2024", 1)
+    (tmp_path / "street8").write_text("a list")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_holds_no_knowledge_base_hides_none(here, name):
+    assert resolve(name) == SHIPPED / name
+    assert owseg.load(name).labels == load(SHIPPED / name).labels
+    assert len(load_stages(name)) == 1
+
+
+def test_a_knowledge_base_of_yours_comes_before_a_shipped_one(here, kb):
+    (here / "street8").unlink()
+    kb.save("street8")
+    assert owseg.load("street8").labels.names == ("road", "sky", "tree")
+    (here / "street8" / "CURRENT").unlink()  # damaged, and still yours
+    with pytest.raises(OwsegError, match=r"street8/CURRENT is missing; .*rollback"):
+        owseg.load("street8")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", r"^nowhere does not exist, and none that comes with owseg is called so \(street, street8, synthetic\)"),
+        ("empty", r"^empty holds no knowledge base, and none that comes with owseg is called so \(street, "),
+        ("street/2024", r"^street/2024 holds no knowledge base; give the directory of a knowledge base\.$"),
+        ("street8/kb", r"^street8/kb does not exist; give the directory"),
+        ("street/2024/p0.png", r"^street/2024/p0.png is a file; give the directory"),
+    ],
+)  # fmt: skip
+def test_what_means_no_knowledge_base_ends_in_one_sentence(here, name, message):
+    for call in (owseg.load, load_stages, resolve, lambda kb: writable(kb, None)):
+        with pytest.raises(OwsegError, match=message):
+            call(name)
+
+
+def test_what_ships_is_not_written_to(here, kb):
+    assert writable("street", "out") == "out"
+    with pytest.raises(OwsegError, match=r"^synthetic came with owseg and stays as it is; give --out DIR\.$"):
+        writable("synthetic", None)
+    with pytest.raises(
+        OwsegError, match=r"^street came .* \(the folder street here holds no knowledge base\); give --out"
+    ):
+        writable("street", None)
+    with pytest.raises(OwsegError, match=r"^hf:nvidia/x is no directory to store a new version in; give --out DIR\.$"):
+        writable("hf:nvidia/x", None)
+    kb.save("mine")
+    assert writable("mine", None) == "mine" and read_version("mine")[0] == 1
+
+
+def test_home_is_expanded(here, kb, monkeypatch):
+    monkeypatch.setenv("HOME", str(here))
+    kb.save(here / "mine")
+    assert load("~/mine").labels == kb.labels

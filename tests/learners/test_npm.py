@@ -1,3 +1,7 @@
+"""DMLNet's novel prototypes (Eq. 11-12) and the radius that the shots give, against loops in float64."""
+
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from owseg.errors import OwsegError
-from owseg.increments.prototype import NovelPrototype
 from owseg.labels import UNKNOWN
 from owseg.learners.learn import learn
-from owseg.learners.npm import NPM, View, novel_prototype, radius_left_out
+from owseg.learners.npm import NPM, ShotOutput, novel_prototype, radius_left_out
+from owseg.models.ops import resize
+from owseg.openset import Threshold
 from owseg.types import Output, Shot
 from tests.support import tiny
+from tests.support.outputs import metric_output
 
 
 def oracle_prototype(embeddings, masks):
@@ -25,15 +31,15 @@ def oracle_prototype(embeddings, masks):
     return total / count
 
 
-def oracle_claim(f, base, competitors, prototype, radius):
+def oracle_mask(f, base, competitors, prototype, radius):
     """Eq. 12 pixel by pixel in float64."""
-    predict_mask = np.zeros(f.shape[1:], bool)
+    mask = np.zeros(f.shape[1:], bool)
     for i in range(f.shape[1]):
         for j in range(f.shape[2]):
             d = ((f[:, i, j] - prototype) ** 2).sum()
             others = [((f[:, i, j] - m) ** 2).sum() for m in [*base, *competitors]]
-            predict_mask[i, j] = d < radius and all(d < o for o in others)
-    return predict_mask
+            mask[i, j] = d < radius and all(d < o for o in others)
+    return mask
 
 
 @settings(max_examples=30, deadline=None)
@@ -45,50 +51,58 @@ def test_equations_11_and_12(seed, shots, dim, competitors):
     for m in masks:
         m[2, 2] = True
     others = rng.normal(1, 1, (competitors, dim))
-    increment = novel_prototype("x", [view(e, m) for e, m in zip(embeddings, masks, strict=True)], 2.0, others)
+    increment = novel_prototype("x", [shown(e, m) for e, m in zip(embeddings, masks, strict=True)], 2.0, others)
     expected = oracle_prototype(embeddings, masks)
     assert np.allclose(increment.prototype, expected, rtol=1e-6)
     f = rng.normal(1, 1.5, (dim, 6, 8))
     base = 3 * np.eye(dim)
     logits = -((f[None] - base[:, :, None, None]) ** 2).sum(1)
     output = Output((), torch.tensor(f)[None], torch.tensor(logits)[None])
-    predict_mask = increment.predict_mask(output, (6, 8))[0].numpy()
-    assert (predict_mask == oracle_claim(f, base, others, np.array(increment.prototype), 2.0)).all()
+    predicted = increment.predict_mask(output, (6, 8))[0].numpy()
+    assert (predicted == oracle_mask(f, base, others, np.array(increment.prototype), 2.0)).all()
 
 
-def view(embedding, mask, elsewhere=None):
-    """A shot as the network sees it, with prototypes 3 e_t; embedding (D, H, W)."""
-    f = torch.as_tensor(embedding)[None]
-    base = 3 * torch.eye(f.shape[1], dtype=f.dtype)
-    logits = -((f[:, None] - base[None, :, :, None, None]) ** 2).sum(2)
-    return View(Output((), f, logits), mask, ~mask if elsewhere is None else elsewhere)
+def shown(embedding, mask, negatives=None):
+    """A shot of which the network has the embedding (D, H, W), with prototypes 3 e_t."""
+    output = metric_output(torch.as_tensor(embedding)[None])
+    return ShotOutput(output, mask, ~mask if negatives is None else negatives)
+
+
+def test_the_mean_is_that_of_the_interpolated_embedding():
+    """Eq. 11 over the pixels of masks that are larger than the grid of the network."""
+    rng = np.random.default_rng(0)
+    embeddings = [torch.tensor(rng.normal(1, 1, (3, 5, 7))) for _ in range(2)]
+    masks = [rng.random((17, 28)) < share for share in (0.1, 0.6)]
+    full = [resize(e[None], (17, 28))[0].numpy() for e in embeddings]
+    made = novel_prototype("x", [shown(e, m) for e, m in zip(embeddings, masks, strict=True)], 1.0)
+    assert np.allclose(made.prototype, oracle_prototype(full, masks), rtol=1e-6)
 
 
 def test_weighting_by_images_is_the_mean_of_the_means():
     a, b = np.zeros((2, 4, 4)), np.full((2, 4, 4), 3.0)
     few, many = np.zeros((4, 4), bool), np.ones((4, 4), bool)
     few[0, 0] = True
-    assert novel_prototype("x", [view(a, few), view(b, many)], 1.0, weighting="images").prototype == (1.5, 1.5)
-    assert novel_prototype("x", [view(a, few), view(b, many)], 1.0).prototype[0] == pytest.approx(3 * 16 / 17)
+    assert novel_prototype("x", [shown(a, few), shown(b, many)], 1.0, weighting="images").prototype == (1.5, 1.5)
+    assert novel_prototype("x", [shown(a, few), shown(b, many)], 1.0).prototype[0] == pytest.approx(3 * 16 / 17)
 
 
 def oracle_radius(views, max_false):
     """Try every distance as the radius, pixel by pixel; return the one with the best IoU among those allowed."""
-    rows, mask, elsewhere = [], 0, 0
+    rows, mask, negatives = [], 0, 0
     for i, held_out in enumerate(views):
         others = [v for j, v in enumerate(views) if j != i]
-        prototype = oracle_prototype([v.output.embedding[0].numpy() for v in others], [v.mask for v in others])
+        prototype = oracle_prototype([v.output.embedding[0].numpy() for v in others], [v.positives for v in others])
         f, base = held_out.output.embedding[0].numpy(), 3 * np.eye(held_out.output.embedding.shape[1])
-        for y, x in np.ndindex(held_out.mask.shape):
+        for y, x in np.ndindex(held_out.positives.shape):
             d = ((f[:, y, x] - prototype) ** 2).sum()
             if d < min(((f[:, y, x] - m) ** 2).sum() for m in base):
-                rows.append((d, held_out.mask[y, x], held_out.elsewhere[y, x]))
-        mask, elsewhere = mask + held_out.mask.sum(), elsewhere + held_out.elsewhere.sum()
+                rows.append((d, held_out.positives[y, x], held_out.negatives[y, x]))
+        mask, negatives = mask + held_out.positives.sum(), negatives + held_out.negatives.sum()
     best = (0.0, None)
-    for radius in sorted(d for d, *_ in rows):  # of radii equally good the smallest, which claims least
+    for radius in sorted(d for d, *_ in rows):  # of radii equally good the smallest, which predicts least
         hits = sum(m for d, m, _ in rows if d <= radius)
         false = sum(e for d, _, e in rows if d <= radius)
-        if false <= max_false * elsewhere and hits / (mask + false) > best[0]:
+        if false <= max_false * negatives and hits / (mask + false) > best[0]:
             best = (hits / (mask + false), radius)
     return best[1]
 
@@ -101,28 +115,21 @@ def test_the_radius_is_the_best_one_for_the_shots_left_out(seed, max_false):
     for _ in range(3):
         mask = rng.random((6, 7)) < 0.4
         f = np.where(mask, rng.normal(1, 0.3, (3, 6, 7)), rng.normal(1, 1.2, (3, 6, 7))).astype(np.float32)
-        views.append(view(f, mask, ~mask & (rng.random((6, 7)) < 0.8)))
+        views.append(shown(f, mask, ~mask & (rng.random((6, 7)) < 0.8)))
     expected = oracle_radius(views, max_false)
     if expected is None:
-        with pytest.raises(OwsegError, match="do not agree"):
+        with pytest.raises(OwsegError, match="no radius fits the shots"):
             radius_left_out(views, max_false=max_false)
     else:
         assert radius_left_out(views, max_false=max_false) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_single_shot_is_cut_in_two():
-    """Left half at 0, right half 0.5 away in one of two coordinates: all of it is claimed from d^2 = .25 on."""
+    """Left half at 0, right half 0.5 away in one of two coordinates: all of it is predicted from d^2 = .25 on."""
     f = np.full((2, 4, 4), 1.0, np.float32)
     f[0, :, 2:] = 1.5
     mask = np.ones((4, 4), bool)
-    assert novel_prototype("x", [view(f, mask)]).radius == pytest.approx(0.25)
-
-
-def test_increments_survive_json_to_the_bit():
-    made = NovelPrototype("x", tuple(torch.rand(4).tolist()), 0.1, (tuple(torch.rand(4).tolist()),))
-    import json
-
-    assert NovelPrototype.restore(json.loads(json.dumps(made.to_json())), {}, tiny.network(4), None) == made
+    assert novel_prototype("x", [shown(f, mask)]).radius == pytest.approx(0.25)
 
 
 def shot(seed=0):
@@ -141,17 +148,14 @@ def test_learning_leaves_the_old_value_and_the_network_alone():
     assert kb.labels.names == ("road", "sky", "tree") and kb.increments == ()
     assert updated.labels.names == ("road", "sky", "tree", "rock")
     assert all(torch.equal(v, before[k]) for k, v in kb.network.state_dict().items())
-    labels, learned = updated.closed(updated.forward(tiny.image(3)), size)
+    after = updated.assess(updated.forward(tiny.image(3)), size)
+    labels, learned = after.labels, after.learned
     assert learned.any()
     assert (labels[learned] == 3).all() and (labels[~learned] == closed[~learned]).all()
     assert updated.history[-1].details["shots"][0]["id"] == "s0"
 
 
 def test_what_is_learned_is_unknown_no_more():
-    from dataclasses import replace
-
-    from owseg.openset import Threshold
-
     updated = learn(tiny.knowledge_base(), "rock", [shot()], method=NPM(1e9))
     everything = Threshold(
         value=-1e9, method="quantile", target_fpr=1.0, achieved_fpr=1.0, images=1, pixels=1, unit=1.0
@@ -180,7 +184,8 @@ def test_all_prototypes_are_compared_with_all():
             updated = learn(updated, f"class {seed}", [shot(seed)], method=NPM(6.0))
         output = kb.forward(tiny.image(9))
         f = output.embedding[0].double().numpy()
-        labels, learned = updated.closed(output, f.shape[1:])
+        after = updated.assess(output, f.shape[1:])
+        labels, learned = after.labels, after.learned
         own = np.array([((f - np.array(i.prototype)[:, None, None]) ** 2).sum(0) for i in updated.increments])
         base = np.array([((f - 3 * np.eye(3)[k][:, None, None]) ** 2).sum(0) for k in range(3)])
         nearest, name = own.min(0), own.argmin(0)
@@ -193,21 +198,29 @@ def test_all_prototypes_are_compared_with_all():
         assert (names[labels[learned & clear] - 3] == names[name[learned & clear]]).all()
 
 
-@pytest.mark.parametrize(
-    ("name", "shots", "message"),
-    [
-        ("sky", [shot()], "known already"),
-        ("rock", [], "1 to 5 shots"),
-        ("rock", [shot(i) for i in range(6)], "1 to 5 shots"),
-        ("rock", [Shot(tiny.image(), np.ones((4, 4), bool), "s")], "of one size"),
-        ("rock", [Shot(tiny.image(), np.zeros((48, 64), bool), "s")], "marks no pixel"),
-    ],
-)
-def test_bad_shots_end_in_one_sentence(name, shots, message):
-    with pytest.raises(OwsegError, match=message):
-        learn(tiny.knowledge_base(), name, shots)
-
-
 def test_a_linear_network_has_no_prototypes():
     with pytest.raises(OwsegError, match="prototype classifier"):
         learn(tiny.knowledge_base(classifier="linear"), "rock", [shot()], method=NPM())
+
+
+def test_the_options_reach_the_increment():
+    kb, shots = tiny.knowledge_base(), [shot(0), Shot(tiny.image(1), np.arange(48)[:, None] * np.ones(64) < 2, "thin")]
+    by_pixels, by_images = (learn(kb, "rock", shots, method=NPM(2.5, w)).increments[0] for w in ("pixels", "images"))
+    assert by_pixels.radius == by_images.radius == 2.5
+    assert not np.allclose(by_pixels.prototype, by_images.prototype, atol=1e-3)
+    with pytest.raises(OwsegError, match="by 'pixels' or 'images', not 'area'"):
+        learn(kb, "rock", shots, method=NPM(2.5, "area"))
+    with pytest.raises(OwsegError, match="positive squared distance, not 0"):
+        learn(kb, "rock", shots, method=NPM(0.0))
+
+
+def test_what_is_unknown_counts_as_no_false_positive():
+    """Outside the mask the class may be there, too: only what is predicted as known is a negative."""
+    kb = tiny.knowledge_base()
+    threshold = Threshold(value=0.0, method="quantile", target_fpr=0.5, achieved_fpr=0.5, images=1, pixels=1, unit=1.0)
+    radii = []
+    for value in (-1e9, 1e9):  # everything is unknown, nothing is
+        calibrated = replace(kb, threshold=replace(threshold, value=value))
+        radii.append(learn(calibrated, "rock", [shot(0), shot(1)], method=NPM()).increments[0].radius)
+    assert radii[0] > radii[1]
+    assert radii[1] == learn(kb, "rock", [shot(0), shot(1)], method=NPM()).increments[0].radius

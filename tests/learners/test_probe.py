@@ -1,5 +1,6 @@
+"""The linear probe is the ridge that its docstring states, and predicts its class alone."""
+
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,10 @@ from owseg.errors import OwsegError
 from owseg.knowledge.calibration import fit_scorers
 from owseg.knowledge.load import load
 from owseg.learners.learn import learn
-from owseg.learners.probe import Probe
+from owseg.learners.probe import Probe, scaled
 from owseg.types import Shot
-from tests.learners.test_heads import SIZE, overlap, red_shot
 from tests.support import tiny
+from tests.support.shots import SIZE, blue_shot, overlap, red_shot
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +21,9 @@ def kb():
     return fit_scorers(tiny.knowledge_base(), tiny.dataset())
 
 
-def blue_shot(seed=0):
-    return red_shot(seed + 50, (0, 0, 255))
-
-
 def whitened(kb, image):
     """The whitened pyramid from the raw stages, in float64."""
-    distance, stages = kb.fitted.mahalanobis, kb.forward(image).features
+    distance, stages = kb.feature_space, kb.forward(image).features
     grid = stages[distance.level].shape[2:]
     maps = [torch.nn.functional.interpolate(s, size=grid, mode="bilinear") for s in stages]
     x = torch.cat(maps, 1)[0].double()
@@ -40,7 +37,7 @@ def test_the_probe_is_the_ridge_that_it_says(kb, scales, balance):
     strength, shots = 1.0, [red_shot(0), red_shot(1)]
     probe = learn(kb, "rock", shots, method=Probe(strength, balance, scales)).increments[0]
     z, y = [], []
-    for view in (v for s in shots for f in scales for v in (s.scaled(f), s.scaled(f).mirrored())):
+    for view in (v for s in shots for f in scales for v in (scaled(s, f), scaled(s, f).mirrored())):
         cells = whitened(kb, view.image)
         (height, width), (rows, columns) = view.size, cells.shape[1:]
         assert height % rows == width % columns == 0  # so that every cell is a whole number of pixels
@@ -48,13 +45,13 @@ def test_the_probe_is_the_ridge_that_it_says(kb, scales, balance):
             for j in range(cells.shape[2]):
                 part = np.s_[i * height // rows : (i + 1) * height // rows,
                              j * width // columns : (j + 1) * width // columns]  # fmt: skip
-                on, off = view.mask[part].mean(), view.elsewhere[part].mean()
+                on, off = view.positives[part].mean(), view.negatives[part].mean()
                 if on > 0.5 or off > 0.5:
                     z.append(cells[:, i, j].numpy())
                     y.append(1.0 if on > 0.5 else -1.0)
     z, y = np.array(z), np.array(y)
     # w in whitened coordinates, from the folded weights
-    whiten, centre = (t.double().numpy() for t in (kb.fitted.mahalanobis.whiten_within, kb.fitted.mahalanobis.centre))
+    whiten, centre = (t.double().numpy() for t in (kb.feature_space.whiten_within, kb.feature_space.centre))
     w = np.linalg.solve(whiten.T, probe.weights[0].double().numpy())
     b = float(probe.biases[0]) + probe.weights[0].double().numpy() @ centre
     s = np.where(y > 0, (y > 0).sum(), (y < 0).sum()) ** -(0.75 if balance is None else balance)  # (1 + 1/2) / 2
@@ -65,30 +62,14 @@ def test_the_probe_is_the_ridge_that_it_says(kb, scales, balance):
     assert abs(slope.sum()) < 2e-3 * np.abs(slope).sum()
 
 
-def test_it_claims_what_it_was_shown_and_touches_nothing_else(kb):
+def test_it_predicts_the_class_and_changes_nothing_else(kb):
     updated = learn(kb, "rock", [red_shot(i) for i in range(5)])
     assert updated.history[-1].details["method"] == "probe"
     unseen = red_shot(7)
-    labels, learned = updated.closed(updated.forward(unseen.image), SIZE)
-    assert overlap(learned, unseen) > 0.45
+    after = updated.assess(updated.forward(unseen.image), SIZE)
+    assert overlap(after.learned, unseen) > 0.45
     before = kb.assess(kb.forward(unseen.image), SIZE).labels
-    assert np.array_equal(labels[~learned], before[~learned])
-
-
-def test_a_claim_is_the_highest_of_the_positive_logits_of_the_interpolated_pyramid(kb):
-    """In float64, in the plain order: interpolate every stage, join them, project, interpolate the logits, compare."""
-    both = learn(learn(kb, "rock", [red_shot(0)]), "cow", [blue_shot(0)])
-    output = kb.forward(red_shot(5).image)
-    rock, cow = (replace(i, biases=i.biases + 0.5 * i.biases.abs().max()) for i in both.increments)  # so that they meet
-    grid = output.features[rock.level].shape[2:]
-    size = {"mode": "bilinear", "align_corners": False}
-    x = torch.cat([torch.nn.functional.interpolate(f.double(), size=grid, **size) for f in output.features], 1)
-    logits = torch.einsum("kc,bchw->bkhw", rock.weights.double(), x) + rock.biases.double().view(1, -1, 1, 1)
-    own, competitor = torch.nn.functional.interpolate(logits, size=SIZE, **size)[0]
-    assert ((own > 0) & (competitor > 0)).any() and ((own > 0) & (own < competitor)).any()
-    sure = ((own - competitor).abs() > 1e-3) & (own.abs() > 1e-3)
-    assert torch.equal(rock.predict_mask(output, SIZE)[0][sure], ((own > 0) & (own > competitor))[sure])
-    assert not (rock.predict_mask(output, SIZE) & cow.predict_mask(output, SIZE)).any()
+    assert np.array_equal(after.labels[~after.learned], before[~after.learned])
 
 
 def test_the_higher_logit_wins_whatever_the_order(kb):
@@ -119,6 +100,18 @@ def test_what_a_probe_cannot_work_with_ends_in_one_sentence(kb):
         learn(kb, "rock", [Shot(red_shot().image, dot, "dot")])
     with pytest.raises(OwsegError, match="nothing else to compare"):
         learn(kb, "rock", [Shot(red_shot().image, all_of_it, "all")])
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.7, 1.4, 2.0])
+def test_a_scaled_shot_shows_the_same_share(factor):
+    shot = red_shot(3)
+    other = scaled(shot, factor)
+    assert other.size == (round(96 * factor), round(128 * factor)) == other.image.shape[1:]
+    assert other.positives.mean() == pytest.approx(shot.positives.mean(), rel=0.06)
+    assert other.void.mean() == pytest.approx(shot.void.mean(), rel=0.15)
+    inside = other.image[:, other.positives].mean(1)
+    assert np.allclose(inside, [255, 0, 0], atol=12)
+    assert scaled(shot, 1) is shot
 
 
 def test_the_solver_converges(kb):

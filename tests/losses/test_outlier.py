@@ -30,6 +30,27 @@ def test_terms_agree_with_the_formulas(maps):
     )
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.3, 2.0])
+def test_the_entropy_has_its_weight(maps, weight):
+    residual, frozen, where = maps
+    expected = oracle.inlier(residual.numpy(), frozen.numpy(), where.numpy(), weight)
+    assert losses.inlier(residual, frozen, where, weight).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_temperature_is_a_tenth_by_default():
+    sets = directions(5, 4, 5, 3, 2)
+    assert losses.corocl(*sets) == losses.corocl(*sets, 0.1) != losses.corocl(*sets, 1.0)
+
+
+def test_the_labels_are_those_of_the_frozen_network(maps):
+    residual, frozen, where = maps
+    other = frozen.flip(1)  # the same entropy, other labels
+    assert not np.isclose(losses.inlier(residual, frozen, where, 0), losses.inlier(residual, other, where, 0))
+    assert (losses.inlier(residual, frozen, where) - losses.inlier(residual, frozen, where, 0)).item() == pytest.approx(
+        (losses.inlier(residual, other, where) - losses.inlier(residual, other, where, 0)).item(), rel=1e-4
+    )
+
+
 @pytest.mark.parametrize("counts", [(5, 6, 4, 3), (5, 6, 0, 3), (1, 1, 1, 1), (2, 9, 0, 0)])
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
 def test_corocl_agrees_with_the_formula(counts, temperature):
@@ -46,7 +67,7 @@ def test_no_temperature_overflows():
     assert torch.isfinite(loss) and all(torch.isfinite(s.grad).all() for s in sets)
 
 
-def test_what_is_missing_costs_nothing_and_still_has_a_gradient(maps):
+def test_a_kind_without_pixels_costs_nothing_and_still_has_a_gradient(maps):
     residual, frozen, where = maps
     residual.requires_grad_()
     nothing = torch.zeros_like(where)

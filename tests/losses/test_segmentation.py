@@ -5,8 +5,8 @@ import torch.nn.functional as F
 
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN, UNKNOWN
-from owseg.losses.segmentation import class_weights, cross_entropy, dce, hybrid, variance
-from owseg.models.classifiers import PrototypeClassifier
+from owseg.losses.segmentation import class_weights, cross_entropy, dce, hybrid, objective, variance
+from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
 from tests.reference import losses as oracle
 
 K = 4
@@ -87,6 +87,43 @@ def test_there_are_no_class_weights_where_nothing_is_labelled(void):
         class_weights([np.full((2, 3), void, np.uint8)] * 2, K, 0.5)
     with pytest.raises(OwsegError, match="no pixel is labelled with a known class"):
         class_weights([], K, 0.5)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_class_weights_are_inverse_powers_of_frequency_with_a_mean_of_1(power):
+    targets = [np.array([[0, 0, 0, 0, 1, IGNORE]], np.uint8), np.array([[0, 0, 1, 3, UNKNOWN, KNOWN]], np.uint8)]
+    weights = class_weights(iter(targets), K, power)
+    shares = {0: 6 / 9, 1: 2 / 9, 3: 1 / 9}
+    scale = sum(share * share**-power for share in shares.values())
+    expected = [shares[k] ** -power / scale if k in shares else 0.0 for k in range(K)]
+    assert weights.dtype == torch.float32 and weights.tolist() == pytest.approx(expected, rel=1e-5)
+    pixels = [int(t) for target in targets for t in target.ravel() if t < K]
+    assert np.mean([weights[t].item() for t in pixels]) == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_the_objective_of_a_prototype_classifier_is_hybrid_at_the_resolution_of_the_target(weights):
+    torch.manual_seed(2)
+    embedding, targets = torch.randn(2, K, 3, 4), torch.randint(0, K, (2, 6, 8))
+    full = F.interpolate(embedding, size=(6, 8), mode="bilinear")
+    for variance_weight in (0.01, 0.5):
+        expected = hybrid(PrototypeClassifier(K)(full), targets, variance_weight, weights)
+        found = objective(PrototypeClassifier(K), embedding, targets, variance_weight, weights)
+        torch.testing.assert_close(found, expected)
+    plain = objective(PrototypeClassifier(K), embedding, targets)
+    assert plain == objective(PrototypeClassifier(K), embedding, targets, 0.01)
+    half = objective(PrototypeClassifier(K), embedding.bfloat16(), targets)
+    assert half.dtype == torch.float32 and half.item() == pytest.approx(plain.item(), rel=0.02)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_the_objective_of_a_linear_classifier_is_the_cross_entropy_of_the_interpolated_embedding(weights):
+    torch.manual_seed(2)
+    classifier, embedding, targets = LinearClassifier(5, K), torch.randn(2, 5, 3, 4), torch.randint(0, K, (2, 6, 8))
+    full = F.interpolate(embedding, size=(6, 8), mode="bilinear")
+    expected = cross_entropy(classifier(full), targets, weights)
+    for variance_weight in (0.01, 5.0):
+        torch.testing.assert_close(objective(classifier, embedding, targets, variance_weight, weights), expected)
 
 
 def test_uint8_targets_and_huge_distances_are_fine(batch):

@@ -27,7 +27,7 @@ def test_a_backbone_is_a_pyramid_and_can_be_built_again(kind):
 
 @pytest.mark.parametrize("kind", tiny.CONFIGS)
 @pytest.mark.parametrize("decoder", ["aspp", "psp"])
-def test_forward_is_the_three_seams_one_after_the_other(kind, decoder):
+def test_forward_is_its_three_steps_one_after_the_other(kind, decoder):
     network = tiny.network(4, kind, decoder=decoder)
     image = torch.rand(1, 3, 112, 140)
     with torch.no_grad():

@@ -14,11 +14,11 @@ def entropy(x):
     return -sum(p * math.log(p) for p in softmax(x))
 
 
-def inlier(residual, frozen, where):
+def inlier(residual, frozen, where, entropy_weight=1.0):
     terms = []
     for b, i, j in zip(*np.nonzero(where), strict=True):
         r, v = [float(x) for x in residual[b, :, i, j]], [float(x) for x in frozen[b, :, i, j]]
-        terms.append(-math.log(softmax(r)[v.index(max(v))]) + (entropy(r) - entropy(v)) ** 2)
+        terms.append(-math.log(softmax(r)[v.index(max(v))]) + entropy_weight * (entropy(r) - entropy(v)) ** 2)
     return sum(terms) / len(terms)
 
 

@@ -1,9 +1,13 @@
 """Which scorers a knowledge base has."""
 
+from pathlib import Path
+
 import pytest
 
+from owseg.image_scorers import IMAGE_SCORERS
 from owseg.labels import BACKGROUND, LabelSpace
 from owseg.scorers import SCORERS, available, fitted_names
+from tests.support import tiny
 from tests.support.outputs import labelled, network
 
 LABELS = LabelSpace.of(("road", "sky", "tree", "car"))
@@ -30,6 +34,28 @@ def test_background_is_the_class_of_that_name_among_the_network_s_own():
     assert (found["background"](output) == output.softmax_logits.softmax(1)[:, 2]).all()
     learned = LabelSpace.of((*LABELS.names, BACKGROUND))  # a class that was learned later is not an output
     assert "background" not in available(network(), learned, {}, False)
+
+
+def test_a_knowledge_base_builds_its_table_of_scorers_once(monkeypatch):
+    built = []
+
+    def counted(*parts):
+        built.append(parts)
+        return available(*parts)
+
+    monkeypatch.setattr("owseg.knowledge.base.available", counted)
+    kb = tiny.knowledge_base()
+    for seed in range(2):
+        output = kb.forward(tiny.image(seed))
+        kb.assess(output, (48, 64), ("msp", "eds", "energy"))
+    assert len(built) == 1
+
+
+def test_the_docs_list_every_scorer():
+    page = (Path(__file__).parents[2] / "docs" / "scorers.md").read_text("utf-8")
+    for name in (*SCORERS, *IMAGE_SCORERS):
+        assert f"`{name.removesuffix('_paper').removesuffix('_code')}`" in page, name
+    assert all(f"`{option}`" in page for entry in IMAGE_SCORERS.entries.values() for option in entry.options)
 
 
 @pytest.mark.parametrize("name", fitted_names())

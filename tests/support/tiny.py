@@ -73,6 +73,14 @@ def knowledge_base(names: tuple[str, ...] = ("road", "sky", "tree"), **options: 
     return KnowledgeBase(net, LabelSpace.of(names), history=(Event("train", "made for a test"),))
 
 
+def far_out(shift: float = 300.0) -> KnowledgeBase:
+    """The tiny knowledge base with ``shift`` added to every value of its embedding: the same classes, |f| large."""
+    net = network()
+    with torch.no_grad():
+        net.decoder.head.bias.add_(shift)
+    return KnowledgeBase(net, LabelSpace.of(("road", "sky", "tree")))
+
+
 def image(seed: int = 0, size: tuple[int, int] = (48, 64)) -> np.ndarray:
     """An image (3, H, W) uint8 with some structure."""
     rng = np.random.default_rng(seed)

@@ -189,7 +189,7 @@ def test_void_is_no_inlier(tmp_path):
 
 def test_what_is_known_and_has_no_name_is_an_inlier(tmp_path):
     """Of an anomaly set, what is not anomalous counts as street: its truth says KNOWN, not which class."""
-    from owseg.data.unlabeled import streets as opened
+    from owseg.data.unlabeled import open_inliers as opened
     from owseg.training.residual import _street
     from tests.support import trees
 

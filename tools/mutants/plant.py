@@ -127,7 +127,8 @@ def unfit(mutants: Sequence[Mutant], copy: Path) -> dict[str, list[str]]:
     """Run all tests of ``mutants`` without a fault; return by mutant the tests that fail even so."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     whole = {test for test in tests if "::" not in test}
-    status, output, _ = run_tests(copy, [test for test in tests if test in whole or test.split("::")[0] not in whole])
+    chosen = [test for test in tests if test in whole or test.split("::")[0] not in whole]
+    status, output, _ = run_tests(copy, chosen, "--continue-on-collection-errors")
     if status not in (0, 1):
         raise RuntimeError(f"the tests do not run without a fault:\n{output[-3000:]}")
     failed = failed_tests(output)

@@ -13,7 +13,7 @@ from pathlib import Path
 VALUES: tuple[str, ...] = (
     "__init__.py", "__main__.py", "errors.py", "types.py", "labels.py", "openset.py", "_registry.py", "data/*",
     "increments/*", "knowledge/prediction.py", "knowledge/base.py:feature_space",
-    "evaluation/maps.py", "exchange/annotation.py", "exchange/masks.py", "training/config.py",
+    "evaluation/maps.py", "exchange/annotation.py", "exchange/shapes.py", "training/config.py",
 )  # fmt: skip
 NO_VALUES: tuple[str, ...] = ("data/render.py",)
 """Files that ``VALUES`` matches and that are stations all the same."""

@@ -86,12 +86,12 @@ def draw(
     picked = [chosen[round(i)] for i in np.linspace(0, len(chosen) - 1, min(STRIPS, len(chosen)))]
     written = []
     with matplotlib.style.context("default"):  # a user's matplotlibrc must not change the plots
-        figures = [
+        plots = [
             ("curves", _curves({name: histogram.binned for name, histogram in histograms.items()}, title)),
             ("scores", _histograms({name: h.sampled for name, h in histograms.items()}, data, thresholds, title)),
         ]
-        figures += [(f"strip-{i}", _strip(folder, data, image)) for i, image in enumerate(picked, 1)]
-        for kind, figure in figures:
+        plots += [(f"strip-{i}", _strip(folder, data, image)) for i, image in enumerate(picked, 1)]
+        for kind, figure in plots:
             file = io.BytesIO()
             figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
             written.append(write_whole(stem.with_name(f"{stem.name}.{kind}.png"), file.getvalue()))

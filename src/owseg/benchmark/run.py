@@ -122,7 +122,7 @@ def _opened(data: Data, kb: KnowledgeBase) -> DataSet:
 
 
 def _distortion(data: Data, images: DataSet) -> str | None:
-    """Return a warning where ``resize`` changes the aspect ratio, judging by the first image."""
+    """Return a warning where ``resize`` changes the aspect ratio of the first image."""
     if data.resize is None or not distorts(image := images[0].image, data.resize):
         return None
     old, new = (f"{height}x{width}" for height, width in (image.shape[1:], data.resize))

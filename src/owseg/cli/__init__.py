@@ -6,6 +6,7 @@ torch is imported only by a command that needs it, inside its function, so that 
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -98,7 +99,9 @@ def options(
 def main() -> None:
     """Run the command line; an error that the user can mend is one sentence on standard error and exit code 1."""
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print_note(f"warning: {message}")  # not where, and in which file
+            app()
     except OwsegError as error:
         print_note(f"error: {error}")
         sys.exit(1)

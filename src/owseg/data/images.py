@@ -125,7 +125,7 @@ def as_image(image: ImageLike) -> np.ndarray:
     if first == last:
         why = "could be (3, H, W) or (H, W, 3)" if first else "is neither (3, H, W) nor (H, W, 3)"
         raise OwsegError(f"an array of {array.shape} {why}; give three channels, first or last.")
-    return np.ascontiguousarray(array if first else array.transpose(2, 0, 1))
+    return np.require(array if first else array.transpose(2, 0, 1), requirements=("C", "W"))  # torch warns without W
 
 
 def image_name(image: ImageLike) -> str:

@@ -1,7 +1,7 @@
-"""Reading and writing annotations in any format, by its name or as what they are recognised as.
+"""Reading and writing annotations: the format is named, or when reading recognised.
 
-Annotations pass one at a time from a reader to a writer; in between, masks are run lengths. So an export may be larger
-than memory.
+Annotations pass from a reader to a writer one at a time, and a writer keeps their masks as run lengths, so that an
+export may be larger than memory.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ WHAT = "a file of annotations"
 def read(path: str | Path, format: str | None = None) -> Iterator[Annotation]:
     """Yield the annotations at ``path``, a file, folder or zip, of ``format``, by default the one that is recognised.
 
-    Each class that is marked in an image is one annotation. Raises ``OwsegError`` at once for an unknown format; as the
-    annotations are drawn, ``FormatNotRecognised`` for files of no format, and ``OwsegError`` for broken ones.
+    Each class that is marked in an image is one annotation. Raises ``OwsegError`` at once for an unknown format, and
+    while iterating ``FormatNotRecognised`` for files of no format and ``OwsegError`` for broken ones.
     """
     if format is not None:
-        FORMATS.require(format)  # here, as the generator raises nothing before the first annotation is drawn
+        FORMATS.require(format)  # a generator would raise it with the first annotation only
     return _read(Path(path).expanduser(), format)
 
 
 def _read(path: Path, name: str | None) -> Iterator[Annotation]:
     with opened(path) as files:
-        # Recognised and read while it is open: a zip is listed, and a JSON file parsed, once.
+        # The format is found while the files are open, so that a zip is listed and a JSON file parsed once.
         if name is None:
             with as_owseg_error(path, WHAT):
                 name = _format_of(files)
@@ -69,7 +69,7 @@ def write(
 def recognise(path: str | Path) -> str | None:
     """Return the name of the format of a file, folder or zip of annotations, from what it holds; None for no format.
 
-    Raises ``OwsegError`` for a broken file, but not where another file tells the format.
+    Raises ``OwsegError`` for a broken file, unless another file is of a format.
     """
     path = Path(path).expanduser()
     with opened(path) as files, as_owseg_error(path, WHAT):
@@ -86,7 +86,7 @@ def _format_of(files: Files) -> str | None:
                 if format.fits(files, file):
                     return name
             except OwsegError as error:
-                broken = broken or error  # another file may still tell the format
+                broken = broken or error  # reported only if no other file is of a format
     if broken:
         raise broken
     return None

@@ -32,7 +32,7 @@ def read_shots(path: str | Path, name: str, images: str | Path | None = None) ->
     except FormatNotRecognised:
         if not path.is_dir():
             raise
-        raise OwsegError(f"{path} has no folder masks/, and no annotations that are recognised in it.") from None
+        raise OwsegError(f"{path} holds neither a folder masks/ nor annotations that are recognised.") from None
 
 
 def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -> list[Shot]:
@@ -60,7 +60,7 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
                 f"{path} is {pixels.shape[2]}x{pixels.shape[1]} and was annotated as {a.mask.shape[1]}x"
                 f"{a.mask.shape[0]}; give the image that was annotated (was it turned by its EXIF tag?)."
             )
-        # Where both are marked, the class was named after all.
+        # Where a pixel is marked as both, it has the class.
         void = voids[image].mask & ~a.mask if image in voids else None
         shots.append(Shot(pixels, a.mask, image, void))
     return shots

@@ -1,4 +1,4 @@
-"""Several opinions on an image, heard together: MC dropout and deep ensembles."""
+"""Scores from several predictions for one image: MC dropout and deep ensembles."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from torch import Tensor, nn
 from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.load import load
 from owseg.models.ops import resize
 from owseg.openset import closed_map
 
 SCORES = ("msp", "entropy", "mutual_information")
-"""What can be asked of a committee."""
+"""The scores of an ensemble."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Image (3, H, W) uint8 -> score (H, W) float32, from the mean P of n opinions ``p_i`` = softmax (1, K, h, w).
+    """Image (3, H, W) uint8 -> score (H, W) float32, from the mean P of the members' softmax ``p_i`` (1, K, h, w).
 
     ``score`` is "msp", ``1 - max_t P_t``; "entropy", ``H(P) = -sum_t P_t log P_t`` in nats; or "mutual_information",
-    ``H(P) - sum_i H(p_i) / n``, which is 0 where all agree, however unsure they are (Gal, 2016, Sec. 3.3). One channel
-    is interpolated to the image. ``members`` yields the ``p_i`` of an image, all of one size.
+    ``H(P) - sum_i H(p_i) / n`` over n members, which is 0 where all agree, however unsure they are (Gal, 2016,
+    Sec. 3.3). One channel is interpolated to the image. ``members`` yields the ``p_i`` of an image, all of one size.
+    Raises ``OwsegError`` for another score.
     """
 
     members: Callable[[np.ndarray], Iterator[Tensor]]
@@ -34,10 +36,10 @@ class Ensemble:
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
-            raise OwsegError(f"a committee has no score {self.score!r}; it is one of {', '.join(SCORES)}.")
+            raise OwsegError(f"an ensemble has no score {self.score!r}; it is one of {', '.join(SCORES)}.")
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Return the score of an image."""
+        """Return the score (H, W) of an image."""
         mean, expected_entropy = self._averaged(image)
         if self.score == "msp":
             score = 1 - mean.amax(1)
@@ -45,74 +47,75 @@ class Ensemble:
             score = _entropy(mean)
         else:
             score = _entropy(mean) - expected_entropy
-        return resize(score[:, None].float(), (image.shape[1], image.shape[2]))[0, 0].cpu().numpy()
+        full: np.ndarray = resize(score[:, None].float(), (image.shape[1], image.shape[2]))[0, 0].cpu().numpy()
+        return full
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """Return the closed map (H, W) uint8, ``argmax_t P_t``."""
         mean, _ = self._averaged(image)
-        return closed_map(resize(mean.float(), (image.shape[1], image.shape[2])))[0].to(torch.uint8).cpu().numpy()
+        full = resize(mean.float(), (image.shape[1], image.shape[2]))
+        labels: np.ndarray = closed_map(full)[0].to(torch.uint8).cpu().numpy()
+        return labels
 
     @torch.no_grad()
     def _averaged(self, image: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return P (1, K, h, w) and the mean of the H(p_i) (1, h, w), in float64."""
-        count, total, expected_entropy = 0, torch.zeros(()).double(), torch.zeros(()).double()
+        count, total, entropy = 0, torch.zeros(()).double(), torch.zeros(()).double()
         for p in self.members(image):
-            count, total, expected_entropy = (
-                count + 1,
-                total.to(p.device) + p.double(),
-                expected_entropy.to(p.device) + _entropy(p.double()),
-            )
-        return total / count, expected_entropy / count
+            count += 1
+            total = total.to(p.device) + p.double()
+            entropy = entropy.to(p.device) + _entropy(p.double())
+        return total / count, entropy / count
 
 
 def mc_dropout(
     kb: KnowledgeBase, passes: int = 8, rate: float | None = None, seed: int = 0, score: str = "entropy"
 ) -> Ensemble:
-    """Return the committee of ``passes`` forward passes with dropout left on; Gal & Ghahramani, ICML 2016.
+    """Return the ensemble of ``passes`` forward passes with dropout left on; Gal & Ghahramani, ICML 2016.
 
-    What is dropped are channels or values where the decoder was trained with dropout, at its own rate or at ``rate``;
-    in a decoder without any, values of the embedding in front of the classifier (at 0.5 by default). The backbone is
-    deterministic and runs once. An image is seen with the same masks each time, those of ``seed``; the knowledge base
-    stays as it is. Raises ``OwsegError`` for no pass and a rate that is not in (0, 1).
+    Dropout is where the decoder was trained with it, at its own rate or at ``rate``; in a decoder without any, it is on
+    the embedding in front of the classifier (at 0.5 by default). The backbone is deterministic and runs once. The masks
+    depend on ``seed`` alone, so an image has the same score each time; the knowledge base stays as it is. Raises
+    ``OwsegError`` for fewer than one pass, a rate outside (0, 1) and another score.
     """
     if passes < 1:
         raise OwsegError(f"dropout needs at least one pass, not {passes}.")
     if rate is not None and not 0 < rate < 1:
-        raise OwsegError(f"a dropout rate lies between 0 and 1, not at {rate}.")
+        raise OwsegError(f"a dropout rate is between 0 and 1, not {rate}.")
     decoder = copy.deepcopy(kb.network.decoder).eval()
     drops = [m for m in decoder.modules() if isinstance(m, nn.Dropout | nn.Dropout2d) and m.p > 0]
     for drop in drops:
         drop.train().p = drop.p if rate is None else rate
     last = nn.Identity() if drops else nn.Dropout(rate or 0.5)
+    classifier = kb.network.classifier
 
     def members(image: np.ndarray) -> Iterator[Tensor]:
         features = kb.forward(image).features
-        for one in np.random.SeedSequence(seed).generate_state(passes):
+        for state in np.random.SeedSequence(seed).generate_state(passes):
             with torch.random.fork_rng():
-                torch.manual_seed(int(one))
+                torch.manual_seed(int(state))
                 embedding = last(decoder(features))
-            yield kb.network.classify(embedding).softmax(1)
+            yield classifier.evidence(embedding.float()).softmax(1)
 
     return Ensemble(members, score)
 
 
 def ensemble(kbs: Sequence[KnowledgeBase], score: str = "entropy") -> Ensemble:
-    """Return the committee of several networks of the same classes; Lakshminarayanan et al., NeurIPS 2017.
+    """Return the ensemble of several networks of the same classes; Lakshminarayanan et al., NeurIPS 2017.
 
-    Probabilities are interpolated to the grid of the first. Raises ``OwsegError`` for fewer than two, and for networks
-    that were not trained for the same classes in the same order.
+    Probabilities are interpolated to the grid of the first. Raises ``OwsegError`` for fewer than two knowledge bases,
+    for networks that were not trained for the same classes in the same order, and for another score.
     """
     several = tuple(kbs)
     if len(several) < 2:
         raise OwsegError(f"an ensemble has at least two members, not {len(several)}.")
-    names = [kb.labels.names[: kb.network.num_classes] for kb in several]
-    if any(other != names[0] for other in names):
-        raise OwsegError("the members of an ensemble know different classes; train them on the same ones.")
+    if any(kb.base_classes != several[0].base_classes for kb in several):
+        raise OwsegError("the members of an ensemble have different classes; train them on the same ones.")
 
     def members(image: np.ndarray) -> Iterator[Tensor]:
         grid = None
         for kb in several:
-            p = kb.forward(image).logits.softmax(1)
+            p = kb.forward(image).softmax_logits.softmax(1)
             grid = grid or (p.shape[2], p.shape[3])
             yield resize(p, grid)
 
@@ -121,15 +124,28 @@ def ensemble(kbs: Sequence[KnowledgeBase], score: str = "entropy") -> Ensemble:
 
 def _entropy(p: Tensor) -> Tensor:
     """Return ``-sum_t p_t log p_t`` of (B, K, h, w) as (B, h, w)."""
-    return torch.special.entr(p).sum(1)
+    terms: Tensor = torch.special.entr(p)
+    return terms.sum(1)
 
 
 CARDS = (
     Card(
         "mc_dropout",
         "entropy over forward passes with dropout left on",
-        make=lambda kb, seed=0, **options: mc_dropout(kb, seed=seed, **options),
+        make=lambda kb, seed=0, passes=8, rate=None, score="entropy": mc_dropout(kb, passes, rate, seed, score),
         source="Gal & Ghahramani, ICML 2016",
         options={"passes": "forward passes", "rate": "dropout rate", "score": "msp, entropy or mutual_information"},
+    ),
+    Card(
+        "ensemble",
+        "entropy over the network and others of the same classes",
+        make=lambda kb, seed=0, members=("",), score="entropy": ensemble(
+            [kb, *(load(name) for name in members if name)], score
+        ),
+        source="Lakshminarayanan et al., NeurIPS 2017",
+        options={
+            "members": "the other knowledge bases, names or directories, with commas",
+            "score": "msp, entropy or mutual_information",
+        },
     ),
 )

@@ -41,10 +41,12 @@ def has_version(directory: str | Path) -> bool:
 
 
 def holds_versions(directory: str | Path) -> bool:
-    """Return whether there are versions in ``directory``, or were: one whose pointer is lost can be rolled back."""
+    """Return whether ``directory`` holds a knowledge base, though its CURRENT may be lost; photos/2024 is no version."""
     directory = Path(directory)
     with explained(directory, "read"):
-        return directory.is_dir() and (has_version(directory) or bool(stored_numbers(directory)))
+        return directory.is_dir() and (
+            has_version(directory) or any((path / RECORD).exists() for path in directory.iterdir() if is_version(path))
+        )
 
 
 def read_version(directory: str | Path, version: int | None = None, verify: bool = True) -> tuple[int, Path]:

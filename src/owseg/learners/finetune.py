@@ -45,6 +45,12 @@ CARDS = (
         "fine-tuning on the shots alone: the baseline that forgets",
         make=FineTune,
         source="Cen et al., ICCV 2021, Table 4",
-        options={"steps": "training steps", "lr": "learning rate", "seed": "of the training"},
+        options={
+            "steps": "training steps",
+            "lr": "learning rate",
+            "variance_weight": "lambda_VL",
+            "balance": "a class of pixel frequency q weighs q^-balance in the cross-entropy",
+            "seed": "of the training",
+        },
     ),
 )

@@ -72,6 +72,13 @@ CARDS = (
         "DMLNet's pseudo-label method: a head for each class",
         make=PLM,
         source="Cen et al., ICCV 2021, Sec. 4.3",
-        options={"heads": "all or latest", "steps": "training steps", "lr": "learning rate", "seed": "of the training"},
+        options={
+            "heads": "all or latest",
+            "steps": "training steps",
+            "lr": "learning rate",
+            "variance_weight": "lambda_VL",
+            "balance": "a class of pixel frequency q weighs q^-balance in the cross-entropy",
+            "seed": "of the training",
+        },
     ),
 )

@@ -1,9 +1,8 @@
 """Losses on logits (B, K, H, W) and targets (B, H, W) of class ids; KNOWN, UNKNOWN and IGNORE do not count.
 
-With a prototype classifier the logits are ``-||f - m_t||^2``, so DMLNet's losses (Cen et al., ICCV 2021) need
-nothing else. The paper sums over pixels; here every loss is a mean over labelled pixels, and 0 (with a
-gradient of 0) where there is none. All raise ``OwsegError`` if the target's shape or ids do not fit the
-logits.
+With a prototype classifier the logits are ``-||f - m_t||^2``, from which DMLNet's losses (Cen et al., ICCV 2021) are
+computed. The paper sums over pixels; here every loss is a mean over labelled pixels, and 0 (with a gradient of 0) where
+there is none. All raise ``OwsegError`` if the target's shape or ids do not fit the logits.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def objective(
 ) -> Tensor:
     """Return the loss of an embedding (B, D, h, w) for ``targets`` (B, H, W) long, at the resolution of the targets.
 
-    With a prototype classifier DCE + ``variance_weight`` VL (DMLNet, Sec. 4.1), with a linear one the cross-entropy.
+    It is DCE + ``variance_weight`` VL with a prototype classifier (DMLNet, Sec. 4.1), cross-entropy with a linear one.
     """
     embedding, size = embedding.float(), (targets.shape[-2], targets.shape[-1])
     if isinstance(classifier, PrototypeClassifier):
@@ -73,22 +72,23 @@ def objective(
 
 
 def class_weights(targets: Iterable[np.ndarray], num_classes: int, power: float) -> Tensor:
-    """Return a weight per class, frequency^-power, with a mean over pixels of 1; 0 for a class never seen.
+    """Return a weight for each class, (K,), proportional to its frequency to the power of ``-power``.
 
-    Raises ``OwsegError`` where no class is seen at all.
+    The mean weight over labelled pixels is 1; a class without a pixel has weight 0. Raises ``OwsegError`` where no
+    pixel is labelled with a class.
     """
-    seen = np.zeros(256, np.int64)
+    counts = np.zeros(256, np.int64)
     for target in targets:
-        seen += np.bincount(target.ravel(), minlength=256)
-    if not seen[:num_classes].any():
+        counts += np.bincount(target.ravel(), minlength=256)
+    if not counts[:num_classes].any():
         raise OwsegError("no pixel is labelled with a known class; check the masks and the names of the classes.")
-    share = seen[:num_classes] / seen[:num_classes].sum()
+    share = counts[:num_classes] / counts[:num_classes].sum()
     weight = np.where(share > 0, np.maximum(share, 1e-12) ** -power, 0.0)
     return torch.tensor(weight / (weight * share).sum(), dtype=torch.float32)
 
 
 def _labels(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the target as long with IGNORE for every pixel that counts for nothing, and where it counts."""
+    """Return the target as long, IGNORE where no class is labelled, and the mask (B, H, W) of where one is."""
     shape = (logits.shape[0], *logits.shape[2:])
     if tuple(target.shape) != shape:
         raise OwsegError(f"the target is {tuple(target.shape)} and the logits need {shape}; resize one of them.")

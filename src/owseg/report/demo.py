@@ -147,10 +147,10 @@ def strips(before: KnowledgeBase, after: KnowledgeBase, test: DataSet, name: str
     share = [0.0 if raw is None else float((raw == label).mean()) for raw in raws]
     parts = np.array_split(np.arange(len(test)), STRIPS)
     picked = [int(max(part, key=lambda i: share[i])) for part in parts if len(part)]
-    relabelled = DataSet(test.source, after.labels)
+    in_new_labels = DataSet(test.source, after.labels)
     strips = []
     for i in picked:
-        sample, target = test[i], relabelled[i].target
+        sample, target = test[i], in_new_labels[i].target
         assert target is not None
         old, new = before.predict(sample.image), after.predict(sample.image)
         palette = after.labels.palette()

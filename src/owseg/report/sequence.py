@@ -62,17 +62,17 @@ def strips(stages: Sequence[KnowledgeBase], data: DataSet, evaluation: SequenceE
     Each has the image, its open-set map at every stage, and the ground truth.
     """
     labels = stages[-1].labels
-    relabelled, learned = DataSet(data.source, labels), range(len(labels) - len(evaluation.learned), len(labels))
+    in_new_labels, learned = DataSet(data.source, labels), range(len(labels) - len(evaluation.learned), len(labels))
     # The product favours images that show every learned class over those that show one of them well.
     shares = [
         0.0 if target is None else float(np.prod([(target == k).mean() + 1e-4 for k in learned]))
-        for target in (sample.target for sample in relabelled)
+        for target in (sample.target for sample in in_new_labels)
     ]
-    parts = np.array_split(range(len(relabelled)), STRIPS)
+    parts = np.array_split(range(len(in_new_labels)), STRIPS)
     picked = [max(part, key=lambda i: shares[i]) for part in parts if len(part)]
     made = []
     for i in map(int, picked):
-        sample = relabelled[i]
+        sample = in_new_labels[i]
         assert sample.target is not None
         palette = labels.palette()
         maps = [(n, palette[kb.predict(sample.image).open_set]) for n, kb in zip(evaluation.steps, stages, strict=True)]

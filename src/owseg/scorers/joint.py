@@ -12,7 +12,7 @@ from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.models.ops import resize
 from owseg.scorers.base import FittedScorer
-from owseg.scorers.mahalanobis import RelativeMahalanobis
+from owseg.scorers.mahalanobis import RelativeMahalanobis, mahalanobis_of
 from owseg.scorers.max_logit import max_logit
 from owseg.scorers.max_similarity import max_similarity
 from owseg.types import Output, Scorer
@@ -100,9 +100,8 @@ class Joint(FittedScorer):
         return torch.stack([nearest.clamp(min=1e-6).log(), unsure, nearest - overall], 1)
 
 
-def _of(network: Network, **config: Any) -> Joint:
-    sizes = {"channels": sum(network.backbone.channels), "num_classes": network.num_classes}
-    return Joint(RelativeMahalanobis(**{**sizes, **config}), network.is_metric)
+def _of(network: Network, level: int = 1, shrinkage: float = 0.2, **config: Any) -> Joint:
+    return Joint(mahalanobis_of(network, level, shrinkage, **config), network.is_metric)
 
 
 CARDS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -97,9 +97,10 @@ class KNearest(FittedScorer):
         return F.normalize((x - self.shift) / self.scale, dim=1)
 
 
-def _of(network: Network, **config: Any) -> KNearest:
-    sizes = {"channels": sum(network.backbone.channels), "num_classes": network.num_classes}
-    return KNearest(**{**sizes, **config})
+def _of(network: Network, level: int = 1, k: int = 3, size: int = 4096, seed: int = 0, **sizes: int) -> KNearest:
+    """Return one for the pyramid and the classes of ``network``, or for the ``sizes`` of a stored one."""
+    sizes = {"channels": sum(network.backbone.channels), "num_classes": network.num_classes, **sizes}
+    return KNearest(**sizes, level=level, k=k, size=size, seed=seed)
 
 
 CARDS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -140,16 +140,19 @@ def _whitening(covariance: Tensor, std: Tensor, shrinkage: float) -> Tensor:
     return inverse / std
 
 
-def _of(network: Network, **config: Any) -> RelativeMahalanobis:
-    sizes = {"channels": sum(network.backbone.channels), "num_classes": network.num_classes}
-    return RelativeMahalanobis(**{**sizes, **config})
+def mahalanobis_of(
+    network: Network, level: int = 1, shrinkage: float = 0.2, relative: bool = True, **sizes: int
+) -> RelativeMahalanobis:
+    """Return one for the pyramid and the classes of ``network``, or for the ``sizes`` of a stored one."""
+    sizes = {"channels": sum(network.backbone.channels), "num_classes": network.num_classes, **sizes}
+    return RelativeMahalanobis(**sizes, level=level, shrinkage=shrinkage, relative=relative)
 
 
 CARDS = (
     Card(
         "mahalanobis",
         "relative Mahalanobis distance of the feature pyramid",
-        make=_of,
+        make=mahalanobis_of,
         source="Lee et al., NeurIPS 2018; Ren et al., arXiv:2106.09022",
         options={
             "level": "the stage on whose grid the distance is computed",

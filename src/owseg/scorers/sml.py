@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -70,8 +70,8 @@ class StandardisedMaxLogit(FittedScorer):
         return (self.mean[label] - top) / self.std[label]
 
 
-def _of(network: Network, **config: Any) -> StandardisedMaxLogit:
-    return StandardisedMaxLogit(**{"num_classes": network.num_classes, **config})
+def _of(network: Network, num_classes: int = 0) -> StandardisedMaxLogit:
+    return StandardisedMaxLogit(num_classes or network.num_classes)
 
 
 CARDS = (

@@ -11,24 +11,13 @@ from owseg.knowledge.load import load
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.metrics.pixel import Exact
 from owseg.models.assemble import build_network
-from owseg.models.published.espnetv2 import EESP, ESPNetV2Decoder, ESPNetV2Encoder, espnetv2
-
-
-def weights(path, scale=0.5):
-    """An ESPNetv2 with random weights, stored as the published ones are."""
-    torch.manual_seed(0)
-    encoder = ESPNetV2Encoder(scale).eval()
-    channels = [m.shape[1] for m in encoder(torch.zeros(1, 3, 64, 64))]
-    decoder, last = ESPNetV2Decoder(channels, 10).eval(), torch.nn.Conv2d(10, 20, 1)
-    state = {f"base_net.{k}": v for k, v in encoder.state_dict().items()} | decoder.state_dict()
-    state |= {f"bu_dec_l4.merge_layer.3.{k}": v for k, v in last.state_dict().items()}
-    save_file(state, path / "model.safetensors")
-    return encoder, decoder, last
+from owseg.models.published.espnetv2 import EESP, ESPNetV2Encoder, espnetv2
+from tests.support.espnetv2 import stored_weights
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0])
 def test_published_weights_compute_what_their_parts_do(tmp_path, scale):
-    encoder, decoder, last = weights(tmp_path, scale)
+    encoder, decoder, last = stored_weights(tmp_path, scale)
     image = torch.rand(1, 3, 90, 130)
     network = espnetv2(tmp_path)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -58,7 +47,7 @@ def test_a_unit_adds_its_branches_up_before_it_joins_them():
 
 
 def test_a_published_network_is_a_knowledge_base(tmp_path):
-    weights(tmp_path)
+    stored_weights(tmp_path)
     for kb in (load("espnetv2-cityscapes", weights=tmp_path), load(f"espnetv2-cityscapes:{tmp_path}")):
         assert kb.labels == CITYSCAPES and kb.network.num_classes == 19
     kb.save(tmp_path / "kb")
@@ -67,7 +56,7 @@ def test_a_published_network_is_a_knowledge_base(tmp_path):
 
 
 def test_the_output_for_background_can_be_kept_as_a_class(tmp_path):
-    _, _, last = weights(tmp_path)
+    _, _, last = stored_weights(tmp_path)
     kb, plain = load(f"espnetv2-cityscapes+background:{tmp_path}"), load(f"espnetv2-cityscapes:{tmp_path}")
     assert kb.labels.names == (*CITYSCAPES.names, "background") and "background" not in plain.scorers
     image = np.random.default_rng(0).integers(0, 256, (3, 64, 96)).astype(np.uint8)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from owseg._registry import Registry
 
 if TYPE_CHECKING:
-    from owseg.models.backbones.base import Family
+    from owseg.models.backbones.family import Family
 
 FAMILIES: Registry[Family] = Registry("family of backbones", "owseg.models.backbones")
 """Families by the ``model_type`` of a model's configuration; "auto" is for every other type."""

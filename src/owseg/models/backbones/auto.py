@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from owseg._registry import Card
-from owseg.models.backbones.base import IMAGENET, TransformersFamily
+from owseg.models.backbones.family import IMAGENET, TransformersFamily
 
 MOST_STAGES = 5
 """A plain vision transformer has a stage a block; of more stages than this, four evenly spaced ones are taken."""
@@ -19,11 +19,15 @@ class Auto(TransformersFamily):
     mean, std = IMAGENET
 
     def from_pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
-        """Return the model with its weights."""
-        from transformers import AutoBackbone
+        """Return the model with its weights; raise ``ValueError`` for a model that is not a backbone."""
+        from transformers import MODEL_FOR_BACKBONE_MAPPING
 
-        load: Any = AutoBackbone.from_pretrained
-        model: nn.Module = load(name, out_features=_stages(config), use_safetensors=True)
+        # AutoBackbone.from_pretrained asks the hub whether the name is there, and so fails offline and for a path.
+        if type(config) not in MODEL_FOR_BACKBONE_MAPPING:
+            raise ValueError(f"a {config.model_type} is not a backbone")
+        config.out_features = _stages(config)
+        made: Any = MODEL_FOR_BACKBONE_MAPPING[type(config)]
+        model: nn.Module = made.from_pretrained(name, config=config, use_safetensors=True)
         return model
 
     def from_config(self, config: dict[str, Any]) -> nn.Module:

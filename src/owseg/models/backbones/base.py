@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,74 +12,7 @@ from torch import Tensor, nn
 
 from owseg.errors import OwsegError
 from owseg.models.backbones import FAMILIES
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of RGB in [0, 1] with which most ImageNet networks normalise their input."""
-
-
-class Family(Protocol):
-    """How models of one family are made and run; ``mean`` and ``std`` normalise their input."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def from_pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
-        """Return the model ``name``, a hub name or a local path, with its weights."""
-        ...
-
-    def from_config(self, config: dict[str, Any]) -> nn.Module:
-        """Return a model with random weights from what ``config_of`` returned."""
-        ...
-
-    def trim(self, model: nn.Module) -> None:
-        """Remove, in place, the layers of ``model`` that the pyramid does not need."""
-        ...
-
-    def config_of(self, model: nn.Module) -> dict[str, Any]:
-        """Return what ``from_config`` needs to make the same architecture, as plain JSON with a ``model_type``."""
-        ...
-
-    def features(self, model: nn.Module, image: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature maps (B, C_i, h_i, w_i) of a normalised image (B, 3, H, W), finest first."""
-        ...
-
-    def stem(self, model: nn.Module) -> list[nn.Module]:
-        """Return the layers before the end of the first stage."""
-        ...
-
-
-class TransformersFamily:
-    """What families of transformers have in common; by default a model is an ``AutoModel``."""
-
-    def from_pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
-        """Return the model with its weights; its strides are those of ``config``."""
-        from transformers import AutoModel
-
-        model: nn.Module = AutoModel.from_pretrained(name, config=config, use_safetensors=True)
-        return model
-
-    def from_config(self, config: dict[str, Any]) -> nn.Module:
-        """Return a model with random weights."""
-        from transformers import AutoConfig, AutoModel
-
-        values = dict(config)
-        build: Any = AutoModel.from_config
-        model: nn.Module = build(AutoConfig.for_model(values.pop("model_type"), **values))
-        return model
-
-    def trim(self, model: nn.Module) -> None:
-        """Remove nothing."""
-
-    def config_of(self, model: Any) -> dict[str, Any]:
-        """Return the model's configuration (see ``config_of`` of this module)."""
-        return config_of(model.config)
-
-
-def config_of(config: Any) -> dict[str, Any]:
-    """Return a configuration of transformers as plain JSON, without the path that the model was loaded from."""
-    values = dict(config.to_dict())
-    values.pop("_name_or_path", None)
-    return values
+from owseg.models.backbones.family import Family
 
 
 def family_of(model_type: str) -> Family:

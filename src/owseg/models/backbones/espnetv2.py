@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
-from owseg.models.backbones.base import IMAGENET
+from owseg.models.backbones.family import IMAGENET
 from owseg.models.published.espnetv2 import ESPNetV2Encoder
 
 

@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al., CVPR 2018), as transformers has it: five stages at strides 2 to 16 or 32."""
+"""MobileNetV2 (Sandler et al., CVPR 2018), as transformers has it: five stages at strides 4 to 8, 16 or 32."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from owseg._registry import Card
-from owseg.models.backbones.base import TransformersFamily
+from owseg.models.backbones.family import TransformersFamily
 
 STAGES = (1, 4, 8, 11, 15)
 """The last inverted-residual block, from 0, at each resolution or width."""

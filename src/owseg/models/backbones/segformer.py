@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from owseg._registry import Card
-from owseg.models.backbones.base import IMAGENET, TransformersFamily
+from owseg.models.backbones.family import IMAGENET, TransformersFamily
 
 
 class SegFormer(TransformersFamily):

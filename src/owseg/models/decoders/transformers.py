@@ -10,6 +10,5 @@ CARDS = (
         "transformers",
         "the head of a segmenter of transformers, for networks loaded as hf:NAME",
         make=lambda channels, strides, out, config: HeadDecoder(from_config(config)),
-        options={"config": "the configuration of the whole model"},
     ),
 )

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
-from owseg.models.backbones.base import Backbone, config_of, family_of
+from owseg.models.backbones.base import Backbone, family_of
+from owseg.models.backbones.family import config_of
 from owseg.models.classifiers import LinearClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network

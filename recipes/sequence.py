@@ -5,15 +5,15 @@
         python -m recipes.camvid train --seed $s                                #   8 classes
         python -m recipes.camvid train --seed $s --also car                     #   9, what 8+1 could at best become
         python -m recipes.camvid train --seed $s --also car pedestrian bicyclist  # 11, what 8+3 could at best become
-        python -m recipes.stream measure --seed $s --split test
+        python -m recipes.sequence measure --seed $s --split test
     done
-    python -m recipes.stream table --split test
+    python -m recipes.sequence table --split test
 
-    python -m recipes.stream synthetic                                          # the same, small, on synthetic scenes
+    python -m recipes.sequence synthetic                                          # the same, small, on synthetic scenes
 
-Car, pedestrian and bicyclist are learned in this order by every learner, five draws of shots for each network. Shots
-come from train, every choice was made on val. With ``--unknown sign fence --runs runs/other`` on every line, the same
-is done for any other classes.
+Car, pedestrian and bicyclist are learned in this order by every learner, from five draws of shots for each network.
+Shots come from train; every choice was made on val. With ``--unknown sign fence --runs runs/other`` on every line, the
+same is done for any other classes.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ from owseg.learners.finetune import FineTune
 from owseg.learners.npm import NPM
 from owseg.learners.plm import PLM
 from owseg.learners.probe import Probe
-from owseg.learners.sequence import draw, learn_stream
+from owseg.learners.sequence import learn_sequence, sample_classes
 from owseg.metrics.iou import IoU, harmonic
-from owseg.models.engine import cached
+from owseg.models.engine import CachedForward
 from owseg.models.ops import resize
+from owseg.openset import closed_map
 from owseg.types import Output
 from recipes.tables import markdown, spread
 
@@ -52,8 +53,8 @@ LEARNERS = ("FT", "PLM", "NPM", "probe")
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Learn and measure for one network; a learner that ``runs/camvid/stream-SPLIT/SEED.json`` has is not repeated."""
-    path = args.runs / f"stream-{args.split}" / f"{args.seed}.json"
+    """Learn and measure for one network; a learner that is in ``runs/camvid/sequence-SPLIT`` already is skipped."""
+    path = args.runs / f"sequence-{args.split}" / f"{args.seed}.json"
     path.parent.mkdir(exist_ok=True)
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"joint": {}}
     base = load(args.runs / f"prototype-{args.seed}")
@@ -62,7 +63,7 @@ def measure(args: argparse.Namespace) -> None:
     had = found.setdefault("runs", [])
     missing = {name: how for name, how in learners(args).items() if name not in {r["learner"] for r in had}}
     if missing:
-        found["runs"] = had + streams(base, frames, data, args.unknown, range(args.draws), missing)
+        found["runs"] = had + learned(base, frames, data, args.unknown, range(args.draws), missing)
         write_whole(path, json.dumps(found, indent=1).encode())
     if "first" not in found:
         found["first"] = bound(base, data, args.unknown)
@@ -80,48 +81,48 @@ def learners(args: argparse.Namespace) -> dict[str, Learner]:
     return {name: made[name] for name in args.learners}
 
 
-def streams(
+def learned(
     base: KnowledgeBase, frames: DataSet, data: DataSet, names: Sequence[str], draws: Sequence[int],
     learners: dict[str, Learner],
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Learn ``names`` in turn, for every draw, number of shots and learner; return IoU by class after each."""
-    forward, made = cached(base.forward, 6.0), []
+    """Learn ``names`` in turn, for every draw, number of shots and learner; return the metrics after each."""
+    forward, made = CachedForward(base.forward, 6.0), []
     for seed in draws:
         for shots in (5, 1):
-            lessons = draw(frames, names, shots, seed)
+            classes = sample_classes(frames, names, shots, seed)
             for row, learner in learners.items():
                 started = time.perf_counter()
-                stages = learn_stream(base, lessons, method=learner, forward=forward)
+                stages = learn_sequence(base, classes, method=learner, forward=forward)
                 run = {"shots": shots, "draw": seed, "seconds": time.perf_counter() - started}
                 made.append((row, run, stages))
                 print(row, run, flush=True)
     steps = (1, len(names)) if len(names) > 1 else (1,)
-    truths = {n: DataSet(data.source, made[0][2][n - 1].labels) for n in steps}
-    tallies: list[dict[tuple[str, int], IoU]] = [{} for _ in made]
+    in_new_labels = {n: DataSet(data.source, made[0][2][n - 1].labels) for n in steps}
+    states: list[dict[tuple[str, int], IoU]] = [{} for _ in made]
     for i in track(range(len(data)), "evaluating", len(data)):
-        samples = {n: truth[i] for n, truth in truths.items()}
+        samples = {n: target[i] for n, target in in_new_labels.items()}
         output = base.forward(samples[1].image)
-        for (row, _, stages), tally in zip(made, tallies, strict=True):
+        for (row, _, stages), found in zip(made, states, strict=True):
             for (name, n), labels in maps(row, stages, steps, output, samples[1].target.shape).items():
-                state = tally.get((name, n)) or IoU.of(truths[n].labels.names)
-                tally[name, n] = state.update(labels, samples[n].target)
+                iou = found.get((name, n)) or IoU.of(in_new_labels[n].labels.names)
+                found[name, n] = iou.update(labels, samples[n].target)
     return [
-        {"learner": name, **run, "after": {str(n): figures(tally[name, n], base.labels.names) for n in steps}}
-        for (_, run, _), tally in zip(made, tallies, strict=True)
-        for name in dict.fromkeys(name for name, _ in tally)
+        {"learner": name, **run, "after": {str(n): metrics(found[name, n], base.labels.names) for n in steps}}
+        for (_, run, _), found in zip(made, states, strict=True)
+        for name in dict.fromkeys(name for name, _ in found)
     ]
 
 
 def maps(
     row: str, stages: Sequence[KnowledgeBase], steps: Sequence[int], output: Output, size: tuple[int, int]
 ) -> dict[tuple[str, int], np.ndarray]:
-    """Return the closed map by row of the table and number of classes learned; a head is asked once for all of them."""
+    """Return the closed map by row of the table and number of classes learned; each head runs once."""
     if row not in ("FT", "PLM"):
-        return {(row, n): stages[n - 1].closed(output, size)[0] for n in steps}
+        return {(row, n): stages[n - 1].assess(output, size).labels for n in steps}
     heads, first = stages[-1].increments, stages[0].network.num_classes
     alone = {n: heads[n - 1].labels(output, size) for n in (range(1, len(heads) + 1) if row == "PLM" else steps)}
     found = {("FT" if row == "FT" else "PLM latest", n): alone[n][0].to(torch.uint8).numpy() for n in steps}
-    labels = resize(output.logits, size).argmax(1)
+    labels = closed_map(resize(output.logits, size))
     for n, own in alone.items() if row == "PLM" else ():
         labels = torch.where(own == first + n - 1, own, labels)
         if n in steps:
@@ -129,7 +130,7 @@ def maps(
     return found
 
 
-def figures(iou: IoU, old: Sequence[str]) -> dict[str, Any]:
+def metrics(iou: IoU, old: Sequence[str]) -> dict[str, Any]:
     """Return IoU by class, mIoU of the old and of the novel ones, and their harmonic mean."""
     novel = [n for n in iou.names if n not in old]
     a, b = iou.mean(old), iou.mean(novel) if novel else 0.0
@@ -137,16 +138,16 @@ def figures(iou: IoU, old: Sequence[str]) -> dict[str, Any]:
 
 
 def bound(kb: KnowledgeBase, data: DataSet, novel: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of a network that does not learn."""
+    """Return the metrics of a network that does not learn."""
     frames, iou = DataSet(data.source, kb.labels), IoU.of(kb.labels.names)
     for sample in track(frames, "evaluating", len(frames)):
         iou = iou.update(kb.assess(kb.forward(sample.image), sample.target.shape).labels, sample.target)
-    return figures(iou, [n for n in kb.labels.names if n not in novel])
+    return metrics(iou, [n for n in kb.labels.names if n not in novel])
 
 
 def table(args: argparse.Namespace) -> None:
     """Print the tables of docs/results.md, mean ± standard deviation over networks and draws."""
-    found = [json.loads(p.read_text()) for p in sorted((args.runs / f"stream-{args.split}").glob("*.json"))]
+    found = [json.loads(p.read_text()) for p in sorted((args.runs / f"sequence-{args.split}").glob("*.json"))]
     for steps in sorted({1, len(args.unknown)}):
         novel = args.unknown[:steps]
         joint = [f["joint"][str(steps)] for f in found if str(steps) in f["joint"]]
@@ -171,11 +172,11 @@ def cells(runs: Sequence[dict[str, Any]], novel: Sequence[str]) -> tuple[str, ..
 
 
 def synthetic(args: argparse.Namespace) -> None:
-    """The same on synthetic scenes, with the shipped knowledge base, small enough for a test."""
+    """Do the same on synthetic scenes, with the shipped knowledge base, small enough for a test."""
     base = load("synthetic")
     names = open_dataset("synthetic", "test", base.labels).unknown_classes()[: args.classes]
     data = spread_over(open_dataset("synthetic", "test"), args.most)
-    runs = streams(base, open_dataset("synthetic", "shots"), data, names, range(args.draws), learners(args))
+    runs = learned(base, open_dataset("synthetic", "shots"), data, names, range(args.draws), learners(args))
     rows = [(r["learner"], str(r["shots"]), f"{f['old']:.3f}", f"{f['novel']:.3f}", f"{f['harmonic']:.3f}")
             for r in runs for f in (r["after"][str(len(names))],)]  # fmt: skip
     markdown(f"Synthetic scenes: {', '.join(names)}", ("learner", "shots", "old", "novel", "harmonic"), rows)

@@ -1,0 +1,152 @@
+"""Every decoder of the registry: shapes, configuration, growth; the forward pass of the two that are written here."""
+
+import copy
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+from owseg.errors import OwsegError
+from owseg.models.assemble import make_decoder
+from owseg.models.backbones.base import config_of
+from owseg.models.decoders import DECODERS
+from owseg.models.decoders.aspp import ASPPDecoder
+from owseg.models.decoders.psp import PSPDecoder
+from tests.support import tiny
+from tests.support.registries import assert_cards_are_what_their_text_says
+
+CHANNELS, STRIDES = (6, 8, 12, 16), (2, 4, 8, 16)
+SEGFORMER = SegformerConfig(**tiny.CONFIGS["segformer"], decoder_hidden_size=24, num_labels=5)
+
+
+def pyramid(size=(64, 96), channels=CHANNELS, strides=STRIDES):
+    g = torch.Generator().manual_seed(0)
+    return [torch.randn(2, c, size[0] // s, size[1] // s, generator=g) for c, s in zip(channels, strides, strict=True)]
+
+
+def of_segformer():
+    model = SegformerForSemanticSegmentation(SEGFORMER)
+    return {"config": config_of(model.config)}, 24, (8, 16, 24, 32), (4, 8, 16, 32)
+
+
+# Options, channels of the embedding, channels and strides of the pyramid, stride of the embedding.
+ROWS = {
+    "aspp": ({"width": 16}, 5, CHANNELS, STRIDES, 4),
+    "psp": ({"width": 16}, 5, CHANNELS, STRIDES, 16),
+    "espnetv2": ({}, 10, (8, 16, 32, 64), STRIDES, 2),
+    "transformers": (*of_segformer(), 4),
+}
+GROW = ("aspp", "psp")
+
+
+def made(name):
+    torch.manual_seed(0)
+    options, out, channels, strides, _ = ROWS[name]
+    return DECODERS[name].make(channels, strides, out, **options).eval()
+
+
+def test_cards_are_what_their_text_says():
+    assert_cards_are_what_their_text_says(DECODERS)
+
+
+def test_every_decoder_has_a_row():
+    assert set(ROWS) == set(DECODERS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_decoder_makes_an_embedding_of_its_width_at_its_stride(name):
+    _, out, channels, strides, stride = ROWS[name]
+    with torch.no_grad():
+        embedding = made(name)(pyramid((64, 96), channels, strides))
+    assert embedding.shape == (2, out, 64 // stride, 96 // stride) and torch.isfinite(embedding).all()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_decoder_is_its_configuration_and_its_weights(name):
+    first, (_, out, channels, strides, _) = made(name), ROWS[name]
+    config = json.loads(json.dumps(first.config))
+    assert config["kind"] == first.kind == name
+    backbone = type("Backbone", (), {"channels": channels, "strides": strides})
+    second = make_decoder(backbone=backbone, out=out, **config).eval()
+    second.load_state_dict(first.state_dict())
+    maps = pyramid((64, 96), channels, strides)
+    with torch.no_grad():
+        assert torch.equal(first(maps), second(maps))
+
+
+@pytest.mark.parametrize("name", GROW)
+def test_a_wider_decoder_has_the_old_channels_and_zeros(name):
+    decoder, maps = made(name), pyramid()
+    before = copy.deepcopy(decoder.state_dict())
+    wider = decoder.widened(7)
+    with torch.no_grad():
+        old, new = decoder(maps), wider(maps)
+    torch.testing.assert_close(new[:, :5], old)
+    assert (new[:, 5:] == 0).all() and new.shape[1] == 7
+    assert all(torch.equal(v, before[n]) for n, v in decoder.state_dict().items())
+    with torch.no_grad():
+        wider.refine[0][0].weight.zero_() if name == "aspp" else wider.join[0][0].weight.zero_()
+        assert torch.equal(decoder(maps), old)  # a copy: nothing is shared
+
+
+@pytest.mark.parametrize("name", sorted(set(ROWS) - set(GROW)))
+def test_a_decoder_that_cannot_grow_says_so(name):
+    with pytest.raises(
+        OwsegError, match=f"a {name} decoder cannot be given another output; learn with the method probe"
+    ):
+        made(name).widened(7)
+
+
+def test_aspp_fuses_the_pooled_pyramid_with_finer_maps():
+    decoder, maps = made("aspp"), pyramid()
+    deep = maps[-1]
+    with torch.no_grad():
+        branches = [branch(deep) for branch in decoder.branches]
+        pooled = F.relu(F.conv2d(deep.mean((2, 3), keepdim=True), decoder.pool[1].weight, decoder.pool[1].bias))
+        x = decoder.project(torch.cat([*branches, pooled.expand(-1, -1, 4, 6)], 1))
+        for fine, lateral, fuse in zip((maps[2], maps[1]), decoder.lateral, decoder.fuse, strict=True):
+            x = F.interpolate(x, size=fine.shape[-2:], mode="bilinear")
+            x = fuse(torch.cat([x, lateral(fine)], 1))
+        torch.testing.assert_close(decoder(maps), decoder.head(decoder.refine(x)))
+    dilations = [branch[0][0].dilation for branch in list(decoder.branches)[1:]]
+    assert dilations == [(3, 3), (6, 6), (12, 12)] and decoder.branches[1][0][0].groups == 16
+
+
+@pytest.mark.parametrize(
+    "strides,finest,expected",
+    [
+        ((2, 4, 8, 16), 4, [8, 4]),
+        ((2, 4, 8, 16, 16), 4, [8, 4]),  # two stages at one stride: the coarsest map is the last
+        ((4, 8, 8, 16, 32), 8, [16, 8]),
+        ((14, 14, 14), 4, []),
+    ],
+)
+def test_aspp_skips_the_last_map_of_each_finer_stride(strides, finest, expected):
+    decoder = ASPPDecoder([4 + i for i in range(len(strides))], strides, 3, width=8, skip_stride=finest)
+    assert [strides[i] for i in decoder.skips] == expected
+    assert all(strides[i + 1] > strides[i] for i in decoder.skips)
+    assert [lateral[0].in_channels for lateral in decoder.lateral] == [4 + i for i in decoder.skips]
+
+
+def test_psp_joins_the_coarsest_map_with_its_means_over_bins():
+    decoder, maps = made("psp"), pyramid((128, 192))
+    deep = maps[-1]
+    with torch.no_grad():
+        means = []
+        for bins, pool in zip((1, 2, 3, 6), decoder.pools, strict=True):
+            small = F.relu(F.conv2d(F.adaptive_avg_pool2d(deep, bins), pool[1].weight, pool[1].bias))
+            means.append(F.interpolate(small, size=deep.shape[-2:], mode="bilinear"))
+        torch.testing.assert_close(decoder(maps), decoder.head(decoder.join(torch.cat([deep, *means], 1))))
+
+
+@pytest.mark.parametrize("decoder", [ASPPDecoder(CHANNELS, STRIDES, 3, 8), PSPDecoder(CHANNELS, 3, 8)])
+def test_dropout_is_one_layer_of_a_tenth(decoder):
+    assert [m.p for m in decoder.modules() if isinstance(m, torch.nn.Dropout2d)] == [0.1]
+
+
+@pytest.mark.parametrize("name", GROW)
+def test_the_width_is_an_option(name):
+    assert DECODERS[name].make(CHANNELS, STRIDES, 3, width=24).config["width"] == 24
+    assert DECODERS[name].make(CHANNELS, STRIDES, 3).config["width"] == (128 if name == "aspp" else 512)

@@ -1,0 +1,229 @@
+"""From images to outputs: one pass, a cache of passes, and a network that is ready for them."""
+
+import copy
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from owseg.errors import OwsegError
+from owseg.models.engine import CachedForward, Engine, prepared
+from owseg.models.network import to_tensor
+from owseg.models.residual_pattern import residual_of
+from owseg.types import Output
+from tests.support import tiny
+
+
+def learned_residual(network):
+    torch.manual_seed(1)
+    pattern = residual_of(network, width=8, contrast=4).eval()
+    torch.nn.init.normal_(pattern.final.weight)
+    return pattern
+
+
+def batch(image):
+    """An image as a batch in the memory format of an engine, on which the last bits depend."""
+    return to_tensor(image).to(memory_format=torch.channels_last)
+
+
+def tensors(output):
+    return (*output.features, output.embedding, output.logits, output.residual, output.evidence)
+
+
+def same(one, other):
+    return all(b is None if a is None else torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
+
+
+# --- Engine ---
+
+
+@pytest.mark.parametrize("classifier", ["prototype", "linear"])
+def test_an_engine_runs_its_network_once_without_gradients(classifier):
+    network = tiny.network(classifier=classifier)
+    output = Engine(network)(tiny.image())
+    with torch.no_grad():
+        expected = network(batch(tiny.image()))
+    assert same(output, expected) and output.residual is None
+    assert not output.logits.requires_grad
+    assert output.logits.shape[:2] == (1, 3)
+
+
+@pytest.mark.parametrize("classifier", ["prototype", "linear"])
+def test_the_evidence_has_the_softmax_of_the_logits(classifier):
+    output = Engine(tiny.network(classifier=classifier))(tiny.image())
+    torch.testing.assert_close(output.evidence.softmax(1), output.logits.softmax(1), rtol=1e-3, atol=1e-5)
+    assert torch.equal(output.softmax_logits, output.evidence)
+    assert (output.evidence is output.logits) == (classifier == "linear")
+    without = replace(output, evidence=None)
+    assert torch.equal(without.softmax_logits, output.logits)
+    assert replace(output, evidence=output.evidence.bfloat16()).softmax_logits.dtype == torch.float32
+
+
+def test_a_residual_pattern_adds_to_the_embedding_and_changes_nothing_else():
+    network = tiny.network()
+    pattern = learned_residual(network)
+    plain, output = Engine(network)(tiny.image()), Engine(network, pattern)(tiny.image())
+    assert same(replace(output, residual=None), plain)
+    grid = output.embedding.shape[-2:]
+    with torch.no_grad():
+        residual = torch.nn.functional.interpolate(pattern(output.features), size=grid, mode="bilinear")
+    torch.testing.assert_close(output.residual, network.classifier.evidence(output.embedding + residual))
+    assert not torch.allclose(output.residual, output.evidence, atol=1e-2)
+
+
+def test_full_resolution_and_multi_scale_reach_the_network():
+    network, image = tiny.network(), tiny.image()
+    pattern = learned_residual(network)
+    plain, full = (Engine(network, pattern, full_resolution=f)(image) for f in (False, True))
+    assert full.logits.shape[-2:] == full.residual.shape[-2:] == full.evidence.shape[-2:] == (48, 64)
+    assert plain.logits.shape[-2:] == plain.residual.shape[-2:] == (12, 16)
+    assert same(full, network.full_resolution(plain, (48, 64)))
+    several = Engine(network, multi_scale=True)(image)
+    with torch.no_grad():
+        assert same(several, network.multi_scale(batch(image)))
+    assert not torch.equal(several.embedding, plain.embedding)
+    both = Engine(network, multi_scale=True, full_resolution=True)(image)
+    assert same(both, network.full_resolution(several, (48, 64)))
+
+
+def test_an_engine_takes_images_only():
+    with pytest.raises(OwsegError, match=r"an array \(3, H, W\) of uint8, RGB, not \(3, 48, 64\) float64"):
+        Engine(tiny.network())(tiny.image().astype(float))
+
+
+def test_outputs_and_engines_can_be_compared_and_hashed():
+    output, engine = Engine(tiny.network())(tiny.image()), Engine(tiny.network())
+    for value in (output, engine):
+        assert value == value and (value == copy.copy(value)) is False
+        assert len({value, copy.copy(value)}) == 2
+
+
+# --- CachedForward ---
+
+
+class Counted:
+    """A forward function that counts its calls; its outputs have a residual, and evidence of their own."""
+
+    def __init__(self, classifier="prototype"):
+        network = tiny.network(classifier=classifier)
+        self.engine, self.calls = Engine(network, learned_residual(network)), 0
+
+    def __call__(self, image):
+        self.calls += 1
+        return self.engine(image)
+
+
+def size_of(output):
+    """The bytes of an output's tensors, a tensor that stands twice counted once."""
+    return sum(t.nbytes for t in {id(t): t for t in tensors(output)}.values())
+
+
+def test_an_image_passes_once_and_its_output_is_the_same_object():
+    forward = Counted()
+    cached = CachedForward(forward)
+    first = cached(tiny.image(0))
+    assert cached(tiny.image(0)) is first and cached(tiny.image(0).copy()) is first and forward.calls == 1
+    assert same(first, forward.engine(tiny.image(0)))
+    assert cached(tiny.image(1)) is not first and forward.calls == 2
+    assert cached(tiny.image(0)) is first and cached(np.asfortranarray(tiny.image(0))) is first
+
+
+def test_images_of_the_same_bytes_and_another_shape_are_two():
+    forward = Counted()
+    cached = CachedForward(forward)
+    image = tiny.image(0)
+    assert cached(image).logits.shape != cached(image.reshape(3, 64, 48)).logits.shape
+
+
+@pytest.mark.parametrize("classifier", ["prototype", "linear"])
+def test_the_bound_counts_every_tensor_of_an_output(classifier):
+    """Room for two outputs, to the byte: residual and evidence are part of an output, and a shared tensor is one."""
+    size = size_of(Counted(classifier)(tiny.image()))
+    for room, kept in ((2 * size, 2), (2 * size - 1, 1), (size - 1, 0)):
+        forward = Counted(classifier)
+        cached = CachedForward(forward, room / 2**30)
+        for seed in (0, 1, 2, 0, 1, 2):
+            assert same(cached(tiny.image(seed)), forward.engine(tiny.image(seed)))
+        assert forward.calls == 6 - kept
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Output) if f.name != "features"])
+def test_each_field_of_an_output_counts(name):
+    """The output without one of its tensors fits where the whole does not."""
+    whole = Counted()(tiny.image())
+    value = getattr(whole, name)
+    room = (size_of(whole) - value.nbytes) / 2**30
+    less = replace(whole, **{name: torch.zeros(0) if name in ("embedding", "logits") else None})
+    for output, fits in ((less, True), (whole, False)):
+        cached = CachedForward(lambda image, output=output: copy.copy(output), room)
+        assert (cached(tiny.image()) is cached(tiny.image())) == fits
+
+
+# --- prepared ---
+
+
+def state(module):
+    """All that ``prepared`` might change: modes, formats, gradients and values."""
+    return (
+        [m.training for m in module.modules()],
+        {n: (v.clone(), v.stride()) for n, v in module.state_dict().items()},
+        [p.requires_grad for p in module.parameters()],
+    )
+
+
+def unchanged(before, after):
+    same_values = all(torch.equal(v, after[1][n][0]) and s == after[1][n][1] for n, (v, s) in before[1].items())
+    return before[0] == after[0] and before[2] == after[2] and same_values
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_caller_s_network_stays_as_it_is(training):
+    network = tiny.network().train(training)
+    network.backbone.requires_grad_(False)
+    before = state(network)
+    ready = prepared(network)
+    assert ready is not network and unchanged(before, state(network))
+    assert not any(m.training for m in ready.modules())
+    weights = [p for p in ready.parameters() if p.ndim == 4]
+    assert weights and all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+    assert all(torch.equal(a, b) for a, b in zip(ready.parameters(), network.parameters(), strict=True))
+    assert not {p.data_ptr() for p in ready.parameters()} & {p.data_ptr() for p in network.parameters()}
+    assert [p.requires_grad for p in ready.parameters()] == [p.requires_grad for p in network.parameters()]
+
+
+def test_what_is_ready_is_not_copied():
+    ready = prepared(tiny.network())
+    assert prepared(ready) is ready
+    ready.decoder.train()  # one part in training is enough
+    again = prepared(ready)
+    assert again is not ready and ready.decoder.training and not again.decoder.training
+
+
+def test_one_part_in_another_memory_format_is_enough_for_a_copy():
+    ready = prepared(tiny.network())
+    ready.backbone.model.conv_stem.to(memory_format=torch.contiguous_format)
+    before = state(ready)
+    assert prepared(ready) is not ready and unchanged(before, state(ready))
+
+
+def test_outputs_are_bit_equal_whatever_format_the_weights_came_in():
+    network = tiny.network()
+    other = copy.deepcopy(network).to(memory_format=torch.channels_last).train()
+    assert same(Engine(prepared(network))(tiny.image()), Engine(prepared(other))(tiny.image()))
+    ready = prepared(network)
+    assert same(Engine(ready)(tiny.image()), Engine(prepared(copy.deepcopy(ready).train()))(tiny.image()))
+
+
+def test_a_knowledge_base_leaves_network_and_residual_as_they_were():
+    from owseg.knowledge.base import KnowledgeBase
+    from owseg.labels import LabelSpace
+
+    network = tiny.network()
+    pattern = learned_residual(network).train()
+    network.train()
+    before = state(network), state(pattern)
+    kb = KnowledgeBase(network, LabelSpace.of(("road", "sky", "tree")), residual=pattern)
+    kb.forward(tiny.image())
+    assert unchanged(before[0], state(network)) and unchanged(before[1], state(pattern))
+    assert not any(m.training for part in (kb.network, kb.residual) for m in part.modules())

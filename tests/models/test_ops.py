@@ -1,0 +1,47 @@
+"""Operations and layers that several networks use."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from owseg.models.ops import conv_bn, depthwise, resize, widened_conv
+
+
+def test_resize_is_bilinear_and_nothing_at_the_same_size():
+    maps = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    assert resize(maps, (5, 7)) is maps
+    expected = F.interpolate(maps, size=(9, 4), mode="bilinear", align_corners=False)
+    assert torch.equal(resize(maps, (9, 4)), expected)
+    ramp = torch.arange(4.0).view(1, 1, 1, 4)
+    assert resize(ramp, (1, 8))[0, 0, 0].tolist() == [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
+
+
+def test_a_wider_convolution_has_the_old_outputs_and_zeros():
+    conv, x = torch.nn.Conv2d(4, 3, 1), torch.randn(1, 4, 2, 2)
+    wider = widened_conv(conv, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(wider(x)[:, :3], conv(x))
+        assert (wider(x)[:, 3:] == 0).all() and wider.weight.requires_grad
+        wider.weight.add_(1)
+    assert not torch.equal(wider.weight[:3], conv.weight)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_conv_bn_keeps_the_size(kernel):
+    layers = conv_bn(4, 6, kernel)
+    assert layers(torch.randn(2, 4, 8, 9)).shape == (2, 6, 8, 9)
+    assert layers[0].bias is None and [type(m) for m in layers] == [
+        torch.nn.Conv2d,
+        torch.nn.BatchNorm2d,
+        torch.nn.ReLU,
+    ]
+
+
+@pytest.mark.parametrize("rate", [1, 3])
+def test_a_depthwise_convolution_keeps_the_size_and_the_channels_apart(rate):
+    layers = depthwise(4, rate)
+    x = torch.randn(2, 4, 8, 9, requires_grad=True)
+    assert layers(x).shape == x.shape
+    layers[0](x)[:, 1].sum().backward()
+    assert x.grad[:, 1].any() and not x.grad[:, [0, 2, 3]].any()
+    assert layers[0].dilation == (rate, rate)

@@ -1,0 +1,30 @@
+"""Small mask classifiers of transformers with random weights."""
+
+import torch
+from transformers import (
+    EomtConfig,
+    EomtForUniversalSegmentation,
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
+    SwinConfig,
+)
+
+SWIN = SwinConfig(embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4, image_size=64,
+                  out_features=["stage1", "stage2", "stage3", "stage4"])  # fmt: skip
+NAMES = {0: "road", 1: "sky", 2: "tree", 3: "car"}
+
+
+def mask2former():
+    torch.manual_seed(0)
+    config = Mask2FormerConfig(
+        backbone_config=SWIN, feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_feedforward_dim=16,
+        encoder_layers=1, decoder_layers=2, num_attention_heads=2, dim_feedforward=16, num_queries=5, id2label=NAMES,
+    )  # fmt: skip
+    return Mask2FormerForUniversalSegmentation(config).eval()
+
+
+def eomt(size=64):
+    torch.manual_seed(0)
+    config = EomtConfig(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, image_size=size, patch_size=16,
+                        num_blocks=1, num_queries=5, num_register_tokens=1, id2label=NAMES)  # fmt: skip
+    return EomtForUniversalSegmentation(config).eval()
