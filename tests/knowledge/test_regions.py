@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.calibration import calibrate, fit_scorers
-from owseg.knowledge.regions import cells, components, find_regions, pixels, space, split
+from owseg.knowledge.regions import cells, components, pixels, split_pieces
 from owseg.labels import UNKNOWN
 from tests.reference import regions as oracle
 from tests.support import tiny
@@ -71,26 +71,26 @@ def two_things(angle=90.0, noise=0.2, seed=0):
 
 def test_two_things_that_touch_are_told_apart():
     piece, z = two_things()
-    ids = split(piece, z, 50, 0.5)
+    ids = split_pieces(piece, z, 50, 0.5)
     assert set(np.unique(ids)) == {0, 1, 2} and np.array_equal(ids > 0, piece > 0)
     assert len(np.unique(ids[:, :24])) == len(np.unique(ids[:, 24:])) == 2  # one thing, and what is none
-    assert np.array_equal(split(piece, z, 50, 0.5), ids)
+    assert np.array_equal(split_pieces(piece, z, 50, 0.5), ids)
 
 
 @pytest.mark.parametrize("angle, apart", [(0.0, False), (50.0, False), (70.0, True), (180.0, True)])
 def test_things_are_told_apart_by_the_cosine(angle, apart):
     piece, z = two_things(angle)
-    assert split(piece, z, 50, 0.5).max() == 1 + apart
-    assert split(piece, z, 50, -1).max() == 1  # never
-    assert split(piece, 100 * z, 50, 0.5).max() == 1 + apart  # only directions count
+    assert split_pieces(piece, z, 50, 0.5).max() == 1 + apart
+    assert split_pieces(piece, z, 50, -1).max() == 1  # never
+    assert split_pieces(piece, 100 * z, 50, 0.5).max() == 1 + apart  # only directions count
 
 
 def test_a_side_that_is_too_small_is_no_thing_of_its_own():
     piece, z = two_things()
-    assert split(piece, z, 441, 0.5).max() == 1  # each side has 440 pixels
-    assert split(piece, z, 440, 0.5).max() == 2
+    assert split_pieces(piece, z, 441, 0.5).max() == 1  # each side has 440 pixels
+    assert split_pieces(piece, z, 440, 0.5).max() == 2
     z[:, 0, :2] = 40 * np.eye(8)[5][:, None]  # a corner unlike all else, too small, does not hide the two
-    ids = split(piece, z, 200, 0.5)
+    ids = split_pieces(piece, z, 200, 0.5)
     assert ids.max() == 2 and np.array_equal(ids > 0, piece > 0)
 
 
@@ -99,7 +99,7 @@ def test_a_side_that_is_too_small_is_no_thing_of_its_own():
 def test_regions_are_connected_large_and_apart(unknown, least, seed):
     z = np.random.default_rng(seed).normal(size=(5, 4, 5))
     pieces = components(unknown, least)
-    ids = split(pieces, z, least, 0.9)
+    ids = split_pieces(pieces, z, least, 0.9)
     assert not ids[pieces == 0].any()
     assert {*np.unique(pieces)} - {0} == {*np.unique(pieces[ids > 0])}  # none is lost
     for i in range(1, ids.max() + 1):
@@ -120,32 +120,32 @@ def test_cells_count_the_pixels(mask, grid):
 def test_a_region_is_what_it_says(kb):
     image = tiny.image(3)
     output, prediction = kb.forward(image), kb.predict(image)
-    found = find_regions(kb, image, "p", 20, 0.5)
+    found = kb.regions(image, 20, 0.5, image_id="p")
     assert np.array_equal(found.unknown, prediction.open_set == UNKNOWN) and found.regions
-    z = kb.fitted.mahalanobis.whitened(output)[0].double().numpy()
-    assert np.array_equal(space(kb, output), z)
+    z = kb.feature_space.whitened(output)[0].double().numpy()
     h, w = z.shape[1:]
-    for region in found.regions:
+    for region in found:
         at = [(int(i), int(j)) for i, j in zip(*np.nonzero(region.mask.mask()), strict=True)]
-        assert region.picture == "p" and region.area == len(at) >= 20 and region.box == oracle.box(at)
+        assert region.image_id == "p" and region.area == len(at) >= 20 and region.box == oracle.box(at)
         assert region.share == len(at) / image[0].size
         scores = [float(prediction.score[p]) for p in at]
         assert region.mean == pytest.approx(np.mean(scores)) and region.peak == max(scores)
         mean = np.mean([z[:, i * h // image.shape[1], j * w // image.shape[2]] for i, j in at], axis=0)
         assert region.embedding == pytest.approx(mean, abs=1e-4)
-        gaps = [float(np.linalg.norm(m.double().numpy() - mean)) for m in kb.fitted.mahalanobis.means]
+        gaps = [float(np.linalg.norm(m.double().numpy() - mean)) for m in kb.feature_space.means]
         assert region.nearest == kb.labels.names[int(np.argmin(gaps))]
         assert region.distance == pytest.approx(min(gaps), rel=1e-4)
     areas = [r.area for r in found.regions]
     assert areas == sorted(areas, reverse=True)
 
 
-def test_a_knowledge_base_without_fitted_scorers_lends_its_last_stage(kb):
-    plain = calibrate(replace(kb, fitted=None, scorer="max_logit", threshold=None), tiny.dataset(), fpr=0.3)
-    output = plain.forward(tiny.image(1))
-    z = space(plain, output)
-    assert z.shape == output.features[-1].shape[1:] and np.abs(z.mean((1, 2))).max() < 1e-4
-    (first, *_) = find_regions(plain, tiny.image(1), min_area=20).regions
+def test_without_fitted_scorers_regions_are_compared_in_the_last_stage(kb):
+    plain = calibrate(replace(kb, fitted={}, scorer="max_logit", threshold=None), tiny.dataset(), fpr=0.3)
+    last = plain.forward(tiny.image(1)).features[-1][0].numpy()
+    (first, *_) = plain.regions(tiny.image(1), min_area=20)
+    cover = cells(first.mask.mask(), last.shape[1:])
+    mean = ((last - last.mean((1, 2), keepdims=True)) * cover).sum((1, 2)) / cover.sum()
+    assert first.embedding == pytest.approx(mean, abs=1e-5)
     labels = plain.predict(tiny.image(1)).labels[first.mask.mask()]
     assert first.distance is None and first.nearest == plain.labels.names[np.bincount(labels).argmax()]
 
@@ -160,12 +160,12 @@ def test_areas_are_pixels_or_a_share():
 def test_what_is_no_cosine_is_refused(kb):
     for wrong in (-1.1, 1.1, float("nan"), float("inf")):
         with pytest.raises(OwsegError, match="cosine"):
-            find_regions(kb, tiny.image(), split_at=wrong)
+            kb.regions(tiny.image(), split_at=wrong)
 
 
 def test_nothing_unknown_is_no_region(kb):
     assert kb.threshold is not None
     calm = replace(kb, threshold=replace(kb.threshold, value=1e9))
-    found = find_regions(calm, tiny.image())
+    found = calm.regions(tiny.image())
     assert found.regions == () and not found.unknown.any()
     assert torch.is_grad_enabled()
