@@ -49,6 +49,16 @@ def test_a_class_is_learned_shown_and_undone(place, target):
     assert session.learn("cow") == 3
 
 
+def test_undo_goes_back_one_version(place):
+    session = session_in(place, "kb")
+    state = session.state
+    state.accept(state.group(1).regions, "cow")
+    state.accept(state.group(2).regions, "hen")
+    assert (session.learn("cow"), session.learn("hen")) == (2, 3)
+    assert session.undo() == 2 and session.kb().labels.names[-1] == "cow"
+    assert session.change().name == "cow" and session.undo() == 1
+
+
 def test_what_cannot_be_learned_is_refused(place):
     session = session_in(place, "new")
     group = session.state.group(1)
