@@ -137,7 +137,7 @@ def test_another_model_in_its_place_is_refused(recipe, done, place, tmp_path):
         ({"models": (Model("m", "nowhere"),)}, "models.m.kb: "),
         ({"models": (Model("m", "synthetic", scorers=("magic",)),)}, "models.m.scorers: there is no score 'magic'"),
         ({"data": (Data("d", "folder:nowhere"),)}, "data.d.spec: nowhere is not a folder"),
-        ({"data": (Data("d", "synthetic", "moon"),)}, "data.d.spec: 'moon' is not a split"),
+        ({"data": (Data("d", "synthetic", "moon"),)}, "data.d.spec: the synthetic scenes have no split 'moon'"),
         ({"models": (Model("m", "synthetic", data=("x",)),)}, "pairs no model with any data"),
         ({"models": ()}, "pairs no model with any data"),
     ],

@@ -126,8 +126,8 @@ def left_by_kills(work: Callable[[], object], folder: Path) -> list[dict[str, by
     """Do ``work`` and return what a kill would leave of ``folder`` before each call that could touch a file, and after.
 
     A killed process leaves what the kernel was told, and not what it still had in buffers of its own: just what another
-    reader finds at that moment. The folder is read at every call of ``os``'s functions and of a file's methods; what was
-    the same as at the call before is left out. The last is what is there when all is done.
+    reader finds at that moment. The folder is read at every call of ``os``'s functions and of a file's methods; what
+    was the same as at the call before is left out. The last is what is there when all is done.
     """
     left: list[dict[str, bytes]] = []
 

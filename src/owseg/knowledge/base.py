@@ -170,7 +170,7 @@ class KnowledgeBase:
         forward: Forward | None = None,
         image_id: str | None = None,
     ) -> RegionProposals:
-        """Return the unknown regions of an image, the largest first (see ``find_regions``); raises as ``predict`` does."""
+        """Return the unknown regions of an image, the largest first (``find_regions``); raises as ``predict`` does."""
         if self.threshold is None:
             raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
         pixels, name = as_image(image), image_name(image) if image_id is None else image_id

@@ -29,7 +29,7 @@ from owseg.knowledge.versions import (
     current_version,
     explained,
     file_sha256,
-    is_version,
+    is_stored,
     pointed_name,
     read_record,
     stored_numbers,
@@ -46,6 +46,8 @@ def check_place(directory: str | Path) -> None:
         if directory.exists():
             _refuse_other_files(directory)
         nearest = next(p for p in (directory, *directory.absolute().parents) if p.exists())
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(nearest))
         if not os.access(nearest, os.W_OK):
             raise PermissionError(errno.EACCES, "no permission", str(nearest))
 
@@ -189,5 +191,5 @@ def _locked(directory: Path) -> Iterator[None]:
 def _refuse_other_files(directory: Path) -> None:
     """Raise ``OwsegError`` for a directory that is in use for something else."""
     paths = list(directory.iterdir())
-    if directory / CURRENT not in paths and not all(path.name.startswith(".") or is_version(path) for path in paths):
+    if directory / CURRENT not in paths and not all(path.name.startswith(".") or is_stored(path) for path in paths):
         raise OwsegError(f"{directory} holds other files and no knowledge base; choose an empty directory.")

@@ -41,12 +41,10 @@ def has_version(directory: str | Path) -> bool:
 
 
 def holds_versions(directory: str | Path) -> bool:
-    """Return whether ``directory`` holds a knowledge base, though its CURRENT may be lost; photos/2024 is no version."""
+    """Return whether ``directory`` holds a knowledge base; its CURRENT may be lost, and photos/2024 is no version."""
     directory = Path(directory)
     with explained(directory, "read"):
-        return directory.is_dir() and (
-            has_version(directory) or any((path / RECORD).exists() for path in directory.iterdir() if is_version(path))
-        )
+        return directory.is_dir() and (has_version(directory) or any(map(is_stored, directory.iterdir())))
 
 
 def read_version(directory: str | Path, version: int | None = None, verify: bool = True) -> tuple[int, Path]:
@@ -205,6 +203,11 @@ def version_name(number: int) -> str:
 def is_version(path: Path) -> bool:
     """Return whether ``path`` is a folder with the name of a version."""
     return re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,}", path.name) is not None and path.is_dir()
+
+
+def is_stored(path: Path) -> bool:
+    """Return whether ``path`` is a version's folder by its contents, too; a folder of photos may be called 2024."""
+    return is_version(path) and (path / RECORD).exists()
 
 
 def file_sha256(path: Path) -> str:
