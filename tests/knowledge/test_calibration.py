@@ -1,9 +1,111 @@
-"""What a knowledge base takes from data: a threshold belongs to the score it was found for."""
+"""Thresholds keep their rate, belong to the score they were found for, and are found on images of their own."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+import torch
 
-from owseg.knowledge.calibration import calibrate, fit_scorers
+from owseg.data.dataset import DataSet
+from owseg.errors import OwsegError
+from owseg.knowledge import calibration as module
+from owseg.knowledge.calibration import calibrate, data_card, divide_val, find_threshold, fit_scorers
+from owseg.labels import IGNORE, UNKNOWN
+from owseg.learners.learn import learn
+from owseg.learners.npm import NPM
+from owseg.scorers import SCORERS, fitted_names
 from tests.support import tiny
+from tests.support.shots import corner_shot
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Twelve images of four classes, of which the last, rock, is unknown."""
+    return tiny.dataset(12, 4, unknown=True)
+
+
+def rates(kb, data):
+    """The share of the known pixels of each image that are predicted unknown."""
+    found = [(kb.predict(s.image).open_set == UNKNOWN)[s.target < UNKNOWN] for s in data]
+    return [float(f.mean()) for f in found], float(np.concatenate(found).mean())
+
+
+@pytest.mark.parametrize("fpr", [0.05, 0.3])
+@pytest.mark.parametrize("scorer", ["energy", "joint"])
+def test_the_rate_holds_on_the_data_of_the_calibration(kb, data, fpr, scorer):
+    new = calibrate(kb, data, fpr, scorer=scorer)
+    each, pooled = rates(new, data)
+    assert fpr - 0.02 < pooled <= fpr and pooled == pytest.approx(new.threshold.achieved_fpr)
+    assert (new.scorer, new.threshold.target_fpr, new.threshold.method) == (scorer, fpr, "quantile")
+    conformal = calibrate(kb, data, 0.3, "conformal", scorer)
+    each, _ = rates(conformal, data)
+    assert 12 / 13 * np.mean(each) + 1 / 13 <= 0.3 and conformal.threshold.method == "conformal"
+    assert conformal.threshold.achieved_fpr == pytest.approx(np.mean(each))
+
+
+def test_the_history_says_on_what(kb, data):
+    event = calibrate(kb, data, 0.1, "conformal", "msp").history[-1]
+    assert event.message == "calibrated msp at 10.0% false positives (conformal)" and event.action == "calibrate"
+    assert event.details["scorer"] == "msp" and event.details["fingerprint"] == data.fingerprint()
+    assert data_card(data) == {"data": "tiny", "images": 12, "fingerprint": data.fingerprint()}
+
+
+def test_the_score_in_use_is_calibrated_by_default(kb, data):
+    assert calibrate(replace(kb, scorer="msp"), data).threshold == find_threshold(kb, data, scorer="msp")
+    assert calibrate(kb, data).scorer == "joint"
+    with pytest.raises(OwsegError, match="has no scorer 'knn'; it has"):
+        find_threshold(kb, data, scorer="knn")
+
+
+def test_unknown_and_void_pixels_do_not_count(kb, data):
+    """What is anomalous may be in the images of the calibration: its mask leaves it out."""
+    known = sum(int((s.target < UNKNOWN).sum()) for s in data)
+    assert find_threshold(kb, data).pixels == known < 12 * 48 * 64
+    void = DataSet(data.source, data.labels, IGNORE)
+    assert find_threshold(kb, void) == find_threshold(kb, data)
+    no_masks = replace(data, source=replace(data.source, read=lambda i: (data.source.read(i)[0], None)))
+    assert find_threshold(kb, no_masks).pixels == 12 * 48 * 64
+
+
+def test_pixels_of_a_learned_class_lie_below(kb, data):
+    updated = learn(kb, "rock", [corner_shot()], method=NPM(1e9))
+    learned = np.mean([updated.assess(updated.forward(s.image), (48, 64)).learned.mean() for s in tiny.dataset()])
+    assert learned > 0.05
+    known = tiny.dataset()
+    without, found = find_threshold(kb, known), find_threshold(updated, DataSet(known.source, updated.labels))
+    assert found.value < without.value and found.pixels == without.pixels  # they count, as known and not unknown
+    scores = [updated.assess(updated.forward(s.image), (48, 64)) for s in known]
+    below = np.concatenate([np.where(a.learned, -np.inf, a.scores["joint"]).ravel() for a in scores])
+    assert (below > np.float32(found.value)).mean() <= 0.05 < (below >= np.float32(found.value)).mean()
+
+
+def test_the_given_forward_is_used(kb, data):
+    images = []
+
+    def forward(image):
+        images.append(image)
+        return kb.forward(image)
+
+    assert find_threshold(kb, data, forward=forward) == find_threshold(kb, data)
+    assert [i.sum() for i in images] == [s.image.sum() for s in data]
+
+
+# ---- images of their own
+
+
+@pytest.mark.parametrize(("count", "apart"), [(1, False), (9, False), (10, True), (13, True)])
+def test_val_is_divided_where_it_is_large_enough(count, apart):
+    val = tiny.dataset(count)
+    choose, calibration = divide_val(val)
+    if apart:
+        assert [*choose.source.ids] == [f"f{i}" for i in range(0, count, 2)]
+        assert [*calibration.source.ids] == [f"f{i}" for i in range(1, count, 2)]
+        assert np.array_equal(calibration[1].image, val[3].image) and np.array_equal(choose[2].target, val[4].target)
+    else:
+        assert choose is val and calibration is val
+
+
+# ---- fitted scorers
 
 
 @pytest.mark.parametrize(("scorer", "stays"), [("joint", False), ("mahalanobis", False), ("energy", True)])
@@ -13,3 +115,62 @@ def test_fitting_anew_takes_away_the_threshold_of_what_was_fitted(scorer, stays)
     anew = fit_scorers(kb, data.pick([0, 1]))
     assert kb.threshold is not None and anew.threshold == (kb.threshold if stays else None)
     assert anew.scorer == scorer and anew.history[-1].action == "fit"
+
+
+def test_other_fits_stay(kb):
+    data = tiny.dataset(4)
+    both = calibrate(fit_scorers(kb, data, ("knn", "sml")), data, scorer="knn")
+    assert set(both.fitted) == {"joint", "knn", "sml"} and both.fitted["joint"] is kb.fitted["joint"]
+    assert fit_scorers(both, data, ["sml"]).threshold == both.threshold
+    assert fit_scorers(both, data, ["knn"]).threshold is None
+
+
+def test_what_is_held_out_is_fitted_to():
+    """The scales of joint are those of images that the network was not trained on."""
+    train, held_out = tiny.dataset(4), tiny.dataset(8).pick([5, 6, 7])
+    kb = fit_scorers(tiny.knowledge_base(), train, held_out=held_out)
+    alone = fit_scorers(tiny.knowledge_base(), train)
+    joint = SCORERS["joint"].make(kb.network)
+
+    def outputs(data):
+        return [(kb.forward(s.image), torch.from_numpy(s.target)[None]) for s in data]
+
+    joint.fit(outputs(train), outputs(held_out))
+    state = kb.fitted["joint"].state_dict()
+    assert all(torch.equal(v, state[n]) for n, v in joint.state_dict().items())
+    other = alone.fitted["joint"].state_dict()
+    assert not torch.equal(other["scale"], state["scale"]) and torch.equal(
+        other["mahalanobis.means"], state["mahalanobis.means"]
+    )
+    details = kb.history[-1].details
+    assert details["fingerprint"] == train.fingerprint() and details["held_out"] == data_card(held_out)
+    assert "held_out" not in alone.history[-1].details
+
+
+@pytest.mark.parametrize("name", fitted_names())
+def test_unknown_pixels_are_not_fitted_to(name):
+    shown, hidden = (DataSet(tiny.dataset(4, 4).source, tiny.knowledge_base().labels, as_) for as_ in (UNKNOWN, IGNORE))
+    one, two = (fit_scorers(tiny.knowledge_base(), d, [name]).fitted[name].state_dict() for d in (shown, hidden))
+    assert all(torch.equal(v, two[n]) for n, v in one.items())
+
+
+def test_each_image_passes_the_network_once(monkeypatch):
+    """Whatever is fitted, and however often a scorer reads its images."""
+    calls, made = [], module.CachedForward
+    monkeypatch.setattr(module, "CachedForward", lambda forward: made(lambda i: calls.append(1) or forward(i)))
+    fit_scorers(tiny.knowledge_base(), tiny.dataset(4), fitted_names())
+    assert len(calls) == 4
+
+
+def test_what_cannot_be_fitted_ends_in_one_sentence(kb):
+    with pytest.raises(OwsegError, match="there is no fitted scorer 'svm'; it is one of joint, knn, mahalanobis, sml"):
+        fit_scorers(kb, tiny.dataset(), ["svm"])
+    data = tiny.dataset(2)
+    bare = replace(data, source=replace(data.source, read=lambda i: (data.source.read(i)[0], None)))
+    with pytest.raises(OwsegError, match="f0 has no mask; scorers are fitted on labelled images"):
+        fit_scorers(kb, bare)
+    nothing = replace(
+        data, source=replace(data.source, read=lambda i: (tiny.image(i), np.full((48, 64), 255, np.uint8)))
+    )
+    with pytest.raises(OwsegError, match="no pixel"):
+        fit_scorers(kb, nothing)

@@ -1,3 +1,7 @@
+"""The unknown pixels of an image as regions: connected, large enough, of one object each, against plain loops."""
+
+import copy
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,45 +13,13 @@ from hypothesis.extra import numpy as hnp
 
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
-from owseg.knowledge.calibration import calibrate, fit_scorers
-from owseg.knowledge.regions import cells, components, pixels, split_pieces
+from owseg.knowledge.calibration import calibrate
+from owseg.knowledge.regions import cells, components, directions, pixels, split_pieces
 from owseg.labels import UNKNOWN
 from tests.reference import regions as oracle
 from tests.support import tiny
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
-
-
-@pytest.fixture(scope="module")
-def kb():
-    data = tiny.dataset()
-    return calibrate(fit_scorers(tiny.knowledge_base(), data), data, fpr=0.3, scorer="joint")
-
-
-@given(masks)
-@settings(deadline=None)
-def test_run_lengths_are_cocos_and_come_back(mask):
-    rle = Rle.of(mask)
-    assert list(rle.counts) == oracle.run_lengths(mask)
-    assert np.array_equal(rle.mask(), mask) and rle.area == mask.sum()
-    assert Rle.from_json(rle.to_json(), mask.shape) == rle
-    coco = pytest.importorskip("pycocotools.mask")
-    theirs = coco.frPyObjects(rle.to_json(), *mask.shape)
-    assert np.array_equal(coco.decode(theirs).astype(bool), mask) and coco.area(theirs) == rle.area
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None, [], {}, {"size": [2, 3]}, {"size": [2, 3], "counts": [5]}, {"size": [2, 3], "counts": [7]},
-        {"size": [3, 2], "counts": [6]}, {"size": [2, 3], "counts": [8, -2]}, {"size": [2, 3], "counts": [6.0]},
-        {"size": [2, 3], "counts": "6"}, {"size": [2], "counts": [6]}, {"size": [2, 3], "counts": [True, 5]},
-    ],
-)  # fmt: skip
-def test_what_is_no_mask_of_that_size_is_refused(value):
-    assert Rle.from_json({"size": [2, 3], "counts": [6]}, (2, 3)).area == 0
-    with pytest.raises(OwsegError, match="not those of a mask of 3x2"):
-        Rle.from_json(value, (2, 3))
 
 
 @given(masks, st.integers(1, 6))
@@ -59,7 +31,7 @@ def test_components_are_those_of_a_flood(unknown, least):
     assert sorted(found) == sorted(sorted(piece) for piece in expected)
 
 
-def two_things(angle=90.0, noise=0.2, seed=0):
+def two_objects(angle=90.0, noise=0.2, seed=0):
     """One piece of 24x48 pixels on a grid of 6x12 cells; left and right half point ``angle`` degrees apart."""
     rng = np.random.default_rng(seed)
     z = noise * rng.normal(size=(8, 6, 12))
@@ -69,24 +41,24 @@ def two_things(angle=90.0, noise=0.2, seed=0):
     return np.pad(np.ones((20, 44), int), 2), z
 
 
-def test_two_things_that_touch_are_told_apart():
-    piece, z = two_things()
+def test_two_objects_that_touch_are_two_regions():
+    piece, z = two_objects()
     ids = split_pieces(piece, z, 50, 0.5)
     assert set(np.unique(ids)) == {0, 1, 2} and np.array_equal(ids > 0, piece > 0)
-    assert len(np.unique(ids[:, :24])) == len(np.unique(ids[:, 24:])) == 2  # one thing, and what is none
+    assert len(np.unique(ids[:, :24])) == len(np.unique(ids[:, 24:])) == 2  # one object, and what is none
     assert np.array_equal(split_pieces(piece, z, 50, 0.5), ids)
 
 
 @pytest.mark.parametrize("angle, apart", [(0.0, False), (50.0, False), (70.0, True), (180.0, True)])
-def test_things_are_told_apart_by_the_cosine(angle, apart):
-    piece, z = two_things(angle)
+def test_objects_are_told_apart_by_the_cosine(angle, apart):
+    piece, z = two_objects(angle)
     assert split_pieces(piece, z, 50, 0.5).max() == 1 + apart
     assert split_pieces(piece, z, 50, -1).max() == 1  # never
     assert split_pieces(piece, 100 * z, 50, 0.5).max() == 1 + apart  # only directions count
 
 
-def test_a_side_that_is_too_small_is_no_thing_of_its_own():
-    piece, z = two_things()
+def test_a_side_that_is_too_small_is_no_object_of_its_own():
+    piece, z = two_objects()
     assert split_pieces(piece, z, 441, 0.5).max() == 1  # each side has 440 pixels
     assert split_pieces(piece, z, 440, 0.5).max() == 2
     z[:, 0, :2] = 40 * np.eye(8)[5][:, None]  # a corner unlike all else, too small, does not hide the two
@@ -117,37 +89,88 @@ def test_cells_count_the_pixels(mask, grid):
     assert np.array_equal(cells(mask, grid), expected)
 
 
-def test_a_region_is_what_it_says(kb):
-    image = tiny.image(3)
+def test_a_region_is_what_it_says(unsure_kb):
+    kb, image = unsure_kb, tiny.image(3)
     output, prediction = kb.forward(image), kb.predict(image)
     found = kb.regions(image, 20, 0.5, image_id="p")
-    assert np.array_equal(found.unknown, prediction.open_set == UNKNOWN) and found.regions
+    assert np.array_equal(found.unknown, prediction.open_set == UNKNOWN) and len(found) == len(found.regions) > 0
+    assert list(found) == list(found.regions) and found[0] is found.regions[0]
     z = kb.feature_space.whitened(output)[0].double().numpy()
     h, w = z.shape[1:]
     for region in found:
-        at = [(int(i), int(j)) for i, j in zip(*np.nonzero(region.mask.mask()), strict=True)]
+        mask = region.mask.mask()
+        at = [(int(i), int(j)) for i, j in zip(*np.nonzero(mask), strict=True)]
         assert region.image_id == "p" and region.area == len(at) >= 20 and region.box == oracle.box(at)
         assert region.share == len(at) / image[0].size
         scores = [float(prediction.score[p]) for p in at]
         assert region.mean == pytest.approx(np.mean(scores)) and region.peak == max(scores)
+        sure = np.abs(prediction.score - region.mean) > 1e-5
+        assert np.array_equal(region.core.mask()[sure], (mask & (prediction.score >= region.mean))[sure])
         mean = np.mean([z[:, i * h // image.shape[1], j * w // image.shape[2]] for i, j in at], axis=0)
         assert region.embedding == pytest.approx(mean, abs=1e-4)
         gaps = [float(np.linalg.norm(m.double().numpy() - mean)) for m in kb.feature_space.means]
         assert region.nearest == kb.labels.names[int(np.argmin(gaps))]
         assert region.distance == pytest.approx(min(gaps), rel=1e-4)
-    areas = [r.area for r in found.regions]
+    areas = [r.area for r in found]
     assert areas == sorted(areas, reverse=True)
 
 
-def test_without_fitted_scorers_regions_are_compared_in_the_last_stage(kb):
-    plain = calibrate(replace(kb, fitted={}, scorer="max_logit", threshold=None), tiny.dataset(), fpr=0.3)
-    last = plain.forward(tiny.image(1)).features[-1][0].numpy()
-    (first, *_) = plain.regions(tiny.image(1), min_area=20)
-    cover = cells(first.mask.mask(), last.shape[1:])
-    mean = ((last - last.mean((1, 2), keepdims=True)) * cover).sum((1, 2)) / cover.sum()
-    assert first.embedding == pytest.approx(mean, abs=1e-5)
-    labels = plain.predict(tiny.image(1)).labels[first.mask.mask()]
-    assert first.distance is None and first.nearest == plain.labels.names[np.bincount(labels).argmax()]
+def test_the_options_reach_the_regions(unsure_kb):
+    """The least area, and the cosine: 1 cuts whatever may be cut, -1 nothing."""
+    image = tiny.image(3)
+    assert len(unsure_kb.regions(image, min_area=1)) > len(unsure_kb.regions(image, min_area=100)) > 0
+    assert all(r.area >= 100 for r in unsure_kb.regions(image, min_area=100))
+    never, often = (len(unsure_kb.regions(image, 20, cosine)) for cosine in (-1, 1))
+    assert never < often
+    assert [r.mask for r in unsure_kb.regions(image)] == [r.mask for r in unsure_kb.regions(image, 0.002, 0.5)]
+
+
+def test_a_class_that_no_pixel_was_fitted_to_is_never_the_nearest(unsure_kb):
+    """Its mean is zero, which may be the nearest to everything."""
+    joint = copy.deepcopy(unsure_kb.fitted["joint"])
+    joint.mahalanobis.counts[:2] = 0
+    other = replace(unsure_kb, fitted={"joint": joint})
+    nearest = {r.nearest for k in (unsure_kb, other) for r in k.regions(tiny.image(3), 20)}
+    assert {r.nearest for r in other.regions(tiny.image(3), 20)} == {"tree"} < nearest
+
+
+def test_without_fitted_scorers_regions_are_compared_by_the_last_stage(unsure_kb):
+    bare = calibrate(replace(unsure_kb, fitted={}, scorer="max_logit", threshold=None), tiny.dataset(), fpr=0.3)
+    image = tiny.image(1)
+    last = bare.forward(image).features[-1][0].double().numpy()
+    z = last - last.mean((1, 2), keepdims=True)
+    first = bare.regions(image, min_area=20)[0]
+    mask = first.mask.mask()
+    weight = cells(mask, z.shape[1:])
+    assert first.embedding == pytest.approx((z * weight).sum((1, 2)) / weight.sum(), abs=1e-4)
+    labels = bare.predict(image).labels[mask]
+    assert first.distance is None and first.nearest == bare.labels.names[np.bincount(labels).argmax()]
+
+
+def test_an_image_is_named_by_its_path(unsure_kb, photos):
+    path = photos / "p1.png"
+    assert {r.image_id for r in unsure_kb.regions(path)} == {"p1.png"}
+    assert {r.image_id for r in unsure_kb.regions(path, image_id="other")} == {"other"}
+    assert {r.image_id for r in unsure_kb.regions(tiny.image(1))} == {""}
+
+
+def test_a_region_is_plain_json(unsure_kb):
+    region = unsure_kb.regions(tiny.image(3))[0]
+    value = json.loads(json.dumps(region.to_json(), allow_nan=False))
+    assert value["area"] == region.area and value["box"] == list(region.box) and value["nearest"] == region.nearest
+    assert Rle.from_json(value["mask"], (48, 64)) == region.mask and "embedding" not in value
+
+
+def test_regions_can_be_printed_compared_and_hashed(unsure_kb):
+    found = unsure_kb.regions(tiny.image(3), image_id="p3.png")
+    region = found[0]
+    x, y, width, height = region.box
+    assert repr(region) == (
+        f"Region(p3.png, {width}x{height} at ({x}, {y}), {region.area} pixels: mean score {region.mean:.4g}, "
+        f"nearest {region.nearest})"
+    )
+    assert repr(found) == f"RegionProposals({len(found)} regions, {found.unknown.mean():.1%} of the image unknown)"
+    assert region == region and region != replace(region) and len({region, found, found}) == 2
 
 
 def test_areas_are_pixels_or_a_share():
@@ -157,15 +180,22 @@ def test_areas_are_pixels_or_a_share():
             pixels(wrong, (3, 3))
 
 
-def test_what_is_no_cosine_is_refused(kb):
+def test_what_is_no_cosine_is_refused(unsure_kb):
     for wrong in (-1.1, 1.1, float("nan"), float("inf")):
         with pytest.raises(OwsegError, match="cosine"):
-            kb.regions(tiny.image(), split_at=wrong)
+            unsure_kb.regions(tiny.image(), split_at=wrong)
 
 
 def test_nothing_unknown_is_no_region(kb):
-    assert kb.threshold is not None
     calm = replace(kb, threshold=replace(kb.threshold, value=1e9))
     found = calm.regions(tiny.image())
     assert found.regions == () and not found.unknown.any()
     assert torch.is_grad_enabled()
+
+
+def test_directions_have_length_one():
+    x = np.array([[3.0, 4.0], [0.0, 0.0], [-2.0, 0.0]])
+    assert np.allclose(directions(x), [[0.6, 0.8], [0, 0], [-1, 0]])
+    for bad in (np.nan, np.inf):
+        with pytest.raises(OwsegError, match="an embedding is not finite"):
+            directions(np.array([[1.0, bad]]))

@@ -1,3 +1,5 @@
+"""Training a segmentation network: it learns, resumes exactly, and leaves the caller's network as it was."""
+
 import csv
 from dataclasses import replace
 
@@ -5,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from owseg.data.augment import augment
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, LabelSpace
-from owseg.losses.segmentation import class_weights
+from owseg.losses import segmentation as losses
+from owseg.models.ops import resize
+from owseg.training import segmentation as module
 from owseg.training.config import TrainConfig
-from owseg.training.segmentation import Objective, closed_iou, train
+from owseg.training.segmentation import SegmentationObjective, closed_iou, train, view_in
 from tests.support import tiny
 
 FAST = TrainConfig(
@@ -24,10 +29,19 @@ FAST = TrainConfig(
     backbone_lr=5e-3,
     ema=0.8,
 )
+ONE = replace(FAST, epochs=1)
 
 
 def weights(network):
     return {k: v.clone() for k, v in network.state_dict().items()}
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(v, two[n]) for n, v in one.items())
+
+
+def rows(run):
+    return list(csv.DictReader((run / "metrics.csv").open()))
 
 
 def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path):
@@ -40,11 +54,11 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path):
     class Stopping(DataSet):
         """Validation data that stops the run in its third validation."""
 
-        seen = 0
+        count = 0
 
         def __iter__(self):
-            Stopping.seen += 1
-            if Stopping.seen == 3:
+            Stopping.count += 1
+            if Stopping.count == 3:
                 raise Stop
             return super().__iter__()
 
@@ -52,10 +66,8 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path):
         train(tiny.network(), data, Stopping(data.source, data.labels), FAST, tmp_path / "parts")
     torch.rand(17)  # whatever the random state is by then must not matter
     resumed = train(tiny.network(), data, data, FAST, tmp_path / "parts", resume=True)
-    for name, value in weights(whole).items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
-    rows = [list(csv.DictReader((tmp_path / n / "metrics.csv").open())) for n in ("whole", "parts")]
-    for a, b in zip(*rows, strict=True):
+    assert same(whole.state_dict(), resumed.state_dict())
+    for a, b in zip(rows(tmp_path / "whole"), rows(tmp_path / "parts"), strict=True):
         assert (a["epoch"], a["loss"], a["val_miou"]) == (b["epoch"], b["loss"], b["val_miou"])
 
 
@@ -64,61 +76,151 @@ def test_training_learns_and_logs(tmp_path):
     config = replace(FAST, epochs=12, validate_every=4)
     untrained = closed_iou(tiny.network(), data).mean()
     network = train(tiny.network(), data, data, config, tmp_path)
-    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
-    assert [int(r["epoch"]) for r in rows] == list(range(1, 13))
-    assert float(rows[-1]["loss"]) < 0.5 * float(rows[0]["loss"])
-    best = max(float(r["val_miou"]) for r in rows if r["val_miou"])
+    found = rows(tmp_path)
+    assert [int(r["epoch"]) for r in found] == list(range(1, 13))
+    assert float(found[-1]["loss"]) < 0.5 * float(found[0]["loss"])
+    best = max(float(r["val_miou"]) for r in found if r["val_miou"])
     assert closed_iou(network, data).mean() == pytest.approx(best, abs=1e-5)
     assert best > untrained + 0.2
 
 
+def test_the_weights_kept_are_the_best_on_val(tmp_path):
+    """Which are others than the best on train where val is labelled otherwise."""
+    data = tiny.dataset()
+    swapped = DataSet(
+        replace(data.source, read=lambda i: (data.source.read(i)[0], 2 - data.source.read(i)[1])), data.labels
+    )
+    network = train(tiny.network(), data, swapped, FAST, tmp_path)
+    scores = [float(r["val_miou"]) for r in rows(tmp_path)]
+    assert closed_iou(network, swapped).mean() == pytest.approx(max(scores), abs=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_caller_s_network_stays_as_it_was(tmp_path, training):
+    network = tiny.network().train(training)
+    network.decoder.requires_grad_(False)
+    before, modes = weights(network), [m.training for m in network.modules()]
+    grads, strides = ([p.requires_grad for p in network.parameters()], [p.stride() for p in network.parameters()])
+    trained = train(network, tiny.dataset(), tiny.dataset(2), ONE, tmp_path)
+    assert same(before, network.state_dict()) and modes == [m.training for m in network.modules()]
+    assert grads == [p.requires_grad for p in network.parameters()] and not network.backbone.stem_is_frozen
+    assert strides == [p.stride() for p in network.parameters()]
+    assert trained is not network and not same(before, trained.state_dict()) and not trained.training
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_a_frozen_stem_does_not_learn(tmp_path, freeze):
+    network = tiny.network()
+    trained = train(network, tiny.dataset(), tiny.dataset(2), replace(ONE, freeze_stem=freeze, ema=0.1), tmp_path)
+    stem = [m.state_dict() for m in network.backbone.family.stem(network.backbone.model)]
+    after = [m.state_dict() for m in trained.backbone.family.stem(trained.backbone.model)]
+    assert len(stem) > 0 and all(same(a, b) for a, b in zip(stem, after, strict=True)) == freeze
+    assert not same(network.decoder.state_dict(), trained.decoder.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("small", "epoch", "halved"), [(0.5, 1, True), (0.5, 2, False), (0.0, 0, False), (1.0, 3, True)]
+)
+def test_the_first_epochs_see_half_the_size(small, epoch, halved):
+    config, sample = replace(FAST, small=small, jitter=0.2), tiny.dataset(1)[0]
+    image, target = view_in(epoch, lambda i: sample, config)(0, np.random.default_rng(3))
+    size, scale = ((24, 32), (0.45, 0.6)) if halved else ((48, 64), (0.9, 1.2))
+    expected = augment(sample, size, scale, 0.2, np.random.default_rng(3))
+    assert image.shape == (3, *size) and torch.equal(image, expected[0]) and torch.equal(target, expected[1])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"small": 1.0}, {"jitter": 0.0}, {"scale": (0.5, 0.6)}, {"crop": (32, 32)}, {"lr": 1e-3}, {"backbone_lr": 1e-3},
+        {"weight_decay": 1.0}, {"variance_weight": 1.0}, {"balance": 1.0}, {"ema": 0.5}, {"seed": 1}, {"batch": 2},
+        {"freeze_stem": False},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_setting_reaches_the_training(tmp_path, setting):
+    data = tiny.with_void()
+    data = DataSet(replace(data, ids=data.ids[:4]), data.classes)  # one step with each setting is enough
+    base = replace(ONE, small=0.0, seed=0)
+    plain, changed = (
+        train(tiny.network(), data, data, config, tmp_path / name)
+        for name, config in (("a", base), ("b", replace(base, **setting)))
+    )
+    assert not same(plain.state_dict(), changed.state_dict())
+
+
+def test_the_same_settings_make_the_same_weights(tmp_path):
+    one, two = (train(tiny.network(), tiny.dataset(4), tiny.dataset(2), ONE, tmp_path / n) for n in "ab")
+    assert same(one.state_dict(), two.state_dict())
+
+
+def test_backbone_and_the_rest_have_rates_of_their_own_and_no_decay_on_biases(tmp_path, monkeypatch):
+    tasks = []
+
+    def record(fabric, task, config, checkpoint):
+        tasks.append(task)
+        return task.kept.state_dict(), 0.0
+
+    monkeypatch.setattr(module, "loop", record)
+    train(
+        tiny.network(),
+        tiny.dataset(),
+        tiny.dataset(2),
+        replace(FAST, lr=0.3, backbone_lr=0.2, weight_decay=0.1),
+        tmp_path,
+    )
+    (task,) = tasks
+    trained = task.objective.network
+    backbone = {id(p) for p in trained.backbone.parameters()}
+    groups = task.optimizer.param_groups
+    assert {id(p) for g in groups for p in g["params"]} == {id(p) for p in trained.parameters() if p.requires_grad}
+    for group in groups:
+        for p in group["params"]:
+            assert group["lr"] == (0.2 if id(p) in backbone else 0.3)
+            assert group["weight_decay"] == (0.1 if p.ndim > 1 else 0.0)
+    assert task.metric == "mIoU" and task.kept is not trained
+
+
 def test_resume_refuses_other_settings(tmp_path):
     data = tiny.dataset()
-    train(tiny.network(), data, data, replace(FAST, epochs=1), tmp_path)
-    with pytest.raises(OwsegError, match="other settings"):
-        train(tiny.network(), data, data, replace(FAST, epochs=2), tmp_path, resume=True)
-    with pytest.raises(OwsegError, match="other settings"):  # T is in no weight, and would go unnoticed
-        train(tiny.network(scale=2.0), data, data, replace(FAST, epochs=1), tmp_path, resume=True)
-    with pytest.raises(OwsegError, match="other settings"):
-        train(tiny.network(4), data, data, replace(FAST, epochs=1), tmp_path, resume=True)
-    with pytest.raises(OwsegError, match="other settings"):
-        train(tiny.network(), tiny.dataset(9), data, replace(FAST, epochs=1), tmp_path, resume=True)
+    train(tiny.network(), data, data, ONE, tmp_path)
+    others = [
+        (tiny.network(), data, replace(FAST, epochs=2)),
+        (tiny.network(scale=2.0), data, ONE),  # T is in no weight, and would go unnoticed
+        (tiny.network(4), data, ONE),
+        (tiny.network(), tiny.dataset(9), ONE),
+    ]
+    for network, other, config in others:
+        with pytest.raises(OwsegError, match="other settings"):
+            train(network, other, data, config, tmp_path, resume=True)
     with pytest.raises(OwsegError, match="no run to resume"):
         train(tiny.network(), data, data, FAST, tmp_path / "new", resume=True)
-    (tmp_path / "last.ckpt").write_bytes(b"nothing")
-    with pytest.raises(OwsegError, match="no checkpoint"):
-        train(tiny.network(), data, data, replace(FAST, epochs=1), tmp_path, resume=True)
 
 
 def test_training_refuses_what_it_cannot_use(tmp_path):
     data = tiny.dataset(3)
-    with pytest.raises(OwsegError, match="do not fill"):
+    with pytest.raises(OwsegError, match="3 images do not fill a batch of 4"):
         train(tiny.network(), data, data, FAST, tmp_path)
     named_otherwise = DataSet(tiny.dataset().source, LabelSpace.of(("Road", "Sky", "Tree")), IGNORE)
     with pytest.raises(OwsegError, match="no pixel is labelled with a known class"):
         train(tiny.network(), named_otherwise, data, FAST, tmp_path)
     with pytest.raises(OwsegError, match="lower the learning rate"):
         train(tiny.network(), tiny.dataset(), data, replace(FAST, lr=1e9, backbone_lr=1e9), tmp_path)
-
-
-def test_class_weights_are_the_frequencies_to_a_power_with_mean_one():
-    target = np.array([[0, 0, 0, 0, 1, IGNORE]], np.uint8)
-    weight = class_weights([target], 3, 0.5)
-    assert weight[2] == 0
-    assert weight[1] / weight[0] == pytest.approx(2.0)
-    assert 0.8 * weight[0] + 0.2 * weight[1] == pytest.approx(1.0)
+    bare = replace(data, source=replace(data.source, read=lambda i: (data.source.read(i)[0], None)))
+    with pytest.raises(OwsegError, match="f0 has no mask; validation needs one"):
+        train(tiny.network(), tiny.dataset(), bare, ONE, tmp_path)
 
 
 @pytest.mark.parametrize("classifier", ["prototype", "linear"])
 def test_the_objective_is_the_loss_of_the_interpolated_maps(classifier):
-    from owseg.losses import segmentation as losses
-    from owseg.models.ops import resize
-
     network = tiny.network(classifier=classifier)
     images, targets = torch.rand(2, 3, 48, 64), torch.randint(0, 3, (2, 48, 64))
-    loss = Objective(network, 0.01, torch.ones(3))(images, targets)
+    class_weights = torch.tensor([0.5, 1.0, 2.0])
+    loss = SegmentationObjective(network, 0.2, class_weights)(images, targets)
     logits = network.classify(resize(network(images).embedding, (48, 64)))
     expected = (
-        losses.hybrid(logits, targets, 0.01) if classifier == "prototype" else losses.cross_entropy(logits, targets)
+        losses.hybrid(logits, targets, 0.2, class_weights)
+        if classifier == "prototype"
+        else losses.cross_entropy(logits, targets, class_weights)
     )
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)

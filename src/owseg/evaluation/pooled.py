@@ -37,7 +37,7 @@ class Pooled:
         self.pixels += int(np.count_nonzero(target != IGNORE))
         self._binned.update(score, target)
         if self.pixels > self.limit:
-            self._exact = None
+            self._exact = None  # which frees its scores
         elif self._exact is not None:
             self._exact.update(score, target)
 

@@ -1,4 +1,4 @@
-"""What a knowledge base takes from data without learning a class: the threshold, and the fitted scorers."""
+"""Calibration: the threshold, and the scorers that are fitted to labelled images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def find_threshold(
 ) -> Threshold:
     """Return the threshold of ``scorer`` at which a share ``fpr`` of ``data``'s known pixels is predicted unknown.
 
-    ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and a frame without a mask
+    ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and an image without a mask
     counts as wholly known. Pixels of a learned class are never unknown, so they count as lying below. ``method`` is
     "quantile" or "conformal" (see ``threshold_at_fpr``). ``forward`` is by default ``kb.forward``. Raises
     ``OwsegError`` for a scorer that ``kb`` does not have, where no pixel is known, and for what ``threshold_at_fpr``
@@ -48,7 +48,12 @@ def find_threshold(
 def calibrate(
     kb: KnowledgeBase, data: DataSet, fpr: float = 0.05, method: str = "quantile", scorer: str | None = None
 ) -> KnowledgeBase:
-    """Return ``kb`` with ``scorer`` as its score and the threshold that ``find_threshold`` finds for it on ``data``."""
+    """Return ``kb`` with ``scorer`` as its score and the threshold that ``find_threshold`` finds for it on ``data``.
+
+    The rate carries over to other images like these only if these had no part in training the network, in fitting the
+    scorer or in choosing it: use a split of its own (see ``divide_val``). "conformal" then bounds the mean over such
+    images by ``fpr``; the rate of a single image may be higher.
+    """
     name = scorer or kb.scorer
     threshold = find_threshold(kb, data, fpr, method, name)
     message = f"calibrated {name} at {fpr:.1%} false positives ({method})"
@@ -72,10 +77,10 @@ def fit_scorers(
 ) -> KnowledgeBase:
     """Return ``kb`` with the fitted scorers ``names`` (see ``fitted_names``), fitted on labelled images.
 
-    ``data`` are frames that the network was trained on, ``held_out`` others: the network is far more confident on what
+    ``data`` are images that the network was trained on, ``held_out`` others: the network is far more confident on what
     it was trained on, which would give its confidence too much weight in "joint". A scorer that ``kb`` has already is
     fitted anew, which removes the threshold if it is the one in use, or a part of it; others stay. Raises
-    ``OwsegError`` for a name that is not fitted, a frame without a mask and where nothing is labelled.
+    ``OwsegError`` for a scorer that is not fitted, an image without a mask, and where nothing is labelled.
     """
     for name in names:
         if name not in fitted_names():
@@ -96,7 +101,7 @@ def fit_scorers(
 
 
 def data_card(data: DataSet) -> dict[str, str | int]:
-    """Return what a history says of a data set: its name, how many images, the fingerprint of pixels and targets."""
+    """Return what a history keeps of a data set: its name, how many images, the fingerprint of pixels and targets."""
     return {"data": data.source.name, "images": len(data), "fingerprint": data.fingerprint()}
 
 

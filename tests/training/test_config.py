@@ -1,0 +1,51 @@
+"""The settings of a training: what they refuse, and that they are read without torch."""
+
+import inspect
+import subprocess
+import sys
+from dataclasses import asdict, fields, replace
+
+import pytest
+
+from owseg.data import copy_paste
+from owseg.errors import OwsegError
+from owseg.training.config import LoopConfig, ResidualConfig, TrainConfig
+
+
+@pytest.mark.parametrize("kind", [LoopConfig, TrainConfig, ResidualConfig])
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"epochs": 0}, "epochs must be 1 or more, not 0"),
+        ({"batch": 0}, "batch must be 1 or more, not 0"),
+        ({"devices": 0}, "devices must be 1 or more, not 0"),
+        ({"validate_every": 0}, "validate_every must be 1 or more, not 0"),
+        ({"seed": -1}, "seed must be 0 or more, not -1"),
+        ({"crop": (31, 64)}, "at least 32x32 pixels, not 31x64"),
+        ({"precision": "8"}, "no precision '8'; it is one of 32-true, bf16-mixed, 16-mixed"),
+    ],
+    ids=str,
+)
+def test_settings_that_no_training_can_run_with(kind, setting, message):
+    with pytest.raises(OwsegError, match=message):
+        kind(**setting)
+    with pytest.raises(OwsegError, match=message):
+        replace(kind(), **setting)
+
+
+def test_every_kind_has_the_settings_of_the_loop():
+    shared = {f.name for f in fields(LoopConfig)}
+    for kind in (TrainConfig, ResidualConfig):
+        assert issubclass(kind, LoopConfig) and shared < set(asdict(kind()))
+        assert all(getattr(kind, name) == getattr(kind(), name) for name in asdict(kind()))
+    assert hash(TrainConfig()) == hash(TrainConfig()) and TrainConfig() != TrainConfig(seed=1)
+
+
+def test_outliers_are_pasted_by_default_as_paste_does():
+    assert ResidualConfig().sizes == inspect.signature(copy_paste.paste).parameters["sizes"].default
+
+
+def test_they_are_read_without_torch():
+    code = "import sys, owseg.training.config; print({'torch', 'transformers'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
