@@ -17,7 +17,7 @@ from owseg.knowledge.calibration import calibrate
 from owseg.knowledge.commit import rollback_version
 from owseg.knowledge.load import load
 from owseg.labels import KNOWN, UNKNOWN, LabelSpace
-from owseg.models.published.transformers import take_apart
+from owseg.models.published.transformers import to_network
 from owseg.models.residual_pattern import residual_of
 from owseg.scorers.energy import energy
 from owseg.scorers.rpl import rpl
@@ -32,7 +32,7 @@ FAST = ResidualConfig(epochs=3, batch=4, crop=(48, 64), scale=(1.0, 1.2), jitter
 def segformer():
     torch.manual_seed(0)
     config = SegformerConfig(**tiny.CONFIGS["segformer"], decoder_hidden_size=24, num_labels=3)
-    return take_apart(SegformerForSemanticSegmentation(config))
+    return to_network(SegformerForSemanticSegmentation(config))
 
 
 NETWORKS = {

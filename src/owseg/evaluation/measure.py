@@ -96,7 +96,7 @@ def measure(
 
     ``calibrated`` has thresholds by the name of the score; ``sizes`` are the minimum sizes of components; ``workers``
     processes read the images. ``histograms`` is what ``score_histograms`` returned for this folder, if it was called
-    already: then the maps are read once instead of twice. Memory: one image and ``16 * 2^bits`` bytes (4 MiB) a score
+    already: then the maps are read once instead of twice. Memory: one image and ``32 * 2^bits`` bytes (8 MiB) a score
     in each process, a few dozen numbers an image and score, and ``40 (K + 1) K`` bytes a score. Raises ``OwsegError``
     for any other folder, maps that are missing or damaged, and a threshold for a score that it does not hold.
     """
