@@ -74,12 +74,9 @@ READ_BY_USERS = ("src/", "docs/", "examples/", "README.md", "CONTRIBUTING.md", "
 
 ALLOWED: dict[tuple[str, str], str] = {
     ("src/owseg/increments/prototype.py", "rivals"): "the name that format 2 has for competitors",
-    ("tests/increments/*", "rivals"): "reads it",
     ("src/owseg/discovery/*", "pictur"): "the name that the folder of a queue's images has on disk",
     ("docs/discover.md", "pictur"): "the same",
-    ("tests/discovery/*", "pictur"): "the same",
     ("src/owseg/discovery/storage.py", "worth"): "the name that old queues have for priority",
-    ("tests/review/test_pages.py", ".called"): "an attribute of unittest.mock",
     ("src/owseg/evaluation/maps.py", "pictur"): "the name that format 2 has for images",
     ("tests/evaluation/test_maps.py", "pictur"): "reads it",
 }

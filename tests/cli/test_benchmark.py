@@ -7,7 +7,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 def test_the_small_recipe_runs_and_goes_on(run_cli, fails, tmp_path):
     small = RECIPES / "benchmark-synthetic.toml"
     code, out, err = run_cli("benchmark", small, "--out", tmp_path)
-    assert code == 0 and "synthetic on streets (1 of 1)" in err
+    assert code == 0 and "synthetic on scenes (1 of 1)" in err
     assert "joint" in out and f"{tmp_path}/results.md" in out.replace("\n", "")
     code, out, _ = run_cli("benchmark", small, "--out", tmp_path, "--json")
     assert code == 0 and json.loads(out) == json.loads((tmp_path / "results.json").read_text())

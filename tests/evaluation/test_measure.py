@@ -160,5 +160,6 @@ def test_more_bits_give_narrower_intervals(folder):
 
 
 def test_the_sizes_of_components_that_were_given_are_used(folder):
-    counts = {n: measure(folder.path, sizes=Sizes(n, n)).scores["msp"].components["best_f1"].ground_truths for n in (1, 30)}
+    measured = {n: measure(folder.path, sizes=Sizes(n, n)).scores["msp"] for n in (1, 30)}
+    counts = {n: scores.components["best_f1"].ground_truths for n, scores in measured.items()}
     assert counts[1] > counts[30]

@@ -82,6 +82,7 @@ def draw(
     their 1st to their 99th percentile (DMLNet, Fig. 8). ``histograms`` is what ``score_histograms`` returned for
     ``folder``, with the scores at ``points_to_sample``. Raises ``OwsegError`` for maps that are missing.
     """
+    # Where no image has an unknown pixel, any will do.
     chosen = images_with_unknown(folder, histograms) or list(folder.manifest.images)
     picked = [chosen[round(i)] for i in np.linspace(0, len(chosen) - 1, min(STRIPS, len(chosen)))]
     written = []
@@ -93,7 +94,7 @@ def draw(
         plots += [(f"strip-{i}", _strip(folder, data, image)) for i, image in enumerate(picked, 1)]
         for kind, figure in plots:
             file = io.BytesIO()
-            figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+            figure.savefig(file, format="png", dpi=110, metadata={"Software": None})  # no version of matplotlib
             written.append(write_whole(stem.with_name(f"{stem.name}.{kind}.png"), file.getvalue()))
     for kind in KINDS[2 + len(picked) :]:
         stem.with_name(f"{stem.name}.{kind}.png").unlink(missing_ok=True)  # of an earlier run on more images
@@ -116,7 +117,7 @@ def _curves(binned: Mapping[str, Binned], title: str) -> Figure:
         handles += pr.plot(curves.tpr, curves.precision, **style)
         if not len(curves.fpr):
             continue
-        roc.plot([0, *curves.fpr, 1], [0, *curves.tpr, 1], **style)
+        roc.plot([0, *curves.fpr, 1], [0, *curves.tpr, 1], **style)  # every ROC curve has both corners
     chance: dict[str, Any] = {"color": "#999", "linewidth": 0.9, "linestyle": (0, (1, 2))}
     if first.outliers:
         pr.axhline(first.prevalence, **chance)
@@ -131,7 +132,7 @@ def _curves(binned: Mapping[str, Binned], title: str) -> Figure:
     legend = figure.legend(handles[::-1], texts, loc="upper left", bbox_to_anchor=(0.745, 1 - 0.5 / height),
                            frameon=False, fontsize=8.5, handlelength=3)  # fmt: skip
     for text in legend.get_texts():
-        text.set_parse_math(False)
+        text.set_parse_math(False)  # a score may be called $x$
     return figure
 
 
@@ -162,6 +163,7 @@ def _histograms(
         values = {name: v for name, v in values.items() if len(v)}
         if not values:
             continue
+        # A few extreme scores must not squeeze all others together.
         low, high = np.quantile(np.concatenate(list(values.values())), (0.005, 0.995)).tolist()
         edges = np.linspace(low, high if high > low else low + 1, 81)
         middles = (edges[:-1] + edges[1:]) / 2

@@ -137,6 +137,7 @@ class _Reader:
         """Expand variables in ``fields``; return whether all are set, which only what is optional may lack."""
         for key in (k for k in keys if k in fields):
             fields[key] = os.path.expandvars(fields[key])
+            # What is left after the expansion is a variable that is not set.
             if absent := re.search(r"\$(\w+|\{\w+\})", fields[key]):
                 if not fields.get("optional"):
                     raise OwsegError(f"{where}.{key}: the variable {absent[0]} is not set; export it.")
@@ -181,11 +182,11 @@ def _checked(where: str, table: Any, types: Mapping[str, type], needed: Iterable
         if key not in types:
             raise OwsegError(f"there is no key {prefix}{key}; {where or 'a recipe'} has {', '.join(types)}.")
         kind = types[key]
-        if kind is list and value == ALL:
+        if kind is list and value == ALL:  # scorers = "all" is the same as ["all"]
             table = {**table, key: [ALL]}
         elif kind is float and type(value) is int:
             table = {**table, key: float(value)}
-        elif type(value) is not kind:
+        elif type(value) is not kind:  # not isinstance: true is an int to Python
             raise OwsegError(f"{prefix}{key} is {TYPE_NAMES[kind]}, not {value!r}.")
     if absent := [key for key in needed if key not in table]:
         raise OwsegError(f"{prefix}{absent[0]} is missing; add it.")
@@ -197,7 +198,7 @@ def _tables(section: str, given: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if not given.get(section):
         raise OwsegError(f"{section} is missing; add a table [{section}.NAME].")
     for name in given[section]:
-        if not re.match(r"\w", name):
+        if not re.match(r"\w", name):  # "../x" and ".x" would name other files than one below OUT
             raise OwsegError(f"{section}.{name!r} is not a name; begin it with a letter or a digit.")
     return list(given[section].items())
 

@@ -21,7 +21,7 @@ BRIEF = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95", "f1": "F1", "open_miou_
 class Results:
     """The rows, data set by data set, and ``about``: the models and data that were measured, as plain JSON."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = field(repr=False)
     about: dict[str, Any] = field(hash=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -33,7 +33,7 @@ class Results:
         """Return (title, header, rows) of text, for people: the main metrics of what was measured here."""
         tables = []
         for data in dict.fromkeys(row.data for row in self.rows):
-            own = [row for row in self.rows if row.data == data and row.images]
+            own = [row for row in self.rows if row.data == data and row.images]  # without what was only published
             rows = [(row.model, row.scorer, *cells(row, BRIEF)) for row in own]
             tables.append((data, ("model", "scorer", *BRIEF.values()), rows))
         return tables

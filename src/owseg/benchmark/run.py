@@ -64,7 +64,7 @@ def run(
     out = Path(out)
     models = [(m, _with_key(f"models.{m.name}.kb", load, m.kb)) for m in recipe.models]
     for model, kb in models:
-        _scorers(model, kb)
+        _scorers(model, kb)  # an unknown name is an error now, not when its turn comes
     pairs = [
         (data, model, kb, _opened(data, kb))
         for data in recipe.data
@@ -80,7 +80,7 @@ def run(
         report(f"{model.name} on {data.name} ({number} of {len(pairs)})")
         if warning := _distortion(data, images):
             report(warning)
-        if model.name not in ready:
+        if model.name not in ready:  # fitted and calibrated once for all data sets, and not before it is needed
             ready[model.name] = _prepared(model, kb, recipe.fpr, out)
         metrics = _measured(model.name, data, ready[model.name], images, recipe.seed, workers, out)
         card = {"images": len(images), "name": images.source.name, "fingerprints": {}}
@@ -143,9 +143,10 @@ def _fitted(model: Model, kb: KnowledgeBase, out: Path) -> KnowledgeBase:
         return kb
     key = f"models.{model.name}.fit_on"
     data = _with_key(key, partial(open_dataset, train=True), model.fit_on, "train", kb.labels)
+    # With the version, as the code of a scorer may change; and with what decides, as fitting keeps the threshold.
     digest = digest_of(__version__, kb.fingerprint(True), data.fingerprint(), model.fit)
     place = out / "fitted" / f"{file_name(model.name)}-{digest}"
-    if has_version(place):
+    if has_version(place):  # a folder alone may be what a kill during the first commit left
         return load(place)
     fitted = _with_key(key, fit_scorers, kb, data, model.fit)
     fitted.save(place)
@@ -168,7 +169,7 @@ def _thresholds(
         found = {
             name: _with_key(key, find_threshold, kb, data, fpr, "quantile", name, forward)
             for name in scorers
-            if name not in IMAGE_SCORERS
+            if name not in IMAGE_SCORERS  # which read images; thresholds are found on outputs
         }
         kept = {"on": data_card(data), "thresholds": {name: t.to_json() for name, t in found.items()}}
         write_kept(place, digest, kept)

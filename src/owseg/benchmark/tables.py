@@ -76,6 +76,7 @@ def _pooled(key: str) -> Column:
 
 def _per_image(key: str) -> Column:
     def read(metrics: Mapping[str, Any], score: Mapping[str, Any]) -> float | None:
+        # Null where an image has no outlier or no inlier: the mean is over the others, as DMLNet takes it.
         own = [image["pixel"][key] for image in score["images"] if image["pixel"][key] is not None]
         return float(np.mean(own)) if own else None
 
@@ -83,6 +84,7 @@ def _per_image(key: str) -> Column:
 
 
 def _at(place: str, point: str, metric: str, key: str, group: str, title: str) -> Column:
+    # A point that is not defined is absent, and a metric that is not is null.
     return Column(key, group, title, lambda metrics, score: score[place].get(point, {}).get(metric))
 
 

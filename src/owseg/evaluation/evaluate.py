@@ -56,7 +56,7 @@ class Evaluation:
     unknown_recall: float
     known_fpr: float
     learned: tuple[str, ...]
-    states: dict[str, Any]
+    states: dict[str, Any]  # Any: accumulators differ in what they offer beside ``compute``
     predicted_unknown: dict[str, tuple[int, int]]
 
     @property
@@ -66,6 +66,7 @@ class Evaluation:
         how = "mean over images that show both" if isinstance(state, PerImage) else "pixels pooled"
         point = getattr(state, "operating_point", "first")
         text = f"{how}, void ignored, FPR at the {point} recall of .95"
+        # Metrics of unlike protocols must not be compared, so every table and every JSON names its own.
         if isinstance(state, Pooled) and not state.exact:
             return f"{text}, from histograms, as there are more than {state.limit:,} pixels"
         return f"{text}, from histograms" if isinstance(state, Binned) else f"{text}, exact"
@@ -166,6 +167,7 @@ def evaluate_image_scorers(
             raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every image.")
         size = sample.target.shape[0], sample.target.shape[1]
         for name, scorer in scorers.items():
+            # A mask may have more pixels than its image; metrics are taken at the size of the mask.
             score = torch.from_numpy(scorer(sample.image))[None, None]
             states[name].update(resize(score, size)[0, 0].numpy(), sample.target)
     return {name: state.compute() for name, state in states.items()}
@@ -187,6 +189,7 @@ class Evaluator:
         everything = kb.labels
         for name in data.unknown_classes():
             everything = everything.extend(name)
+        # Ground truth is read in the source's own ids, so that evaluators of several stages can share one reading.
         self.kb, self.data, self._raw = kb, data, DataSet(data.source, data.source.classes)
         self._names, self._table = everything.names, everything.lookup(data.source.classes)
         self._iou, self._predicted, self._total = IoU.of(kb.labels.names), *np.zeros((2, 256), np.int64)
@@ -204,7 +207,7 @@ class Evaluator:
         classes = self._table[source_target]
         size, known = (classes.shape[0], classes.shape[1]), len(self.kb.labels)
         target = np.where((classes >= known) & (classes < KNOWN), UNKNOWN, classes).astype(np.uint8)
-        names = tuple({*self._states, self.kb.scorer})
+        names = tuple({*self._states, self.kb.scorer})  # the open-set map needs its score, measured or not
         assessed = self.kb.assess(output, size, names)
         self._iou = self._iou.update(assessed.labels, target)
         for name in names:
@@ -212,7 +215,7 @@ class Evaluator:
             if name in self._states:
                 self._states[name].update(score, target)
             if name == self.kb.scorer and self.kb.threshold is not None:
-                unknown = score > np.float32(self.kb.threshold.value)
+                unknown = score > np.float32(self.kb.threshold.value)  # float32, as when the threshold was found
                 self._predicted += np.bincount(classes[unknown], minlength=256)
                 self._total += np.bincount(classes.ravel(), minlength=256)
 
@@ -220,7 +223,7 @@ class Evaluator:
         """Return the metrics of everything added so far."""
         names, known = self._names, len(self.kb.labels)
         counts = np.stack([self._predicted, self._total])
-        of_known = counts[:, :known].sum(1) + counts[:, KNOWN]
+        of_known = counts[:, :known].sum(1) + counts[:, KNOWN]  # KNOWN has no class, but is known
         of_unknown = counts[:, known : len(names)].sum(1)
         per_class = zip(names, *counts[:, : len(names)], strict=True)
         return Evaluation(

@@ -20,8 +20,8 @@ class ScoreHistogram:
     """One score over all images of a folder.
 
     ``binned`` is its histogram, ``images`` the exact metrics of each image in the order of the manifest, ``sampled``
-    finite scores (n,) float32 by the name of the class, at the pixels that were asked for. Memory: ``16 * 2^bits``
-    bytes (4 MiB), a few numbers an image, and the samples.
+    finite scores (n,) float32 by the name of the class, at the pixels that were asked for. Memory: ``32 * 2^bits``
+    bytes (8 MiB), a few numbers an image, and the samples.
     """
 
     binned: Binned
@@ -35,12 +35,13 @@ class ScoreHistogram:
 
     def update(self, score: np.ndarray, labels: np.ndarray, target: np.ndarray, points: Points) -> None:
         """Add one image: its maps (H, W), and the pixels to sample."""
-        single = Exact()
+        single = Exact()  # the pixels of one image fit into memory
         single.update(score, target)
         self.images.append(single.compute())
         self.binned.update(score, target)
         for name, at in points.items():
             values = score.ravel()[at]
+            # A learned class is predicted where a score is -inf, which no histogram can show.
             self.sampled.setdefault(name, []).append(values[np.isfinite(values)])
 
     def __add__(self, other: ScoreHistogram) -> ScoreHistogram:

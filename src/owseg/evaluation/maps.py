@@ -61,7 +61,7 @@ class Manifest:
     name: str
     classes: tuple[str, ...]
     scores: tuple[str, ...]
-    images: tuple[str, ...]
+    images: tuple[str, ...] = field(repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     version: str = __version__
 
@@ -109,7 +109,7 @@ class MapFolder:
         Raises ``OwsegError`` if that holds maps of anything else, and where two images have the same name.
         """
         path, images = Path(path), manifest.images
-        if len(set(images)) < len(images):
+        if len(set(images)) < len(images):  # the second would silently replace the first
             twice = next(p for p in images if images.count(p) > 1)
             raise OwsegError(f"{manifest.name} has two images {twice!r}, whose maps would be one file; rename one.")
         begin_or_resume(
@@ -132,6 +132,7 @@ class MapFolder:
 
     def file(self, image: str) -> Path:
         """Return where the maps of ``image`` are, or will be."""
+        # Quoted, as an image may be named after its path: "town/b 1" is one file, not a folder.
         return self.path / f"{quote(image, safe=' ')}.safetensors.zst"
 
     def write(self, image: str, maps: Maps) -> Path:
@@ -146,6 +147,7 @@ class MapFolder:
         tensors |= {SCORE + name: score.astype(np.float32) for name, score in maps.scores.items()}
         if len({tensor.shape for tensor in tensors.values()}) > 1:
             raise OwsegError(f"the maps of {image} are not of one size.")
+        # safetensors writes the buffer of an array as it lies, whatever its strides say.
         whole = safetensors.save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
         return write_whole(self.file(image), zstandard.ZstdCompressor(level=1, write_checksum=True).compress(whole))
 
@@ -159,7 +161,7 @@ class MapFolder:
             )
         except OSError:
             raise OwsegError(f"{path} is missing or cannot be read; compute the maps again, which adds it.") from None
-        except (zstandard.ZstdError, SafetensorError, MemoryError, KeyError):
+        except (zstandard.ZstdError, SafetensorError, MemoryError, KeyError):  # an altered header asks for any memory
             raise OwsegError(f"{path} is damaged; remove it and compute the maps again, which replaces it.") from None
         return maps
 
@@ -177,6 +179,7 @@ def _is_whole_frame(path: Path) -> bool:
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(18)  # no header is longer
+            # A crash of the machine can leave a file that is renamed but short, or zero where it was not yet written.
             checksum = 4 * zstandard.get_frame_parameters(head).has_checksum
             end, last = zstandard.frame_header_size(head), False
             while not last and end < size:

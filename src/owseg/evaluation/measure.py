@@ -96,12 +96,12 @@ def measure(
 
     ``calibrated`` has thresholds by the name of the score; ``sizes`` are the minimum sizes of components; ``workers``
     processes read the images. ``histograms`` is what ``score_histograms`` returned for this folder, if it was called
-    already: then the maps are read once instead of twice. Memory: one image and ``16 * 2^bits`` bytes (4 MiB) a score
+    already: then the maps are read once instead of twice. Memory: one image and ``32 * 2^bits`` bytes (8 MiB) a score
     in each process, a few dozen numbers an image and score, and ``40 (K + 1) K`` bytes a score. Raises ``OwsegError``
     for any other folder, maps that are missing or damaged, and a threshold for a score that it does not hold.
     """
     folder, calibrated = MapFolder.open(directory), dict(calibrated or {})
-    for name in calibrated:
+    for name in calibrated:  # before hours of reading
         if name not in folder.manifest.scores:
             has = ", ".join(folder.manifest.scores)
             raise OwsegError(f"{folder.path} holds no score {name!r}, which the threshold is for; it holds {has}.")
@@ -152,11 +152,11 @@ class _OperatingPoints:
         own, false = {}, FalsePositives(self.false.asked)
         for point in self.components:
             predicted, single = score > np.float32(self.thresholds[point]), Components(self.sizes)
-            single.update(predicted, target)
+            single.update(predicted, target)  # matched once, then added to the sum over all images
             self.components[point] += single
             own[point] = single.compute()
             if point == "calibrated":
-                false.update(predicted, target)
+                false.update(predicted, target)  # the other points are not meant to keep a rate
         self.false += false
         self.images.append((own, false.compute().pooled))
 
@@ -177,4 +177,4 @@ def _thresholds(binned: Binned, calibrated: Threshold | None) -> dict[str, float
     }
     if calibrated is not None:
         found["calibrated"] = calibrated.value
-    return {name: value for name, value in found.items() if not isnan(value)}
+    return {name: value for name, value in found.items() if not isnan(value)}  # NaN: no outlier, or no inlier

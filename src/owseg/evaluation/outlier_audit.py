@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isnan, nan
 from typing import Any, TypeAlias
 
@@ -57,7 +57,7 @@ class Audit:
     """
 
     by_name: tuple[str, ...]
-    matches: tuple[Match, ...]
+    matches: tuple[Match, ...] = field(repr=False)
     precision_at_1: float
 
     @property
@@ -100,8 +100,9 @@ def audit(outliers: Outliers, data: DataSet, backbone: Pyramid, min_area: int = 
         if sample.target is None:
             continue
         unknown = torch.from_numpy(sample.target == UNKNOWN)[None, None].float()
+        # The mask may be finer than the image, from which the features are.
         mask = F.interpolate(unknown, sample.image.shape[1:], mode="nearest-exact")[0, 0].bool().numpy()
-        regions, count = ndimage.label(mask, np.ones((3, 3)))
+        regions, count = ndimage.label(mask, np.ones((3, 3)))  # 8-connected, as components are in the metrics
         areas = np.bincount(regions.ravel(), minlength=count + 1)
         for number in [n for n in range(1, count + 1) if areas[n] >= min_area]:
             features = object_features(backbone, sample.image, regions == number)
@@ -132,6 +133,7 @@ def object_features(backbone: Pyramid, image: np.ndarray, mask: np.ndarray) -> n
     if not len(rows):
         return None
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    # On grey, as a background would decide the similarity of small objects.
     cut = torch.from_numpy(np.where(mask[box], image[:, box[0], box[1]], 127).astype(np.float32))[None]
     factor = SIDE / max(cut.shape[2:])
     height, width = (max(1, round(factor * side)) for side in cut.shape[2:])
@@ -141,6 +143,7 @@ def object_features(backbone: Pyramid, image: np.ndarray, mask: np.ndarray) -> n
     features = backbone(to_tensor(canvas))[-1]
     where = F.interpolate(torch.from_numpy(mask[box])[None, None].float(), size=(height, width))
     where = F.pad(where, (0, SIDE - width, 0, SIDE - height))
+    # A cell counts by the share of it that the object covers: most cells of a thin object are half empty.
     weight = F.adaptive_avg_pool2d(where, (features.shape[-2], features.shape[-1]))
     mean = (features * weight).sum((0, 2, 3)) / weight.sum().clamp(min=1e-6)
     normalised: np.ndarray = F.normalize(mean, dim=0).cpu().numpy()
@@ -168,6 +171,6 @@ def _precision_at_1(features: np.ndarray, outliers: Outliers) -> float:
     if len(features) < 2:
         return nan
     cosines = features @ features.T
-    np.fill_diagonal(cosines, -np.inf)
+    np.fill_diagonal(cosines, -np.inf)  # an outlier is not its own neighbour
     nearest, categories = cosines.argmax(1), outliers.categories
     return float(np.mean([bool(own & categories[j]) for own, j in zip(categories, nearest, strict=True)]))

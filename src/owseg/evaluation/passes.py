@@ -53,6 +53,7 @@ def one_pass(
     shards = [images[i : i + SHARD] for i in range(0, len(images), SHARD)]
     given = ((shard, [points(image) if points else {} for image in shard]) for shard in shards)
     with _processes(workers) as over:
+        # In the order of the shards, whichever process is done first: sums of floats depend on it.
         return reduce(_merged, track(over(partial(_of_shard, folder, empty), given), title, len(shards)))
 
 
@@ -62,12 +63,13 @@ def _processes(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
     if workers <= 1:
         yield map
     else:
+        # Spawned, not forked: torch and its threads may be loaded here, and do not survive a fork.
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             yield pool.map
 
 
 def _of_shard(folder: MapFolder, empty: Mapping[str, S], shard: tuple[Sequence[str], Sequence[Points]]) -> dict[str, S]:
-    states = deepcopy(dict(empty))
+    states = deepcopy(dict(empty))  # ``empty`` is shared by all shards of this process
     for image, points in zip(*shard, strict=True):
         maps = folder.read(image)
         for name, score in maps.scores.items():

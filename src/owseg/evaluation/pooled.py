@@ -15,7 +15,7 @@ EXACT_PIXELS = 1 << 26
 class Pooled:
     """``Exact`` up to ``limit`` pixels that are not void (by default ``EXACT_PIXELS``), ``Binned`` beyond.
 
-    FPR95 is that of the "first" operating point (see ``Exact``). Memory: at most ``4 limit`` bytes and 4 MiB.
+    FPR95 is that of the "first" operating point (see ``Exact``). Memory: at most ``4 limit`` bytes and 8 MiB.
     """
 
     operating_point = "first"
@@ -37,7 +37,7 @@ class Pooled:
         self.pixels += int(np.count_nonzero(target != IGNORE))
         self._binned.update(score, target)
         if self.pixels > self.limit:
-            self._exact = None
+            self._exact = None  # which frees its scores
         elif self._exact is not None:
             self._exact.update(score, target)
 

@@ -55,12 +55,13 @@ class SequenceEvaluation:
         """
         rows = []
         for before, after in pairwise(self.stages):
+            # The same classes before and after: those that the new class was among are left out of both.
             rest = [name for name in after.predicted_unknown if name not in after.iou.names]
             recall = [
                 share(np.sum([stage.predicted_unknown[name] for name in rest], 0)) if rest else float("nan")
                 for stage in (before, after)
             ]
-            score = next(iter(after.scores.values()))
+            score = next(iter(after.scores.values()))  # a stage has one: its own
             rows.append({
                 "new_class_unknown": share(after.predicted_unknown[after.learned[-1]]),
                 "recall_before": recall[0],
@@ -128,7 +129,7 @@ def evaluate_sequence(stages: Sequence[KnowledgeBase], data: DataSet) -> Sequenc
     evaluators = [Evaluator(kb, DataSet(data.source, kb.labels)) for kb in stages]
     for i in track(range(len(data)), "evaluating", len(data)):
         image, target = evaluators[-1].read(i)
-        output = stages[-1].forward(image)
+        output = stages[-1].forward(image)  # learning leaves the network as it is, so one output serves all stages
         for evaluator in evaluators:
             evaluator.update(output, target)
     return SequenceEvaluation(tuple(evaluator.result() for evaluator in evaluators))

@@ -42,6 +42,7 @@ def store_maps(
         if name not in beside:
             kb.require_scorer(name)
     ids = data.source.ids
+    # The threshold is no part of the fingerprint: maps are those of scores, whatever is called unknown later.
     manifest = Manifest(
         kb.fingerprint(), data.fingerprint(), data.source.name, kb.labels.names, names, ids, settings or {}
     )
@@ -63,9 +64,10 @@ def _maps_of(
     for name in names:
         if name in beside:
             score = resize(torch.from_numpy(beside[name](sample.image))[None, None], size)[0, 0].numpy()
+            # An image scorer knows nothing of learned classes; they decide for it as for any other score.
             scores[name] = np.where(assessed.learned, -np.inf, score).astype(np.float32)
         else:
             scores[name] = assessed.decided(name)
-        if np.isnan(scores[name]).any():
+        if np.isnan(scores[name]).any():  # found here, not after hours of scoring, by the metrics
             raise OwsegError(f"the score {name} of {sample.id} is NaN; check the weights and the image.")
     return Maps(assessed.labels, sample.target, scores)

@@ -27,6 +27,7 @@ def predicted_annotations(
     """
     if kb.threshold is None:
         raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+    # Labelling tools find an image by its name, so it must tell images of several folders apart.
     root = os.path.commonpath([p.resolve().parent for p in paths])
     names = {**dict(enumerate(kb.labels.names)), UNKNOWN: RESERVED[UNKNOWN]}
     palette = kb.labels.palette().tolist()

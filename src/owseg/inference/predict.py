@@ -74,9 +74,11 @@ def names_of(paths: Sequence[Path]) -> list[str]:
         if not repeated:
             break
         names = [
+            # With the suffix, as a.png and a.jpg may lie in one folder.
             "_".join((*p.parts[-depth - 1 : -1], p.name.replace(".", "_"))).replace("/", "") if n in repeated else n
             for n, p in zip(names, paths, strict=True)
         ]
+    # The numbers below the next one are taken for good, so none is tried twice.
     taken: set[str] = set()
     following: dict[str, int] = {}
     unique: list[str] = []

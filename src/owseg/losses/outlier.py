@@ -63,5 +63,5 @@ def _entropy(logits: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
-    """Return the mean of ``values`` over ``where``; 0, with a gradient of 0, where that is nowhere."""
+    """Return the mean of ``values`` over ``where``; 0, with a gradient of 0, where no pixel is."""
     return values.masked_fill(~where, 0).sum() / where.sum().clamp(min=1)

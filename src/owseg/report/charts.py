@@ -6,7 +6,7 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import matplotlib
@@ -25,10 +25,10 @@ class Curve:
     """One score: the points of its precision-recall and ROC curves (n,) in [0, 1], and its metrics."""
 
     name: str
-    recall: np.ndarray
-    precision: np.ndarray
-    fpr: np.ndarray
-    tpr: np.ndarray
+    recall: np.ndarray = field(repr=False)
+    precision: np.ndarray = field(repr=False)
+    fpr: np.ndarray = field(repr=False)
+    tpr: np.ndarray = field(repr=False)
     ap: float
     auroc: float
     fpr95: float
@@ -40,15 +40,15 @@ class HeatMap:
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    values: np.ndarray
+    values: np.ndarray = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
     """Points (N, 2) and the name of the class of each (N,); classes in ``ringed`` get a dotted ring."""
 
-    points: np.ndarray
-    names: np.ndarray
+    points: np.ndarray = field(repr=False)
+    names: np.ndarray = field(repr=False)
     ringed: tuple[str, ...] = ()
 
 

@@ -51,6 +51,7 @@ def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -
 
     _report_step("1/5 calibrating the threshold of the anomaly score")
     val = spread_over(open_dataset(data, "val", before.labels), IMAGES)
+    # Anew, as the data may be another set than the one the shipped threshold was found on.
     before = calibrate(before, val, before.threshold.target_fpr if before.threshold else 0.05)
     before.save(out / "kb")
     _report_step(f"2/5 predicting {min(len(everything), IMAGES)} images with classes that it does not know")
@@ -145,7 +146,7 @@ def strips(before: KnowledgeBase, after: KnowledgeBase, test: DataSet, name: str
     label = test.source.classes.index(name)
     raws = [test.source.read(i)[1] for i in range(len(test))]
     share = [0.0 if raw is None else float((raw == label).mean()) for raw in raws]
-    parts = np.array_split(np.arange(len(test)), STRIPS)
+    parts = np.array_split(np.arange(len(test)), STRIPS)  # the best of each part, as neighbours are alike
     picked = [int(max(part, key=lambda i: share[i])) for part in parts if len(part)]
     in_new_labels = DataSet(test.source, after.labels)
     strips = []
@@ -167,7 +168,7 @@ def strips(before: KnowledgeBase, after: KnowledgeBase, test: DataSet, name: str
 
 def _histogram(kb: KnowledgeBase, test: DataSet, most: int = 4000) -> dict[str, np.ndarray]:
     """Return scores (n,) of every class, known and unknown, sampled from every third image (DMLNet, Fig. 4)."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # the same report from the same seed
     scores: dict[str, list[np.ndarray]] = {n: [] for n in test.source.classes.names}
     for i in range(0, len(test), 3):
         image, raw = test.source.read(i)
@@ -191,4 +192,4 @@ def _curves(evaluation: Evaluation) -> tuple[Curve, ...]:
 
 
 def _report_step(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(line, file=sys.stderr)  # standard output is for the result, which may be JSON

@@ -42,7 +42,7 @@ class Strip:
     """
 
     title: str
-    images: tuple[tuple[str, np.ndarray], ...]
+    images: tuple[tuple[str, np.ndarray], ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Report:
 
     title: str
     lead: str
-    legend: LabelSpace
+    legend: LabelSpace = field(repr=False)
     strips: tuple[Strip, ...] = ()
-    histogram: Mapping[str, np.ndarray] = field(default_factory=dict)
+    histogram: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     threshold: float | None = None
     unknown: tuple[str, ...] = ("unknown",)
     curves: tuple[Curve, ...] = ()
@@ -101,6 +101,7 @@ def render(report: Report) -> str:
     # Void is black, but so may be a class: the legend has void only where no class explains its colour.
     named = {code_of(palette[i]) for i in (*range(len(report.legend)), UNKNOWN)}
     void = {code_of(palette[IGNORE])}
+    # Class and file names come from data: they are text on the page, never markup.
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -147,6 +148,7 @@ def _encode(pixels: np.ndarray) -> tuple[str, int, int, bool, set[int]]:
     codes, ids = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
     few, file = len(codes) <= 256, io.BytesIO()
     if few:
+        # A map of labels keeps its exact colours, and is smaller than as JPEG.
         image = Image.fromarray(ids.reshape(height, width).astype(np.uint8)).convert("P")
         image.putpalette([int(code) >> shift & 255 for code in codes for shift in (16, 8, 0)])
         image.save(file, "PNG", optimize=True)

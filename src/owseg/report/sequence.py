@@ -45,6 +45,7 @@ def write_sequence_report(
             np.array([evaluation.iou()[name] for name in last.labels.names]),
         ),
         scatter=embedding_map(last, data, learned),
+        # The first table, IoU by class, is the heat map.
         tables=tuple(Table(title, header, tuple(rows)) for title, header, rows in evaluation.tables()[1:]),
         facts=(
             ("owseg", __version__),
@@ -90,6 +91,7 @@ def embedding_map(kb: KnowledgeBase, data: DataSet, learned: Sequence[str], seed
         if sample.target is None:
             continue
         embedding = kb.forward(sample.image).embedding[0].float().cpu().numpy()
+        # The pixel in the middle of each cell gives the cell its class.
         rows = (np.arange(embedding.shape[1]) + 0.5) * sample.target.shape[0] / embedding.shape[1]
         columns = (np.arange(embedding.shape[2]) + 0.5) * sample.target.shape[1] / embedding.shape[2]
         small = sample.target[rows.astype(int)][:, columns.astype(int)]
