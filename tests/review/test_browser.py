@@ -138,7 +138,16 @@ def test_from_unknown_regions_to_a_class_and_back(place):
             assert queue.accepted() == {NAME: list(mine)}
             restart(server, page, queue)
 
-            learn_by_key(page, place)
+            page.keyboard.press("l")
+            page.wait_for_url("**/learned")
+            page.wait_for_selector(".pairs img")
+            page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+            assert NAME in page.locator("header").inner_text()
+            updated = owseg.load(place / "kb")
+            assert updated.labels.names[-1] == NAME and current_version(place / "kb") == 2
+            shot = queue.shots(NAME)[0]
+            after = updated.predict(read_image(place / "photos" / shot.id)).open_set == len(updated.labels) - 1
+            assert after[shot.positives].mean() > 0.3 > after[shot.negatives].mean()
             page.reload()
             page.locator("#forget").click()
             page.wait_for_selector(".tile")
