@@ -58,9 +58,9 @@ def test_conformal_controls_the_rate_of_the_next_image():
     fpr, losses, plain = 0.1, [], []
     for _ in range(500):
         draw = [rng.normal(rng.normal(0, 0.6), 1, size=rng.integers(20, 60)) for _ in range(25)]
-        seen, unseen = [list(p) for p in draw[:-1]], draw[-1]
-        losses.append(np.mean(unseen > threshold_at_fpr(maps(seen), fpr, "conformal").value))
-        plain.append(np.mean(unseen > threshold_at_fpr(maps(seen), fpr).value))
+        given, held_out = [list(p) for p in draw[:-1]], draw[-1]
+        losses.append(np.mean(held_out > threshold_at_fpr(maps(given), fpr, "conformal").value))
+        plain.append(np.mean(held_out > threshold_at_fpr(maps(given), fpr).value))
     error = np.std(losses) / np.sqrt(len(losses))
     assert np.mean(losses) <= fpr + 3 * error
     # The bound of the theory: with continuous losses no more than 2 B / (n + 1) below the target.

@@ -84,7 +84,7 @@ def threshold_at_fpr(
     * "quantile": the share of all known pixels, pooled, with score > threshold is at most ``fpr``.
     * "conformal": conformal risk control (Angelopoulos et al., ICLR 2024). With ``L_i(t)`` the share of
       image i's known pixels with score > t, the threshold is ``inf {t : n/(n+1) mean_i L_i(t) + 1/(n+1) <=
-      fpr}``. If the next image is exchangeable with these n, and network and score were fixed without looking at
+      fpr}``. If the next image is exchangeable with these n, and network and score were fixed without use of
       them, ``E[L_next] <= fpr`` for any n and any network: a bound on the mean over images, not on each image. It
       needs ``n >= 1/fpr - 1``.
 

@@ -21,13 +21,13 @@ def blobs(rng, shape, count):
 
 
 def image(seed):
-    """A mask that often overlaps the truth; with void, and sometimes nothing predicted or nothing to be found."""
+    """A mask that often overlaps the objects; with void, and sometimes nothing predicted or nothing to be found."""
     rng = np.random.default_rng(seed)
     shape = (rng.integers(6, 22), rng.integers(6, 22))
-    truth = blobs(rng, shape, rng.integers(0, 6))
-    mask = np.roll(truth, rng.integers(-2, 3, 2), (0, 1)) if rng.random() < 0.7 else blobs(rng, shape, 4)
+    objects = blobs(rng, shape, rng.integers(0, 6))
+    mask = np.roll(objects, rng.integers(-2, 3, 2), (0, 1)) if rng.random() < 0.7 else blobs(rng, shape, 4)
     mask = (mask ^ (rng.random(shape) < rng.choice([0, 0.05, 0.3]))) & (rng.random() > 0.1)
-    target = np.where(truth, UNKNOWN, rng.integers(0, 3, shape)).astype(np.uint8)
+    target = np.where(objects, UNKNOWN, rng.integers(0, 3, shape)).astype(np.uint8)
     target[blobs(rng, shape, rng.integers(0, 4))] = IGNORE
     return mask, target
 
@@ -49,7 +49,7 @@ def check(metrics, expected):
 
 @pytest.mark.parametrize("part", range(4))
 def test_components_are_those_of_the_set_formulas(part):
-    seen = set()
+    found = set()
     for seed in range(50 * part, 50 * part + 50):
         pair = image(seed)
         sizes = [Sizes(1, 1), Sizes(5, 3), Sizes(3, 8)][seed % 3]
@@ -59,8 +59,13 @@ def test_components_are_those_of_the_set_formulas(part):
         measured = match(*pair, sizes)
         assert sorted(measured.intersection / measured.union) == sorted(map(float, siou))
         assert sorted(measured.correct / measured.size) == sorted(map(float, ppv))
-        seen |= {("no truth", not siou), ("nothing predicted", not ppv), ("perfect", 1 in siou), ("missed", 0 in siou)}
-    assert {(n, True) for n in ("no truth", "nothing predicted", "missed")} <= seen
+        found |= {
+            ("no object", not siou),
+            ("nothing predicted", not ppv),
+            ("perfect", 1 in siou),
+            ("missed", 0 in siou),
+        }
+    assert {(n, True) for n in ("no object", "nothing predicted", "missed")} <= found
 
 
 def test_images_are_pooled_and_merge_in_any_order():
@@ -76,7 +81,7 @@ def test_images_are_pooled_and_merge_in_any_order():
             assert getattr(merged, name) == pytest.approx(getattr(whole, name), abs=1e-12)
 
 
-def test_one_prediction_over_two_truths_is_right_for_both():
+def test_one_prediction_over_two_objects_is_right_for_both():
     target = np.zeros((4, 9), np.uint8)
     target[:, :4] = target[:, 5:] = UNKNOWN
     found = match(np.ones_like(target, bool), target, Sizes(1, 1))
@@ -84,7 +89,7 @@ def test_one_prediction_over_two_truths_is_right_for_both():
     assert (found.correct.tolist(), found.size.tolist()) == ([32], [36])
 
 
-def test_void_cuts_a_prediction_in_two_and_a_small_truth_does_not():
+def test_void_cuts_a_prediction_in_two_and_a_small_object_does_not():
     target = np.zeros((3, 7), np.uint8)
     target[:, 3] = IGNORE
     everything = np.ones_like(target, bool)

@@ -35,7 +35,7 @@ def test_states_merge_in_any_order():
         _ = parts[0] + IoU.of("abc")
 
 
-def test_a_class_that_no_truth_shows_is_nan_and_left_out_even_if_predicted():
+def test_a_class_that_no_ground_truth_shows_is_nan_and_left_out_even_if_predicted():
     target = np.array([[0, 0, 1, 1]], np.uint8)
     iou = IoU.of("abc").update(np.array([[0, 2, 1, 1]], np.uint8), target)
     assert iou.empty() == ("c",)

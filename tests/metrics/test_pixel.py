@@ -19,9 +19,9 @@ from tests.support.scores import NAMES, decided, f1, filled, score_maps
 
 def sklearn_metrics(maps):
     score = np.concatenate([s[t != IGNORE] for s, t in maps]).astype(np.float64)
-    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in maps])
-    fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
-    return roc_auc_score(truth, score), average_precision_score(truth, score), fpr[np.argmax(tpr >= 0.95)]
+    outlier = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in maps])
+    fpr, tpr, _ = roc_curve(outlier, score, drop_intermediate=False)
+    return roc_auc_score(outlier, score), average_precision_score(outlier, score), fpr[np.argmax(tpr >= 0.95)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -130,8 +130,8 @@ def test_curves_lie_on_scikit_learns():
     maps = score_maps(8, 20)
     curves = filled(Exact, maps).curves(100)
     score = np.concatenate([s[t != IGNORE] for s, t in maps])
-    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in maps])
-    fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
+    outlier = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in maps])
+    fpr, tpr, _ = roc_curve(outlier, score, drop_intermediate=False)
     points = {(round(a, 12), round(b, 12)) for a, b in zip(fpr, tpr, strict=True)}
     assert all((round(a, 12), round(b, 12)) in points for a, b in zip(curves.fpr, curves.tpr, strict=True))
     assert 50 < len(curves.fpr) <= 100 and curves.tpr[-1] == 1

@@ -8,7 +8,8 @@ from transformers import AutoBackbone, AutoConfig, BertConfig
 
 from owseg.errors import OwsegError
 from owseg.models.backbones import FAMILIES
-from owseg.models.backbones.base import IMAGENET, Backbone, build, config_of, family_of, from_pretrained
+from owseg.models.backbones.base import Backbone, build, family_of, from_pretrained
+from owseg.models.backbones.family import IMAGENET, config_of
 from owseg.models.published.espnetv2 import ESPNetV2Encoder
 from tests.support import tiny
 from tests.support.registries import assert_cards_are_what_their_text_says

@@ -10,7 +10,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from owseg.errors import OwsegError
 from owseg.models.assemble import make_decoder
-from owseg.models.backbones.base import config_of
+from owseg.models.backbones.family import config_of
 from owseg.models.decoders import DECODERS
 from owseg.models.decoders.aspp import ASPPDecoder
 from owseg.models.decoders.psp import PSPDecoder

@@ -24,19 +24,19 @@ def matched(is_predicted, target, least_predicted, least_truth):
     """sIoU of every ground-truth component and PPV of every predicted one, as fractions."""
     grid = [(i, j) for i in range(len(target)) for j in range(len(target[0]))]
     void = {z for z in grid if target[z] == 255}
-    truths = components(z for z in grid if target[z] == 254)
+    objects = components(z for z in grid if target[z] == 254)
     predicted = components(z for z in grid if is_predicted[z] and z not in void)
     predicted = [p for p in predicted if len(p) >= least_predicted]
-    void = set().union(*[k for k in truths if len(k) < least_truth])
-    truths = [k for k in truths if len(k) >= least_truth]
+    void = set().union(*[k for k in objects if len(k) < least_truth])
+    objects = [k for k in objects if len(k) >= least_truth]
     predicted = [p - void for p in predicted if p - void]
     siou, ppv = [], []
-    for number, k in enumerate(truths):
+    for number, k in enumerate(objects):
         touching = set().union(*[p for p in predicted if p & k])
-        others = set().union(*[o for n, o in enumerate(truths) if n != number])
+        others = set().union(*[o for n, o in enumerate(objects) if n != number])
         siou.append(Fraction(len(k & touching), len((k | touching) - others)))
     for p in predicted:
-        ppv.append(Fraction(len(p & set().union(*truths)), len(p)))
+        ppv.append(Fraction(len(p & set().union(*objects)), len(p)))
     return siou, ppv
 
 

@@ -4,16 +4,16 @@ from fractions import Fraction
 
 
 def confusion(images, classes, threshold):
-    """(K + 1, K + 1) counts [truth][answer]; images are flat lists of (score, label, truth)."""
+    """(K + 1, K + 1) counts [true][predicted]; images are flat lists of (score, label, true)."""
     counts = [[0] * (classes + 1) for _ in range(classes + 1)]
-    for score, label, truth in images:
-        if truth != 255:
-            counts[classes if truth == 254 else truth][classes if score > threshold else label] += 1
+    for score, label, true in images:
+        if true != 255:
+            counts[classes if true == 254 else true][classes if score > threshold else label] += 1
     return counts
 
 
 def open_iou(counts, k):
-    """IoU of one of the K + 1, or None where no truth shows it."""
+    """IoU of one of the K + 1, or None where no ground truth shows it."""
     false_negatives = sum(counts[k][j] for j in range(len(counts)) if j != k)
     false_positives = sum(counts[i][k] for i in range(len(counts)) if i != k)
     if counts[k][k] + false_negatives == 0:

@@ -3,13 +3,13 @@
 import numpy as np
 
 
-def flood(mask, start, seen):
+def flood(mask, start, visited):
     """The 4-connected pixels of ``mask`` from ``start`` on."""
     stack, found = [start], []
     while stack:
         i, j = stack.pop()
-        if 0 <= i < mask.shape[0] and 0 <= j < mask.shape[1] and mask[i, j] and not seen[i, j]:
-            seen[i, j] = True
+        if 0 <= i < mask.shape[0] and 0 <= j < mask.shape[1] and mask[i, j] and not visited[i, j]:
+            visited[i, j] = True
             found.append((i, j))
             stack += [(i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)]
     return found
@@ -17,8 +17,8 @@ def flood(mask, start, seen):
 
 def pieces(mask):
     """All 4-connected pieces, as lists of pixels, in reading order of their first pixels."""
-    seen = np.zeros(mask.shape, bool)
-    return [flood(mask, at, seen) for at in np.ndindex(*mask.shape) if mask[at] and not seen[at]]
+    visited = np.zeros(mask.shape, bool)
+    return [flood(mask, at, visited) for at in np.ndindex(*mask.shape) if mask[at] and not visited[at]]
 
 
 def components(unknown, least):

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def suppress_boundaries(score, labels, width, iterations):
-    """(H, W) score and labels; every step looks at the step before only."""
+    """(H, W) score and labels; every step reads the step before only."""
     h, w = score.shape
 
     def clip(i, j):

@@ -32,18 +32,23 @@ def filled(make, maps):
 def decided(maps, threshold):
     """TP, FP, outliers and inliers of "unknown where score > threshold", counted anew."""
     score = np.concatenate([s[t != IGNORE] for s, t in maps])
-    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in maps])
+    outlier = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in maps])
     predicted = score > np.float32(threshold)
-    return int((predicted & truth).sum()), int((predicted & ~truth).sum()), int(truth.sum()), int((~truth).sum())
+    return (
+        int((predicted & outlier).sum()),
+        int((predicted & ~outlier).sum()),
+        int(outlier.sum()),
+        int((~outlier).sum()),
+    )
 
 
 def decided_at_once(maps, thresholds):
     score = np.concatenate([s[t != IGNORE] for s, t in maps])
-    truth = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in maps])
+    outlier = np.concatenate([(t == UNKNOWN)[t != IGNORE] for s, t in maps])
     predicted = score > np.array(thresholds, np.float32)[:, None]
     return [
-        (int(tp), int(fp), int(truth.sum()), int((~truth).sum()))
-        for tp, fp in zip((predicted & truth).sum(1), (predicted & ~truth).sum(1), strict=True)
+        (int(tp), int(fp), int(outlier.sum()), int((~outlier).sum()))
+        for tp, fp in zip((predicted & outlier).sum(1), (predicted & ~outlier).sum(1), strict=True)
     ]
 
 

@@ -20,8 +20,8 @@ class ScoreHistogram:
     """One score over all images of a folder.
 
     ``binned`` is its histogram, ``images`` the exact metrics of each image in the order of the manifest, ``sampled``
-    finite scores (n,) float32 by the name of the class, at the pixels that were asked for. Memory: ``16 * 2^bits``
-    bytes (4 MiB), a few numbers an image, and the samples.
+    finite scores (n,) float32 by the name of the class, at the pixels that were asked for. Memory: ``32 * 2^bits``
+    bytes (8 MiB), a few numbers an image, and the samples.
     """
 
     binned: Binned

@@ -101,8 +101,8 @@ def measure(
     """Compute the metrics of every score that a folder of maps holds.
 
     ``calibrated`` has thresholds by the name of the score; ``sizes`` are the minimum sizes of components; ``workers``
-    processes read the images. ``points`` returns, for the name of an image, the pixels whose scores the histograms keep
-    (see ``points_to_sample``). Memory: one image and ``16 * 2^bits`` bytes (4 MiB) a score
+    processes read the images. ``histograms`` is what ``score_histograms`` returned for this folder, if it was called
+    already: then the maps are read once instead of twice. Memory: one image and ``32 * 2^bits`` bytes (8 MiB) a score
     in each process, a few dozen numbers an image and score, and ``40 (K + 1) K`` bytes a score. Raises ``OwsegError``
     for any other folder, maps that are missing or damaged, and a threshold for a score that it does not hold.
     """

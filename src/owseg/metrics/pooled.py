@@ -15,7 +15,7 @@ EXACT_PIXELS = 1 << 26
 class Pooled:
     """``Exact`` up to ``limit`` pixels that are not void (by default ``EXACT_PIXELS``), ``Binned`` beyond.
 
-    FPR95 is that of the "first" operating point (see ``Exact``). Memory: at most ``4 limit`` bytes and 4 MiB.
+    FPR95 is that of the "first" operating point (see ``Exact``). Memory: at most ``4 limit`` bytes and 8 MiB.
     """
 
     operating_point = "first"
