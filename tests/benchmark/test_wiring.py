@@ -81,22 +81,21 @@ def test_the_seed_reaches_the_scorers_and_the_points_that_are_plotted(recipe, tm
 
 
 def test_the_workers_that_were_asked_for_compute_the_metrics(recipe, tmp_path, monkeypatch):
-    given = []
-    for name in ("score_histograms", "measure"):
-        function = getattr(benchmark, name)
+    given, measure = [], benchmark.measure
 
-        def counted(*args, name=name, function=function, **options):
-            found = inspect.signature(function).bind(*args, **options).arguments
-            given.append((name, found["workers"]))
-            return function(*args, **{**options, **({"workers": 1} if "workers" in options else {})})
+    def counted(*args, **options):
+        given.append(inspect.signature(measure).bind(*args, **options).arguments["workers"])
+        return measure(*args, **options)
 
-        monkeypatch.setattr(benchmark, name, counted)
+    monkeypatch.setattr(benchmark, "measure", counted)
     run(replace(recipe, data=(replace(recipe.data[0], most=1),)), tmp_path, workers=1)
-    assert given == [("score_histograms", 1), ("measure", 1)]
-    given.clear()
-    monkeypatch.setattr("owseg.evaluation.passes._processes", lambda workers: nullcontext(map))
+    assert given == [1]
+    passes = []
+    monkeypatch.setattr(
+        "owseg.evaluation.passes._processes", lambda workers: passes.append(workers) or nullcontext(map)
+    )
     run(replace(recipe, data=(replace(recipe.data[0], most=2),)), tmp_path / "more", workers=7)
-    assert given == [("score_histograms", 7), ("measure", 7)]
+    assert given == [1, 7] and passes == [7, 7]
 
 
 def test_thresholds_and_the_track_reach_the_metrics(place, recipe, tmp_path):

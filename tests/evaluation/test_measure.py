@@ -141,17 +141,23 @@ def test_metrics_can_be_compared_hashed_and_printed(metrics):
     assert len(repr(metrics)) < 200 and "11 images of s" in repr(metrics) and "p3" not in repr(score)
 
 
-def test_histograms_that_were_read_already_are_used(folder, metrics, monkeypatch):
-    histograms = score_histograms(folder)
+def test_maps_are_read_twice_and_the_first_pass_is_handed_on(folder, metrics, monkeypatch):
     opened = []
     read = MapFolder.read
     monkeypatch.setattr(MapFolder, "read", lambda self, image: opened.append(image) or read(self, image))
-    again = measure(folder.path, {"msp": THRESHOLD}, SIZES, histograms=histograms)
-    assert json.dumps(again.to_json()) == json.dumps(metrics.to_json())
-    assert opened == list(folder.manifest.images)  # once each
-    opened.clear()
-    measure(folder.path, {"msp": THRESHOLD}, SIZES)
+    again = measure(folder.path, {"msp": THRESHOLD}, SIZES, points=lambda image: {"all": np.arange(7)})
     assert opened == 2 * list(folder.manifest.images)
+    assert json.dumps(again.to_json()) == json.dumps(metrics.to_json())
+    assert "histograms" not in metrics.to_json()
+    first = score_histograms(folder, points=lambda image: {"all": np.arange(7)})
+    assert again.histograms.keys() == first.keys() == metrics.histograms.keys()
+    for name, histogram in first.items():
+        assert again.histograms[name].images == histogram.images
+        assert again.histograms[name].binned.compute() == histogram.binned.compute()
+        assert list(metrics.histograms[name].sampled) == []
+        np.testing.assert_array_equal(
+            np.concatenate(again.histograms[name].sampled["all"]), np.concatenate(histogram.sampled["all"])
+        )
 
 
 def test_more_bits_give_narrower_intervals(folder):

@@ -20,7 +20,7 @@ def _kind_in_words(trace: Trace, path: str) -> str:
     """Return how a file counts in a trace, for the list of all files."""
     if (station := station_of(path)) in trace.stations:
         return "station" if station == path else f"station {station}/"
-    kinds = {kind_of(path, function.rpartition(".")[2]) for function in trace.files[path]}
+    kinds = {kind_of(path, function) for function in trace.files[path]}
     return "beneath" if kinds == {"station"} else "/".join(sorted(kinds))
 
 

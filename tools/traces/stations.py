@@ -12,13 +12,15 @@ from pathlib import Path
 
 VALUES: tuple[str, ...] = (
     "__init__.py", "__main__.py", "errors.py", "types.py", "labels.py", "openset.py", "_registry.py", "data/*",
-    "increments/*", "knowledge/prediction.py", "knowledge/base.py:feature_space",
+    "increments/*", "*/__init__.py", "knowledge/prediction.py", "knowledge/base.py:feature_space",
     "evaluation/maps.py", "exchange/annotation.py", "exchange/shapes.py", "training/config.py",
+    "benchmark/results.py:tables",
 )  # fmt: skip
 NO_VALUES: tuple[str, ...] = ("data/render.py",)
 """Files that ``VALUES`` matches and that are stations all the same."""
 HELPERS: tuple[str, ...] = (
     "_files.py", "_progress.py", "cli/__init__.py", "cli/_options.py", "cli/_printing.py", "benchmark/_kept.py",
+    "benchmark/resizing.py", "benchmark/tables.py", "cli/_help.py",
     "knowledge/pretrained/__init__.py", "learners/auto.py",
 )  # fmt: skip
 NETWORKS: tuple[str, ...] = ("models/*",)
@@ -86,4 +88,8 @@ def stale_patterns(package: Path) -> list[str]:
 
 
 def _matches(path: str, function: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(f"{path}:{function}" if ":" in pattern else path, pattern) for pattern in patterns)
+    """Return whether a file fits a pattern, or the function or one that it is nested in does."""
+    names = [path, *(f"{path}:{name}" for name in function.split("."))]
+    return any(
+        fnmatchcase(name, pattern) for name in names for pattern in patterns if (":" in name) == (":" in pattern)
+    )

@@ -105,8 +105,8 @@ class Tracer:
             pair = (min(caller, path), max(caller, path))
             if (path, caller) in self._arrows and pair not in self.trace.pairs:
                 self.trace.pairs.append(pair)
-        loading = any(own_way(p, c.co_name) == "load" for p, c in chain)
-        if path not in self.trace.strict and kind_of(path, code.co_name) == "station" and not loading:
+        loading = any(own_way(p, _name(c)) == "load" for p, c in chain)
+        if path not in self.trace.strict and kind_of(path, _name(code)) == "station" and not loading:
             self.trace.strict.append(path)
         self._enter(chain, pulled)
 
@@ -131,13 +131,13 @@ class Tracer:
         stack: list[tuple[str, CodeType]] = []  # stations, and the innermost function of each
         entered = closed = False
         for path, code in chain:
-            if code.co_name in CONSTRUCTORS or own_way(path, code.co_name):
+            if code.co_name in CONSTRUCTORS or own_way(path, _name(code)):
                 return
             entered = False
-            if kind_of(path, code.co_name) != "station":
+            if kind_of(path, _name(code)) != "station":
                 continue
             station = station_of(path)
-            closed = closed or (bool(stack) and is_closed(stack[-1][0], stack[-1][1].co_name))
+            closed = closed or (bool(stack) and is_closed(stack[-1][0], _name(stack[-1][1])))
             entered = not stack or stack[-1][0] != station
             if closed and all(station != open_station for open_station, _ in stack):
                 entered = False  # beneath an end, only what climbs out of it again is seen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,6 @@ from owseg._files import write_whole
 from owseg.data.dataset import DataSet
 from owseg.evaluation.histograms import ScoreHistogram, images_with_unknown
 from owseg.evaluation.maps import MapFolder
-from owseg.evaluation.passes import Points
-from owseg.labels import KNOWN
 from owseg.metrics.binned import Binned
 from owseg.openset import Threshold
 from owseg.report.charts import line
@@ -29,9 +27,6 @@ KINDS = ("curves", "scores", "strip-1", "strip-2", "strip-3")
 """The plots of a model on a data set: the files are named MODEL.KIND.png."""
 
 STRIPS = 3
-
-SAMPLES, ALL_SAMPLES = 400, 100_000
-"""Scores of a class that histograms sample, at most: of one image, and of all."""
 
 WIDTH = 480
 """Pixels across which an image is shown in a strip."""
@@ -42,29 +37,6 @@ UNKNOWN_COLOR, KNOWN_COLOR = "#d6249f", "#4a6b8a"
 def plots_missing(stem: Path) -> bool:
     """Return whether a plot named after ``stem`` is not there; there may be fewer strips than three."""
     return not all(stem.with_name(f"{stem.name}.{kind}.png").exists() for kind in KINDS[:3])
-
-
-def points_to_sample(data: DataSet, seed: int = 0) -> Callable[[str], Points]:
-    """Return a function from an image of ``data`` to pixels drawn at random from each class that it shows.
-
-    Classes have their names in the data; "known" is for pixels of some known class. The same ``seed`` draws the same
-    pixels.
-    """
-    number = {name: i for i, name in enumerate(data.source.ids)}
-    names = {**dict(enumerate(data.source.classes.names)), KNOWN: "known"}
-    samples = max(1, min(SAMPLES, ALL_SAMPLES // max(1, len(data))))
-
-    def points(image: str) -> Points:
-        raw, rng = data.source.read(number[image])[1], np.random.default_rng([seed, number[image]])
-        assert raw is not None, "maps have a ground truth"
-        flat, found = raw.ravel(), {}
-        for i in np.unique(flat).tolist():
-            if i in names:
-                where = np.flatnonzero(flat == i)
-                found[names[i]] = rng.choice(where, min(len(where), samples), replace=False).astype(np.int32)
-        return found
-
-    return points
 
 
 def draw(
@@ -79,8 +51,8 @@ def draw(
 
     Curves of every score, the best AP first; histograms by score and class of the data, known and unknown (DMLNet, Fig.
     4); and up to three strips of images with unknown pixels, evenly spread: input, ground truth, and score maps from
-    their 1st to their 99th percentile (DMLNet, Fig. 8). ``histograms`` is what ``score_histograms`` returned for
-    ``folder``, with the scores at ``points_to_sample``. Raises ``OwsegError`` for maps that are missing.
+    their 1st to their 99th percentile (DMLNet, Fig. 8). ``histograms`` are those of ``measure`` with the scores at
+    ``points_to_sample``. Raises ``OwsegError`` for maps that are missing.
     """
     # Where no image has an unknown pixel, any will do.
     chosen = images_with_unknown(folder, histograms) or list(folder.manifest.images)

@@ -20,13 +20,14 @@ from typing import Any, TypeVar
 
 from owseg import __version__
 from owseg.benchmark._kept import digest_of, file_name, read_kept, write_kept
-from owseg.benchmark.plots import draw, plots_missing, points_to_sample
+from owseg.benchmark.plots import draw, plots_missing
 from owseg.benchmark.recipe import ALL, TRACKS, Data, Model, Recipe
 from owseg.benchmark.resizing import at_size, distorts
 from owseg.benchmark.results import Results, about, published_for, published_only_rows
 from owseg.benchmark.tables import Row, bounds_of, columns_of
 from owseg.data.dataset import DataSet, spread_over
 from owseg.data.datasets import open_dataset
+from owseg.data.points import points_to_sample
 from owseg.errors import OwsegError
 from owseg.evaluation.histograms import score_histograms
 from owseg.evaluation.maps import MapFolder
@@ -189,14 +190,14 @@ def _measured(
     metrics = read_kept(path, digest)
     if metrics is not None and not plots_missing(stem):
         return metrics
-    # One pass fills the histograms that both metrics and plots read.
-    histograms = score_histograms(folder, workers, points=points_to_sample(images, seed))
-    new = metrics is None
-    if metrics is None:
-        metrics = measure(folder.path, model.thresholds, sizes, workers, histograms=histograms).to_json()
-    draw(folder, images, stem, f"{name} on {images.source.name}", model.thresholds, histograms)
-    if new:  # last, so that a run that is stopped before draws the plots anew
-        write_kept(path, digest, metrics)
+    points, title = points_to_sample(images, seed), f"{name} on {images.source.name}"
+    if metrics is not None:  # the first pass is all that plots need
+        draw(folder, images, stem, title, model.thresholds, score_histograms(folder, workers, points=points))
+        return metrics
+    measured = measure(folder.path, model.thresholds, sizes, workers, points=points)
+    draw(folder, images, stem, title, model.thresholds, measured.histograms)
+    metrics = measured.to_json()
+    write_kept(path, digest, metrics)  # last, so that a run that is stopped before draws the plots anew
     return metrics
 
 

@@ -14,12 +14,12 @@ from owseg._files import json_ready
 from owseg._progress import track
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
-from owseg.evaluation.pooled import Pooled
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import KNOWN, UNKNOWN
 from owseg.metrics.binned import Binned
 from owseg.metrics.iou import IoU, harmonic
 from owseg.metrics.pixel import PerImage, PixelMetrics
+from owseg.metrics.pooled import Pooled
 from owseg.models.ops import resize
 from owseg.types import Forward, ImageScorer, Output
 

@@ -5,8 +5,8 @@ The first pass fills a histogram of each score, which gives the operating points
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -66,17 +66,23 @@ class ScoreMetrics:
 
 @dataclass(frozen=True, eq=False)
 class MapMetrics:
-    """All metrics of a folder of maps: IoU of the closed map, and the rest by the name of the score."""
+    """All metrics of a folder of maps: IoU of the closed map, and the rest by the name of the score.
+
+    ``histograms``, by the name of the score, are what the first pass read; plots are made from them.
+    """
 
     manifest: Manifest
     sizes: Sizes
     closed_miou: float
     closed_iou: dict[str, float]
     scores: dict[str, ScoreMetrics]
+    histograms: Mapping[str, ScoreHistogram]
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as plain JSON; what is undefined or infinite is null."""
-        value: dict[str, Any] = json_ready({**asdict(self), "protocol": PROTOCOL})
+        """Return everything but the histograms as plain JSON; what is undefined or infinite is null."""
+        fields = asdict(replace(self, histograms={}))  # which are megabytes that asdict would copy
+        del fields["histograms"]
+        value: dict[str, Any] = json_ready({**fields, "protocol": PROTOCOL})
         return value
 
     def __repr__(self) -> str:
@@ -90,7 +96,7 @@ def measure(
     sizes: Sizes = ANOMALY_TRACK,
     workers: int = 1,
     bits: int = BITS,
-    histograms: Mapping[str, ScoreHistogram] | None = None,
+    points: Callable[[str], Points] | None = None,
 ) -> MapMetrics:
     """Compute the metrics of every score that a folder of maps holds.
 
@@ -107,7 +113,7 @@ def measure(
             raise OwsegError(f"{folder.path} holds no score {name!r}, which the threshold is for; it holds {has}.")
     if not folder.manifest.images or not folder.manifest.scores:
         raise OwsegError(f"{folder.path} is for no image or no score; there is nothing to measure.")
-    first = histograms or score_histograms(folder, workers, bits)
+    first = score_histograms(folder, workers, bits, points)
     start = {
         name: _OperatingPoints(
             folder.manifest.classes,
@@ -132,7 +138,7 @@ def measure(
         for name, at in second.items()
     }
     closed = next(iter(second.values())).opened.closed()  # the same for every score
-    return MapMetrics(folder.manifest, sizes, closed.mean(), closed.per_class(), scores)
+    return MapMetrics(folder.manifest, sizes, closed.mean(), closed.per_class(), scores, first)
 
 
 class _OperatingPoints:

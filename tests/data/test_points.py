@@ -1,8 +1,8 @@
 import numpy as np
 
-from owseg.benchmark import plots
-from owseg.benchmark.plots import points_to_sample
+from owseg.data import points as module
 from owseg.data.dataset import DataSet, Source
+from owseg.data.points import points_to_sample
 from owseg.labels import IGNORE, KNOWN, LabelSpace
 
 
@@ -33,5 +33,5 @@ def test_points_are_of_their_class_each_once_and_the_same_for_a_seed():
 
 
 def test_many_images_are_sampled_sparsely(monkeypatch):
-    monkeypatch.setattr(plots, "ALL_SAMPLES", 30)
+    monkeypatch.setattr(module, "ALL_SAMPLES", 30)
     assert {len(at) for at in points_to_sample(data(10))("f0").values()} == {3}
