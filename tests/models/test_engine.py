@@ -208,6 +208,15 @@ def test_one_part_in_another_memory_format_is_enough_for_a_copy():
     assert prepared(ready) is not ready and unchanged(before, state(ready))
 
 
+def test_kernels_that_count_as_contiguous_in_either_format_are_laid_out_too():
+    """A residual pattern has nothing but 1x1 and depth-wise kernels; learned and loaded it gives the same bits."""
+    network = prepared(tiny.network())
+    learned = learned_residual(network)
+    one, two = prepared(learned.eval()), prepared(copy.deepcopy(learned).train())
+    assert [p.stride() for p in one.parameters()] == [p.stride() for p in two.parameters()]
+    assert torch.equal(Engine(network, one)(tiny.image()).residual, Engine(network, two)(tiny.image()).residual)
+
+
 def test_outputs_are_bit_equal_whatever_format_the_weights_came_in():
     network = tiny.network()
     other = copy.deepcopy(network).to(memory_format=torch.channels_last).train()

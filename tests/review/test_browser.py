@@ -93,6 +93,16 @@ def stroke(page):
     return answered.value
 
 
+def restart(server, page, queue):
+    """Kill the server and start it again; the page is as it was, and so is the queue."""
+    before, decisions = shown(page), queue.decisions()
+    page.goto("about:blank")  # the page would load itself again once the server is back, and so get in the way
+    server.stop()
+    server.start()
+    page.goto(before[0])
+    assert shown(page) == before and queue.decisions() == decisions
+
+
 @pytest.mark.timeout(900)
 def test_from_unknown_regions_to_a_class_and_back(place):
     server = Server(place)
@@ -100,15 +110,6 @@ def test_from_unknown_regions_to_a_class_and_back(place):
     group = max(queue.groups(), key=len)
     mine = group.regions[:3]
     assert len(mine) == 3
-
-    def restarted(page):
-        """Kill the server and start it again; the page is as it was, and so is the queue."""
-        before, decisions = shown(page), queue.decisions()
-        page.goto("about:blank")  # the page would load itself again once the server is back, and so get in the way
-        server.stop()
-        server.start()
-        page.goto(before[0])
-        assert shown(page) == before and queue.decisions() == decisions
 
     try:
         with browser(server) as page:
@@ -121,12 +122,12 @@ def test_from_unknown_regions_to_a_class_and_back(place):
                 page.keyboard.press("a")
                 page.wait_for_selector(f"#region-{i} .state:has-text('accepted')")
             assert list(queue.decisions()) == list(mine)
-            restarted(page)
+            restart(server, page, queue)
 
             page.locator("#region-0").click()
             page.wait_for_selector(f".editor[data-ready='{mine[0]}']")
             assert stroke(page).ok and queue.decisions()[mine[0]].mask.area > queue.region(mine[0]).area
-            restarted(page)
+            restart(server, page, queue)
             page.keyboard.press("u")  # undoes the stroke, and nothing else
             page.wait_for_function("!document.querySelector('.tools').innerText.includes('corrected')")
             assert len(queue.decisions()) == 3 and queue.decisions()[mine[0]].mask is None
@@ -135,7 +136,7 @@ def test_from_unknown_regions_to_a_class_and_back(place):
             page.keyboard.press("Enter")
             page.wait_for_function("n => document.querySelector('#region-0 .state').innerText === n", arg=NAME)
             assert queue.accepted() == {NAME: list(mine)}
-            restarted(page)
+            restart(server, page, queue)
 
             page.keyboard.press("l")
             page.wait_for_url("**/learned")

@@ -135,9 +135,10 @@ def flat(arguments):
 def replace_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a stub in the place of everything in ``STUBS``."""
     noted.clear()
+    # All are imported before the first is replaced: a module imported later would keep the stubs for good.
+    modules = {target: importlib.import_module(f"owseg.{target.split(':')[0]}") for target in STUBS}
     for target, answer in STUBS.items():
-        module_name, name = target.split(":")
-        module = importlib.import_module(f"owseg.{module_name}")
+        module, name = modules[target], target.split(":")[1]
         monkeypatch.setattr(module, name, _noting(target, inspect.signature(getattr(module, name)), answer))
 
 

@@ -1,20 +1,195 @@
-import json
+"""From a data set to a knowledge base: what is trained, chosen and calibrated on what."""
 
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
-from owseg.training.build import build_knowledge_base
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.calibration import data_card, find_threshold
+from owseg.knowledge.load import load
+from owseg.labels import IGNORE, UNKNOWN
+from owseg.training import build as module
+from owseg.training.build import build_knowledge_base, round_to_half
 from owseg.training.config import TrainConfig
 from tests.support import tiny
+
+FAST = TrainConfig(epochs=1, batch=2, crop=(32, 32), validate_every=1)
+
+
+def write(folder, splits):
+    """A labelled folder with one subfolder a split, of so many images of four classes; each image in one split."""
+    data, first = tiny.dataset(sum(splits.values()), 4), 0
+    for split, count in splits.items():
+        for i in range(first, first + count):
+            for kind, array in (("images", data[i].image.transpose(1, 2, 0)), ("masks", data[i].target)):
+                (folder / split / kind).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(folder / split / kind / f"f{i}.png")
+        first += count
+    (folder / "classes.json").write_text(json.dumps(list(data.labels.names)))
+    return f"folder:{folder}"
+
+
+@pytest.fixture
+def spec(tmp_path):
+    return write(tmp_path / "data", {"train": 6, "val": 11})
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """What each step is given; nothing is trained."""
+    seen = SimpleNamespace()
+
+    def watch(name, real):
+        def step(*arguments, **more):
+            setattr(seen, name, (arguments, more))
+            return real(*arguments, **more)
+
+        monkeypatch.setattr(module, name, step)
+
+    watch("train", lambda network, *_: network)
+    for name in ("fit_scorers", "calibrate", "assemble", "round_to_half"):
+        watch(name, getattr(module, name))
+    return seen
+
+
+def test_it_runs_to_the_end_and_what_it_makes_can_be_stored(spec, tmp_path):
+    kb = build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run", fpr=0.2, half=True)
+    assert kb.base_classes == ("road", "sky", "tree") and kb.scorer == "joint"
+    assert kb.threshold.target_fpr == 0.2 and (kb.threshold.images, len(kb.predict(tiny.image()).labels)) == (5, 48)
+    assert [e.action for e in kb.history] == ["train", "fit", "calibrate"]
+    assert kb.history[0].message == "trained on folder:train with 3 classes"
+    kb.save(tmp_path / "kb")
+    again = load(tmp_path / "kb").predict(tiny.image(1))
+    assert np.array_equal(again.score, kb.predict(tiny.image(1)).score)
+    assert (tmp_path / "run" / "metrics.csv").exists()
+    weights = kb.network.state_dict().values()
+    assert all(torch.equal(v.half().float(), v) for v in weights if v.is_floating_point())
+
+
+def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watched):
+    kb = build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run")
+    (_, trained_on, chosen_on, config, run, resume), _ = watched.train
+    assert trained_on.source.ids == tuple(f"f{i}" for i in range(6))
+    assert chosen_on.source.ids == ("f10", "f12", "f14", "f16", "f7", "f9")  # every second in the order of the names
+    assert (config, run, resume) == (FAST, tmp_path / "run", False)
+    (_, fitted_on), more = watched.fit_scorers
+    assert fitted_on.source.ids == trained_on.source.ids and more["held_out"].source.ids == chosen_on.source.ids
+    (_, calibrated_on, fpr), more = watched.calibrate
+    assert calibrated_on.source.ids == ("f11", "f13", "f15", "f6", "f8") and (fpr, more) == (0.05, {"scorer": "joint"})
+    assert (trained_on.unknown_as, chosen_on.unknown_as, calibrated_on.unknown_as) == (IGNORE, UNKNOWN, UNKNOWN)
+    assert kb.history[0].details["val"] == {"images": 6, "calibrated_apart": True}
+    assert kb.threshold == find_threshold(kb, calibrated_on)
+
+
+@pytest.mark.parametrize("val", [1, 9])
+def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, watched, val):
+    spec = write(tmp_path / "data", {"train": 4, "val": val})
+    kb = build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run")
+    chosen_on, calibrated_on = watched.train[0][2], watched.calibrate[0][1]
+    assert chosen_on.source.ids == calibrated_on.source.ids and len(chosen_on) == val
+    note = f"; val is too small to divide ({val}), so it chose the weights and calibrates as well"
+    assert kb.history[0].message == "trained on folder:train with 3 classes" + note
+    assert kb.history[0].details["val"] == {"images": val, "calibrated_apart": False}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"decoder": "aspp", "classifier": "prototype", "scale": 3.0}),
+        ({"scale": 1.5, "decoder": "psp"}, {"decoder": "psp", "classifier": "prototype", "scale": 1.5}),
+        ({"classifier": "linear"}, {"decoder": "aspp", "classifier": "linear"}),
+    ],
+    ids=str,
+)
+def test_the_network_is_the_one_that_is_asked_for(spec, tmp_path, watched, options, expected):
+    network = build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run", **options).network
+    config = network.config
+    assert config["classifier"]["kind"] == expected["classifier"] and config["decoder"]["kind"] == expected["decoder"]
+    assert config["classifier"].get("scale") == expected.get("scale") and network.num_classes == 3
+
+
+@pytest.mark.parametrize("fpr", [0.05, 0.3])
+@pytest.mark.parametrize("resume", [False, True])
+def test_rate_and_resume_reach_where_they_act(spec, tmp_path, watched, fpr, resume):
+    kb = build_knowledge_base(spec, tiny.backbone(), [], FAST, tmp_path / "run", fpr=fpr, resume=resume)
+    assert kb.threshold.target_fpr == fpr and watched.train[0][5] is resume
+    assert len(kb.labels) == 4 and not hasattr(watched, "round_to_half")
+
+
+def test_the_seed_decides_the_weights_before_training(spec, tmp_path, watched):
+    marks = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.rand(number)
+        config = replace(FAST, seed=seed)
+        network = build_knowledge_base(spec, tiny.backbone(), [], config, tmp_path / "run").network
+        marks.append(float(network.decoder.head.weight.detach().double().sum()))
+    assert marks[0] == marks[1] != marks[2]
+
+
+def test_the_history_says_what_it_was_trained_with(spec, tmp_path, watched, monkeypatch):
+    names = []
+    monkeypatch.setattr(module, "from_pretrained", lambda name: names.append(name) or tiny.backbone())
+    kb = build_knowledge_base(spec, "hub/name", ["rock", "tree"], FAST, tmp_path / "run")
+    details = kb.history[0].details
+    assert names == ["hub/name"] and details["backbone"] == "name" and details["unknown"] == ["rock", "tree"]
+    assert details["config"]["crop"] == (32, 32) and details.items() >= data_card(watched.train[0][1]).items()
+
+
+def test_a_network_is_rounded_before_anything_is_fitted_to_it(spec, tmp_path, watched):
+    build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run", half=True)
+    kb = watched.fit_scorers[0][0]
+    assert isinstance(kb, KnowledgeBase)
+    assert all(torch.equal(v.half().float(), v) for v in kb.network.state_dict().values() if v.is_floating_point())
+
+
+def test_rounding_leaves_what_16_bits_cannot_hold():
+    network = tiny.network()
+    with torch.no_grad():
+        network.decoder.head.bias[0] = 1e9
+    before = network.decoder.head.bias.clone()
+    round_to_half(network)
+    assert torch.equal(network.decoder.head.bias, before)
+    assert torch.equal(network.decoder.head.weight, network.decoder.head.weight.half().float())
+
+
+@pytest.mark.parametrize(
+    ("unknown", "message"),
+    [
+        (["road", "sky", "tree"], "1 known classes are too few; leave out fewer of road, sky, tree, rock"),
+        (["cow"], "no class 'cow'; the classes are road, sky, tree, rock"),
+    ],
+)
+def test_classes_that_cannot_be_left_out(spec, tmp_path, watched, unknown, message):
+    with pytest.raises(OwsegError, match=message):
+        build_knowledge_base(spec, tiny.backbone(), unknown, FAST, tmp_path / "run")
 
 
 def test_a_class_called_void_is_left_out_or_renamed(tmp_path):
     (tmp_path / "images").mkdir()
     Image.fromarray(tiny.image().transpose(1, 2, 0)).save(tmp_path / "images" / "a.png")
     (tmp_path / "classes.json").write_text(json.dumps(["road", "void", "sky"]))
-    config, run = TrainConfig(epochs=1, batch=1, crop=(32, 32)), tmp_path / "run"
-    with pytest.raises(OwsegError, match=r"no class can have the name 'void', .* leave it out"):
+    config, run = replace(FAST, batch=1), tmp_path / "run"
+    with pytest.raises(OwsegError, match=r"no class can have the name 'void', which is reserved; .* leave it out"):
         build_knowledge_base(f"folder:{tmp_path}", tiny.backbone(), (), config, run)
     with pytest.raises(OwsegError, match="a has no mask"):  # without it, it comes as far as training
         build_knowledge_base(f"folder:{tmp_path}", tiny.backbone(), ("void",), config, run)
+
+
+def test_validation_is_not_on_the_training_images(spec, tmp_path, monkeypatch):
+    """The weights that are kept are the best on val: the images that are read to validate are never trained on."""
+    real, read = module.train, []
+
+    def train(network, data, val, *rest):
+        source = replace(val.source, read=lambda i: read.append(val.source.ids[i]) or val.source.read(i))
+        return real(network, data, DataSet(source, val.labels), *rest)
+
+    monkeypatch.setattr(module, "train", train)
+    build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run")
+    assert sorted(set(read)) == ["f10", "f12", "f14", "f16", "f7", "f9"]

@@ -1,32 +1,35 @@
-import os
-import subprocess
-import sys
+"""Training a residual pattern: outliers are found, the closed map stays, and every argument reaches where it acts."""
+
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from owseg.data.dataset import DataSet
-from owseg.data.outliers import Outlier, Outliers
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import calibrate
 from owseg.knowledge.commit import rollback_version
 from owseg.knowledge.load import load
-from owseg.labels import KNOWN, UNKNOWN, LabelSpace
+from owseg.labels import LabelSpace
+from owseg.metrics.pixel import Exact
+from owseg.models.ops import resize
 from owseg.models.published.transformers import to_network
 from owseg.models.residual_pattern import residual_of
 from owseg.scorers.energy import energy
 from owseg.scorers.rpl import rpl
-from owseg.training.config import ResidualConfig
-from owseg.training.residual import pasted, split, train_residual
+from owseg.training import residual as module
+from owseg.training.residual import (
+    inlier_sample,
+    pasted,
+    set_aside,
+    train_residual,
+)
 from tests.support import tiny
+from tests.support.outliers import FAST, inlier_images, objects
 
-FAST = ResidualConfig(epochs=3, batch=4, crop=(48, 64), scale=(1.0, 1.2), jitter=0.0, sizes=(0.3, 0.6), lr=1e-2,
-                      samples=32, validate_every=1)  # fmt: skip
+ONE = replace(FAST, epochs=1)
 
 
 def segformer():
@@ -46,49 +49,34 @@ def base(kind="linear"):
     return KnowledgeBase(NETWORKS[kind](), LabelSpace.of(["road", "sky", "tree"]))
 
 
-def things(count=16):
-    """Stripes in vivid colours, on black where they were photographed."""
-
-    def read(i):
-        image, mask = np.zeros((3, 40, 40), np.uint8), np.zeros((40, 40), bool)
-        mask[4:36, 6:34] = True
-        image[0, :, ::4], image[1, :, 2::4] = 255, 40 * (i % 3)
-        return Outlier(image * mask, mask, f"o{i}")
-
-    return Outliers("things", tuple(f"o{i}" for i in range(count)), (frozenset({"thing"}),) * count, read)
-
-
-def streets(count=12):
-    data = tiny.dataset(count)
-    return replace(data, source=replace(data.source, read=lambda i: (tiny.image(i), None)))
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(v, two[n]) for n, v in one.items())
 
 
 def ap(kb, data, name):
-    from owseg.metrics.pixel import Exact
-
     state = Exact()
     for i in range(len(data)):
-        sample = pasted(data[i], things(), FAST, np.random.default_rng([3, i]))
-        state.update(kb.score(kb.forward(sample.image), sample.target.shape, name), sample.target)
+        sample = pasted(data[i], objects(), FAST, np.random.default_rng([3, i]))
+        state.update(kb.assess(kb.forward(sample.image), sample.target.shape, (name,)).scores[name], sample.target)
     return state.compute().ap
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_outliers_are_seen_and_the_closed_map_does_not_change_by_a_bit(kind, tmp_path):
+def test_outliers_are_found_and_the_closed_map_does_not_change_by_a_bit(kind, tmp_path):
     kb = base(kind)
     before = [kb.forward(tiny.image(i)) for i in range(4)]
     weights = {k: v.clone() for k, v in kb.network.state_dict().items()}
     long = replace(FAST, epochs=15, outlier_weight=1.0, validate_every=5)
-    updated = train_residual(kb, streets(), streets(4), things(), things(), long, tmp_path / "run")
-    assert all(torch.equal(v, weights[k]) for k, v in updated.network.state_dict().items())
+    updated = train_residual(kb, inlier_images(), inlier_images(4), objects(), objects(), long, tmp_path / "run")
+    assert same(updated.network.state_dict(), weights)
     for i, old in enumerate(before):
         new = updated.forward(tiny.image(i))
         assert torch.equal(new.logits, old.logits) and torch.equal(new.embedding, old.embedding)
         assert np.array_equal(updated.assess(new, (48, 64)).labels, kb.assess(old, (48, 64)).labels)
     assert updated.scorer == "rpl" and updated.threshold is None and "rpl" not in kb.scorers
     untrained = replace(kb, residual=residual_of(kb.network))
-    assert ap(updated, streets(6), "rpl") > ap(untrained, streets(6), "rpl") + 0.1
-    updated = calibrate(updated, streets(4))
+    assert ap(updated, inlier_images(6), "rpl") > ap(untrained, inlier_images(6), "rpl") + 0.1
+    updated = calibrate(updated, inlier_images(4))
     kb.save(tmp_path / "kb")
     updated.save(tmp_path / "kb")
     loaded = load(tmp_path / "kb")
@@ -97,6 +85,16 @@ def test_outliers_are_seen_and_the_closed_map_does_not_change_by_a_bit(kind, tmp
         assert np.array_equal(one.score, two.score) and np.array_equal(one.open_set, two.open_set)
     rollback_version(tmp_path / "kb")
     assert load(tmp_path / "kb").residual is None
+
+
+def test_the_caller_s_network_stays_as_it_was(tmp_path):
+    kb = base()
+    grads = [p.requires_grad for p in kb.network.parameters()]
+    assert any(grads)
+    updated = train_residual(kb, inlier_images(4), inlier_images(2), objects(), None, ONE, tmp_path)
+    assert grads == [p.requires_grad for p in kb.network.parameters()] and updated.network is kb.network
+    assert not any(p.requires_grad for p in updated.residual.parameters()) and not updated.residual.training
+    assert kb.residual is None and kb.history == base().history
 
 
 def test_an_untrained_residual_is_the_energy():
@@ -110,123 +108,112 @@ def test_an_untrained_residual_is_the_energy():
     assert torch.allclose(rpl(output), expected, atol=1e-4)
 
 
+class Stop(Exception):
+    pass
+
+
 def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path, monkeypatch):
-    whole = train_residual(base(), streets(), streets(4), things(), things(), FAST, tmp_path / "whole")
+    arguments = (inlier_images(), inlier_images(4), objects(), objects(), FAST)
+    whole = train_residual(base(), *arguments, tmp_path / "whole")
+    real = module.Checkpoint.save
 
-    class Stop(Exception):
-        pass
-
-    from owseg.training import loop as module
-
-    real = module._save
-
-    def stop(fabric, path, state):
-        real(fabric, path, state)
+    def stop(self, fabric, state):
+        real(self, fabric, state)
         if state["epoch"] == 2:
             raise Stop
 
-    monkeypatch.setattr(module, "_save", stop)
-    arguments = (streets(), streets(4), things(), things(), FAST, tmp_path / "cut")
-    with pytest.raises(Stop):
-        train_residual(base(), *arguments)
-    monkeypatch.setattr(module, "_save", real)
-    resumed = train_residual(base(), *arguments, resume=True)
-    for name, value in whole.residual.state_dict().items():
-        assert torch.equal(value, resumed.residual.state_dict()[name]), name
-    with pytest.raises(OwsegError, match="other settings"):
-        train_residual(base(), *arguments[:-2], replace(FAST, epochs=9), tmp_path / "cut", resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Checkpoint, "save", stop)
+        with pytest.raises(Stop):
+            train_residual(base(), *arguments, tmp_path / "cut")
+    resumed = train_residual(base(), *arguments, tmp_path / "cut", resume=True)
+    assert same(whole.residual.state_dict(), resumed.residual.state_dict())
+    others = [
+        (inlier_images(), inlier_images(4), objects(), objects(), replace(FAST, epochs=9)),
+        (inlier_images(), inlier_images(4), objects(), None, FAST),
+        (inlier_images(), inlier_images(4), objects(15), objects(), FAST),
+        (inlier_images(13), inlier_images(4), objects(), objects(), FAST),
+    ]
+    for other in others:
+        with pytest.raises(OwsegError, match="other settings"):
+            train_residual(base(), *other, tmp_path / "cut", resume=True)
 
 
-TWO = """
-import os
-from dataclasses import replace
-from tests.training.test_residual import FAST, base, streets, things
-from owseg.data.outliers import Outlier
-from owseg.train_residual import train_residual
-
-seen = things()
-if os.environ.get("LOCAL_RANK") == "1":
-    read = seen.read
-    seen = replace(seen, read=lambda i: replace(read(i), mask=read(i).mask & (i % 8 == 7)))  # validation has its own
-config = replace(FAST, devices=2, batch=2, epochs=2)
-train_residual(base(), streets(), streets(4), seen, None, config, "run").save("kb")
-"""
+# ---- every argument reaches where it acts
 
 
-def test_two_processes_step_together_where_one_of_them_sees_no_outlier(tmp_path):
-    """A rank that skipped its step would leave the other waiting for ever."""
-    (tmp_path / "two.py").write_text(TWO)
-    root = str(Path(__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "two.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
-    assert len(lines) == 3 and all(np.isfinite([float(v) for v in line.split(",")]).all() for line in lines[1:])
-    assert load(tmp_path / "kb").residual.final.weight.abs().max() > 0
+def trained(tmp_path, name, config=ONE, outliers=None, context=None):
+    data = (inlier_images(8), inlier_images(2), outliers or objects(), context)
+    return train_residual(base(), *data, config, tmp_path / name).residual.state_dict()
 
 
-def test_every_outlier_trains_or_validates_and_none_does_both():
-    train_on, val_on = split(things(17))
-    assert not set(train_on.ids) & set(val_on.ids) and len(train_on) + len(val_on) == 17 and len(val_on) == 2
-    few = split(things(3))
-    assert few[0].ids == ("o0", "o1") and few[1].ids == ("o2",)
-    assert split(things(1))[0].ids == split(things(1))[1].ids == ("o0",)
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"jitter": 0.5}, {"scale": (0.5, 0.6)}, {"crop": (32, 32)}, {"pasted": 1}, {"sizes": (0.1, 0.2)},
+        {"feather": 3.0}, {"lr": 1e-3}, {"final_lr": 1e-1}, {"weight_decay": 1.0}, {"inlier_weight": 0.1},
+        {"entropy_weight": 0.0}, {"outlier_weight": 0.1}, {"contrast_weight": 0.0}, {"samples": 4},
+        {"temperature": 1.0}, {"seed": 1}, {"batch": 2},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_setting_reaches_the_training(tmp_path, setting):
+    assert not same(trained(tmp_path, "a"), trained(tmp_path, "b", replace(ONE, **setting)))
 
 
-def test_void_is_no_inlier(tmp_path):
-    """Where the truth is void or unknown, nothing is learned: with all of it void, only outliers are left."""
-    from owseg.training.residual import _seen, _street
-
-    sample = tiny.dataset(1)[0]
-    target = np.where(np.arange(64) < 20, UNKNOWN, 1).astype(np.uint8) * np.ones((48, 1), np.uint8)
-    made = _street(replace(sample, target=target)).target
-    assert (made[:, :20] == 255).all() and (made[:, 20:] == 0).all()
-    seen = _seen(replace(things().read(0), void=np.arange(40)[:, None] * np.ones(40) < 10)).target
-    assert (seen[:10] == 255).all() and (seen[10:36, 6:34] == UNKNOWN).all() and (seen[36:] == 0).all()
+def test_the_same_settings_make_the_same_residual(tmp_path):
+    assert same(trained(tmp_path, "a"), trained(tmp_path, "b"))
 
 
-def test_what_is_known_and_has_no_name_is_an_inlier(tmp_path):
-    """Of an anomaly set, what is not anomalous counts as street: its truth says KNOWN, not which class."""
-    from owseg.data.unlabeled import open_inliers as opened
-    from owseg.training.residual import _street
-    from tests.support import trees
+def test_the_context_is_trained_on(tmp_path):
+    def read(i):
+        calls.append(i)
+        return objects().read(i)
 
-    trees.roadanomaly21(tmp_path)
-    sample = opened(f"roadanomaly21:{tmp_path}", "val", LabelSpace.of(["road", "car"]))[0]
-    target = _street(sample).target
-    assert (target == 0).any() and np.array_equal(target == 0, np.asarray(sample.target) == KNOWN)
+    calls = []
+    context = replace(objects(), read=read)
+    assert not same(trained(tmp_path, "a"), trained(tmp_path, "b", context=context))
+    assert len(calls) == 8  # one beside each image
+
+
+def test_validation_has_outliers_of_its_own(tmp_path, monkeypatch):
+    """Every eighth: those that are trained on are never pasted into val, and the other way round."""
+    real, pastes = module.paste, []
+    monkeypatch.setattr(module, "paste", lambda sample, outlier, *more: pastes.append((sample.id, outlier.id))
+                        or real(sample, outlier, *more))  # fmt: skip
+    val = replace(inlier_images(2), source=replace(inlier_images(2).source, ids=("v0", "v1")))
+    train_residual(base(), inlier_images(4), val, objects(), None, ONE, tmp_path)
+    on_val = {outlier for image, outlier in pastes if image.startswith("v")}
+    on_train = {outlier for image, outlier in pastes if image.startswith("f")}
+    assert on_val <= {"o7", "o15"} and on_val and on_train and not on_train & {"o7", "o15"}
+
+
+def test_the_history_says_what_it_was_trained_on(tmp_path):
+    updated = train_residual(base(), inlier_images(4), inlier_images(2), objects(), objects(3), ONE, tmp_path)
+    event = updated.history[-1]
+    assert event.action == "train-residual" and event.message.startswith("trained on 16 outliers (AP on val")
+    assert event.details["categories"] == {"thing": 16} and event.details["context"] == "objects"
+    assert event.details["config"]["samples"] == 32 and event.details["fingerprint"] == inlier_images(4).fingerprint()
+    output = base().forward  # before training the score is the energy of the frozen network
+    state = Exact()
+    for i in range(2):
+        sample = pasted(inlier_sample(inlier_images(2)[i]), set_aside(objects())[1], ONE, np.random.default_rng([7, i]))
+        score = resize(energy(output(sample.image))[:, None], (48, 64))[0, 0].numpy()
+        state.update(score, sample.target)
+    assert event.details["val_ap_before"] == pytest.approx(state.compute().ap, abs=1e-6)
 
 
 def test_what_cannot_be_trained_on_ends_in_one_sentence(tmp_path):
-    with pytest.raises(OwsegError, match="do not fill a batch"):
-        train_residual(base(), streets(3), streets(4), things(), None, FAST, tmp_path)
-    void = replace(streets().source, read=lambda i: (tiny.image(i), np.full((48, 64), 255, np.uint8)))
-    with pytest.raises(OwsegError, match="neither void nor unknown; give other streets"):
-        train_residual(base(), replace(streets(), source=void), streets(4), things(), None, FAST, tmp_path)
-    with pytest.raises(OwsegError, match="nothing to judge by"):
-        train_residual(base(), streets(), replace(streets(), source=void), things(), None, FAST, tmp_path)
+    with pytest.raises(OwsegError, match="3 images do not fill a batch of 4"):
+        train_residual(base(), inlier_images(3), inlier_images(4), objects(), None, FAST, tmp_path)
+    void = replace(inlier_images().source, read=lambda i: (tiny.image(i), np.full((48, 64), 255, np.uint8)))
+    void_images = replace(inlier_images(), source=void)
+    with pytest.raises(OwsegError, match="neither void nor unknown; give other images"):
+        train_residual(base(), void_images, inlier_images(4), objects(), None, FAST, tmp_path)
+    with pytest.raises(OwsegError, match="no pixels to compute AP from"):
+        train_residual(base(), inlier_images(), void_images, objects(), None, FAST, tmp_path)
+    fast = replace(FAST, lr=1e30, final_lr=1e30)
     with pytest.raises(OwsegError, match="lower the learning rate"):
-        train_residual(base(), streets(), streets(4), things(), None, replace(FAST, lr=1e30, final_lr=1e30), tmp_path)
-    with pytest.raises(OwsegError, match="epochs"):
-        replace(FAST, epochs=0)
+        train_residual(base(), inlier_images(), inlier_images(4), objects(), None, fast, tmp_path)
     with pytest.raises(OwsegError, match="no residual"):
         rpl(base().forward(tiny.image()))
-
-
-def test_what_is_pasted_is_recoloured_with_the_street():
-    """A cut-out that stayed as it was would be told by its brightness."""
-    from owseg.training.residual import _batches
-
-    white = replace(things(), read=lambda i: Outlier(np.full((3, 40, 40), 255, np.uint8), np.ones((40, 40), bool), ""))
-    batches = list(_batches(streets(), white, None, replace(FAST, jitter=0.5), 0, 0, 1))
-    views = [view for images, targets, *_ in batches for view in zip(images, targets == UNKNOWN, strict=True)]
-    shown = [float(image[:, where].mean()) for image, where in views if where.any()]
-    assert len(shown) == 12 and min(shown) < 0.8 and max(shown) > 0.95
-
-
-def test_pasted_streets_are_the_same_whenever_they_are_asked_for():
-    data = DataSet(streets().source, LabelSpace.of(["road", "sky", "tree"]))
-    one, two = (pasted(data[0], things(), FAST, np.random.default_rng([7, 0])) for _ in range(2))
-    assert np.array_equal(one.image, two.image) and np.array_equal(one.target, two.target)

@@ -78,8 +78,14 @@ def prepared(module: M) -> M:
     The format decides the last bits of a convolution, so the same weights have the same one everywhere.
     """
     weights = [p for p in (*module.parameters(), *module.buffers()) if p.ndim == 4]
-    laid_out = all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+    # By strides: 1x1 and depth-wise kernels count as contiguous in either format, and convolutions differ by them.
+    laid_out = all(p.stride() == _channels_last(p.shape) for p in weights)
     if laid_out and not any(m.training for m in module.modules()):
         return module
     ready: M = copy.deepcopy(module).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return ready
+
+
+def _channels_last(shape: torch.Size) -> tuple[int, ...]:
+    _, channels, height, width = shape
+    return channels * height * width, 1, channels * width, channels

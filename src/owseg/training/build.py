@@ -66,7 +66,7 @@ def build_knowledge_base(
     }
     message = f"trained on {fitted_on.source.name} with {len(labels)} classes"
     if choose is calibration:
-        message += f"; val has only {len(choose)} images, which chose the weights and calibrate the threshold as well"
+        message += f"; val is too small to divide ({len(choose)}), so it chose the weights and calibrates as well"
     event = Event("train", message, details)
     kb = KnowledgeBase(network, labels, history=(event,))
     kb = fit_scorers(kb, fitted_on, held_out=choose)

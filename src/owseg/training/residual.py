@@ -89,8 +89,8 @@ class ResidualObjective(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class _Views:
-    """The views that the network sees: inlier images with outliers pasted into them, and contexts beside them."""
+class PastedViews:
+    """The views that the network sees: of inlier images with outliers pasted into them, and of ``context`` images."""
 
     inliers: DataSet
     outliers: Outliers
@@ -98,6 +98,7 @@ class _Views:
     config: ResidualConfig
 
     def __call__(self, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return image and target of inlier image ``i`` and, with ``context``, those of a random one of these."""
         config = self.config
         # Pasted first, so that one augmentation covers both: as sharp, as bright and as large.
         sample = pasted(inlier_sample(self.inliers[i]), self.outliers, config, rng)
@@ -131,13 +132,13 @@ def train_residual(
     steps = steps_of(len(inliers), config, fabric.world_size)
     if not any((np.asarray(inlier_sample(sample).target) == 0).any() for sample in inliers):
         raise OwsegError(f"{inliers.source.name} has no pixel that is neither void nor unknown; give other images.")
-    train_on, val_on = split(outliers)
+    train_on, val_on = set_aside(outliers)
     torch.manual_seed(config.seed)
     network = copy.deepcopy(kb.network).requires_grad_(False).eval().to(fabric.device)
     pattern = residual_of(network).to(fabric.device).eval()
     validate = _validation(network, pattern, val, val_on, config)
     before = validate()  # an untrained residual is the frozen network's energy
-    views = _Views(inliers, train_on, context, config)
+    views = PastedViews(inliers, train_on, context, config)
     task = Task(
         objective=ResidualObjective(network, pattern, config),
         optimizer=torch.optim.AdamW(_groups(pattern, config), weight_decay=config.weight_decay),
@@ -168,7 +169,7 @@ def _groups(pattern: ResidualPattern, config: ResidualConfig) -> list[dict[str, 
     return [{"params": rest, "lr": config.lr}, {"params": last, "lr": config.final_lr}]
 
 
-def split(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
+def set_aside(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
     """Return the outliers to train on and those that validation pastes: every eighth, or the last of fewer.
 
     A single one serves both.

@@ -1,0 +1,85 @@
+"""Training in two processes: both return the same, the first alone writes, and what ends one ends both."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from owseg.knowledge.load import load
+from owseg.knowledge.versions import version_numbers
+
+ROOT = Path(__file__).parents[2]
+
+RESIDUAL = """
+import json, os
+from dataclasses import replace
+from pathlib import Path
+from owseg.training.loop import is_first_process
+from owseg.training.residual import train_residual
+from tests.support import tiny
+from tests.support.outliers import FAST, inlier_images, objects
+
+rank, shown = os.environ.get("LOCAL_RANK", "0"), objects()
+if rank == "1":  # the second sees no outlier in training: only the eighths, which validation pastes
+    read = shown.read
+    shown = replace(shown, read=lambda i: replace(read(i), mask=read(i).mask & (i % 8 == 7)))
+config = replace(FAST, devices=2, batch=2, epochs=2)
+kb = tiny.knowledge_base(classifier="linear")
+kb = train_residual(kb, inlier_images(), inlier_images(4), shown, None, config, "run")
+result = [is_first_process(), kb.fingerprint(), kb.history[-1].details["val_ap"]]
+Path(f"rank{rank}.json").write_text(json.dumps(result))
+if is_first_process():
+    kb.save("kb")
+"""
+
+SEGMENTATION = """
+import os
+from pathlib import Path
+from owseg.training.config import TrainConfig
+from owseg.training.segmentation import train
+from tests.support import tiny
+
+rank, data = os.environ.get("LOCAL_RANK", "0"), tiny.dataset()
+config = TrainConfig(epochs=2, batch=2, crop=(48, 64), validate_every=1, devices=2)
+train(tiny.network(), data, data, config, Path("run"))
+Path(f"rank{rank}.json").touch()
+"""
+
+NOT_FINITE = """
+import os
+from owseg.training import loop as module
+
+real = module.torch.isfinite
+if os.environ.get("LOCAL_RANK") == "1":  # the loss of the second alone
+    module.torch.isfinite = lambda x: real(x) & False
+"""
+
+
+def run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    (folder / "two.py").write_text(script)
+    path = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "two.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+    )
+
+
+def test_both_return_the_same_and_the_first_writes(tmp_path):
+    """Also where one of them sees no outlier: if it skipped its step, the other would wait for ever."""
+    done = run(tmp_path, RESIDUAL)
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    assert (first[0], second[0]) == (True, False) and first[1:] == second[1:]
+    lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert len(lines) == 3 and all(np.isfinite([float(v) for v in line.split(",")]).all() for line in lines[1:])
+    assert version_numbers(tmp_path / "kb") == [1]
+    assert load(tmp_path / "kb").residual.final.weight.abs().max() > 0
+
+
+def test_a_loss_that_is_not_finite_in_one_ends_both(tmp_path):
+    done = run(tmp_path, NOT_FINITE + SEGMENTATION)
+    assert done.returncode != 0 and "the loss is not finite in epoch 1; lower the learning rate" in done.stderr
+    assert not list(tmp_path.glob("rank*.json"))
