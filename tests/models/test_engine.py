@@ -97,6 +97,7 @@ def test_outputs_and_engines_can_be_compared_and_hashed():
     for value in (output, engine):
         assert value == value and (value == copy.copy(value)) is False
         assert len({value, copy.copy(value)}) == 2
+    assert len(repr(engine)) < 100
 
 
 # --- CachedForward ---

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE
+from owseg.labels import IGNORE, KNOWN, UNKNOWN
 from owseg.scorers import SCORERS, fitted_names
 from owseg.types import Output
 from tests.support.outputs import each, labelled, network
@@ -66,6 +66,18 @@ def test_config_has_every_argument(name):
     again = SCORERS[name].make(network(channels=(9, 9), classes=9), **scorer.config)
     assert again.config == scorer.config
     assert {n: v.shape for n, v in again.state_dict().items()} == {n: v.shape for n, v in scorer.state_dict().items()}
+
+
+@pytest.mark.parametrize("value", [network().num_classes, 100, KNOWN, UNKNOWN])
+@pytest.mark.parametrize("name", NAMES)
+def test_ids_beyond_the_network_s_classes_are_void(name, value):
+    """A class that was learned later has the next id; it is no class of the network."""
+    output, target = labelled(0)
+    other, void = target.clone(), target.clone()
+    other[:, 2:4], void[:, 2:4] = value, IGNORE
+    found, expected = make(name).fit([(output, other)]), make(name).fit([(output, void)])
+    torch.testing.assert_close(found.state_dict(), expected.state_dict(), rtol=0, atol=0)
+    assert not all(torch.equal(v, found.state_dict()[n]) for n, v in make(name).fit(batches(0)).state_dict().items())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -26,8 +26,8 @@ class Engine:
     averaged over views of the image (see ``Network.multi_scale``). Runs on the network's device, without gradients.
     """
 
-    network: Network
-    residual: ResidualPattern | None = None
+    network: Network = field(repr=False)
+    residual: ResidualPattern | None = field(default=None, repr=False)
     full_resolution: bool = False
     multi_scale: bool = False
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.models.ops import resize
+from owseg.scorers._features import labels_on
 from owseg.scorers.base import FittedScorer
 from owseg.scorers.mahalanobis import RelativeMahalanobis, mahalanobis_of
 from owseg.scorers.max_logit import max_logit
@@ -67,8 +68,8 @@ class Joint(FittedScorer):
         count, total, square = 0, *torch.zeros(2, len(WEIGHTS)).double()
         for output, target in batches:
             values = self._components(output)
-            small = nn.functional.interpolate(target[:, None].float(), size=values.shape[2:], mode="nearest-exact")
-            known = values.movedim(1, -1)[small[:, 0].to(values.device) < self.mahalanobis.num_classes].double().cpu()
+            labels = labels_on(target, values[:, 0].shape, self.mahalanobis.num_classes).to(values.device)
+            known = values.movedim(1, -1)[labels >= 0].double().cpu()
             count, total, square = count + len(known), total + known.sum(0), square + known.square().sum(0)
         if count == 0:
             raise OwsegError("no pixel is labelled with a known class; fit on images with ground truth.")
