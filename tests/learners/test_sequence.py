@@ -17,6 +17,7 @@ from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
 from owseg.learners.probe import Probe
 from owseg.learners.sequence import (
+    ClassShots,
     learn_sequence,
     read_manifest,
     sample_classes,
@@ -25,6 +26,7 @@ from owseg.learners.sequence import (
 )
 from owseg.models.engine import CachedForward
 from tests.support import tiny
+from tests.support.shots import corner_shot
 
 NAMES = ("rock", "cow")
 
@@ -59,6 +61,13 @@ def test_a_sequence_is_learning_one_class_after_another(kb, images, stages):
     labels = [k.assess(output, (48, 64)).labels for k in (stages[-1], by_hand)]
     assert np.array_equal(*labels)
     assert len(stages[1].increments) == 1  # the value in between is what it was
+
+
+def test_each_class_is_learned_on_top_of_all_before_it(kb):
+    classes = [ClassShots(name, (corner_shot(i),)) for i, name in enumerate(("one", "two", "three"))]
+    made = learn_sequence(kb, classes, method=NPM(1.0))
+    assert [k.learned_classes for k in made] == [("one",), ("one", "two"), ("one", "two", "three")]
+    assert [len(i.competitors) for i in made[-1].increments] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("options", [{}, {"count": 2}, {"seed": 3}, {"top": 1.0, "count": 1, "seed": 2}])
