@@ -196,7 +196,7 @@ def test_json_is_one_object_on_standard_output(run_cli, line):
 
 
 def test_only_the_first_of_several_processes_stores(run_cli, monkeypatch):
-    monkeypatch.setattr("owseg.training.loop.is_first_process", lambda: False)
+    monkeypatch.setattr("owseg.training.processes.is_first_process", lambda: False)
     for line in (TRAIN, RESIDUAL):
         code, out, _ = run_cli(*shlex.split(line))
         assert code == 0 and out == ""

@@ -89,7 +89,7 @@ STUBS = {
     "exchange.formats:read": lambda a: [],
     "exchange.formats:write": wrote,
     "training.build:build_knowledge_base": lambda a: FakeKB("trained"),
-    "training.loop:is_first_process": lambda a: True,
+    "training.processes:is_first_process": lambda a: True,
     "training.residual:train_residual": lambda a: FakeKB(f"{a['kb'].name} with a residual"),
     "evaluation.outlier_audit:audit": lambda a: table_of("audit"),
     "evaluation.outlier_audit:summary": lambda a: [],

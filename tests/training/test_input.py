@@ -8,19 +8,18 @@ import torch
 
 from owseg.errors import OwsegError
 from owseg.training.config import LoopConfig
-from owseg.training.input import batches, in_memory, steps_of
-from tests.support import tiny
+from owseg.training.input import Batches
 
 CONFIG = LoopConfig(batch=3, seed=5)
 
 
-def view(i, rng):
+def view(epoch, i, rng):
     """The number of the image, what was drawn for it, and something of the shape of an image."""
     return torch.tensor(i), torch.tensor(rng.random()), torch.full((3, 4, 5), float(i))
 
 
 def numbers(count, config=CONFIG, epoch=0, rank=0, ranks=1):
-    return [batch[0].tolist() for batch in batches(count, view, config, epoch, rank, ranks)]
+    return [batch[0].tolist() for batch in Batches(count, view, config, rank, ranks).of(epoch)]
 
 
 def test_every_image_once_and_none_in_a_last_incomplete_batch():
@@ -32,7 +31,7 @@ def test_every_image_once_and_none_in_a_last_incomplete_batch():
 def test_order_and_views_depend_on_seed_and_epoch_alone():
     assert numbers(9) == numbers(9)
     assert numbers(9) != numbers(9, epoch=1) and numbers(9) != numbers(9, replace(CONFIG, seed=6))
-    drawn = [{i: d for b in batches(9, view, c, e) for i, d in zip(b[0].tolist(), b[1].tolist(), strict=True)}
+    drawn = [{i: d for b in Batches(9, view, c).of(e) for i, d in zip(b[0].tolist(), b[1].tolist(), strict=True)}
              for c, e in ((CONFIG, 0), (CONFIG, 0), (replace(CONFIG, batch=1), 0), (CONFIG, 1))]  # fmt: skip
     assert drawn[0] == drawn[1] == drawn[2]  # of each image by itself, whatever it is batched with
     assert all(drawn[0][i] != drawn[3][i] for i in range(9)) and len(set(drawn[0].values())) == 9
@@ -47,14 +46,14 @@ def test_processes_share_the_images_of_one():
 
 
 def test_parts_are_stacked_and_images_laid_out_for_convolutions():
-    (number, drawn, image), *_ = batches(9, view, CONFIG, 0)
+    (number, drawn, image), *_ = Batches(9, view, CONFIG).of(0)
     assert (number.shape, drawn.shape, image.shape) == ((3,), (3,), (3, 3, 4, 5))
     assert image.is_contiguous(memory_format=torch.channels_last) and (image[1] == number[1]).all()
 
 
 @pytest.mark.parametrize(("count", "ranks", "steps"), [(9, 1, 3), (11, 1, 3), (12, 2, 2), (6, 2, 1)])
 def test_steps_are_whole_batches(count, ranks, steps):
-    assert steps_of(count, CONFIG, ranks) == steps == len(numbers(count, ranks=ranks))
+    assert Batches(count, view, CONFIG, 0, ranks).steps == steps == len(numbers(count, ranks=ranks))
 
 
 @pytest.mark.parametrize(("count", "ranks", "message"), [
@@ -63,23 +62,9 @@ def test_steps_are_whole_batches(count, ranks, steps):
 ])  # fmt: skip
 def test_too_few_images_are_refused(count, ranks, message):
     with pytest.raises(OwsegError, match=message):
-        steps_of(count, CONFIG, ranks)
+        Batches(count, view, CONFIG, 0, ranks)
 
 
-@pytest.mark.parametrize(("images", "reads"), [(4, 4), (2, 6), (0, 8)])
-def test_images_are_decoded_once_as_long_as_there_is_memory(images, reads):
-    data, calls = tiny.dataset(4), []
-    counted = replace(data, source=replace(data.source, read=lambda i: calls.append(i) or data.source.read(i)))
-    sample_at = in_memory(counted, limit=images * 4 * 48 * 64)
-    calls.clear()  # it has read one to know their size
-    for i in (0, 1, 2, 3, 0, 1, 2, 3):
-        sample = sample_at(i)
-        assert np.array_equal(sample.image, data[i].image) and sample.id == f"f{i}"
-    assert len(calls) == reads
-
-
-def test_an_image_without_a_mask_is_refused():
-    data = tiny.dataset(2)
-    bare = replace(data, source=replace(data.source, read=lambda i: (data.source.read(i)[0], None)))
-    with pytest.raises(OwsegError, match="f1 has no mask; training needs one for every image"):
-        in_memory(bare)(1)
+def test_the_view_is_told_the_epoch():
+    found = Batches(3, lambda epoch, i, rng: (torch.tensor([epoch, i]),), CONFIG).of(7)
+    assert {tuple(row) for (batch,) in found for row in batch.tolist()} == {(7, 0), (7, 1), (7, 2)}

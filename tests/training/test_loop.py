@@ -2,7 +2,6 @@
 
 import csv
 from dataclasses import replace
-from types import SimpleNamespace
 
 import lightning_fabric as lightning
 import pytest
@@ -11,7 +10,8 @@ import torch
 from owseg.errors import OwsegError
 from owseg.training.checkpoint import Checkpoint, RunLog
 from owseg.training.config import LoopConfig
-from owseg.training.loop import Task, is_first_process, loop, synchronized
+from owseg.training.input import Batches
+from owseg.training.loop import Task, loop
 
 CONFIG = LoopConfig(epochs=4, validate_every=1)
 
@@ -27,14 +27,19 @@ class Objective(torch.nn.Module):
         return self.module(batch).square().mean()
 
 
+def batches(steps, value=None):
+    """One image a step, whose values are the number of the epoch, or ``value``."""
+    config = LoopConfig(batch=1)
+    return Batches(steps, lambda epoch, i, rng: (torch.full((2,), float(value or epoch + 1)),), config)
+
+
 def task(validate=lambda module: 0.5, steps=1, seed=0, **changes):
     torch.manual_seed(seed)
     module = torch.nn.Linear(2, 1)
     made = Task(
         objective=Objective(module),
         optimizer=torch.optim.SGD(module.parameters(), 0.1),
-        batches=lambda epoch: [(torch.full((1, 2), epoch + 1.0),)] * steps,
-        steps=steps,
+        batches=batches(steps),
         kept=module,
         validate=lambda: validate(module),
         metric="mean IoU",
@@ -118,7 +123,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_before_its_step(tmp_path, b
     made = task()
     before = made.kept.weight.detach().clone()
     with pytest.raises(OwsegError, match="the loss is not finite in epoch 1; lower the learning rate"):
-        run(replace(made, batches=lambda epoch: [(torch.full((1, 2), bad),)]), tmp_path)
+        run(replace(made, batches=batches(1, bad)), tmp_path)
     assert torch.equal(made.kept.weight, before)
 
 
@@ -210,26 +215,6 @@ def test_a_log_keeps_the_epochs_before(tmp_path):
     ]  # fmt: skip
     RunLog(tmp_path, ("loss", "val"))
     assert rows(tmp_path) == [] and len(list(tmp_path.glob("events.*"))) >= 1
-
-
-# ---- several processes (see also test_processes)
-
-
-def test_batch_statistics_are_of_all_processes_where_the_device_can():
-    def module():
-        return torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.BatchNorm2d(1))
-
-    def fabric(size, device):
-        return SimpleNamespace(world_size=size, device=torch.device(device))
-
-    assert isinstance(synchronized(module(), fabric(2, "cuda"))[1], torch.nn.SyncBatchNorm)
-    for size, device in ((1, "cuda"), (2, "cpu"), (1, "cpu")):
-        made = module()
-        assert synchronized(made, fabric(size, device)) is made and type(made[1]) is torch.nn.BatchNorm2d
-
-
-def test_a_process_alone_is_the_first():
-    assert is_first_process()
 
 
 def test_values_can_be_compared():

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import torch
 
 from owseg.knowledge.load import load
 from owseg.knowledge.versions import version_numbers
+from owseg.training.processes import is_first_process, synchronized
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +20,7 @@ RESIDUAL = """
 import json, os
 from dataclasses import replace
 from pathlib import Path
-from owseg.training.loop import is_first_process
+from owseg.training.processes import is_first_process
 from owseg.training.residual import train_residual
 from tests.support import tiny
 from tests.support.outliers import FAST, inlier_images, objects
@@ -50,7 +53,7 @@ Path(f"rank{rank}.json").touch()
 
 NOT_FINITE = """
 import os
-from owseg.training import loop as module
+from owseg.training import processes as module
 
 real = module.torch.isfinite
 if os.environ.get("LOCAL_RANK") == "1":  # the loss of the second alone
@@ -83,3 +86,20 @@ def test_a_loss_that_is_not_finite_in_one_ends_both(tmp_path):
     done = run(tmp_path, NOT_FINITE + SEGMENTATION)
     assert done.returncode != 0 and "the loss is not finite in epoch 1; lower the learning rate" in done.stderr
     assert not list(tmp_path.glob("rank*.json"))
+
+
+def test_batch_statistics_are_of_all_processes_where_the_device_can():
+    def module():
+        return torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.BatchNorm2d(1))
+
+    def fabric(size, device):
+        return SimpleNamespace(world_size=size, device=torch.device(device))
+
+    assert isinstance(synchronized(module(), fabric(2, "cuda"))[1], torch.nn.SyncBatchNorm)
+    for size, device in ((1, "cuda"), (2, "cpu"), (1, "cpu")):
+        made = module()
+        assert synchronized(made, fabric(size, device)) is made and type(made[1]) is torch.nn.BatchNorm2d
+
+
+def test_a_process_alone_is_the_first():
+    assert is_first_process()

@@ -140,7 +140,7 @@ def test_what_is_pasted_is_augmented_with_its_image():
     views = module.PastedViews(inlier_images(), white, None, replace(FAST, jitter=0.5))
     shown = []
     for i in range(12):
-        image, target = views(i, np.random.default_rng(i))
+        image, target = views(0, i, np.random.default_rng(i))
         if (target == UNKNOWN).any():
             shown.append(float(image[:, target == UNKNOWN].mean()))
     assert len(shown) == 12 and min(shown) < 0.8 and max(shown) > 0.95
@@ -149,7 +149,7 @@ def test_what_is_pasted_is_augmented_with_its_image():
 def test_a_context_is_augmented_like_an_image():
     config = replace(FAST, jitter=0.3)
     image, target, context, context_target = module.PastedViews(inlier_images(), objects(), objects(), config)(
-        3, np.random.default_rng(4)
+        0, 3, np.random.default_rng(4)
     )
     rng = np.random.default_rng(4)
     sample = pasted(inlier_sample(inlier_images()[3]), objects(), config, rng)

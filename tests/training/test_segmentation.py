@@ -15,7 +15,7 @@ from owseg.losses import segmentation as losses
 from owseg.models.ops import resize
 from owseg.training import segmentation as module
 from owseg.training.config import TrainConfig
-from owseg.training.segmentation import SegmentationObjective, closed_iou, train, view_in
+from owseg.training.segmentation import AugmentedViews, SegmentationObjective, train, validation_miou
 from tests.support import tiny
 
 FAST = TrainConfig(
@@ -74,13 +74,13 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path):
 def test_training_learns_and_logs(tmp_path):
     data = tiny.dataset(16)
     config = replace(FAST, epochs=12, validate_every=4)
-    untrained = closed_iou(tiny.network(), data).mean()
+    untrained = validation_miou(tiny.network(), data)
     network = train(tiny.network(), data, data, config, tmp_path)
     found = rows(tmp_path)
     assert [int(r["epoch"]) for r in found] == list(range(1, 13))
     assert float(found[-1]["loss"]) < 0.5 * float(found[0]["loss"])
     best = max(float(r["val_miou"]) for r in found if r["val_miou"])
-    assert closed_iou(network, data).mean() == pytest.approx(best, abs=1e-5)
+    assert validation_miou(network, data) == pytest.approx(best, abs=1e-5)
     assert best > untrained + 0.2
 
 
@@ -92,7 +92,7 @@ def test_the_weights_kept_are_the_best_on_val(tmp_path):
     )
     network = train(tiny.network(), data, swapped, FAST, tmp_path)
     scores = [float(r["val_miou"]) for r in rows(tmp_path)]
-    assert closed_iou(network, swapped).mean() == pytest.approx(max(scores), abs=1e-5)
+    assert validation_miou(network, swapped) == pytest.approx(max(scores), abs=1e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -123,7 +123,7 @@ def test_a_frozen_stem_does_not_learn(tmp_path, freeze):
 )
 def test_the_first_epochs_see_half_the_size(small, epoch, halved):
     config, sample = replace(FAST, small=small, jitter=0.2), tiny.dataset(1)[0]
-    image, target = view_in(epoch, lambda i: sample, config)(0, np.random.default_rng(3))
+    image, target = AugmentedViews([sample], config)(epoch, 0, np.random.default_rng(3))
     size, scale = ((24, 32), (0.45, 0.6)) if halved else ((48, 64), (0.9, 1.2))
     expected = augment(sample, size, scale, 0.2, np.random.default_rng(3))
     assert image.shape == (3, *size) and torch.equal(image, expected[0]) and torch.equal(target, expected[1])
@@ -209,6 +209,8 @@ def test_training_refuses_what_it_cannot_use(tmp_path):
     bare = replace(data, source=replace(data.source, read=lambda i: (data.source.read(i)[0], None)))
     with pytest.raises(OwsegError, match="f0 has no mask; validation needs one"):
         train(tiny.network(), tiny.dataset(), bare, ONE, tmp_path)
+    with pytest.raises(OwsegError, match="f0 has no mask; training needs one"):
+        train(tiny.network(), bare, data, replace(ONE, batch=3), tmp_path)
 
 
 @pytest.mark.parametrize("classifier", ["prototype", "linear"])

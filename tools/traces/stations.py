@@ -21,18 +21,18 @@ NO_VALUES: tuple[str, ...] = ("data/render.py",)
 HELPERS: tuple[str, ...] = (
     "_files.py", "_progress.py", "cli/__init__.py", "cli/_options.py", "cli/_printing.py", "benchmark/_kept.py",
     "benchmark/resizing.py", "benchmark/tables.py", "cli/_help.py",
-    "knowledge/pretrained/__init__.py", "learners/auto.py",
+    "knowledge/pretrained/__init__.py", "learners/auto.py", "training/processes.py",
 )  # fmt: skip
 NETWORKS: tuple[str, ...] = ("models/*",)
 NO_NETWORKS: tuple[str, ...] = ("models/engine.py",)
 """Files that ``NETWORKS`` matches and that are stations all the same."""
 OWN_WAYS: dict[str, tuple[str, ...]] = {
     "load": ("knowledge/load.py",),
-    "store": ("knowledge/versions.py", "knowledge/commit.py", "knowledge/base.py:save"),
+    "store": ("knowledge/versions.py", "knowledge/commit.py", "knowledge/base.py:save", "training/checkpoint.py"),
     "open a data set": ("data/datasets/__init__.py",),
     "read a frame": ("data/dataset.py:__getitem__", "data/dataset.py:fingerprint"),
     "describe": ("knowledge/base.py:fingerprint", "knowledge/base.py:after"),
-    "validate": ("training/segmentation.py:closed_iou",),
+    "validate": ("training/segmentation.py:validation_miou",),
 }
 ENDS: tuple[str, ...] = (
     "knowledge/calibration.py", "evaluation/store_maps.py", "evaluation/measure.py", "benchmark/plots.py",

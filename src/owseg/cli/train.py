@@ -81,7 +81,7 @@ def train(
     from owseg.data.datasets import open_source
     from owseg.knowledge.commit import check_place
     from owseg.training.build import build_knowledge_base
-    from owseg.training.loop import is_first_process
+    from owseg.training.processes import is_first_process
 
     config = TrainConfig(
         epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices

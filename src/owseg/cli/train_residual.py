@@ -100,7 +100,7 @@ def train_residual(
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
     from owseg.knowledge.versions import has_version
-    from owseg.training.loop import is_first_process
+    from owseg.training.processes import is_first_process
     from owseg.training.residual import train_residual as with_residual
 
     config = ResidualConfig(

@@ -13,7 +13,7 @@ from owseg.errors import OwsegError
 from owseg.image_scorers.autoencoder import Autoencoder
 from owseg.labels import UNKNOWN
 from owseg.training.config import LoopConfig
-from owseg.training.input import batches, steps_of
+from owseg.training.input import Batches
 from owseg.types import Sample
 
 
@@ -33,11 +33,8 @@ def train_autoencoder(
     Raises ``OwsegError`` for fewer images than a batch.
     """
     config = LoopConfig(epochs, batch, crop, scale=(0.5, 1.0), jitter=0.0, lr=lr, seed=seed)
-    steps = steps_of(len(data), config, 1) * epochs
-
-    def view(i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        return _view(data[i], config, rng)
-
+    batches = Batches(len(data), lambda epoch, i, rng: _view(data[i], config, rng), config)
+    steps = batches.steps * epochs
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = Autoencoder(**architecture)
@@ -45,7 +42,7 @@ def train_autoencoder(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
     with progress("training an autoencoder", steps) as tick:
         for epoch in range(epochs):
-            for views, known in batches(len(data), view, config, epoch):
+            for views, known in batches.of(epoch):
                 images = views.contiguous()  # laid out like the weights
                 error = (model(images) - images).square().mean(1)
                 loss = error[known].sum() / known.sum().clamp(min=1)

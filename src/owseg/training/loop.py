@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from owseg._progress import progress
 from owseg.errors import OwsegError
 from owseg.training.checkpoint import Checkpoint, RunLog
 from owseg.training.config import LoopConfig
+from owseg.training.input import Batches
+from owseg.training.processes import finite_everywhere, synchronized
 
 State = dict[str, Tensor]
 
@@ -25,36 +27,18 @@ State = dict[str, Tensor]
 class Task:
     """What is trained, on what, and how it is measured.
 
-    ``objective`` returns the loss of a batch, and ``optimizer`` minimises it; ``batches(epoch)`` yields the ``steps``
-    batches of an epoch. ``validate()`` returns the ``metric`` of ``kept``, higher is better; its best weights are what
-    the training returns. ``after_step`` is called after each step of the optimizer.
+    ``objective`` returns the loss of a batch, and ``optimizer`` minimises it. ``validate()`` returns the ``metric`` of
+    ``kept``, higher is better; its best weights are what the training returns. ``after_step`` is called after each step
+    of the optimizer.
     """
 
     objective: nn.Module
     optimizer: torch.optim.Optimizer
-    batches: Callable[[int], Iterable[tuple[Tensor, ...]]]
-    steps: int
+    batches: Batches
     kept: nn.Module
     validate: Callable[[], float]
     metric: str
     after_step: Callable[[], None] = lambda: None
-
-
-def launched(config: LoopConfig) -> lightning.Fabric:
-    """Return the Fabric of a training on ``config.devices``, its processes started."""
-    fabric = lightning.Fabric(devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
-    fabric.launch()
-    return fabric
-
-
-def is_first_process() -> bool:
-    """Return whether this process is the first of a training, or the only one: the one that stores and prints.
-
-    With several ``devices`` Fabric starts the script once more for each; all of them return from a training with the
-    same result.
-    """
-    group = torch.distributed
-    return not (group.is_available() and group.is_initialized()) or group.get_rank() == 0
 
 
 def loop(fabric: lightning.Fabric, task: Task, config: LoopConfig, checkpoint: Checkpoint) -> tuple[State, float]:
@@ -65,7 +49,8 @@ def loop(fabric: lightning.Fabric, task: Task, config: LoopConfig, checkpoint: C
     and a disk that is full.
     """
     peaks = [group["lr"] for group in task.optimizer.param_groups]
-    cycle = max(6, task.steps * config.epochs)  # of 5 steps the ascent would last none, and OneCycleLR divides by that
+    steps = task.batches.steps * config.epochs
+    cycle = max(6, steps)  # of 5 steps the ascent would last none, and OneCycleLR divides by that
     schedule = torch.optim.lr_scheduler.OneCycleLR(task.optimizer, peaks, total_steps=cycle, pct_start=0.2)
     objective, optimizer = fabric.setup(synchronized(task.objective, fabric), task.optimizer)
     state: dict[str, Any] = {
@@ -77,7 +62,7 @@ def loop(fabric: lightning.Fabric, task: Task, config: LoopConfig, checkpoint: C
         checkpoint.load(fabric, state)
     column = f"val_{task.metric.replace(' ', '_').lower()}"
     log = RunLog(checkpoint.run, ("loss", "seconds", column), state["epoch"]) if fabric.is_global_zero else None
-    with progress("training", task.steps * config.epochs, done=state["epoch"] * task.steps) as bar:
+    with progress("training", steps, done=state["epoch"] * task.batches.steps) as bar:
 
         def tick(loss: float) -> None:
             at = f"epoch {state['epoch'] + 1}/{config.epochs}"
@@ -108,9 +93,9 @@ def _epoch(
     torch.manual_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
     objective.train()
     started, total = time.perf_counter(), 0.0
-    for batch in task.batches(epoch):
+    for batch in task.batches.of(epoch):
         loss = objective(*fabric.to_device(batch))
-        if not _finite_everywhere(fabric, loss):
+        if not finite_everywhere(fabric, loss):
             raise OwsegError(f"the loss is not finite in epoch {epoch + 1}; lower the learning rate.")
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
@@ -119,7 +104,7 @@ def _epoch(
         task.after_step()
         total += loss.item()
         tick(loss.item())
-    return {"loss": total / task.steps, "seconds": time.perf_counter() - started}
+    return {"loss": total / task.batches.steps, "seconds": time.perf_counter() - started}
 
 
 def _validated(fabric: lightning.Fabric, task: Task) -> float:
@@ -129,20 +114,6 @@ def _validated(fabric: lightning.Fabric, task: Task) -> float:
     if math.isnan(score):
         raise OwsegError(f"the validation images have no pixels to compute {task.metric} from; give others.")
     return score
-
-
-def _finite_everywhere(fabric: lightning.Fabric, loss: Tensor) -> bool:
-    """Return whether the loss of every process is finite: if one stopped alone, the others would wait for it."""
-    bad = (~torch.isfinite(loss.detach())).float()
-    return not fabric.all_reduce(bad, reduce_op="sum").item()  # type: ignore[union-attr]
-
-
-def synchronized(module: nn.Module, fabric: lightning.Fabric) -> nn.Module:
-    """Return ``module`` with batch statistics over all processes, where there are several; torch can on GPUs alone."""
-    if fabric.world_size == 1 or fabric.device.type != "cuda":
-        return module
-    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
-    return converted
 
 
 def _weights_of(module: nn.Module) -> State:

@@ -29,8 +29,9 @@ from owseg.models.residual_pattern import ResidualPattern, residual_of
 from owseg.scorers.rpl import rpl
 from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import ResidualConfig
-from owseg.training.input import batches, steps_of
-from owseg.training.loop import Task, launched, loop
+from owseg.training.input import Batches
+from owseg.training.loop import Task, loop
+from owseg.training.processes import launched
 from owseg.types import Sample
 
 
@@ -97,7 +98,7 @@ class PastedViews:
     context: Outliers | None
     config: ResidualConfig
 
-    def __call__(self, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Return image and target of inlier image ``i`` and, with ``context``, those of a random one of these."""
         config = self.config
         # Pasted first, so that one augmentation covers both: as sharp, as bright and as large.
@@ -129,21 +130,20 @@ def train_residual(
     """
     config = config or ResidualConfig()
     fabric = launched(config)
-    steps = steps_of(len(inliers), config, fabric.world_size)
+    train_on, val_on = set_aside(outliers)
+    views = PastedViews(inliers, train_on, context, config)
+    batches = Batches(len(inliers), views, config, fabric.global_rank, fabric.world_size)
     if not any((np.asarray(inlier_sample(sample).target) == 0).any() for sample in inliers):
         raise OwsegError(f"{inliers.source.name} has no pixel that is neither void nor unknown; give other images.")
-    train_on, val_on = set_aside(outliers)
     torch.manual_seed(config.seed)
     network = copy.deepcopy(kb.network).requires_grad_(False).eval().to(fabric.device)
     pattern = residual_of(network).to(fabric.device).eval()
     validate = _validation(network, pattern, val, val_on, config)
     before = validate()  # an untrained residual is the frozen network's energy
-    views = PastedViews(inliers, train_on, context, config)
     task = Task(
         objective=ResidualObjective(network, pattern, config),
         optimizer=torch.optim.AdamW(_groups(pattern, config), weight_decay=config.weight_decay),
-        batches=lambda e: batches(len(inliers), views, config, e, fabric.global_rank, fabric.world_size),
-        steps=steps,
+        batches=batches,
         kept=pattern,
         validate=validate,
         metric="AP",

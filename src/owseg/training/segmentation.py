@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from owseg.data.augment import augment
+from owseg.data.cached import cached
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.losses import segmentation as losses
@@ -24,23 +24,23 @@ from owseg.models.ops import resize
 from owseg.openset import closed_map
 from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import TrainConfig
-from owseg.training.input import View, batches, in_memory, steps_of
-from owseg.training.loop import Task, launched, loop
+from owseg.training.input import Batches
+from owseg.training.loop import Task, loop
+from owseg.training.processes import launched
 from owseg.types import Sample
 
 
 @torch.no_grad()
-def closed_iou(network: Network, data: DataSet) -> IoU:
-    """Return the IoU of ``network``'s closed map on ``data``, at full resolution."""
+def validation_miou(network: Network, data: DataSet) -> float:
+    """Return the mIoU of ``network``'s closed map on ``data``, at full resolution; NaN where no class is in it."""
     iou = IoU.of(data.labels.names)
     device = next(network.parameters()).device
     for sample in data:
-        if sample.target is None:
-            raise OwsegError(f"{sample.id} has no mask; validation needs one for every image.")
+        target = _mask_of(sample, "validation")
         image = to_tensor(sample.image).to(device, memory_format=torch.channels_last)
-        logits = resize(network(image).logits, sample.target.shape)
-        iou = iou.update(closed_map(logits)[0].to(torch.uint8).cpu().numpy(), sample.target)
-    return iou
+        logits = resize(network(image).logits, target.shape)
+        iou = iou.update(closed_map(logits)[0].to(torch.uint8).cpu().numpy(), target)
+    return iou.mean()
 
 
 class SegmentationObjective(nn.Module):
@@ -69,12 +69,12 @@ def train(
     without ground truth and for a loss that is not finite.
     """
     fabric = launched(config)
-    steps = steps_of(len(data), config, fabric.world_size)
+    views = AugmentedViews(cached(data), config)
+    batches = Batches(len(data), views, config, fabric.global_rank, fabric.world_size)
     trained = _copy(network)
     if config.freeze_stem:
         trained.backbone.freeze_stem()
-    samples = in_memory(data)
-    masks = (np.asarray(samples(i).target) for i in range(len(data)))
+    masks = (_mask_of(sample, "training") for sample in views.data)
     weights = losses.class_weights(masks, network.num_classes, config.balance)
     average_by = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
     average = AveragedModel(trained, multi_avg_fn=average_by, use_buffers=True).to(fabric.device)
@@ -82,12 +82,9 @@ def train(
     task = Task(
         objective=SegmentationObjective(trained, config.variance_weight, weights),
         optimizer=torch.optim.AdamW(_parameter_groups(trained, config)),
-        batches=lambda epoch: batches(
-            len(data), view_in(epoch, samples, config), config, epoch, fabric.global_rank, fabric.world_size
-        ),
-        steps=steps,
+        batches=batches,
         kept=averaged,
-        validate=lambda: closed_iou(averaged, val).mean(),
+        validate=lambda: validation_miou(averaged, val),
         metric="mIoU",
         after_step=lambda: average.update_parameters(trained),
     )
@@ -98,12 +95,26 @@ def train(
     return result.requires_grad_(True).eval()
 
 
-def view_in(epoch: int, samples: Callable[[int], Sample], config: TrainConfig) -> View:
-    """Return the random view of an image and its target in ``epoch``: half as large in the first ``small`` of them."""
-    shrink = 0.5 if epoch < config.small * config.epochs else 1.0
-    crop = (round(config.crop[0] * shrink), round(config.crop[1] * shrink))
-    scale = (config.scale[0] * shrink, config.scale[1] * shrink)
-    return lambda i, rng: augment(samples(i), crop, scale, config.jitter, rng)
+@dataclass(frozen=True, eq=False)
+class AugmentedViews:
+    """Random views of ``data``'s images and masks; half as large in the first ``config.small`` of the epochs."""
+
+    data: DataSet
+    config: TrainConfig
+
+    def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return a view (3, h, w) in [0, 1] of image ``i`` and its target (h, w) long."""
+        config = self.config
+        shrink = 0.5 if epoch < config.small * config.epochs else 1.0
+        crop = (round(config.crop[0] * shrink), round(config.crop[1] * shrink))
+        scale = (config.scale[0] * shrink, config.scale[1] * shrink)
+        return augment(self.data[i], crop, scale, config.jitter, rng)
+
+
+def _mask_of(sample: Sample, use: str) -> np.ndarray:
+    if sample.target is None:
+        raise OwsegError(f"{sample.id} has no mask; {use} needs one for every image.")
+    return sample.target
 
 
 def _copy(network: Network) -> Network:
