@@ -46,10 +46,12 @@ def eds(output: Output, normalisation: Normalisation = "absolute") -> Tensor:
     release, in [0, 1]; 0 where S' is constant. Maxima and minima are taken over each image, so in "paper" and "code" a
     threshold has a different meaning in each image. Raises ``OwsegError`` for another normalisation.
     """
+    # Each logit is -||f - m_t||^2.
     s = -output.logits.float().sum(1)
     if normalisation == "absolute":
         return -s
     if normalisation == "paper":
+        # Never 0 / 0: S is at least T^2 (K - 1), and K at least 2.
         return 1 - s / s.amax((1, 2), keepdim=True)
     if normalisation == "code":
         return one_minus_minmax(s.clamp(max=400))

@@ -33,14 +33,17 @@ def mixture(
     """
     p_mmsp = msp(output)
     if normalisation == "absolute":
+        # |f - c|^2 = (S - least) / K and |m_t - c|^2 = least / K (see eds), so P_EDS = 1 - (S - least) / least.
         least = scale**2 * (output.logits.shape[1] - 1)
         p_eds = (2 + eds(output) / least).clamp(0, 1)
     else:
         p_eds = eds(output, normalisation)
     if normalisation == "code":
+        # Here the release scales max p, which is 1 - MMSP.
         p_mmsp = one_minus_minmax(1 - p_mmsp)
     if beta is None:
         beta = 50.0 if normalisation == "code" else 20.0
+    # Eq. 10: above gamma the score is EDS, below it is MMSP; beta is the sharpness of the switch.
     a = torch.sigmoid(beta * (p_eds - gamma))
     return a * p_eds + (1 - a) * p_mmsp
 
