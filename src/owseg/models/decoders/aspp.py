@@ -42,11 +42,13 @@ class ASPPDecoder(Decoder):
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, branch, 1), nn.ReLU())
         self.project = nn.Sequential(conv_bn(branch * (len(self.branches) + 1), width), nn.Dropout2d(0.1))
         self.skips = _skip_indices(strides, skip_stride)
+        # 48 channels for each skip, as in DeepLabV3+: more would outweigh the deep features.
         self.lateral = nn.ModuleList([conv_bn(channels[i], 48) for i in self.skips])
         self.fuse = nn.ModuleList(
             [nn.Sequential(depthwise(width + 48, 1), conv_bn(width + 48, width)) for _ in self.skips]
         )
         self.refine = nn.Sequential(depthwise(width, 1), conv_bn(width, width))
+        # Neither batch norm nor ReLU after it: coordinates of the metric space have both signs.
         self.head = nn.Conv2d(width, out, 1)
 
     @property
@@ -64,6 +66,7 @@ class ASPPDecoder(Decoder):
         """Return the embedding (B, out, h, w) at the finest skip's resolution."""
         deep = features[-1]
         maps = [branch(deep) for branch in self.branches]
+        # (B, branch, 1, 1) -> (B, branch, h, w) without a copy.
         maps.append(self.pool(deep).expand(-1, -1, *deep.shape[-2:]))
         x = self.project(torch.cat(maps, 1))
         for i, lateral, fuse in zip(self.skips, self.lateral, self.fuse, strict=True):
@@ -75,6 +78,7 @@ class ASPPDecoder(Decoder):
 
 def _skip_indices(strides: Sequence[int], finest: int) -> list[int]:
     """Return the last stage at each stride finer than the coarsest map, coarse to fine, not below ``finest``."""
+    # A dilated backbone has several stages of one stride, of which the last is the deepest.
     last = {stride: i for i, stride in enumerate(strides)}
     wanted = [s for s in sorted(last, reverse=True) if finest <= s < strides[-1]]
     return [last[s] for s in wanted]
