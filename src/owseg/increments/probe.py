@@ -40,6 +40,7 @@ class LinearProbe:
         stages = zip(output.features, parts, strict=True)
         logits = sum(resize(F.conv2d(f.float(), w[:, :, None, None]), grid) for f, w in stages)
         full = resize(logits + self.biases.to(weights.device).view(1, -1, 1, 1), size)
+        # A logit above 0 is a probability above one half.
         own = full[:, 0]
         return (own > 0) & (own > full[:, 1:].amax(1) if full.shape[1] > 1 else True)
 
