@@ -75,9 +75,11 @@ def load_stages(directory: str | Path) -> list[KnowledgeBase]:
         kb = load(place, number)
         ours, theirs = stages[0].labels.names, kb.labels.names
         state = kb.network.state_dict()
+        # Another network has other features, on which increments of this one mean nothing.
         same = state.keys() == weights.keys() and all(torch.equal(v, weights[k]) for k, v in state.items())
         if not same or ours[: len(theirs)] != theirs:
             break
+        # Of several versions with the same classes, such as one that was calibrated after learning, the latest is kept.
         if len(theirs) < len(ours):
             stages.insert(0, kb)
         number = parents[number]
@@ -122,6 +124,7 @@ def _fill(module: torch.nn.Module, path: Path) -> None:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     """Return an increment's weights; most have none, and no file."""
+    # Stored in 16 bits where that is exact; a module converts when it loads a state, a plain tensor does not.
     return {n: v.float() if v.is_floating_point() else v for n, v in _read(path).items()} if path.exists() else {}
 
 

@@ -125,6 +125,7 @@ def check_whole(folder: Path, verify: bool = True) -> None:
     try:
         data = (folder / SUMS).read_bytes()
         sums = {name: digest for digest, name in (line.split("  ") for line in data.decode().splitlines())}
+        # Only the very bytes that were written: any other form of the list is damage.
         if data != checksum_list(sums):
             raise ValueError
     except FileNotFoundError:
@@ -202,6 +203,7 @@ def version_name(number: int) -> str:
 
 def is_version(path: Path) -> bool:
     """Return whether ``path`` is a folder with the name of a version."""
+    # Four digits, more from 10000 on, so that names have one form and sort by number below that.
     return re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,}", path.name) is not None and path.is_dir()
 
 
