@@ -113,6 +113,7 @@ def measure(
             raise OwsegError(f"{folder.path} holds no score {name!r}, which the threshold is for; it holds {has}.")
     if not folder.manifest.images or not folder.manifest.scores:
         raise OwsegError(f"{folder.path} is for no image or no score; there is nothing to measure.")
+    # The thresholds of the second pass come from the first, over all images, so one pass would not do.
     first = score_histograms(folder, workers, bits, points)
     start = {
         name: _OperatingPoints(
