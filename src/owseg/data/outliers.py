@@ -119,8 +119,7 @@ def open_outliers(place: str | Path) -> Outliers:
     """Open a folder of outliers; raise ``OwsegError`` if it holds none. It may be laid out in three ways:
 
     * ``images/NAME.*`` and ``masks/NAME.*``: 0 off the objects, one other value on them, 255 void, unless the masks
-    hold
-      0 and 255 and no other value: then 255 is on the objects;
+      hold 0 and 255 and no other value: then 255 is on the objects;
     * ``images/`` and a COCO annotation ``*.json``: all objects of an image are one outlier;
     * RGBA images of cut-out objects, opaque where the object is.
 

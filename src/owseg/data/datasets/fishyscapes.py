@@ -78,6 +78,7 @@ def _published(root: Path, found: list[Path], folder: str, pattern: str, kind: s
             raise OwsegError(
                 f"{overlays[key]} is of the size {added.shape[1:]}, its image {image.shape[1:]}; unpack both again."
             )
+        # Differences are negative, too, so the sum is taken in int32.
         return np.clip(image + added, 0, 255).astype(np.uint8), target
 
     return Source(source.name, ANOMALY, source.ids, read)

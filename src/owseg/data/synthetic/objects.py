@@ -39,6 +39,7 @@ def tree(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     radius = rng.uniform(0.82, 1.1, 22)
     s.polygon(blob(0, mid, ru * radius, rv * radius), leaf, 0.0)
     clumps = rng.uniform(-1, 1, (46 if s.scale > 200 else 24, 4))
+    # Clumps of leaves on the sunny side come last, on top.
     for i, (a, b, c, d) in enumerate(clumps[np.argsort(clumps[:, 0] * sun + clumps[:, 1])]):
         reach, turn = (0.95, 0.7, 0.45)[i % 3], np.arctan2(b, a)
         u, v, r = reach * np.cos(turn), reach * np.sin(turn), 0.075 + 0.03 * d
@@ -148,6 +149,7 @@ def vehicle(canvas: Canvas, rng: Generator, x: float, z: float, heading: float, 
     black, glass = (24, 24, 26), (250, 220, 150) if lamps and kind == "bus" else (52, 68, 84)
 
     def world(u: float, v: float, y: float) -> Point3:
+        # A body is narrower at the roof than at the sills; u is from the middle of the vehicle.
         v, u = v * (1 - 0.16 * max(0.0, y - 1.0) / (top - 0.9)), u - length / 2
         return x + v * cos + u * sin, y, mid + u * cos - v * sin
 
@@ -181,6 +183,7 @@ def vehicle(canvas: Canvas, rng: Generator, x: float, z: float, heading: float, 
     for (u0, y0, surface), (u1, y1, _) in pairwise(outline):
         quad = [world(u0, -half, y0), world(u0, half, y0), world(u1, half, y1), world(u1, -half, y1)]
         faces.append((quad[2:] + quad[:2] if surface == "front" else quad, 0, surface))
+    # From far to near, so that nearer faces cover farther ones.
     for quad, s, surface in sorted(faces, key=lambda face: -sum(p[2] for p in face[0]) / len(face[0])):
         corners = [canvas.view.at(*p) for p in quad]
         if sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise([*corners, corners[0]])) > 0:

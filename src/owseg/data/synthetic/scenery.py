@@ -54,6 +54,7 @@ def sky(canvas: Canvas, rng: Generator) -> None:
 def ground(canvas: Canvas, rng: Generator, street: Street) -> None:
     """Paint pavements and road with gutters and kerbs, lane markings, patches of tar, perhaps a crossing."""
     view, r = canvas.view, street.road
+    # Steps that grow with the depth, so that the straight pieces of the bend are of like size in the image.
     depths = [view.near * 0.9 * (2 * FAR / view.near) ** (k / 24) for k in range(25)]
 
     def strip(x0: float, x1: float, color: Color, name: str, z0: float = 0.0, z1: float = 2 * FAR) -> None:
@@ -143,6 +144,7 @@ def house(canvas: Canvas, rng: Generator, x: float, z0: float, z1: float, height
             front(y - 0.12, y + 0.06, z0, z1, trim, -0.1)
         for i in range(0 if storey or not shop else columns, columns):
             a = z0 + i * pitch + (pitch - wide) / 2
+            # Its width in the image, as f |x| / z changes by f |x| / z^2 a metre. Windows of a pixel are left out.
             pixels = canvas.view.focal / a**2 * wide * abs(x)
             if a < 2.4 or pixels < 1.6:
                 continue
