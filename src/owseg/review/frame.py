@@ -68,6 +68,7 @@ def draw_frame(title: str, undo: Callable[[], None] | None, key: Callable[[str, 
         elif name == "Escape" and help_.value:
             help_.close()
         elif not help_.value:
+            # Letters in lower case, whether Shift is held or not; names such as ArrowUp as they are.
             showing_errors(key)(name if len(name) > 1 else name.lower(), bool(modifiers.shift))
 
     ui.keyboard(pressed, ignore=["input", "textarea", "select"])

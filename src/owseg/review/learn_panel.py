@@ -84,9 +84,11 @@ class LearnPanel:
     async def _learn(self, client: Client, name: str) -> None:
         refused = ""
         try:
+            # Takes seconds or minutes, in which the event loop goes on serving the pages.
             await asyncio.to_thread(self.session.learn, name)
         except (OwsegError, RuntimeError, MemoryError) as error:  # torch says so when it runs out of memory
             refused = str(error).splitlines()[0] if str(error) else "there is not enough memory to learn it."
+        # A background task has no page of its own: what follows is drawn on the one that asked.
         with client:
             if not refused:
                 ui.navigate.to("/learned")

@@ -152,6 +152,7 @@ class ReviewState:
 
     def class_names(self) -> list[str]:
         """Return the new classes that were named so far, the latest first."""
+        # A dict keeps the first of equals, which here is the latest decision.
         found = dict.fromkeys(d.name for d in reversed([*self.decisions().values()]) if d.name is not None)
         return [name for name in found if not is_provisional(name)]
 
@@ -236,6 +237,7 @@ class ReviewState:
         """Return what ``read`` makes of a file; from memory while the file is unchanged."""
         try:
             stat = path.stat()
+            # With the inode: a file that is replaced within one tick of the clock, by one of its size, is another.
             stamp: object = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         except FileNotFoundError:
             stamp = None
