@@ -17,8 +17,9 @@ from owseg.models.ops import conv_bn, depthwise, resize, widened_conv
 class ASPPDecoder(Decoder):
     """Light atrous spatial pyramid pooling with low-level skips (after DeepLabV3+, Chen et al., ECCV 2018).
 
-    The coarsest map passes a 1x1 convolution, depth-wise 3x3 at each of ``rates`` and an image pool; the result is
-    fused with a projection of each finer map, coarse to fine, down to ``skip_stride``. Pyramid -> (B, out, h, w).
+    The coarsest map passes a 1x1 convolution, depth-wise 3x3 at each of ``rates`` (dilations) and an image pool; the
+    result, of ``width`` channels, is fused with a projection of each finer map, coarse to fine, down to the stride
+    ``skip_stride``. Pyramid -> (B, out, h, w).
     """
 
     kind = "aspp"
@@ -35,6 +36,7 @@ class ASPPDecoder(Decoder):
         super().__init__()
         self.width = width
         deep, branch = channels[-1], max(8, 3 * width // 4)
+        # Depth-wise 3x3 and 1x1 in place of a dense 3x3, as in DeepLabV3+: about a ninth of the multiplications.
         self.branches = nn.ModuleList(
             [conv_bn(deep, branch)] + [nn.Sequential(depthwise(deep, rate), conv_bn(deep, branch)) for rate in rates]
         )

@@ -93,6 +93,7 @@ class ESPNetV2Decoder(Decoder):
     def __init__(self, channels: Sequence[int], out: int) -> None:
         super().__init__()
         self.bu_dec_l1 = PyramidPool(channels[-1], out, PLANES[0])
+        # From the second coarsest stage to the finest.
         for level, skip, here, after in zip((2, 3, 4), channels[-2::-1], PLANES, (*PLANES[1:], None), strict=True):
             self.add_module(f"merge_enc_dec_l{level}", Gate(skip, here))
             self.add_module(f"bu_br_l{level}", nn.Sequential(nn.BatchNorm2d(here), nn.PReLU(here)))
