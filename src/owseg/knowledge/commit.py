@@ -48,6 +48,7 @@ def check_place(directory: str | Path) -> None:
         # The folder may not be there yet: what counts is the closest one that is.
         nearest = next(p for p in (directory, *directory.absolute().parents) if p.exists())
         if not nearest.is_dir():
+            # Raised as the system would, so that ``explained`` words it in the same way.
             raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(nearest))
         if not os.access(nearest, os.W_OK):
             raise PermissionError(errno.EACCES, "no permission", str(nearest))
@@ -198,5 +199,6 @@ def _locked(directory: Path) -> Iterator[None]:
 def _refuse_other_files(directory: Path) -> None:
     """Raise ``OwsegError`` for a directory that is in use for something else."""
     paths = list(directory.iterdir())
+    # Hidden files are the lock, and what a killed writer left.
     if directory / CURRENT not in paths and not all(path.name.startswith(".") or is_stored(path) for path in paths):
         raise OwsegError(f"{directory} holds other files and no knowledge base; choose an empty directory.")

@@ -129,6 +129,7 @@ class Prediction:
     def _repr_png_(self) -> bytes:
         import io
 
+        # What a notebook shows of a prediction.
         file = io.BytesIO()
         self.plot().savefig(file, format="png")
         return file.getvalue()

@@ -165,6 +165,7 @@ def split_pieces(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = S
         # From cells back to pixels, within the bounding box of the piece.
         local = np.where(mask, sides.ravel()[at[rows, columns]], 0)
         for side in range(1, int(sides.max()) + 1):
+            # A piece that is not cut stays whole, whatever its size.
             parts = _renumbered(ndimage.label(local == side)[0], least if sides.max() > 1 else 1)
             out[rows, columns][parts > 0] = parts[parts > 0] + count
             count += int(parts.max(initial=0))
@@ -193,6 +194,7 @@ def _sides(z: np.ndarray, cover: np.ndarray, least: int, apart: float) -> np.nda
 
     inside = cover > 0
     ids = inside.astype(np.int64)
+    # Too small to be two regions, or never to be cut.
     if cover.sum() < 2 * least or inside.sum() < 2 or apart <= -1:
         return ids
     x, weight = directions(z[:, inside].T), list(cover[inside])
