@@ -50,6 +50,7 @@ class LinearProbe:
 
     def with_competitor(self, other: LinearProbe) -> LinearProbe:
         """Return the same class with one more competitor."""
+        # Its first row is its own class, the others are its competitors.
         weights, biases = torch.cat([self.weights, other.weights[:1]]), torch.cat([self.biases, other.biases[:1]])
         return replace(self, weights=weights, biases=biases)
 
