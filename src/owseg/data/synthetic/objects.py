@@ -96,6 +96,7 @@ def person(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     coat = jitter(rng, pick(rng, (*_PAINTS, (196, 120, 150), (206, 186, 150))), 20)
     legs = jitter(rng, pick(rng, ((44, 52, 78), (40, 40, 44), (112, 100, 84), (84, 92, 104))))
     stride, swing, lean = rng.uniform(0.02, 0.15), rng.uniform(0.02, 0.13), rng.uniform(0, 0.02)
+    # The far leg first, in the shade of the near one.
     for side, lit in ((-1, 0.35), (1, 0.7)):
         foot = side * stride
         s.limb([(0.02 * side, 0.5, 0.052), (foot * 0.6 + 0.015, 0.26, 0.042), (foot, 0.03, 0.03)], legs, lit)
