@@ -111,6 +111,7 @@ def _decisions(actions: Iterable[dict[str, Any]]) -> dict[str, Decision]:
         for region in action["regions"]:
             if action["do"] == RENAME:
                 mask = found[region].mask  # a new name leaves the corrected mask as it is
+            # Of several decisions the last counts; the dict keeps the place of the first.
             found[region] = Decision(REJECT if action["do"] == REJECT else ACCEPT, action.get("name"), mask)
     return found
 
