@@ -79,6 +79,7 @@ class LearnPanel:
     def learn(self) -> None:
         """Learn the class in the background, then show the images before and after."""
         self.was_busy = True
+        # The client is read here, as the task runs outside of any page.
         background_tasks.create(self._learn(ui.context.client, self.name))
 
     async def _learn(self, client: Client, name: str) -> None:

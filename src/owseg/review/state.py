@@ -166,6 +166,7 @@ class ReviewState:
     def accept(self, regions: Sequence[str], name: str) -> None:
         """Accept ``regions`` as ``name``; one that was accepted before keeps its corrected mask."""
         decisions = self.decisions()
+        # Renamed rather than accepted again, which would discard a corrected mask.
         accepted = [r for r in regions if r in decisions and decisions[r].action == ACCEPT]
         if others := [r for r in regions if r not in accepted]:
             self.queue.accept(others, name)
@@ -178,6 +179,7 @@ class ReviewState:
         Raises ``OwsegError`` for a mask that is empty or not of the image's size.
         """
         size = self.region(region).mask.size
+        # from_json checks the run lengths: they come from a browser.
         self.queue.accept(region, name, Rle.from_json({"size": list(size), "counts": counts}, size).mask())
 
     def name_group(self, group: Group, name: str) -> None:
