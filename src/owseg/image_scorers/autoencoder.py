@@ -32,6 +32,7 @@ class Autoencoder(nn.Module):
     def __init__(self, width: int = 16, depth: int = 4, code: int = 16) -> None:
         super().__init__()
         self.config = {"width": width, "depth": depth, "code": code}
+        # The row was published without code or architecture, so any narrow bottleneck is as faithful.
         channels = [3, *(width * 2**i for i in range(depth))]
         down = [nn.Sequential(conv_bn(a, b, 3), nn.AvgPool2d(2)) for a, b in pairwise(channels)]
         self.encode = nn.Sequential(*down, nn.Conv2d(channels[-1], code, 1))

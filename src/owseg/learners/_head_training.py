@@ -75,6 +75,7 @@ def _train(
     # The head is a copy of one that was frozen.
     parameters = [p for module in (decoder, classifier) for p in module.requires_grad_(True).parameters()]
     device = parameters[0].device
+    # DMLNet's README has lr 0.1, five crops of 768 and 10 iterations; what the paper's numbers took is not published.
     optimizer = torch.optim.AdamW(parameters, lr=how.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
     order = np.random.default_rng(how.seed)

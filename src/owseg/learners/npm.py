@@ -75,6 +75,7 @@ def novel_prototype(
     """
     if weighting not in ("pixels", "images"):
         raise OwsegError(f"the shots are weighted by 'pixels' or 'images', not {weighting!r}.")
+    # The paper has lambda_novel = 0.15, its code 1.5: what fits depends on how far a network spreads its embeddings.
     if radius is None:
         radius = radius_left_out(shots, competitors, weighting)
     if not radius > 0:

@@ -71,7 +71,8 @@ def objective(
     # Squared distances lose too many digits in 16 bits.
     embedding, size = embedding.float(), (targets.shape[-2], targets.shape[-1])
     if isinstance(classifier, PrototypeClassifier):
-        # Distances are quadratic in f, so f is interpolated before they are taken, not after.
+        # Distances are quadratic in f, so f is interpolated before they are taken, not after: as in DMLNet's code for
+        # Cityscapes. Its code for StreetHazards reduces the labels to stride 8 instead.
         return hybrid(classifier(resize(embedding, size)), targets, variance_weight, class_weights)
     # A linear classifier commutes with interpolation; K channels are cheaper to interpolate than D.
     return cross_entropy(resize(classifier(embedding), size), targets, class_weights)

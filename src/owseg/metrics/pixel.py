@@ -183,6 +183,7 @@ class PerImage:
 
     def update(self, score: np.ndarray, target: np.ndarray) -> None:
         """Add one image (see ``Exact.update``)."""
+        # Void is left out here, too; the released code counts it as inlier.
         single = Exact(self.operating_point)
         single.update(score, target)
         self._images.append(single.compute())
@@ -227,7 +228,7 @@ def required_share(recall: float | None, fpr: float | None) -> Fraction:
     given = recall if fpr is None else fpr
     if given is None or (recall is not None and fpr is not None):
         raise OwsegError("a threshold is found at a recall or at a false-positive rate; give one of the two.")
-    # Of 100 pixels at .05 exactly 5 may be wrong; the float .05 is slightly more than 1/20.
+    # The float .55 is slightly more than 11/20, so that a recall of .55 would ask for 56 of 100 outliers.
     share = Fraction(given).limit_denominator(10**6)
     if not (0 < share <= 1 if fpr is None else 0 <= share < 1):
         raise OwsegError(f"a recall lies in (0, 1] and a false-positive rate in [0, 1), which {given} does not.")

@@ -46,7 +46,6 @@ def eds(output: Output, normalisation: Normalisation = "absolute") -> Tensor:
     release, in [0, 1]; 0 where S' is constant. Maxima and minima are taken over each image, so in "paper" and "code" a
     threshold has a different meaning in each image. Raises ``OwsegError`` for another normalisation.
     """
-    # Each logit is -||f - m_t||^2.
     s = -output.logits.float().sum(1)
     if normalisation == "absolute":
         return -s

@@ -72,8 +72,8 @@ def _gaussian_kernel(size: int, sigma: float) -> Tensor:
 
 
 def _convolved(score: Tensor, kernel: Tensor, dilation: int, mode: str) -> Tensor:
-    # torch cannot mirror by as much as the side of a map.
     reach = len(kernel) // 2 * dilation
+    # torch cannot mirror by as much as the side of a map.
     if mode == "reflect" and min(score.shape[-2:]) <= reach:
         raise OwsegError(f"a score of {tuple(score.shape[-2:])} is too small for a Gaussian of {len(kernel)} pixels.")
     x = F.pad(_planes(score), (reach,) * 4, mode=mode)
