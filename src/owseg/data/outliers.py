@@ -194,6 +194,7 @@ def _coco(root: Path, annotations: Path) -> Outliers:
         objects: dict[Any, list[Any]] = {}
         for a in value["annotations"]:
             objects.setdefault(a["image_id"], []).append(a)
+        # Polygons are a list; the run lengths of a crowd are a dict.
         image_ids = [k for k, found in objects.items() if all(isinstance(a["segmentation"], list) for a in found)]
         categories = tuple(frozenset(names[a["category_id"]] for a in objects[k]) for k in image_ids)
         paths = [files[k] for k in image_ids]

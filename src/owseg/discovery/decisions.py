@@ -90,6 +90,7 @@ def _active(actions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     active: list[dict[str, Any]] = []
     for action in actions:
         if action["do"] == UNDO:
+            # The last that still holds, so that several in a row go further back.
             active.pop()
         elif (
             action["do"] in (ACCEPT, REJECT, RENAME)

@@ -244,6 +244,7 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 def _reading(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the contents of a JSON file of this format; whatever is wrong with it becomes an ``OwsegError``."""
     try:
+        # The number first, so that another format is not reported as damage.
         value = json.loads(path.read_bytes())
         number = value.pop("format")
     except FileNotFoundError:

@@ -64,7 +64,7 @@ class Files:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Files]:
-    """Give the files at ``path``: itself, or those in the folder or in the zip that are not hidden.
+    """Yield the files at ``path``: itself, or those in the folder or in the zip that are not hidden.
 
     Raises ``OwsegError`` if there is nothing at ``path``, for an archive that is broken, and for one whose members
     would be outside of it (absolute, ``..``), are encrypted, or would unpack to more than ``MAX_UNPACKED``.

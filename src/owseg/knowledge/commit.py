@@ -98,6 +98,7 @@ def rollback_version(directory: str | Path, version: int | None = None) -> int:
     """
     directory = Path(directory)
     with explained(directory, "written"):
+        # Raises where there is no knowledge base, before a lock is made there.
         version_numbers(directory)
         with _locked(directory):
             if version is None:

@@ -61,10 +61,10 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
 
 
 def load_stages(directory: str | Path) -> list[KnowledgeBase]:
-    """Load how a knowledge base grew: as it is now and, before that, as it last was with one learned class less, ...
+    """Load a knowledge base before and after each class that it learned, the earliest stage first.
 
-    From the first to the present; only versions that the present one descends from count, as far back as they are of
-    the same network and know classes that it knows now.
+    The last stage is the current version; each one before it is the latest version with fewer classes. Only ancestors
+    of the current version count, as far back as they have its network and no class that it lacks.
     """
     place = resolve(directory)
     parents = {line.number: line.parent for line in version_history(place)}

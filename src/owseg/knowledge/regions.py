@@ -151,8 +151,8 @@ def split_pieces(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = S
 
     The directions of the cells of z (C, h, w) that a piece touches are merged by Ward's criterion, neighbours only.
     Down from the top of that tree, a piece is cut where its two sides have at least ``least`` pixels each and the
-    cosine between their means is below ``apart``. What is smaller goes with the nearest cell that is not. Of a side
-    that falls apart in the pixels, every part of ``least`` is a piece.
+    cosine between their means is below ``apart``. The cells of a smaller side join the object of the nearest cell.
+    Where a side is not connected in the pixels, each part of it with at least ``least`` pixels is a piece.
     """
     shape = z.shape[1:]
     at = _cell_of(pieces.shape, shape)

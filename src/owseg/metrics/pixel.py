@@ -197,6 +197,7 @@ class PerImage:
 
     def compute(self) -> PixelMetrics:
         """Return the means, and the pixels of all images."""
+        # hendrycks/anomaly-seg skips the other images; their pixels are counted all the same.
         both = [m for m in self._images if m.outliers and m.inliers]
 
         def mean(values: Iterable[float]) -> float:

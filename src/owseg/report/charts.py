@@ -172,6 +172,7 @@ def heat_map(heat: HeatMap) -> Markup:
     axes = figure.add_axes((1.55 / width, 0.02, 1 - 1.6 / width, 1 - 0.42 / height))
     for (i, j), value in np.ndenumerate(heat.values):
         if np.isfinite(value):
+            # Never opaque: the number in it has to be legible on a light and on a dark page.
             axes.add_patch(Rectangle((j + 0.03, i + 0.05), 0.94, 0.9, color="#2f7fd1", alpha=0.08 + 0.72 * value, lw=0))
             axes.text(j + 0.5, i + 0.54, f"{value:.2f}", ha="center", va="center", color=_INK)
     for i in range(rows):

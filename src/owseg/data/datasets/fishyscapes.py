@@ -37,6 +37,7 @@ def fishyscapes(root: Path, split: str, kind: str) -> Source:
     larger than images (see ``Source.finer``). Raises ``OwsegError`` for missing files and undefined values.
     """
     name = f"fishyscapes-{kind}:val"
+    # Collections first: they hold all that is needed, published masks need another data set.
     for images, labels in COLLECTED:
         if (root / images).is_dir() and (root / labels).is_dir():
             only_split(root, split, "val")

@@ -166,6 +166,7 @@ def vehicle(canvas: Canvas, rng: Generator, x: float, z: float, heading: float, 
         fill([world(u, v, y) for u, y, _ in outline], paint, 0.8 if v * cos * canvas.light.side > 0 else 0.35)
         sill = [world(0, v, 0.25), world(length, v, 0.25), world(length, v, 0.42), world(0, v, 0.42)]
         fill(sill, mix(paint, black, 0.6), 0.4)
+        # The panes of a side lie between the rear window and the windscreen, the two glass parts of the outline.
         (a, b), (c, d) = ((i, i + 1) for i, part in enumerate(outline) if part[2] == "glass")
         panes = [world(*(outline[i][0], v, outline[i][1])) for i in (a, d, c, b)]
         n = round(length / 2)

@@ -140,6 +140,7 @@ def _furniture(rng: Generator, street: Street) -> list[SceneObject]:
             add(pole, side * (r + 0.5), z, (0.2, 5.0, 0.2))
         z = rng.uniform(6, 14)
         while z < 38:
+            # Parked along the kerb, in either direction.
             if rng.random() < 0.5:
                 heading, kind = pick(rng, (0.0, np.pi)), pick(rng, ("hatch", "sedan", "hatch", "van"))
                 yaw = heading + rng.normal() * 0.03
@@ -147,16 +148,19 @@ def _furniture(rng: Generator, street: Street) -> list[SceneObject]:
             z += rng.uniform(5.8, 9)
         z = rng.uniform(9, 22)
         while z < 45:
+            # Driving, on the right.
             heading, kind = (0.0 if side > 0 else np.pi), pick(rng, ("hatch", "sedan", "sedan", "van", "bus"))
             yaw = heading + rng.normal() * 0.03
             add(vehicle, side * 0.45 * r, z, (1.9, 1.6, 4.5), heading=yaw, kind=kind)
             z += rng.uniform(11, 30)
+    # Perhaps one that crosses.
     if rng.random() < 0.25:
         heading, kind = pick(rng, (-1, 1)) * np.pi / 2, pick(rng, ("hatch", "sedan", "van"))
         x, z = rng.uniform(-0.5, 0.5) * r, rng.uniform(9, 18)
         add(vehicle, x, z, (4.4, 1.5, 1.8), heading=heading, kind=kind)
     for _ in range(int(rng.integers(5, 13))):
         side, z = pick(rng, (-1, 1)), 5.5 + 24 * rng.random() ** 1.5
+        # Most people are on the pavements, some of them in pairs.
         x = rng.uniform(-r, r) if rng.random() < 0.18 else side * rng.uniform(r + 0.6, w - 0.5)
         for k in range(1 + int(rng.random() < 0.35)):
             add(person, x + 0.6 * k, z + 0.1 * k, (0.5, 1.7, 0.3))

@@ -34,6 +34,7 @@ def sky(canvas: Canvas, rng: Generator) -> None:
     view, light = canvas.view, canvas.light
     h, w = int(view.cy) + 2, view.width
     down = np.linspace(0, 1, h // 2, dtype=np.float32)[:, None, None] ** 1.3
+    # Painted at half the size, which is enough for what is smooth, and enlarged.
     blue = np.array(light.zenith, np.float32) * (1 - down) + np.array(light.horizon, np.float32) * down
     cloud = sum((noise(rng, h // 2, w // 2, cells) / k for cells, k in ((4, 1), (9, 2), (21, 4))), np.float32(0))
     cover = np.clip((cloud - 0.35 + 0.5 * light.cloud) * 1.1, 0, 0.85)[..., None]
