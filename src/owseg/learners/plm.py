@@ -57,8 +57,7 @@ def pseudo_labels(kb: KnowledgeBase, output: Output, shot: Shot) -> np.ndarray:
     The base head labels every pixel, each older increment writes its class where it predicts it, void becomes IGNORE,
     and the annotation is written last.
     """
-    # Three steps as in the paper, against its released code: that labels void as well, lets older heads overwrite
-    # annotated pixels, and updates the batch statistics of old heads.
+    # The order is the paper's; its released code labels void as well, and lets older heads overwrite annotated pixels.
     labels = closed_map(resize(output.logits, shot.size))
     for label, increment in enumerate(kb.increments, kb.network.num_classes):
         labels = labels.masked_fill(increment.predict_mask(output, shot.size), label)

@@ -187,7 +187,7 @@ class Billboard:
         for (u0, v0, r0), (u1, v1, r1) in pairwise(joints):
             du, dv = (u1 - u0) * abs(self.turn), v1 - v0
             n = max((du * du + dv * dv) ** 0.5, 1e-6)
-            # The normal of the piece; its u is divided by the turn, so that a limb seen at an angle is as thick.
+            # The normal of the piece; its u is divided by the turn, so that a limb at an angle to the view is as thick.
             a, b = -dv / n / max(abs(self.turn), 0.3), du / n
             corners = [(u0 + a * r0, v0 + b * r0), (u1 + a * r1, v1 + b * r1)]
             self.polygon([*corners, (u1 - a * r1, v1 - b * r1), (u0 - a * r0, v0 - b * r0)], color, lit)
