@@ -64,7 +64,6 @@ def pseudo_labels(kb: KnowledgeBase, output: Output, shot: Shot) -> np.ndarray:
     pseudo: np.ndarray = labels[0].to(torch.uint8).cpu().numpy()
     if shot.void is not None:
         pseudo[shot.void] = IGNORE
-    # Last: where somebody annotated, no pseudo-label counts.
     pseudo[shot.positives] = len(kb.labels)
     return pseudo
 

@@ -91,7 +91,7 @@ def class_weights(targets: Iterable[np.ndarray], num_classes: int, power: float)
     if not counts[:num_classes].any():
         raise OwsegError("no pixel is labelled with a known class; check the masks and the names of the classes.")
     share = counts[:num_classes] / counts[:num_classes].sum()
-    # np.where computes both branches: the floor keeps 0 ** -power from a division by zero.
+    # np.where computes both branches: without the floor a class without a pixel would divide by zero.
     weight = np.where(share > 0, np.maximum(share, 1e-12) ** -power, 0.0)
     return torch.tensor(weight / (weight * share).sum(), dtype=torch.float32)
 
