@@ -50,6 +50,7 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
             {
                 "id": f"owseg-{next(numbers)}",
                 "type": "brushlabels",
+                # The names of the interface's elements (see ``_interface``), by which a result finds its control.
                 "from_name": "label",
                 "to_name": "image",
                 "original_width": width,

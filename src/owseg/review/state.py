@@ -81,6 +81,7 @@ class ReviewState:
     def __init__(self, queue: Queue):
         self.queue = queue
         self._cache: dict[tuple[Path, str], tuple[object, Any]] = {}
+        # What is in a queue of an image never changes, so these need no stamp.
         self.entry: Callable[[str], QueueImage] = lru_cache(256)(queue.entry)
         self.jpeg: Callable[[str], bytes] = lru_cache(32)(self._jpeg)
 
