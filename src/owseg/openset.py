@@ -96,12 +96,15 @@ def threshold_at_fpr(
         raise OwsegError(f"the false-positive rate lies between 0 and 1, not at {fpr}.")
     if method not in ("quantile", "conformal"):
         raise OwsegError(f"there is no method {method!r}; it is quantile or conformal.")
+    # Sorted once, each count of scores above t is a binary search per image.
     images = _sorted_known(score_maps)
+    # -inf marks pixels that no threshold makes unknown; they count in every rate, but are no threshold.
     finite = [part for p in images if (part := p[np.searchsorted(p, -np.inf, "right") :]).size]
     if not finite:
         raise OwsegError("no known pixel is left to calibrate on; give images that show known classes.")
     n = len(images)
     if method == "conformal" and 1 / (n + 1) > fpr:
+        # 1 / .05 - 1 may be slightly above 19 in floating point, and must not ask for 20 images.
         needed = ceil(1 / fpr - 1 - 1e-9)
         raise OwsegError(f"conformal calibration at {fpr:g} needs at least {needed} images, not {n}; give more.")
     sizes = np.array([p.size for p in images])
@@ -121,8 +124,10 @@ def threshold_at_fpr(
         value = _first(low, high, lambda t: pooled(t) <= fpr)
         achieved = pooled(value)
     else:
+        # Both rates fall as t grows and, at the largest score, are at their least: the condition holds from some t on.
         value = _first(low, high, lambda t: n / (n + 1) * mean(t) + 1 / (n + 1) <= fpr)
         achieved = mean(value)
+    # A threshold at or below the median has no such distance; 1 keeps a division by the unit safe.
     unit = float(value) - float(_first(low, high, lambda t: pooled(t) <= 0.5))
     return Threshold(float(value), method, fpr, achieved, unit if unit > 0 else 1.0, n, int(sizes.sum()))
 
@@ -155,6 +160,7 @@ def _first(low: np.float32, high: np.float32, holds: Callable[[np.float32], bool
 
 def _key(x: np.float32) -> int:
     """Return an integer in the order of the float32 values; -0 and 0 are one."""
+    # A negative float has the sign bit set and the bits of its magnitude: the minus sign restores the order.
     bits = int(np.float32(x).view(np.int32))
     return bits if bits >= 0 else -(bits & 0x7FFFFFFF)
 

@@ -105,6 +105,7 @@ def main() -> None:
     except OwsegError as error:
         print_note(f"error: {error}")
         sys.exit(1)
+    # As in ``owseg ... | head``: nobody reads on.
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:

@@ -16,6 +16,7 @@ def data_spec(text: str | None) -> str | None:
 
     if text and ":" not in text and text not in DATASETS:
         directory = Path(text).expanduser()
+        # images/ beside masks/, or one level down where there is a folder for each split.
         if any(path.is_dir() for pattern in ("images", "*/images") for path in directory.glob(pattern)):
             return f"folder:{text}"
     return text

@@ -38,6 +38,7 @@ def audit(
 
     base = load(kb)
     features = from_pretrained(backbone).eval() if backbone else base.network.backbone
+    # As train-residual does: outliers that show a known class are not trained with.
     used = open_outliers(outliers).unknown_to(base.labels)
     found = compare(used, open_dataset(data, split, base.labels), features)
     if as_json:

@@ -34,6 +34,7 @@ def calibrate(
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
+    # The target first: a shipped knowledge base without --out is refused before the work.
     target, base = writable(kb, out), load(kb)
     new = calibrated(base, open_dataset(data, split, base.labels), fpr, method, scorer)
     save_version(new, target, as_json, next_command("predict", "--kb", target, "IMAGES"))

@@ -66,4 +66,5 @@ def check_data(
             for line in checked.errors:
                 print_note(f"error: {line}")
     if any(checked.errors for checked in found):
+        # For scripts and CI: the report is printed, and the run fails all the same.
         raise typer.Exit(1)

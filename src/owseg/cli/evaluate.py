@@ -58,6 +58,7 @@ def evaluate(
     base = load(kb)
     frames = open_dataset(data, split, base.labels)
     if sequence:
+        # Every version that learned a class, not only the current one.
         stages = load_stages(kb)
         of_stages = evaluate_sequence(stages, frames)
         result: Evaluation | SequenceEvaluation = of_stages

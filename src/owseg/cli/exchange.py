@@ -60,6 +60,7 @@ def write_annotations(
 
     counts: Counter[str] = Counter()
 
+    # Counted as they pass: the writer takes annotations one at a time, and they may be more than memory holds.
     def counted() -> Iterator[Annotation]:
         for annotation in annotations:
             counts[annotation.name] += 1

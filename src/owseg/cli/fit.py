@@ -32,10 +32,12 @@ def fit(
     from owseg.knowledge.pretrained import writable
 
     target, base = writable(kb, out), load(kb)
+    # train=True: classes that the knowledge base does not know are void in a fit.
     frames, wanted = open_dataset(data, split, base.labels, train=True), parse_names(scorers)
     held_out = None
     if "joint" in wanted:
         with suppress(NoSuchSplit):
+            # joint alone reads held-out images: its scales should come from images that the network was not trained on.
             held_out = open_dataset(data, "val", base.labels, train=True)
     new = fit_scorers(base, frames, wanted, held_out)
     hint = next_command("evaluate", target, "--data", data, "--scorers", "all")

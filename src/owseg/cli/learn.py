@@ -119,6 +119,7 @@ def learn(
         to_learn = drawn_shots(names, data or "", split, count, seed, top, manifest)
     calibration = open_dataset(spec, "val", base.labels) if (spec := known or data) else None
     stages = learn_sequence(base, to_learn, calibration, learner)
+    # A version for each class, so that each can be undone; the last one is stored and reported below.
     save_stages(base, stages[:-1], target)
     hint = next_command("predict", "--kb", target, "IMAGES")
     if calibration is None and base.threshold:

@@ -47,4 +47,5 @@ def predict(
             most = max(done, key=lambda r: r.unknown or 0.0)
             print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
     if failed:
+        # All that could be labelled is on the disk; the exit code tells scripts that some could not.
         raise typer.Exit(1)

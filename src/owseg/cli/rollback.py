@@ -23,6 +23,7 @@ def rollback(
     from owseg.knowledge.commit import rollback_version
     from owseg.knowledge.versions import version_history
 
+    # Not resolve(): a shipped knowledge base must stay as it is.
     if not Path(kb).exists():
         raise OwsegError(f"{kb} is not a directory; name a knowledge base of your own.")
     number = rollback_version(kb, version)

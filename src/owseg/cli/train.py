@@ -87,12 +87,14 @@ def train(
         epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices
     )
     check_decoder(decoder)
+    # Before hours of training, not after.
     check_place(out)
     run = Path(f"{out.resolve()}.run")
     kb = build_knowledge_base(
         data, backbone, parse_names(unknown), config, run, decoder=decoder, classifier=classifier, scale=scale,
         fpr=fpr, background=background, resume=resume,
     )  # fmt: skip
+    # With several devices every process arrives here with the same weights; one stores them.
     if not is_first_process():
         return
     hint = next_command("evaluate", out, "--data", data)

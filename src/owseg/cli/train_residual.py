@@ -107,6 +107,7 @@ def train_residual(
         epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices
     )
     target, base = writable(kb, out), load(kb)
+    # Before the training, not after.
     check_place(target)
     objects, around = open_objects(outliers, context, exclude, base.labels)
     known = open_inliers(inliers, "train", base.labels)

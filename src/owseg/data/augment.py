@@ -21,6 +21,7 @@ def augment(
     """
     assert sample.target is not None
     height, width = crop
+    # Log-uniform: halving and doubling are equally likely.
     factor = float(np.exp(rng.uniform(np.log(scale[0]), np.log(scale[1]))))
     full_h, full_w = sample.target.shape
     # Cropping comes before resizing: only the pixels that are kept are interpolated.
@@ -35,6 +36,7 @@ def augment(
     target = F.interpolate(target[None, None].float(), size=size, mode="nearest-exact")[0, 0].long()
     if rng.random() < 0.5:
         image, target = image.flip(-1), target.flip(-1)
+    # Before the padding, which would enter the mean that the contrast is scaled about.
     image = _jitter(image, jitter, rng)
     pad_h, pad_w = height - size[0], width - size[1]
     if pad_h or pad_w:

@@ -91,6 +91,7 @@ def _check_split(source: Source, split: str) -> SplitReport:
 
     digest = fingerprint_of(readable(), data.labels)  # pulls every sample through ``readable``, which counts
     names = {**dict(enumerate(source.classes.names)), KNOWN: "(known)", IGNORE: "(void)"}
+    # A class without a pixel is listed, too: it may be why a fit or a metric is undefined.
     counts = {name: int(pixels[i]) for i, name in names.items() if pixels[i] or i < len(source.classes)}
     fingerprint = None if errors else digest
     by_size = dict(sizes.most_common())

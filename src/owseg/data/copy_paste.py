@@ -34,6 +34,7 @@ def paste(
     # The object alone is scaled to the size that was drawn, whatever its image has around it.
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     (height, width), (tall, wide) = sample.image.shape[1:], outlier.mask[box].shape
+    # Of the object, log-uniform; RPL scales the whole outlier image by one of six factors.
     factor = np.exp(rng.uniform(*np.log(sizes))) * min(height, width) / max(tall, wide)
     h, w = min(height, max(1, round(factor * tall))), min(width, max(1, round(factor * wide)))
     # The edge is where the interpolated mask is one half.

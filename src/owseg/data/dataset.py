@@ -60,6 +60,7 @@ class DataSet:
             raise OwsegError(f"{_sizes(name, image, raw)}; they must be of one size.")
         if raw.shape != image.shape[1:] and self.unknown_as == IGNORE:
             raise OwsegError(f"{_sizes(name, image, raw)}: that can be evaluated, not trained on.")
+        # Checked, as the table below would turn an undefined id into void without a word.
         present = np.nonzero(np.bincount(raw.ravel(), minlength=256)[:IGNORE])[0].tolist()
         if undefined := [v for v in present if v >= len(self.source.classes) and v != KNOWN]:
             raise OwsegError(

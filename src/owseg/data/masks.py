@@ -155,6 +155,7 @@ def check_size(height: object, width: object) -> tuple[int, int]:
 
 
 def _check_runs(runs: Sequence[int], size: tuple[int, int]) -> None:
+    # Not isinstance: True is an int, too.
     if not all(type(r) is int and r >= 0 for r in runs):
         raise OwsegError("run lengths are integers from 0.")
     if (total := sum(runs)) != size[0] * size[1]:

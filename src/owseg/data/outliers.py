@@ -119,8 +119,7 @@ def open_outliers(place: str | Path) -> Outliers:
     """Open a folder of outliers; raise ``OwsegError`` if it holds none. It may be laid out in three ways:
 
     * ``images/NAME.*`` and ``masks/NAME.*``: 0 off the objects, one other value on them, 255 void, unless the masks
-    hold
-      0 and 255 and no other value: then 255 is on the objects;
+      hold 0 and 255 and no other value: then 255 is on the objects;
     * ``images/`` and a COCO annotation ``*.json``: all objects of an image are one outlier;
     * RGBA images of cut-out objects, opaque where the object is.
 
@@ -195,6 +194,7 @@ def _coco(root: Path, annotations: Path) -> Outliers:
         objects: dict[Any, list[Any]] = {}
         for a in value["annotations"]:
             objects.setdefault(a["image_id"], []).append(a)
+        # Polygons are a list; the run lengths of a crowd are a dict.
         image_ids = [k for k, found in objects.items() if all(isinstance(a["segmentation"], list) for a in found)]
         categories = tuple(frozenset(names[a["category_id"]] for a in objects[k]) for k in image_ids)
         paths = [files[k] for k in image_ids]

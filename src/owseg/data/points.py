@@ -24,6 +24,7 @@ def points_to_sample(data: DataSet, seed: int = 0) -> Callable[[str], dict[str, 
     samples = max(1, min(SAMPLES, ALL_SAMPLES // max(1, len(data))))
 
     def points(image: str) -> dict[str, np.ndarray]:
+        # A generator of its own for each image, so that neither order nor process matters.
         raw, rng = data.source.read(number[image])[1], np.random.default_rng([seed, number[image]])
         assert raw is not None, "maps have a ground truth"
         flat, found = raw.ravel(), {}

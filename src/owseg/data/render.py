@@ -43,6 +43,7 @@ def encode_score(score: np.ndarray, threshold: Threshold) -> bytes:
     threshold lies above the median known score) are in the file's text fields, so that the score can be computed back.
     """
     unit = threshold.unit
+    # 16 bits reach four units to either side of the threshold.
     value = np.clip(np.round(32768 + 8192 * (score - threshold.value) / unit), 0, 65535).astype(np.uint16)
     text = PngImagePlugin.PngInfo()
     text.add_text("threshold", repr(threshold.value))

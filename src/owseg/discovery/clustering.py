@@ -51,6 +51,7 @@ def principal(embeddings: np.ndarray, dimensions: int = DIMENSIONS) -> np.ndarra
     z = np.asarray(embeddings, np.float64)
     if not np.isfinite(z).all():
         raise OwsegError("an embedding is not finite; check the weights and the images.")
+    # eigh sorts ascending, so the last eigenvectors are the principal ones. (N, C) @ (C, dimensions)
     projected: np.ndarray = (z @ np.linalg.eigh(z.T @ z)[1][:, ::-1][:, :dimensions]).astype(np.float32)
     return projected
 
@@ -74,6 +75,7 @@ def find_duplicates(
     members = {int(f): np.flatnonzero(frames == f) for f in np.unique(frames)}
     links: list[np.ndarray] = [np.zeros((0, 2), np.int64)]
     for frame, here in members.items():
+        # Only pairs of consecutive frames are compared: no N x N matrix.
         if (then := members.get(frame + 1)) is not None:
             linked = (units[here] @ units[then].T >= min_cosine) & (_box_iou(boxes[here], boxes[then]) >= min_iou)
             a, b = np.nonzero(linked)
@@ -81,6 +83,7 @@ def find_duplicates(
     rows, columns = np.concatenate(links).T
     _, chain = connected_components(coo_array((np.ones(len(rows)), (rows, columns)), shape=(n, n)), directed=False)
     best: dict[int, int] = {}
+    # The first of each chain in this order represents it.
     for i in sorted(range(n), key=lambda i: (-priorities[i], i)):
         best.setdefault(int(chain[i]), i)
     return np.array([best[int(c)] for c in chain], np.int64)
@@ -107,6 +110,7 @@ def cluster(embeddings: np.ndarray, min_cosine: float = MERGE_COSINE, max_pairwi
         joins = cosines.max(1, initial=-1) >= min_cosine
         ids[left[joins]] = first + cosines[joins].argmax(1)
         left = left[~joins]
+    # Renumbered by first member, as the labels of scikit-learn are in no order.
     _, first_at, inverse = np.unique(ids, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first_at))[inverse] if len(ids) else ids
 
@@ -127,6 +131,7 @@ def rank(groups: np.ndarray, priorities: np.ndarray, embeddings: np.ndarray) -> 
     for _ in range(count):
         g = int(np.where(left, value * novelty, -1).argmax())
         order.append(g)
+        # 1 - max over the groups so far is the running minimum of 1 - cos.
         left[g], novelty = False, np.minimum(novelty, 1 - np.clip(means @ means[g], 0, 1))
     return order
 
@@ -152,6 +157,7 @@ def _average_linkage(units: np.ndarray, min_cosine: float) -> np.ndarray:
 
 def _box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the IoU of each box of ``a`` (n, 4) with each of ``b`` (m, 4), (n, m)."""
+    # (n, 1, 4) and (1, m, 4)
     a, b = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
     both: np.ndarray = np.clip(high - low, 0, None).prod(-1)

@@ -90,6 +90,7 @@ def _active(actions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     active: list[dict[str, Any]] = []
     for action in actions:
         if action["do"] == UNDO:
+            # The last that still holds, so that several in a row go further back.
             active.pop()
         elif (
             action["do"] in (ACCEPT, REJECT, RENAME)
@@ -111,6 +112,7 @@ def _decisions(actions: Iterable[dict[str, Any]]) -> dict[str, Decision]:
         for region in action["regions"]:
             if action["do"] == RENAME:
                 mask = found[region].mask  # a new name leaves the corrected mask as it is
+            # Of several decisions the last counts; the dict keeps the place of the first.
             found[region] = Decision(REJECT if action["do"] == REJECT else ACCEPT, action.get("name"), mask)
     return found
 

@@ -91,9 +91,12 @@ def group_queue(queue: Queue, kb: KnowledgeBase) -> tuple[int, int, int, int]:
         for region, r in zip(entry.ids, entry.regions, strict=True):
             ids.append(region)
             embeddings.append(r.embedding)
+            # Both free of units, so that the product is comparable between knowledge bases: in whitened features the
+            # distance grows with sqrt(C).
             excess = (r.mean - kb.threshold.value) / kb.threshold.unit
             distance = 1.0 if r.distance is None else r.distance / np.sqrt(len(r.embedding))
             x, y, w, h = r.box
+            # Image, the three factors of the priority, and the box as shares of the image.
             rows.append((len(names) - 1, r.share, excess, distance, x / width, y / height, w / width, h / height))
     if not ids:
         queue.write_groups([])
@@ -102,6 +105,7 @@ def group_queue(queue: Queue, kb: KnowledgeBase) -> tuple[int, int, int, int]:
     priorities = priority(*table[:, 1:4].T)
     frames = frame_numbers(names)[table[:, 0].astype(int)]
     representative = find_duplicates(frames, table[:, 4:], z, priorities)
+    # Near-duplicates are left out, or one object that was filmed for long would dominate the groups.
     kept = np.unique(representative)
     low = principal(z[kept])
     numbers = cluster(low)
@@ -124,6 +128,7 @@ def frame_numbers(names: Sequence[str]) -> np.ndarray:
     numbers, number, folder = np.zeros(len(names), np.int64), -1, ""
     for i in order:
         here = str(PurePosixPath(names[i]).parent)
+        # A gap at a new folder: its first image does not follow the last one of the folder before.
         number, folder = number + (1 if here == folder else 2), here
         numbers[i] = number
     return numbers

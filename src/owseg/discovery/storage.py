@@ -88,6 +88,7 @@ class Group:
 
 def image_id_of(name: str) -> str:
     """Return the id of the image ``name``: the first 16 hexadecimal digits of the SHA-256 of the name."""
+    # A hash, as a name may be long and hold a "/", and must not choose where files are written.
     return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
@@ -218,6 +219,7 @@ def _read_region(name: str, value: Mapping[str, Any], size: tuple[int, int], emb
     x, y, width, height = (int(v) for v in value["box"])
     distance = None if value["distance"] is None else float(value["distance"])
     mask, core = Rle.from_json(value["mask"], size), Rle.from_json(value["core"], size)
+    # What of the file can be checked against itself is: later code relies on a core within the mask.
     if mask.area != value["area"] or core.area < 1 or (core.mask() & ~mask.mask()).any():
         raise ValueError
     scores = float(value["mean"]), float(value["peak"])
@@ -242,6 +244,7 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 def _reading(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the contents of a JSON file of this format; whatever is wrong with it becomes an ``OwsegError``."""
     try:
+        # The number first, so that another format is not reported as damage.
         value = json.loads(path.read_bytes())
         number = value.pop("format")
     except FileNotFoundError:

@@ -24,8 +24,10 @@ def thumbnail(image: np.ndarray, mask: Rle, box: tuple[int, int, int, int], side
     ``box`` is x, y, width, height of the region ``mask``, in pixels.
     """
     x, y, width, height = box
+    # With surroundings: an object is recognised by where it stands, too.
     half = max(width, height) * 0.7 + 8
     spans = zip((x, y), (width, height), (image.shape[2], image.shape[1]), strict=True)
+    # Moved inside at the border of the image rather than padded, as far as the image is large enough.
     left, top = (round(np.clip(start + n / 2 - half, 0, max(0, most - 2 * half))) for start, n, most in spans)
     edges = (left, top, left + round(2 * half), top + round(2 * half))
     size = (side, side)

@@ -206,6 +206,7 @@ class Evaluator:
         """Add one image: the network's output, and the ground truth (H, W) as ``read`` returns it."""
         classes = self._table[source_target]
         size, known = (classes.shape[0], classes.shape[1]), len(self.kb.labels)
+        # Ids between the known classes and KNOWN are those of the unknown classes.
         target = np.where((classes >= known) & (classes < KNOWN), UNKNOWN, classes).astype(np.uint8)
         names = tuple({*self._states, self.kb.scorer})  # the open-set map needs its score, measured or not
         assessed = self.kb.assess(output, size, names)

@@ -101,10 +101,10 @@ def measure(
     """Compute the metrics of every score that a folder of maps holds.
 
     ``calibrated`` has thresholds by the name of the score; ``sizes`` are the minimum sizes of components; ``workers``
-    processes read the images. ``histograms`` is what ``score_histograms`` returned for this folder, if it was called
-    already: then the maps are read once instead of twice. Memory: one image and ``32 * 2^bits`` bytes (8 MiB) a score
-    in each process, a few dozen numbers an image and score, and ``40 (K + 1) K`` bytes a score. Raises ``OwsegError``
-    for any other folder, maps that are missing or damaged, and a threshold for a score that it does not hold.
+    processes read the images. ``bits`` and ``points`` are those of ``score_histograms``, the first pass. Memory: one
+    image and ``32 * 2^bits`` bytes (8 MiB) a score in each process, a few dozen numbers an image and score, and
+    ``40 (K + 1) K`` bytes a score. Raises ``OwsegError`` for any other folder, maps that are missing or damaged, and a
+    threshold for a score that it does not hold.
     """
     folder, calibrated = MapFolder.open(directory), dict(calibrated or {})
     for name in calibrated:  # before hours of reading
@@ -113,6 +113,7 @@ def measure(
             raise OwsegError(f"{folder.path} holds no score {name!r}, which the threshold is for; it holds {has}.")
     if not folder.manifest.images or not folder.manifest.scores:
         raise OwsegError(f"{folder.path} is for no image or no score; there is nothing to measure.")
+    # The thresholds of the second pass come from the first, over all images, so one pass would not do.
     first = score_histograms(folder, workers, bits, points)
     start = {
         name: _OperatingPoints(

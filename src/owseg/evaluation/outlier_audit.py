@@ -107,6 +107,7 @@ def audit(outliers: Outliers, data: DataSet, backbone: Pyramid, min_area: int = 
         for number in [n for n in range(1, count + 1) if areas[n] >= min_area]:
             features = object_features(backbone, sample.image, regions == number)
             if features is not None:
+                # (n, C) @ (C,)
                 cosines = known @ features
                 best = int(cosines.argmax())
                 matches.append(Match(sample.id, int(areas[number]), outliers.categories[best], float(cosines[best])))
@@ -173,4 +174,5 @@ def _precision_at_1(features: np.ndarray, outliers: Outliers) -> float:
     cosines = features @ features.T
     np.fill_diagonal(cosines, -np.inf)  # an outlier is not its own neighbour
     nearest, categories = cosines.argmax(1), outliers.categories
+    # Outliers may show several categories: one in common is a hit.
     return float(np.mean([bool(own & categories[j]) for own, j in zip(categories, nearest, strict=True)]))

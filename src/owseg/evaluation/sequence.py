@@ -42,6 +42,7 @@ class SequenceEvaluation:
     def forgetting(self) -> dict[str, float]:
         """Return by class the best IoU of earlier stages less that of the last; NaN for the class learned last."""
         return {
+            # Chaudhry et al. (ECCV 2018): the best it ever was, not what it was at first.
             name: max(past) - values[-1] if (past := [v for v in values[:-1] if not isnan(v)]) else float("nan")
             for name, values in self.iou().items()
         }

@@ -64,7 +64,7 @@ class Files:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Files]:
-    """Give the files at ``path``: itself, or those in the folder or in the zip that are not hidden.
+    """Yield the files at ``path``: itself, or those in the folder or in the zip that are not hidden.
 
     Raises ``OwsegError`` if there is nothing at ``path``, for an archive that is broken, and for one whose members
     would be outside of it (absolute, ``..``), are encrypted, or would unpack to more than ``MAX_UNPACKED``.
@@ -79,6 +79,7 @@ def opened(path: Path) -> Iterator[Files]:
             with zipfile.ZipFile(path) as archive:
                 with as_owseg_error(path, "an archive"):
                     members = [i for i in _checked(archive) if not PurePosixPath(i.filename).name.startswith(".")]
+                # Bound to the open archive, so members are unpacked one at a time, when they are read.
                 yield Files({i.filename: partial(archive.read, i) for i in members})
         else:
             yield Files({path.name: path.read_bytes})

@@ -28,6 +28,7 @@ WHAT = "a COCO annotation"
 def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False) -> Path:
     """Write the JSON file ``path``; COCO has no place for who made an annotation, so ``predicted`` changes nothing."""
     marked, colors = by_image(annotations)
+    # From 1, as many tools take 0 for the background.
     ids = {name: i for i, name in enumerate(colors, 1)}
     images: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []

@@ -56,6 +56,7 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
             made = {"label": name, "source": "auto" if predicted else "manual", "occluded": "0"}
             ElementTree.SubElement(element, "mask", {**made, **mask_attributes(rle.mask())})
     ElementTree.indent(root, " ")
+    # Labels first, so that no file of annotations is without them.
     write_labels(colors, path)
     return write_whole(path, ElementTree.tostring(root, "utf-8", xml_declaration=True))
 
@@ -96,6 +97,7 @@ def _mask(shape: Any, image: str, size: tuple[int, int]) -> Rle:
         raise OwsegError(
             f"{value['label']} is a {shape.tag} in {image}; outline it as a mask or polygon, or remove it."
         )
+    # Checked before anything is decoded: the size of the box is what the decoder allocates.
     top, left, height, width = (int(value[k]) for k in ("top", "left", "height", "width"))
     box = check_size(height, width)
     if top < 0 or left < 0 or top + height > size[0] or left + width > size[1]:

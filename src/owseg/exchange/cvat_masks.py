@@ -60,6 +60,7 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
         put("ImageSets/Segmentation/default.txt", "".join(f"{stem}\n" for stem in stems).encode())
         for stem, image in stems.items():
             drawn = _index_map(image, marked[image], tuple(colors))
+            # Colours by index: (H, W) -> (H, W, 3).
             put(f"{CLASSES}/{stem}.png", _png(np.array([BLACK, *colors.values()], np.uint8)[drawn]))
             # One object a class: CVAT takes instances from these colours.
             put(f"{OBJECTS}/{stem}.png", _png(voc_colors()[drawn]))
@@ -107,6 +108,7 @@ def _shapes(
         found, ids = np.asarray(mask), {n: i for i, n in enumerate(labels)}
     else:
         found = _number(np.asarray(mask.convert("RGB")))
+        # Colours as numbers, so that a class is one comparison of a plane.
         ids = {n: r << 16 | g << 8 | b for n, (r, g, b) in labels.items()}
     present = set(np.unique(found).tolist())
     if undefined := sorted(present - {0, *ids.values()}):

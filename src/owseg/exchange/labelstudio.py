@@ -50,6 +50,7 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
             {
                 "id": f"owseg-{next(numbers)}",
                 "type": "brushlabels",
+                # The names of the interface's elements (see ``_interface``), by which a result finds its control.
                 "from_name": "label",
                 "to_name": "image",
                 "original_width": width,
@@ -105,8 +106,10 @@ def encode(mask: np.ndarray) -> list[int]:
     """
     code = [f"{4 * mask.size:032b}", f"{7:05b}", *(f"{s - 1:04b}" for s in SIZES)]
     for i, run in enumerate(encode_rows(mask)):
+        # Four words a pixel: red, green, blue, alpha.
         left, word = 4 * run, f"{255 * (i % 2):08b}"
         while left:
+            # Lengths are stored less 1, so 16 bits hold up to 65536; a longer run is cut.
             length = min(left, 1 << SIZES[-1])
             which = next(k for k, s in enumerate(SIZES) if length <= 1 << s)
             code.append(f"1{which:02b}{length - 1:0{SIZES[which]}b}{word}")
@@ -156,6 +159,7 @@ def decode(rle: list[int], size: tuple[int, int]) -> np.ndarray:
                 raise OwsegError("a brush mask is cut off.")
             values[i:end] = np.packbits(bits[start:at])
         i = end
+    # Every fourth byte is an alpha.
     return values[3::4].reshape(size) > 0
 
 
@@ -185,6 +189,7 @@ def _shapes(result: list[dict[str, Any]], image: str) -> Iterator[tuple[str, Rle
         if "rle" in value:
             mask = Rle.of(decode(value["rle"], size))
         else:
+            # Corners are in percent of the image's width and height.
             corners = np.asarray(value["points"], np.float64) * [size[1] / 100, size[0] / 100]
             mask = fill_polygon(corners.ravel().tolist(), size, f"{names[0]} in {image}")
         yield from ((name, mask) for name in names)

@@ -32,6 +32,7 @@ def check_polygon(polygon: Sequence[float], size: tuple[int, int], what: str) ->
             f"{what} is not a polygon of three corners or more, with two coordinates each; correct or remove it."
         )
     points, far = points.reshape(-1, 2), np.array([size[1], size[0]])
+    # Corners somewhat outside are left to the filling, which cuts: tools let people drag them there.
     if not np.isfinite(points).all() or (points < -far).any() or (points > 2 * far).any():
         raise OwsegError(f"{what} is outside its image of {size[1]}x{size[0]}; correct or remove it.")
     return points

@@ -32,10 +32,12 @@ class Autoencoder(nn.Module):
     def __init__(self, width: int = 16, depth: int = 4, code: int = 16) -> None:
         super().__init__()
         self.config = {"width": width, "depth": depth, "code": code}
+        # The row was published without code or architecture, so any narrow bottleneck is as faithful.
         channels = [3, *(width * 2**i for i in range(depth))]
         down = [nn.Sequential(conv_bn(a, b, 3), nn.AvgPool2d(2)) for a, b in pairwise(channels)]
         self.encode = nn.Sequential(*down, nn.Conv2d(channels[-1], code, 1))
         self.widen = conv_bn(code, channels[-1])
+        # The mirrored encoder, but never narrower than ``width``: its last layer would have 3 channels.
         up = [conv_bn(b, max(a, width), 3) for b, a in pairwise(channels[::-1])]
         self.decode = nn.ModuleList(up)
         self.draw = nn.Conv2d(width, 3, 1)
@@ -44,6 +46,7 @@ class Autoencoder(nn.Module):
         """Return the reconstruction (B, 3, H, W) in [0, 1] of an image of any size."""
         step = 2 ** self.config["depth"]
         height, width = image.shape[-2:]
+        # To a multiple of 2^depth, or halving and doubling would not return to the same size.
         padded = nn.functional.pad(image, (0, -width % step, 0, -height % step), mode="replicate")
         x: Tensor = self.widen(self.encode(padded))
         for block in self.decode:
@@ -65,6 +68,7 @@ def score(model: Autoencoder, image: np.ndarray) -> np.ndarray:
 
 def save(model: Autoencoder, path: str | Path) -> Path:
     """Write weights and architecture into one safetensors file, whole or not at all, and return its path."""
+    # safetensors refuses tensors in another memory format, such as channels_last.
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     return write_whole(path, to_bytes(state, {"autoencoder": json.dumps(model.config)}))
 

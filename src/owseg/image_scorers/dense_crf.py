@@ -34,9 +34,12 @@ def dense_crf(
         height, width = image.shape[1], image.shape[2]
         logits = kb.forward(image).softmax_logits
         p = resize(logits, (height, width)).log_softmax(1)[0].cpu()
+        # The library takes width before height. Unlike here, Hendrycks et al.'s code compares pixels by their class
+        # probabilities, not by their colours.
         field = crf.DenseCRF2D(width, height, len(p))
-        field.setUnaryEnergy(np.ascontiguousarray(-p.flatten(1).numpy()))
+        field.setUnaryEnergy(np.ascontiguousarray(-p.flatten(1).numpy()))  # (K, H * W)
         field.addPairwiseGaussian(sxy=smooth[1], compat=smooth[0])
+        # (3, H, W) -> (H, W, 3), which the library reads from memory directly.
         colours = np.ascontiguousarray(image.transpose(1, 2, 0))
         field.addPairwiseBilateral(sxy=appearance[1], srgb=appearance[2], rgbim=colours, compat=appearance[0])
         q = np.array(field.inference(iterations), np.float32).reshape(len(p), height, width)

@@ -60,6 +60,7 @@ class Ensemble:
     @torch.no_grad()
     def _averaged(self, image: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return P (1, K, h, w) and the mean of the H(p_i) (1, h, w), in float64."""
+        # The mutual information is a small difference of two entropies: float32 would lose it.
         count, total, entropy = 0, torch.zeros(()).double(), torch.zeros(()).double()
         for p in self.members(image):
             count += 1
@@ -85,16 +86,20 @@ def mc_dropout(
     decoder = copy.deepcopy(kb.network.decoder).eval()
     drops = [m for m in decoder.modules() if isinstance(m, nn.Dropout | nn.Dropout2d) and m.p > 0]
     for drop in drops:
+        # Only the dropout: batch norm stays in evaluation.
         drop.train().p = drop.p if rate is None else rate
     last = nn.Identity() if drops else nn.Dropout(rate or 0.5)
     classifier = kb.network.classifier
 
     def members(image: np.ndarray) -> Iterator[Tensor]:
         features = kb.forward(image).features
+        # One independent seed for each pass, the same for every image.
         for state in np.random.SeedSequence(seed).generate_state(passes):
+            # The caller's random state stays as it was.
             with torch.random.fork_rng():
                 torch.manual_seed(int(state))
                 embedding = last(decoder(features))
+            # The evidence has the softmax of the logits without |f|^2, which would cost digits (docs/scorers.md).
             yield classifier.evidence(embedding.float()).softmax(1)
 
     return Ensemble(members, score)

@@ -88,6 +88,7 @@ class MaskClassifier:
         scorer = MASK_SCORERS[score]
 
         def planes(classes: Tensor, masks: Tensor) -> Tensor:
+            # (B, K + 1, h, w): labels and score share one interpolation.
             return torch.cat([class_scores(classes, masks), scorer(classes, masks)[:, None]], 1)
 
         maps = self._averaged(to_tensor(image), planes)[0]
@@ -100,6 +101,7 @@ class MaskClassifier:
     def _averaged(self, image: Tensor, planes: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Return ``planes(class logits, mask logits)`` (1, P, H, W) of the image, averaged over its windows."""
         size = (image.shape[2], image.shape[3])
+        # EoMT's position embedding is a fixed grid.
         square = self.model.config.image_size if self.model.config.model_type == "eomt" else None
         side = self.side if square is None else int(square)
         scale = side / min(size) if side else 1.0
@@ -112,6 +114,7 @@ class MaskClassifier:
             sums[window] = maps
             total = total + sums
             count[window] += 1
+        # The windows cover every pixel, so the count is at least 1.
         return resize(total / count, size)
 
     def _in_window(self, image: Tensor, planes: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -119,9 +122,11 @@ class MaskClassifier:
         height, width = image.shape[-2:]
         family = family_of(self.model.config.model_type)
         mean, std = (image.new_tensor(v).view(-1, 1, 1) for v in (family.mean, family.std))
+        # 32 is the largest stride of Mask2Former's backbones. What is padded is cut off again below.
         x = F.pad((image - mean) / std, (0, -width % 32, 0, -height % 32), mode="replicate")
         output = self.model(pixel_values=x)
         maps = planes(output.class_queries_logits, output.masks_queries_logits)
+        # transformers' post-processing of Mask2Former brings masks to 384x384 first, whatever the shape of the image.
         return resize(maps, (x.shape[2], x.shape[3]))[..., :height, :width]
 
 
@@ -151,6 +156,7 @@ def _windows(size: tuple[int, int], square: int | None) -> Iterator[tuple[slice,
         yield every, every, every, every
         return
     longer = max(size)
+    # Evenly spaced: the last window ends with the image, and the overlap is the same everywhere.
     for start in np.linspace(0, longer - square, ceil(longer / square)).astype(int):
         along = slice(int(start), int(start) + square)
         yield (every, every, along, every) if size[0] > size[1] else (every, every, every, along)

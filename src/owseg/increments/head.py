@@ -40,6 +40,7 @@ class Head:
     def labels(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return the most likely of its classes, (B, H, W) long."""
         logits = self.classifier(self.decoder(output.features).float())
+        # Logits are interpolated, as in ``KnowledgeBase.assess``, so heads and base network are compared alike.
         return closed_map(resize(logits, size))
 
     def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
@@ -49,6 +50,7 @@ class Head:
     def update_labels(self, labels: Tensor, output: Output, label: int) -> Tensor:
         """Return ``labels`` with ``label`` where the class is predicted or, with ``alone``, the head's own map."""
         own = self.labels(output, (labels.shape[1], labels.shape[2]))
+        # ``label`` is the head's last class.
         return own if self.alone else labels.masked_fill(own == label, label)
 
     def to_json(self) -> dict[str, Any]:

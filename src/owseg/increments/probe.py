@@ -40,6 +40,7 @@ class LinearProbe:
         stages = zip(output.features, parts, strict=True)
         logits = sum(resize(F.conv2d(f.float(), w[:, :, None, None]), grid) for f, w in stages)
         full = resize(logits + self.biases.to(weights.device).view(1, -1, 1, 1), size)
+        # A logit above 0 is a probability above one half.
         own = full[:, 0]
         return (own > 0) & (own > full[:, 1:].amax(1) if full.shape[1] > 1 else True)
 
@@ -49,6 +50,7 @@ class LinearProbe:
 
     def with_competitor(self, other: LinearProbe) -> LinearProbe:
         """Return the same class with one more competitor."""
+        # Its first row is its own class, the others are its competitors.
         weights, biases = torch.cat([self.weights, other.weights[:1]]), torch.cat([self.biases, other.biases[:1]])
         return replace(self, weights=weights, biases=biases)
 

@@ -52,10 +52,12 @@ class NovelPrototype:
         for d, plane in enumerate(output.embedding.float().unbind(1)):
             full = resize(plane[:, None], size)[:, 0]
             sums = [s + (full - m).square() for s, m in zip(sums, (0.0, *prototypes[:, d].tolist()), strict=True)]
+        # ``Output.evidence`` is optional; -|f - T e_k|^2 + |f|^2 is the same up to rounding.
         if output.evidence is None:
             evidence = output.logits.float() + output.embedding.float().square().sum(1, keepdim=True)
         else:
             evidence = output.evidence.float()
+        # Class by class, so that never K planes of full size are in memory.
         best = resize(evidence[:, :1], size)[:, 0]
         for k in range(1, evidence.shape[1]):
             best = torch.maximum(best, resize(evidence[:, k : k + 1], size)[:, 0])

@@ -49,6 +49,7 @@ def predict_files(
         raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
     results = []
     for path, name in track(list(zip(paths, names_of(paths), strict=True)), "predicting", len(paths)):
+        # One image that fails must not lose the work on all others.
         try:
             prediction = kb.predict(path, forward)
         except OwsegError as error:

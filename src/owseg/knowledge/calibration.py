@@ -85,6 +85,7 @@ def fit_scorers(
     for name in names:
         if name not in fitted_names():
             raise OwsegError(f"there is no fitted scorer {name!r}; it is one of {', '.join(fitted_names())}.")
+    # Shared by all scorers, and by the two passes that joint takes over its data.
     forward = CachedForward(kb.forward)
     train = _Outputs(data, forward)
     others = None if held_out is None else _Outputs(held_out, forward)
@@ -95,6 +96,7 @@ def fit_scorers(
         fitted[name] = scorer.fit(train, others)
     details = {**data_card(data), **({} if held_out is None else {"held_out": data_card(held_out)})}
     event = Event("fit", f"fitted {', '.join(names)} on {data.source.name}", details)
+    # The scale of a score that is fitted anew is another, and so would be the meaning of its threshold.
     changed = {*fitted, *(part for scorer in fitted.values() for part in scorer.parts())}
     threshold = None if kb.scorer in changed else kb.threshold
     return kb.after(event, fitted={**kb.fitted, **fitted}, threshold=threshold)
@@ -116,6 +118,7 @@ class _Outputs:
         for sample in track(self.data, "fitting", len(self.data)):
             if sample.target is None:
                 raise OwsegError(f"{sample.id} has no mask; scorers are fitted on labelled images.")
+            # A fit is to known pixels only, whatever else the data set labels.
             target = np.where(sample.target == UNKNOWN, IGNORE, sample.target)
             yield self.forward(sample.image), torch.from_numpy(target)[None]
 
@@ -124,6 +127,7 @@ def _known_scores(
     kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for sample in track(data, "calibrating", len(data)):
+        # All below UNKNOWN is known: the classes, and KNOWN, whose class is not given.
         known = np.ones(sample.image.shape[1:], bool) if sample.target is None else sample.target < UNKNOWN
         assessed = kb.assess(forward(sample.image), (known.shape[0], known.shape[1]), (scorer,))
         yield assessed.decided(scorer), known

@@ -45,8 +45,10 @@ def check_place(directory: str | Path) -> None:
     with explained(directory, "written"):
         if directory.exists():
             _refuse_other_files(directory)
+        # The folder may not be there yet: what counts is the closest one that is.
         nearest = next(p for p in (directory, *directory.absolute().parents) if p.exists())
         if not nearest.is_dir():
+            # Raised as the system would, so that ``explained`` words it in the same way.
             raise NotADirectoryError(errno.ENOTDIR, "not a directory", str(nearest))
         if not os.access(nearest, os.W_OK):
             raise PermissionError(errno.EACCES, "no permission", str(nearest))
@@ -68,11 +70,13 @@ def commit_version(
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
             _refuse_other_files(directory)
+            # With the lock held, no living process can be writing them.
             for leftover in directory.glob(".tmp-*"):
                 _remove(leftover)
             if parent is None and (directory / CURRENT).exists():
                 parent = current_version(directory)
             old = None if parent is None else version_folder(directory, parent)
+            # Above every number there is, not above the current one: after a rollback later versions stay as they are.
             number = max(stored_numbers(directory), default=0) + 1
             record = {
                 "version": number,
@@ -94,6 +98,7 @@ def rollback_version(directory: str | Path, version: int | None = None) -> int:
     """
     directory = Path(directory)
     with explained(directory, "written"):
+        # Raises where there is no knowledge base, before a lock is made there.
         version_numbers(directory)
         with _locked(directory):
             if version is None:
@@ -113,6 +118,7 @@ def _publish(directory: Path, number: int, files: Mapping[str, bytes], old: Path
     try:
         aside.mkdir()
         for name, data in files.items():
+            # Linked only if its bytes on the disk are right: damage to the old version is not passed on.
             if old is None or not _link(old / name, aside / name, len(data), sums[name]):
                 _write(aside / name, data)
         _write(aside / SUMS, checksum_list(sums))
@@ -120,6 +126,7 @@ def _publish(directory: Path, number: int, files: Mapping[str, bytes], old: Path
         aside.rename(folder)
         _point(directory, number)
     except BaseException:  # Ctrl-C too
+        # Until CURRENT names it, the version does not exist; after that it is complete and stays.
         if pointed_name(directory) != version_name(number):
             if folder.exists() and not aside.exists():
                 folder.rename(aside)
@@ -134,6 +141,7 @@ def _point(directory: Path, number: int) -> None:
         _remove(aside)
         _write(aside, f"{version_name(number)}\n".encode())
         _sync(directory)  # the version has to be on the disk before CURRENT names it
+        # A rename within a folder is atomic: a reader sees the old name or the new one.
         aside.replace(directory / CURRENT)
         _sync(directory)
     except BaseException:
@@ -180,6 +188,7 @@ def _locked(directory: Path) -> Iterator[None]:
         raise OwsegError(f"{directory} cannot be written on Windows, which lacks flock; use WSL.")
     import fcntl
 
+    # The file is never removed: a writer that waits for it would then hold a lock on a file that is gone.
     descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -191,5 +200,6 @@ def _locked(directory: Path) -> Iterator[None]:
 def _refuse_other_files(directory: Path) -> None:
     """Raise ``OwsegError`` for a directory that is in use for something else."""
     paths = list(directory.iterdir())
+    # Hidden files are the lock, and what a killed writer left.
     if directory / CURRENT not in paths and not all(path.name.startswith(".") or is_stored(path) for path in paths):
         raise OwsegError(f"{directory} holds other files and no knowledge base; choose an empty directory.")

@@ -61,10 +61,10 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
 
 
 def load_stages(directory: str | Path) -> list[KnowledgeBase]:
-    """Load how a knowledge base grew: as it is now and, before that, as it last was with one learned class less, ...
+    """Load a knowledge base before and after each class that it learned, the earliest stage first.
 
-    From the first to the present; only versions that the present one descends from count, as far back as they are of
-    the same network and know classes that it knows now.
+    The last stage is the current version; each one before it is the latest version with fewer classes. Only ancestors
+    of the current version count, as far back as they have its network and no class that it lacks.
     """
     place = resolve(directory)
     parents = {line.number: line.parent for line in version_history(place)}
@@ -75,9 +75,11 @@ def load_stages(directory: str | Path) -> list[KnowledgeBase]:
         kb = load(place, number)
         ours, theirs = stages[0].labels.names, kb.labels.names
         state = kb.network.state_dict()
+        # Another network has other features, on which increments of this one mean nothing.
         same = state.keys() == weights.keys() and all(torch.equal(v, weights[k]) for k, v in state.items())
         if not same or ours[: len(theirs)] != theirs:
             break
+        # Of several versions with the same classes, such as one that was calibrated after learning, the latest is kept.
         if len(theirs) < len(ours):
             stages.insert(0, kb)
         number = parents[number]
@@ -122,6 +124,7 @@ def _fill(module: torch.nn.Module, path: Path) -> None:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     """Return an increment's weights; most have none, and no file."""
+    # Stored in 16 bits where that is exact; a module converts when it loads a state, a plain tensor does not.
     return {n: v.float() if v.is_floating_point() else v for n, v in _read(path).items()} if path.exists() else {}
 
 

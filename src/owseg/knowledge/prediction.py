@@ -90,6 +90,7 @@ class Prediction:
         from matplotlib.patches import Patch
 
         height, width = self.labels.shape
+        # Not pyplot, which would keep the figure and choose a backend for the caller's process.
         figure = Figure(figsize=(13, 4.2 * height / width + 0.9), layout="constrained")
         panels = figure.subplots(1, 3)
         for axes, title in zip(panels, ("image", f"{self.unknown:.1%} unknown", "anomaly score"), strict=True):
@@ -97,6 +98,7 @@ class Prediction:
             axes.set_axis_off()
         panels[0].imshow(self.image.transpose(1, 2, 0))
         panels[1].imshow(self.overlay())
+        # The range of the stored score maps (``encode_score``), with the threshold in the middle of the colours.
         far = 4 * self.threshold.unit
         spread = {"vmin": self.threshold.value - far, "vmax": self.threshold.value + far}
         shown = panels[2].imshow(self.score, cmap="magma", **spread)
@@ -127,6 +129,7 @@ class Prediction:
     def _repr_png_(self) -> bytes:
         import io
 
+        # What a notebook shows of a prediction.
         file = io.BytesIO()
         self.plot().savefig(file, format="png")
         return file.getvalue()

@@ -113,6 +113,7 @@ def find_regions(
     for i, (rows, columns) in enumerate(ndimage.find_objects(ids), 1):
         mask = ids == i
         cover = cells(mask, z.shape[1:])
+        # (C, cells) @ (cells,): each cell counts by the pixels of the region that lie in it.
         embedding = (z[:, cover > 0] @ cover[cover > 0] / cover.sum()).astype(np.float32)
         name, distance = nearest(embedding, prediction.labels[mask])
         scores = prediction.score[mask].astype(np.float64)
@@ -136,8 +137,10 @@ def components(unknown: np.ndarray, least: int) -> np.ndarray:
     A hole of fewer pixels that does not reach the border of the image is filled first.
     """
     holes, _ = ndimage.label(~unknown)
+    # Background that reaches the border may go on outside of the image, so it is no hole.
     open_ = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
     small = np.bincount(holes.ravel()) < least
+    # Number 0 is ``unknown`` itself.
     small[0], small[open_] = False, False
     pieces, _ = ndimage.label(unknown | small[holes])
     return _renumbered(pieces, least)
@@ -148,18 +151,21 @@ def split_pieces(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = S
 
     The directions of the cells of z (C, h, w) that a piece touches are merged by Ward's criterion, neighbours only.
     Down from the top of that tree, a piece is cut where its two sides have at least ``least`` pixels each and the
-    cosine between their means is below ``apart``. What is smaller goes with the nearest cell that is not. Of a side
-    that falls apart in the pixels, every part of ``least`` is a piece.
+    cosine between their means is below ``apart``. The cells of a smaller side join the object of the nearest cell.
+    Where a side is not connected in the pixels, each part of it with at least ``least`` pixels is a piece.
     """
     shape = z.shape[1:]
     at = _cell_of(pieces.shape, shape)
     out, count = np.zeros_like(pieces), 0
     for i, (rows, columns) in enumerate(ndimage.find_objects(pieces), 1):
         mask = pieces[rows, columns] == i
+        # (h, w), pixels of the piece in each cell
         cover = cells(pieces == i, shape)
         sides = _sides(z, cover, least, apart)
+        # From cells back to pixels, within the bounding box of the piece.
         local = np.where(mask, sides.ravel()[at[rows, columns]], 0)
         for side in range(1, int(sides.max()) + 1):
+            # A piece that is not cut stays whole, whatever its size.
             parts = _renumbered(ndimage.label(local == side)[0], least if sides.max() > 1 else 1)
             out[rows, columns][parts > 0] = parts[parts > 0] + count
             count += int(parts.max(initial=0))
@@ -188,15 +194,18 @@ def _sides(z: np.ndarray, cover: np.ndarray, least: int, apart: float) -> np.nda
 
     inside = cover > 0
     ids = inside.astype(np.int64)
+    # Too small to be two regions, or never to be cut.
     if cover.sum() < 2 * least or inside.sum() < 2 or apart <= -1:
         return ids
     x, weight = directions(z[:, inside].T), list(cover[inside])
     n = len(x)
+    # Rows of children: node n + i joins tree[i], so the root is the last, 2 n - 2.
     tree = ward_tree(x, connectivity=grid_to_graph(*inside.shape, mask=inside))[0]
     for a, b in tree:
         weight.append(weight[a] + weight[b])
 
     def leaves(node: int) -> list[int]:
+        # Not recursive: the tree of a large piece may be as deep as it has cells.
         stack, found = [node], []
         while stack:
             top = stack.pop()
@@ -213,13 +222,16 @@ def _sides(z: np.ndarray, cover: np.ndarray, least: int, apart: float) -> np.nda
     while left:
         whole = node = left.pop()
         while node >= n and weight[light := min(tree[node - n], key=weight.__getitem__)] < least:
+            # A side too small to be a region goes along with the other one, further down the tree.
             node = int(tree[node - n].sum() - light)  # the other side
+        # Two unit vectors: their dot product is the cosine.
         if node >= n and np.vdot(*directions(np.stack([mean(side) for side in tree[node - n]]))) < apart:
             left += list(tree[node - n])
         else:
             objects += 1
             number[leaves(whole)] = objects
     ids[inside] = number
+    # Cells that went along with no side take the object of the nearest cell.
     nearest = ndimage.distance_transform_edt(ids == 0, return_distances=False, return_indices=True)
     return np.where(inside, ids[tuple(nearest)], 0)
 

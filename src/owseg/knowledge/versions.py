@@ -41,7 +41,7 @@ def has_version(directory: str | Path) -> bool:
 
 
 def holds_versions(directory: str | Path) -> bool:
-    """Return whether ``directory`` holds a knowledge base; its CURRENT may be lost, and photos/2024 is no version."""
+    """Return whether ``directory`` holds a knowledge base: a CURRENT, or where that is lost a version's folder."""
     directory = Path(directory)
     with explained(directory, "read"):
         return directory.is_dir() and (has_version(directory) or any(map(is_stored, directory.iterdir())))
@@ -125,6 +125,7 @@ def check_whole(folder: Path, verify: bool = True) -> None:
     try:
         data = (folder / SUMS).read_bytes()
         sums = {name: digest for digest, name in (line.split("  ") for line in data.decode().splitlines())}
+        # Only the very bytes that were written: any other form of the list is damage.
         if data != checksum_list(sums):
             raise ValueError
     except FileNotFoundError:
@@ -152,6 +153,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Return the version.json of a version; raise ``OwsegError`` if it is missing, malformed, or another version's."""
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_bytes())
+        # Exact types, as True would pass for a number.
         kinds = {key: type(value) for key, value in record.items()}
         root = {"version": int, "parent": type(None), "written": str, "message": str, "files": dict}
         if kinds not in (root, {**root, "parent": int}) or version_name(record["version"]) != folder.name:
@@ -202,6 +204,7 @@ def version_name(number: int) -> str:
 
 def is_version(path: Path) -> bool:
     """Return whether ``path`` is a folder with the name of a version."""
+    # Four digits, more from 10000 on, so that names have one form and sort by number below that.
     return re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,}", path.name) is not None and path.is_dir()
 
 

@@ -54,6 +54,7 @@ def _grown(kb: KnowledgeBase) -> tuple[Decoder, LinearClassifier | PrototypeClas
     heads = [i for i in kb.increments if isinstance(i, Head)]
     source = heads[-1] if heads else kb.network
     classes = len(kb.labels) + 1
+    # A metric space grows by a dimension, with fixed prototypes; a linear classifier by a row of weights.
     if isinstance(source.classifier, PrototypeClassifier):
         return source.decoder.widened(classes), PrototypeClassifier(classes, source.classifier.scale)
     classifier = LinearClassifier(source.classifier.embedding_channels, classes)
@@ -69,23 +70,30 @@ def _train(
     how: HeadTraining,
 ) -> None:
     """Train decoder and classifier in place; the images take turns in a random order."""
+    # Of these shots: a new class covers few pixels, which a plain mean over pixels would hardly notice.
     weights = class_weights(targets, classifier.num_classes, how.balance)
+    # The head is a copy of one that was frozen.
     parameters = [p for module in (decoder, classifier) for p in module.requires_grad_(True).parameters()]
     device = parameters[0].device
+    # DMLNet's README has lr 0.1, five crops of 768 and 10 iterations; what the paper's numbers took is not published.
     optimizer = torch.optim.AdamW(parameters, lr=how.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
     order = np.random.default_rng(how.seed)
     decoder.train()
-    # The copied batch statistics come from thousands of images; those of a step would come from one.
+    # The copied batch statistics come from thousands of images; those of a step would come from one. (In DMLNet's
+    # released code those of older heads drift.)
     for module in decoder.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
+    # The caller's random state stays as it was; dropout draws from the seed.
     with torch.random.fork_rng(), torch.enable_grad(), progress("training a head", how.steps) as tick:
         torch.manual_seed(how.seed)
         turn: list[int] = []
         for _ in range(how.steps):
+            # Without replacement: each view comes once before any comes again.
             turn = turn or order.permutation(len(outputs)).tolist()
             i = turn.pop()
+            # (1, H, W); the pyramid is cached, so a step runs the head alone.
             target = torch.from_numpy(targets[i]).long().to(device)[None]
             loss = objective(classifier, decoder(outputs[i].features), target, how.variance_weight, weights.to(device))
             if not torch.isfinite(loss):

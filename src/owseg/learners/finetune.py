@@ -33,6 +33,7 @@ class FineTune:
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
         """Return the increments with a head that labels every pixel."""
         views = [view for shot in shots for view in (shot, shot.mirrored())]
+        # The new class gets the next free id; all else is ignored, not background.
         targets = [np.where(view.positives, len(kb.labels), IGNORE).astype(np.uint8) for view in views]
         outputs = [forward(view.image) for view in views]
         how = HeadTraining(self.steps, self.lr, self.variance_weight, self.balance, self.seed)

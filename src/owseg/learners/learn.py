@@ -59,6 +59,7 @@ def learn(
     message = f"learned {name} from {len(shots)} shot{'s' if len(shots) > 1 else ''} by {method.method}"
     threshold = kb.threshold
     if known is not None and threshold is not None:
+        # Opened against the new labels: pixels of the new class are known now, and count in the rate.
         fresh = DataSet(known.source, updated.labels)
         threshold = find_threshold(updated, fresh, threshold.target_fpr, threshold.method, forward=forward)
         details["recalibrated"] = {**data_card(fresh), **threshold.to_json()}

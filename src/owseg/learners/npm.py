@@ -40,6 +40,7 @@ class NPM:
         outputs = [_output_for(kb, shot, forward) for shot in shots]
         competitors = [i.prototype for i in kb.increments if isinstance(i, NovelPrototype)]
         made = novel_prototype(name, outputs, self.radius, competitors, self.weighting)
+        # Eq. 12 asks for the nearest of all prototypes, so each of the older ones has to know the new one as well.
         old = [
             replace(i, competitors=(*i.competitors, made.prototype)) if isinstance(i, NovelPrototype) else i
             for i in kb.increments
@@ -74,6 +75,7 @@ def novel_prototype(
     """
     if weighting not in ("pixels", "images"):
         raise OwsegError(f"the shots are weighted by 'pixels' or 'images', not {weighting!r}.")
+    # The paper has lambda_novel = 0.15, its code 1.5: what fits depends on how far a network spreads its embeddings.
     if radius is None:
         radius = radius_left_out(shots, competitors, weighting)
     if not radius > 0:
@@ -97,23 +99,29 @@ def radius_left_out(
     single shot is cut into its left and right half at the median column of its positives.
     """
     folds = shots if len(shots) > 1 else _halves(shots[0])
+    # All radii are tried at once: sorted by distance, the first i pixels are those inside some radius.
     distances, hits = [], []
     for i, held_out in enumerate(folds):
+        # A single shot whose positives are in one column has no second half; it predicts itself.
         others = [v for j, v in enumerate(folds) if j != i] or folds
         prototype = tuple(_mean(others, weighting).float().tolist())
+        # Of infinite radius: distances only.
         increment = NovelPrototype("", prototype, np.inf, tuple(map(tuple, competitors)))
         size = (held_out.positives.shape[0], held_out.positives.shape[1])
         own, nearest = (m[0].cpu().numpy() for m in increment.distances(held_out.output, size))
         for marked, is_class in ((held_out.positives, True), (held_out.negatives, False)):
+            # Pixels nearer to another prototype are predicted at no radius.
             candidates = own[marked & (own < nearest)]
             distances.append(candidates)
             hits.append(np.full(len(candidates), is_class))
     order = np.argsort(np.concatenate(distances))
     distance, hit = np.concatenate(distances)[order], np.cumsum(np.concatenate(hits)[order])
+    # Of the first i pixels, those that are no hits.
     false = np.arange(1, len(hit) + 1) - hit
     positives, negatives = (
         sum(int(m.sum()) for m in masks) for masks in zip(*((f.positives, f.negatives) for f in folds), strict=True)
     )
+    # TP / (TP + FN + FP), with TP + FN all positives.
     iou = np.where(false <= max_false * negatives, hit / (positives + false), 0.0)
     if not iou.any():
         raise OwsegError(
@@ -129,11 +137,13 @@ def _mean(shots: Sequence[ShotOutput], weighting: str) -> Tensor:
     sums, counts = [], []
     for shot in shots:
         embedding = shot.output.embedding[0]
+        # (h, w), broadcast over (D, h, w)
         weight = _weights(shot.positives, (embedding.shape[-2], embedding.shape[-1])).to(embedding.device)
         sums.append((embedding.double() * weight).sum((1, 2)))
         counts.append(weight.sum())
     if weighting == "images":
         return torch.stack([s / n for s, n in zip(sums, counts, strict=True)]).mean(0)
+    # Eq. 11 is the mean over the pixels of all shots.
     return torch.stack(sums).sum(0) / torch.stack(counts).sum()
 
 
@@ -151,6 +161,7 @@ def _weights(mask: np.ndarray, grid: tuple[int, int]) -> Tensor:
 
 
 def _halves(shot: ShotOutput) -> list[ShotOutput]:
+    # The median splits the positives into halves of like size, wherever they are in the image.
     left = np.arange(shot.positives.shape[1]) <= np.median(np.nonzero(shot.positives)[1])
     sides = [ShotOutput(shot.output, shot.positives & side, shot.negatives & side) for side in (left, ~left)]
     return [side for side in sides if side.positives.any()]

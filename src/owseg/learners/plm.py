@@ -42,6 +42,7 @@ class PLM:
         """Return the increments with a head trained on ``pseudo_labels``."""
         if self.heads not in ("all", "latest"):
             raise OwsegError(f"the heads that PLM uses are 'all' or 'latest', not {self.heads!r}.")
+        # Mirrored as well, to double the views of a few shots at no annotation.
         views = [view for shot in shots for view in (shot, shot.mirrored())]
         outputs = [forward(view.image) for view in views]
         targets = [pseudo_labels(kb, output, view) for output, view in zip(outputs, views, strict=True)]
@@ -56,6 +57,7 @@ def pseudo_labels(kb: KnowledgeBase, output: Output, shot: Shot) -> np.ndarray:
     The base head labels every pixel, each older increment writes its class where it predicts it, void becomes IGNORE,
     and the annotation is written last.
     """
+    # The order is the paper's; its released code labels void as well, and lets older heads overwrite annotated pixels.
     labels = closed_map(resize(output.logits, shot.size))
     for label, increment in enumerate(kb.increments, kb.network.num_classes):
         labels = labels.masked_fill(increment.predict_mask(output, shot.size), label)

@@ -42,6 +42,7 @@ class Probe:
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
         """Return the increments with the new probe; raise ``OwsegError`` without the fitted scorers."""
+        # Imported here: scikit-learn takes long to import, and only this needs it.
         from sklearn.linear_model import LogisticRegression
 
         space = kb.feature_space
@@ -53,7 +54,9 @@ class Probe:
         for view in (view for s in shots for f in self.scales for view in (scaled(s, f), scaled(s, f).mirrored())):
             z = space.whitened(forward(view.image))[0]
             inside, outside = (_cover(m, (z.shape[1], z.shape[2])) for m in (view.positives, view.negatives))
+            # Cells mostly of void are left out.
             annotated = (inside > 0.5) | (outside > 0.5)
+            # (C, h, w) -> (n, C)
             cells.append(z.flatten(1).T.cpu().numpy()[annotated])
             positive.append(inside[annotated] > 0.5)
         x, y = np.concatenate(cells), np.concatenate(positive)
@@ -62,9 +65,11 @@ class Probe:
             raise OwsegError(f"the mask of {name} {what}; choose images that show it larger and with surroundings.")
         balance = (1 + 1 / len(shots)) / 2 if self.balance is None else self.balance
         rarity = np.where(y, y.mean(), 1 - y.mean()) ** -balance
+        # scikit-learn's C multiplies the sum of the losses, the strength their mean.
         fit = LogisticRegression(C=self.strength / len(y), max_iter=1000).fit(x, y, rarity / rarity.mean())
         weight, bias = space.unwhitened(torch.tensor(fit.coef_[0]), float(fit.intercept_[0]))
         made = LinearProbe(name, weight.float()[None], bias.float()[None], space.level)
+        # Competition is mutual: the older probes get the new one, the new one all of them.
         old = tuple(i.with_competitor(made) if isinstance(i, LinearProbe) else i for i in kb.increments)
         for competitor in kb.increments:
             made = made.with_competitor(competitor) if isinstance(competitor, LinearProbe) else made
@@ -73,6 +78,7 @@ class Probe:
 
 def _cover(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Return the share of each cell that ``mask`` covers, flattened."""
+    # The mean of a 0/1 mask over a cell.
     return F.adaptive_avg_pool2d(torch.from_numpy(mask)[None, None].float(), grid).flatten().numpy()
 
 
@@ -81,6 +87,7 @@ def scaled(shot: Shot, factor: float) -> Shot:
     if factor == 1:
         return shot
     size = [max(1, round(factor * side)) for side in shot.size]
+    # Antialiased, as a smaller photo is; masks by the nearest pixel, which keeps them binary.
     image = F.interpolate(torch.from_numpy(shot.image)[None].float(), size=size, mode="bilinear", antialias=True)
     positives, void = (
         None if m is None else F.interpolate(torch.from_numpy(m)[None, None].float(), size=size)[0, 0].numpy() > 0

@@ -82,6 +82,7 @@ def read_manifest(path: str | Path, data: DataSet) -> list[ClassShots]:
             raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
         wanted = [(c["name"], [(s["id"], s["sha256"]) for s in c["shots"]]) for c in value["classes"]]
         if not all(isinstance(text, str) for name, shots in wanted for text in (name, *(i for i, _ in shots))):
+            # Numbers would pass as keys and then be reported as images that are missing.
             raise TypeError("a name is not text")
     except OwsegError:  # which is a ValueError, too
         raise
@@ -95,6 +96,7 @@ def read_manifest(path: str | Path, data: DataSet) -> list[ClassShots]:
             if image_id not in numbers:
                 raise OwsegError(f"{path} names the image {image_id}, which {data.source.name} does not have.")
             shot = shot_of(data, numbers[image_id], name)
+            # Of image and mask: neither an edited file nor another release of the data set passes for the same shots.
             if shot.fingerprint() != digest:
                 raise OwsegError(f"{image_id} is not the image, or not the mask of {name}, that {path} was made with.")
             found.append(shot)

@@ -26,10 +26,12 @@ def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None =
     With ``class_weights`` w (K,) it is the weighted mean ``sum_p w_y(p) CE(p) / sum_p w_y(p)``.
     """
     labels, labelled = _labels(logits, target)
+    # Not reduction="mean", which is 0 / 0 = NaN where no pixel is labelled.
     total = F.cross_entropy(logits, labels, weight=class_weights, ignore_index=IGNORE, reduction="sum")
     if class_weights is None:
         return total / labelled.sum().clamp(min=1)
     weight = class_weights[labels[labelled]].sum()
+    # The weights of all labelled classes may be 0 (see class_weights); total is 0 then, too.
     return total / torch.where(weight > 0, weight, 1)
 
 
@@ -41,6 +43,7 @@ def dce(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> 
 def variance(logits: Tensor, target: Tensor) -> Tensor:
     """Return ``||f - m_y||^2 = -logits_y``, averaged over labelled pixels (DMLNet, Eq. 4)."""
     labels, labelled = _labels(logits, target)
+    # gather needs an index in range even where nothing is labelled: it reads class 0 there, and is masked below.
     own = logits.gather(1, labels.masked_fill(~labelled, 0)[:, None])[:, 0]
     return -own.masked_fill(~labelled, 0).sum() / labelled.sum().clamp(min=1)
 
@@ -50,6 +53,7 @@ def hybrid(logits: Tensor, target: Tensor, weight: float = 0.01, class_weights: 
 
     ``weight`` is lambda_VL; class weights act on the DCE alone.
     """
+    # The released code divides the DCE by the batch size once more, so that its lambda is 0.08 for batches of 8.
     return dce(logits, target, class_weights) + weight * variance(logits, target)
 
 
@@ -64,8 +68,11 @@ def objective(
 
     It is DCE + ``variance_weight`` VL with a prototype classifier (DMLNet, Sec. 4.1), cross-entropy with a linear one.
     """
+    # Squared distances lose too many digits in 16 bits.
     embedding, size = embedding.float(), (targets.shape[-2], targets.shape[-1])
     if isinstance(classifier, PrototypeClassifier):
+        # Distances are quadratic in f, so f is interpolated before they are taken, not after: as in DMLNet's code for
+        # Cityscapes. Its code for StreetHazards reduces the labels to stride 8 instead.
         return hybrid(classifier(resize(embedding, size)), targets, variance_weight, class_weights)
     # A linear classifier commutes with interpolation; K channels are cheaper to interpolate than D.
     return cross_entropy(resize(classifier(embedding), size), targets, class_weights)
@@ -77,12 +84,14 @@ def class_weights(targets: Iterable[np.ndarray], num_classes: int, power: float)
     The mean weight over labelled pixels is 1; a class without a pixel has weight 0. Raises ``OwsegError`` where no
     pixel is labelled with a class.
     """
+    # Of every uint8 id, void included, and cut to the classes below: no mask to allocate per image.
     counts = np.zeros(256, np.int64)
     for target in targets:
         counts += np.bincount(target.ravel(), minlength=256)
     if not counts[:num_classes].any():
         raise OwsegError("no pixel is labelled with a known class; check the masks and the names of the classes.")
     share = counts[:num_classes] / counts[:num_classes].sum()
+    # np.where computes both branches: without the floor a class without a pixel would divide by zero.
     weight = np.where(share > 0, np.maximum(share, 1e-12) ** -power, 0.0)
     return torch.tensor(weight / (weight * share).sum(), dtype=torch.float32)
 
@@ -95,6 +104,7 @@ def _labels(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     labelled = target < KNOWN
     labels = torch.where(labelled, target.long(), IGNORE)
     classes = logits.shape[1]
+    # Checked here because on a GPU an id out of range is an assertion of the device that names neither id nor file.
     if bool((labelled & ((labels >= classes) | (labels < 0))).any()):
         raise OwsegError(f"the target has ids beyond the {classes} classes; use 0 to {classes - 1}, or 253 to 255.")
     return labels, labelled

@@ -45,6 +45,7 @@ class Binned:
             raise OwsegError(f"a histogram has 10 to 26 bits, not {bits}.")
         self.bits = bits
         # One row for outliers and one for inliers.
+        # A cell without a score keeps (inf, -inf): compared with any extremes it is certainly apart.
         self._counts = np.zeros((2, 1 << bits), np.int64)
         self._least = np.full((2, 1 << bits), np.inf, np.float32)
         self._greatest = np.full((2, 1 << bits), -np.inf, np.float32)
@@ -55,7 +56,7 @@ class Binned:
             bins = _bins_of(values, self.bits)
             counts = np.bincount(bins)
             self._counts[row, : len(counts)] += counts
-            np.minimum.at(self._least[row], bins, values)
+            np.minimum.at(self._least[row], bins, values)  # scattered, as many values share a bin
             np.maximum.at(self._greatest[row], bins, values)
 
     def __add__(self, other: Binned) -> Binned:
@@ -75,6 +76,7 @@ class Binned:
         tp, fp = np.cumsum(self._counts[:, ::-1], 1)
         if not tp[-1] or not fp[-1]:
             return Curves(*[np.zeros(0)] * 3)
+        # Evenly over the recall: over the thresholds most points would fall where nothing changes.
         at = np.unique(np.searchsorted(tp, np.linspace(1, tp[-1], points)))
         return Curves(fp[at] / fp[-1], tp[at] / tp[-1], tp[at] / (tp[at] + fp[at]))
 
@@ -89,7 +91,9 @@ class Binned:
         if not total:
             return nan
         if fpr is None:
+            # The highest edge that still leaves enough outliers above it.
             return self._edge(int(np.flatnonzero(above >= ceil(share * total))[-1]))
+        # One bin above the highest edge with too many inliers above it.
         return self._edge(int(np.flatnonzero(above > floor(share * total))[-1]) + 1)
 
     def best_f1_threshold(self) -> float:
@@ -102,6 +106,7 @@ class Binned:
 
     def _edge(self, number: int) -> float:
         """Return the threshold that the scores of bin ``number`` exceed and lower ones do not."""
+        # The inverse of _bins_of.
         ordered = number << (32 - self.bits)
         raw = ordered ^ (1 << 31) if ordered >> 31 else ordered ^ 0xFFFFFFFF
         value = np.uint32(raw).view(np.float32)
@@ -111,6 +116,7 @@ class Binned:
 
     def compute(self) -> PixelMetrics:
         """Return the metrics, each the middle of its interval in ``bounds``."""
+        # Most bins are empty: from here on arrays hold the used ones alone, from the highest score down.
         used = self._counts.any(0)
         p, n = self._counts[:, used][:, ::-1]
         outliers, inliers = int(p.sum()), int(n.sum())
@@ -137,8 +143,10 @@ def _auroc(
     p: np.ndarray, n: np.ndarray, below: np.ndarray, least: np.ndarray, greatest: np.ndarray
 ) -> tuple[float, float]:
     """Return the bounds of AUROC: an outlier beats the inliers below it, and half of those that it ties with."""
+    # All n inliers of the bin are beaten if the largest is below the smallest outlier, none if the smallest is above.
     low = np.where(greatest[1] < least[0], n, 0.0)
     high = np.where(least[1] > greatest[0], 0.0, n)
+    # The least and the greatest of both rows are one number: all scores of the bin are equal.
     tie = (np.minimum(*least) == np.maximum(*greatest)) & (p > 0)
     total = int(p.sum()) * int(n.sum())
     lowest, highest = (float((p * (below + np.where(tie, n / 2, own))).sum() / total) for own in (low, high))
@@ -150,7 +158,9 @@ def _ap(p: np.ndarray, a: np.ndarray, fp_low: np.ndarray, fp_high: np.ndarray, t
     some = p > 0
     tied = tied[some]
     p, a, fp_low, fp_high = (v[some].astype(np.float64) for v in (p, a, fp_low, fp_high))
+    # The bound of the class's docstring, with c = a + G and sum_i G / (c + i) <= G log(1 + p / (c + 1/2)).
     apart = p - fp_high * np.log1p(p / (a + fp_high + 0.5))
+    # With one score, all outliers have the precision at the end of the bin.
     low = np.where(tied, p * (a + p) / (a + p + fp_high), apart)
     high = p * (a + p) / (a + p + fp_low)
     return float(low.sum() / p.sum()), float(high.sum() / p.sum())
@@ -164,6 +174,8 @@ def _fpr95(p: np.ndarray, a: np.ndarray, fp_low: np.ndarray, fp_high: np.ndarray
 
 def _bins_of(values: np.ndarray, bits: int) -> np.ndarray:
     """Return the bins of float32 ``values``: the leading bits of integers in the same order; -0 and 0 are one."""
+    # The bits of positive floats are in the order of their values, those of negative ones in reverse: flip all bits
+    # of the latter, and set the sign bit of the former to put them above.
     raw = (values + np.float32(0)).view(np.uint32)
     ordered = np.where(raw >> 31, ~raw, raw | np.uint32(1 << 31))
     bins: np.ndarray = ordered >> np.uint32(32 - bits)

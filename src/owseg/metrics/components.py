@@ -95,18 +95,23 @@ def match(predicted: np.ndarray, target: np.ndarray, sizes: Sizes = ANOMALY_TRAC
     # K'(k) that lie in no ground-truth component at all: a sum over pairs that touch.
     if predicted.shape != target.shape:
         raise OwsegError(f"a mask of {predicted.shape} does not fit a target of {target.shape}.")
+    # From here t and p are component numbers by run, 0 the background, and length the pixels of each run.
     t, p, length = _runs(
         _labelled(target == UNKNOWN), _labelled(predicted.astype(bool, copy=False) & (target != IGNORE))
     )
     area, size = _sums(t, length), _sums(p, length)
     counts, kept = area >= sizes.ground_truth, size >= sizes.predicted
+    # Number 0 is the background of either map.
     counts[0] = kept[0] = False
+    # Ground truth that is too small became void, and void leaves the predicted components.
     size -= _sums(p, length * (~counts[t] & (t > 0)), len(size))
     kept &= size > 0
     both = counts[t] & kept[p]
     t, p, length = t[both], p[both], length[both]
     intersection, correct = _sums(t, length, len(area)), _sums(p, length, len(size))
+    # Each touching pair once, however many runs it shares, as one integer.
     pairs = np.unique(t.astype(np.int64) * len(size) + p)
+    # size - correct are the pixels of a predicted component in no ground truth.
     outside = _sums(pairs // len(size), (size - correct)[pairs % len(size)], len(area))
     return Matched(intersection[counts], (area + outside)[counts], correct[kept], size[kept])
 
@@ -145,6 +150,7 @@ class Components:
 
     def compute(self) -> ComponentMetrics:
         """Return the metrics of everything added so far."""
+        # FN + FP, (11,), with FN = ground truths - TP.
         errors = self._ground_truths - self._tp + self._fp
         return ComponentMetrics(
             self._siou / self._ground_truths if self._ground_truths else nan,
@@ -158,6 +164,7 @@ class Components:
 
     def _reaches(self, part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         """Return, for each tau, which ratios count as reaching it; (11, n) bool."""
+        # Products of integers: a ratio that equals tau is decided exactly.
         ratio, tau = 20 * part, TAU[:, None] * whole
         reaches: np.ndarray = ratio > tau if self.strict else ratio >= tau
         return reaches
@@ -171,6 +178,7 @@ def _labelled(mask: np.ndarray) -> np.ndarray:
 
 def _runs(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the values of ``one`` and ``other``, both (n,), in each stretch where neither changes, and its length."""
+    # Label maps are constant over long stretches, so that sums over runs are far cheaper than sums over pixels.
     starts = np.flatnonzero((one[1:] != one[:-1]) | (other[1:] != other[:-1])) + 1
     starts = np.concatenate([[0], starts])
     return one[starts], other[starts], np.diff(starts, append=len(one))

@@ -39,6 +39,7 @@ def achieved_fpr(fp: np.ndarray, known: np.ndarray, asked: float) -> AchievedFPR
     fp, known = (counts[known > 0].astype(np.int64) for counts in (fp, known))
     if not len(known):
         return AchievedFPR(asked, nan, nan, nan, 0)
+    # The float .3 is slightly less than 3/10, so that a rate of exactly 3/10 would be above it.
     share = Fraction(asked).limit_denominator(10**6)
     above = (fp * share.denominator > known * share.numerator).mean()
     return AchievedFPR(asked, float(fp.sum() / known.sum()), float((fp / known).mean()), float(above), len(known))

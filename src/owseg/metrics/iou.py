@@ -39,6 +39,7 @@ class IoU:
         known = target < k
         if labels[known].size and labels[known].max() >= k:
             raise OwsegError(f"the labels hold ids beyond the {k} classes; give the closed map.")
+        # Row and column of the matrix as one number, so that a single bincount fills it.
         pairs = target[known].astype(np.int64) * k + labels[known]
         return IoU(self.names, self.counts + np.bincount(pairs, minlength=k * k).reshape(k, k))
 
@@ -51,6 +52,7 @@ class IoU:
         """Return the IoU by class; NaN for a class that no ground truth shows, whatever was predicted."""
         intersection = np.diag(self.counts)
         true, predicted = self.counts.sum(1), self.counts.sum(0)
+        # 0 / 0 for a class that is neither shown nor predicted.
         with np.errstate(invalid="ignore"):
             iou = np.where(true > 0, intersection / (true + predicted - intersection), np.nan)
         return dict(zip(self.names, iou.tolist(), strict=True))
@@ -68,4 +70,5 @@ class IoU:
 
 def harmonic(old: float, novel: float) -> float:
     """Return the harmonic mean ``2 old novel / (old + novel)`` of two mIoUs (DMLNet, Table 4); 0 where both are 0."""
+    # The product is 0 where both are 0, and stays NaN where one is.
     return 2 * old * novel / (old + novel) if old + novel > 0 else old * novel

@@ -75,13 +75,16 @@ class OpenIoU:
         if not labels.dtype == target.dtype == np.uint8:
             raise OwsegError(f"labels and target are maps of uint8, not of {labels.dtype} and {target.dtype}.")
         score, k = score.astype(np.float32, copy=False), len(self.names)
+        # Void may be NaN; the first test, on the whole map, spares the copy in the usual case.
         if np.isnan(score).any() and np.isnan(score[target != IGNORE]).any():
             raise OwsegError("the score holds NaN; check the weights and the image.")
         exceeded = np.zeros(score.shape, np.int32)
         for threshold in self.thresholds.values():
             exceeded += score > np.float32(threshold)
+        # All three of a pixel in one integer, so that one bincount counts every threshold.
         index = exceeded << 16 | target.astype(np.int32) << 8 | labels
         counts = np.bincount(index.ravel(), minlength=len(self._counts) << 16).reshape(-1, 256, 256)
+        # No class: in the target the ids from K to 252; in the closed map those from K on, unless the target is void.
         if counts[:, k:KNOWN].any() or counts[:, :IGNORE, k:].any():
             raise OwsegError(f"the maps hold ids beyond the {k} classes; give the closed map, and a target in its ids.")
         self._counts += counts[:, [*range(k), KNOWN, UNKNOWN], :k]
@@ -95,6 +98,7 @@ class OpenIoU:
 
     def closed(self) -> IoU:
         """Return the IoU of the closed map on known pixels, as if there were no threshold."""
+        # The last two rows are KNOWN and UNKNOWN.
         return IoU(self.names, self._counts.sum(0)[:-2])
 
     def compute(self) -> dict[str, OpenMetrics]:
@@ -102,9 +106,11 @@ class OpenIoU:
         return {name: self._at(value) for name, value in self.thresholds.items()}
 
     def _at(self, threshold: float) -> OpenMetrics:
+        # How many thresholds are lower. A score above this one exceeds those, too, and so at least one more.
         exceeded = sum(np.float32(other) < np.float32(threshold) for other in self.thresholds.values())
         kept = self._counts[: exceeded + 1].sum(0)
         unknown = self._counts[exceeded + 1 :].sum((0, 2))  # by true class: predicted as unknown
+        # (K + 2, K + 1): true classes, KNOWN, UNKNOWN against the K labels and "unknown"; without KNOWN it is square.
         matrix, k = np.column_stack([kept, unknown]), len(self.names)
         confusion = IoU((*self.names, OUTLIER), np.delete(matrix, k, 0))
         iou = {name: value for name, value in confusion.per_class().items() if name != OUTLIER}

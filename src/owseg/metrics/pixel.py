@@ -110,8 +110,11 @@ class Exact:
         outliers = int(tp[-1]) if len(tp) else 0
         if not outliers or not inliers:
             return PixelMetrics(nan, nan, nan, outliers, inliers)
+        # How many outliers have each distinct score.
         steps = np.diff(tp, prepend=0)
+        # Mann-Whitney: an outlier beats the n - fp inliers below it and half of the fp - above that it ties with.
         auroc = float((steps * (inliers - 0.5 * (fp + above))).sum() / (outliers * inliers))
+        # All outliers of one score enter together: the step sum, not the trapezoid, which is too optimistic.
         ap = float((steps * (tp / (tp + fp))).sum() / outliers)
         if self.operating_point == "first":
             fp_at_95 = fp[np.argmax(20 * tp >= 19 * outliers)]  # in whole pixels, so that .95 is .95
@@ -135,8 +138,11 @@ class Exact:
         if not len(values):
             return nan
         if fpr is None:
+            # The lowest of the outliers that must be found.
             at = len(values) - ceil(share * len(values))
+            # Selection is linear in the pixels, sorting is not.
             return next_below(np.partition(values, at)[at])
+        # The highest inlier that must stay known; score > threshold leaves it and its ties out.
         at = len(values) - 1 - floor(share * len(values))
         return float(np.partition(values, at)[at])
 
@@ -156,6 +162,7 @@ class Exact:
         count to the next, so no other threshold matters.
         """
         outliers, inliers = _joined(self._outliers), _joined(self._inliers)
+        # In place: _joined returns a new array.
         outliers.sort()
         inliers.sort()
         distinct, first = np.unique(outliers, return_index=True)
@@ -176,6 +183,7 @@ class PerImage:
 
     def update(self, score: np.ndarray, target: np.ndarray) -> None:
         """Add one image (see ``Exact.update``)."""
+        # Void is left out here, too; the released code counts it as inlier.
         single = Exact(self.operating_point)
         single.update(score, target)
         self._images.append(single.compute())
@@ -189,6 +197,7 @@ class PerImage:
 
     def compute(self) -> PixelMetrics:
         """Return the means, and the pixels of all images."""
+        # hendrycks/anomaly-seg skips the other images; their pixels are counted all the same.
         both = [m for m in self._images if m.outliers and m.inliers]
 
         def mean(values: Iterable[float]) -> float:
@@ -220,6 +229,7 @@ def required_share(recall: float | None, fpr: float | None) -> Fraction:
     given = recall if fpr is None else fpr
     if given is None or (recall is not None and fpr is not None):
         raise OwsegError("a threshold is found at a recall or at a false-positive rate; give one of the two.")
+    # The float .55 is slightly more than 11/20, so that a recall of .55 would ask for 56 of 100 outliers.
     share = Fraction(given).limit_denominator(10**6)
     if not (0 < share <= 1 if fpr is None else 0 <= share < 1):
         raise OwsegError(f"a recall lies in (0, 1] and a false-positive rate in [0, 1), which {given} does not.")
@@ -231,6 +241,7 @@ def best_f1_index(tp: np.ndarray, fp: np.ndarray, allowed: np.ndarray) -> int:
 
     ``allowed`` (n,) bool says which thresholds may be chosen; it is the last where none of these has a true positive.
     """
+    # F1 = 2 TP / (2 TP + FP + FN), where TP + FN are all outliers, tp[-1].
     f1 = np.where(allowed, 2 * tp / (tp + fp + tp[-1]), 0)
     return int(np.argmax(f1)) if f1.any() else len(f1) - 1
 

@@ -35,9 +35,11 @@ class Engine:
     def __call__(self, image: np.ndarray) -> Output:
         """Return the output for an image; raise ``OwsegError`` for any other array."""
         device = next(self.network.parameters()).device
+        # The same memory format as the weights (see ``prepared``), or each convolution would convert its input.
         batch = to_tensor(image).to(device, memory_format=torch.channels_last)
         output = self.network.multi_scale(batch) if self.multi_scale else self.network(batch)
         if self.residual is not None:
+            # Before the interpolation, which then takes the sum of embedding and residual to full resolution.
             output = replace(output, residual=self.residual.added(self.network, output))
         size = (image.shape[1], image.shape[2])
         return self.network.full_resolution(output, size) if self.full_resolution else output
@@ -56,6 +58,7 @@ class CachedForward:
 
     def __call__(self, image: np.ndarray) -> Output:
         """Return the output for an image (3, H, W) uint8."""
+        # By content, as the same image may be read into another array; with the shape, which the bytes do not tell.
         key = hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
         if key not in self._outputs:
             output = self.forward(image)

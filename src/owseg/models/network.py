@@ -45,6 +45,7 @@ class Network(nn.Module):
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Return the logits (B, K, h, w) float32, at any resolution of the embedding."""
+        # Under autocast the embedding has 16 bits, too few for squared distances.
         logits: Tensor = self.classifier(embedding.float())
         return logits
 
@@ -61,7 +62,9 @@ class Network(nn.Module):
 
     def full_resolution(self, output: Output, size: tuple[int, int]) -> Output:
         """Return ``output`` with the embedding interpolated to ``size`` and classified there (features unchanged)."""
+        # Distances are quadratic in f, so interpolated logits are not the logits of the interpolated embedding.
         embedding = resize(output.embedding, size)
+        # The evidence, with a residual or without, is linear in f and so may be interpolated.
         residual = None if output.residual is None else resize(output.residual, size)
         return self._output(output.features, embedding, residual)
 
@@ -70,10 +73,12 @@ class Network(nn.Module):
 
         The pyramid is that of the image itself. With a linear classifier the logits are averaged as well.
         """
+        # DMLNet averages scores over five scales; averaging the embedding gives any scorer a single output to read.
         single, views = self(image), []
         grid, size = (single.embedding.shape[-2], single.embedding.shape[-1]), image.shape[-2:]
         for scale in scales:
             view = resize(image, (round(scale * size[0]), round(scale * size[1])))
+            # The pass at scale 1 has been made for the pyramid.
             straight = single.embedding if scale == 1 else self.decode(self.encode(view))
             views += [straight, self.decode(self.encode(view.flip(-1))).flip(-1)]
         embedding = torch.stack([resize(v.float(), grid) for v in views]).mean(0)
@@ -108,4 +113,5 @@ def to_tensor(image: Any) -> Tensor:
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or len(image) != 3:
         what = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
         raise OwsegError(f"an image is an array (3, H, W) of uint8, RGB, not {what}.")
+    # from_numpy refuses the negative strides of a mirrored array.
     return torch.from_numpy(np.ascontiguousarray(image)).float().div_(255).unsqueeze(0)

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 def conv_bn(inside: int, out: int, kernel: int = 1) -> nn.Sequential:
     """Return convolution, batch normalisation, ReLU."""
-    conv = nn.Conv2d(inside, out, kernel, padding=kernel // 2, bias=False)
+    conv = nn.Conv2d(inside, out, kernel, padding=kernel // 2, bias=False)  # the batch norm has a bias
     return nn.Sequential(conv, nn.BatchNorm2d(out), nn.ReLU())
 
 
 def depthwise(channels: int, rate: int) -> nn.Sequential:
     """Return a depth-wise 3x3 of dilation ``rate`` with batch normalisation and ReLU."""
+    # Padding as wide as the dilation keeps the size.
     conv = nn.Conv2d(channels, channels, 3, padding=rate, dilation=rate, groups=channels, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())
 

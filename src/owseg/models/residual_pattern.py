@@ -39,6 +39,7 @@ class ResidualPattern(nn.Module):
         super().__init__()
         self.config: dict[str, Any] = {"skip": skip, "width": width, "rates": list(rates), "contrast": contrast}
         self.skip, deep = skip, channels[-1]
+        # RPL starts from a copy of the segmenter's ASPP, which only some networks have; this reads any pyramid.
         self.branches = nn.ModuleList(
             [conv_bn(deep, width)] + [nn.Sequential(conv_bn(deep, width), depthwise(width, rate)) for rate in rates]
         )
@@ -47,6 +48,7 @@ class ResidualPattern(nn.Module):
         self.bottleneck = conv_bn(width * (len(rates) + 2), width)
         self.lateral = conv_bn(channels[skip], width // 2)
         self.join = nn.Sequential(depthwise(width + width // 2, 1), conv_bn(width + width // 2, width))
+        # The release starts it Kaiming-normal; from zero, the frozen logits are where training begins.
         self.final = nn.Conv2d(width, out, 1)
         nn.init.zeros_(self.final.weight)
         nn.init.zeros_(self.final.bias)  # type: ignore[arg-type]
@@ -68,9 +70,10 @@ class ResidualPattern(nn.Module):
 
     def added(self, network: Network, output: Output) -> Tensor:
         """Return the evidence for each class, (B, K, h, w), with the residual added to the embedding of ``output``."""
+        # The pattern's grid is that of a stage, the embedding's that of the decoder.
         residual = resize(self(output.features), (output.embedding.shape[-2], output.embedding.shape[-1]))
         return network.classifier.evidence((output.embedding + residual).float())
 
     def contrast(self, pattern: Tensor) -> Tensor:
         """Return the pattern projected to the space of CoroCL, of length 1 at every pixel, (B, contrast, h, w)."""
-        return F.normalize(self.project(pattern).float(), dim=1)
+        return F.normalize(self.project(pattern).float(), dim=1)  # squares of 16-bit floats lose too many digits

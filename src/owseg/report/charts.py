@@ -92,6 +92,7 @@ def score_chart(
     ends += [threshold] if threshold is not None else []
     margin = 0.05 * (max(ends) - min(ends)) or 0.5
     edges = np.linspace(min(ends) - margin, max(ends) + margin, 201)
+    # A Gaussian of three bins smooths the sampled histograms.
     centres, kernel = (edges[:-1] + edges[1:]) / 2, np.exp(-0.5 * (np.arange(-9, 10) / 3) ** 2)
 
     height = 0.8 + 0.36 * len(names)
@@ -100,6 +101,7 @@ def score_chart(
     for row, name in enumerate(names):
         base, is_unknown = len(names) - 1 - row, name in unknown or name not in legend
         density = np.convolve(np.histogram(scores[name], edges)[0], kernel, "same")
+        # Each class has its own scale: a rare one is as legible as road.
         outline = base + 0.86 * density / max(density.max(), 1e-12)
         color = hex_of(palette[UNKNOWN if is_unknown else legend.index(name)])
         axes.fill_between(centres, base, outline, color=color, alpha=0.9, linewidth=0)
@@ -170,6 +172,7 @@ def heat_map(heat: HeatMap) -> Markup:
     axes = figure.add_axes((1.55 / width, 0.02, 1 - 1.6 / width, 1 - 0.42 / height))
     for (i, j), value in np.ndenumerate(heat.values):
         if np.isfinite(value):
+            # Never opaque: the number in it has to be legible on a light and on a dark page.
             axes.add_patch(Rectangle((j + 0.03, i + 0.05), 0.94, 0.9, color="#2f7fd1", alpha=0.08 + 0.72 * value, lw=0))
             axes.text(j + 0.5, i + 0.54, f"{value:.2f}", ha="center", va="center", color=_INK)
     for i in range(rows):
@@ -205,11 +208,15 @@ def scatter(points: Scatter, legend: LabelSpace) -> Markup:
         )
     for i, name in enumerate(names):
         own = points.points[points.names == name]
+        # One of the points: the median of both coordinates may lie between two clusters.
         middle = own[np.argmin(np.abs(own - np.median(own, 0)).sum(1))]
         if name in points.ringed:
+            # The ring is of the nearest 80 %: single points that t-SNE puts elsewhere would blow it up.
             near = own[np.argsort(((own - middle) ** 2).sum(1))[: max(3, int(0.8 * len(own)))]]
             centre, values, vectors = near.mean(0), *np.linalg.eigh(np.cov(near.T))
+            # 2.1 standard deviations hold 89 % of a 2-D Gaussian: 1 - exp(-2.1^2 / 2).
             size = 2 * 2.1 * np.sqrt(np.maximum(values, 1e-9))
+            # eigh sorts ascending: the second vector is the long axis.
             angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1]))
             ring: dict[str, Any] = {"fill": False, "edgecolor": "#d6249f", "linestyle": (0, (1, 1.5)), "linewidth": 2}
             axes.add_patch(Ellipse((float(centre[0]), float(centre[1])), size[1], size[0], angle=angle, **ring))

@@ -45,6 +45,7 @@ def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -
         raise OwsegError(f"for {data} give --kb, a knowledge base, and --learn, a class that it does not know.")
     before, name = load(kb or DEFAULTS[kind][0]), name or DEFAULTS[kind][1]
     everything = open_dataset(data, "test", before.labels)
+    # Checked before the minutes that follow.
     if name not in everything.unknown_classes():
         choices = ", ".join(everything.unknown_classes()) or "none"
         raise OwsegError(f"{name!r} is not an unknown class of {data}; those are: {choices}.")

@@ -97,6 +97,7 @@ def embedding_map(kb: KnowledgeBase, data: DataSet, learned: Sequence[str], seed
         small = sample.target[rows.astype(int)][:, columns.astype(int)]
         for k, name in enumerate(kb.labels.names):
             own = embedding[:, small == k].T
+            # A few pixels of each image, so that a class is not shown by one image alone.
             found[name].append(own[rng.permutation(len(own))[: max(4, POINTS // 8)]])
     pixels = {name: np.concatenate(parts) for name, parts in found.items() if parts}
     pixels = {n: x[rng.permutation(len(x))[:POINTS]] for n, x in pixels.items() if len(x) >= 3}
@@ -104,6 +105,7 @@ def embedding_map(kb: KnowledgeBase, data: DataSet, learned: Sequence[str], seed
         return None
     points = np.concatenate(list(pixels.values()))
     names = np.repeat(list(pixels), [len(x) for x in pixels.values()])
+    # t-SNE refuses a perplexity that is not below the number of points.
     plane = TSNE(perplexity=min(30, len(points) // 4), random_state=seed, init="pca").fit_transform(points)
     return Scatter(plane, names, tuple(n for n in learned if n in pixels))
 

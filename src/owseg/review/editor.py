@@ -63,6 +63,7 @@ class Editor:
 
     def resize(self, by: int) -> None:
         """Make the brush one step larger (1) or smaller (-1)."""
+        # By a quarter and half a pixel: also a small brush changes by one pixel or more.
         self.size.set_value(min(MAX_RADIUS, max(MIN_RADIUS, round(self.radius * 1.25**by + 0.5 * by))))
 
     def set_radius(self, radius: float) -> None:

@@ -12,6 +12,7 @@ from owseg.review.state import ReviewState
 
 def serve_files(web: FastAPI, state: ReviewState, session: LearningSession) -> None:
     """Add the routes of images, thumbnails, label maps and corrected masks to ``web``; errors are answered with 400."""
+    # What belongs to an id never changes.
     cached = {"Cache-Control": "private, max-age=3600"}
 
     @web.exception_handler(OwsegError)

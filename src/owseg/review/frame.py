@@ -68,8 +68,10 @@ def draw_frame(title: str, undo: Callable[[], None] | None, key: Callable[[str, 
         elif name == "Escape" and help_.value:
             help_.close()
         elif not help_.value:
+            # Letters in lower case, whether Shift is held or not; names such as ArrowUp as they are.
             showing_errors(key)(name if len(name) > 1 else name.lower(), bool(modifiers.shift))
 
+    # Whoever types a name must not decide about regions.
     ui.keyboard(pressed, ignore=["input", "textarea", "select"])
     return status
 
@@ -88,6 +90,7 @@ def showing_errors(act: Callable[..., Any]) -> Callable[..., Any]:
 
 def notify(sentence: str) -> None:
     """Show a sentence for a while."""
+    # The sentence of an error begins in lower case, as on the command line it follows "error: ".
     ui.notify(sentence[:1].upper() + sentence[1:], position="bottom", timeout=6000, classes="note")
 
 

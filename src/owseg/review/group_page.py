@@ -30,6 +30,7 @@ class GroupPage:
                 self.editor = Editor(self.refresh)
             with ui.element("aside"):
                 self.draw_aside(session)
+        # Learning runs in a thread, perhaps begun in another window: the page asks how far it is.
         ui.timer(0.5, self.panel.watch)
         self.refresh()
 
@@ -58,6 +59,7 @@ class GroupPage:
         """Draw the thumbnails of the regions around the one that is shown."""
         self.strip.clear()
         self.buttons.clear()
+        # A page of thumbnails at a time, as a group may have thousands of regions.
         first = self.open.index // PAGE * PAGE
         with self.strip:
             for i in range(first, min(first + PAGE, len(self.open.regions))):

@@ -79,14 +79,17 @@ class LearnPanel:
     def learn(self) -> None:
         """Learn the class in the background, then show the images before and after."""
         self.was_busy = True
+        # The client is read here, as the task runs outside of any page.
         background_tasks.create(self._learn(ui.context.client, self.name))
 
     async def _learn(self, client: Client, name: str) -> None:
         refused = ""
         try:
+            # Takes seconds or minutes, in which the event loop goes on serving the pages.
             await asyncio.to_thread(self.session.learn, name)
         except (OwsegError, RuntimeError, MemoryError) as error:  # torch says so when it runs out of memory
             refused = str(error).splitlines()[0] if str(error) else "there is not enough memory to learn it."
+        # A background task has no page of its own: what follows is drawn on the one that asked.
         with client:
             if not refused:
                 ui.navigate.to("/learned")

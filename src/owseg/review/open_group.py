@@ -56,6 +56,7 @@ class OpenGroup:
     def undo(self) -> None:
         """Undo the last action, of whatever group, and show a region that it changed if one is in this group."""
         changed = [r for r in self.state.undo() if r in self.regions]
+        # What was undone may be the naming of the class.
         if is_provisional(self.name) or self.name not in self.state.class_names():
             self.name = self.state.name_for(self.group)
         if changed and self.region not in changed:

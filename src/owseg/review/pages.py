@@ -19,6 +19,7 @@ from owseg.serve.guard import Guard
 
 def application(state: ReviewState, session: LearningSession, token: str = "") -> Guard:
     """Return the pages as an ASGI application, behind the guard."""
+    # No schema and no pages of it: the routes are for these pages alone.
     web = FastAPI(openapi_url=None)
     serve_files(web, state, session)
 

@@ -33,6 +33,7 @@ def serve(
 
     state = ReviewState(Queue.open(queue))
     state.groups()  # damaged groups are reported here, not on the page
+    # Before the knowledge base is loaded: a port that is taken is reported at once.
     listener = listen(host, port)
     with listener:
         session = LearningSession(state, kb, target)
@@ -48,8 +49,10 @@ def serve(
             flush=True,
         )
         if open_browser:
+            # Later, since run() does not return; the socket listens already, so a browser that is early waits.
             Timer(1.0, webbrowser.open, (url,)).start()
         config = uvicorn.Config(
+            # Proxy headers would let a client choose the address that it seems to come from.
             application(state, session, token), log_level="warning", timeout_graceful_shutdown=1, ws_max_size=1 << 20,
             proxy_headers=False, server_header=False,
         )  # fmt: skip

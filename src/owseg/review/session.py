@@ -43,6 +43,7 @@ class LearningSession:
         self.state, self.source, self.target = state, source, target
         self.stage = ""
         self._lock = threading.Lock()
+        # Versions never change, so what was loaded or drawn of one stays right.
         self.load: Callable[[int | None], KnowledgeBase] = lru_cache(4)(self._load)
         self.overlay: Callable[[int, str], bytes] = lru_cache(64)(self._overlay)
         check_place(target)
@@ -118,6 +119,7 @@ class LearningSession:
         order = list(dict.fromkeys((*similar, *state.queue.image_ids())))
         shots = [i for i in order if state.entry(i).name in change.shots]
         others = [i for i in order if i not in shots]
+        # Two places are kept for shots, where the class is to be found if anywhere.
         return [*others[: MAX_COMPARED - min(2, len(shots))], *shots][:MAX_COMPARED]
 
     def _load(self, version: int | None) -> KnowledgeBase:

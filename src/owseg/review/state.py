@@ -81,6 +81,7 @@ class ReviewState:
     def __init__(self, queue: Queue):
         self.queue = queue
         self._cache: dict[tuple[Path, str], tuple[object, Any]] = {}
+        # What is in a queue of an image never changes, so these need no stamp.
         self.entry: Callable[[str], QueueImage] = lru_cache(256)(queue.entry)
         self.jpeg: Callable[[str], bytes] = lru_cache(32)(self._jpeg)
 
@@ -152,6 +153,7 @@ class ReviewState:
 
     def class_names(self) -> list[str]:
         """Return the new classes that were named so far, the latest first."""
+        # A dict keeps the first of equals, which here is the latest decision.
         found = dict.fromkeys(d.name for d in reversed([*self.decisions().values()]) if d.name is not None)
         return [name for name in found if not is_provisional(name)]
 
@@ -165,6 +167,7 @@ class ReviewState:
     def accept(self, regions: Sequence[str], name: str) -> None:
         """Accept ``regions`` as ``name``; one that was accepted before keeps its corrected mask."""
         decisions = self.decisions()
+        # Renamed rather than accepted again, which would discard a corrected mask.
         accepted = [r for r in regions if r in decisions and decisions[r].action == ACCEPT]
         if others := [r for r in regions if r not in accepted]:
             self.queue.accept(others, name)
@@ -177,6 +180,7 @@ class ReviewState:
         Raises ``OwsegError`` for a mask that is empty or not of the image's size.
         """
         size = self.region(region).mask.size
+        # from_json checks the run lengths: they come from a browser.
         self.queue.accept(region, name, Rle.from_json({"size": list(size), "counts": counts}, size).mask())
 
     def name_group(self, group: Group, name: str) -> None:
@@ -236,6 +240,7 @@ class ReviewState:
         """Return what ``read`` makes of a file; from memory while the file is unchanged."""
         try:
             stat = path.stat()
+            # With the inode: a file that is replaced within one tick of the clock, by one of its size, is another.
             stamp: object = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         except FileNotFoundError:
             stamp = None

@@ -39,6 +39,7 @@ def labelled_cells(
     maps = cells(output, level, channels)
     labels = labels_on(target, maps.shape[:3], num_classes).to(maps.device)
     known = labels >= 0
+    # A single NaN would spread over the whole covariance.
     if not maps[known].isfinite().all():
         raise OwsegError("the features hold NaN or infinite values; check the weights and the images.")
     return maps[known], labels[known]
@@ -48,5 +49,6 @@ def labels_on(target: Tensor, shape: torch.Size, num_classes: int) -> Tensor:
     """Return the class ids (long) of a target (B, H, W) at the centres of a grid (B, h, w); -1 is no known class."""
     if target.ndim != 3 or target.shape[0] != shape[0]:
         raise OwsegError(f"the target is {tuple(target.shape)}; it must be (B, H, W) with B = {shape[0]}.")
+    # "nearest" would take the pixel at a cell's corner. Through float, as int64 has no kernel; ids are exact in it.
     small = F.interpolate(target[:, None].float(), size=(shape[1], shape[2]), mode="nearest-exact")[:, 0].long()
     return small.where((small >= 0) & (small < num_classes), -1)

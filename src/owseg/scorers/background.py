@@ -11,7 +11,7 @@ from owseg.types import Output
 
 
 def class_probability(output: Output, index: int) -> Tensor:
-    """Return the softmax probability of class ``index``, in [0, 1].
+    """Return the softmax probability of class ``index``, (B, h, w) in [0, 1].
 
     For a class that was trained on void pixels it is the baseline "background" of Hendrycks et al., ICML 2022.
     """

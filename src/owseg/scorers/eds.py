@@ -50,6 +50,7 @@ def eds(output: Output, normalisation: Normalisation = "absolute") -> Tensor:
     if normalisation == "absolute":
         return -s
     if normalisation == "paper":
+        # Never 0 / 0: S is at least T^2 (K - 1), and K at least 2.
         return 1 - s / s.amax((1, 2), keepdim=True)
     if normalisation == "code":
         return one_minus_minmax(s.clamp(max=400))

@@ -65,16 +65,19 @@ class Joint(FittedScorer):
     @torch.no_grad()
     def fit_scales(self, batches: Iterable[tuple[Output, Tensor]]) -> Joint:
         """Compute the components' mean and standard deviation over known pixels; the distance must be fitted before."""
+        # One pass with sums in float64, as the maps of all images do not fit into memory.
         count, total, square = 0, *torch.zeros(2, len(WEIGHTS)).double()
         for output, target in batches:
             values = self._components(output)
             labels = labels_on(target, values[:, 0].shape, self.mahalanobis.num_classes).to(values.device)
+            # (B, 3, h, w) -> (n, 3)
             known = values.movedim(1, -1)[labels >= 0].double().cpu()
             count, total, square = count + len(known), total + known.sum(0), square + known.square().sum(0)
         if count == 0:
             raise OwsegError("no pixel is labelled with a known class; fit on images with ground truth.")
         mean = total / count
         self.shift.copy_(mean)
+        # E[x^2] - E[x]^2, which rounding may leave slightly negative for a constant component.
         self.scale.copy_((square / count - mean.square()).clamp(min=1e-12).sqrt())
         return self
 
@@ -95,9 +98,12 @@ class Joint(FittedScorer):
 
     def _components(self, output: Output) -> Tensor:
         nearest, overall = self.mahalanobis.distances(output)
+        # With prototypes the largest logit is -min_t ||f - m_t||^2, which also falls as f grows longer, known or not.
         unsure = max_similarity(output) if self.metric else max_logit(output)
+        # The decoder's grid may be finer or coarser than that of the distance.
         size = (nearest.shape[-2], nearest.shape[-1])
         unsure = resize(unsure[:, None], size)[:, 0]
+        # The floor is for features on a class mean, where rounding gives 0 or less.
         return torch.stack([nearest.clamp(min=1e-6).log(), unsure, nearest - overall], 1)
 
 

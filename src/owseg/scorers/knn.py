@@ -73,9 +73,12 @@ class KNearest(FittedScorer):
             kept, kept_labels, kept_keys = x[stay], labels[stay], keys[stay]
         if len(kept) < self.k:
             raise OwsegError(f"{len(kept)} cells are labelled with a known class; at least {self.k} are needed.")
+        # Statistics of the bank, so every class has the same say in them; of all cells, road and sky would decide.
         std, shift = torch.std_mean(kept.double(), 0, correction=0)
         self.shift.copy_(shift)
+        # A constant channel has only rounding errors, which must not be scaled up to unit variance.
         self.scale.copy_(std.where(std > 1e-6 * (shift.abs() + 1e-6), 1))
+        # The buffer keeps its full size, whatever was found, so that a state of the same config always fits.
         self.bank.zero_()[: len(kept)] = self._normal(kept.to(self.bank.device)).half().float()
         self.count.fill_(len(kept))
         return self
@@ -84,13 +87,17 @@ class KNearest(FittedScorer):
         """Return the score (B, h, w) float32 on the grid of stage ``level``; raise ``OwsegError`` before a fit."""
         if not self.count:
             raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
+        # (B, h, w, C)
         x = cells(output, self.level, self.channels)
         bank = self.bank[: int(self.count)]
+        # |z - b|^2 = 1 + |b|^2 - 2 z.b as |z| = 1; |b| is not exactly 1 after rounding to 16 bits.
         length = 1 + bank.square().sum(1)
         parts = [
+            # (CHUNK, size): only the k-th smallest of each row leaves the loop.
             torch.addmm(length, z, bank.T, alpha=-2).kthvalue(self.k).values
             for z in torch.split(self._normal(x.flatten(0, 2).float()), CHUNK)
         ]
+        # At a stored example rounding may leave a negative square.
         return torch.cat(parts).clamp(min=0).sqrt().view(x.shape[:3])
 
     def _normal(self, x: Tensor) -> Tensor:

@@ -45,10 +45,12 @@ class RelativeMahalanobis(FittedScorer):
         super().__init__(
             channels=channels, num_classes=num_classes, level=level, shrinkage=shrinkage, relative=relative
         )
+        # The default, 0.2, was chosen on CamVid val (docs/results.md).
         if not 0 < shrinkage <= 1:
             raise OwsegError(f"the shrinkage is above 0 and at most 1, not {shrinkage}.")
         self.channels, self.num_classes, self.level = channels, num_classes, level
         self.shrinkage, self.relative = shrinkage, relative
+        # Zeros mean "not fitted": a state that is loaded brings its own counts.
         self.register_buffer("counts", torch.zeros(num_classes))
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("whiten_within", torch.zeros(channels, channels))
@@ -73,6 +75,7 @@ class RelativeMahalanobis(FittedScorer):
             x, labels = labelled_cells(output, target, self.level, self.channels, self.num_classes)
             x = x.double()
             count, total, square = count.to(x.device), total.to(x.device), square.to(x.device)
+            # (n, K): sums by class become one matrix product.
             member = F.one_hot(labels, self.num_classes).double()
             count += member.sum(0)
             total += member.T @ x
@@ -80,18 +83,22 @@ class RelativeMahalanobis(FittedScorer):
         n = count.sum()
         if n == 0:
             raise OwsegError("no pixel is labelled with a known class; fit on images with ground truth.")
+        # (K, C); a class without a cell gets mean 0 and is masked by its count when scoring.
         means = total / count.clamp(min=1)[:, None]
         centre = total.sum(0) / n
+        # S_w = (sum_i x_i x_i^T - sum_k n_k mu_k mu_k^T) / n, S_0 = sum_i x_i x_i^T / n - mu_0 mu_0^T.
         within = (square - (means * count[:, None]).T @ means) / n
         overall = square / n - centre.outer(centre)
         # A constant channel has only rounding errors, which must not be scaled up to unit variance.
         varies = overall.diagonal() > 1e-12 * square.diagonal() / n
         std = overall.diagonal().clamp(min=0).sqrt().where(varies, 1)
+        # Both are scaled by the overall std, so that shrinking adds the same identity to either.
         whiten = _whitening(within, std, self.shrinkage)
         self.counts.copy_(count)
         self.centre.copy_(centre)
         self.whiten_within.copy_(whiten)
         self.whiten_total.copy_(_whitening(overall, std, self.shrinkage))
+        # Stored centred and whitened: scoring needs no further product with them than z mu^T.
         self.means.copy_((means - centre) @ whiten.T)
         return self
 
@@ -123,6 +130,7 @@ class RelativeMahalanobis(FittedScorer):
         if not self.counts.any():
             raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
         x = cells(output, self.level, self.channels)
+        # (B * h * w, C)
         return x.flatten(0, 2).float() - self.centre, x.shape[:3]
 
     def _nearest(self, x: Tensor) -> Tensor:
@@ -136,6 +144,7 @@ def _whitening(covariance: Tensor, std: Tensor, shrinkage: float) -> Tensor:
     """Return W for which ``|W x|^2 = (x/std)^T S^-1 (x/std)``, S the standardised and shrunk covariance."""
     identity = torch.eye(len(std), dtype=std.dtype, device=std.device)
     shrunk = (1 - shrinkage) * covariance / std.outer(std) + shrinkage * identity
+    # With S = L L^T, |L^-1 v|^2 = v^T S^-1 v: a sum of squares, which rounding cannot make negative.
     inverse: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(shrunk), identity, upper=False)
     return inverse / std
 

@@ -24,7 +24,7 @@ def mixture(
     gamma: float = 0.8,
     scale: float = 3.0,
 ) -> Tensor:
-    """Return ``a P_EDS + (1 - a) P_MMSP`` with ``a = 1 / (1 + exp(-beta (P_EDS - gamma)))``, in [0, 1].
+    """Return ``a P_EDS + (1 - a) P_MMSP`` with ``a = 1 / (1 + exp(-beta (P_EDS - gamma)))``: (B, h, w) in [0, 1].
 
     DMLNet, Eq. 9-10. "absolute": ``P_EDS = 1 - |f - c|^2 / |m_t - c|^2`` clipped to [0, 1]: 1 at the centroid c of the
     prototypes, 0 at a prototype and beyond, the same in every image; only this uses ``scale``, which is T. "paper":
@@ -33,14 +33,19 @@ def mixture(
     """
     p_mmsp = msp(output)
     if normalisation == "absolute":
+        # |f - c|^2 = (S - least) / K and |m_t - c|^2 = least / K (see eds), so P_EDS = 1 - (S - least) / least.
         least = scale**2 * (output.logits.shape[1] - 1)
         p_eds = (2 + eds(output) / least).clamp(0, 1)
     else:
+        # 1 - S / max S reaches 0.8 only where some S of the image is five times the least: "paper" ranks as MMSP does
+        # (docs/results.md).
         p_eds = eds(output, normalisation)
     if normalisation == "code":
+        # Here the release scales max p, which is 1 - MMSP.
         p_mmsp = one_minus_minmax(1 - p_mmsp)
     if beta is None:
         beta = 50.0 if normalisation == "code" else 20.0
+    # Eq. 10: above gamma the score is EDS, below it is MMSP; beta is the sharpness of the switch.
     a = torch.sigmoid(beta * (p_eds - gamma))
     return a * p_eds + (1 - a) * p_mmsp
 

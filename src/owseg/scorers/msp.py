@@ -9,7 +9,7 @@ from owseg.types import Output
 
 
 def msp(output: Output) -> Tensor:
-    """Return ``1 - max_t p_t`` with ``p = softmax(logits)``, in [0, 1 - 1/K]; Hendrycks & Gimpel, ICLR 2017.
+    """Return ``1 - max_t p_t`` of ``p = softmax(logits)``, (B, h, w) in [0, 1 - 1/K]; Hendrycks & Gimpel, ICLR 2017.
 
     On a metric network this is DMLNet's Eq. 6. Values keep full relative precision down to 1e-38, so confident pixels
     are still ranked where ``1 - p`` in float32 is 0.

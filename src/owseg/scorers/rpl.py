@@ -16,6 +16,7 @@ def rpl(output: Output) -> Tensor:
     """
     if output.residual is None:
         raise OwsegError("this output has no residual logits; train a residual pattern with `owseg train-residual`.")
+    # The released code blurs the score at once; here that is a step of its own (``smoothing.gaussian``).
     return -output.residual.float().logsumexp(1)
 
 

@@ -56,6 +56,7 @@ class StandardisedMaxLogit(FittedScorer):
                 row.index_add_(0, label, value)
         if not sums[0].any():
             raise OwsegError("no pixel is labelled with a known class; fit on images with ground truth.")
+        # (3, K): a class with fewer than two pixels has no deviation of its own.
         sums = sums.where(sums[0] > 1, sums.sum(1, keepdim=True))
         mean = sums[1] / sums[0]
         self.mean.copy_(mean)
@@ -67,6 +68,7 @@ class StandardisedMaxLogit(FittedScorer):
         if not self.std.any():
             raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
         top, label = output.logits.float().max(1)
+        # The paper's standardised max logit is high for known pixels; negated here.
         return (self.mean[label] - top) / self.std[label]
 
 

@@ -43,8 +43,10 @@ def suppress_boundaries(score: Tensor, labels: Tensor, width: int = 4, iteration
     if iterations < 1 or width < iterations or width % iterations:
         raise OwsegError(f"a width of {width} cannot be reduced in {iterations} equal steps; give a multiple of it.")
     values, (_, _, h, w) = _planes(score), _planes(labels).shape
+    # Beyond the edge a label is repeated: the border of the image is no boundary of a class.
     padded = F.pad(_planes(labels).float(), (1, 1, 1, 1), mode="replicate")
     middle = padded[..., 1:-1, 1:-1]
+    # Views of the label above, below, left and right of each pixel.
     neighbours = (padded[..., :h, 1:-1], padded[..., 2:, 1:-1], padded[..., 1:-1, :w], padded[..., 1:-1, 2:])
     boundary = torch.stack([n != middle for n in neighbours]).any(0)
     window = values.new_ones(1, 1, 3, 3)
@@ -53,6 +55,7 @@ def suppress_boundaries(score: Tensor, labels: Tensor, width: int = 4, iteration
         band = boundary
         for _ in range(reach):
             band = _grown(band)
+        # Means over the pixels outside the band only: sum of value * mask / sum of mask, both by a 3x3 box.
         inside = F.pad((~band).to(values), (1, 1, 1, 1), mode="replicate")
         count = F.conv2d(inside, window)
         total = F.conv2d(F.pad(values, (1, 1, 1, 1), mode="replicate") * inside, window)
@@ -70,9 +73,11 @@ def _gaussian_kernel(size: int, sigma: float) -> Tensor:
 
 def _convolved(score: Tensor, kernel: Tensor, dilation: int, mode: str) -> Tensor:
     reach = len(kernel) // 2 * dilation
+    # torch cannot mirror by as much as the side of a map.
     if mode == "reflect" and min(score.shape[-2:]) <= reach:
         raise OwsegError(f"a score of {tuple(score.shape[-2:])} is too small for a Gaussian of {len(kernel)} pixels.")
     x = F.pad(_planes(score), (reach,) * 4, mode=mode)
+    # A Gaussian is separable: 2 * size products a pixel, not size^2.
     x = F.conv2d(x, kernel.view(1, 1, -1, 1), dilation=dilation)
     return F.conv2d(x, kernel.view(1, 1, 1, -1), dilation=dilation).view_as(score)
 

@@ -33,10 +33,12 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] not in ("http", "websocket"):
+            # Lifespan events come from the server itself.
             return await self.app(scope, receive, send)
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         host, origin = headers.get("host", ""), headers.get("origin")
+        # What changes nothing may come from anywhere; browsers name the page that sends (Origin), other clients none.
         sends = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if not self.token and not is_loopback(_host_name(host)):
             return await _refuse(
@@ -52,6 +54,7 @@ class Guard:
                 return await _refuse(scope, receive, send, 401, why)
             if scope["type"] == "http":
                 return await self._set_cookie(scope, send, host, query)
+        # The header is only a promise: ``_limited`` counts what comes.
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.max_body:
             return await self._refuse_size(scope, receive, send)
@@ -97,6 +100,7 @@ class Guard:
         await _refuse(scope, receive, send, 413, f"at most {self.max_body >> 20} MB can be sent at once.")
 
     def _is_token(self, token: str) -> bool:
+        # In constant time: how long it takes tells nothing about the token.
         return hmac.compare_digest(token.encode(), self.token.encode())
 
 
@@ -117,6 +121,7 @@ def is_loopback(host: str) -> bool:
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: str) -> None:
     if scope["type"] == "websocket":
+        # ASGI: a connection has to be received before it can be closed.
         await receive()
         await send({"type": "websocket.close", "code": 1008, "reason": why})
         return

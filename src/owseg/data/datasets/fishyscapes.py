@@ -37,6 +37,7 @@ def fishyscapes(root: Path, split: str, kind: str) -> Source:
     larger than images (see ``Source.finer``). Raises ``OwsegError`` for missing files and undefined values.
     """
     name = f"fishyscapes-{kind}:val"
+    # Collections first: they hold all that is needed, published masks need another data set.
     for images, labels in COLLECTED:
         if (root / images).is_dir() and (root / labels).is_dir():
             only_split(root, split, "val")
@@ -78,6 +79,7 @@ def _published(root: Path, found: list[Path], folder: str, pattern: str, kind: s
             raise OwsegError(
                 f"{overlays[key]} is of the size {added.shape[1:]}, its image {image.shape[1:]}; unpack both again."
             )
+        # Differences are negative, too, so the sum is taken in int32.
         return np.clip(image + added, 0, 255).astype(np.uint8), target
 
     return Source(source.name, ANOMALY, source.ids, read)

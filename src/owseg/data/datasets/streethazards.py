@@ -41,6 +41,7 @@ def streethazards(root: Path, split: str) -> Source:
     folder = split_folder(root, split, SPLITS)
     frames = find_frames(folder, pattern="*/*")
     masks = find_masks(frames, root / SPLITS[split].replace("images", "annotations"), ".png")
+    # Protocols differ: these 13 are DMLNet's; the open-mIoU of Grcic et al. ignores "other" and averages over 12.
     classes = CLASSES if split == "test" else CLASSES.without(["anomaly"])
     # No published mask holds 0; it is void should one do so.
     codes = {0: IGNORE, **{i + 1: i for i in range(len(classes))}}

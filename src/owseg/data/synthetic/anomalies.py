@@ -53,6 +53,7 @@ def animal(canvas: Canvas, rng: Generator, x: float, z: float, size: float, kind
         )
         s.limb([(u + swing, 0.045, thick * 0.85), (u + swing + 0.03, 0.025, thick * 0.8)], dark, lit * 0.6)
 
+    # Far legs and tail first, then the trunk, near legs, neck and head: each covers what is behind it.
     limb(-0.3, -step, 0.12)
     limb(0.3, step, 0.12)
     wag = rng.uniform(-0.3, 0.6)
@@ -82,6 +83,7 @@ def animal(canvas: Canvas, rng: Generator, x: float, z: float, size: float, kind
         (-0.5, leg + girth * 0.4),
     ]
     s.polygon(smooth(body), fur, 0.5)
+    # A lighter back, as the light comes from above.
     ridge = [
         (-0.52, back - girth * 0.35),
         (-0.42, back - 0.02),
@@ -113,6 +115,7 @@ def animal(canvas: Canvas, rng: Generator, x: float, z: float, size: float, kind
     nose: Point = (u + head * 1.5 * cos(nod), v + head * 1.5 * sin(nod))
     s.limb([(u, v, head * 0.75), (*nose, head * 0.45)], fur, 0.9)
     s.ellipse(nose[0] + head * 0.2, nose[1], head * 0.26, head * 0.3, dark, 0.5)
+    # Ears; horns or antlers below.
     for du, lit in ((-0.5, 0.4), (-0.1, 0.8)):
         tip = (u + (du - 0.6) * head, v + head * (0.1 if kind == "dog" else 1.1))
         s.polygon(
@@ -163,6 +166,7 @@ def mattress(canvas: Canvas, rng: Generator, x: float, z: float, size: float) ->
         canvas.face(points, ink, "mattress", lit)
 
     turn = np.linspace(0, 2 * pi, 40, endpoint=False)
+    # Seven layers of the outline, from the underside up, make the thickness.
     for k in range(7):
         p, q = (np.sign(f) * np.abs(f) ** 0.35 * (1 + 0.04 * sin(pi * k / 6)) for f in (np.cos(turn), np.sin(turn)))
         patch(
@@ -197,6 +201,7 @@ def boulder(canvas: Canvas, rng: Generator, x: float, z: float, size: float) -> 
     core = [(u * k + 0.08 * sun, 0.5 + (v - 0.42) * k * 0.8) for (u, v), k in zip(rim, inner, strict=True)]
     s.polygon(rim, rock, 0.4)
     for i, j in zip(range(n), [*range(1, n), 0], strict=True):
+        # Facets that face up or towards the sun are lighter.
         lit = 0.45 + 0.32 * sin(angle[i]) + 0.3 * cos(angle[i]) * sun + rng.uniform(-0.1, 0.1)
         s.polygon([rim[i], rim[j], core[j], core[i]], rock, lit)
     s.polygon(core, rock, 0.75)

@@ -83,6 +83,7 @@ class View:
 
     def at(self, x: float, y: float, z: float) -> Point:
         """Return the projection of a point, in pixels."""
+        # Pixels per metre at this depth; the street bends as a parabola.
         s = self.focal / z
         return self.cx + s * (x - self.side + self.bend * z * z), self.cy + s * (self.eye - y)
 
@@ -124,6 +125,7 @@ class Canvas:
     def tone(self, color: Color, z: float, lit: float = 1.0) -> tuple[int, int, int]:
         """Return ``color`` in this light, ``lit`` 0 (shade) to 1 (sun), through ``z`` metres of haze."""
         c = [a * b for a, b in zip(color, mix(self.light.shade, self.light.sun, lit), strict=True)]
+        # Beer-Lambert: the light of the object falls off as exp(-haze z), that of the air takes its place.
         r, g, b = mix(c, self.light.horizon, 1 - math.exp(-z * self.light.haze))
         return min(max(int(r), 0), 255), min(max(int(g), 0), 255), min(max(int(b), 0), 255)
 
@@ -139,6 +141,7 @@ class Canvas:
 
     def face(self, points: Sequence[Point3], color: Color, name: str, lit: float = 1.0) -> None:
         """Fill a polygon that is given in world coordinates."""
+        # One tone for the whole face, that of its mean depth.
         z = sum(p[2] for p in points) / len(points)
         self.polygon([self.view.at(*p) for p in points], self.tone(color, z, lit), name)
 
@@ -148,6 +151,7 @@ class Canvas:
 
     def glow(self, x: float, y: float, radius: float, color: Color) -> None:
         """Blend a soft light of a radius in pixels around a canvas point; the labels stay."""
+        # Discs on top of each other: the smaller, the brighter.
         for r in (1.0, 0.84, 0.7, 0.57, 0.46, 0.36, 0.27, 0.18):
             box = (x - r * radius, y - r * radius, x + r * radius, y + r * radius)
             self._glaze.ellipse(box, (int(color[0]), int(color[1]), int(color[2]), 16))
@@ -183,10 +187,12 @@ class Billboard:
         for (u0, v0, r0), (u1, v1, r1) in pairwise(joints):
             du, dv = (u1 - u0) * abs(self.turn), v1 - v0
             n = max((du * du + dv * dv) ** 0.5, 1e-6)
+            # The normal of the piece; its u is divided by the turn, so that a limb at an angle to the view is as thick.
             a, b = -dv / n / max(abs(self.turn), 0.3), du / n
             corners = [(u0 + a * r0, v0 + b * r0), (u1 + a * r1, v1 + b * r1)]
             self.polygon([*corners, (u1 - a * r1, v1 - b * r1), (u0 - a * r0, v0 - b * r0)], color, lit)
         for u, v, r in joints:
+            # Below that a round end is less than a few pixels, and is not drawn.
             if r * self.scale > 1.5:
                 self.ellipse(u, v, r / max(abs(self.turn), 0.3), r, color, lit)
 

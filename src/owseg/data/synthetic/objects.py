@@ -39,6 +39,7 @@ def tree(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     radius = rng.uniform(0.82, 1.1, 22)
     s.polygon(blob(0, mid, ru * radius, rv * radius), leaf, 0.0)
     clumps = rng.uniform(-1, 1, (46 if s.scale > 200 else 24, 4))
+    # Clumps of leaves on the sunny side come last, on top.
     for i, (a, b, c, d) in enumerate(clumps[np.argsort(clumps[:, 0] * sun + clumps[:, 1])]):
         reach, turn = (0.95, 0.7, 0.45)[i % 3], np.arctan2(b, a)
         u, v, r = reach * np.cos(turn), reach * np.sin(turn), 0.075 + 0.03 * d
@@ -95,6 +96,7 @@ def person(canvas: Canvas, rng: Generator, x: float, z: float) -> None:
     coat = jitter(rng, pick(rng, (*_PAINTS, (196, 120, 150), (206, 186, 150))), 20)
     legs = jitter(rng, pick(rng, ((44, 52, 78), (40, 40, 44), (112, 100, 84), (84, 92, 104))))
     stride, swing, lean = rng.uniform(0.02, 0.15), rng.uniform(0.02, 0.13), rng.uniform(0, 0.02)
+    # The far leg first, in the shade of the near one.
     for side, lit in ((-1, 0.35), (1, 0.7)):
         foot = side * stride
         s.limb([(0.02 * side, 0.5, 0.052), (foot * 0.6 + 0.015, 0.26, 0.042), (foot, 0.03, 0.03)], legs, lit)
@@ -148,6 +150,7 @@ def vehicle(canvas: Canvas, rng: Generator, x: float, z: float, heading: float, 
     black, glass = (24, 24, 26), (250, 220, 150) if lamps and kind == "bus" else (52, 68, 84)
 
     def world(u: float, v: float, y: float) -> Point3:
+        # A body is narrower at the roof than at the sills; u is from the middle of the vehicle.
         v, u = v * (1 - 0.16 * max(0.0, y - 1.0) / (top - 0.9)), u - length / 2
         return x + v * cos + u * sin, y, mid + u * cos - v * sin
 
@@ -163,6 +166,7 @@ def vehicle(canvas: Canvas, rng: Generator, x: float, z: float, heading: float, 
         fill([world(u, v, y) for u, y, _ in outline], paint, 0.8 if v * cos * canvas.light.side > 0 else 0.35)
         sill = [world(0, v, 0.25), world(length, v, 0.25), world(length, v, 0.42), world(0, v, 0.42)]
         fill(sill, mix(paint, black, 0.6), 0.4)
+        # The panes of a side lie between the rear window and the windscreen, the two glass parts of the outline.
         (a, b), (c, d) = ((i, i + 1) for i, part in enumerate(outline) if part[2] == "glass")
         panes = [world(*(outline[i][0], v, outline[i][1])) for i in (a, d, c, b)]
         n = round(length / 2)
@@ -181,6 +185,7 @@ def vehicle(canvas: Canvas, rng: Generator, x: float, z: float, heading: float, 
     for (u0, y0, surface), (u1, y1, _) in pairwise(outline):
         quad = [world(u0, -half, y0), world(u0, half, y0), world(u1, half, y1), world(u1, -half, y1)]
         faces.append((quad[2:] + quad[:2] if surface == "front" else quad, 0, surface))
+    # From far to near, so that nearer faces cover farther ones.
     for quad, s, surface in sorted(faces, key=lambda face: -sum(p[2] for p in face[0]) / len(face[0])):
         corners = [canvas.view.at(*p) for p in quad]
         if sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise([*corners, corners[0]])) > 0:

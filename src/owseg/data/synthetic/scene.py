@@ -72,6 +72,7 @@ def render(
     placed = _place_anomalies(anomaly_rng, canvas.view, street, anomalies, count, area) if anomalies else []
     objects = [o for o in furniture if not any(_hides(canvas.view, o, a) for a in placed)] + placed
     _shadows(canvas, houses, objects)
+    # From far to near: what is nearer covers what is behind it, in image and labels alike.
     for item in sorted([*houses, *objects], key=lambda o: -o.z):
         item.draw(canvas)
     return _photograph(canvas, camera_rng)
@@ -139,6 +140,7 @@ def _furniture(rng: Generator, street: Street) -> list[SceneObject]:
             add(pole, side * (r + 0.5), z, (0.2, 5.0, 0.2))
         z = rng.uniform(6, 14)
         while z < 38:
+            # Parked along the kerb, in either direction.
             if rng.random() < 0.5:
                 heading, kind = pick(rng, (0.0, np.pi)), pick(rng, ("hatch", "sedan", "hatch", "van"))
                 yaw = heading + rng.normal() * 0.03
@@ -146,16 +148,19 @@ def _furniture(rng: Generator, street: Street) -> list[SceneObject]:
             z += rng.uniform(5.8, 9)
         z = rng.uniform(9, 22)
         while z < 45:
+            # Driving, on the right.
             heading, kind = (0.0 if side > 0 else np.pi), pick(rng, ("hatch", "sedan", "sedan", "van", "bus"))
             yaw = heading + rng.normal() * 0.03
             add(vehicle, side * 0.45 * r, z, (1.9, 1.6, 4.5), heading=yaw, kind=kind)
             z += rng.uniform(11, 30)
+    # Perhaps one that crosses.
     if rng.random() < 0.25:
         heading, kind = pick(rng, (-1, 1)) * np.pi / 2, pick(rng, ("hatch", "sedan", "van"))
         x, z = rng.uniform(-0.5, 0.5) * r, rng.uniform(9, 18)
         add(vehicle, x, z, (4.4, 1.5, 1.8), heading=heading, kind=kind)
     for _ in range(int(rng.integers(5, 13))):
         side, z = pick(rng, (-1, 1)), 5.5 + 24 * rng.random() ** 1.5
+        # Most people are on the pavements, some of them in pairs.
         x = rng.uniform(-r, r) if rng.random() < 0.18 else side * rng.uniform(r + 0.6, w - 0.5)
         for k in range(1 + int(rng.random() < 0.35)):
             add(person, x + 0.6 * k, z + 0.1 * k, (0.5, 1.7, 0.3))
@@ -175,10 +180,13 @@ def _place_anomalies(
     for _ in range(int(rng.integers(count[0], count[1] + 1))):
         paint, filled = pick(rng, ANOMALIES[pick(rng, kinds)])
         own, share = _own(rng), area[0] * (area[1] / area[0]) ** rng.random()
+        # Pixels per metre at which the painter's area at size 1 is the share drawn, and from that the depth.
         scale = (share * view.width * view.height / filled) ** 0.5
+        # Not so near that its foot is below the image, nor so far that it is a speck; the size makes up for the rest.
         z = float(np.clip(view.focal / scale, view.near * 1.12, 18))
         size = float(np.clip(scale * z / view.focal, 0.7, 1.5))
         middle, half = view.side - view.bend * z * z, 0.9 * size
+        # Between the houses, and wholly inside the image.
         left = max(0.8 - street.wall, middle - view.cx * z / view.focal + half)
         right = min(street.wall - 0.8, middle + (view.width - view.cx) * z / view.focal - half)
         for _ in range(20):
@@ -214,6 +222,7 @@ def _shadows(canvas: Canvas, houses: Sequence[SceneObject], objects: Sequence[Sc
     for t in objects:
         for reach, alpha in ((0.0, 60.0), (min(t.height, 3.5) / 2, light.shadow * 0.8)):
             xs = t.x - light.side * reach / 2 + (reach / 2 + t.width * 0.58) * np.cos(turn)
+            # Nearer than 1.2 m the projection grows beyond bounds.
             zs = np.maximum(t.z + t.depth / 2 + (0.25 + t.depth * 0.55) * np.sin(turn), 1.2)
             canvas.glaze([view.at(float(x), 0, float(z)) for x, z in zip(xs, zs, strict=True)], (18, 20, 40), alpha)
 
@@ -223,6 +232,7 @@ _GRAIN = {"road": 0.04, "pavement": 0.04, "building": 0.03, "sky": 0.0, "tree": 
 
 def _photograph(canvas: Canvas, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     """Reduce the canvas to the image's size, add texture, and a camera's blur, colour cast, vignette and noise."""
+    # One pixel of four: labels cannot be averaged, colours are.
     labels = np.ascontiguousarray(np.asarray(canvas.labels)[1::2, 1::2])
     image: np.ndarray = np.asarray(canvas.image.reduce(2), np.float32)
     h, w = labels.shape
@@ -243,6 +253,7 @@ def _joints(view: View, labels: np.ndarray) -> np.ndarray:
     gain = np.ones(labels.shape, np.float32)
     top = int(view.cy / 2) + 2
     rows, columns = (2 * np.arange(n, dtype=np.float32) for n in labels.shape)
+    # The ground at a row of pixels, by the inverse of View.at.
     z = (view.focal * view.eye / (rows[top:] - view.cy))[:, None]
     x = (columns - view.cx) * z / view.focal + view.side - view.bend * z * z
     thin = 2.2 * z / view.focal

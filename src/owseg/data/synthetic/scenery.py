@@ -34,6 +34,7 @@ def sky(canvas: Canvas, rng: Generator) -> None:
     view, light = canvas.view, canvas.light
     h, w = int(view.cy) + 2, view.width
     down = np.linspace(0, 1, h // 2, dtype=np.float32)[:, None, None] ** 1.3
+    # Painted at half the size, which is enough for what is smooth, and enlarged.
     blue = np.array(light.zenith, np.float32) * (1 - down) + np.array(light.horizon, np.float32) * down
     cloud = sum((noise(rng, h // 2, w // 2, cells) / k for cells, k in ((4, 1), (9, 2), (21, 4))), np.float32(0))
     cover = np.clip((cloud - 0.35 + 0.5 * light.cloud) * 1.1, 0, 0.85)[..., None]
@@ -54,6 +55,7 @@ def sky(canvas: Canvas, rng: Generator) -> None:
 def ground(canvas: Canvas, rng: Generator, street: Street) -> None:
     """Paint pavements and road with gutters and kerbs, lane markings, patches of tar, perhaps a crossing."""
     view, r = canvas.view, street.road
+    # Steps that grow with the depth, so that the straight pieces of the bend are of like size in the image.
     depths = [view.near * 0.9 * (2 * FAR / view.near) ** (k / 24) for k in range(25)]
 
     def strip(x0: float, x1: float, color: Color, name: str, z0: float = 0.0, z1: float = 2 * FAR) -> None:
@@ -143,6 +145,7 @@ def house(canvas: Canvas, rng: Generator, x: float, z0: float, z1: float, height
             front(y - 0.12, y + 0.06, z0, z1, trim, -0.1)
         for i in range(0 if storey or not shop else columns, columns):
             a = z0 + i * pitch + (pitch - wide) / 2
+            # Its width in the image, as f |x| / z changes by f |x| / z^2 a metre. Windows of a pixel are left out.
             pixels = canvas.view.focal / a**2 * wide * abs(x)
             if a < 2.4 or pixels < 1.6:
                 continue

@@ -28,6 +28,7 @@ def resolve(name: str | Path) -> Path:
     if holds_versions(path):
         return path
     there = "holds no knowledge base" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+    # Only a bare name can be that of a shipped one.
     if len(path.parts) != 1:
         raise OwsegError(f"{path} {there}; give the directory of a knowledge base.")
     if path.name not in shipped_names():

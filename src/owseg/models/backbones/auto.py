@@ -47,6 +47,7 @@ class Auto(TransformersFamily):
 
     def stem(self, model: nn.Module) -> list[nn.Module]:
         """Return the embedding layers."""
+        # ResNet calls it embedder, ConvNeXt and the vision transformers embeddings.
         return [getattr(model, name) for name in ("embedder", "embeddings") if hasattr(model, name)]
 
 
@@ -54,6 +55,7 @@ def _stages(config: Any) -> list[str]:
     names = [n for n in config.stage_names if n != "stem"]
     if len(names) <= MOST_STAGES:
         return names
+    # Of 12 blocks the 3rd, 6th, 9th and 12th.
     return [names[round(len(names) * part) - 1] for part in (0.25, 0.5, 0.75, 1.0)]
 
 

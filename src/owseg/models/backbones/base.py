@@ -37,12 +37,15 @@ class Backbone(nn.Module):
         self.kind = str(getattr(model, "kind", None) or model.config.model_type)
         self.family = family_of(self.kind)
         self.family.trim(model)
+        # Not persistent: they are in the configuration, and so in no file of weights.
         self.register_buffer("mean", torch.tensor(mean or self.family.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std or self.family.std).view(1, 3, 1, 1), persistent=False)
+        # In evaluation mode, or the zeros would enter the running batch statistics.
         was_training = self.training
         self.eval()
         # Channels and strides are those of a real pass, since few families state them.
         with torch.no_grad():
+            # 224 is a multiple of 32 and of the patch size 14 of DINOv2.
             maps = self(torch.zeros(1, 3, 224, 224))
         self.train(was_training)
         self.channels = tuple(m.shape[1] for m in maps)
@@ -63,11 +66,13 @@ class Backbone(nn.Module):
         self.stem_is_frozen = True
         for module in self.family.stem(self.model):
             module.requires_grad_(False)
+        # Also sets the batch norm of the stem to evaluation: frozen weights with drifting statistics are not frozen.
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Backbone:
         """Switch between training and evaluation; a frozen stem keeps its batch statistics fixed in both."""
         super().train(mode)
+        # getattr, because __init__ calls this through eval() before there is the attribute.
         if getattr(self, "stem_is_frozen", False):
             for module in self.family.stem(self.model):
                 module.eval()

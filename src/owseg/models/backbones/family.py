@@ -48,6 +48,7 @@ class TransformersFamily:
         """Return the model with its weights; its strides are those of ``config``."""
         from transformers import AutoModel
 
+        # Safetensors only: weights in a pickle can run code when they are loaded.
         model: nn.Module = AutoModel.from_pretrained(name, config=config, use_safetensors=True)
         return model
 
@@ -71,5 +72,6 @@ class TransformersFamily:
 def config_of(config: Any) -> dict[str, Any]:
     """Return a configuration of transformers as plain JSON, without the path that the model was loaded from."""
     values = dict(config.to_dict())
+    # A stored knowledge base must not name a folder of the machine that made it.
     values.pop("_name_or_path", None)
     return values

@@ -16,6 +16,7 @@ STAGES = (1, 4, 8, 11, 15)
 class MobileNetV2(TransformersFamily):
     """The family ``mobilenet_v2``; its output stride can be 8, 16 or 32."""
 
+    # Google's weights expect an input in [-1, 1].
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
 
@@ -26,6 +27,7 @@ class MobileNetV2(TransformersFamily):
 
     def trim(self, model: Any) -> None:
         """Remove the convolution after the last stage."""
+        # It widens to 1280 channels for classification alone. Not deleted, as the model's forward calls it.
         model.conv_1x1 = nn.Identity()
 
     def features(self, model: nn.Module, image: Tensor) -> tuple[Tensor, ...]:

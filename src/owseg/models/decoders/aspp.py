@@ -17,8 +17,9 @@ from owseg.models.ops import conv_bn, depthwise, resize, widened_conv
 class ASPPDecoder(Decoder):
     """Light atrous spatial pyramid pooling with low-level skips (after DeepLabV3+, Chen et al., ECCV 2018).
 
-    The coarsest map passes a 1x1 convolution, depth-wise 3x3 at each of ``rates`` and an image pool; the result is
-    fused with a projection of each finer map, coarse to fine, down to ``skip_stride``. Pyramid -> (B, out, h, w).
+    The coarsest map passes a 1x1 convolution, depth-wise 3x3 at each of ``rates`` (dilations) and an image pool; the
+    result, of ``width`` channels, is fused with a projection of each finer map, coarse to fine, down to the stride
+    ``skip_stride``. Pyramid -> (B, out, h, w).
     """
 
     kind = "aspp"
@@ -35,6 +36,7 @@ class ASPPDecoder(Decoder):
         super().__init__()
         self.width = width
         deep, branch = channels[-1], max(8, 3 * width // 4)
+        # Depth-wise 3x3 and 1x1 in place of a dense 3x3, as in DeepLabV3+: about a ninth of the multiplications.
         self.branches = nn.ModuleList(
             [conv_bn(deep, branch)] + [nn.Sequential(depthwise(deep, rate), conv_bn(deep, branch)) for rate in rates]
         )
@@ -42,11 +44,13 @@ class ASPPDecoder(Decoder):
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, branch, 1), nn.ReLU())
         self.project = nn.Sequential(conv_bn(branch * (len(self.branches) + 1), width), nn.Dropout2d(0.1))
         self.skips = _skip_indices(strides, skip_stride)
+        # 48 channels for each skip, as in DeepLabV3+: more would outweigh the deep features.
         self.lateral = nn.ModuleList([conv_bn(channels[i], 48) for i in self.skips])
         self.fuse = nn.ModuleList(
             [nn.Sequential(depthwise(width + 48, 1), conv_bn(width + 48, width)) for _ in self.skips]
         )
         self.refine = nn.Sequential(depthwise(width, 1), conv_bn(width, width))
+        # Neither batch norm nor ReLU after it: coordinates of the metric space have both signs.
         self.head = nn.Conv2d(width, out, 1)
 
     @property
@@ -64,6 +68,7 @@ class ASPPDecoder(Decoder):
         """Return the embedding (B, out, h, w) at the finest skip's resolution."""
         deep = features[-1]
         maps = [branch(deep) for branch in self.branches]
+        # (B, branch, 1, 1) -> (B, branch, h, w) without a copy.
         maps.append(self.pool(deep).expand(-1, -1, *deep.shape[-2:]))
         x = self.project(torch.cat(maps, 1))
         for i, lateral, fuse in zip(self.skips, self.lateral, self.fuse, strict=True):
@@ -75,6 +80,7 @@ class ASPPDecoder(Decoder):
 
 def _skip_indices(strides: Sequence[int], finest: int) -> list[int]:
     """Return the last stage at each stride finer than the coarsest map, coarse to fine, not below ``finest``."""
+    # A dilated backbone has several stages of one stride, of which the last is the deepest.
     last = {stride: i for i, stride in enumerate(strides)}
     wanted = [s for s in sorted(last, reverse=True) if finest <= s < strides[-1]]
     return [last[s] for s in wanted]

@@ -27,6 +27,7 @@ class PSPDecoder(Decoder):
         super().__init__()
         self.width = width
         deep = channels[-1]
+        # Without batch norm, as bin 1 has one value per image; DMLNet's PSPNet has it there.
         self.pools = nn.ModuleList(
             [nn.Sequential(nn.AdaptiveAvgPool2d(b), nn.Conv2d(deep, width, 1), nn.ReLU()) for b in bins]
         )

@@ -59,6 +59,7 @@ class ESPNetV2Encoder(nn.Module):
         if not scale > 0:
             raise OwsegError(f"the scale of an ESPNetv2 is positive, not {scale}.")
         self.scale = scale
+        # Channels are divided among the branches without a rest.
         base = math.ceil(int(32 * scale) / BRANCHES) * BRANCHES
         stem, fine, middle, coarse = min(32, base), 2 * base, 4 * base, 8 * base
         self.level1 = conv_bn_act(3, stem, 3, stride=2)
@@ -92,6 +93,7 @@ class ESPNetV2Decoder(Decoder):
     def __init__(self, channels: Sequence[int], out: int) -> None:
         super().__init__()
         self.bu_dec_l1 = PyramidPool(channels[-1], out, PLANES[0])
+        # From the second coarsest stage to the finest.
         for level, skip, here, after in zip((2, 3, 4), channels[-2::-1], PLANES, (*PLANES[1:], None), strict=True):
             self.add_module(f"merge_enc_dec_l{level}", Gate(skip, here))
             self.add_module(f"bu_br_l{level}", nn.Sequential(nn.BatchNorm2d(here), nn.PReLU(here)))
@@ -120,6 +122,7 @@ class EESP(nn.Module):
 
     def __init__(self, inside: int, out: int, field: int, stride: int = 1) -> None:
         super().__init__()
+        # A 3x3 of dilation d sees 2 d + 1 pixels: branches see 3, 5, 7, 9; one that would exceed ``field`` sees 3.
         narrow = out // BRANCHES
         dilations = sorted((min(3 + 2 * i, field) if 3 + 2 * i <= field else 3) // 2 for i in range(BRANCHES))
         self.stride = stride
@@ -136,6 +139,7 @@ class EESP(nn.Module):
         low = self.proj_1x1(x)
         branches = [self.spp_dw[0](low)]
         for branch in list(self.spp_dw)[1:]:
+            # Each branch adds the one before it: hierarchical feature fusion.
             branches.append(branch(low) + branches[-1])
         wide: Tensor = self.conv_1x1_exp(self.br_after_cat(torch.cat(branches, 1)))
         activated: Tensor = wide if self.stride == 2 else self.module_act(wide + x)
@@ -155,6 +159,7 @@ class Down(nn.Module):
     def forward(self, x: Tensor, image: Tensor) -> Tensor:
         """(B, inside, h, w) and the image (B, 3, H, W) -> (B, out, h / 2, w / 2)."""
         pooled = F.avg_pool2d(x, 3, 2, 1)
+        # The image halved until it has the size of the map.
         while image.shape[-2] > pooled.shape[-2]:
             image = F.avg_pool2d(image, 3, 2, 1)
         reduced: Tensor = self.act(torch.cat([pooled, self.eesp(x)], 1) + self.inp_reinf(image))
@@ -184,8 +189,10 @@ class PyramidPool(nn.Module):
         x = self.projection_layer(x)
         size, maps = (x.shape[-2], x.shape[-1]), []
         for factor, stage in zip(POOLS, self.stages, strict=True):
+            # At least 5 pixels a side, as when the weights were trained; a tenth of a small map would be one.
             other = (max(5, math.ceil(size[0] * factor)), max(5, math.ceil(size[1] * factor)))
             if factor > 1:
+                # Above 1 the map is enlarged, filtered and pooled back; below 1 the other way round.
                 maps.append(F.adaptive_avg_pool2d(stage(_resize(x, other)), size))
             elif factor < 1:
                 maps.append(_resize(stage(F.adaptive_avg_pool2d(x, other)), size))
@@ -249,8 +256,10 @@ def espnetv2(path: Path, outputs: int = len(CITYSCAPES)) -> Network:
     path = path / "model.safetensors" if path.is_dir() else path
     try:
         state = load_file(path)
+        # The PReLU of level 2 has one weight per channel, 64 * scale of them.
         encoder = ESPNetV2Encoder(len(state["base_net.level2_0.act.weight"]) / 64)
         backbone = Backbone(encoder)
+        # Taken out of ``state``: what is left must fit encoder and decoder exactly.
         last = LinearClassifier(state[_LAST + "weight"].shape[1], outputs)
         last.conv.load_state_dict({n: state.pop(_LAST + n)[:outputs] for n in ("weight", "bias")})
         decoder = ESPNetV2Decoder(backbone.channels, last.embedding_channels)

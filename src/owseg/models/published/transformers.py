@@ -46,6 +46,7 @@ class HeadDecoder(Decoder):
         super().__init__()
         self.model_config, parts = model.config, parts_of(model.config)
         self.head, self.coarsest = model.get_submodule(parts.head), parts.coarsest
+        # Changes ``model``, so the last convolution has to be read before (see ``to_network``).
         self.head.classifier = nn.Identity()
 
     @property
@@ -91,6 +92,7 @@ def from_pretrained(name: str) -> Any:
     from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
     try:
+        # The configuration first: a model that cannot be split is refused before its weights are downloaded.
         parts_of(AutoConfig.from_pretrained(name))
         return AutoModelForSemanticSegmentation.from_pretrained(name, use_safetensors=True)
     except (OSError, ValueError) as error:
@@ -103,6 +105,7 @@ def to_network(model: Any) -> Network:
     parts, last = parts_of(model.config), last_convolution(model)
     classifier = LinearClassifier(last.in_channels, last.out_channels)
     classifier.conv = last
+    # Only now, as HeadDecoder removes the last convolution.
     decoder, body = HeadDecoder(model), model.get_submodule(parts.body)
     family = family_of(model.config.model_type)
     return Network(Backbone(body, family.mean, family.std), decoder, classifier)
