@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
 from owseg.knowledge.load import load
@@ -39,26 +40,28 @@ if is_first_process():
 """
 
 SEGMENTATION = """
-import os
-from pathlib import Path
 from owseg.training.config import TrainConfig
 from owseg.training.segmentation import train
-from tests.support import tiny
 
-rank, data = os.environ.get("LOCAL_RANK", "0"), tiny.dataset()
 config = TrainConfig(epochs=2, batch=2, crop=(48, 64), validate_every=1, devices=2)
-train(tiny.network(), data, data, config, Path("run"))
-Path(f"rank{rank}.json").touch()
+train(tiny.network(), tiny.dataset(), tiny.dataset(), config, Path("second"))
+Path(f"ended{rank}").touch()
 """
 
 NOT_FINITE = """
-import os
 from owseg.training import processes as module
 
 real = module.torch.isfinite
-if os.environ.get("LOCAL_RANK") == "1":  # the loss of the second alone
+if rank == "1":  # the loss of the second alone
     module.torch.isfinite = lambda x: real(x) & False
 """
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A script with two trainings: of a residual, then of a network, in which a loss is not finite."""
+    folder = tmp_path_factory.mktemp("two")
+    return folder, run(folder, RESIDUAL + NOT_FINITE + SEGMENTATION)
 
 
 def run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
@@ -70,22 +73,22 @@ def run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_both_return_the_same_and_the_first_writes(tmp_path):
+def test_both_return_the_same_and_the_first_writes(two):
     """Also where one of them sees no outlier: if it skipped its step, the other would wait for ever."""
-    done = run(tmp_path, RESIDUAL)
-    assert done.returncode == 0, done.stderr[-2000:]
-    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
+    place, done = two
+    assert (place / "rank1.json").is_file(), done.stderr[-2000:]
+    first, second = (json.loads((place / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert (first[0], second[0]) == (True, False) and first[1:] == second[1:]
-    lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    lines = (place / "run" / "metrics.csv").read_text().splitlines()
     assert len(lines) == 3 and all(np.isfinite([float(v) for v in line.split(",")]).all() for line in lines[1:])
-    assert version_numbers(tmp_path / "kb") == [1]
-    assert load(tmp_path / "kb").residual.final.weight.abs().max() > 0
+    assert version_numbers(place / "kb") == [1]
+    assert load(place / "kb").residual.final.weight.abs().max() > 0
 
 
-def test_a_loss_that_is_not_finite_in_one_ends_both(tmp_path):
-    done = run(tmp_path, NOT_FINITE + SEGMENTATION)
+def test_a_loss_that_is_not_finite_in_one_ends_both(two):
+    place, done = two
     assert done.returncode != 0 and "the loss is not finite in epoch 1; lower the learning rate" in done.stderr
-    assert not list(tmp_path.glob("rank*.json"))
+    assert not list(place.glob("ended*"))
 
 
 def test_batch_statistics_are_of_all_processes_where_the_device_can():
