@@ -122,7 +122,11 @@ def test_what_is_allowed_is_there():
 
 
 def test_the_files_are_read():
-    assert len(texts()) > 300 and {"README.md", "pyproject.toml", "CITATION.cff"} < texts().keys() and "src/owseg/review/static/editor.js" in texts()
+    assert (
+        len(texts()) > 300
+        and {"README.md", "pyproject.toml", "CITATION.cff"} < texts().keys()
+        and "src/owseg/review/static/editor.js" in texts()
+    )
 
 
 @pytest.mark.parametrize(

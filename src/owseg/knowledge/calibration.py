@@ -90,7 +90,7 @@ def fit_scorers(
     others = None if held_out is None else _Outputs(held_out, forward)
     fitted: dict[str, FittedScorer] = {}
     for name in names:
-        scorer = SCORERS[name].make(kb.network)
+        scorer = SCORERS.make(name, kb.network)
         assert isinstance(scorer, FittedScorer)
         fitted[name] = scorer.fit(train, others)
     details = {**data_card(data), **({} if held_out is None else {"held_out": data_card(held_out)})}

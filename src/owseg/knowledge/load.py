@@ -89,7 +89,7 @@ def _fitted(value: dict[str, Any], folder: Path, network: Network) -> dict[str, 
     configs = {} if value["fitted"] is None else {"joint": value["fitted"]}
     fitted: dict[str, FittedScorer] = {}
     for name, config in {**configs, **value.get("extra", {})}.items():
-        scorer = SCORERS[name].make(network, **config)
+        scorer = SCORERS.make(name, network, **config)
         if not isinstance(scorer, FittedScorer):
             raise OwsegError(f"{folder} holds a fit of the scorer {name!r}, which is none that is fitted.")
         _fill(scorer, folder / (JOINT_FILE if name == "joint" else scorer_file(name)))
