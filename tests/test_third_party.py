@@ -18,7 +18,7 @@ CARD = 'from owseg import Card\n\nCARD = Card("odd", "help of odd", make=lambda 
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """Install a package: ``site(text, points, kind, group)`` gives the registry that sees it; its module is ``text``."""
+    """Install a package whose module is ``text``: ``site(text, points, kind, group)`` gives a registry that sees it."""
 
     def install(
         text: str, points: str = "odd = other_package.odd:CARD", kind: str = "scorer", group: str = "owseg.serve"

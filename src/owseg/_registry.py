@@ -191,17 +191,24 @@ def _origin(point: EntryPoint) -> str:
 
 
 def with_options(card: Card[T], options: Mapping[str, str], *arguments: Any) -> T:
-    """Return what ``card`` makes of ``arguments`` with ``options`` given as text, read as the type of their defaults.
+    """Return what ``card`` makes of ``arguments`` with ``options`` given as text; errors as in ``read_options``."""
+    return card.make(*arguments, **read_options(card, options))
 
-    Raises ``OwsegError`` for an option that the card does not name, and for a value of another type.
+
+def read_options(card: Card[Any], options: Mapping[str, str], where: str = "") -> dict[str, Any]:
+    """Return ``options``, given as text, as the types of their defaults in ``card.make``.
+
+    Raises ``OwsegError`` for an option that the card does not name, and for a value of another type; it names
+    ``where`` the options are from, by default the card.
     """
+    where = where or card.name
     defaults = {name: p.default for name, p in inspect.signature(card.make).parameters.items()}
     values: dict[str, Any] = {}
     for name, text in options.items():
         if name not in card.options:
-            raise OwsegError(f"{card.name} has no option {name!r}; it has {', '.join(card.options) or 'none'}.")
-        values[name] = _read_as(defaults.get(name), text, f"{card.name}: {name}")
-    return card.make(*arguments, **values)
+            raise OwsegError(f"{where} has no option {name!r}; it has {', '.join(card.options) or 'none'}.")
+        values[name] = _read_as(defaults.get(name), text, f"{where}: {name}")
+    return values
 
 
 def _read_as(default: Any, text: str, name: str) -> Any:

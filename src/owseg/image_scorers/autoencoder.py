@@ -94,5 +94,6 @@ CARDS = (
         make=lambda kb, seed=0, weights="": _stored(weights),
         source="after Baur et al., 2018; row AE of DMLNet's Table 1",
         options={"weights": "the file of a trained autoencoder"},
+        facts={"required": ("weights",)},
     ),
 )
