@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from owseg._files import read_toml
 from owseg.benchmark.options import options_as_text, typed_options
 from owseg.benchmark.tables import COLUMNS, Published
 from owseg.errors import OwsegError
 from owseg.metrics.components import ANOMALY_TRACK, OBSTACLE_TRACK, Sizes
 from owseg.scorers import fitted_names
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ALL = "all"
 """The name that stands for every scorer of a knowledge base."""
@@ -163,11 +158,9 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        value = tomllib.loads(path.read_text("utf-8"))
+        value = read_toml(path)
     except OSError as error:
         raise OwsegError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}); name a recipe.") from None
-    except (ValueError, RecursionError) as error:
-        raise OwsegError(f"{path} is not TOML ({error}); correct it there.") from None
     try:
         reader = _Reader(_checked("", value, RECIPE))
         for section in ("models", "data"):

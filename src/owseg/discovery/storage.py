@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from owseg._files import write_whole
+from owseg._files import read_json, write_whole
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region, RegionProposals
@@ -242,7 +242,7 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 def _reading(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the contents of a JSON file of this format; whatever is wrong with it becomes an ``OwsegError``."""
     try:
-        value = json.loads(path.read_bytes())
+        value = read_json(path)
         number = value.pop("format")
     except FileNotFoundError:
         raise OwsegError(f"{path} is missing; run `owseg discover` again, and it goes on where it stopped.") from None
