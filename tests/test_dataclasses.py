@@ -8,6 +8,7 @@ import pkgutil
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ import torch
 
 import owseg
 
-MODULES = [
-    importlib.import_module(module.name)
-    for module in pkgutil.walk_packages(owseg.__path__, "owseg.")
-    if not module.name.endswith("__main__")
-]
+MODULES: list[types.ModuleType] = []
+for _module in pkgutil.walk_packages(owseg.__path__, "owseg."):
+    if not _module.name.endswith("__main__"):
+        with suppress(ModuleNotFoundError):  # of an extra
+            MODULES.append(importlib.import_module(_module.name))
 NAMES = {name: value for module in MODULES for name, value in vars(module).items() if not name.startswith("_")}
 """What annotations may name, though a module imports it for type checkers only."""
 
@@ -63,7 +64,7 @@ def made(kind: type) -> Any:
 
 
 def test_they_are_found():
-    assert len(CLASSES) > 80 and {"owseg._registry.Entry", "owseg.knowledge.base.KnowledgeBase"} < CLASSES.keys()
+    assert len(CLASSES) > 75 and {"owseg._registry.Entry", "owseg.knowledge.base.KnowledgeBase"} < CLASSES.keys()
 
 
 @pytest.mark.parametrize("name", CLASSES)
