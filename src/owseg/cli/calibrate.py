@@ -15,7 +15,7 @@ def calibrate(
     data: Data,
     split: Annotated[
         str,
-        typer.Option(help="The split to calibrate on; one that had no part in training or in choosing the weights."),
+        typer.Option(help="The split to calibrate on; one that had no part in training or choosing weights."),
     ] = "val",
     fpr: Fpr = 0.05,
     method: Annotated[
