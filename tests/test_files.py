@@ -5,9 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from owseg._files import begin_or_resume, json_ready, write_whole
+from owseg._files import begin_or_resume, json_ready, read_at_most, read_json, read_toml, write_whole
+from owseg.benchmark.recipe import read_recipe
+from owseg.data.datasets.folder import read_classes
+from owseg.data.outliers import open_outliers
 from owseg.errors import OwsegError
+from owseg.evaluation.maps import MapFolder
+from owseg.exchange.formats import read
+from owseg.knowledge.versions import read_record
+from owseg.learners.sequence import read_manifest
+from tests.support import annotated, tiny
 
 DIFFERS = {"data": "of another data set", "sizes": "made with other sizes"}
 
@@ -65,3 +74,72 @@ def test_what_is_undefined_or_infinite_is_null_wherever_it_stands():
     nan, inf = float("nan"), float("inf")
     value = {"a": nan, "b": (inf, 1.5, {"c": [-inf, np.float64("nan"), 2]}), "d": "nan", "e": (True, None)}
     assert json_ready(value) == {"a": None, "b": [None, 1.5, {"c": [None, None, 2]}], "d": "nan", "e": [True, None]}
+
+
+# --- text of users ---
+
+DEEP, LONG = "[" * 100_000, "9" * 5000
+HOSTILE = (DEEP, '{"a": ' * 100_000, LONG, "\xff", f"x = {DEEP}", f"x = {LONG}", "a.b\n" * 9)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("reader", [read_json, read_toml])
+def test_text_that_a_parser_cannot_take_ends_in_a_sentence(tmp_path, reader, text):
+    path = tmp_path / "a.txt"
+    path.write_text(text, "latin-1")
+    with pytest.raises(OwsegError, match=r"a.txt is not (JSON|TOML) \(.*\); correct it there\.$") as error:
+        reader(path)
+    assert len(str(error.value)) < 300 and "\n" not in str(error.value)
+
+
+def test_a_file_has_at_most_so_many_bytes(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_bytes(b" " * ((1 << 20) - 1) + b"1")
+    assert read_json(path, most=1 << 20) == 1 and len(read_at_most(path)) == 1 << 20
+    path.write_bytes(b" " * (1 << 20) + b"1")
+    with pytest.raises(OwsegError, match=r"a\.json has more than 1 MiB; name another file, or split it\.$"):
+        read_json(path, most=1 << 20)
+    with pytest.raises(OwsegError, match="has more than 1 MiB"):
+        read_toml(path)
+    with pytest.raises(OwsegError, match="has more than 1 MiB"):
+        read_at_most(Path("/dev/zero"), 1 << 20)
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "none")
+
+
+def test_a_key_is_not_too_deep(tmp_path):
+    """tomllib takes memory of the square of the dots in a key: 4 GiB for 64 KiB."""
+    path = tmp_path / "a.toml"
+    path.write_text("a" + ".a" * 100 + " = 1  # " + "." * 200)
+    assert read_toml(path)
+    for text in ("a" + ".a" * 101 + " = 1", "[a" + ".a" * 30_000 + "]"):
+        path.write_text(text)
+        with pytest.raises(OwsegError, match="a line has more than 100 dots"):
+            read_toml(path)
+
+
+READERS = {
+    "classes.json": read_classes,
+    "index.json": open_outliers,
+    "instances.json": open_outliers,
+    "maps.json": MapFolder.open,
+    "version.json": read_record,
+    "recipe.toml": lambda place: read_recipe(place / "recipe.toml"),
+    "manifest.json": lambda place: read_manifest(place / "manifest.json", tiny.dataset()),
+    "coco.json": lambda place: list(read(place / "coco.json")),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_file_of_a_user_is_read_within_these_limits(tmp_path, monkeypatch, name):
+    if name == "instances.json":
+        annotated.write_images(tmp_path / "images")
+    if name == "index.json":
+        Image.new("RGBA", (4, 4)).save(tmp_path / "cow.png")
+    Path(tmp_path, name).write_text("[" * 100_000)
+    asked = []
+    for module in ("_files", "exchange.archive"):
+        monkeypatch.setattr(f"owseg.{module}.read_at_most", lambda p, *most: asked.append(p) or read_at_most(p, *most))
+    with pytest.raises(OwsegError, match=name.replace(".", r"\.")):
+        READERS[name](tmp_path)
+    assert set(asked) == {tmp_path / name}

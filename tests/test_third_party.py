@@ -9,25 +9,30 @@ import pytest
 
 from owseg._registry import Card, Registry
 from owseg.errors import OwsegError
+from owseg.exchange.formats import read, recognise
+from owseg.knowledge.calibration import calibrate
+from tests.support import tiny
 
 CARD = 'from owseg import Card\n\nCARD = Card("odd", "help of odd", make=lambda network: 7, facts={"needs": "fit"})\n'
 
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """Install a package: ``site(text, points)`` gives the registry that sees it, its module being ``text``."""
+    """Install a package whose module is ``text``: ``site(text, points, kind, group)`` gives a registry that sees it."""
 
-    def install(text: str, points: str = "odd = other_package.odd:CARD") -> Registry[object]:
+    def install(
+        text: str, points: str = "odd = other_package.odd:CARD", kind: str = "scorer", group: str = "owseg.serve"
+    ) -> Registry[object]:
         info = tmp_path / "other_package-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-package\nVersion: 1.0\n")
         taken = "[owseg.scorers]\nmsp = other_package.odd:CARD"
-        (info / "entry_points.txt").write_text(f"[owseg.serve]\n{points}\n{taken}\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{points}\n{taken}\n")
         (tmp_path / "other_package").mkdir()
         (tmp_path / "other_package" / "__init__.py").write_text("")
         Path(tmp_path, "other_package", "odd.py").write_text(text)
         monkeypatch.syspath_prepend(tmp_path)
-        return Registry("scorer", "owseg.serve")
+        return Registry(kind, group)
 
     yield install
     for name in [name for name in sys.modules if name.startswith("other_package")]:
@@ -87,3 +92,41 @@ def test_what_does_not_load_ends_in_a_sentence(site, text, message):
 def test_a_module_at_the_top_and_one_that_is_not_there(site):
     registry = site(CARD, "top = json:CARD\ngone = no_such_package.x:CARD\nnowhere = other_package.x:CARD")
     assert [registry.entries[name].help for name in ("top", "gone", "nowhere")] == ["from other-package"] * 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("raise ValueError('first line\\nsecond line')", "cannot be loaded (first line)."),
+        ("raise KeyError", "cannot be loaded (KeyError)."),
+        (CARD.replace("lambda network: 7", "lambda: 7").replace(', facts={"needs": "fit"}', ""), "cannot be made"),
+        (CARD.replace('{"needs": "fit"}', "7"), "cannot be made"),
+    ],
+)
+def test_a_broken_scorer_harms_only_who_names_it(site, monkeypatch, text, message):
+    text = text.replace("lambda network: 7", "lambda network: 1 / 0")
+    monkeypatch.setattr("owseg.scorers.SCORERS", site(text, group="owseg.scorers"))
+    data = tiny.dataset(2)
+    kb = calibrate(tiny.knowledge_base(), data, scorer="msp")
+    kb.predict(data[0].image)
+    assert "odd" in kb.scorers and "odd" in list(kb.scorers) and len(kb.scorers) == len(list(kb.scorers))
+    assert not [name for name in sys.modules if name.startswith("other_package")]
+    with pytest.raises(OwsegError) as error:
+        calibrate(kb, data, scorer="odd")
+    assert str(error.value).startswith(f"the scorer 'odd' of other-package {message}") and "\n" not in str(error.value)
+
+
+def test_a_broken_format_harms_only_who_names_it(site, monkeypatch, tmp_path):
+    formats = site("import no_such_module", "zz = other_package.odd:CARD", "format", "owseg.exchange")
+    monkeypatch.setattr("owseg.exchange.formats.FORMATS", formats)
+    made = Path(__file__).parent / "exchange" / "made" / "coco.json"
+    assert recognise(made) == "coco" and recognise(Path(__file__)) is None and list(read(made))
+    with pytest.raises(OwsegError, match="the format 'zz' of other-package cannot be loaded"):
+        list(read(made, "zz"))
+
+
+def test_what_names_no_place_is_listed_all_the_same(site):
+    registry = site(CARD, "bad = !!!")
+    assert registry.entries["bad"].help == "from other-package"
+    with pytest.raises(OwsegError, match="the scorer 'bad' of other-package cannot be loaded"):
+        registry["bad"]

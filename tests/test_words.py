@@ -14,7 +14,7 @@ import pytest
 from tests.support.pages import ROOT
 
 SUFFIXES = {".py", ".md", ".toml", ".js", ".css", ".j2", ".yml", ".cff"}
-TOPS = ("src", "docs", "examples", "recipes", "benchmarks", "tools", "tests")
+TOPS = (".github", "src", "docs", "examples", "recipes", "benchmarks", "tools", "tests")
 LEFT_OUT = ("tests/test_words.py", "tests/golden/", "CHANGELOG.md")
 """This list, stored files of the old format, and what was said of old versions."""
 
@@ -70,7 +70,8 @@ EVERYDAY = {
 """Words of everyday speech that had a meaning of their own here: not found in the package and its pages."""
 
 WORDS = {**COINED, **EVERYDAY}
-READ_BY_USERS = ("src/", "docs/", "examples/", "README.md", "CONTRIBUTING.md", "SECURITY.md", "recipes/README.md")
+READ_BY_USERS = ("src/", "docs/", "examples/", "README.md", "CONTRIBUTING.md", "SECURITY.md", "recipes/README.md",
+                 "pyproject.toml", "CITATION.cff", ".github/")  # fmt: skip
 
 ALLOWED: dict[tuple[str, str], str] = {
     ("src/owseg/increments/prototype.py", "rivals"): "the name that format 2 has for competitors",
@@ -86,7 +87,7 @@ ALLOWED: dict[tuple[str, str], str] = {
 @cache
 def texts() -> dict[str, str]:
     """Return every page and source file of the project by its path."""
-    paths = [path for top in TOPS for path in (ROOT / top).rglob("*")] + list(ROOT.glob("*.md"))
+    paths = [path for top in TOPS for path in (ROOT / top).rglob("*")] + list(ROOT.glob("*"))
     names = {path.relative_to(ROOT).as_posix(): path for path in paths if path.suffix in SUFFIXES and path.is_file()}
     return {name: path.read_text() for name, path in sorted(names.items()) if not name.startswith(LEFT_OUT)}
 
@@ -121,7 +122,11 @@ def test_what_is_allowed_is_there():
 
 
 def test_the_files_are_read():
-    assert len(texts()) > 300 and "README.md" in texts() and "src/owseg/review/static/editor.js" in texts()
+    assert (
+        len(texts()) > 300
+        and {"README.md", "pyproject.toml", "CITATION.cff"} < texts().keys()
+        and "src/owseg/review/static/editor.js" in texts()
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,64 @@
-"""Files that are written whole or not at all, and values that JSON can hold."""
+"""Files that are written whole or not at all, text of a bounded size, and values that JSON can hold."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from owseg.errors import OwsegError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MAX_TEXT = 64 << 20
+"""The bytes that a text may have: as JSON, values take up to 25 times as many in memory."""
+
+MAX_ANNOTATIONS = 1 << 30
+"""The bytes that a file of annotations may have; those of COCO's training images have 0.45 GB."""
+
+MAX_TOML = 1 << 20
+MAX_DOTS = 100
+"""The bytes that a TOML file may have, and the dots in a line: tomllib takes memory of their square."""
+
+
+def read_at_most(path: Path, most: int = MAX_TEXT) -> bytes:
+    """Return what a file holds; raise ``OwsegError`` for more than ``most`` bytes, ``OSError`` if it cannot be read."""
+    with path.open("rb") as file:
+        data = b"".join(islice(iter(partial(file.read, 1 << 20), b""), (most >> 20) + 1))
+    if len(data) > most:
+        raise OwsegError(f"{path} has more than {most >> 20:,} MiB; name another file, or split it.")
+    return data
+
+
+def read_json(path: Path, what: str = "JSON", most: int = MAX_TEXT) -> Any:
+    """Return the value of a JSON file; raise ``OwsegError`` if it is not ``what``, and as ``read_at_most`` does."""
+    data = read_at_most(path, most)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise OwsegError(f"{path} is not {what} ({error}); correct it there.") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the value of a TOML file; raise ``OwsegError`` if it is not TOML, and as ``read_at_most`` does."""
+    data = read_at_most(path, MAX_TOML)
+    try:
+        text = data.decode()
+        if max((line.partition("#")[0].count(".") for line in text.splitlines()), default=0) > MAX_DOTS:
+            raise ValueError(f"a line has more than {MAX_DOTS} dots")
+        value: dict[str, Any] = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise OwsegError(f"{path} is not TOML ({error}); correct it there.") from None
+    return value
 
 
 def write_whole(path: str | Path, data: bytes) -> Path:

@@ -88,16 +88,28 @@ class Registry(Mapping[str, Card[T]]):
         cards: tuple[Card[T], ...] = importlib.import_module(entry.module).CARDS
         return next(card for card in cards if card.name == name)
 
+    def make(self, name: str, *arguments: Any, **options: Any) -> T:
+        """Return what the card of ``name`` makes; raise ``OwsegError`` for whatever another package's card raises."""
+        card, point = self[name], self.entries[name].point
+        try:
+            return card.make(*arguments, **options)
+        except Exception as error:
+            if point is None or isinstance(error, OwsegError):
+                raise
+            raise self._broken(point, "cannot be made", error) from error
+
     def _loaded(self, point: EntryPoint) -> Card[T]:
         try:
             card = point.load()
         except Exception as error:  # whatever the other package raises while it is imported
-            raise OwsegError(
-                f"the {self.kind} {point.name!r} of {_origin(point)} cannot be loaded ({error})."
-            ) from error
+            raise self._broken(point, "cannot be loaded", error) from error
         if not isinstance(card, Card) or card.name != point.name:
             raise OwsegError(f"the {self.kind} {point.name!r} of {_origin(point)} has no card of that name.")
         return card
+
+    def _broken(self, point: EntryPoint, what: str, error: Exception) -> OwsegError:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        return OwsegError(f"the {self.kind} {point.name!r} of {_origin(point)} {what} ({reason}).")
 
     def require(self, name: str) -> Entry:
         """Return what is known of ``name`` without an import; raise ``OwsegError`` if there is no such plug-in."""
@@ -152,14 +164,16 @@ def _literals(call: ast.expr) -> dict[str, Any]:
 
 def _entry_of(point: EntryPoint) -> Entry:
     """Return the entry of a card in the text of another package; its name and origin where that cannot be read."""
-    path = _file_of(point.module)
     try:
+        path = _file_of(point.module)
         card = None if path is None else _assigned(path, point.attr)
         if card is not None:
-            return Entry(**{**_literals(card), "name": point.name}, module=point.module, point=point)
-    except (OSError, SyntaxError, ValueError, TypeError):
+            entry = Entry(**{**_literals(card), "name": point.name}, module=point.module, point=point)
+            if isinstance(entry.options, dict) and isinstance(entry.facts, dict):
+                return entry
+    except (OSError, SyntaxError, ValueError, TypeError, AttributeError):
         pass  # it may load all the same: only what is known before is less
-    return Entry(point.name, f"from {_origin(point)}", module=point.module, point=point)
+    return Entry(point.name, f"from {_origin(point)}", module=point.value.partition(":")[0], point=point)
 
 
 def _file_of(module: str) -> Path | None:
@@ -177,17 +191,24 @@ def _origin(point: EntryPoint) -> str:
 
 
 def with_options(card: Card[T], options: Mapping[str, str], *arguments: Any) -> T:
-    """Return what ``card`` makes of ``arguments`` with ``options`` given as text, read as the type of their defaults.
+    """Return what ``card`` makes of ``arguments`` with ``options`` given as text; errors as in ``read_options``."""
+    return card.make(*arguments, **read_options(card, options))
 
-    Raises ``OwsegError`` for an option that the card does not name, and for a value of another type.
+
+def read_options(card: Card[Any], options: Mapping[str, str], where: str = "") -> dict[str, Any]:
+    """Return ``options``, given as text, as the types of their defaults in ``card.make``.
+
+    Raises ``OwsegError`` for an option that the card does not name, and for a value of another type; it names
+    ``where`` the options are from, by default the card.
     """
+    where = where or card.name
     defaults = {name: p.default for name, p in inspect.signature(card.make).parameters.items()}
     values: dict[str, Any] = {}
     for name, text in options.items():
         if name not in card.options:
-            raise OwsegError(f"{card.name} has no option {name!r}; it has {', '.join(card.options) or 'none'}.")
-        values[name] = _read_as(defaults.get(name), text, f"{card.name}: {name}")
-    return card.make(*arguments, **values)
+            raise OwsegError(f"{where} has no option {name!r}; it has {', '.join(card.options) or 'none'}.")
+        values[name] = _read_as(defaults.get(name), text, f"{where}: {name}")
+    return values
 
 
 def _read_as(default: Any, text: str, name: str) -> Any:

@@ -22,6 +22,8 @@ from tests.support import tiny
 from tests.support.benchmarks import NAMES, rows_of
 from tests.support.killing import in_child
 
+AUTOENCODER = {"autoencoder": {"weights": "nowhere"}}
+
 
 def test_metrics_are_those_of_evaluate(done, recipe):
     results, out = done
@@ -136,6 +138,11 @@ def test_another_model_in_its_place_is_refused(recipe, done, place, tmp_path):
     [
         ({"models": (Model("m", "nowhere"),)}, "models.m.kb: "),
         ({"models": (Model("m", "synthetic", scorers=("magic",)),)}, "models.m.scorers: there is no score 'magic'"),
+        ({"models": (Model("m", "synthetic", scorers=("rba",)),)}, "models.m.scorers: the image scorer rba needs its"),
+        (
+            {"models": (Model("m", "synthetic", scorers=("autoencoder",), options=AUTOENCODER),)},
+            "models.m.options.autoencoder: nowhere does not hold an autoencoder",
+        ),
         ({"data": (Data("d", "folder:nowhere"),)}, "data.d.spec: nowhere is not a folder"),
         ({"data": (Data("d", "synthetic", "moon"),)}, "data.d.spec: the synthetic scenes have no split 'moon'"),
         ({"models": (Model("m", "synthetic", data=("x",)),)}, "pairs no model with any data"),

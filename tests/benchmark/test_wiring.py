@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from owseg._files import json_ready
 from owseg.benchmark import run as benchmark
@@ -17,7 +18,10 @@ from owseg.benchmark.recipe import Model
 from owseg.benchmark.run import run
 from owseg.benchmark.tables import Published, Row
 from owseg.data.datasets import open_dataset
+from owseg.errors import OwsegError
 from owseg.evaluation.maps import MapFolder
+from owseg.image_scorers.autoencoder import Autoencoder, load, save, score
+from owseg.image_scorers.ensemble import mc_dropout
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import find_threshold
 from owseg.metrics.components import ANOMALY_TRACK, OBSTACLE_TRACK
@@ -78,6 +82,42 @@ def test_the_seed_reaches_the_scorers_and_the_points_that_are_plotted(recipe, tm
     assert dropout[0] != dropout[1] and msp[0] == msp[1]
     one, other = (np.concatenate(found["tree"]) for found in sampled)
     assert len(one) == len(other) and not np.array_equal(one, other)
+
+
+def test_options_reach_image_scorers_and_maps_of_others_are_refused(place, recipe, tmp_path):
+    """Others are another value, and a file of the same name that holds something else."""
+    weights = tmp_path / "ae.safetensors"
+    small = replace(recipe, data=(replace(recipe.data[0], most=1),))
+
+    def results(passes, width):
+        torch.manual_seed(0)
+        save(Autoencoder(width, 2, 3).eval(), weights)
+        options = {"mc_dropout": {"passes": passes}, "autoencoder": {"weights": str(weights)}}
+        model = replace(recipe.models[0], scorers=("mc_dropout", "autoencoder"), options=options)
+        return run(replace(small, models=(model,)), tmp_path / "out")
+
+    first = results(2, 4)
+    assert first.about["models"]["mine"]["options"]["mc_dropout"] == {"passes": 2} and results(2, 4) == first
+    folder = MapFolder.open(tmp_path / "out" / "maps" / "own" / "mine")
+    maps, kb = folder.read(folder.manifest.images[0]), benchmark.load(recipe.models[0].kb)
+    image = benchmark._opened(small.data[0], kb)[0].image
+    assert np.allclose(maps.scores["mc_dropout"], mc_dropout(kb, 2)(image), atol=1e-6)
+    assert np.allclose(maps.scores["autoencoder"], score(load(weights), image), atol=1e-6)
+    for passes, width in ((3, 4), (2, 5)):
+        with pytest.raises(OwsegError, match="made with other settings"):
+            results(passes, width)
+
+
+def test_options_reach_the_scorers_that_are_fitted(place, recipe, tmp_path):
+    spec = f"folder:{place / 'own'}"
+    model = Model("fit", str(place / "kb"), ("mahalanobis",), spec, scorers=("mahalanobis",))
+    asked = replace(recipe, data=(replace(recipe.data[0], most=1),))
+    for options in ({}, {"mahalanobis": {"shrinkage": 0.5}}):
+        run(replace(asked, models=(replace(model, options=options),)), tmp_path / str(len(options)))
+    found = [benchmark.load(next((tmp_path / str(n) / "fitted").iterdir())).fitted["mahalanobis"] for n in (0, 1)]
+    assert [scorer.config["shrinkage"] for scorer in found] == [0.2, 0.5]
+    run(replace(asked, models=(replace(model, name="fit", options={"mahalanobis": {"shrinkage": 0.7}}),)), tmp_path)
+    assert len(list((tmp_path / "fitted").iterdir())) == 1
 
 
 def test_the_workers_that_were_asked_for_compute_the_metrics(recipe, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ import pytest
 
 from tests.support.queues import make
 
-pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install nicegui")
+pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
 
 
 def test_what_cannot_be_reviewed_is_refused(fails, tmp_path):

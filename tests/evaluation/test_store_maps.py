@@ -10,6 +10,8 @@ from owseg.evaluation.evaluate import evaluate
 from owseg.evaluation.maps import MapFolder
 from owseg.evaluation.measure import measure
 from owseg.evaluation.store_maps import store_maps
+from owseg.knowledge.prediction import Assessment
+from owseg.labels import UNKNOWN
 from tests.support import tiny
 
 
@@ -60,6 +62,17 @@ def test_a_score_is_minus_infinity_exactly_where_a_learned_class_is_predicted(st
         for name, score in maps.scores.items():
             assert (score[learned] == -np.inf).all() and np.array_equal(score[~learned], expected[name][~learned])
     assert 0 < learned_pixels < 4 * 48 * 64
+
+
+def test_one_rule_says_where_learned_classes_decide(stages, frames, tmp_path, monkeypatch):
+    """For maps of scorers and of image scorers, and for the open-set map of a prediction."""
+    monkeypatch.setattr(Assessment, "decided", lambda assessed, name: np.full_like(assessed.scores[name], 1e9))
+    kb = stages[-1]
+    data = DataSet(frames.source, kb.labels).pick([0])
+    beside = {"flat": lambda image: np.full(image.shape[1:], 0.5, np.float32)}
+    folder = store_maps(kb, data, tmp_path, ("joint", "flat"), image_scorers=beside)
+    assert all((score == 1e9).all() for score in folder.read(data[0].id).scores.values())
+    assert (kb.predict(data[0].image).open_set == UNKNOWN).all()
 
 
 def test_by_default_the_score_in_use_and_the_knowledge_bases_own_forward_are_kept(stages, frames, tmp_path):

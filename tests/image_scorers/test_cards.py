@@ -86,6 +86,8 @@ def test_the_crf_is_made_with_its_options(monkeypatch):
 def test_what_an_image_scorer_needs_is_named(name, reason):
     with pytest.raises(OwsegError, match=reason):
         IMAGE_SCORERS[name].make(tiny.knowledge_base(), 0)
+    required = IMAGE_SCORERS.entries[name].facts["required"]  # which a recipe has to give
+    assert required and set(required) <= set(IMAGE_SCORERS.entries[name].options)
 
 
 def test_the_seed_of_dropout_reaches_it():

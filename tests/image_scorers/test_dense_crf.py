@@ -14,7 +14,7 @@ OFF = {"smooth": (0.0, 3.0), "appearance": (0.0, 80.0, 13.0)}
 
 def test_without_the_library_the_error_has_the_command_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydensecrf", None)
-    with pytest.raises(OwsegError, match=r"pip install pydensecrf2"):
+    with pytest.raises(OwsegError, match=r"pip install 'owseg\[crf\]'"):
         dense_crf(tiny.knowledge_base())
 
 

@@ -17,7 +17,7 @@ from owseg.discovery.queue import Queue
 from owseg.knowledge.versions import current_version
 from tests.support import chromium
 
-pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install nicegui")
+pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="a browser is driven by playwright: pip install playwright"
 )

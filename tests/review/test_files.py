@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install nicegui")
+pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 

@@ -4,7 +4,7 @@ from unittest.mock import MagicMock, call
 
 import pytest
 
-pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install nicegui")
+pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
 from owseg.review import group_page, tiles_page
 from owseg.review.group_page import GroupPage
 from owseg.review.open_group import OpenGroup

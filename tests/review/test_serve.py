@@ -11,7 +11,7 @@ from tests.support.queues import make
 
 def test_without_nicegui_a_sentence_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "nicegui", None)
-    with pytest.raises(OwsegError, match=r"pip install nicegui"):
+    with pytest.raises(OwsegError, match=r"pip install 'owseg\[review\]'"):
         serve("synthetic", str(tmp_path / "kb"), tmp_path / "queue")
 
 
@@ -28,7 +28,7 @@ def test_an_address_that_cannot_be_had_is_refused():
 
 @pytest.mark.parametrize("host, open_browser", [("127.0.0.1", True), ("0.0.0.0", False)])
 def test_what_is_served_where_and_to_whom(stored_kb, tmp_path, monkeypatch, capsys, host, open_browser):
-    pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install nicegui")
+    pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
     import uvicorn
 
     from owseg.review import pages

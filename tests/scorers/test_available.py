@@ -51,6 +51,16 @@ def test_a_knowledge_base_builds_its_table_of_scorers_once(monkeypatch):
     assert len(built) == 1
 
 
+def test_a_scorer_is_made_once_and_only_if_it_is_asked_for(monkeypatch):
+    made, make = [], SCORERS.make
+    monkeypatch.setattr(SCORERS, "make", lambda name, *parts, **options: made.append(name) or make(name, *parts))
+    found = available(network(), LABELS, {}, False)
+    assert "msp" in found and {"eds", "energy"} < set(found) and len(found) == len(PLAIN | METRIC) and not made
+    assert found["msp"] is found["msp"] and made == ["msp"]
+    with pytest.raises(KeyError):
+        found["rpl"]
+
+
 def test_the_docs_list_every_scorer():
     page = (Path(__file__).parents[2] / "docs" / "scorers.md").read_text("utf-8")
     for name in (*SCORERS, *IMAGE_SCORERS):

@@ -1,6 +1,6 @@
 import pytest
 
-pytest.importorskip("starlette", reason="the page needs NiceGUI: pip install nicegui")
+pytest.importorskip("starlette", reason="the page needs NiceGUI: pip install 'owseg[review]'")
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse

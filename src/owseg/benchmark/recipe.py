@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from owseg._files import read_toml
+from owseg.benchmark.options import options_as_text, typed_options
 from owseg.benchmark.tables import COLUMNS, Published
 from owseg.errors import OwsegError
 from owseg.metrics.components import ANOMALY_TRACK, OBSTACLE_TRACK, Sizes
 from owseg.scorers import fitted_names
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ALL = "all"
 """The name that stands for every scorer of a knowledge base."""
@@ -34,7 +30,8 @@ RECIPE: dict[str, type] = {
     "seed": int, "fpr": float, "scorers": list, "models": dict, "data": dict, "published": list,
 }  # fmt: skip
 MODEL: dict[str, type] = {
-    "kb": str, "fit": list, "fit_on": str, "calibrate_on": str, "scorers": list, "data": list, "optional": bool,
+    "kb": str, "fit": list, "fit_on": str, "calibrate_on": str, "scorers": list, "data": list, "options": dict,
+    "optional": bool,
 }  # fmt: skip
 DATA: dict[str, type] = {"spec": str, "split": str, "resize": str, "most": int, "track": str, "optional": bool}
 
@@ -45,8 +42,8 @@ class Model:
 
     ``fit`` names scorers to fit on the train split of ``fit_on``. The thresholds of all scorers are found on the val
     split of ``calibrate_on``; without it, only the knowledge base's own scorer has one. ``scorers`` is ("all",) or
-    names; ``data`` names the data sets, () for all. An ``optional`` model is left out where a variable that it names
-    is not set.
+    names; ``data`` names the data sets, () for all; ``options`` are those of scorers to fit and of image scorers, by
+    name. An ``optional`` model is left out where a variable that it names is not set.
     """
 
     name: str
@@ -56,6 +53,7 @@ class Model:
     calibrate_on: str = ""
     scorers: tuple[str, ...] = (ALL,)
     data: tuple[str, ...] = ()
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     optional: bool = False
 
 
@@ -110,8 +108,15 @@ class _Reader:
                     fields[key] = _names_in(f"{where}.{key}", fields[key])
             _check_fit(where, fields)
             _check_names(f"{where}.data", fields.get("data", ()), self.given["data"])
-            if self._expand(where, fields, ("kb", "fit_on", "calibrate_on")):
-                found.append(Model(name, **{"scorers": default, **fields}))
+            fields = {"scorers": default, "fit": (), "options": {}, "optional": False, **fields}
+            optional = fields["optional"]
+            options = options_as_text(f"{where}.options", fields["options"], fields["fit"], fields["scorers"])
+            if self._expand(where, fields, ("kb", "fit_on", "calibrate_on"), optional) and all(
+                self._expand(f"{where}.options.{scorer}", texts, tuple(texts), optional)
+                for scorer, texts in options.items()
+            ):
+                fields["options"] = typed_options(f"{where}.options", options, fields["fit"])
+                found.append(Model(name, **fields))
         return tuple(found)
 
     def data(self) -> tuple[Data, ...]:
@@ -125,7 +130,7 @@ class _Reader:
                 raise OwsegError(f"{where}.most is at least 1, not {fields['most']}.")
             if fields.get("track", "anomaly") not in TRACKS:
                 raise OwsegError(f"{where}.track is {' or '.join(TRACKS)}, not {fields['track']!r}.")
-            if self._expand(where, fields, ("spec",)):
+            if self._expand(where, fields, ("spec",), fields.get("optional", False)):
                 found.append(Data(name, **fields))
         return tuple(found)
 
@@ -133,13 +138,13 @@ class _Reader:
         rows = enumerate(self.given.get("published", []))
         return tuple(_published(f"published[{i}]", row, tuple(self.given["data"])) for i, row in rows)
 
-    def _expand(self, where: str, fields: dict[str, Any], keys: Iterable[str]) -> bool:
-        """Expand variables in ``fields``; return whether all are set, which only what is optional may lack."""
+    def _expand(self, where: str, fields: dict[str, Any], keys: Iterable[str], optional: bool) -> bool:
+        """Expand variables in ``fields``; return whether all are set, which only what is ``optional`` may lack."""
         for key in (k for k in keys if k in fields):
             fields[key] = os.path.expandvars(fields[key])
             # What is left after the expansion is a variable that is not set.
             if absent := re.search(r"\$(\w+|\{\w+\})", fields[key]):
-                if not fields.get("optional"):
+                if not optional:
                     raise OwsegError(f"{where}.{key}: the variable {absent[0]} is not set; export it.")
                 self.left_out.append(f"{where}: {absent[0]} is not set")
                 return False
@@ -153,11 +158,9 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        value = tomllib.loads(path.read_text("utf-8"))
+        value = read_toml(path)
     except OSError as error:
         raise OwsegError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}); name a recipe.") from None
-    except (ValueError, RecursionError) as error:
-        raise OwsegError(f"{path} is not TOML ({error}); correct it there.") from None
     try:
         reader = _Reader(_checked("", value, RECIPE))
         for section in ("models", "data"):

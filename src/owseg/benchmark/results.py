@@ -81,6 +81,7 @@ def about(
             "fingerprint": fingerprints[m.name],
             "fit_on": m.fit_on,
             "calibrate_on": m.calibrate_on,
+            "options": m.options,
         }
         for m in recipe.models
         if m.name in fingerprints

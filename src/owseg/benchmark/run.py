@@ -12,7 +12,7 @@ Each file names the digest of what it was computed from, so a change of model, d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from owseg import __version__
 from owseg.benchmark._kept import digest_of, file_name, read_kept, write_kept
+from owseg.benchmark.options import digests_of_files
 from owseg.benchmark.plots import draw, plots_missing
 from owseg.benchmark.recipe import ALL, TRACKS, Data, Model, Recipe
 from owseg.benchmark.resizing import at_size, distorts
@@ -40,17 +41,23 @@ from owseg.knowledge.load import load
 from owseg.knowledge.versions import has_version
 from owseg.models.engine import CachedForward
 from owseg.openset import Threshold
+from owseg.types import ImageScorer
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """A model of the recipe ready to be measured: fitted, with the names of its scorers and the thresholds found."""
+    """A model of the recipe ready to be measured: fitted, with the names of its scorers and the thresholds found.
+
+    ``image_scorers`` are those of the scorers that read images, ``settings`` what they depend on.
+    """
 
     kb: KnowledgeBase
     scorers: tuple[str, ...]
     thresholds: dict[str, Threshold]
+    image_scorers: dict[str, ImageScorer]
+    settings: dict[str, Any]
 
 
 def run(
@@ -60,12 +67,12 @@ def run(
 
     What is there already is not computed again. Metrics are computed by ``workers`` processes; ``report`` gets a line
     for each step. The same recipe gives the same digits. Raises ``OwsegError`` for a model or data that cannot be
-    opened, before anything is computed, and for maps in ``out`` of anything else.
+    opened and a scorer that cannot be made, before anything is computed, and for maps in ``out`` of anything else.
     """
     out = Path(out)
     models = [(m, _with_key(f"models.{m.name}.kb", load, m.kb)) for m in recipe.models]
     for model, kb in models:
-        _scorers(model, kb)  # an unknown name is an error now, not when its turn comes
+        _check_scorers(model, kb, recipe.seed)  # what cannot be made is an error now, not when its turn comes
     pairs = [
         (data, model, kb, _opened(data, kb))
         for data in recipe.data
@@ -82,7 +89,7 @@ def run(
         if warning := _distortion(data, images):
             report(warning)
         if model.name not in ready:  # fitted and calibrated once for all data sets, and not before it is needed
-            ready[model.name] = _prepared(model, kb, recipe.fpr, out)
+            ready[model.name] = _prepared(model, kb, recipe, out)
         metrics = _measured(model.name, data, ready[model.name], images, recipe.seed, workers, out)
         card = {"images": len(images), "name": images.source.name, "fingerprints": {}}
         cards.setdefault(data.name, card)["fingerprints"][model.name] = metrics["manifest"]["data"]
@@ -114,6 +121,24 @@ def _scorers(model: Model, kb: KnowledgeBase) -> tuple[str, ...]:
     return tuple(dict.fromkeys(every))
 
 
+def _check_scorers(model: Model, kb: KnowledgeBase, seed: int) -> None:
+    """Make each scorer that the model names but those to fit; raise ``OwsegError`` for one that cannot be made."""
+    names = _scorers(model, kb)
+    _image_scorers(model, kb, names, seed)
+    for name in names:
+        if name not in model.fit and name not in IMAGE_SCORERS:
+            _with_key(f"models.{model.name}.scorers", kb.require_scorer, name)
+
+
+def _image_scorers(model: Model, kb: KnowledgeBase, names: Iterable[str], seed: int) -> dict[str, ImageScorer]:
+    made = {}
+    for name in (n for n in names if n in IMAGE_SCORERS):
+        key = f"options.{name}" if name in model.options else "scorers"
+        make = partial(IMAGE_SCORERS.make, name, kb, seed, **model.options.get(name, {}))
+        made[name] = _with_key(f"models.{model.name}.{key}", make)
+    return made
+
+
 def _opened(data: Data, kb: KnowledgeBase) -> DataSet:
     key = f"data.{data.name}.spec"
     images = _with_key(key, open_dataset, data.spec, data.split, kb.labels)
@@ -133,10 +158,14 @@ def _distortion(data: Data, images: DataSet) -> str | None:
     )
 
 
-def _prepared(model: Model, kb: KnowledgeBase, fpr: float, out: Path) -> Ready:
+def _prepared(model: Model, kb: KnowledgeBase, recipe: Recipe, out: Path) -> Ready:
     fitted = _fitted(model, kb, out)
     scorers = _scorers(replace(model, fit=()), fitted)  # what was fitted is the knowledge base's own now
-    return Ready(fitted, scorers, _thresholds(model, fitted, scorers, fpr, out))
+    image_scorers = _image_scorers(model, fitted, scorers, recipe.seed)
+    settings: dict[str, Any] = {"seed": recipe.seed} if image_scorers else {}  # nothing else is random
+    if options := {name: model.options[name] for name in image_scorers if name in model.options}:
+        settings |= {"options": options, "files": digests_of_files(options)}
+    return Ready(fitted, scorers, _thresholds(model, fitted, scorers, recipe.fpr, out), image_scorers, settings)
 
 
 def _fitted(model: Model, kb: KnowledgeBase, out: Path) -> KnowledgeBase:
@@ -145,11 +174,14 @@ def _fitted(model: Model, kb: KnowledgeBase, out: Path) -> KnowledgeBase:
     key = f"models.{model.name}.fit_on"
     data = _with_key(key, partial(open_dataset, train=True), model.fit_on, "train", kb.labels)
     # With the version, as the code of a scorer may change; and with what decides, as fitting keeps the threshold.
-    digest = digest_of(__version__, kb.fingerprint(True), data.fingerprint(), model.fit)
+    options = {name: model.options[name] for name in model.fit if name in model.options}
+    digest = digest_of(
+        __version__, kb.fingerprint(True), data.fingerprint(), model.fit, *([options] if options else [])
+    )
     place = out / "fitted" / f"{file_name(model.name)}-{digest}"
     if has_version(place):  # a folder alone may be what a kill during the first commit left
         return load(place)
-    fitted = _with_key(key, fit_scorers, kb, data, model.fit)
+    fitted = _with_key(key, partial(fit_scorers, options=options), kb, data, model.fit)
     fitted.save(place)
     return fitted
 
@@ -181,7 +213,7 @@ def _measured(
     name: str, data: Data, model: Ready, images: DataSet, seed: int, workers: int, out: Path
 ) -> dict[str, Any]:
     """Return all metrics of a model on a data set as JSON, having stored maps, metrics and plots."""
-    folder = _mapped(data, model, images, seed, out / "maps" / file_name(data.name) / file_name(name))
+    folder = _mapped(data, model, images, out / "maps" / file_name(data.name) / file_name(name))
     sizes = TRACKS[data.track]
     thresholds = {scorer: t.to_json() for scorer, t in model.thresholds.items()}
     digest = digest_of(__version__, folder.manifest.to_json(), thresholds, asdict(sizes))
@@ -201,16 +233,8 @@ def _measured(
     return metrics
 
 
-def _mapped(data: Data, model: Ready, images: DataSet, seed: int, place: Path) -> MapFolder:
-    beside = {
-        name: at_size(IMAGE_SCORERS[name].make(model.kb, seed), data.resize)
-        for name in model.scorers
-        if name in IMAGE_SCORERS
-    }
-    settings: Mapping[str, Any] = {
-        "resize": data.resize and list(data.resize),
-        **({"seed": seed} if beside else {}),  # nothing else is random
-    }
-    return store_maps(
-        model.kb, images, place, model.scorers, at_size(model.kb.forward, data.resize), settings, beside
-    )  # fmt: skip
+def _mapped(data: Data, model: Ready, images: DataSet, place: Path) -> MapFolder:
+    image_scorers = {name: at_size(scorer, data.resize) for name, scorer in model.image_scorers.items()}
+    settings = {"resize": data.resize and list(data.resize), **model.settings}
+    forward = at_size(model.kb.forward, data.resize)
+    return store_maps(model.kb, images, place, model.scorers, forward, settings, image_scorers)

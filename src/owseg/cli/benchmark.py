@@ -29,7 +29,7 @@ def benchmark(
         models.mine.kb = "street8"
         data.camvid.spec = "camvid:$OWSEG_DATA/camvid"
 
-    docs/benchmark.md has the rest.
+    docs/benchmark.md has the rest, such as the options of scorers: models.NAME.options.SCORER.
     """
     from owseg.benchmark.recipe import read_recipe
     from owseg.benchmark.run import run

@@ -13,7 +13,10 @@ from owseg.cli._printing import next_command, save_version
 def calibrate(
     kb: KB,
     data: Data,
-    split: Annotated[str, typer.Option(help="The split to calibrate on; one that was not trained on.")] = "val",
+    split: Annotated[
+        str,
+        typer.Option(help="The split to calibrate on; one that had no part in training or choosing weights."),
+    ] = "val",
     fpr: Fpr = 0.05,
     method: Annotated[
         str,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from owseg._files import MAX_ANNOTATIONS, read_json
 from owseg.data.images import are_black_and_white, by_stem, load_image, read_class_mask, read_image
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
@@ -188,7 +188,7 @@ def _masked(root: Path) -> Outliers:
 def _coco(root: Path, annotations: Path) -> Outliers:
     """Open images with COCO polygons; images with an object that is given as run lengths (a crowd) are left out."""
     try:
-        value = json.loads(annotations.read_text())
+        value = read_json(annotations, "a COCO annotation", MAX_ANNOTATIONS)
         names = {c["id"]: str(c["name"]) for c in value["categories"]}
         files = {p["id"]: root / "images" / p["file_name"] for p in value["images"]}
         objects: dict[Any, list[Any]] = {}
@@ -198,7 +198,7 @@ def _coco(root: Path, annotations: Path) -> Outliers:
         image_ids = [k for k, found in objects.items() if all(isinstance(a["segmentation"], list) for a in found)]
         categories = tuple(frozenset(names[a["category_id"]] for a in objects[k]) for k in image_ids)
         paths = [files[k] for k in image_ids]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise OwsegError(f"{annotations} is not a COCO annotation ({error!r}).") from None
     if not paths:
         raise OwsegError(f"{annotations} annotates no image with polygons.")
@@ -226,7 +226,7 @@ def _index(root: Path) -> dict[str, frozenset[str]]:
     if not path.exists():
         return {}
     try:
-        entries = json.loads(path.read_text())
+        entries = read_json(path, "a list of files and their categories")
         return {e["file"]: frozenset(e["categories"] if "categories" in e else [e["category"]]) for e in entries}
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise OwsegError(f"{path} is not a list of files and their categories ({error!r}).") from None

@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from owseg._files import write_whole
+from owseg._files import read_json, write_whole
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region, RegionProposals
@@ -245,7 +245,7 @@ def _reading(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the contents of a JSON file of this format; whatever is wrong with it becomes an ``OwsegError``."""
     try:
         # The number first, so that another format is not reported as damage.
-        value = json.loads(path.read_bytes())
+        value = read_json(path)
         number = value.pop("format")
     except FileNotFoundError:
         raise OwsegError(f"{path} is missing; run `owseg discover` again, and it goes on where it stopped.") from None

@@ -11,7 +11,6 @@ file, so an image is complete or absent.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from owseg import __version__
-from owseg._files import begin_or_resume, write_whole
+from owseg._files import begin_or_resume, read_json, write_whole
 from owseg.errors import OwsegError
 
 FORMAT = 2
@@ -122,10 +121,10 @@ class MapFolder:
         """Open a folder of maps; raise ``OwsegError`` for any other folder, and for a damaged manifest."""
         path = Path(path)
         try:
-            return cls(path, Manifest.from_json(json.loads((path / MANIFEST).read_bytes())))
+            return cls(path, Manifest.from_json(read_json(path / MANIFEST)))
         except OSError:
             raise OwsegError(f"{path} is not a folder of maps: it has no {MANIFEST}.") from None
-        except (ValueError, RecursionError, OwsegError):
+        except OwsegError:
             raise OwsegError(
                 f"{path / MANIFEST} is damaged or of another version of owseg; remove {path} and compute them again."
             ) from None

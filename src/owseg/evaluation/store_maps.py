@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,16 @@ def _maps_of(
         raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every image.")
     size = sample.target.shape[0], sample.target.shape[1]
     assessed = kb.assess(forward(sample.image), size, tuple(name for name in names if name not in beside))
-    scores = {}
-    for name in names:
-        if name in beside:
-            score = resize(torch.from_numpy(beside[name](sample.image))[None, None], size)[0, 0].numpy()
-            # An image scorer knows nothing of learned classes; they decide for it as for any other score.
-            scores[name] = np.where(assessed.learned, -np.inf, score).astype(np.float32)
-        else:
-            scores[name] = assessed.decided(name)
-        if np.isnan(scores[name]).any():  # found here, not after hours of scoring, by the metrics
+    of_image = {name: _resized(beside[name](sample.image), size) for name in names if name in beside}
+    # An image scorer knows nothing of learned classes; they decide for it as for any other score.
+    assessed = replace(assessed, scores={**assessed.scores, **of_image})
+    scores = {name: assessed.decided(name) for name in names}
+    for name, score in scores.items():
+        if np.isnan(score).any():  # found here, not after hours of scoring, by the metrics
             raise OwsegError(f"the score {name} of {sample.id} is NaN; check the weights and the image.")
     return Maps(assessed.labels, sample.target, scores)
+
+
+def _resized(score: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    resized: np.ndarray = resize(torch.from_numpy(score)[None, None], size)[0, 0].numpy()
+    return resized

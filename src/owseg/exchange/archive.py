@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from owseg._files import MAX_ANNOTATIONS, read_at_most
 from owseg.errors import OwsegError
 
 MAX_UNPACKED = 4 << 30
@@ -72,7 +73,7 @@ def opened(path: Path) -> Iterator[Files]:
     try:
         if path.is_dir():
             files = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-            yield Files({p.relative_to(path).as_posix(): p.read_bytes for p in files})
+            yield Files({p.relative_to(path).as_posix(): partial(read_at_most, p, MAX_ANNOTATIONS) for p in files})
         elif not path.exists():
             raise OwsegError(f"{path} does not exist.")
         elif path.suffix.lower() == ".zip":
@@ -82,7 +83,7 @@ def opened(path: Path) -> Iterator[Files]:
                 # Bound to the open archive, so members are unpacked one at a time, when they are read.
                 yield Files({i.filename: partial(archive.read, i) for i in members})
         else:
-            yield Files({path.name: path.read_bytes})
+            yield Files({path.name: partial(read_at_most, path, MAX_ANNOTATIONS)})
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
         raise OwsegError(f"{path} cannot be unpacked ({error}); export it again.") from None
     except OSError as error:

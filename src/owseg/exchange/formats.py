@@ -7,6 +7,7 @@ export may be larger than memory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from owseg._registry import with_options
@@ -14,6 +15,7 @@ from owseg.errors import FormatNotRecognised, OwsegError
 from owseg.exchange import FORMATS
 from owseg.exchange.annotation import Annotation
 from owseg.exchange.archive import Files, as_owseg_error, opened
+from owseg.exchange.base import Format
 
 WHAT = "a file of annotations"
 
@@ -39,7 +41,7 @@ def _read(path: Path, name: str | None) -> Iterator[Annotation]:
             raise FormatNotRecognised(
                 f"{path} holds no annotations that are recognised; name their format: {', '.join(FORMATS)}."
             )
-        format = FORMATS[name].make()
+        format = FORMATS.make(name)
         with as_owseg_error(path, format.what):
             yield from format.read(files)
 
@@ -60,7 +62,7 @@ def write(
     card = FORMATS[format]
     writer = with_options(card, options or {}).write
     if writer is None:
-        writable = ", ".join(name for name in FORMATS if "suffix" in FORMATS[name].facts)
+        writable = ", ".join(name for name, entry in FORMATS.entries.items() if "suffix" in entry.facts)
         raise OwsegError(f"the format {format!r} cannot be written; take one of {writable}.")
     path, suffix = Path(place).expanduser(), card.facts["suffix"]
     return writer(annotations, path if path.suffix.lower() == suffix else path / f"annotations{suffix}", predicted)
@@ -78,7 +80,10 @@ def recognise(path: str | Path) -> str | None:
 
 def _format_of(files: Files) -> str | None:
     """Return the format of the first file, by name, that is of one."""
-    formats = {name: FORMATS[name].make() for name in FORMATS}
+    formats: dict[str, Format] = {}
+    for name in FORMATS:
+        with suppress(OwsegError):  # a broken plug-in is an error for whoever names its format
+            formats[name] = FORMATS.make(name)
     broken: OwsegError | None = None
     for file in files:
         for name, format in formats.items():

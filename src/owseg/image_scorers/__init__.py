@@ -10,4 +10,7 @@ if TYPE_CHECKING:
     from owseg.types import ImageScorer
 
 IMAGE_SCORERS: Registry[ImageScorer] = Registry("image scorer", "owseg.image_scorers")
-"""Image scorers by name; ``make(kb, seed, ...)`` returns one for a knowledge base."""
+"""Image scorers by name; ``make(kb, seed, ...)`` returns one for a knowledge base.
+
+``facts["required"]`` names the options without which it cannot be made.
+"""

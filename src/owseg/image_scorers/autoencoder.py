@@ -79,7 +79,7 @@ def load(path: str | Path) -> Autoencoder:
         with safe_open(str(path), "pt") as file:
             model = Autoencoder(**json.loads((file.metadata() or {})["autoencoder"]))
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise OwsegError(f"{path} does not hold an autoencoder ({reason}); train one again.") from None
     return model.eval()
@@ -98,5 +98,6 @@ CARDS = (
         make=lambda kb, seed=0, weights="": _stored(weights),
         source="after Baur et al., 2018; row AE of DMLNet's Table 1",
         options={"weights": "the file of a trained autoencoder"},
+        facts={"required": ("weights",)},
     ),
 )

@@ -54,7 +54,7 @@ def _library() -> Any:
     try:
         from pydensecrf import densecrf
     except ImportError:
-        raise OwsegError("the dense CRF needs pydensecrf2; install it with `pip install pydensecrf2`.") from None
+        raise OwsegError("the dense CRF needs pydensecrf2; install it with `pip install 'owseg[crf]'`.") from None
     return densecrf
 
 

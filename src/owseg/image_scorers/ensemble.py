@@ -152,5 +152,6 @@ CARDS = (
             "members": "the other knowledge bases, names or directories, with commas",
             "score": "msp, entropy or mutual_information",
         },
+        facts={"required": ("members",)},
     ),
 )

@@ -175,6 +175,7 @@ CARDS = (
         make=lambda kb, seed=0, model="", side=0: _scorer("rba", model, side),
         source="Nayal et al., ICCV 2023",
         options={"model": "hub name or path of a Mask2Former or EoMT", "side": "shorter side in pixels; 0: as it is"},
+        facts={"required": ("model",)},
     ),
     Card(
         "eam",
@@ -182,6 +183,7 @@ CARDS = (
         make=lambda kb, seed=0, model="", side=0: _scorer("eam", model, side),
         source="Grcic et al., CVPRW 2023",
         options={"model": "hub name or path of a Mask2Former or EoMT", "side": "shorter side in pixels; 0: as it is"},
+        facts={"required": ("model",)},
     ),
     Card(
         "mask_msp",
@@ -189,5 +191,6 @@ CARDS = (
         make=lambda kb, seed=0, model="", side=0: _scorer("mask_msp", model, side),
         source="Cheng et al., NeurIPS 2021",
         options={"model": "hub name or path of a Mask2Former or EoMT", "side": "shorter side in pixels; 0: as it is"},
+        facts={"required": ("model",)},
     ),
 )

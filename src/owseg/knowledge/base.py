@@ -158,9 +158,7 @@ class KnowledgeBase:
         score = assessed.scores[self.scorer]
         if not np.isfinite(score).all():
             raise OwsegError("the score is not finite; the weights or the image hold NaN or infinite values.")
-        decided = open_set_map(assessed.labels, score, threshold.value)
-        # A learned class is known wherever it is predicted, whatever the score of a network that was not trained on it.
-        open_set = np.where(assessed.learned, assessed.labels, decided).astype(np.uint8)
+        open_set = open_set_map(assessed.labels, assessed.decided(self.scorer), threshold.value)
         return Prediction(assessed.labels, score, open_set, pixels, self.labels, threshold, name)
 
     def regions(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,14 +74,19 @@ def divide_val(val: DataSet) -> tuple[DataSet, DataSet]:
 
 
 def fit_scorers(
-    kb: KnowledgeBase, data: DataSet, names: Sequence[str] = ("joint",), held_out: DataSet | None = None
+    kb: KnowledgeBase,
+    data: DataSet,
+    names: Sequence[str] = ("joint",),
+    held_out: DataSet | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> KnowledgeBase:
     """Return ``kb`` with the fitted scorers ``names`` (see ``fitted_names``), fitted on labelled images.
 
     ``data`` are images that the network was trained on, ``held_out`` others: the network is far more confident on what
-    it was trained on, which would give its confidence too much weight in "joint". A scorer that ``kb`` has already is
-    fitted anew, which removes the threshold if it is the one in use, or a part of it; others stay. Raises
-    ``OwsegError`` for a scorer that is not fitted, an image without a mask, and where nothing is labelled.
+    it was trained on, which would give its confidence too much weight in "joint". ``options`` are those of a scorer's
+    card by the name of the scorer, such as {"knn": {"k": 5}}. A scorer that ``kb`` has already is fitted anew, which
+    removes the threshold if it is the one in use, or a part of it; others stay. Raises ``OwsegError`` for a scorer that
+    is not fitted, an image without a mask, and where nothing is labelled.
     """
     for name in names:
         if name not in fitted_names():
@@ -91,7 +97,7 @@ def fit_scorers(
     others = None if held_out is None else _Outputs(held_out, forward)
     fitted: dict[str, FittedScorer] = {}
     for name in names:
-        scorer = SCORERS[name].make(kb.network)
+        scorer = SCORERS.make(name, kb.network, **(options or {}).get(name, {}))
         assert isinstance(scorer, FittedScorer)
         fitted[name] = scorer.fit(train, others)
     details = {**data_card(data), **({} if held_out is None else {"held_out": data_card(held_out)})}

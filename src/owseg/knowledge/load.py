@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from owseg._files import read_json
 from owseg.errors import OwsegError
 from owseg.increments import INCREMENTS
 from owseg.increments.base import Increment
@@ -40,7 +40,7 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
     _, folder = read_version(resolve(directory), version)
     path = folder / "knowledge.json"
     try:
-        value = json.loads(path.read_text())
+        value = read_json(path)
         if value["format"] != FORMAT:
             raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
         network = build_network(value["network"])
@@ -56,7 +56,7 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
             tuple(Event(**e) for e in value["history"]),
             _residual(value, folder, network),
         )
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (KeyError, TypeError) as error:
         raise OwsegError(f"{path} does not describe a knowledge base ({error!r}).") from None
 
 
@@ -91,7 +91,7 @@ def _fitted(value: dict[str, Any], folder: Path, network: Network) -> dict[str, 
     configs = {} if value["fitted"] is None else {"joint": value["fitted"]}
     fitted: dict[str, FittedScorer] = {}
     for name, config in {**configs, **value.get("extra", {})}.items():
-        scorer = SCORERS[name].make(network, **config)
+        scorer = SCORERS.make(name, network, **config)
         if not isinstance(scorer, FittedScorer):
             raise OwsegError(f"{folder} holds a fit of the scorer {name!r}, which is none that is fitted.")
         _fill(scorer, folder / (JOINT_FILE if name == "joint" else scorer_file(name)))

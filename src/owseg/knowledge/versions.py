@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from owseg._files import read_json
 from owseg.errors import OwsegError
 
 CURRENT, RECORD, SUMS = "CURRENT", "version.json", "SHA256SUMS"
@@ -152,7 +152,7 @@ def checksum_list(sums: Mapping[str, str]) -> bytes:
 def read_record(folder: Path) -> dict[str, Any]:
     """Return the version.json of a version; raise ``OwsegError`` if it is missing, malformed, or another version's."""
     try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_bytes())
+        record: dict[str, Any] = read_json(folder / RECORD)
         # Exact types, as True would pass for a number.
         kinds = {key: type(value) for key, value in record.items()}
         root = {"version": int, "parent": type(None), "written": str, "message": str, "files": dict}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from owseg._files import write_whole
+from owseg._files import read_json, write_whole
 from owseg.data.dataset import DataSet
 from owseg.data.shots import sample_shots, shot_of
 from owseg.errors import OwsegError
@@ -77,7 +77,7 @@ def write_manifest(path: str | Path, classes: Sequence[ClassShots], data: DataSe
 def read_manifest(path: str | Path, data: DataSet) -> list[ClassShots]:
     """Read the shots that a manifest names from ``data``; raise ``OwsegError`` where they are not the same pixels."""
     try:
-        value = json.loads(Path(path).read_text())
+        value = read_json(Path(path), "a manifest of a sequence")
         if value["format"] != FORMAT:
             raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
         wanted = [(c["name"], [(s["id"], s["sha256"]) for s in c["shots"]]) for c in value["classes"]]

@@ -25,7 +25,7 @@ def serve(
         import nicegui  # noqa: F401
         import uvicorn
     except ImportError:
-        raise OwsegError("the page needs NiceGUI; install it with `pip install nicegui`.") from None
+        raise OwsegError("the page needs NiceGUI; install it with `pip install 'owseg[review]'`.") from None
     from owseg.review.pages import application
     from owseg.review.session import LearningSession
     from owseg.review.state import ReviewState

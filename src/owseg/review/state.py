@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from owseg._files import write_whole
+from owseg._files import read_json, write_whole
 from owseg.data.masks import Rle
 from owseg.data.render import encode_jpeg
 from owseg.discovery.decisions import ACCEPT, DECISIONS, Decision, class_name
@@ -226,11 +226,11 @@ class ReviewState:
     def _chosen_images(self) -> dict[str, list[str]]:
         path = self.queue.folder / _CHOSEN
         try:
-            value = json.loads(path.read_bytes())
+            value = read_json(path)
             return {str(name): [str(i) for i in images] for name, images in value.items()}
         except FileNotFoundError:
             return {}
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except (ValueError, TypeError, AttributeError):
             raise OwsegError(f"{path} is damaged; delete it, and choose the shots again.") from None
 
     def _jpeg(self, image_id: str) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from owseg._registry import Registry
@@ -27,24 +28,46 @@ def fitted_names() -> tuple[str, ...]:
     return tuple(name for name, entry in SCORERS.entries.items() if entry.facts.get("needs") == "fit")
 
 
+class Available(Mapping[str, "Scorer"]):
+    """Scorers by name, each made when it is first asked for; their names import no plug-in."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Scorer]]) -> None:
+        self._makers, self._made = makers, dict[str, "Scorer"]()
+
+    def __getitem__(self, name: str) -> Scorer:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers  # Mapping's own would make it
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
 def available(
     network: Network, labels: LabelSpace, fitted: Mapping[str, FittedScorer], residual: bool
-) -> dict[str, Scorer]:
-    """Return the scorers, by name, that a knowledge base of these parts has.
+) -> Mapping[str, Scorer]:
+    """Return the scorers, by name, that a knowledge base of these parts has; each is made when it is asked for.
 
     These are the ``fitted`` ones with the scorers they are made of (``FittedScorer.parts``), and of the others each
     whose needs are met. ``residual`` says whether there is a residual pattern.
     """
     base = labels.names[: network.num_classes]
     has = {"": True, "metric": network.is_metric, "residual": residual, "background": BACKGROUND in base, "fit": False}
-    found: dict[str, Scorer] = {}
+    makers: dict[str, Callable[[], Scorer]] = {}
     for name, entry in SCORERS.entries.items():
-        needs = entry.facts.get("needs", "")
+        needs = str(entry.facts.get("needs", ""))
         if name in fitted:
-            found[name] = fitted[name]
+            makers[name] = partial(fitted.__getitem__, name)
         elif has.get(needs, False):
             options = {"index": base.index(BACKGROUND)} if needs == "background" else {}
-            found[name] = SCORERS[name].make(network, **options)
+            makers[name] = partial(SCORERS.make, name, network, **options)
     for scorer in fitted.values():
-        found |= {name: part for name, part in scorer.parts().items() if name not in found}
-    return found
+        for name in scorer.parts():
+            makers.setdefault(name, partial(scorer.parts().__getitem__, name))
+    return Available(makers)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from owseg._files import read_at_most
 from owseg._registry import Card
 from owseg.data.dataset import Source
 from owseg.data.datasets._layout import find_frames, find_masks, paired, split_folder
@@ -87,7 +88,7 @@ def read_colors(path: Path) -> np.ndarray:
 def _listed(path: Path) -> list[str]:
     """Return the frames that a list names: the first word of each line, without folders, suffix and ``_L``."""
     # SegNet's own lists have the path of the image and that of its mask in each line.
-    words = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+    words = [line.split()[0] for line in read_at_most(path).decode(errors="replace").splitlines() if line.strip()]
     return [Path(word).stem.removesuffix("_L") for word in words]
 
 

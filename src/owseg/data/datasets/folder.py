@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from owseg._files import read_json
 from owseg._registry import Card
 from owseg.data.dataset import Source
 from owseg.data.images import by_stem, read_image, read_mask
@@ -48,10 +48,7 @@ def read_classes(*folders: Path) -> LabelSpace:
     for place in folders:
         path = place / "classes.json"
         if path.is_file():
-            try:
-                return LabelSpace.from_json(json.loads(path.read_text()))
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise OwsegError(f"{path} is not JSON ({error}).") from None
+            return LabelSpace.from_json(read_json(path))
     raise OwsegError(f"{folders[0]} has no classes.json; write the class names there, in the order of their ids.")
 
 
