@@ -20,7 +20,7 @@ NO_VALUES: tuple[str, ...] = ("data/render.py",)
 """Files that ``VALUES`` matches and that are stations all the same."""
 HELPERS: tuple[str, ...] = (
     "_files.py", "_progress.py", "cli/__init__.py", "cli/_options.py", "cli/_printing.py", "benchmark/_kept.py",
-    "benchmark/resizing.py", "benchmark/tables.py", "cli/_help.py",
+    "benchmark/options.py", "benchmark/resizing.py", "benchmark/tables.py", "cli/_help.py",
     "knowledge/pretrained/__init__.py", "learners/auto.py", "training/processes.py",
 )  # fmt: skip
 NETWORKS: tuple[str, ...] = ("models/*",)

@@ -33,7 +33,7 @@ from owseg.errors import OwsegError
 from owseg.evaluation.histograms import score_histograms
 from owseg.evaluation.maps import MapFolder
 from owseg.evaluation.measure import measure
-from owseg.evaluation.store_maps import store_maps
+from owseg.evaluation.store_maps import make_scorers, store_maps
 from owseg.image_scorers import IMAGE_SCORERS
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import data_card, find_threshold, fit_scorers
@@ -125,9 +125,8 @@ def _check_scorers(model: Model, kb: KnowledgeBase, seed: int) -> None:
     """Make each scorer that the model names but those to fit; raise ``OwsegError`` for one that cannot be made."""
     names = _scorers(model, kb)
     _image_scorers(model, kb, names, seed)
-    for name in names:
-        if name not in model.fit and name not in IMAGE_SCORERS:
-            _with_key(f"models.{model.name}.scorers", kb.require_scorer, name)
+    own = [name for name in names if name not in model.fit and name not in IMAGE_SCORERS]
+    _with_key(f"models.{model.name}.scorers", make_scorers, kb, own)
 
 
 def _image_scorers(model: Model, kb: KnowledgeBase, names: Iterable[str], seed: int) -> dict[str, ImageScorer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,7 @@ def store_maps(
     if data.labels.names != kb.labels.names:
         raise OwsegError("the data set has other labels than the knowledge base; open it against kb.labels.")
     names, beside = tuple(scorers or (kb.scorer,)), image_scorers or {}
-    for name in names:
-        if name not in beside:
-            kb.require_scorer(name)
+    make_scorers(kb, [name for name in names if name not in beside])
     ids = data.source.ids
     # The threshold is no part of the fingerprint: maps are those of scores, whatever is called unknown later.
     manifest = Manifest(
@@ -52,6 +50,12 @@ def store_maps(
     for image in track(missing, "scoring", len(missing)):
         folder.write(image, _maps_of(kb, data[number[image]], names, forward or kb.forward, beside))
     return folder
+
+
+def make_scorers(kb: KnowledgeBase, names: Iterable[str]) -> None:
+    """Make the scorers ``names`` of ``kb``; raise ``OwsegError`` for one that it has not or that cannot be made."""
+    for name in names:
+        kb.require_scorer(name)
 
 
 def _maps_of(
