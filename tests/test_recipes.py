@@ -10,7 +10,7 @@ from recipes import sequence
 
 
 def test_table_4_on_synthetic_scenes(capsys, monkeypatch):
-    argv = ["sequence", "synthetic", "--draws", "1", "--most", "10", "--steps", "24"]
+    argv = ["sequence", "synthetic", "--classes", "1", "--draws", "1", "--most", "10", "--steps", "24"]
     monkeypatch.setattr(sys, "argv", argv)
     sequence.main()
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]

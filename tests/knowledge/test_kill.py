@@ -42,7 +42,7 @@ def leftovers(kb: Path) -> list[str]:
     return sorted(path.name for path in kb.glob(".tmp*"))
 
 
-def test_200_kills_lose_nothing_that_was_announced(tmp_path: Path) -> None:
+def test_kills_at_random_moments_lose_nothing_that_was_announced(tmp_path: Path) -> None:
     kb = tmp_path / "kb"
     commit_version(kb, some_files(0))
     checked, torn = {1}, 0
@@ -54,11 +54,11 @@ def test_200_kills_lose_nothing_that_was_announced(tmp_path: Path) -> None:
         for number in set(version_numbers(kb)) - checked:
             checked.add(assert_whole(kb, number))
 
-    given = kill_repeatedly(lambda: commit_version(kb, some_files(os.getpid())), check, times=200)
+    given = kill_repeatedly(lambda: commit_version(kb, some_files(os.getpid())), check, times=60)
 
-    assert len(given) == 200 and given == sorted(given)
-    assert torn > 20, "the kills must hit commits in the middle"
-    assert given[-1] > 20, "and let others finish"
+    assert len(given) == 60 and given == sorted(given)
+    assert torn > 6, "the kills must hit commits in the middle"
+    assert given[-1] > 6, "and let others finish"
     after = commit_version(kb, some_files(1))
     assert after == max(version_numbers(kb)) == assert_whole(kb) and not leftovers(kb)
 

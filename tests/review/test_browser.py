@@ -122,7 +122,11 @@ def test_from_unknown_regions_to_a_class_and_back(place):
                 page.keyboard.press("a")
                 page.wait_for_selector(f"#region-{i} .state:has-text('accepted')")
             assert list(queue.decisions()) == list(mine)
-            restart(server, page, queue)
+
+            page.fill("#name", NAME)
+            page.keyboard.press("Enter")
+            page.wait_for_function("n => document.querySelector('#region-0 .state').innerText === n", arg=NAME)
+            assert queue.accepted() == {NAME: list(mine)}
 
             page.locator("#region-0").click()
             page.wait_for_selector(f".editor[data-ready='{mine[0]}']")
@@ -130,13 +134,7 @@ def test_from_unknown_regions_to_a_class_and_back(place):
             restart(server, page, queue)
             page.keyboard.press("u")  # undoes the stroke, and nothing else
             page.wait_for_function("!document.querySelector('.tools').innerText.includes('corrected')")
-            assert len(queue.decisions()) == 3 and queue.decisions()[mine[0]].mask is None
-
-            page.fill("#name", NAME)
-            page.keyboard.press("Enter")
-            page.wait_for_function("n => document.querySelector('#region-0 .state').innerText === n", arg=NAME)
-            assert queue.accepted() == {NAME: list(mine)}
-            restart(server, page, queue)
+            assert queue.accepted() == {NAME: list(mine)} and queue.decisions()[mine[0]].mask is None
 
             page.keyboard.press("l")
             page.wait_for_url("**/learned")

@@ -143,9 +143,15 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path, monkeypatc
 # ---- every argument reaches where it acts
 
 
-def trained(tmp_path, name, config=ONE, outliers=None, context=None):
+def trained(run, config=ONE, outliers=None, context=None):
     data = (inlier_images(8), inlier_images(2), outliers or objects(), context)
-    return train_residual(base(), *data, config, tmp_path / name).residual.state_dict()
+    return train_residual(base(), *data, config, run).residual.state_dict()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """What ``trained`` returns if nothing else is asked for."""
+    return trained(tmp_path_factory.mktemp("plain"))
 
 
 @pytest.mark.parametrize(
@@ -158,22 +164,22 @@ def trained(tmp_path, name, config=ONE, outliers=None, context=None):
     ],
     ids=str,
 )  # fmt: skip
-def test_every_setting_reaches_the_training(tmp_path, setting):
-    assert not same(trained(tmp_path, "a"), trained(tmp_path, "b", replace(ONE, **setting)))
+def test_every_setting_reaches_the_training(plain, tmp_path, setting):
+    assert not same(plain, trained(tmp_path, replace(ONE, **setting)))
 
 
-def test_the_same_settings_make_the_same_residual(tmp_path):
-    assert same(trained(tmp_path, "a"), trained(tmp_path, "b"))
+def test_the_same_settings_make_the_same_residual(plain, tmp_path):
+    assert same(plain, trained(tmp_path))
 
 
-def test_the_context_is_trained_on(tmp_path):
+def test_the_context_is_trained_on(plain, tmp_path):
     def read(i):
         calls.append(i)
         return objects().read(i)
 
     calls = []
     context = replace(objects(), read=read)
-    assert not same(trained(tmp_path, "a"), trained(tmp_path, "b", context=context))
+    assert not same(plain, trained(tmp_path, context=context))
     assert len(calls) == 8  # one beside each image
 
 

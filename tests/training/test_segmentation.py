@@ -129,6 +129,19 @@ def test_the_first_epochs_see_half_the_size(small, epoch, halved):
     assert image.shape == (3, *size) and torch.equal(image, expected[0]) and torch.equal(target, expected[1])
 
 
+def trained(run, **settings):
+    data = tiny.with_void()
+    data = DataSet(replace(data, ids=data.ids[:4]), data.classes)
+    base = replace(FAST, epochs=2, validate_every=2, small=0.0, seed=0)  # two steps: the first average is a copy
+    return train(tiny.network(), data, data, replace(base, **settings), run).state_dict()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """What ``trained`` returns if nothing else is asked for."""
+    return trained(tmp_path_factory.mktemp("plain"))
+
+
 @pytest.mark.parametrize(
     "setting",
     [
@@ -138,20 +151,12 @@ def test_the_first_epochs_see_half_the_size(small, epoch, halved):
     ],
     ids=str,
 )  # fmt: skip
-def test_every_setting_reaches_the_training(tmp_path, setting):
-    data = tiny.with_void()
-    data = DataSet(replace(data, ids=data.ids[:4]), data.classes)
-    base = replace(FAST, epochs=2, validate_every=2, small=0.0, seed=0)  # two steps: the first average is a copy
-    plain, changed = (
-        train(tiny.network(), data, data, config, tmp_path / name)
-        for name, config in (("a", base), ("b", replace(base, **setting)))
-    )
-    assert not same(plain.state_dict(), changed.state_dict())
+def test_every_setting_reaches_the_training(plain, tmp_path, setting):
+    assert not same(plain, trained(tmp_path, **setting))
 
 
-def test_the_same_settings_make_the_same_weights(tmp_path):
-    one, two = (train(tiny.network(), tiny.dataset(4), tiny.dataset(2), ONE, tmp_path / n) for n in "ab")
-    assert same(one.state_dict(), two.state_dict())
+def test_the_same_settings_make_the_same_weights(plain, tmp_path):
+    assert same(plain, trained(tmp_path))
 
 
 def test_backbone_and_the_rest_have_rates_of_their_own_and_no_decay_on_biases(tmp_path, monkeypatch):
