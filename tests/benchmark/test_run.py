@@ -114,6 +114,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_digits_and_nothing_is_done_tw
     run(recipe, tmp_path)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_fitted_and_calibrated_scorers_are_kept(place, recipe, tmp_path):
     spec = f"folder:{place / 'own'}"
     model = Model("fit", str(place / "kb"), ("sml",), spec, spec, ("sml", "msp"))
@@ -156,6 +157,7 @@ def test_what_cannot_be_opened_is_refused_before_anything_is_computed(tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_what_was_published_stands_beside_or_below(place, recipe, done, tmp_path):
     rows = (
         Published("own", "mine", "msp", "A, Table 1", {"ap": 0.25}),
@@ -184,6 +186,7 @@ def test_what_is_damaged_or_half_written_is_made_anew(recipe, place, tmp_path):
         assert thresholds.read_text() == whole
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_size_that_squeezes_images_is_reported(recipe, tmp_path):
     said = []
     run(replace(recipe, data=(replace(recipe.data[1], resize=(64, 48)),)), tmp_path, report=said.append)

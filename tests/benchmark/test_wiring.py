@@ -43,6 +43,7 @@ def test_an_images_maps_are_opened_twice(recipe, tmp_path, monkeypatch):
     assert sorted(opened.values()) == [1, 1, 1, 2, 2, 2]  # plots need the first pass alone
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_what_was_fitted_in_a_run_is_not_loaded_in_it(place, recipe, tmp_path, monkeypatch):
     """And what a later run loads gives the same digits."""
     spec = f"folder:{place / 'own'}"
@@ -58,6 +59,7 @@ def test_what_was_fitted_in_a_run_is_not_loaded_in_it(place, recipe, tmp_path, m
     assert loaded == [place / "kb", *(tmp_path / "two" / "fitted").iterdir()]
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize("scorer", ["msp", "mc_dropout"])
 def test_the_network_gets_images_of_the_size_that_was_asked_for(recipe, tmp_path, monkeypatch, scorer):
     model = replace(recipe.models[0], scorers=(scorer,))
@@ -69,6 +71,7 @@ def test_the_network_gets_images_of_the_size_that_was_asked_for(recipe, tmp_path
     assert manifest.settings == ({"resize": [48, 64], "seed": 0} if scorer == "mc_dropout" else {"resize": [48, 64]})
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_the_seed_reaches_the_scorers_and_the_points_that_are_plotted(recipe, tmp_path, monkeypatch):
     small = replace(recipe, data=(replace(recipe.data[0], most=2),))
     sampled, draw = [], benchmark.draw
@@ -84,6 +87,7 @@ def test_the_seed_reaches_the_scorers_and_the_points_that_are_plotted(recipe, tm
     assert len(one) == len(other) and not np.array_equal(one, other)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_options_reach_image_scorers_and_maps_of_others_are_refused(place, recipe, tmp_path):
     """Others are another value, and a file of the same name that holds something else."""
     weights = tmp_path / "ae.safetensors"
@@ -108,6 +112,7 @@ def test_options_reach_image_scorers_and_maps_of_others_are_refused(place, recip
             results(passes, width)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_options_reach_the_scorers_that_are_fitted(place, recipe, tmp_path):
     spec = f"folder:{place / 'own'}"
     model = Model("fit", str(place / "kb"), ("mahalanobis",), spec, scorers=("mahalanobis",))
@@ -120,6 +125,7 @@ def test_options_reach_the_scorers_that_are_fitted(place, recipe, tmp_path):
     assert len(list((tmp_path / "fitted").iterdir())) == 1
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_the_workers_that_were_asked_for_compute_the_metrics(recipe, tmp_path, monkeypatch):
     given, measure = [], benchmark.measure
 
@@ -138,6 +144,7 @@ def test_the_workers_that_were_asked_for_compute_the_metrics(recipe, tmp_path, m
     assert given == [1, 7] and passes == [7, 7]
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_thresholds_and_the_track_reach_the_metrics(place, recipe, tmp_path):
     """Of each scorer, found on val at the rate asked for; of the knowledge base's own, where none is asked for."""
     spec = f"folder:{place / 'own'}"
@@ -154,6 +161,7 @@ def test_thresholds_and_the_track_reach_the_metrics(place, recipe, tmp_path):
     assert kept["sizes"]["predicted"] == OBSTACLE_TRACK.predicted != ANOMALY_TRACK.predicted
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_another_recipe_computes_thresholds_and_metrics_anew_from_the_same_maps(place, recipe, tmp_path, monkeypatch):
     spec = f"folder:{place / 'own'}"
     model = replace(recipe.models[0], scorers=("msp",), calibrate_on=spec)

@@ -19,6 +19,7 @@ from owseg.knowledge.pretrained import resolve
 from owseg.knowledge.versions import current_version, read_version, version_history
 from owseg.labels import LabelSpace
 from owseg.models.assemble import build_network
+from owseg.models.engine import prepare
 from owseg.models.hub import published
 from owseg.models.network import Network
 from owseg.models.residual_pattern import ResidualPattern, residual_of
@@ -43,7 +44,7 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
         value = read_json(path)
         if value["format"] != FORMAT:
             raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
-        network = build_network(value["network"])
+        network = prepare(build_network(value["network"]))  # here, or the knowledge base would copy it
         _fill(network, folder / "network.safetensors")
         threshold = value["threshold"]
         return KnowledgeBase(

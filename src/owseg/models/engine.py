@@ -85,7 +85,12 @@ def prepared(module: M) -> M:
     laid_out = all(p.stride() == _channels_last(p.shape) for p in weights)
     if laid_out and not any(m.training for m in module.modules()):
         return module
-    ready: M = copy.deepcopy(module).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return prepare(copy.deepcopy(module))
+
+
+def prepare(module: M) -> M:
+    """Set ``module`` itself to evaluation mode and channels_last, and return it: what ``prepared`` does to a copy."""
+    ready: M = module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return ready
 
 

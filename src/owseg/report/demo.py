@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from owseg import __version__
+from owseg.data.cached import cached
 from owseg.data.dataset import DataSet, spread_over
 from owseg.data.datasets import open_dataset
 from owseg.data.shots import sample_shots
@@ -51,12 +52,12 @@ def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -
         raise OwsegError(f"{name!r} is not an unknown class of {data}; those are: {choices}.")
 
     _report_step("1/5 calibrating the threshold of the anomaly score")
-    val = spread_over(open_dataset(data, "val", before.labels), IMAGES)
+    val = cached(spread_over(open_dataset(data, "val", before.labels), IMAGES))
     # Anew, as the data may be another set than the one the shipped threshold was found on.
     before = calibrate(before, val, before.threshold.target_fpr if before.threshold else 0.05)
     before.save(out / "kb")
     _report_step(f"2/5 predicting {min(len(everything), IMAGES)} images with classes that it does not know")
-    test = spread_over(everything, IMAGES)
+    test = cached(spread_over(everything, IMAGES))
     scorers = tuple(n for n in ("msp", "eds", before.scorer) if n in before.scorers)
     first = evaluate(before, test, scorers)
     _report_step(f"3/5 learning {name} from {MAX_SHOTS} annotated images")
