@@ -60,7 +60,7 @@ def watched(monkeypatch):
 
 
 def test_it_runs_to_the_end_and_what_it_makes_can_be_stored(spec, tmp_path):
-    kb = build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run", fpr=0.2, half=True)
+    kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", fpr=0.2, half=True)
     assert kb.base_classes == ("road", "sky", "tree") and kb.scorer == "joint"
     assert kb.threshold.target_fpr == 0.2 and (kb.threshold.images, len(kb.predict(tiny.image()).labels)) == (5, 48)
     assert [e.action for e in kb.history] == ["train", "fit", "calibrate"]
@@ -74,7 +74,7 @@ def test_it_runs_to_the_end_and_what_it_makes_can_be_stored(spec, tmp_path):
 
 
 def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watched):
-    kb = build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run")
+    kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
     (_, trained_on, chosen_on, config, run, resume), _ = watched.train
     assert trained_on.source.ids == tuple(f"f{i}" for i in range(6))
     assert chosen_on.source.ids == ("f10", "f12", "f14", "f16", "f7", "f9")  # every second in the order of the names
@@ -91,7 +91,7 @@ def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watch
 @pytest.mark.parametrize("val", [1, 9])
 def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, watched, val):
     spec = write(tmp_path / "data", {"train": 4, "val": val})
-    kb = build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run")
+    kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
     chosen_on, calibrated_on = watched.train[0][2], watched.calibrate[0][1]
     assert chosen_on.source.ids == calibrated_on.source.ids and len(chosen_on) == val
     note = f"; val is too small to divide ({val}), so it chose the weights and calibrates as well"
@@ -109,7 +109,7 @@ def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, wat
     ids=str,
 )
 def test_the_network_is_the_one_that_is_asked_for(spec, tmp_path, watched, options, expected):
-    network = build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run", **options).network
+    network = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", **options).network
     config = network.config
     assert config["classifier"]["kind"] == expected["classifier"] and config["decoder"]["kind"] == expected["decoder"]
     assert config["classifier"].get("scale") == expected.get("scale") and network.num_classes == 3
@@ -118,7 +118,7 @@ def test_the_network_is_the_one_that_is_asked_for(spec, tmp_path, watched, optio
 @pytest.mark.parametrize("fpr", [0.05, 0.3])
 @pytest.mark.parametrize("resume", [False, True])
 def test_rate_and_resume_reach_where_they_act(spec, tmp_path, watched, fpr, resume):
-    kb = build_knowledge_base(spec, tiny.backbone(), [], FAST, tmp_path / "run", fpr=fpr, resume=resume)
+    kb = build_knowledge_base(spec, tiny.backbone("resnet"), [], FAST, tmp_path / "run", fpr=fpr, resume=resume)
     assert kb.threshold.target_fpr == fpr and watched.train[0][5] is resume
     assert len(kb.labels) == 4 and not hasattr(watched, "round_to_half")
 
@@ -128,14 +128,14 @@ def test_the_seed_decides_the_weights_before_training(spec, tmp_path, watched):
     for number, seed in enumerate((0, 0, 1)):
         torch.rand(number)
         config = replace(FAST, seed=seed)
-        network = build_knowledge_base(spec, tiny.backbone(), [], config, tmp_path / "run").network
+        network = build_knowledge_base(spec, tiny.backbone("resnet"), [], config, tmp_path / "run").network
         marks.append(float(network.decoder.head.weight.detach().double().sum()))
     assert marks[0] == marks[1] != marks[2]
 
 
 def test_the_history_says_what_it_was_trained_with(spec, tmp_path, watched, monkeypatch):
     names = []
-    monkeypatch.setattr(module, "from_pretrained", lambda name: names.append(name) or tiny.backbone())
+    monkeypatch.setattr(module, "from_pretrained", lambda name: names.append(name) or tiny.backbone("resnet"))
     kb = build_knowledge_base(spec, "hub/name", ["rock", "tree"], FAST, tmp_path / "run")
     details = kb.history[0].details
     assert names == ["hub/name"] and details["backbone"] == "name" and details["unknown"] == ["rock", "tree"]
@@ -143,7 +143,7 @@ def test_the_history_says_what_it_was_trained_with(spec, tmp_path, watched, monk
 
 
 def test_a_network_is_rounded_before_anything_is_fitted_to_it(spec, tmp_path, watched):
-    build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run", half=True)
+    build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", half=True)
     kb = watched.fit_scorers[0][0]
     assert isinstance(kb, KnowledgeBase)
     assert all(torch.equal(v.half().float(), v) for v in kb.network.state_dict().values() if v.is_floating_point())
@@ -168,7 +168,7 @@ def test_rounding_leaves_what_16_bits_cannot_hold():
 )
 def test_classes_that_cannot_be_left_out(spec, tmp_path, watched, unknown, message):
     with pytest.raises(OwsegError, match=message):
-        build_knowledge_base(spec, tiny.backbone(), unknown, FAST, tmp_path / "run")
+        build_knowledge_base(spec, tiny.backbone("resnet"), unknown, FAST, tmp_path / "run")
 
 
 def test_a_class_called_void_is_left_out_or_renamed(tmp_path):
@@ -177,9 +177,9 @@ def test_a_class_called_void_is_left_out_or_renamed(tmp_path):
     (tmp_path / "classes.json").write_text(json.dumps(["road", "void", "sky"]))
     config, run = replace(FAST, batch=1), tmp_path / "run"
     with pytest.raises(OwsegError, match=r"no class can have the name 'void', which is reserved; .* leave it out"):
-        build_knowledge_base(f"folder:{tmp_path}", tiny.backbone(), (), config, run)
+        build_knowledge_base(f"folder:{tmp_path}", tiny.backbone("resnet"), (), config, run)
     with pytest.raises(OwsegError, match="a has no mask"):  # without it, it comes as far as training
-        build_knowledge_base(f"folder:{tmp_path}", tiny.backbone(), ("void",), config, run)
+        build_knowledge_base(f"folder:{tmp_path}", tiny.backbone("resnet"), ("void",), config, run)
 
 
 def test_validation_is_not_on_the_training_images(spec, tmp_path, monkeypatch):
@@ -191,5 +191,5 @@ def test_validation_is_not_on_the_training_images(spec, tmp_path, monkeypatch):
         return real(network, data, DataSet(source, val.labels), *rest)
 
     monkeypatch.setattr(module, "train", train)
-    build_knowledge_base(spec, tiny.backbone(), ["rock"], FAST, tmp_path / "run")
+    build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
     assert sorted(set(read)) == ["f10", "f12", "f14", "f16", "f7", "f9"]

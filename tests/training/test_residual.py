@@ -39,7 +39,7 @@ def segformer():
 
 
 NETWORKS = {
-    "linear": lambda: tiny.network(classifier="linear"),
+    "linear": lambda: tiny.network(kind="resnet", classifier="linear"),
     "prototype": tiny.network,
     "segformer": segformer,
 }

@@ -32,6 +32,11 @@ FAST = TrainConfig(
 ONE = replace(FAST, epochs=1)
 
 
+def small(classes=3, **options):
+    """A network of few layers: what is copied and stored most here."""
+    return tiny.network(classes, "resnet", **options)
+
+
 def weights(network):
     return {k: v.clone() for k, v in network.state_dict().items()}
 
@@ -46,7 +51,7 @@ def rows(run):
 
 def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path):
     data = tiny.dataset()
-    whole = train(tiny.network(), data, data, FAST, tmp_path / "whole")
+    whole = train(small(), data, data, FAST, tmp_path / "whole")
 
     class Stop(Exception):
         pass
@@ -63,9 +68,9 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path):
             return super().__iter__()
 
     with pytest.raises(Stop):
-        train(tiny.network(), data, Stopping(data.source, data.labels), FAST, tmp_path / "parts")
+        train(small(), data, Stopping(data.source, data.labels), FAST, tmp_path / "parts")
     torch.rand(17)  # whatever the random state is by then must not matter
-    resumed = train(tiny.network(), data, data, FAST, tmp_path / "parts", resume=True)
+    resumed = train(small(), data, data, FAST, tmp_path / "parts", resume=True)
     assert same(whole.state_dict(), resumed.state_dict())
     for a, b in zip(rows(tmp_path / "whole"), rows(tmp_path / "parts"), strict=True):
         assert (a["epoch"], a["loss"], a["val_miou"]) == (b["epoch"], b["loss"], b["val_miou"])
@@ -74,8 +79,8 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path):
 def test_training_learns_and_logs(tmp_path):
     data = tiny.dataset(16)
     config = replace(FAST, epochs=12, validate_every=4)
-    untrained = validation_miou(tiny.network(), data)
-    network = train(tiny.network(), data, data, config, tmp_path)
+    untrained = validation_miou(small(), data)
+    network = train(small(), data, data, config, tmp_path)
     found = rows(tmp_path)
     assert [int(r["epoch"]) for r in found] == list(range(1, 13))
     assert float(found[-1]["loss"]) < 0.5 * float(found[0]["loss"])
@@ -90,7 +95,7 @@ def test_the_weights_kept_are_the_best_on_val(tmp_path):
     swapped = DataSet(
         replace(data.source, read=lambda i: (data.source.read(i)[0], 2 - data.source.read(i)[1])), data.labels
     )
-    network = train(tiny.network(), data, swapped, FAST, tmp_path)
+    network = train(small(), data, swapped, FAST, tmp_path)
     scores = [float(r["val_miou"]) for r in rows(tmp_path)]
     assert validation_miou(network, swapped) == pytest.approx(max(scores), abs=1e-5)
 
@@ -133,7 +138,7 @@ def trained(run, **settings):
     data = tiny.with_void()
     data = DataSet(replace(data, ids=data.ids[:4]), data.classes)
     base = replace(FAST, epochs=2, validate_every=2, small=0.0, seed=0)  # two steps: the first average is a copy
-    return train(tiny.network(), data, data, replace(base, **settings), run).state_dict()
+    return train(small(), data, data, replace(base, **settings), run).state_dict()
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +173,7 @@ def test_backbone_and_the_rest_have_rates_of_their_own_and_no_decay_on_biases(tm
 
     monkeypatch.setattr(module, "loop", record)
     train(
-        tiny.network(),
+        small(),
         tiny.dataset(),
         tiny.dataset(2),
         replace(FAST, lr=0.3, backbone_lr=0.2, weight_decay=0.1),
@@ -188,39 +193,39 @@ def test_backbone_and_the_rest_have_rates_of_their_own_and_no_decay_on_biases(tm
 
 def test_resume_refuses_other_settings(tmp_path):
     data = tiny.dataset()
-    train(tiny.network(), data, data, ONE, tmp_path)
+    train(small(), data, data, ONE, tmp_path)
     others = [
-        (tiny.network(), data, replace(FAST, epochs=2)),
-        (tiny.network(scale=2.0), data, ONE),  # T is in no weight, and would go unnoticed
-        (tiny.network(4), data, ONE),
-        (tiny.network(), tiny.dataset(9), ONE),
+        (small(), data, replace(FAST, epochs=2)),
+        (small(scale=2.0), data, ONE),  # T is in no weight, and would go unnoticed
+        (small(4), data, ONE),
+        (small(), tiny.dataset(9), ONE),
     ]
     for network, other, config in others:
         with pytest.raises(OwsegError, match="other settings"):
             train(network, other, data, config, tmp_path, resume=True)
     with pytest.raises(OwsegError, match="no run to resume"):
-        train(tiny.network(), data, data, FAST, tmp_path / "new", resume=True)
+        train(small(), data, data, FAST, tmp_path / "new", resume=True)
 
 
 def test_training_refuses_what_it_cannot_use(tmp_path):
     data = tiny.dataset(3)
     with pytest.raises(OwsegError, match="3 images do not fill a batch of 4"):
-        train(tiny.network(), data, data, FAST, tmp_path)
+        train(small(), data, data, FAST, tmp_path)
     named_otherwise = DataSet(tiny.dataset().source, LabelSpace.of(("Road", "Sky", "Tree")), IGNORE)
     with pytest.raises(OwsegError, match="no pixel is labelled with a known class"):
-        train(tiny.network(), named_otherwise, data, FAST, tmp_path)
+        train(small(), named_otherwise, data, FAST, tmp_path)
     with pytest.raises(OwsegError, match="lower the learning rate"):
-        train(tiny.network(), tiny.dataset(), data, replace(FAST, lr=1e9, backbone_lr=1e9), tmp_path)
+        train(small(), tiny.dataset(), data, replace(FAST, lr=1e9, backbone_lr=1e9), tmp_path)
     bare = replace(data, source=replace(data.source, read=lambda i: (data.source.read(i)[0], None)))
     with pytest.raises(OwsegError, match="f0 has no mask; validation needs one"):
-        train(tiny.network(), tiny.dataset(), bare, ONE, tmp_path)
+        train(small(), tiny.dataset(), bare, ONE, tmp_path)
     with pytest.raises(OwsegError, match="f0 has no mask; training needs one"):
-        train(tiny.network(), bare, data, replace(ONE, batch=3), tmp_path)
+        train(small(), bare, data, replace(ONE, batch=3), tmp_path)
 
 
 @pytest.mark.parametrize("classifier", ["prototype", "linear"])
 def test_the_objective_is_the_loss_of_the_interpolated_maps(classifier):
-    network = tiny.network(classifier=classifier)
+    network = small(classifier=classifier)
     images, targets = torch.rand(2, 3, 48, 64), torch.randint(0, 3, (2, 48, 64))
     class_weights = torch.tensor([0.5, 1.0, 2.0])
     loss = SegmentationObjective(network, 0.2, class_weights)(images, targets)
