@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +19,25 @@ def synthetic(root: Path, split: str) -> Source:
     """
     # Imported here, so that this file, which is imported with the first data set, does not load the painters.
     from owseg.data.synthetic.canvas import CLASSES
-    from owseg.data.synthetic.scene import SPLITS, scene
+    from owseg.data.synthetic.scene import SPLITS
 
     if split not in SPLITS:
         raise NoSuchSplit(f"the synthetic scenes have no split {split!r}; they have {', '.join(SPLITS)}.")
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray]:
-        image, labels = scene(split, i)
-        return np.ascontiguousarray(image.transpose(2, 0, 1)), labels
+        image, labels = _drawn(split, i)
+        return image.copy(), labels.copy()
 
     return Source(f"synthetic:{split}", CLASSES, tuple(f"{split}-{i:03d}" for i in range(SPLITS[split][1])), read)
+
+
+# A scene takes 40 ms to draw, and a split is read several times: to fit, to calibrate, to evaluate. 256 are 50 MB.
+@lru_cache(maxsize=256)
+def _drawn(split: str, i: int) -> tuple[np.ndarray, np.ndarray]:
+    from owseg.data.synthetic.scene import scene
+
+    image, labels = scene(split, i)
+    return np.ascontiguousarray(image.transpose(2, 0, 1)), labels
 
 
 CARDS = (
