@@ -1,9 +1,11 @@
 """Fixtures that several rooms use: the tiny knowledge base, calibrated or stored, data on disk, the command line."""
 
+import gc
 import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -17,6 +19,13 @@ from owseg.knowledge.base import KnowledgeBase
 from tests.support import tiny
 
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected, a million objects, stays to the end: the collector need not go through it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +72,14 @@ def own_data(tmp_path: Path) -> Path:
             Image.fromarray(array).save(tmp_path / "own" / kind / f"f{i}.png")
     (tmp_path / "own" / "classes.json").write_text(json.dumps(list(data.labels.names)))
     return tmp_path / "own"
+
+
+@pytest.fixture
+def quick_tsne(monkeypatch: pytest.MonkeyPatch) -> None:
+    """t-SNE takes a quarter of its usual steps."""
+    from owseg.report import sequence
+
+    monkeypatch.setattr(sequence, "TSNE", partial(sequence.TSNE, max_iter=250))
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_conformal_controls_the_rate_of_the_next_image():
     """Images differ in difficulty; the mean loss of the one after n = 24 is held, and not by far."""
     rng = np.random.default_rng(0)
     fpr, losses, plain = 0.1, [], []
-    for _ in range(500):
+    for _ in range(250):
         draw = [rng.normal(rng.normal(0, 0.6), 1, size=rng.integers(20, 60)) for _ in range(25)]
         given, held_out = [list(p) for p in draw[:-1]], draw[-1]
         losses.append(np.mean(held_out > threshold_at_fpr(maps(given), fpr, "conformal").value))

@@ -73,6 +73,7 @@ def test_a_network_without_fitted_scorers_learns_by_the_probe_once_they_are_fitt
     assert code == 0 and load(kb).labels.names[-1] == "rock" and "probe" in out, err
 
 
+@pytest.mark.usefixtures("quick_tsne")
 def test_several_classes_are_learned_recorded_and_evaluated(run_cli, fails, stored_kb, own_data, tmp_path):
     classes = list(json.loads((own_data / "classes.json").read_text()))
     for path in sorted((own_data / "masks").iterdir()):  # a fifth class, cut out of the fourth

@@ -26,6 +26,7 @@ def evaluation(stages, frames):
     return evaluate_sequence(stages, frames)
 
 
+@pytest.mark.usefixtures("quick_tsne")
 def test_the_page_shows_every_stage(stages, frames, evaluation, tmp_path):
     path = write_sequence_report(stages, frames, evaluation, tmp_path / "new" / "page.html")
     assert path == tmp_path / "new" / "page.html"
@@ -54,6 +55,7 @@ def test_a_strip_is_an_image_its_open_set_map_at_every_stage_and_the_ground_trut
             assert np.array_equal(pixels, palette[kb.predict(image).open_set])
 
 
+@pytest.mark.usefixtures("quick_tsne")
 def test_the_embedding_is_sampled_class_by_class_and_learned_ones_are_ringed(stages, frames):
     found = embedding_map(stages[-1], frames, ("rock",))
     assert set(found.names) <= {"road", "sky", "tree", "rock"} and found.ringed == ("rock",)
