@@ -106,6 +106,18 @@ def test_lines_beside_a_polygon_enclose_nothing(tmp_path):
     assert np.array_equal(annotation.mask, next(read(path, "coco")).mask) and annotation.mask.any()
 
 
+def test_an_object_of_several_polygons_is_all_of_them(tmp_path):
+    """As one that is partly hidden is outlined."""
+    left, right = [0, 0, 4, 0, 4, 3, 0, 3], [6, 1, 9, 1, 9, 7, 6, 7]
+    masks = []
+    for number, polygons in enumerate(([left], [right], [left, right])):
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps(with_object(segmentation=polygons)))
+        masks.append(next(read(path, "coco")).mask)
+    assert masks[0].any() and masks[1].any() and not (masks[0] & masks[1]).any()
+    assert np.array_equal(masks[2], masks[0] | masks[1])
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet=[chr(c) for c in range(48, 112)], max_size=12))
 def test_any_string_of_run_lengths_is_a_mask_or_refused(text):

@@ -46,6 +46,13 @@ def test_a_format_is_what_its_card_says(name):
     assert len(list(read(MADE / file))) == len(list(read(MADE / file, name))) > 0
 
 
+@pytest.mark.parametrize("place", ["", "out.xml"])
+@pytest.mark.parametrize(("predicted", "source"), [(True, "auto"), (False, "manual")])
+def test_what_no_person_has_checked_is_marked(tmp_path, place, predicted, source):
+    path = write([Annotation("a.jpg", "car", MASK)], tmp_path / place, "cvat", predicted=predicted)
+    assert f'source="{source}"' in path.read_text()
+
+
 def test_the_page_has_the_table():
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| ")][1:]
     rows = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in lines]
