@@ -49,7 +49,7 @@ def test_a_format_is_what_its_card_says(name):
 @pytest.mark.parametrize("place", ["", "out.xml"])
 @pytest.mark.parametrize(("predicted", "source"), [(True, "auto"), (False, "manual")])
 def test_what_no_person_has_checked_is_marked(tmp_path, place, predicted, source):
-    path = write([Annotation("a.jpg", "car", MASK)], tmp_path / place, "cvat", predicted=predicted)
+    path = write([Annotation("car", MASK, "a.jpg")], tmp_path / place, "cvat", predicted=predicted)
     assert f'source="{source}"' in path.read_text()
 
 
