@@ -1,5 +1,6 @@
 export OMP_WAIT_POLICY ?= PASSIVE
 unexport PYTHONDONTWRITEBYTECODE  # many tests are processes that import torch: compiled once, not each time
+MAKEFLAGS += --jobs=2  # two installations at a time
 PY ?= python3
 V := .venv
 
@@ -7,7 +8,7 @@ V := .venv
 demo: $(V)/.ok
 	$(V)/bin/owseg demo
 
-test: $(V)/.ok
+test: $(V)/.ok $(V)/.optional
 	$(V)/bin/python -m pytest
 
 check: $(V)/.ok
@@ -27,12 +28,22 @@ mutants: $(V)/.ok
 
 # A pip before 25.3 takes twice as long to find a release of each package. What is not compiled beforehand is compiled
 # when it is first imported; most of it never is. Node, which pyright runs on, comes with playwright.
-# pydensecrf2 has no wheels: where there is no compiler, the tests of the dense CRF are skipped.
-$(V)/.ok: pyproject.toml constraints.txt
+INSTALL = $(V)/bin/python -m pip install -q --no-compile
+
+$(V)/.pip:
 	$(PY) -m venv $(V)
-	$(V)/bin/python -m pip install -q --no-compile -U 'pip>=25.3'
-	$(V)/bin/python -m pip install -q --no-compile -c constraints.txt -e '.[dev]'
-	-$(V)/bin/python -m pip install -q --no-compile -c constraints.txt 'pydensecrf2>=1.1,<2'
+	$(INSTALL) -U 'pip>=25.3'
+	touch $@
+
+$(V)/.ok: pyproject.toml constraints.txt | $(V)/.pip
+	$(INSTALL) -c constraints.txt -e '.[dev]'
+	touch $@
+
+# What not every machine can have, installed meanwhile: Qt's Chromium, where the system may have none, and the dense CRF,
+# which has no wheels and needs a compiler. No dependency of them is missing in .ok or installed by both.
+$(V)/.optional: constraints.txt | $(V)/.pip
+	-[ "$$(uname)" != Linux ] || $(INSTALL) -c constraints.txt 'pyside6-webengine>=6.12'
+	-$(INSTALL) --no-deps -c constraints.txt 'pydensecrf2>=1.1,<2'
 	touch $@
 
 clean:

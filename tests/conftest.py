@@ -8,7 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Each core has a worker. Set before NumPy and torch are imported, and for the processes that tests start.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: it reads this once
 
 import pytest
