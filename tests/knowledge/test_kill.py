@@ -54,11 +54,11 @@ def test_kills_at_random_moments_lose_nothing_that_was_announced(tmp_path: Path)
         for number in set(version_numbers(kb)) - checked:
             checked.add(assert_whole(kb, number))
 
-    given = kill_repeatedly(lambda: commit_version(kb, some_files(os.getpid())), check, times=60)
+    given = kill_repeatedly(lambda: commit_version(kb, some_files(os.getpid())), check, times=40)
 
-    assert len(given) == 60 and given == sorted(given)
-    assert torn > 6, "the kills must hit commits in the middle"
-    assert given[-1] > 6, "and let others finish"
+    assert len(given) == 40 and given == sorted(given)
+    assert torn > 4, "the kills must hit commits in the middle"
+    assert given[-1] > 4, "and let others finish"
     after = commit_version(kb, some_files(1))
     assert after == max(version_numbers(kb)) == assert_whole(kb) and not leftovers(kb)
 
