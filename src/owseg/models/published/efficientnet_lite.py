@@ -144,7 +144,7 @@ class Block(nn.Module):
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's padding "SAME": (B, C, h, w) -> (B, out, ceil(h / stride), ceil(w / stride)).
+    """A convolution with TensorFlow's "same" padding: (B, C, h, w) -> (B, out, ceil(h / stride), ceil(w / stride)).
 
     Where an odd number of zeros is needed, the odd one is after the last pixel. So at stride 2 an even size is not
     padded as in PyTorch; with PyTorch's padding, every map of the published weights would be shifted.
