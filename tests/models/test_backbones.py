@@ -126,6 +126,12 @@ def test_a_saved_backbone_loads_by_path(kind, tmp_path):
         assert all(torch.equal(a, b) for a, b in zip(loaded(image), expected, strict=True))
 
 
+def test_a_folder_of_transformers_is_one_whatever_else_is_in_it(tmp_path):
+    tiny.backbone("resnet").model.save_pretrained(tmp_path / "efficientnet-lite0")
+    (tmp_path / "efficientnet-lite0" / "efficientnet-lite0-x.pth").touch()
+    assert from_pretrained(str(tmp_path / "efficientnet-lite0")).kind == "resnet"
+
+
 def test_of_many_stages_four_evenly_spaced_ones_are_taken(tmp_path):
     config = AutoConfig.for_model("dinov2", **{**tiny.CONFIGS["dinov2"], "num_hidden_layers": 12, "out_features": None})
     AutoBackbone.from_config(config).save_pretrained(tmp_path / "vit")
