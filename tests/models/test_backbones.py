@@ -24,9 +24,17 @@ def espnetv2():
 ROWS = {
     "mobilenet_v2": (lambda: tiny.backbone("mobilenet_v2"), (4, 8, 16, 16, 16), ("conv_stem.", "layer.0.", "layer.1.")),
     "segformer": (lambda: tiny.backbone("segformer"), (4, 8, 16, 32), ()),
+    "efficientnet_lite": (
+        lambda: tiny.backbone("efficientnet_lite"),
+        (4, 8, 16, 16, 32, 32),
+        ("stem.", "blocks.0.", "blocks.1."),
+    ),
     "espnetv2": (espnetv2, (2, 4, 8, 16), ()),
     "auto": (lambda: tiny.backbone("resnet"), (4, 8, 16, 32), ("embedder.",)),
 }
+
+# Mean and standard deviation, where they are not ImageNet's.
+USUAL = {"mobilenet_v2": ((0.5,) * 3, (0.5,) * 3), "efficientnet_lite": ((127 / 255,) * 3, (128 / 255,) * 3)}
 
 
 def test_cards_are_what_their_text_says():
@@ -75,8 +83,7 @@ def test_the_input_is_normalised_by_mean_and_deviation(name):
     own = Backbone(backbone.model)
     assert own.mean.flatten().tolist() == pytest.approx(backbone.family.mean)
     assert own.std.flatten().tolist() == pytest.approx(backbone.family.std)
-    usual = ((0.5,) * 3,) * 2 if name == "mobilenet_v2" else IMAGENET
-    assert (backbone.family.mean, backbone.family.std) == usual
+    assert (backbone.family.mean, backbone.family.std) == USUAL.get(name, IMAGENET)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -117,6 +124,12 @@ def test_a_saved_backbone_loads_by_path(kind, tmp_path):
     with torch.no_grad():
         expected = made.family.features(made.model.eval(), (image - mean) / std)
         assert all(torch.equal(a, b) for a, b in zip(loaded(image), expected, strict=True))
+
+
+def test_a_folder_of_transformers_is_one_whatever_else_is_in_it(tmp_path):
+    tiny.backbone("resnet").model.save_pretrained(tmp_path / "efficientnet-lite0")
+    (tmp_path / "efficientnet-lite0" / "efficientnet-lite0-x.pth").touch()
+    assert from_pretrained(str(tmp_path / "efficientnet-lite0")).kind == "resnet"
 
 
 def test_of_many_stages_four_evenly_spaced_ones_are_taken(tmp_path):

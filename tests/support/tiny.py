@@ -32,6 +32,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "out_features": ["stage1", "stage2", "stage3", "stage4"],
     },
     "segformer": {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 2, 2]},
+    "efficientnet_lite": {"width": 0.25, "depth": 0.3},
 }  # fmt: skip
 
 

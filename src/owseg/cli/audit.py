@@ -18,9 +18,7 @@ def audit(
     split: Split = "test",
     backbone: Annotated[
         str | None,
-        typer.Option(
-            help="A transformers backbone in whose features to compare, by hub name or local path; default: KB's own."
-        ),
+        typer.Option(help="A backbone in whose features to compare, named as for train; default: KB's own."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -31,7 +31,7 @@ CROP = size_text(TrainConfig.crop)
 NewKB = Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new knowledge base.")]
 
 
-Backbone = Annotated[str, typer.Option(help="A transformers backbone: hub name or local path.")]
+Backbone = Annotated[str, typer.Option(help="A backbone: hub name of transformers, efficientnet-lite0, or local path.")]
 
 
 Unknown = Annotated[str, typer.Option(help="Classes to treat as unknown, by name: car,pedestrian.")]

@@ -10,4 +10,7 @@ if TYPE_CHECKING:
     from owseg.models.backbones.family import Family
 
 FAMILIES: Registry[Family] = Registry("family of backbones", "owseg.models.backbones")
-"""Families by the ``model_type`` of a model's configuration; "auto" is for every other type."""
+"""Families by the ``model_type`` of a model's configuration; "auto" is for every other type.
+
+``facts["prefix"]`` is what names of models begin with in a family that is not of transformers.
+"""

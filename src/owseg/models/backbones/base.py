@@ -93,8 +93,12 @@ def build(config: dict[str, Any]) -> Backbone:
 def from_pretrained(name: str, output_stride: int = 16) -> Backbone:
     """Load a backbone by hub name or local path; ``output_stride`` (MobileNetV2 only) is 8, 16 or 32.
 
-    Raises ``OwsegError`` where it is neither on disk nor on the hub, or is not a backbone.
+    A family that is not of transformers has names and files of its own, such as ``efficientnet-lite0``. Raises
+    ``OwsegError`` where it is neither on disk nor on the hub, or is not a backbone.
     """
+    own = _family_by_prefix(name)
+    if own:
+        return Backbone(own.from_pretrained(name, None, output_stride))
     from transformers import AutoConfig
 
     is_path = os.sep in name and Path(name).exists()
@@ -104,6 +108,21 @@ def from_pretrained(name: str, output_stride: int = 16) -> Backbone:
     except (OSError, ValueError, AttributeError, ImportError, SafetensorError) as error:
         hint = "the folder needs config.json and model.safetensors" if is_path else "give a local path when offline"
         raise OwsegError(f"the backbone {name!r} cannot be loaded ({_first_line(error)}); {hint}.") from None
+
+
+def _family_by_prefix(name: str) -> Family | None:
+    """Return the family whose prefix begins ``name``, or the name of the file, or of one in the folder, at that path.
+
+    A folder that transformers stored, which has a config.json, is none of them.
+    """
+    path = Path(name).expanduser()
+    files = [path] if path.is_file() else [] if (path / "config.json").exists() else path.glob("*")
+    names = [name, *(file.name for file in files)]
+    for kind, entry in FAMILIES.entries.items():
+        prefix = entry.facts.get("prefix")
+        if prefix and any(n.startswith(prefix) for n in names):
+            return FAMILIES.make(kind)
+    return None
 
 
 def _first_line(error: Exception) -> str:
