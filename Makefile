@@ -40,7 +40,7 @@ $(V)/.ok: pyproject.toml constraints.txt | $(V)/.pip
 	touch $@
 
 # What not every machine can have, installed meanwhile: Qt's Chromium, where the system may have none, and the dense CRF,
-# which has no wheels and needs a compiler. No dependency of them is missing in .ok or installed by both.
+# which has no wheels and needs a compiler. Neither installs a file that .ok installs, so the two may run at once.
 $(V)/.optional: constraints.txt | $(V)/.pip
 	-[ "$$(uname)" != Linux ] || $(INSTALL) -c constraints.txt 'pyside6-webengine>=6.12'
 	-$(INSTALL) --no-deps -c constraints.txt 'pydensecrf2>=1.1,<2'

@@ -17,6 +17,7 @@ from owseg.knowledge.load import load, load_stages
 from owseg.knowledge.versions import read_version
 from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
+from owseg.models import engine
 from owseg.models.residual_pattern import residual_of
 from owseg.training.build import round_to_half
 from tests.support import tiny
@@ -218,3 +219,9 @@ def test_a_published_network_is_loaded_by_its_name(monkeypatch):
     kb = load("net:FILE", weights="w.safetensors")
     assert calls == [("net:FILE", "w.safetensors")]
     assert kb.labels == labels and kb.threshold is None and kb.history[0].message == "loaded net:FILE"
+
+
+def test_loading_does_not_copy_the_network(stored_kb, monkeypatch):
+    copied = []
+    monkeypatch.setattr(engine.copy, "deepcopy", lambda module: copied.append(module) or module)
+    assert engine.prepared(load(stored_kb).network) and copied == []

@@ -12,7 +12,7 @@ from owseg.data.dataset import DataSet
 def cached(data: DataSet, limit: int = 4 << 30) -> DataSet:
     """Return ``data`` with images and masks kept in memory once read, as long as all of them fit into ``limit`` bytes.
 
-    What does not fit is read from disk each time.
+    What does not fit is read from disk each time. The arrays are the same at every reading: copy one to change it.
     """
     kept: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
     used = 0
