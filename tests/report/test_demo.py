@@ -1,4 +1,6 @@
 import json
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +40,21 @@ def test_the_seed_draws_the_shots_and_the_page_names_it(stored_kb, own_data, tmp
     demo.run(f"folder:{own_data}", str(stored_kb), "rock", tmp_path / "out", 7)
     assert seeds == [("rock", 5, 7)]
     assert "<dt>seed of the shots</dt><dd>7</dd>" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_every_image_to_calibrate_and_evaluate_on_is_read_once(stored_kb, own_data, tmp_path, monkeypatch):
+    reads, open_dataset = Counter(), demo.open_dataset
+
+    def counted(spec, split, *labels):
+        data = open_dataset(spec, split, *labels)
+        read = data.source.read
+        source = replace(data.source, read=lambda i: reads.update([(split, i)]) or read(i))
+        return replace(data, source=source)
+
+    monkeypatch.setattr(demo, "open_dataset", counted)
+    demo.run(f"folder:{own_data}", str(stored_kb), "rock", tmp_path / "out")
+    assert {n for (split, _), n in reads.items() if split != "train"} == {1}
+    assert sum(split == "test" for split, _ in reads) == sum(split == "val" for split, _ in reads) == 8
 
 
 def test_the_demo_asks_for_what_it_needs(stored_kb, own_data, tmp_path):
