@@ -126,10 +126,12 @@ def test_a_saved_backbone_loads_by_path(kind, tmp_path):
         assert all(torch.equal(a, b) for a, b in zip(loaded(image), expected, strict=True))
 
 
-def test_a_folder_of_transformers_is_one_whatever_else_is_in_it(tmp_path):
+def test_a_folder_of_transformers_is_one_whatever_else_is_in_it(tmp_path, monkeypatch):
     tiny.backbone("resnet").model.save_pretrained(tmp_path / "efficientnet-lite0")
     (tmp_path / "efficientnet-lite0" / "efficientnet-lite0-x.pth").touch()
     assert from_pretrained(str(tmp_path / "efficientnet-lite0")).kind == "resnet"
+    monkeypatch.chdir(tmp_path)
+    assert from_pretrained("efficientnet-lite0").kind == "resnet"
 
 
 def test_of_many_stages_four_evenly_spaced_ones_are_taken(tmp_path):

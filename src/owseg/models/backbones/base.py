@@ -116,8 +116,9 @@ def _family_by_prefix(name: str) -> Family | None:
     A folder that transformers stored, which has a config.json, is none of them.
     """
     path = Path(name).expanduser()
-    files = [path] if path.is_file() else [] if (path / "config.json").exists() else path.glob("*")
-    names = [name, *(file.name for file in files)]
+    if (path / "config.json").exists():
+        return None
+    names = [name, *(file.name for file in ([path] if path.is_file() else path.glob("*")))]
     for kind, entry in FAMILIES.entries.items():
         prefix = entry.facts.get("prefix")
         if prefix and any(n.startswith(prefix) for n in names):
