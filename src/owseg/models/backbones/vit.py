@@ -63,8 +63,9 @@ class ViT(Auto):
         """Return the embeddings and the blocks down to that of the first map."""
         # DINOv3's rotary embedding has no weights, but is jittered while it is in training mode.
         parts = [getattr(model, name) for name in ("embeddings", "rope_embeddings") if hasattr(model, name)]
-        blocks = (model.encoder if hasattr(model, "encoder") else model.model).layer
-        return [*parts, *blocks[: model.stage_names.index(model.out_features[0])]]
+        # DINOv2's blocks are in an encoder, DINOv3's in a model (transformers 5.23) or, before, in the backbone itself.
+        body = getattr(model, "encoder", None) or getattr(model, "model", model)
+        return [*parts, *body.layer[: model.stage_names.index(model.out_features[0])]]
 
 
 CARDS = (
