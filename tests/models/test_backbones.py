@@ -20,6 +20,9 @@ def espnetv2():
     return Backbone(ESPNetV2Encoder(0.5))
 
 
+FIRST_STAGE = ("embeddings.", "encoder.stages.0.")
+FIRST_BLOCKS = ("embeddings.", "encoder.layer.0.", "encoder.layer.1.")
+
 # Family: a backbone of it, its strides, and what its layers are called up to the end of the first stage.
 ROWS = {
     "mobilenet_v2": (lambda: tiny.backbone("mobilenet_v2"), (4, 8, 16, 16, 16), ("conv_stem.", "layer.0.", "layer.1.")),
@@ -30,7 +33,21 @@ ROWS = {
         ("stem.", "blocks.0.", "blocks.1."),
     ),
     "espnetv2": (espnetv2, (2, 4, 8, 16), ()),
-    "auto": (lambda: tiny.backbone("resnet"), (4, 8, 16, 32), ("embedder.",)),
+    "auto": (lambda: tiny.backbone("resnet"), (4, 8, 16, 32), ("embedder.", "encoder.stages.0.")),
+    "convnext": (lambda: tiny.backbone("convnext"), (4, 8, 16, 32), FIRST_STAGE),
+    "convnextv2": (lambda: tiny.backbone("convnextv2"), (4, 8, 16, 32), FIRST_STAGE),
+    "dinov3_convnext": (lambda: tiny.backbone("dinov3_convnext"), (4, 8, 16, 32), ("model.stages.0.",)),
+    "swin": (lambda: tiny.backbone("swin"), (4, 8, 16, 32), ("swin.embeddings.", "swin.encoder.layers.0.blocks.")),
+    "swinv2": (lambda: tiny.backbone("swinv2"), (4, 8, 16, 32), ("embeddings.", "encoder.layers.0.blocks.")),
+    "hiera": (lambda: tiny.backbone("hiera"), (4, 8, 16, 32), FIRST_STAGE),
+    # Of six blocks the second is the first whose map is taken.
+    "dinov2": (lambda: tiny.backbone("dinov2"), (4, 8, 16, 32), FIRST_BLOCKS),
+    "dinov2_with_registers": (lambda: tiny.backbone("dinov2_with_registers"), (4, 8, 16, 32), FIRST_BLOCKS),
+    "dinov3_vit": (
+        lambda: tiny.backbone("dinov3_vit"),
+        (4, 8, 16, 32),
+        ("embeddings.", "model.layer.0.", "model.layer.1."),
+    ),
 }
 
 # Mean and standard deviation, where they are not ImageNet's.
@@ -135,9 +152,9 @@ def test_a_folder_of_transformers_is_one_whatever_else_is_in_it(tmp_path, monkey
 
 
 def test_of_many_stages_four_evenly_spaced_ones_are_taken(tmp_path):
-    config = AutoConfig.for_model("dinov2", **{**tiny.CONFIGS["dinov2"], "num_hidden_layers": 12, "out_features": None})
-    AutoBackbone.from_config(config).save_pretrained(tmp_path / "vit")
-    loaded = from_pretrained(str(tmp_path / "vit"))
+    options = {**tiny.VIT, "num_hidden_layers": 12, "intermediate_size": 32, "image_size": 224}
+    AutoBackbone.from_config(AutoConfig.for_model("beit", **options)).save_pretrained(tmp_path / "beit")
+    loaded = from_pretrained(str(tmp_path / "beit"))
     assert loaded.model.config.out_features == ["stage3", "stage6", "stage9", "stage12"]
     assert len(loaded.channels) == 4
 

@@ -17,6 +17,11 @@ from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, build
 from owseg.models.network import Network
 
+STAGES: dict[str, Any] = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
+HALVING: dict[str, Any] = {**STAGES, "size_multiple": 32}
+WINDOWS: dict[str, Any] = {"embed_dim": 8, "depths": [1, 2, 1, 1], "num_heads": [1, 2, 2, 4]}
+VIT: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 6, "num_attention_heads": 2}
+
 CONFIGS: dict[str, dict[str, Any]] = {
     "mobilenet_v2": {"depth_multiplier": 0.25, "output_stride": 16},
     "resnet": {
@@ -27,10 +32,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1],
         "out_features": ["stage1", "stage2", "stage3", "stage4"],
     },
-    "dinov2": {
-        "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "image_size": 56, "patch_size": 14,
-        "out_features": ["stage1", "stage2", "stage3", "stage4"],
-    },
+    "convnextv2": {**HALVING, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]},
+    "dinov3_convnext": {**HALVING, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1]},
+    "swin": {**HALVING, **WINDOWS, "window_size": 4, "image_size": 64},
+    "swinv2": {**HALVING, **WINDOWS, "window_size": 4, "image_size": 64},
+    "hiera": {**STAGES, **WINDOWS, "image_size": [64, 64]},
+    "dinov2": {**VIT, "image_size": 56, "patch_size": 14},
+    "dinov2_with_registers": {**VIT, "image_size": 56, "patch_size": 14, "num_register_tokens": 3},
+    "dinov3_vit": {**VIT, "image_size": 64, "patch_size": 16, "num_register_tokens": 3, "intermediate_size": 32},
     "segformer": {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "num_attention_heads": [1, 1, 2, 2]},
     "efficientnet_lite": {"width": 0.25, "depth": 0.3},
 }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,6 +27,20 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def resize_to_multiple(image: Tensor, multiple: int | Sequence[int]) -> Tensor:
+    """Resize (B, C, H, W) bilinearly so that each side is the nearest multiple of ``multiple``, and at least one.
+
+    ``multiple`` is one number, or one of the height and one of the width. Half-way between two it is the larger.
+    """
+    rows, columns = (multiple, multiple) if isinstance(multiple, int) else multiple
+    height, width = image.shape[-2:]
+    return resize(image, (_nearest(height, rows), _nearest(width, columns)))
+
+
+def _nearest(size: int, multiple: int) -> int:
+    return max(1, (2 * size + multiple) // (2 * multiple)) * multiple
 
 
 @torch.no_grad()

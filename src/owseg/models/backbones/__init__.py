@@ -12,5 +12,8 @@ if TYPE_CHECKING:
 FAMILIES: Registry[Family] = Registry("family of backbones", "owseg.models.backbones")
 """Families by the ``model_type`` of a model's configuration; "auto" is for every other type.
 
-``facts["prefix"]`` is what names of models begin with in a family that is not of transformers.
+``facts["prefix"]`` is what names of models begin with in a family that is not of transformers. The others are for the
+user (docs/backbones.md shows them): ``example``, a name to give; ``preprocessing``, what becomes of RGB x in [0, 1] if
+nothing else is stored beside the weights; ``licence``, that of the published weights; ``sizes``, the shorter sides in
+pixels of the images that these were trained on.
 """

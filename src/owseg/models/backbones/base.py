@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from owseg.errors import OwsegError
 from owseg.models.backbones import FAMILIES
 from owseg.models.backbones.family import Family
+from owseg.models.backbones.preprocessing import stored_normalisation
 
 
 def family_of(model_type: str) -> Family:
@@ -93,8 +94,9 @@ def build(config: dict[str, Any]) -> Backbone:
 def from_pretrained(name: str, output_stride: int = 16) -> Backbone:
     """Load a backbone by hub name or local path; ``output_stride`` (MobileNetV2 only) is 8, 16 or 32.
 
-    A family that is not of transformers has names and files of its own, such as ``efficientnet-lite0``. Raises
-    ``OwsegError`` where it is neither on disk nor on the hub, or is not a backbone.
+    A family that is not of transformers has names and files of its own, such as ``efficientnet-lite0``. The input is
+    normalised as preprocessor_config.json beside the weights says, or else as the family does. Raises ``OwsegError``
+    where it is neither on disk nor on the hub, or is not a backbone.
     """
     own = _family_by_prefix(name)
     if own:
@@ -104,7 +106,8 @@ def from_pretrained(name: str, output_stride: int = 16) -> Backbone:
     is_path = os.sep in name and Path(name).exists()
     try:
         config = AutoConfig.from_pretrained(name, use_safetensors=True)
-        return Backbone(family_of(config.model_type).from_pretrained(name, config, output_stride))
+        model = family_of(config.model_type).from_pretrained(name, config, output_stride)
+        return Backbone(model, *(stored_normalisation(name) or (None, None)))
     except (OSError, ValueError, AttributeError, ImportError, SafetensorError) as error:
         hint = "the folder needs config.json and model.safetensors" if is_path else "give a local path when offline"
         raise OwsegError(f"the backbone {name!r} cannot be loaded ({_first_line(error)}); {hint}.") from None

@@ -49,6 +49,12 @@ CARDS = (
         "EfficientNet-Lite0 to Lite2, general features of 3 to 4 million parameters for CPUs",
         make=EfficientNetLiteFamily,
         source="Tan & Le, ICML 2019; TensorFlow, 2020",
-        facts={"prefix": "efficientnet-lite", "licence": "Apache-2.0", "sizes": (224, 240, 260)},
+        facts={
+            "prefix": "efficientnet-lite",
+            "example": "efficientnet-lite0",
+            "preprocessing": "(255 x - 127) / 128",
+            "licence": "Apache-2.0",
+            "sizes": (224, 240, 260),
+        },
     ),
 )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
+
+from owseg.models.ops import resize
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of RGB in [0, 1] with which most ImageNet networks normalise their input."""
@@ -48,8 +53,9 @@ class TransformersFamily:
         """Return the model with its weights; its strides are those of ``config``."""
         from transformers import AutoModel
 
-        # Safetensors only: weights in a pickle can run code when they are loaded.
-        model: nn.Module = AutoModel.from_pretrained(name, config=config, use_safetensors=True)
+        # Safetensors only: weights in a pickle can run code when they are loaded. In 32 bits, as every decoder is:
+        # by itself transformers keeps the precision of the file.
+        model: nn.Module = AutoModel.from_pretrained(name, config=config, use_safetensors=True, dtype=torch.float32)
         return model
 
     def from_config(self, config: dict[str, Any]) -> nn.Module:
@@ -67,6 +73,13 @@ class TransformersFamily:
     def config_of(self, model: Any) -> dict[str, Any]:
         """Return the model's configuration (see ``config_of`` of this module)."""
         return config_of(model.config)
+
+
+def to_strides(maps: Sequence[Tensor], strides: Sequence[int], size: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Return each map, which covers an image of ``size`` (H, W), resized to (B, C, ceil(H/stride), ceil(W/stride))."""
+    height, width = size
+    sizes = [(math.ceil(height / stride), math.ceil(width / stride)) for stride in strides]
+    return tuple(resize(m, grid) for m, grid in zip(maps, sizes, strict=True))
 
 
 def config_of(config: Any) -> dict[str, Any]:

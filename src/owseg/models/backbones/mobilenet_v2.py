@@ -46,5 +46,11 @@ CARDS = (
         "light and fast on a CPU; the backbone of the shipped networks",
         make=MobileNetV2,
         source="Sandler et al., CVPR 2018",
+        facts={
+            "example": "google/mobilenet_v2_1.0_224",
+            "preprocessing": "2 x - 1",
+            "licence": "Apache-2.0",
+            "sizes": (224,),
+        },
     ),
 )

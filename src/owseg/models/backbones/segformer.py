@@ -22,4 +22,17 @@ class SegFormer(TransformersFamily):
         return []
 
 
-CARDS = (Card("segformer", "a hierarchical transformer", make=SegFormer, source="Xie et al., NeurIPS 2021"),)
+CARDS = (
+    Card(
+        "segformer",
+        "a hierarchical transformer",
+        make=SegFormer,
+        source="Xie et al., NeurIPS 2021",
+        facts={
+            "example": "nvidia/mit-b0",
+            "preprocessing": "mean and deviation of ImageNet",
+            "licence": "NVIDIA Source Code License (not for commercial use)",
+            "sizes": (224, 512, 1024),
+        },
+    ),
+)
