@@ -54,7 +54,7 @@ METRICS = ("auroc", "ap", "fpr95")
 
 def config(seed: int, precision: str) -> TrainConfig:
     """Return the settings: 40 epochs, the first 40 % at half size, one cycle, frozen stem, averaged weights."""
-    return TrainConfig(epochs=40, seed=seed, precision=precision, validate_every=4)
+    return TrainConfig(mode="tuned", label_stride=1, epochs=40, seed=seed, precision=precision, validate_every=4)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -67,7 +67,8 @@ def train(args: argparse.Namespace) -> None:
     kb = build_knowledge_base(
         f"camvid:{args.data}", str(args.backbone), unknown,
         replace(config(args.seed, args.precision), variance_weight=args.variance),
-        args.runs / f"{name}.run", classifier=args.classifier, half=True, resume=args.resume, scale=args.scale,
+        args.runs / f"{name}.run", classifier=args.classifier, half=True, decoder="aspp", resume=args.resume,
+        scale=args.scale,
     )  # fmt: skip
     print(
         name,
@@ -171,7 +172,7 @@ def ablate(args: argparse.Namespace) -> None:
         val = spread_over(open_dataset(f"camvid:{args.data}", "val", labels), 34)
         few = replace(config(0, args.precision), epochs=12, small=1.0, validate_every=12, variance_weight=weight)
         torch.manual_seed(0)
-        network = assemble(from_pretrained(str(args.backbone)), len(labels), scale=scale)
+        network = assemble(from_pretrained(str(args.backbone)), len(labels), decoder="aspp", scale=scale)
         network = train_network(network, frames, val, few, args.runs / f"T{scale:g}-VL{weight:g}.run")
         result = evaluate(KnowledgeBase(network, labels), val, names)
         ap = (f"{result.scores[n].ap:.3f} / {result.scores[n].auroc:.3f}" for n in names)

@@ -46,7 +46,7 @@ from recipes.camvid import UNKNOWN_CLASSES
 from recipes.tables import markdown
 
 HELD_OUT = "0006R0"
-BASE = TrainConfig(epochs=24, small=0.6, validate_every=24)
+BASE = TrainConfig(mode="tuned", label_stride=1, epochs=24, small=0.6, validate_every=24)
 VARIANTS = {
     "base": BASE,
     "wide": replace(BASE, scale=(1.1, 3.0)),
@@ -76,7 +76,7 @@ def train(args: argparse.Namespace) -> None:
     training, held_out = sequences(args.data, labels)
     val = open_dataset(f"camvid:{args.data}", "val", labels)
     torch.manual_seed(0)
-    network = assemble(from_pretrained(str(args.backbone)), len(labels), classifier=args.classifier)
+    network = assemble(from_pretrained(str(args.backbone)), len(labels), decoder="aspp", classifier=args.classifier)
     name = f"{args.variant}-{args.classifier}"
     config = replace(VARIANTS[args.variant], precision=args.precision)
     network = train_network(network, training, val, config, args.runs / f"{name}.run")

@@ -29,8 +29,9 @@ def test_a_network_is_trained_stored_and_evaluated(run_cli, own_data, tmp_path, 
     (("--epochs", 0), "epochs must be 1"),
     (("--devices", 0), "devices must be 1"),
     (("--seed", -1), "seed must be 0"),
+    (("--mode", "free"), "no mode 'free'; it is frozen or tuned"),
     (("--precision", "8"), "precision '8'"),
-    (("--decoder", "none"), "no decoder 'none' to train; it is one of aspp, psp"),
+    (("--decoder", "none"), "no decoder 'none' to train; it is one of aspp, psp, pyramid"),
     (("--decoder", "transformers"), "no decoder 'transformers' to train"),
 ])  # fmt: skip
 def test_mistakes_end_in_one_sentence(fails, own_data, tmp_path, options, why):

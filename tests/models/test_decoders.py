@@ -14,6 +14,7 @@ from owseg.models.backbones.family import config_of
 from owseg.models.decoders import DECODERS
 from owseg.models.decoders.aspp import ASPPDecoder
 from owseg.models.decoders.psp import PSPDecoder
+from owseg.models.decoders.pyramid import PyramidDecoder
 from tests.support import tiny
 from tests.support.registries import assert_cards_are_what_their_text_says
 
@@ -35,10 +36,11 @@ def of_segformer():
 ROWS = {
     "aspp": ({"width": 16}, 5, CHANNELS, STRIDES, 4),
     "psp": ({"width": 16}, 5, CHANNELS, STRIDES, 16),
+    "pyramid": ({"width": 16, "fine": 8}, 5, CHANNELS, STRIDES, 4),
     "espnetv2": ({}, 10, (8, 16, 32, 64), STRIDES, 2),
     "transformers": (*of_segformer(), 4),
 }
-GROW = ("aspp", "psp")
+GROW = ("aspp", "psp", "pyramid")
 
 
 def made(name):
@@ -87,7 +89,7 @@ def test_a_wider_decoder_has_the_old_channels_and_zeros(name):
     assert (new[:, 5:] == 0).all() and new.shape[1] == 7
     assert all(torch.equal(v, before[n]) for n, v in decoder.state_dict().items())
     with torch.no_grad():
-        wider.refine[0][0].weight.zero_() if name == "aspp" else wider.join[0][0].weight.zero_()
+        (wider.join[0] if name == "psp" else wider.refine[0])[0].weight.zero_()
         assert torch.equal(decoder(maps), old)  # a copy: nothing is shared
 
 
@@ -141,7 +143,49 @@ def test_psp_joins_the_coarsest_map_with_its_means_over_bins():
         torch.testing.assert_close(decoder(maps), decoder.head(decoder.join(torch.cat([deep, *means], 1))))
 
 
-@pytest.mark.parametrize("decoder", [ASPPDecoder(CHANNELS, STRIDES, 3, 8), PSPDecoder(CHANNELS, 3, 8)])
+def test_pyramid_sums_all_stages_at_stride_8_and_joins_stride_4():
+    """In float64, each stage interpolated before it is projected: the other order."""
+    decoder, maps = made("pyramid").double(), [m.double() for m in pyramid()]
+    for norm in decoder.scale:
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    with torch.no_grad():
+        scaled = [
+            (m - n.running_mean.view(1, -1, 1, 1)) / (n.running_var + n.eps).sqrt().view(1, -1, 1, 1)
+            for m, n in zip(maps, decoder.scale, strict=True)
+        ]
+        on_grid = [F.interpolate(m, size=(8, 12), mode="bilinear") for m in scaled]
+        weight = torch.cat([p.weight for p in decoder.project], 1)
+        x = decoder.sum(F.conv2d(torch.cat(on_grid, 1), weight))
+        deep = scaled[-1].mean((2, 3), keepdim=True)
+        pooled = F.relu(F.conv2d(deep, decoder.pool[1].weight, decoder.pool[1].bias)).expand(-1, -1, 8, 12)
+        x = decoder.join(torch.cat([x, *(branch(x) for branch in decoder.branches), pooled], 1))
+        x = torch.cat([F.interpolate(x, size=(16, 24), mode="bilinear"), decoder.lateral(maps[1])], 1)
+        torch.testing.assert_close(decoder(maps), decoder.head(decoder.refine(decoder.fuse(x))))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_a_branch_filters_the_means_of_its_cells(factor):
+    branch, x = PyramidDecoder(CHANNELS, STRIDES, 3, 8, factors=(factor,)).branches[0].eval(), torch.randn(1, 8, 8, 12)
+    with torch.no_grad():
+        means = x.unfold(2, factor, factor).unfold(3, factor, factor).mean((-1, -2))
+        expected = F.interpolate(branch.filter(means), size=(8, 12), mode="bilinear")
+        torch.testing.assert_close(branch(x), expected)
+        assert branch(torch.randn(1, 8, 7, 5)).shape == (1, 8, 7, 5)
+
+
+@pytest.mark.parametrize(("strides", "grid", "finest"), [
+    ((4, 8, 16, 16, 32, 32), 1, 0), ((2, 4, 8, 8, 16), 3, 1), ((4, 16, 32), 0, 0), ((14, 14, 14, 14), 0, 0),
+])  # fmt: skip
+def test_the_grid_of_pyramid_is_its_last_stage_at_stride_8_or_finer(strides, grid, finest):
+    decoder = PyramidDecoder([4] * len(strides), strides, 3, width=8)
+    assert (decoder.grid, decoder.finest) == (grid, finest)
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [ASPPDecoder(CHANNELS, STRIDES, 3, 8), PSPDecoder(CHANNELS, 3, 8), PyramidDecoder(CHANNELS, STRIDES, 3, 8)],
+)
 def test_dropout_is_one_layer_of_a_tenth(decoder):
     assert [m.p for m in decoder.modules() if isinstance(m, torch.nn.Dropout2d)] == [0.1]
 
@@ -149,4 +193,4 @@ def test_dropout_is_one_layer_of_a_tenth(decoder):
 @pytest.mark.parametrize("name", GROW)
 def test_the_width_is_an_option(name):
     assert DECODERS[name].make(CHANNELS, STRIDES, 3, width=24).config["width"] == 24
-    assert DECODERS[name].make(CHANNELS, STRIDES, 3).config["width"] == (128 if name == "aspp" else 512)
+    assert DECODERS[name].make(CHANNELS, STRIDES, 3).config["width"] == (512 if name == "psp" else 128)

@@ -102,9 +102,9 @@ def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, wat
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, {"decoder": "aspp", "classifier": "prototype", "scale": 3.0}),
+        ({}, {"decoder": "pyramid", "classifier": "prototype", "scale": 3.0}),
         ({"scale": 1.5, "decoder": "psp"}, {"decoder": "psp", "classifier": "prototype", "scale": 1.5}),
-        ({"classifier": "linear"}, {"decoder": "aspp", "classifier": "linear"}),
+        ({"classifier": "linear"}, {"decoder": "pyramid", "classifier": "linear"}),
     ],
     ids=str,
 )

@@ -33,6 +33,16 @@ def test_settings_that_no_training_can_run_with(kind, setting, message):
         replace(kind(), **setting)
 
 
+@pytest.mark.parametrize(("setting", "message"), [
+    ({"mode": "free"}, "no mode 'free'; it is frozen or tuned"),
+    ({"label_stride": 0}, "label_stride must be 1 or more, not 0"),
+    ({"views": 0}, "views must be 1 or more, not 0"),
+])  # fmt: skip
+def test_settings_of_a_segmentation_network(setting, message):
+    with pytest.raises(OwsegError, match=message):
+        TrainConfig(**setting)
+
+
 def test_every_kind_has_the_settings_of_the_loop():
     shared = {f.name for f in fields(LoopConfig)}
     for kind in (TrainConfig, ResidualConfig):

@@ -15,10 +15,12 @@ from owseg.losses import segmentation as losses
 from owseg.models.ops import resize
 from owseg.training import segmentation as module
 from owseg.training.config import TrainConfig
-from owseg.training.segmentation import AugmentedViews, SegmentationObjective, train, validation_miou
+from owseg.training.segmentation import SegmentationObjective, train, validation_miou
+from owseg.training.views import AugmentedViews
 from tests.support import tiny
 
 FAST = TrainConfig(
+    mode="tuned",
     epochs=4,
     batch=4,
     crop=(48, 64),
@@ -152,7 +154,8 @@ def plain(tmp_path_factory):
     [
         {"small": 1.0}, {"jitter": 0.0}, {"scale": (0.5, 0.6)}, {"crop": (32, 32)}, {"lr": 1e-3}, {"backbone_lr": 1e-3},
         {"weight_decay": 1.0}, {"variance_weight": 1.0}, {"balance": 1.0}, {"ema": 0.5}, {"seed": 1}, {"batch": 2},
-        {"freeze_stem": False},
+        {"freeze_stem": False}, {"label_stride": 1}, {"mode": "frozen"},
+        {"mode": "frozen", "views": 1}, {"mode": "frozen", "seed": 1},
     ],
     ids=str,
 )  # fmt: skip
@@ -236,3 +239,18 @@ def test_the_objective_is_the_loss_of_the_interpolated_maps(classifier):
         else losses.cross_entropy(logits, targets, class_weights)
     )
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_loss_takes_another_label_of_each_cell_in_each_step():
+    network = small()
+    images, targets = torch.rand(2, 3, 48, 64), torch.randint(0, 3, (2, 48, 64))
+    found = {
+        SegmentationObjective(network, 0.2, torch.ones(3), label_stride=2)(images, targets).item() for _ in range(64)
+    }
+    embedding = resize(network(images).embedding, (24, 32))
+    expected = {
+        losses.objective(network.classifier, embedding, targets[:, top::2, left::2], 0.2, torch.ones(3)).item()
+        for top in range(2)
+        for left in range(2)
+    }
+    assert len(expected) == 4 and sorted(found) == pytest.approx(sorted(expected), rel=1e-5)

@@ -24,14 +24,23 @@ from owseg.cli._options import (
 )
 from owseg.cli._printing import next_command, save_version
 from owseg.errors import OwsegError
-from owseg.training.config import TrainConfig
+from owseg.training.config import DEFAULT_BACKBONE, TrainConfig
 
 CROP = size_text(TrainConfig.crop)
 
 NewKB = Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new knowledge base.")]
 
 
-Backbone = Annotated[str, typer.Option(help="A backbone: hub name of transformers, efficientnet-lite0, or local path.")]
+Backbone = Annotated[str, typer.Option(help="A backbone: efficientnet-lite0, hub name of transformers, or local path.")]
+
+
+Mode = Annotated[
+    str,
+    typer.Option(
+        help="frozen: the backbone stays as it is, decoder and classifier learn on its features; minutes on a CPU. "
+        "tuned: it learns, too."
+    ),
+]
 
 
 Unknown = Annotated[str, typer.Option(help="Classes to treat as unknown, by name: car,pedestrian.")]
@@ -57,9 +66,10 @@ Background = Annotated[
 def train(
     out: NewKB,
     data: Data,
-    backbone: Backbone,
+    backbone: Backbone = DEFAULT_BACKBONE,
+    mode: Mode = TrainConfig.mode,
     unknown: Unknown = "",
-    decoder: Decoder = "aspp",
+    decoder: Decoder = "pyramid",
     classifier: Classifier = "prototype",
     scale: Scale = 3.0,
     epochs: Epochs = TrainConfig.epochs,
@@ -84,8 +94,8 @@ def train(
     from owseg.training.processes import is_first_process
 
     config = TrainConfig(
-        epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices
-    )
+        mode=mode, epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices,
+    )  # fmt: skip
     check_decoder(decoder)
     # Before hours of training, not after.
     check_place(out)

@@ -18,7 +18,7 @@ LINEAR_EMBEDDING = 128
 def assemble(
     backbone: Backbone,
     num_classes: int,
-    decoder: str = "aspp",
+    decoder: str = "pyramid",
     width: int = 128,
     classifier: str = "prototype",
     scale: float = 3.0,

@@ -17,18 +17,18 @@ from owseg.labels import BACKGROUND, LabelSpace, check_class_names
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, from_pretrained
 from owseg.models.network import Network
-from owseg.training.config import TrainConfig
+from owseg.training.config import DEFAULT_BACKBONE, TrainConfig
 from owseg.training.segmentation import train
 
 
 def build_knowledge_base(
     data: str,
-    backbone: str | Backbone,
+    backbone: str | Backbone = DEFAULT_BACKBONE,
     unknown: Sequence[str] = (),
     config: TrainConfig | None = None,
     run: Path | str = "run",
     *,
-    decoder: str = "aspp",
+    decoder: str = "pyramid",
     classifier: str = "prototype",
     scale: float = 3.0,
     fpr: float = 0.05,
@@ -39,11 +39,11 @@ def build_knowledge_base(
     """Train on ``data``'s train split without the classes ``unknown``; choose and calibrate on its val split.
 
     One half of val chooses the weights and fits the scales of the score, the other half calibrates the threshold at
-    ``fpr`` (see ``divide_val``). ``backbone`` is a hub name, a local path or a backbone; ``scale`` is T of the
-    prototypes. ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it
-    can be stored in half the space. With ``background`` the network has one more class, trained on what is void in the
-    train split, and its probability is the score: a baseline. Raises ``OwsegError`` for an unknown class that the data
-    set does not have, and for a class called "unknown" or "void" that is not left out.
+    ``fpr`` (see ``divide_val``). ``backbone`` is a name or path (see ``from_pretrained``) or a backbone; ``scale`` is
+    T of the prototypes. ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to it, so
+    that it can be stored in half the space. With ``background`` the network has one more class, trained on what is void
+    in the train split, and its probability is the score: a baseline. Raises ``OwsegError`` for an unknown class that
+    the data set does not have, and for a class called "unknown" or "void" that is not left out.
     """
     config = config or TrainConfig()
     labels = _known_classes(data, unknown)

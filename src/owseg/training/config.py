@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 from owseg.errors import OwsegError
 
+DEFAULT_BACKBONE = "efficientnet-lite0"
+"""The backbone of a network for which none is named; its weights are a package of their own."""
+
+MODES = ("frozen", "tuned")
+"""What learns: decoder and classifier alone, on the features of a frozen backbone, or the backbone as well."""
+
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 """The precisions of a training; all keep the weights in 32 bits, the last needs a GPU."""
 
@@ -49,12 +55,18 @@ class LoopConfig:
 class TrainConfig(LoopConfig):
     """How a segmentation network is trained.
 
-    In the first ``small`` share of the epochs ``crop`` and ``scale`` are halved, at a quarter of the cost. The backbone
-    learns at ``backbone_lr``, the rest at ``lr``; with ``freeze_stem`` the layers before the end of its first stage do
-    not learn. ``ema`` is the decay per step of the averaged weights, which are those validated and kept. A class of
-    pixel frequency q weighs q^-balance in the cross-entropy; ``variance_weight`` is lambda_VL (DMLNet, Sec. 4.1).
+    In the ``mode`` "frozen" the backbone stays as it is, and the epochs take ``views`` fixed random views of each image
+    in turn, whose features are computed once and kept in memory. In the mode "tuned" it learns at ``backbone_lr``, the
+    rest at ``lr``; with ``freeze_stem`` its layers before the end of the first stage do not learn. In the first
+    ``small`` share of the epochs ``crop`` and ``scale`` are halved, at a quarter of the cost (tuned alone).
+
+    ``ema`` is the decay per step of the averaged weights, which are those validated and kept. A class of pixel
+    frequency q weighs q^-balance in the cross-entropy; ``variance_weight`` is lambda_VL (DMLNet, Sec. 4.1). The loss
+    takes one label in each cell of ``label_stride`` x ``label_stride`` pixels, another one in each step.
     """
 
+    mode: str = "frozen"
+    views: int = 8
     epochs: int = 60
     lr: float = 2e-3
     validate_every: int = 5
@@ -64,6 +76,15 @@ class TrainConfig(LoopConfig):
     balance: float = 0.5
     freeze_stem: bool = True
     ema: float = 0.99
+    label_stride: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mode not in MODES:
+            raise OwsegError(f"there is no mode {self.mode!r}; it is {' or '.join(MODES)}.")
+        for name in ("views", "label_stride"):
+            if getattr(self, name) < 1:
+                raise OwsegError(f"{name} must be 1 or more, not {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from owseg.data.augment import augment
 from owseg.data.cached import cached
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
@@ -24,9 +23,10 @@ from owseg.models.ops import resize
 from owseg.openset import closed_map
 from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import TrainConfig
-from owseg.training.input import Batches
+from owseg.training.input import Batches, View
 from owseg.training.loop import Task, loop
 from owseg.training.processes import launched
+from owseg.training.views import AugmentedViews, FrozenFeatures
 from owseg.types import Sample
 
 
@@ -44,18 +44,38 @@ def validation_miou(network: Network, data: DataSet) -> float:
 
 
 class SegmentationObjective(nn.Module):
-    """``losses.objective`` as a module, so that Fabric sees one forward pass: ``(images, targets) -> loss``."""
+    """``losses.objective`` as a module, so that Fabric sees one forward pass: a batch -> its loss.
+
+    With ``frozen`` a batch holds the maps of the backbone in place of the images. The loss is that of one label in each
+    cell of ``label_stride`` x ``label_stride`` pixels, drawn anew in each step: so none is left out in the long run,
+    and the labels are not shifted against the embedding.
+    """
 
     class_weights: Tensor
 
-    def __init__(self, network: Network, variance_weight: float, class_weights: Tensor) -> None:
+    def __init__(
+        self,
+        network: Network,
+        variance_weight: float,
+        class_weights: Tensor,
+        frozen: bool = False,
+        label_stride: int = 1,
+    ) -> None:
         super().__init__()
-        self.network, self.variance_weight = network, variance_weight
+        self.network, self.variance_weight, self.frozen, self.label_stride = (
+            network,
+            variance_weight,
+            frozen,
+            label_stride,
+        )
         self.register_buffer("class_weights", class_weights)
 
-    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of ``images`` (B, 3, H, W) in [0, 1] with ``targets`` (B, H, W) long."""
-        embedding = self.network.decode(self.network.encode(images))
+    def forward(self, *batch: Tensor) -> Tensor:
+        """Return the loss of images (B, 3, H, W) in [0, 1], or of maps (B, C_i, h_i, w_i), for targets (B, H, W)."""
+        *given, targets = batch
+        top, left = torch.randint(self.label_stride, (2,)).tolist()
+        targets = targets[:, top :: self.label_stride, left :: self.label_stride]
+        embedding = self.network.decode(given if self.frozen else self.network.encode(*given))
         return losses.objective(self.network.classifier, embedding, targets, self.variance_weight, self.class_weights)
 
 
@@ -64,23 +84,28 @@ def train(
 ) -> Network:
     """Return a copy of ``network`` trained on ``data``: with the averaged weights that had the best mIoU on ``val``.
 
-    ``run`` receives ``metrics.csv``, TensorBoard events and, at each validation, ``last.ckpt``. With ``resume`` the
-    run goes on from there and ends with the weights of a run that was never stopped. Raises ``OwsegError`` for data
-    without ground truth and for a loss that is not finite.
+    In the mode "frozen" its backbone stays as it is to the bit. ``run`` receives ``metrics.csv``, TensorBoard events
+    and, at each validation, ``last.ckpt``. With ``resume`` the run goes on from there and ends with the weights of a
+    run that was never stopped. Raises ``OwsegError`` for data without ground truth and for a loss that is not finite.
     """
     fabric = launched(config)
-    views = AugmentedViews(cached(data), config)
-    batches = Batches(len(data), views, config, fabric.global_rank, fabric.world_size)
-    trained = _copy(network)
-    if config.freeze_stem:
+    frames, trained, frozen = cached(data), _copy(network), config.mode == "frozen"
+    if frozen:
+        trained.backbone.freeze()
+    elif config.freeze_stem:
         trained.backbone.freeze_stem()
-    masks = (_mask_of(sample, "training") for sample in views.data)
+    views: View = AugmentedViews(frames, config)
+    if frozen:
+        # A backbone of its own: ``trained`` is moved to the device and set to training.
+        views = FrozenFeatures(frames, config, copy.deepcopy(trained.backbone).eval().to(fabric.device))
+    batches = Batches(len(data), views, config, fabric.global_rank, fabric.world_size)
+    masks = (_mask_of(sample, "training") for sample in frames)
     weights = losses.class_weights(masks, network.num_classes, config.balance)
     average_by = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
     average = AveragedModel(trained, multi_avg_fn=average_by, use_buffers=True).to(fabric.device)
     averaged = cast(Network, average.module)
     task = Task(
-        objective=SegmentationObjective(trained, config.variance_weight, weights),
+        objective=SegmentationObjective(trained, config.variance_weight, weights, frozen, config.label_stride),
         optimizer=torch.optim.AdamW(_parameter_groups(trained, config)),
         batches=batches,
         kept=averaged,
@@ -93,22 +118,6 @@ def train(
     result = _copy(network)
     result.load_state_dict(best)
     return result.requires_grad_(True).eval()
-
-
-@dataclass(frozen=True, eq=False)
-class AugmentedViews:
-    """Random views of ``data``'s images and masks; half as large in the first ``config.small`` of the epochs."""
-
-    data: DataSet
-    config: TrainConfig
-
-    def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return a view (3, h, w) in [0, 1] of image ``i`` and its target (h, w) long."""
-        config = self.config
-        shrink = 0.5 if epoch < config.small * config.epochs else 1.0
-        crop = (round(config.crop[0] * shrink), round(config.crop[1] * shrink))
-        scale = (config.scale[0] * shrink, config.scale[1] * shrink)
-        return augment(self.data[i], crop, scale, config.jitter, rng)
 
 
 def _mask_of(sample: Sample, use: str) -> np.ndarray:

@@ -51,7 +51,7 @@ class Backbone(nn.Module):
         self.train(was_training)
         self.channels = tuple(m.shape[1] for m in maps)
         self.strides = tuple(round(224 / m.shape[-1]) for m in maps)
-        self.stem_is_frozen = False
+        self.is_frozen = self.stem_is_frozen = False
 
     @property
     def config(self) -> dict[str, Any]:
@@ -62,21 +62,33 @@ class Backbone(nn.Module):
             "std": self.std.flatten().tolist(),
         }
 
+    def freeze(self) -> None:
+        """Stop training all layers."""
+        self.is_frozen = True
+        self._freeze()
+
     def freeze_stem(self) -> None:
         """Stop training the layers up to the end of the first stage: the most general and the most expensive ones."""
         self.stem_is_frozen = True
-        for module in self.family.stem(self.model):
+        self._freeze()
+
+    def _freeze(self) -> None:
+        for module in self._frozen_modules():
             module.requires_grad_(False)
-        # Also sets the batch norm of the stem to evaluation: frozen weights with drifting statistics are not frozen.
+        # Also sets their batch norm to evaluation: frozen weights with drifting statistics are not frozen.
         self.train(self.training)
 
+    def _frozen_modules(self) -> list[nn.Module]:
+        if self.is_frozen:
+            return [self.model]
+        return self.family.stem(self.model) if self.stem_is_frozen else []
+
     def train(self, mode: bool = True) -> Backbone:
-        """Switch between training and evaluation; a frozen stem keeps its batch statistics fixed in both."""
+        """Switch between training and evaluation; what is frozen keeps its batch statistics in both."""
         super().train(mode)
-        # getattr, because __init__ calls this through eval() before there is the attribute.
-        if getattr(self, "stem_is_frozen", False):
-            for module in self.family.stem(self.model):
-                module.eval()
+        # hasattr, because __init__ calls this through eval() before there is the attribute.
+        for module in self._frozen_modules() if hasattr(self, "is_frozen") else []:
+            module.eval()
         return self
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:

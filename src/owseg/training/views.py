@@ -1,0 +1,72 @@
+"""What a segmentation network is trained on: random views of images, or a frozen backbone's features of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from owseg.data.augment import augment
+from owseg.data.dataset import DataSet
+from owseg.models.backbones.base import Backbone
+from owseg.training.config import TrainConfig
+
+
+@dataclass(frozen=True, eq=False)
+class AugmentedViews:
+    """Random views of ``data``'s images and masks; half as large in the first ``config.small`` of the epochs."""
+
+    data: DataSet
+    config: TrainConfig
+
+    def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return a view (3, h, w) in [0, 1] of image ``i`` and its target (h, w) long."""
+        config = self.config
+        shrink = 0.5 if epoch < config.small * config.epochs else 1.0
+        crop = (round(config.crop[0] * shrink), round(config.crop[1] * shrink))
+        scale = (config.scale[0] * shrink, config.scale[1] * shrink)
+        return augment(self.data[i], crop, scale, config.jitter, rng)
+
+
+class FrozenFeatures:
+    """The pyramid of a backbone that does not learn, of ``config.views`` random views of each image, all full size.
+
+    The epochs take these views in turn, so that the backbone computes each of them once: its maps are kept in memory in
+    16 bits, up to ``limit`` bytes, and computed again where they do not fit. The values are the same either way.
+    """
+
+    def __init__(self, data: DataSet, config: TrainConfig, backbone: Backbone, limit: int = 6 << 30) -> None:
+        self.data, self.config, self.backbone, self.bytes_left = data, config, backbone, limit
+        self._kept: dict[tuple[int, int], tuple[Tensor, ...]] = {}
+
+    def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return the maps (C, h, w) float32 of a view of image ``i``, finest first, and its target (h, w) long.
+
+        ``rng`` is not used: what is random in a view depends on the seed, the number of the view and the image.
+        """
+        key = epoch % self.config.views, i
+        made = self._kept.get(key)
+        if made is None:
+            made = self._computed(*key)
+            size = sum(t.numel() * t.element_size() for t in made)
+            if size <= self.bytes_left:
+                self._kept[key], self.bytes_left = made, self.bytes_left - size
+        *features, target = made
+        return *(f.float() for f in features), target.long()
+
+    @torch.no_grad()
+    def _computed(self, view: int, i: int) -> tuple[Tensor, ...]:
+        config = self.config
+        rng = np.random.default_rng([config.seed, view, i])
+        image, target = augment(self.data[i], config.crop, config.scale, config.jitter, rng)
+        device = next(self.backbone.parameters()).device
+        maps = self.backbone(image[None].to(device, memory_format=torch.channels_last))
+        return *(_in_16_bits(m[0]).cpu() for m in maps), target.to(torch.uint8)
+
+
+def _in_16_bits(features: Tensor) -> Tensor:
+    """Return ``features`` as float16, or as they are where that overflows."""
+    half = features.half()
+    return half if bool(half.isfinite().all()) else features

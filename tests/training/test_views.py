@@ -1,0 +1,80 @@
+"""The features of a frozen backbone: of which views, computed how often, kept how."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from owseg.data.augment import augment
+from owseg.training.config import TrainConfig
+from owseg.training.views import FrozenFeatures
+from tests.support import tiny
+
+CONFIG = TrainConfig(batch=2, crop=(48, 64), scale=(0.9, 1.2), views=2, small=1.0, seed=5)
+
+
+class Counting(torch.nn.Module):
+    """A backbone that counts its passes."""
+
+    def __init__(self, inside):
+        super().__init__()
+        self.inside, self.passes = inside, 0
+
+    def forward(self, image):
+        self.passes += 1
+        return self.inside(image)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return tiny.backbone().eval()
+
+
+def at(views, epoch, i):
+    return views(epoch, i, np.random.default_rng(0))
+
+
+def test_they_are_the_backbone_s_of_the_augmented_image_in_16_bits(backbone):
+    data = tiny.dataset(2)
+    *maps, target = at(FrozenFeatures(data, CONFIG, backbone), 1, 1)
+    rng = np.random.default_rng([5, 1, 1])  # seed, number of the view, image
+    image, expected = augment(data[1], (48, 64), (0.9, 1.2), CONFIG.jitter, rng)
+    with torch.no_grad():
+        pyramid = backbone(image[None].contiguous(memory_format=torch.channels_last))
+    assert len(maps) == len(pyramid) and torch.equal(target, expected)
+    for found, made in zip(maps, pyramid, strict=True):
+        assert found.dtype == torch.float32 and torch.equal(found, made[0].half().float())
+
+
+def test_epochs_take_the_views_in_turn(backbone):
+    views = FrozenFeatures(tiny.dataset(2), CONFIG, backbone)
+    first, second, third = (at(views, epoch, 0)[0] for epoch in range(3))
+    assert torch.equal(first, third) and not torch.equal(first, second)
+    other = FrozenFeatures(tiny.dataset(2), replace(CONFIG, seed=6), backbone)
+    assert not torch.equal(first, at(other, 0, 0)[0])
+
+
+@pytest.mark.parametrize(("limit", "passes"), [(1 << 30, 4), (0, 12), (25_000, None)])
+def test_each_is_computed_once_where_memory_allows_and_the_values_are_the_same(backbone, limit, passes):
+    counting = Counting(backbone)
+    views = FrozenFeatures(tiny.dataset(2), CONFIG, counting, limit)
+    plain = FrozenFeatures(tiny.dataset(2), CONFIG, backbone)
+    for epoch in range(6):
+        for i in range(2):
+            assert all(torch.equal(a, b) for a, b in zip(at(views, epoch, i), at(plain, epoch, i), strict=True))
+    assert counting.passes == passes if passes else 4 < counting.passes < 12
+    assert views.bytes_left >= 0
+
+
+def test_values_that_16_bits_cannot_hold_stay(backbone):
+    class Large(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.tensor(1e6))
+
+        def forward(self, image):
+            return (self.weight * torch.ones(1, 1, 2, 2),)
+
+    maps, _ = at(FrozenFeatures(tiny.dataset(1), CONFIG, Large()), 0, 0)
+    assert torch.equal(maps, torch.full((1, 2, 2), 1e6))
