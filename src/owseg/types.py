@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -61,8 +61,16 @@ Scorer: TypeAlias = Callable[[Output], "Tensor"]
 ImageScorer: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Image (3, H, W) uint8 -> score (H, W) float32, where it needs more than one ``Output``; higher = more anomalous."""
 
-Forward: TypeAlias = Callable[[np.ndarray], Output]
-"""Image (3, H, W) uint8 -> ``Output``: ``KnowledgeBase.forward``, an ``Engine``, or one whose outputs are cached."""
+
+class Forward(Protocol):
+    """Image (3, H, W) uint8 -> ``Output``: ``KnowledgeBase.forward``, an ``Engine``, or one whose outputs are cached.
+
+    The network sees the image at its working size, with sides ``scale`` times as long.
+    """
+
+    def __call__(self, image: np.ndarray, scale: float = 1.0) -> Output:
+        """Return the output for ``image``."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

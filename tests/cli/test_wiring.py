@@ -23,8 +23,8 @@ def stubs(monkeypatch):
     replace_all(monkeypatch)
 
 
-def forward(full_resolution=False, multi_scale=False):
-    return {"full_resolution": full_resolution, "multi_scale": multi_scale}
+def forward(full_resolution=False, multi_scale=False, size=None):
+    return {"full_resolution": full_resolution, "multi_scale": multi_scale, "size": size}
 
 
 TRAIN = "train K --data folder:D --backbone B"
@@ -41,14 +41,16 @@ ROWS = [
      {"kb": "street", "paths": ["a"], "out": "predictions", "npy": False, "forward": forward()}),
     ("predict a --kb K -o O --npy", "inference.predict:predict_files", {"kb": "K", "out": "O", "npy": True}),
     ("predict a --out O --full-resolution", "inference.predict:predict_files", {"out": "O", "forward": forward(True)}),
+    ("predict a --size 720", "inference.predict:predict_files", {"forward": forward(size=720)}),
     ("predict a --multi-scale", "inference.predict:predict_files", {"forward": forward(multi_scale=True)}),
     (TRAIN, BUILD, {"data": "folder:D", "backbone": "B", "unknown": [], "config": TrainConfig(), "decoder": "pyramid",
-                    "classifier": "prototype", "scale": 3.0, "fpr": 0.05, "background": False, "resume": False,
-                    "run": str(Path("K.run").resolve())}),
+                    "classifier": "prototype", "scale": 3.0, "size": None, "fpr": 0.05, "background": False,
+                    "resume": False, "run": str(Path("K.run").resolve())}),
     (TRAIN, "knowledge.commit:check_place", {"directory": "K"}),
     (TRAIN, "save", {"kb": "trained", "directory": "K"}),
     (f"{TRAIN} --unknown car,cow --decoder psp --classifier linear --scale 2", BUILD,
      {"unknown": ["car", "cow"], "decoder": "psp", "classifier": "linear", "scale": 2.0}),
+    (f"{TRAIN} --size 540", BUILD, {"size": 540}),
     (f"{TRAIN} --mode tuned", BUILD, {"config": TrainConfig(mode="tuned")}),
     ("train K --data folder:D", BUILD, {"backbone": "efficientnet-lite0"}),
     (f"{TRAIN} --epochs 3 --batch 2 --crop 64x96 --seed 5 --precision bf16-mixed --devices 2", BUILD,
@@ -111,8 +113,8 @@ ROWS = [
      {"kb": "K", "paths": ["a"], "forward": forward()}),
     ("annotate K a --format cvat -o O --full-resolution", "inference.annotate:predicted_annotations",
      {"forward": forward(True)}),
-    ("annotate K a --format cvat -o O --multi-scale", "inference.annotate:predicted_annotations",
-     {"forward": forward(multi_scale=True)}),
+    ("annotate K a --format cvat -o O --multi-scale --size 720", "inference.annotate:predicted_annotations",
+     {"forward": forward(False, True, 720)}),
     ("annotate K a --format cvat -o O", "exchange.formats:write",
      {"place": "O", "format": "cvat", "predicted": True, "options": {}}),
     ("annotate K a --format labelstudio -o O --url U --set a=b", "exchange.formats:write",
@@ -128,7 +130,7 @@ ROWS = [
     ("evaluate K --data folder:D --scorers all", EVALUATE, {"scorers": ["msp", "joint"]}),
     ("evaluate K --data folder:D --per-image --full-resolution", EVALUATE,
      {"metric": PerImage, "forward": forward(True)}),
-    ("evaluate K --data folder:D --multi-scale", EVALUATE, {"forward": forward(multi_scale=True)}),
+    ("evaluate K --data folder:D --multi-scale --size 720", EVALUATE, {"forward": forward(False, True, 720)}),
     ("evaluate K --data folder:D --sequence --split val", "evaluation.sequence:evaluate_sequence",
      {"stages": "stages of K", "data": "folder:D/val"}),
     ("evaluate K --data folder:D --sequence --report R", "report.sequence:write_sequence_report",

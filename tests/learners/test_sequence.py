@@ -81,9 +81,9 @@ def test_shots_are_drawn_for_each_class(images, options):
 def test_each_image_passes_the_network_once(kb, images):
     passed = []
 
-    def forward(image):
+    def forward(image, scale=1.0):
         passed.append(1)
-        return kb.forward(image)
+        return kb.forward(image, scale)
 
     classes, val = sample_classes(images, NAMES, 3), DataSet(images.source, kb.labels)
     cached = learn_sequence(kb, classes, val, forward=CachedForward(forward))

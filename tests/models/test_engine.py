@@ -87,6 +87,22 @@ def test_full_resolution_and_multi_scale_reach_the_network():
     assert same(both, network.full_resolution(several, (48, 64)))
 
 
+@pytest.mark.parametrize(("working", "size", "scale", "expected"), [
+    (None, None, 1.0, (48, 64)), (96, None, 1.0, (96, 128)), (96, 24, 1.0, (24, 32)), (None, 33, 1.0, (33, 44)),
+    (96, None, 0.5, (48, 64)), (None, None, 1.5, (72, 96)), (96, 24, 2.0, (48, 64)),
+])  # fmt: skip
+def test_the_network_sees_an_image_at_its_working_size(working, size, scale, expected):
+    network = tiny.network(size=working)
+    output = Engine(network, size=size)(tiny.image(), scale)
+    resized = torch.nn.functional.interpolate(
+        batch(tiny.image()), size=expected, mode="bilinear", antialias=expected < (48, 64)
+    )
+    with torch.no_grad():
+        assert same(output, network(resized.contiguous(memory_format=torch.channels_last)))
+    full = Engine(network, size=size, full_resolution=True)(tiny.image(), scale)
+    assert full.logits.shape[-2:] == (48, 64)
+
+
 def test_an_engine_takes_images_only():
     with pytest.raises(OwsegError, match=r"an array \(3, H, W\) of uint8, RGB, not \(3, 48, 64\) float64"):
         Engine(tiny.network())(tiny.image().astype(float))

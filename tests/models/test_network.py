@@ -121,3 +121,9 @@ def test_an_image_is_three_planes_of_bytes_and_stays_as_it_was():
     for wrong in (given.astype(np.float32), given.transpose(1, 2, 0), given[0], "photo.jpg"):
         with pytest.raises(OwsegError, match="array"):
             to_tensor(wrong)
+
+
+def test_a_network_is_stored_with_its_working_size():
+    assert "size" not in tiny.network().config and build_network(tiny.network().config).size is None
+    network = tiny.network(size=96)
+    assert network.config["size"] == build_network(network.config).size == 96

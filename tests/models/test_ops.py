@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from owseg.models.ops import conv_bn, depthwise, resize, widened_conv
+from owseg.models.ops import conv_bn, depthwise, resize, resize_image, widened_conv, working_size
 
 
 def test_resize_is_bilinear_and_nothing_at_the_same_size():
@@ -45,3 +45,20 @@ def test_a_depthwise_convolution_keeps_the_size_and_the_channels_apart(rate):
     layers[0](x)[:, 1].sum().backward()
     assert x.grad[:, 1].any() and not x.grad[:, [0, 2, 3]].any()
     assert layers[0].dilation == (rate, rate)
+
+
+@pytest.mark.parametrize(("size", "shorter", "scale", "expected"), [
+    ((360, 480), None, 1.0, (360, 480)), ((720, 1280), 540, 1.0, (540, 960)), ((1280, 720), 540, 0.5, (480, 270)),
+    ((6000, 4000), 360, 1.0, (540, 360)), ((1, 9000), 4, 0.1, (1, 3600)), ((100, 100), None, 0.7, (70, 70)),
+])  # fmt: skip
+def test_the_working_size_is_that_of_the_shorter_side(size, shorter, scale, expected):
+    assert working_size(size, shorter, scale) == expected
+
+
+def test_images_are_resized_without_aliasing():
+    stripes = torch.zeros(1, 3, 32, 32)
+    stripes[..., ::2] = 1
+    assert (resize_image(stripes, (8, 8))[..., 1:-1] - 0.5).abs().max() < 0.1
+    assert resize_image(stripes, (32, 32)) is stripes
+    larger = resize_image(stripes, (64, 64))
+    torch.testing.assert_close(larger, F.interpolate(stripes, size=(64, 64), mode="bilinear"))

@@ -8,7 +8,7 @@ import torch
 
 from owseg.data.augment import augment
 from owseg.training.config import TrainConfig
-from owseg.training.views import FrozenFeatures
+from owseg.training.views import AugmentedViews, FrozenFeatures
 from tests.support import tiny
 
 CONFIG = TrainConfig(batch=2, crop=(48, 64), scale=(0.9, 1.2), views=2, small=1.0, seed=5)
@@ -58,7 +58,7 @@ def test_epochs_take_the_views_in_turn(backbone):
 @pytest.mark.parametrize(("limit", "passes"), [(1 << 30, 4), (0, 12), (25_000, None)])
 def test_each_is_computed_once_where_memory_allows_and_the_values_are_the_same(backbone, limit, passes):
     counting = Counting(backbone)
-    views = FrozenFeatures(tiny.dataset(2), CONFIG, counting, limit)
+    views = FrozenFeatures(tiny.dataset(2), CONFIG, counting, limit=limit)
     plain = FrozenFeatures(tiny.dataset(2), CONFIG, backbone)
     for epoch in range(6):
         for i in range(2):
@@ -78,3 +78,13 @@ def test_values_that_16_bits_cannot_hold_stay(backbone):
 
     maps, _ = at(FrozenFeatures(tiny.dataset(1), CONFIG, Large()), 0, 0)
     assert torch.equal(maps, torch.full((1, 2, 2), 1e6))
+
+
+def test_views_are_scaled_from_the_working_size(backbone):
+    """Images of 48 x 64 at a working size of 96 are seen at twice the factor."""
+    data, rng = tiny.dataset(1), np.random.default_rng([5, 0, 0])
+    image, target = augment(data[0], (48, 64), (1.8, 2.4), CONFIG.jitter, rng)
+    for views in (FrozenFeatures(data, CONFIG, backbone, 96), AugmentedViews(data, replace(CONFIG, small=0), 96)):
+        *maps, found = views(0, 0, np.random.default_rng([5, 0, 0]))
+        assert torch.equal(found, target)
+    assert torch.equal(maps[0], image)

@@ -104,7 +104,7 @@ def metrics_of(kb: Any, data: Any, outputs: Sequence[Any]) -> dict[str, Any]:
     import owseg
 
     left = iter(outputs)
-    value = owseg.evaluate(kb, data, sorted(kb.scorers), forward=lambda _: next(left)).to_json()
+    value = owseg.evaluate(kb, data, sorted(kb.scorers), forward=lambda image, scale=1.0: next(left)).to_json()
     scores = {name: [v[key] for key in ("auroc", "ap", "fpr95")] for name, v in value["scores"].items()}
     return {"summary": value["summary"], "iou": value["iou"], "scores": scores}
 

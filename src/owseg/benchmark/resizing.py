@@ -11,9 +11,9 @@ from PIL import Image
 T = TypeVar("T")
 
 
-def at_size(function: Callable[[np.ndarray], T], size: tuple[int, int] | None) -> Callable[[np.ndarray], T]:
+def at_size(function: Callable[..., T], size: tuple[int, int] | None) -> Callable[..., T]:
     """Return a ``Forward`` or ``ImageScorer`` of the image resized to ``size`` (H, W); None keeps the size."""
-    return function if size is None else lambda image: function(resized(image, size))
+    return function if size is None else lambda image, *scale: function(resized(image, size), *scale)
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

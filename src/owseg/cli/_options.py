@@ -56,6 +56,14 @@ MultiScale = Annotated[
 ]
 
 
+Size = Annotated[
+    int | None,
+    typer.Option(
+        min=32, help="Run the network at this shorter side in place of its working size: more pixels, smaller things."
+    ),
+]
+
+
 Data = Annotated[
     str,
     typer.Option(

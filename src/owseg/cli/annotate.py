@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale
+from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Size
 from owseg.cli.exchange import Settings, Url, format_options, write_annotations
 
 
@@ -21,6 +21,7 @@ def annotate(
     settings: Settings = None,
     full_resolution: FullResolution = False,
     multi_scale: MultiScale = False,
+    size: Size = None,
     as_json: Json = False,
 ) -> None:
     """Predict images and write the result as annotations, for people to correct in CVAT, Label Studio or another tool.
@@ -33,6 +34,6 @@ def annotate(
 
     options = format_options(settings, url)
     base = load(kb)
-    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
+    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size)
     annotations = predicted_annotations(base, find_image_files(images), forward)
     write_annotations(annotations, out, to, options, as_json, predicted=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Split, parse_names
+from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Size, Split, parse_names
 from owseg.cli._printing import print_json, print_note, print_table
 from owseg.errors import OwsegError
 
@@ -33,6 +33,7 @@ def evaluate(
     ] = False,
     full_resolution: FullResolution = False,
     multi_scale: MultiScale = False,
+    size: Size = None,
     sequence: Annotated[
         bool, typer.Option("--sequence", help="Evaluate after each class that was learned, and what was forgotten.")
     ] = False,
@@ -53,7 +54,7 @@ def evaluate(
 
     if report is not None and not sequence:
         raise OwsegError("--report shows a sequence of classes; add --sequence.")
-    if sequence and (scorers or per_image or full_resolution or multi_scale):
+    if sequence and (scorers or per_image or full_resolution or multi_scale or size):
         raise OwsegError("--sequence evaluates each stage with its own score, pixels pooled; omit the other options.")
     base = load(kb)
     frames = open_dataset(data, split, base.labels)
@@ -64,7 +65,7 @@ def evaluate(
         result: Evaluation | SequenceEvaluation = of_stages
     else:
         wanted = tuple(base.scorers) if scorers == "all" else parse_names(scorers) or (base.scorer,)
-        forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
+        forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size)
         result = measure(base, frames, wanted, PerImage if per_image else None, forward)
     if as_json:
         print_json(result.to_json())

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import FullResolution, Images, Json, MultiScale
+from owseg.cli._options import FullResolution, Images, Json, MultiScale, Size
 from owseg.cli._printing import print_json, print_note
 
 
@@ -21,6 +21,7 @@ def predict(
     npy: Annotated[bool, typer.Option("--npy", help="Write scores as float32 .npy instead of 16-bit PNG.")] = False,
     full_resolution: FullResolution = False,
     multi_scale: MultiScale = False,
+    size: Size = None,
     as_json: Json = False,
 ) -> None:
     """Label every pixel of images, and mark those that are unknown.
@@ -34,7 +35,7 @@ def predict(
     from owseg.knowledge.load import load
 
     base = load(kb)
-    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale)
+    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size)
     results = predict_files(base, find_image_files(images), out, npy, forward)
     failed = [r for r in results if r.error]
     if as_json:

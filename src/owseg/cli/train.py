@@ -55,6 +55,16 @@ Classifier = Annotated[str, typer.Option(help="prototype (DMLNet) or linear.")]
 Scale = Annotated[float, typer.Option(help="T, the distance of the prototypes from the origin (3 in DMLNet).")]
 
 
+Size = Annotated[
+    int | None,
+    typer.Option(
+        min=32,
+        help="Working size: the shorter side to which images are resized, here and whenever the "
+        "network is used; by default that of the training images.",
+    ),
+]
+
+
 Epochs = Annotated[int, typer.Option(help="Passes over the training images.")]
 
 
@@ -74,6 +84,7 @@ def train(
     scale: Scale = 3.0,
     epochs: Epochs = TrainConfig.epochs,
     batch: Batch = TrainConfig.batch,
+    size: Size = None,
     crop: Crop = CROP,
     seed: Seed = TrainConfig.seed,
     precision: Precision = TrainConfig.precision,
@@ -102,7 +113,7 @@ def train(
     run = Path(f"{out.resolve()}.run")
     kb = build_knowledge_base(
         data, backbone, parse_names(unknown), config, run, decoder=decoder, classifier=classifier, scale=scale,
-        fpr=fpr, background=background, resume=resume,
+        size=size, fpr=fpr, background=background, resume=resume,
     )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.
     if not is_first_process():

@@ -111,9 +111,16 @@ class KnowledgeBase:
             return joint.mahalanobis
         return single if isinstance(single, RelativeMahalanobis) else None
 
-    def forward(self, image: np.ndarray, full_resolution: bool = False, multi_scale: bool = False) -> Output:
+    def forward(
+        self,
+        image: np.ndarray,
+        scale: float = 1.0,
+        full_resolution: bool = False,
+        multi_scale: bool = False,
+        size: int | None = None,
+    ) -> Output:
         """Return the network's output for an image (3, H, W) uint8 (see ``Engine``)."""
-        return Engine(self.network, self.residual, full_resolution, multi_scale)(image)
+        return Engine(self.network, self.residual, full_resolution, multi_scale, size)(image, scale)
 
     @torch.no_grad()
     def assess(self, output: Output, size: tuple[int, int], scorers: tuple[str, ...] = ()) -> Assessment:

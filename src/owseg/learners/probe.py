@@ -51,8 +51,9 @@ class Probe:
                 "a probe needs the feature scorers; fit them first: owseg fit KB --data SET --scorers joint."
             )
         cells, positive = [], []
-        for view in (view for s in shots for f in self.scales for view in (scaled(s, f), scaled(s, f).mirrored())):
-            z = space.whitened(forward(view.image))[0]
+        views = [(v, scale) for shot in shots for scale in self.scales for v in (shot, shot.mirrored())]
+        for view, scale in views:
+            z = space.whitened(forward(view.image, scale))[0]
             inside, outside = (_cover(m, (z.shape[1], z.shape[2])) for m in (view.positives, view.negatives))
             # Cells mostly of void are left out.
             annotated = (inside > 0.5) | (outside > 0.5)
@@ -80,21 +81,6 @@ def _cover(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Return the share of each cell that ``mask`` covers, flattened."""
     # The mean of a 0/1 mask over a cell.
     return F.adaptive_avg_pool2d(torch.from_numpy(mask)[None, None].float(), grid).flatten().numpy()
-
-
-def scaled(shot: Shot, factor: float) -> Shot:
-    """Return ``shot`` with sides ``factor`` times as long."""
-    if factor == 1:
-        return shot
-    size = [max(1, round(factor * side)) for side in shot.size]
-    # Antialiased, as a smaller photo is; masks by the nearest pixel, which keeps them binary.
-    image = F.interpolate(torch.from_numpy(shot.image)[None].float(), size=size, mode="bilinear", antialias=True)
-    positives, void = (
-        None if m is None else F.interpolate(torch.from_numpy(m)[None, None].float(), size=size)[0, 0].numpy() > 0
-        for m in (shot.positives, shot.void)
-    )
-    assert positives is not None
-    return Shot(image[0].round().byte().numpy(), positives, shot.id, void)
 
 
 CARDS = (

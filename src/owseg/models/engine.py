@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from owseg.models.network import Network, to_tensor
+from owseg.models.ops import resize_image, working_size
 from owseg.models.residual_pattern import ResidualPattern
 from owseg.types import Forward, Output
 
@@ -22,7 +23,8 @@ M = TypeVar("M", bound=nn.Module)
 class Engine:
     """A ``Forward``, image (3, H, W) uint8 -> ``Output``: one pass of a network and of its residual pattern, if any.
 
-    With ``full_resolution`` the embedding is interpolated to (H, W) before it is classified; with ``multi_scale`` it is
+    The image is resized to the network's working size, or to ``size``: the length of the shorter side. With
+    ``full_resolution`` the embedding is interpolated to (H, W) before it is classified; with ``multi_scale`` it is
     averaged over views of the image (see ``Network.multi_scale``). Runs on the network's device, without gradients.
     """
 
@@ -30,13 +32,19 @@ class Engine:
     residual: ResidualPattern | None = field(default=None, repr=False)
     full_resolution: bool = False
     multi_scale: bool = False
+    size: int | None = None
 
     @torch.no_grad()
-    def __call__(self, image: np.ndarray) -> Output:
-        """Return the output for an image; raise ``OwsegError`` for any other array."""
+    def __call__(self, image: np.ndarray, scale: float = 1.0) -> Output:
+        """Return the output for an image, its sides ``scale`` times those of the working size.
+
+        Raises ``OwsegError`` for any other array.
+        """
         device = next(self.network.parameters()).device
+        batch = to_tensor(image).to(device)
+        seen = working_size((image.shape[1], image.shape[2]), self.size or self.network.size, scale)
         # The same memory format as the weights (see ``prepared``), or each convolution would convert its input.
-        batch = to_tensor(image).to(device, memory_format=torch.channels_last)
+        batch = resize_image(batch, seen).contiguous(memory_format=torch.channels_last)
         output = self.network.multi_scale(batch) if self.multi_scale else self.network(batch)
         if self.residual is not None:
             # Before the interpolation, which then takes the sum of embedding and residual to full resolution.
@@ -56,12 +64,14 @@ class CachedForward:
         self.forward, self.bytes_left = forward, gigabytes * 2**30
         self._outputs: dict[str, Output] = {}
 
-    def __call__(self, image: np.ndarray) -> Output:
+    def __call__(self, image: np.ndarray, scale: float = 1.0) -> Output:
         """Return the output for an image (3, H, W) uint8."""
         # By content, as the same image may be read into another array; with the shape, which the bytes do not tell.
-        key = hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+        about = repr((image.shape, scale)).encode()
+        key = hashlib.sha256(about + np.ascontiguousarray(image).tobytes()).hexdigest()
         if key not in self._outputs:
-            output = self.forward(image)
+            # Whoever brings a function of the image alone can learn by all methods but those that need scales.
+            output = self.forward(image) if scale == 1 else self.forward(image, scale)
             size = _bytes_of(output)
             if size > self.bytes_left:
                 return output

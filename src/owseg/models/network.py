@@ -21,7 +21,8 @@ class Network(nn.Module):
     """``classify(decode(encode(image)))``; each step is public, so that others may add to it or replace it.
 
     ``encode`` image (B, 3, H, W) in [0, 1] -> pyramid; ``decode`` pyramid -> embedding (B, D, h, w); ``classify``
-    embedding -> logits (B, K, h, w).
+    embedding -> logits (B, K, h, w). ``size`` is the working size: the shorter side, in pixels, of the images that it
+    was trained on, to which others are resized; None for any. The three steps take images as they are.
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class Network(nn.Module):
         backbone: Backbone,
         decoder: Decoder,
         classifier: LinearClassifier | PrototypeClassifier,
+        size: int | None = None,
     ) -> None:
         super().__init__()
+        self.size = size
         self.backbone, self.decoder, self.classifier = backbone, decoder, classifier
 
     def encode(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -102,6 +105,7 @@ class Network(nn.Module):
             "backbone": self.backbone.config,
             "decoder": self.decoder.config,
             "classifier": self.classifier.config,
+            **({} if self.size is None else {"size": self.size}),
         }
 
 

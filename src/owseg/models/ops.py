@@ -9,6 +9,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def working_size(size: tuple[int, int], shorter: int | None, scale: float = 1.0) -> tuple[int, int]:
+    """Return the size (h, w) of an image of ``size`` whose shorter side becomes ``shorter``, times ``scale``.
+
+    With ``shorter`` None it keeps its size, times ``scale``.
+    """
+    factor = scale * (1.0 if shorter is None else shorter / min(size))
+    return max(1, round(factor * size[0])), max(1, round(factor * size[1]))
+
+
+def resize_image(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Interpolate images (B, 3, H, W) to ``size`` (height, width): bilinear, without aliasing where they shrink."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    shrinks = size[0] < images.shape[-2] or size[1] < images.shape[-1]
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
+
+
 def conv_bn(inside: int, out: int, kernel: int = 1) -> nn.Sequential:
     """Return convolution, batch normalisation, ReLU."""
     conv = nn.Conv2d(inside, out, kernel, padding=kernel // 2, bias=False)  # the batch norm has a bias

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from owseg.data.dataset import DataSet, spread_over
 from owseg.data.datasets import open_dataset
 from owseg.data.void_class import with_background
 from owseg.errors import OwsegError
@@ -32,6 +34,7 @@ def build_knowledge_base(
     classifier: str = "prototype",
     scale: float = 3.0,
     fpr: float = 0.05,
+    size: int | None = None,
     half: bool = False,
     background: bool = False,
     resume: bool = False,
@@ -39,11 +42,12 @@ def build_knowledge_base(
     """Train on ``data``'s train split without the classes ``unknown``; choose and calibrate on its val split.
 
     One half of val chooses the weights and fits the scales of the score, the other half calibrates the threshold at
-    ``fpr`` (see ``divide_val``). ``backbone`` is a name or path (see ``from_pretrained``) or a backbone; ``scale`` is
-    T of the prototypes. ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to it, so
-    that it can be stored in half the space. With ``background`` the network has one more class, trained on what is void
-    in the train split, and its probability is the score: a baseline. Raises ``OwsegError`` for an unknown class that
-    the data set does not have, and for a class called "unknown" or "void" that is not left out.
+    ``fpr`` (see ``divide_val``). ``backbone`` is a name or path (see ``from_pretrained``) or a backbone; ``scale``
+    is T of the prototypes. ``size`` is the working size, by default the usual size of the training images. ``half``
+    rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it can be stored in
+    half the space. With ``background`` the network has one more class, trained on what is void in the train split,
+    and its probability is the score: a baseline. Raises ``OwsegError`` for an unknown class that the data set does
+    not have, and for a class called "unknown" or "void" that is not left out.
     """
     config = config or TrainConfig()
     labels = _known_classes(data, unknown)
@@ -53,7 +57,9 @@ def build_knowledge_base(
     choose, calibration = divide_val(open_dataset(data, "val", labels))
     torch.manual_seed(config.seed)
     body = from_pretrained(backbone) if isinstance(backbone, str) else backbone
-    network = assemble(body, len(labels), decoder, classifier=classifier, scale=scale)
+    network = assemble(
+        body, len(labels), decoder, classifier=classifier, scale=scale, size=size or usual_size(fitted_on)
+    )
     network = train(network, trained_on, choose, config, Path(run), resume)
     if half:
         round_to_half(network)
@@ -81,6 +87,11 @@ def _known_classes(data: str, unknown: Sequence[str]) -> LabelSpace:
         raise OwsegError(f"{len(labels)} known classes are too few; leave out fewer of {', '.join(everything.names)}.")
     check_class_names(labels.names)
     return labels
+
+
+def usual_size(data: DataSet, most: int = 32) -> int:
+    """Return the median of the shorter sides of up to ``most`` images of ``data``, in pixels."""
+    return int(np.median([min(sample.image.shape[1:]) for sample in spread_over(data, most)]))
 
 
 @torch.no_grad()

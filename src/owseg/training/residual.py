@@ -23,7 +23,8 @@ from owseg.knowledge.calibration import data_card
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.losses import outlier as losses
 from owseg.metrics.pixel import Exact
-from owseg.models.network import Network, to_tensor
+from owseg.models.engine import Engine
+from owseg.models.network import Network
 from owseg.models.ops import resize
 from owseg.models.residual_pattern import ResidualPattern, residual_of
 from owseg.scorers.rpl import rpl
@@ -97,17 +98,18 @@ class PastedViews:
     outliers: Outliers
     context: Outliers | None
     config: ResidualConfig
+    size: int | None = None  # the network's working size
 
     def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Return image and target of inlier image ``i`` and, with ``context``, those of a random one of these."""
         config = self.config
         # Pasted first, so that one augmentation covers both: as sharp, as bright and as large.
         sample = pasted(inlier_sample(self.inliers[i]), self.outliers, config, rng)
-        view = augment(sample, config.crop, config.scale, config.jitter, rng)
+        view = augment(sample, config.crop, config.scale, config.jitter, rng, self.size)
         if self.context is None:
             return view
         shown = context_sample(self.context.read(int(rng.integers(len(self.context)))))
-        return *view, *augment(shown, config.crop, (0.75, 1.5), config.jitter, rng)
+        return *view, *augment(shown, config.crop, (0.75, 1.5), config.jitter, rng, self.size)
 
 
 def train_residual(
@@ -131,7 +133,7 @@ def train_residual(
     config = config or ResidualConfig()
     fabric = launched(config)
     train_on, val_on = set_aside(outliers)
-    views = PastedViews(inliers, train_on, context, config)
+    views = PastedViews(inliers, train_on, context, config, kb.network.size)
     batches = Batches(len(inliers), views, config, fabric.global_rank, fabric.world_size)
     if not any((np.asarray(inlier_sample(sample).target) == 0).any() for sample in inliers):
         raise OwsegError(f"{inliers.source.name} has no pixel that is neither void nor unknown; give other images.")
@@ -186,14 +188,12 @@ def _validation(
     """Return the AP of ``rpl`` on ``val`` with outliers pasted into it, the same ones at every call."""
 
     def pasted_ap() -> float:
-        state, device = Exact(), next(network.parameters()).device
+        state, forward = Exact(), Engine(network, pattern)
         for i in range(len(val)):
             sample = pasted(inlier_sample(val[i]), outliers, config, np.random.default_rng([7, i]))
-            with torch.no_grad():
-                output = network(to_tensor(sample.image).to(device))
-                output = replace(output, residual=pattern.added(network, output))
             target = np.asarray(sample.target)
-            state.update(resize(rpl(output)[:, None], target.shape)[0, 0].cpu().numpy(), target)
+            score = rpl(forward(sample.image))
+            state.update(resize(score[:, None], target.shape)[0, 0].cpu().numpy(), target)
         return state.compute().ap
 
     return pasted_ap

@@ -18,7 +18,8 @@ from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.losses import segmentation as losses
 from owseg.metrics.iou import IoU
-from owseg.models.network import Network, to_tensor
+from owseg.models.engine import Engine
+from owseg.models.network import Network
 from owseg.models.ops import resize
 from owseg.openset import closed_map
 from owseg.training.checkpoint import Checkpoint
@@ -34,11 +35,10 @@ from owseg.types import Sample
 def validation_miou(network: Network, data: DataSet) -> float:
     """Return the mIoU of ``network``'s closed map on ``data``, at full resolution; NaN where no class is in it."""
     iou = IoU.of(data.labels.names)
-    device = next(network.parameters()).device
+    forward = Engine(network)
     for sample in data:
         target = _mask_of(sample, "validation")
-        image = to_tensor(sample.image).to(device, memory_format=torch.channels_last)
-        logits = resize(network(image).logits, target.shape)
+        logits = resize(forward(sample.image).logits, target.shape)
         iou = iou.update(closed_map(logits)[0].to(torch.uint8).cpu().numpy(), target)
     return iou.mean()
 
@@ -94,10 +94,11 @@ def train(
         trained.backbone.freeze()
     elif config.freeze_stem:
         trained.backbone.freeze_stem()
-    views: View = AugmentedViews(frames, config)
+    views: View = AugmentedViews(frames, config, network.size)
     if frozen:
         # A backbone of its own: ``trained`` is moved to the device and set to training.
-        views = FrozenFeatures(frames, config, copy.deepcopy(trained.backbone).eval().to(fabric.device))
+        backbone = copy.deepcopy(trained.backbone).eval().to(fabric.device)
+        views = FrozenFeatures(frames, config, backbone, network.size)
     batches = Batches(len(data), views, config, fabric.global_rank, fabric.world_size)
     masks = (_mask_of(sample, "training") for sample in frames)
     weights = losses.class_weights(masks, network.num_classes, config.balance)

@@ -20,6 +20,7 @@ class AugmentedViews:
 
     data: DataSet
     config: TrainConfig
+    size: int | None = None  # the network's working size
 
     def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return a view (3, h, w) in [0, 1] of image ``i`` and its target (h, w) long."""
@@ -27,7 +28,7 @@ class AugmentedViews:
         shrink = 0.5 if epoch < config.small * config.epochs else 1.0
         crop = (round(config.crop[0] * shrink), round(config.crop[1] * shrink))
         scale = (config.scale[0] * shrink, config.scale[1] * shrink)
-        return augment(self.data[i], crop, scale, config.jitter, rng)
+        return augment(self.data[i], crop, scale, config.jitter, rng, self.size)
 
 
 class FrozenFeatures:
@@ -37,8 +38,10 @@ class FrozenFeatures:
     16 bits, up to ``limit`` bytes, and computed again where they do not fit. The values are the same either way.
     """
 
-    def __init__(self, data: DataSet, config: TrainConfig, backbone: Backbone, limit: int = 6 << 30) -> None:
-        self.data, self.config, self.backbone, self.bytes_left = data, config, backbone, limit
+    def __init__(
+        self, data: DataSet, config: TrainConfig, backbone: Backbone, size: int | None = None, limit: int = 6 << 30
+    ) -> None:
+        self.data, self.config, self.backbone, self.size, self.bytes_left = data, config, backbone, size, limit
         self._kept: dict[tuple[int, int], tuple[Tensor, ...]] = {}
 
     def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
@@ -60,7 +63,7 @@ class FrozenFeatures:
     def _computed(self, view: int, i: int) -> tuple[Tensor, ...]:
         config = self.config
         rng = np.random.default_rng([config.seed, view, i])
-        image, target = augment(self.data[i], config.crop, config.scale, config.jitter, rng)
+        image, target = augment(self.data[i], config.crop, config.scale, config.jitter, rng, self.size)
         device = next(self.backbone.parameters()).device
         maps = self.backbone(image[None].to(device, memory_format=torch.channels_last))
         return *(_in_16_bits(m[0]).cpu() for m in maps), target.to(torch.uint8)
