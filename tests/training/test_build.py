@@ -102,9 +102,9 @@ def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, wat
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, {"decoder": "pyramid", "classifier": "prototype", "scale": 3.0}),
-        ({"scale": 1.5, "decoder": "psp"}, {"decoder": "psp", "classifier": "prototype", "scale": 1.5}),
-        ({"classifier": "linear"}, {"decoder": "pyramid", "classifier": "linear"}),
+        ({}, {"decoder": "pyramid", "classifier": "prototype", "scale": 3.0, "size": 48}),
+        ({"scale": 1.5, "decoder": "psp"}, {"decoder": "psp", "classifier": "prototype", "scale": 1.5, "size": 48}),
+        ({"classifier": "linear", "size": 64}, {"decoder": "pyramid", "classifier": "linear", "size": 64}),
     ],
     ids=str,
 )
@@ -113,6 +113,7 @@ def test_the_network_is_the_one_that_is_asked_for(spec, tmp_path, watched, optio
     config = network.config
     assert config["classifier"]["kind"] == expected["classifier"] and config["decoder"]["kind"] == expected["decoder"]
     assert config["classifier"].get("scale") == expected.get("scale") and network.num_classes == 3
+    assert config["size"] == network.size == expected["size"]  # by default that of the images
 
 
 @pytest.mark.parametrize("fpr", [0.05, 0.3])

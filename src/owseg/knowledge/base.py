@@ -112,13 +112,9 @@ class KnowledgeBase:
         return single if isinstance(single, RelativeMahalanobis) else None
 
     def forward(
-        self,
-        image: np.ndarray,
-        scale: float = 1.0,
-        full_resolution: bool = False,
-        multi_scale: bool = False,
+        self, image: np.ndarray, scale: float = 1.0, full_resolution: bool = False, multi_scale: bool = False,
         size: int | None = None,
-    ) -> Output:
+    ) -> Output:  # fmt: skip
         """Return the network's output for an image (3, H, W) uint8 (see ``Engine``)."""
         return Engine(self.network, self.residual, full_resolution, multi_scale, size)(image, scale)
 

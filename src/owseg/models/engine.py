@@ -42,9 +42,9 @@ class Engine:
         """
         device = next(self.network.parameters()).device
         batch = to_tensor(image).to(device)
-        seen = working_size((image.shape[1], image.shape[2]), self.size or self.network.size, scale)
+        shape = working_size((image.shape[1], image.shape[2]), self.size or self.network.size, scale)
         # The same memory format as the weights (see ``prepared``), or each convolution would convert its input.
-        batch = resize_image(batch, seen).contiguous(memory_format=torch.channels_last)
+        batch = resize_image(batch, shape).contiguous(memory_format=torch.channels_last)
         output = self.network.multi_scale(batch) if self.multi_scale else self.network(batch)
         if self.residual is not None:
             # Before the interpolation, which then takes the sum of embedding and residual to full resolution.
