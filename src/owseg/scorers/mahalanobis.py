@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +36,6 @@ class RelativeMahalanobis(FittedScorer):
     counts: Tensor
     centre: Tensor
     whiten_within: Tensor
-    whiten_total: Tensor
     means: Tensor
 
     def __init__(
@@ -54,7 +53,6 @@ class RelativeMahalanobis(FittedScorer):
         self.register_buffer("counts", torch.zeros(num_classes))
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("whiten_within", torch.zeros(channels, channels))
-        self.register_buffer("whiten_total", torch.zeros(channels, channels))
         self.register_buffer("means", torch.zeros(num_classes, channels))
 
     @torch.no_grad()
@@ -92,12 +90,11 @@ class RelativeMahalanobis(FittedScorer):
         # A constant channel has only rounding errors, which must not be scaled up to unit variance.
         varies = overall.diagonal() > 1e-12 * square.diagonal() / n
         std = overall.diagonal().clamp(min=0).sqrt().where(varies, 1)
-        # Both are scaled by the overall std, so that shrinking adds the same identity to either.
+        # Both are scaled by the overall std, so that shrinking adds the same identity to either (see ``_between``).
         whiten = _whitening(within, std, self.shrinkage)
         self.counts.copy_(count)
         self.centre.copy_(centre)
         self.whiten_within.copy_(whiten)
-        self.whiten_total.copy_(_whitening(overall, std, self.shrinkage))
         # Stored centred and whitened: scoring needs no further product with them than z mu^T.
         self.means.copy_((means - centre) @ whiten.T)
         return self
@@ -114,7 +111,13 @@ class RelativeMahalanobis(FittedScorer):
     def distances(self, output: Output) -> tuple[Tensor, Tensor]:
         """Return ``min_k M_k`` and ``M_0``, each (B, h, w)."""
         x, shape = self._centred(output)
-        return self._nearest(x).view(shape), (x @ self.whiten_total.T).square().sum(1).view(shape)
+        z = x @ self.whiten_within.T
+        length, along = z.square().sum(1), z @ self.means.T
+        # |z - m|^2 = |z|^2 - 2 z.m + |m|^2: one product for all classes. x is centred, so little cancels.
+        to_means = self.means.square().sum(1) - 2 * along
+        nearest = length + to_means.masked_fill(self.counts == 0, torch.inf).amin(1)
+        overall = length - (along @ self._between() * along).sum(1)
+        return nearest.view(shape), overall.view(shape)
 
     def whitened(self, output: Output) -> Tensor:
         """Return the features (B, C, h, w) in which squared Euclidean distances to class means are the ``M_k``."""
@@ -133,11 +136,21 @@ class RelativeMahalanobis(FittedScorer):
         # (B * h * w, C)
         return x.flatten(0, 2).float() - self.centre, x.shape[:3]
 
-    def _nearest(self, x: Tensor) -> Tensor:
-        z = x @ self.whiten_within.T
-        # |z - m|^2 = |z|^2 - 2 z.m + |m|^2: one product for all classes. x is centred, so little cancels.
-        to_means = torch.addmm(self.means.square().sum(1), z, self.means.T, alpha=-2)
-        return z.square().sum(1) + to_means.masked_fill(self.counts == 0, torch.inf).amin(1)
+    def _between(self) -> Tensor:
+        """Return G (K, K) with ``M_0 = |z|^2 - (m z)^T G (m z)``: m the whitened means, z a whitened feature.
+
+        The covariance of all features is that within classes and that of the class means, ``S_0 = S_w + sum_k p_k mu_k
+        mu_k^T``. Whitened and shrunk it is ``I + m^T D m`` with ``D = (1 - s) diag(p)``, of which Woodbury's identity
+        gives the inverse: ``G = D^1/2 (I + D^1/2 m m^T D^1/2)^-1 D^1/2``. So M_0 costs no product of C x C.
+        """
+        means = self.means.double()
+        root = ((1 - self.shrinkage) * self.counts.double() / self.counts.double().sum()).sqrt()
+        inner = torch.eye(len(root), dtype=root.dtype, device=root.device) + root.outer(root) * (means @ means.T)
+        return (root.outer(root) * torch.linalg.inv(inner)).float()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state_dict.pop(prefix + "whiten_total", None)  # knowledge bases of 0.1.0 have it; it follows from the others
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def _whitening(covariance: Tensor, std: Tensor, shrinkage: float) -> Tensor:
