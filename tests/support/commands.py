@@ -37,8 +37,8 @@ class FakeKB:
     def forward(self, image):
         raise AssertionError
 
-    def save(self, directory):
-        noted.append(("save", {"kb": self.name, "directory": str(directory)}))
+    def save(self, directory, slim=False):
+        noted.append(("save", {"kb": self.name, "directory": str(directory), "slim": slim}))
         return 1
 
 
@@ -82,6 +82,7 @@ STUBS = {
     "data.unlabeled:open_inliers": lambda a: f"{a['spec']}/{a['split']}",
     "data.unlabeled:hold_out": lambda a: (f"most of {a['data']}", f"rest of {a['data']}"),
     "data.check:check": lambda a: [],
+    "models.backbones.reference:reference_to": lambda a: {},
     "models.backbones.base:from_pretrained": lambda a: SimpleNamespace(eval=lambda: f"backbone {a['name']}"),
     "inference.predict:predict_files": lambda a: [Result(p, 0.5) for p in a["paths"]],
     "inference.annotate:predicted_annotations": lambda a: [],

@@ -69,8 +69,8 @@ def test_it_runs_to_the_end_and_what_it_makes_can_be_stored(spec, tmp_path):
     again = load(tmp_path / "kb").predict(tiny.image(1))
     assert np.array_equal(again.score, kb.predict(tiny.image(1)).score)
     assert (tmp_path / "run" / "metrics.csv").exists()
-    weights = kb.network.state_dict().values()
-    assert all(torch.equal(v.half().float(), v) for v in weights if v.is_floating_point())
+    learned = {n: v for n, v in load(tmp_path / "kb").network.state_dict().items() if not n.startswith("backbone.")}
+    assert all(torch.equal(v.half().float(), v) for v in learned.values() if v.is_floating_point())
 
 
 def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watched):
@@ -143,11 +143,16 @@ def test_the_history_says_what_it_was_trained_with(spec, tmp_path, watched, monk
     assert details["config"]["crop"] == (32, 32) and details.items() >= data_card(watched.train[0][1]).items()
 
 
-def test_a_network_is_rounded_before_anything_is_fitted_to_it(spec, tmp_path, watched):
-    build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", half=True)
+@pytest.mark.parametrize("mode", ["frozen", "tuned"])
+def test_a_network_is_rounded_before_anything_is_fitted_to_it(spec, tmp_path, watched, mode):
+    """But for a frozen backbone, which stays that of its package."""
+    body = tiny.backbone("resnet")
+    build_knowledge_base(spec, body, ["rock"], replace(FAST, mode=mode), tmp_path / "run", half=True)
     kb = watched.fit_scorers[0][0]
     assert isinstance(kb, KnowledgeBase)
-    assert all(torch.equal(v.half().float(), v) for v in kb.network.state_dict().values() if v.is_floating_point())
+    rounded = {n: torch.equal(v.half().float(), v) for n, v in kb.network.state_dict().items() if v.is_floating_point()}
+    assert all(rounded[name] for name in rounded if mode == "tuned" or not name.startswith("backbone."))
+    assert all(rounded.values()) == (mode == "tuned")
 
 
 def test_rounding_leaves_what_16_bits_cannot_hold():

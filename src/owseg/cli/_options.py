@@ -77,6 +77,14 @@ Data = Annotated[
 Split = Annotated[str, typer.Option(help="The split of the data set.")]
 
 
+Slim = Annotated[
+    bool,
+    typer.Option(
+        "--slim", help="Name the backbone instead of storing it: 13 MB less, but whoever loads it needs its package."
+    ),
+]
+
+
 Fpr = Annotated[float, typer.Option(help="Share of known pixels that may be predicted unknown (false positives).")]
 
 

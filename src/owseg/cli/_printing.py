@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
 
 
-def save_version(kb: KnowledgeBase, target: str, as_json: bool, hint: str) -> None:
+def save_version(kb: KnowledgeBase, target: str, as_json: bool, hint: str, slim: bool = False) -> None:
     """Store ``kb`` as a new version of ``target``, and print what it is now; ``hint`` is what to do next."""
-    version = kb.save(target)
+    version = kb.save(target, slim)
     if as_json:
         threshold = kb.threshold.to_json() if kb.threshold else None
         print_json({"kb": target, "version": version, "classes": list(kb.labels.names), "scorer": kb.scorer,

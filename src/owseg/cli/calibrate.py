@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, Data, Fpr, Json, Out
+from owseg.cli._options import KB, Data, Fpr, Json, Out, Slim
 from owseg.cli._printing import next_command, save_version
 
 
@@ -29,6 +29,7 @@ def calibrate(
         str | None, typer.Option(help="Use another score from now on: {scorers}. Default: the one in use.")
     ] = None,
     out: Out = None,
+    slim: Slim = False,
     as_json: Json = False,
 ) -> None:
     """Choose the threshold above which a pixel is unknown, on images whose known pixels are labelled."""
@@ -40,4 +41,4 @@ def calibrate(
     # The target first: a shipped knowledge base without --out is refused before the work.
     target, base = writable(kb, out), load(kb)
     new = calibrated(base, open_dataset(data, split, base.labels), fpr, method, scorer)
-    save_version(new, target, as_json, next_command("predict", "--kb", target, "IMAGES"))
+    save_version(new, target, as_json, next_command("predict", "--kb", target, "IMAGES"), slim)

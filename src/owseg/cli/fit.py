@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, Data, Json, Out, parse_names
+from owseg.cli._options import KB, Data, Json, Out, Slim, parse_names
 from owseg.cli._printing import next_command, save_version
 
 
@@ -17,6 +17,7 @@ def fit(
     scorers: Annotated[str, typer.Option(help="Which, with commas: {fitted}.")] = "knn,sml",
     split: Annotated[str, typer.Option(help="The split that the network was trained on.")] = "train",
     out: Out = None,
+    slim: Slim = False,
     as_json: Json = False,
 ) -> None:
     """Fit further scorers on labelled images, such as knn (k nearest features) or sml (standardized max logits).
@@ -41,4 +42,4 @@ def fit(
             held_out = open_dataset(data, "val", base.labels, train=True)
     new = fit_scorers(base, frames, wanted, held_out)
     hint = next_command("evaluate", target, "--data", data, "--scorers", "all")
-    save_version(new, target, as_json, hint)
+    save_version(new, target, as_json, hint, slim)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import KB, Json, Out, data_spec, parse_names, parse_settings
+from owseg.cli._options import KB, Json, Out, Slim, data_spec, parse_names, parse_settings
 from owseg.cli._printing import next_command, save_version
 from owseg.errors import OwsegError
 
@@ -98,6 +98,7 @@ def learn(
     settings: Settings = None,
     known: Known = None,
     out: Out = None,
+    slim: Slim = False,
     as_json: Json = False,
 ) -> None:
     """Learn a class from one to five annotated images, without forgetting the others. Undo with owseg rollback."""
@@ -120,11 +121,11 @@ def learn(
     calibration = open_dataset(spec, "val", base.labels) if (spec := known or data) else None
     stages = learn_sequence(base, to_learn, calibration, learner)
     # A version for each class, so that each can be undone; the last one is stored and reported below.
-    save_stages(base, stages[:-1], target)
+    save_stages(base, stages[:-1], target, slim)
     hint = next_command("predict", "--kb", target, "IMAGES")
     if calibration is None and base.threshold:
         hint = f"The threshold was not changed; --known KIND:DIR would calibrate it again.\n{hint}"
-    save_version(stages[-1], target, as_json, hint)
+    save_version(stages[-1], target, as_json, hint, slim)
 
 
 def check_sources(shots: Path | None, data: str | None, images: Path | None) -> None:

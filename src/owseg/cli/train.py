@@ -18,6 +18,7 @@ from owseg.cli._options import (
     Precision,
     Resume,
     Seed,
+    Slim,
     parse_names,
     parse_size,
     size_text,
@@ -92,6 +93,7 @@ def train(
     fpr: Fpr = 0.05,
     background: Background = False,
     resume: Resume = False,
+    slim: Slim = False,
     as_json: Json = False,
 ) -> None:
     """Train a network on the train split of a data set, and store it as a knowledge base.
@@ -108,6 +110,8 @@ def train(
         mode=mode, epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices,
     )  # fmt: skip
     check_decoder(decoder)
+    if slim:
+        check_slim(backbone, mode)
     # Before hours of training, not after.
     check_place(out)
     run = Path(f"{out.resolve()}.run")
@@ -123,7 +127,17 @@ def train(
         hint = f"Note: {data} has no val/, so its training images also chose the weights and the threshold.\n{hint}"
     elif not kb.history[0].details["val"]["calibrated_apart"]:
         hint = f"Note: val is too small to be divided: all of it chose the weights and the threshold.\n{hint}"
-    save_version(kb, str(out), as_json, hint)
+    save_version(kb, str(out), as_json, hint, slim)
+
+
+def check_slim(backbone: str, mode: str) -> None:
+    """Raise ``OwsegError`` for a backbone that cannot be named instead of being stored."""
+    from owseg.models.backbones.base import from_pretrained
+    from owseg.models.backbones.reference import reference_to
+
+    if mode != "frozen":
+        raise OwsegError(f"--slim names a backbone that stays as it is; with --mode {mode} it does not.")
+    reference_to(from_pretrained(backbone))
 
 
 def check_decoder(name: str) -> None:

@@ -18,6 +18,7 @@ from owseg.cli._options import (
     Precision,
     Resume,
     Seed,
+    Slim,
     data_spec,
     parse_names,
     parse_size,
@@ -88,6 +89,7 @@ def train_residual(
     fpr: Fpr = 0.05,
     resume: Resume = False,
     out: Out = None,
+    slim: Slim = False,
     as_json: Json = False,
 ) -> None:
     """Train a residual with which a frozen network detects outliers (RPL + CoroCL). Needs no labels.
@@ -119,11 +121,11 @@ def train_residual(
         return
     new = calibrate(new, calibration, fpr)
     if not has_version(target):
-        base.save(target)  # so that it can be undone there, too
+        base.save(target, slim)  # so that it can be undone there, too
     hint = next_command("predict", "--kb", target, "IMAGES")
     if choose is calibration:
         hint = f"Note: {len(choose)} images to validate on are too few to be divided: they also calibrated.\n{hint}"
-    save_version(new, target, as_json, hint)
+    save_version(new, target, as_json, hint, slim)
 
 
 def open_objects(

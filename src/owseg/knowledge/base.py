@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -21,8 +21,16 @@ from owseg.errors import OwsegError
 from owseg.increments.base import Increment
 from owseg.knowledge.commit import commit_version
 from owseg.knowledge.prediction import Assessment, Prediction
-from owseg.knowledge.regions import MIN_AREA, SPLIT_COSINE, RegionProposals, find_regions
+from owseg.knowledge.regions import (
+    MIN_AREA,
+    SPLIT_COSINE,
+    RegionProposals,
+    find_regions,
+    nearest_class,
+    region_features,
+)
 from owseg.labels import LabelSpace
+from owseg.models.backbones.reference import reference_to
 from owseg.models.engine import Engine, prepared
 from owseg.models.network import Network
 from owseg.models.ops import resize
@@ -35,7 +43,9 @@ from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Forward, Output, Scorer
 
 FORMAT = 2
-JOINT_FILE = "scorer.safetensors"
+NETWORK_FILE, JOINT_FILE = "network.safetensors", "scorer.safetensors"
+BACKBONE_PREFIX = "backbone."
+"""With what the names of the backbone's tensors begin in the network's file."""
 
 
 @dataclass(frozen=True)
@@ -178,29 +188,9 @@ class KnowledgeBase:
         pixels, name = as_image(image), image_name(image) if image_id is None else image_id
         output = (forward or self.forward)(pixels)
         prediction = self._decided(output, pixels, name, self.threshold)
-        return find_regions(prediction, self._region_features(output), self._nearest_class, name, min_area, split_at)
-
-    def _region_features(self, output: Output) -> np.ndarray:
-        """Return the features (C, h, w) float32 in which regions are compared.
-
-        They are the whitened pyramid: the last layers keep little that tells new classes apart (docs/learning.md), and
-        after whitening the directions in which known classes vary count for little; the origin is the mean of the known
-        classes. Without fitted scorers it is the last stage, less its mean over the image, most of which is known.
-        """
-        if self.feature_space is not None:
-            whitened: np.ndarray = self.feature_space.whitened(output)[0].cpu().numpy()
-            return whitened
-        last = output.features[-1][0].float().cpu().numpy()
-        centred: np.ndarray = last - last.mean((1, 2), keepdims=True)
-        return centred
-
-    def _nearest_class(self, embedding: np.ndarray, labels: np.ndarray) -> tuple[str, float | None]:
-        known = self.feature_space
-        if known is None:
-            return self.labels.names[int(np.bincount(labels).argmax())], None
-        distances = (known.means.cpu() - torch.from_numpy(embedding)).norm(dim=1)
-        distances = distances.masked_fill(known.counts.cpu() == 0, torch.inf)
-        return self.labels.names[int(distances.argmin())], float(distances.min())
+        space, names = self.feature_space, self.labels.names
+        nearest = partial(nearest_class, space, names)
+        return find_regions(prediction, region_features(output, space), nearest, name, min_area, split_at)
 
     def after(self, event: Event, **changes: Any) -> KnowledgeBase:
         """Return this knowledge base with ``changes`` made and ``event`` added to its history."""
@@ -221,19 +211,27 @@ class KnowledgeBase:
             digest.update(save(_storable(state)))
         return digest.hexdigest()[:16]
 
-    def save(self, directory: str | Path) -> int:
-        """Store it as a new version of ``directory``, make that the current one, and return its number."""
-        weights = self._weights()
+    def save(self, directory: str | Path, slim: bool = False) -> int:
+        """Store it as a new version of ``directory``, make that the current one, and return its number.
+
+        With ``slim`` the backbone is not stored, but named by its package and its SHA-256: whoever loads it needs that
+        package. Raises ``OwsegError`` for a backbone that is of no package, and for weights that are not finite.
+        """
+        weights, named = self._weights(), reference_to(self.network.backbone) if slim else None
+        if named is not None:
+            network = weights[NETWORK_FILE]
+            weights[NETWORK_FILE] = {k: v for k, v in network.items() if not k.startswith(BACKBONE_PREFIX)}
         for name, state in weights.items():
             if bad := [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
                 raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
         files = {name: save(_storable(state)) for name, state in weights.items()}
-        files["knowledge.json"] = (json.dumps(_describe(self), indent=1) + "\n").encode()
+        described = {**_describe(self), **({} if named is None else {"backbone": named})}
+        files["knowledge.json"] = (json.dumps(described, indent=1) + "\n").encode()
         return commit_version(directory, files, self.history[-1].message if self.history else "")
 
     def _weights(self) -> dict[str, Mapping[str, Tensor]]:
         """Return every tensor that is stored, by file and name."""
-        weights: dict[str, Mapping[str, Tensor]] = {"network.safetensors": self.network.state_dict()}
+        weights: dict[str, Mapping[str, Tensor]] = {NETWORK_FILE: self.network.state_dict()}
         if "joint" in self.fitted:
             weights[JOINT_FILE] = self.fitted["joint"].state_dict()
         if self.residual is not None:

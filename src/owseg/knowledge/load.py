@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,21 @@ from owseg._files import read_json
 from owseg.errors import OwsegError
 from owseg.increments import INCREMENTS
 from owseg.increments.base import Increment
-from owseg.knowledge.base import FORMAT, JOINT_FILE, Event, KnowledgeBase, increment_file, scorer_file
+from owseg.knowledge.base import (
+    BACKBONE_PREFIX,
+    FORMAT,
+    JOINT_FILE,
+    NETWORK_FILE,
+    Event,
+    KnowledgeBase,
+    increment_file,
+    scorer_file,
+)
 from owseg.knowledge.pretrained import resolve
 from owseg.knowledge.versions import current_version, read_version, version_history
 from owseg.labels import LabelSpace
 from owseg.models.assemble import build_network
+from owseg.models.backbones.reference import referenced
 from owseg.models.engine import prepare
 from owseg.models.hub import published
 from owseg.models.network import Network
@@ -45,7 +56,8 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
         if value["format"] != FORMAT:
             raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
         network = prepare(build_network(value["network"]))  # here, or the knowledge base would copy it
-        _fill(network, folder / "network.safetensors")
+        named = referenced(value["backbone"]) if "backbone" in value else {}
+        _fill(network, folder / NETWORK_FILE, {BACKBONE_PREFIX + name: tensor for name, tensor in named.items()})
         threshold = value["threshold"]
         return KnowledgeBase(
             network,
@@ -115,10 +127,13 @@ def _increments(value: dict[str, Any], folder: Path, network: Network) -> tuple[
     )
 
 
-def _fill(module: torch.nn.Module, path: Path) -> None:
-    """Load ``module``'s weights; raise ``OwsegError`` if they are damaged, do not fit, or are not finite."""
+def _fill(module: torch.nn.Module, path: Path, others: Mapping[str, Tensor] | None = None) -> None:
+    """Load ``module``'s weights, ``others`` beside those of the file.
+
+    Raises ``OwsegError`` if they are damaged, do not fit, or are not finite.
+    """
     try:
-        module.load_state_dict(_read(path))
+        module.load_state_dict({**_read(path), **(others or {})})
     except RuntimeError as error:
         raise OwsegError(f"{path} does not hold this network's weights ({str(error).splitlines()[0]}).") from None
 

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.prediction import Prediction
 from owseg.labels import UNKNOWN
+from owseg.scorers.mahalanobis import RelativeMahalanobis
+from owseg.types import Output
 
 MIN_AREA = 0.002
 """The smallest region by default, as a share of the image: 345 pixels of 480x360."""
@@ -250,3 +253,29 @@ def directions(x: np.ndarray) -> np.ndarray:
         raise OwsegError("an embedding is not finite; check the weights and the images.")
     units: np.ndarray = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return units
+
+
+def region_features(output: Output, space: RelativeMahalanobis | None) -> np.ndarray:
+    """Return the features (C, h, w) float32 in which regions are compared.
+
+    They are the whitened pyramid: the last layers keep little that tells new classes apart (docs/learning.md), and
+    after whitening the directions in which known classes vary count for little; the origin is the mean of the known
+    classes. Without a fitted ``space`` it is the last stage, less its mean over the image, most of which is known.
+    """
+    if space is not None:
+        whitened: np.ndarray = space.whitened(output)[0].cpu().numpy()
+        return whitened
+    last = output.features[-1][0].float().cpu().numpy()
+    centred: np.ndarray = last - last.mean((1, 2), keepdims=True)
+    return centred
+
+
+def nearest_class(
+    space: RelativeMahalanobis | None, names: Sequence[str], embedding: np.ndarray, labels: np.ndarray
+) -> tuple[str, float | None]:
+    """Return the known class nearest to a region and its distance; without ``space`` its most frequent label, None."""
+    if space is None:
+        return names[int(np.bincount(labels).argmax())], None
+    distances = (space.means.cpu() - torch.from_numpy(embedding)).norm(dim=1)
+    distances = distances.masked_fill(space.counts.cpu() == 0, torch.inf)
+    return names[int(distances.argmin())], float(distances.min())

@@ -55,13 +55,15 @@ def learn_sequence(
     return stages
 
 
-def save_stages(base: KnowledgeBase, stages: Sequence[KnowledgeBase], directory: str | Path) -> list[int]:
+def save_stages(
+    base: KnowledgeBase, stages: Sequence[KnowledgeBase], directory: str | Path, slim: bool = False
+) -> list[int]:
     """Store each of ``stages`` as a version of ``directory``, in order, and return the numbers of what was stored.
 
     A directory without a version gets ``base`` first, so that what was learned can be undone there, too.
     """
     made = stages if has_version(directory) else (base, *stages)
-    return [kb.save(directory) for kb in made]
+    return [kb.save(directory, slim) for kb in made]
 
 
 def write_manifest(path: str | Path, classes: Sequence[ClassShots], data: DataSet, **rule: Any) -> None:

@@ -146,7 +146,8 @@ class RelativeMahalanobis(FittedScorer):
         means = self.means.double()
         root = ((1 - self.shrinkage) * self.counts.double() / self.counts.double().sum()).sqrt()
         inner = torch.eye(len(root), dtype=root.dtype, device=root.device) + root.outer(root) * (means @ means.T)
-        return (root.outer(root) * torch.linalg.inv(inner)).float()
+        between: Tensor = root.outer(root) * torch.linalg.inv(inner)
+        return between.float()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         state_dict.pop(prefix + "whiten_total", None)  # knowledge bases of 0.1.0 have it; it follows from the others

@@ -62,7 +62,7 @@ def build_knowledge_base(
     )
     network = train(network, trained_on, choose, config, Path(run), resume)
     if half:
-        round_to_half(network)
+        round_to_half(network, ("decoder", "classifier") if config.mode == "frozen" else ("",))
     details = {
         **data_card(trained_on),
         "unknown": list(unknown),
@@ -95,9 +95,10 @@ def usual_size(data: DataSet, most: int = 32) -> int:
 
 
 @torch.no_grad()
-def round_to_half(network: Network) -> None:
-    """Round every weight and statistic in place to the nearest 16-bit float, where that is finite."""
-    for value in [*network.parameters(), *network.buffers()]:
+def round_to_half(network: Network, parts: tuple[str, ...] = ("",)) -> None:
+    """Round every weight and statistic of ``parts``, by default all, in place to the nearest finite 16-bit float."""
+    modules = [network.get_submodule(part) for part in parts]
+    for value in (value for module in modules for value in (*module.parameters(), *module.buffers())):
         rounded = value.half().to(value.dtype)
         if value.is_floating_point() and torch.isfinite(rounded).all():
             value.copy_(rounded)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from owseg._registry import Card
-from owseg.models.published.efficientnet_lite import EfficientNetLite, load
+from owseg.models.published.efficientnet_lite import VARIANTS, EfficientNetLite, load
 
 
 class EfficientNetLiteFamily:
@@ -32,6 +32,11 @@ class EfficientNetLiteFamily:
     def config_of(self, model: Any) -> dict[str, Any]:
         """Return the ``model_type``, the width and the depth."""
         return {"model_type": model.kind, "width": model.width, "depth": model.depth}
+
+    def published_name(self, model: Any) -> str | None:
+        """Return the variant of this width and depth."""
+        sizes = {(variant.width, variant.depth): name for name, variant in VARIANTS.items()}
+        return sizes.get((model.width, model.depth))
 
     def features(self, model: Any, image: Tensor) -> tuple[Tensor, ...]:
         """Return the six stages, at strides 4, 8, 16, 16, 32 and 32: 768 channels together for Lite0."""

@@ -28,6 +28,10 @@ class ESPNetV2:
     def trim(self, model: nn.Module) -> None:
         """Remove nothing."""
 
+    def published_name(self, model: nn.Module) -> str | None:
+        """Return None: its weights are in no package."""
+        return None
+
     def config_of(self, model: Any) -> dict[str, Any]:
         """Return the ``model_type`` and the scale."""
         return {"model_type": model.kind, "scale": model.scale}

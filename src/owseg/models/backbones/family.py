@@ -37,6 +37,10 @@ class Family(Protocol):
         """Return what ``from_config`` needs to make the same architecture, as plain JSON with a ``model_type``."""
         ...
 
+    def published_name(self, model: nn.Module) -> str | None:
+        """Return the name of the package's weights for this architecture, such as efficientnet-lite0; None without."""
+        ...
+
     def features(self, model: nn.Module, image: Tensor) -> tuple[Tensor, ...]:
         """Return the feature maps (B, C_i, h_i, w_i) of a normalised image (B, 3, H, W), finest first."""
         ...
@@ -69,6 +73,10 @@ class TransformersFamily:
 
     def trim(self, model: nn.Module) -> None:
         """Remove nothing."""
+
+    def published_name(self, model: nn.Module) -> str | None:
+        """Return None: the weights of transformers are in no package."""
+        return None
 
     def config_of(self, model: Any) -> dict[str, Any]:
         """Return the model's configuration (see ``config_of`` of this module)."""

@@ -1,0 +1,45 @@
+"""Naming a backbone instead of storing it: one whose weights are those of a package that is installed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from safetensors.torch import save
+from torch import Tensor
+
+from owseg.errors import OwsegError
+from owseg.models.backbones.base import Backbone, from_pretrained
+
+
+def reference_to(backbone: Backbone) -> dict[str, str]:
+    """Return the name under which ``from_pretrained`` finds these very weights, and their SHA-256; plain JSON.
+
+    Raises ``OwsegError`` where they are not those of a package: where it was trained further, for one.
+    """
+    name = backbone.family.published_name(backbone.model)
+    if name is None or (digest := _digest(backbone.state_dict())) != _digest(from_pretrained(name).state_dict()):
+        raise OwsegError(
+            "this backbone cannot be named instead of being stored: its weights are not those of a package; store it "
+            "whole, without --slim."
+        )
+    return {"name": name, "sha256": digest}
+
+
+def referenced(reference: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the state of the backbone that ``reference_to`` named.
+
+    Raises ``OwsegError`` where the package is not installed, or holds other weights.
+    """
+    name = str(reference["name"])
+    state = from_pretrained(name).state_dict()
+    if _digest(state) != reference["sha256"]:
+        raise OwsegError(
+            f"the weights of {name} that are installed are not those that this knowledge base was made with (their "
+            "SHA-256 differs); install its package anew, or train again."
+        )
+    return state
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    return hashlib.sha256(save({name: value.cpu().contiguous() for name, value in state.items()})).hexdigest()
