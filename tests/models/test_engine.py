@@ -28,7 +28,9 @@ def batch(image):
 
 
 def tensors(output):
-    return (*output.features, output.embedding, output.logits, output.residual, output.evidence)
+    return (
+        *output.features, output.embedding, output.logits, output.residual, output.evidence, output.negative
+    )  # fmt: skip
 
 
 def same(one, other):
@@ -123,7 +125,7 @@ class Counted:
     """A forward function that counts its calls; its outputs have a residual, and evidence of their own."""
 
     def __init__(self, classifier="prototype"):
-        network = tiny.network(classifier=classifier)
+        network = tiny.network(classifier=classifier, negative=True)
         self.engine, self.calls = Engine(network, learned_residual(network)), 0
 
     def __call__(self, image):

@@ -111,6 +111,14 @@ def rpl(residual):
     return energy(residual)
 
 
+def negative(evidence, embedding, scale=3.0):
+    """n - max_t (2 T f_t - T^2) at every pixel of (h, w) and (K, h, w)."""
+    score = np.zeros(evidence.shape)
+    for at in np.ndindex(*score.shape):
+        score[at] = evidence[at] - max(2 * scale * f - scale**2 for f in embedding[(slice(None), *at)])
+    return score
+
+
 def background(logits, index):
     return over_pixels(lambda x: softmax(x)[index], logits)
 
@@ -131,9 +139,10 @@ def mahalanobis(pyramid, features, labels, classes, shrinkage):
 
 
 def joint(components, known):
-    """``z(log M) + z(u) + z(M - M_0) / 2`` of three maps, z by mean and deviation of the columns of (n, 3)."""
+    """``z(log M) + z(u) + z(M - M_0) / 2 [+ z(n)]`` of the maps, z by mean and deviation of columns of ``known``."""
     score = np.zeros(components[0].shape)
-    for weight, component, values in zip((1.0, 1.0, 0.5), components, zip(*known, strict=True), strict=True):
+    weights = (1.0, 1.0, 0.5, 1.0)[: len(components)]
+    for weight, component, values in zip(weights, components, zip(*known, strict=True), strict=True):
         mean = math.fsum(values) / len(values)
         deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
         for at in np.ndindex(*score.shape):

@@ -21,9 +21,11 @@ def fit(name):
 
 @pytest.mark.parametrize("metric", [True, False])
 @pytest.mark.parametrize("residual", [True, False])
-def test_a_network_has_those_whose_needs_it_meets(metric, residual):
-    found = available(network(metric), LABELS, {}, residual)
-    assert set(found) == PLAIN | (METRIC if metric else set()) | ({"rpl"} if residual else set())
+@pytest.mark.parametrize("negative", [True, False])
+def test_a_network_has_those_whose_needs_it_meets(metric, residual, negative):
+    found = available(network(metric, negative=negative), LABELS, {}, residual)
+    shown = ({"rpl"} if residual else set()) | ({"negative"} if negative else set())
+    assert set(found) == PLAIN | (METRIC if metric else set()) | shown
     assert all(callable(scorer) for scorer in found.values())
 
 

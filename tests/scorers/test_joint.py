@@ -1,4 +1,4 @@
-"""The default score: the weighted sum of three standard scores."""
+"""The default score: the weighted sum of three standard scores, or of four with a negative class."""
 
 import numpy as np
 import pytest
@@ -18,27 +18,30 @@ def batch(seed, metric=True, images=2):
     logits = torch.randn(images, 3, 8, 10, generator=g)
     target = torch.randint(0, 3, (images, 16, 20), generator=g)
     target[:, :4] = 255
-    return Output(features, embedding, logits), target
+    return Output(features, embedding, logits, negative=torch.randn(images, 8, 10, generator=g)), target
 
 
-def fitted(metric=True, seeds=(0, 1, 2), held_out=None):
+def fitted(metric=True, seeds=(0, 1, 2), held_out=None, negative=False):
     distance = RelativeMahalanobis(channels=5, num_classes=3, level=1)
     others = None if held_out is None else [batch(s, metric) for s in held_out]
-    return Joint(distance, metric).fit([batch(s, metric) for s in seeds], others)
+    return Joint(distance, metric, negative).fit([batch(s, metric) for s in seeds], others)
 
 
 @pytest.mark.parametrize("held_out", [None, (5, 6)])
+@pytest.mark.parametrize("negative", [True, False])
 @pytest.mark.parametrize("metric", [True, False])
-def test_it_is_the_weighted_sum_of_three_standard_scores(metric, held_out):
+def test_it_is_the_weighted_sum_of_standard_scores(metric, negative, held_out):
     """In float64, on the grid of stage 1, with the statistics of cells whose centre is labelled with a known class."""
-    scorer = fitted(metric, held_out=held_out)
+    scorer = fitted(metric, held_out=held_out, negative=negative)
 
     def components(output):
         m = scorer.mahalanobis.distances(output)[0].double()
         r = scorer.mahalanobis(output).double()
         u = -(output.embedding if metric else output.logits).amax(1).double()
         u = torch.nn.functional.interpolate(u[:, None], size=m.shape[1:], mode="bilinear")[:, 0]
-        return [v.numpy() for v in (m.log(), u, r)]
+        n = (output.negative - output.logits.amax(1)).double()
+        n = torch.nn.functional.interpolate(n[:, None], size=m.shape[1:], mode="bilinear")[:, 0]
+        return [v.numpy() for v in (m.log(), u, r, n)[: 3 + negative]]
 
     known = []
     for s in held_out or (0, 1, 2):
@@ -51,8 +54,8 @@ def test_it_is_the_weighted_sum_of_three_standard_scores(metric, held_out):
     expected = oracle.joint(components(output), known)
     np.testing.assert_allclose(scorer(output), expected, atol=1e-4)
     z = scorer.standard(output)
-    assert z.shape == (2, 3, 4, 5)
-    torch.testing.assert_close(scorer(output), sum(w * z[:, i] for i, w in enumerate(WEIGHTS)))
+    assert z.shape == (2, 3 + negative, 4, 5)
+    torch.testing.assert_close(scorer(output), sum(w * z[:, i] for i, w in enumerate(WEIGHTS[: 3 + negative])))
 
 
 def test_a_standard_score_has_mean_0_and_deviation_1_over_known_pixels():

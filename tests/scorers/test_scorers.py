@@ -27,6 +27,7 @@ class Image:
     def __init__(self, output):
         self.logits, self.embedding = output.logits[0].double().numpy(), output.embedding[0].double().numpy()
         self.residual = output.residual[0].double().numpy()
+        self.negative = output.negative[0].double().numpy() if output.negative is not None else None
         self.pyramid = torch.cat(output.features, 1)[0].double().numpy()
 
 
@@ -82,6 +83,7 @@ ORACLES = {
     "mixture_code": lambda i: oracle.mixture(i.embedding, "code", 50, 0.8),
     "max_similarity": lambda i: -i.embedding.max(0),
     "rpl": lambda i: oracle.rpl(i.residual),
+    "negative": lambda i: oracle.negative(i.negative, i.embedding),
     "mahalanobis": mahalanobis,
     "joint": joint,
     "knn": lambda i: oracle.knn(i.pyramid, Known(TRAIN).features, 3),
@@ -116,7 +118,7 @@ def test_a_scorer_is_its_equation(name):
         np.testing.assert_allclose(found.numpy(), expected, rtol=tolerance, atol=max(tolerance, 2e-5))
 
 
-@pytest.mark.parametrize("name", sorted(set(NOT_FITTED) - {"background", "rpl"}))
+@pytest.mark.parametrize("name", sorted(set(NOT_FITTED) - {"background", "rpl", "negative"}))
 def test_a_scorer_is_its_equation_near_prototypes_and_far_from_all(name):
     embedding = near_prototypes_and_between()
     score = SCORERS[name].make(network(classes=7))(metric_output(embedding))
@@ -166,7 +168,7 @@ def test_which_scorers_need_what():
 def test_scores_have_gradients(name):
     embedding = near_prototypes_and_between(4, 1).requires_grad_()
     scorer = SCORERS[name].make(network(), **OPTIONS.get(name, {}))
-    scorer(metric_output(embedding, residual=2 * embedding)).sum().backward()
+    scorer(metric_output(embedding, residual=2 * embedding, negative=embedding[:, 0])).sum().backward()
     assert torch.isfinite(embedding.grad).all() and embedding.grad.any()
 
 

@@ -12,18 +12,20 @@ K, CHANNELS = 4, 5
 """Classes, of which the last is in no target, and channels of the pyramid."""
 
 
-def network(metric=True, classes=K, channels=(2, 3), scale=3.0):
+def network(metric=True, classes=K, channels=(2, 3), scale=3.0, negative=False):
     """What ``make`` of a scorer reads of a network."""
     classifier = PrototypeClassifier(classes, scale)
+    backbone = SimpleNamespace(channels=channels)
     return SimpleNamespace(
-        num_classes=classes, is_metric=metric, classifier=classifier, backbone=SimpleNamespace(channels=channels)
+        num_classes=classes, is_metric=metric, classifier=classifier, backbone=backbone, negative=negative
     )
 
 
-def metric_output(embedding, scale=3.0, features=(), residual=None):
+def metric_output(embedding, scale=3.0, features=(), residual=None, negative=None):
     """The output of a prototype classifier for an embedding (B, K, h, w)."""
     classifier = PrototypeClassifier(embedding.shape[1], scale)
-    return Output(features, embedding, classifier(embedding), residual, classifier.evidence(embedding.float()))
+    evidence = classifier.evidence(embedding.float())
+    return Output(features, embedding, classifier(embedding), residual, evidence, negative)
 
 
 def near_prototypes_and_between(classes=7, batch=2, seed=0):
@@ -38,7 +40,7 @@ def near_prototypes_and_between(classes=7, batch=2, seed=0):
 
 
 def labelled(seed, images=2, grid=(6, 8)):
-    """An output whose features, embedding and residual show the class, and its target with void and unknown pixels.
+    """An output whose tensors show the class, and its target with void and unknown pixels.
 
     The classes' places and the channels' scales differ; the classifier is a prototype classifier.
     """
@@ -54,29 +56,31 @@ def labelled(seed, images=2, grid=(6, 8)):
     onehot = torch.nn.functional.one_hot(target, K).movedim(-1, 1)
     embedding = 2 * onehot + torch.randn(images, K, *grid, generator=g)
     residual = 3 * onehot - 2 + torch.randn(images, K, *grid, generator=g)
+    negative = 5 * torch.randn(images, *grid, generator=g) - 4
     target[:, 0, 0], target[:, 1, 1] = IGNORE, UNKNOWN
-    return metric_output(embedding, features=(x[:, :2] + 5, x[:, 2:] + 5), residual=residual), target
+    features = (x[:, :2] + 5, x[:, 2:] + 5)
+    return metric_output(embedding, features=features, residual=residual, negative=negative), target
 
 
 def each(output, target=None):
     """The images of a batch, one at a time: outputs and, with a target, (output, target)."""
     for i in range(len(output.logits)):
         one = slice(i, i + 1)
-        extra = [None if t is None else t[one] for t in (output.residual, output.evidence)]
+        extra = [None if t is None else t[one] for t in (output.residual, output.evidence, output.negative)]
         alone = Output(tuple(f[one] for f in output.features), output.embedding[one], output.logits[one], *extra)
         yield alone if target is None else (alone, target[one])
 
 
 def cropped(output, rows, columns):
     """The output of a part of the image."""
-    part = (slice(None), slice(None), rows, columns)
-    extra = [None if t is None else t[part] for t in (output.residual, output.evidence)]
+    part = (..., rows, columns)
+    extra = [None if t is None else t[part] for t in (output.residual, output.evidence, output.negative)]
     return Output(tuple(f[part] for f in output.features), output.embedding[part], output.logits[part], *extra)
 
 
 def cast(output, dtype):
     """The output in another type of number."""
-    extra = [None if t is None else t.to(dtype) for t in (output.residual, output.evidence)]
+    extra = [None if t is None else t.to(dtype) for t in (output.residual, output.evidence, output.negative)]
     return Output(
         tuple(f.to(dtype) for f in output.features), output.embedding.to(dtype), output.logits.to(dtype), *extra
     )

@@ -75,10 +75,10 @@ def test_it_runs_to_the_end_and_what_it_makes_can_be_stored(spec, tmp_path):
 
 def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watched):
     kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
-    (_, trained_on, chosen_on, config, run, resume), _ = watched.train
+    (_, trained_on, chosen_on, config, run, resume, outliers), _ = watched.train
     assert trained_on.source.ids == tuple(f"f{i}" for i in range(6))
     assert chosen_on.source.ids == ("f10", "f12", "f14", "f16", "f7", "f9")  # every second in the order of the names
-    assert (config, run, resume) == (FAST, tmp_path / "run", False)
+    assert (config, run, resume, outliers) == (FAST, tmp_path / "run", False, None)
     (_, fitted_on), more = watched.fit_scorers
     assert fitted_on.source.ids == trained_on.source.ids and more["held_out"].source.ids == chosen_on.source.ids
     (_, calibrated_on, fpr), more = watched.calibrate

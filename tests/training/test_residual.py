@@ -19,6 +19,7 @@ from owseg.models.published.transformers import to_network
 from owseg.models.residual_pattern import residual_of
 from owseg.scorers.energy import energy
 from owseg.scorers.rpl import rpl
+from owseg.training import pasting
 from owseg.training import residual as module
 from owseg.training.residual import (
     inlier_sample,
@@ -185,8 +186,8 @@ def test_the_context_is_trained_on(plain, tmp_path):
 
 def test_validation_has_outliers_of_its_own(tmp_path, monkeypatch):
     """Every eighth: those that are trained on are never pasted into val, and the other way round."""
-    real, pastes = module.paste, []
-    monkeypatch.setattr(module, "paste", lambda sample, outlier, *more: pastes.append((sample.id, outlier.id))
+    real, pastes = pasting.paste, []
+    monkeypatch.setattr(pasting, "paste", lambda sample, outlier, *more: pastes.append((sample.id, outlier.id))
                         or real(sample, outlier, *more))  # fmt: skip
     val = replace(inlier_images(2), source=replace(inlier_images(2).source, ids=("v0", "v1")))
     train_residual(base(), inlier_images(4), val, objects(), None, ONE, tmp_path)

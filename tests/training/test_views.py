@@ -37,7 +37,7 @@ def at(views, epoch, i):
 
 def test_they_are_the_backbone_s_of_the_augmented_image_in_16_bits(backbone):
     data = tiny.dataset(2)
-    *maps, target = at(FrozenFeatures(data, CONFIG, backbone), 1, 1)
+    *maps, target = at(FrozenFeatures(AugmentedViews(data, CONFIG), backbone), 1, 1)
     rng = np.random.default_rng([5, 1, 1])  # seed, number of the view, image
     image, expected = augment(data[1], (48, 64), (0.9, 1.2), CONFIG.jitter, rng)
     with torch.no_grad():
@@ -48,18 +48,18 @@ def test_they_are_the_backbone_s_of_the_augmented_image_in_16_bits(backbone):
 
 
 def test_epochs_take_the_views_in_turn(backbone):
-    views = FrozenFeatures(tiny.dataset(2), CONFIG, backbone)
+    views = FrozenFeatures(AugmentedViews(tiny.dataset(2), CONFIG), backbone)
     first, second, third = (at(views, epoch, 0)[0] for epoch in range(3))
     assert torch.equal(first, third) and not torch.equal(first, second)
-    other = FrozenFeatures(tiny.dataset(2), replace(CONFIG, seed=6), backbone)
+    other = FrozenFeatures(AugmentedViews(tiny.dataset(2), replace(CONFIG, seed=6)), backbone)
     assert not torch.equal(first, at(other, 0, 0)[0])
 
 
 @pytest.mark.parametrize(("limit", "passes"), [(1 << 30, 4), (0, 12), (25_000, None)])
 def test_each_is_computed_once_where_memory_allows_and_the_values_are_the_same(backbone, limit, passes):
     counting = Counting(backbone)
-    views = FrozenFeatures(tiny.dataset(2), CONFIG, counting, limit=limit)
-    plain = FrozenFeatures(tiny.dataset(2), CONFIG, backbone)
+    views = FrozenFeatures(AugmentedViews(tiny.dataset(2), CONFIG), counting, limit)
+    plain = FrozenFeatures(AugmentedViews(tiny.dataset(2), CONFIG), backbone)
     for epoch in range(6):
         for i in range(2):
             assert all(torch.equal(a, b) for a, b in zip(at(views, epoch, i), at(plain, epoch, i), strict=True))
@@ -76,7 +76,7 @@ def test_values_that_16_bits_cannot_hold_stay(backbone):
         def forward(self, image):
             return (self.weight * torch.ones(1, 1, 2, 2),)
 
-    maps, _ = at(FrozenFeatures(tiny.dataset(1), CONFIG, Large()), 0, 0)
+    maps, _ = at(FrozenFeatures(AugmentedViews(tiny.dataset(1), CONFIG), Large()), 0, 0)
     assert torch.equal(maps, torch.full((1, 2, 2), 1e6))
 
 
@@ -84,7 +84,10 @@ def test_views_are_scaled_from_the_working_size(backbone):
     """Images of 48 x 64 at a working size of 96 are seen at twice the factor."""
     data, rng = tiny.dataset(1), np.random.default_rng([5, 0, 0])
     image, target = augment(data[0], (48, 64), (1.8, 2.4), CONFIG.jitter, rng)
-    for views in (FrozenFeatures(data, CONFIG, backbone, 96), AugmentedViews(data, replace(CONFIG, small=0), 96)):
+    for views in (
+        FrozenFeatures(AugmentedViews(data, CONFIG, 96), backbone),
+        AugmentedViews(data, replace(CONFIG, small=0), 96),
+    ):
         *maps, found = views(0, 0, np.random.default_rng([5, 0, 0]))
         assert torch.equal(found, target)
     assert torch.equal(maps[0], image)

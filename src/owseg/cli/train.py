@@ -66,6 +66,21 @@ Size = Annotated[
 ]
 
 
+OutlierFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--outliers",
+        help="Folder of objects of unknown classes (RGBA cut-outs, images/ and masks/, or COCO): pasted into "
+        "the training images, they become a class of their own that only scores read.",
+    ),
+]
+
+
+Exclude = Annotated[
+    str, typer.Option(help="Categories of outliers to leave out, besides the known classes: cow,sheep.")
+]
+
+
 Epochs = Annotated[int, typer.Option(help="Passes over the training images.")]
 
 
@@ -91,6 +106,8 @@ def train(
     precision: Precision = TrainConfig.precision,
     devices: Devices = TrainConfig.devices,
     fpr: Fpr = 0.05,
+    outliers: OutlierFolder = None,
+    exclude: Exclude = "",
     background: Background = False,
     resume: Resume = False,
     slim: Slim = False,
@@ -102,6 +119,7 @@ def train(
     TensorBoard) and the checkpoint for --resume are in KB.run beside it.
     """
     from owseg.data.datasets import open_source
+    from owseg.data.outliers import leave_out, open_outliers
     from owseg.knowledge.commit import check_place
     from owseg.training.build import build_knowledge_base
     from owseg.training.processes import is_first_process
@@ -114,10 +132,11 @@ def train(
         check_slim(backbone, mode)
     # Before hours of training, not after.
     check_place(out)
+    objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
     run = Path(f"{out.resolve()}.run")
     kb = build_knowledge_base(
         data, backbone, parse_names(unknown), config, run, decoder=decoder, classifier=classifier, scale=scale,
-        size=size, fpr=fpr, background=background, resume=resume,
+        size=size, fpr=fpr, outliers=objects, background=background, resume=resume,
     )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.
     if not is_first_process():

@@ -23,15 +23,17 @@ def assemble(
     classifier: str = "prototype",
     scale: float = 3.0,
     size: int | None = None,
+    negative: bool = False,
 ) -> Network:
     """Return a network of a backbone, a decoder (see ``DECODERS``) and a classifier ("prototype" or "linear").
 
-    ``width`` is the decoder's, ``scale`` the length T of the prototypes, ``size`` the working size. Raises
-    ``OwsegError`` for a part of another name.
+    ``width`` is the decoder's, ``scale`` the length T of the prototypes, ``size`` the working size;
+    with ``negative`` there is a class of what is none of the others (see ``Network``). Raises ``OwsegError`` for a part
+    of another name.
     """
     head = make_classifier(classifier, num_classes, scale)
-    neck = make_decoder(decoder, backbone, head.embedding_channels, width=width)
-    return Network(backbone, neck, head, size)
+    neck = make_decoder(decoder, backbone, head.embedding_channels + negative, width=width)
+    return Network(backbone, neck, head, size, negative)
 
 
 def make_decoder(kind: str, backbone: Backbone, out: int, **config: Any) -> Decoder:
@@ -54,5 +56,6 @@ def build_network(config: dict[str, Any]) -> Network:
     """Return a network with random weights from ``Network.config``."""
     backbone = build(config["backbone"])
     head = make_classifier(num_classes=config["classes"], **config["classifier"])
-    decoder = make_decoder(backbone=backbone, out=head.embedding_channels, **config["decoder"])
-    return Network(backbone, decoder, head, config.get("size"))
+    negative = config.get("negative", False)
+    decoder = make_decoder(backbone=backbone, out=head.embedding_channels + negative, **config["decoder"])
+    return Network(backbone, decoder, head, config.get("size"), negative)

@@ -80,7 +80,7 @@ class CachedForward:
 
 
 def _bytes_of(output: Output) -> int:
-    every = (*output.features, output.embedding, output.logits, output.residual, output.evidence)
+    every = (*output.features, output.embedding, output.logits, output.residual, output.evidence, output.negative)
     tensors = {id(t): t for t in every if t is not None}  # a linear classifier's evidence is its logits
     return sum(t.numel() * t.element_size() for t in tensors.values())
 

@@ -23,6 +23,9 @@ class Network(nn.Module):
     ``encode`` image (B, 3, H, W) in [0, 1] -> pyramid; ``decode`` pyramid -> embedding (B, D, h, w); ``classify``
     embedding -> logits (B, K, h, w). ``size`` is the working size: the shorter side, in pixels, of the images that it
     was trained on, to which others are resized; None for any. The three steps take images as they are.
+
+    With ``negative`` the decoder has one more channel: the evidence for a class of what is none of the K, learned from
+    outliers that were shown in training. No label is ever that class; scores may read it (``Output.negative``).
     """
 
     def __init__(
@@ -31,9 +34,10 @@ class Network(nn.Module):
         decoder: Decoder,
         classifier: LinearClassifier | PrototypeClassifier,
         size: int | None = None,
+        negative: bool = False,
     ) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.negative = size, negative
         self.backbone, self.decoder, self.classifier = backbone, decoder, classifier
 
     def encode(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -43,8 +47,7 @@ class Network(nn.Module):
 
     def decode(self, features: Sequence[Tensor]) -> Tensor:
         """Return the embedding (B, D, h, w)."""
-        embedding: Tensor = self.decoder(features)
-        return embedding
+        return self._split(self.decoder(features))[0]
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Return the logits (B, K, h, w) float32, at any resolution of the embedding."""
@@ -55,13 +58,28 @@ class Network(nn.Module):
     def forward(self, image: Tensor) -> Output:
         """Return the result of one pass; ``image`` (B, 3, H, W), RGB in [0, 1]."""
         features = self.encode(image)
-        return self._output(features, self.decode(features))
+        return self._output(features, *self._split(self.decoder(features)))
 
-    def _output(self, features: tuple[Tensor, ...], embedding: Tensor, residual: Tensor | None = None) -> Output:
+    def _split(self, decoded: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the embedding and the evidence for the negative class, (B, h, w), of what the decoder returned."""
+        if not self.negative:
+            return decoded, None
+        embedding, last = decoded[:, :-1], decoded[:, -1].float()
+        # In a metric space it has a prototype of its own, T e_(K+1).
+        scale = self.classifier.scale if isinstance(self.classifier, PrototypeClassifier) else None
+        return embedding, last if scale is None else 2 * scale * last - scale**2
+
+    def _output(
+        self,
+        features: tuple[Tensor, ...],
+        embedding: Tensor,
+        negative: Tensor | None = None,
+        residual: Tensor | None = None,
+    ) -> Output:
         logits = self.classify(embedding)
         # A linear classifier's logits are its evidence: the same tensor, at no cost.
         evidence = self.classifier.evidence(embedding.float()) if self.is_metric else logits
-        return Output(features, embedding, logits, residual, evidence)
+        return Output(features, embedding, logits, residual, evidence, negative)
 
     def full_resolution(self, output: Output, size: tuple[int, int]) -> Output:
         """Return ``output`` with the embedding interpolated to ``size`` and classified there (features unchanged)."""
@@ -69,7 +87,8 @@ class Network(nn.Module):
         embedding = resize(output.embedding, size)
         # The evidence, with a residual or without, is linear in f and so may be interpolated.
         residual = None if output.residual is None else resize(output.residual, size)
-        return self._output(output.features, embedding, residual)
+        negative = None if output.negative is None else resize(output.negative[:, None], size)[:, 0]
+        return self._output(output.features, embedding, negative, residual)
 
     def multi_scale(self, image: Tensor, scales: Sequence[float] = (0.75, 1.0, 1.5)) -> Output:
         """Return the output for ``image``, its embedding averaged over views of it at ``scales``, also mirrored.
@@ -77,15 +96,15 @@ class Network(nn.Module):
         The pyramid is that of the image itself. With a linear classifier the logits are averaged as well.
         """
         # DMLNet averages scores over five scales; averaging the embedding gives any scorer a single output to read.
-        single, views = self(image), []
-        grid, size = (single.embedding.shape[-2], single.embedding.shape[-1]), image.shape[-2:]
+        features, size, views = self.encode(image), image.shape[-2:], []
+        own = self.decoder(features)
         for scale in scales:
             view = resize(image, (round(scale * size[0]), round(scale * size[1])))
             # The pass at scale 1 has been made for the pyramid.
-            straight = single.embedding if scale == 1 else self.decode(self.encode(view))
-            views += [straight, self.decode(self.encode(view.flip(-1))).flip(-1)]
-        embedding = torch.stack([resize(v.float(), grid) for v in views]).mean(0)
-        return self._output(single.features, embedding)
+            straight = own if scale == 1 else self.decoder(self.encode(view))
+            views += [straight, self.decoder(self.encode(view.flip(-1))).flip(-1)]
+        decoded = torch.stack([resize(v.float(), (own.shape[-2], own.shape[-1])) for v in views]).mean(0)
+        return self._output(features, *self._split(decoded))
 
     @property
     def num_classes(self) -> int:
@@ -98,6 +117,11 @@ class Network(nn.Module):
         return isinstance(self.classifier, PrototypeClassifier)
 
     @property
+    def known_decoder(self) -> Decoder:
+        """The decoder without the channel of the negative class."""
+        return self.decoder.widened(self.classifier.embedding_channels) if self.negative else self.decoder
+
+    @property
     def config(self) -> dict[str, Any]:
         """The argument of ``build_network``, which makes the same architecture with random weights; plain JSON."""
         return {
@@ -106,6 +130,7 @@ class Network(nn.Module):
             "decoder": self.decoder.config,
             "classifier": self.classifier.config,
             **({} if self.size is None else {"size": self.size}),
+            **({"negative": True} if self.negative else {}),
         }
 
 

@@ -62,12 +62,12 @@ def _nearest(size: int, multiple: int) -> int:
 
 @torch.no_grad()
 def widened_conv(conv: nn.Conv2d, out: int) -> nn.Conv2d:
-    """Return a 1x1 convolution with ``out`` outputs: the first as in ``conv``, the others zero."""
+    """Return a 1x1 convolution with ``out`` outputs: the first as in ``conv``, others than it has are zero."""
     assert conv.bias is not None
     wider = nn.Conv2d(conv.in_channels, out, 1)
     assert wider.bias is not None
     wider.to(conv.weight.device)
     for new, old in ((wider.weight, conv.weight), (wider.bias, conv.bias)):
         new.zero_()
-        new[: len(old)] = old
+        new[: len(old)] = old[:out]
     return wider

@@ -19,7 +19,8 @@ SCORERS: Registry[Scorer] = Registry("scorer", "owseg.scorers")
 """Scorers by name; ``make(network)`` returns one. A ``FittedScorer`` is returned unfitted.
 
 ``facts["needs"]`` is what a knowledge base must have for it: "metric", a prototype classifier; "fit", a fit to labelled
-images; "residual", a residual pattern; "background", a class of that name. Without ``needs`` every network will do.
+images; "residual", a residual pattern; "negative", a class of outliers; "background", a class of that name. Without
+``needs`` every network will do.
 """
 
 
@@ -58,7 +59,14 @@ def available(
     whose needs are met. ``residual`` says whether there is a residual pattern.
     """
     base = labels.names[: network.num_classes]
-    has = {"": True, "metric": network.is_metric, "residual": residual, "background": BACKGROUND in base, "fit": False}
+    has = {
+        "": True,
+        "metric": network.is_metric,
+        "residual": residual,
+        "negative": network.negative,
+        "background": BACKGROUND in base,
+        "fit": False,
+    }
     makers: dict[str, Callable[[], Scorer]] = {}
     for name, entry in SCORERS.entries.items():
         needs = str(entry.facts.get("needs", ""))

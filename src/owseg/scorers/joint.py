@@ -16,25 +16,27 @@ from owseg.scorers.base import FittedScorer
 from owseg.scorers.mahalanobis import RelativeMahalanobis, mahalanobis_of
 from owseg.scorers.max_logit import max_logit
 from owseg.scorers.max_similarity import max_similarity
+from owseg.scorers.negative import negative
 from owseg.types import Output, Scorer
 
 if TYPE_CHECKING:
     from owseg.models.network import Network
 
-WEIGHTS = (1.0, 1.0, 0.5)
-"""The weights of the three components in the sum."""
+WEIGHTS = (1.0, 1.0, 0.5, 1.0)
+"""The weights of the components in the sum; the last is that of the negative class, where there is one."""
 
 
 class Joint(FittedScorer):
-    """``z(log min_k M_k) + z(u) + z(min_k M_k - M_0) / 2``, z the standard score over known pixels.
+    """``z(log min_k M_k) + z(u) + z(min_k M_k - M_0) / 2 [+ z(n)]``, z the standard score over known pixels.
 
     ``M_k`` is the squared Mahalanobis distance to class k on the feature pyramid and ``M_0`` that to all classes
     together (see ``RelativeMahalanobis``), both of the backbone's features. ``u`` is ``-max_t f_t`` with a prototype
     classifier and ``-max_t logit_t`` with a linear one, from the decoder. The first is large far from all training
     data, the third far from every class even near their common mean, the second where no class fits; they err in
     different places. The logarithm turns the heavy tail of ``M`` into that of a Student-t density, ``-log p ~ log(1 + M
-    / nu)``, so that no component dominates the sum. The form and the weights were chosen on CamVid val and on a
-    held-out training sequence (see docs/results.md).
+    / nu)``, so that no component dominates the sum. With a ``negative`` class n is the evidence for it less that for
+    the nearest known class (see ``owseg.scorers.negative``). The form and the weights were chosen on CamVid val and
+    on a held-out training sequence (see docs/results.md).
 
     The score is a little too high in the outermost cells along every edge of an image (by 0.7 with ``street8`` on
     CamVid, mirrored images alike): the backbone pads with zeros, so features there differ from those inside. It stays
@@ -44,11 +46,12 @@ class Joint(FittedScorer):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, mahalanobis: RelativeMahalanobis, metric: bool) -> None:
+    def __init__(self, mahalanobis: RelativeMahalanobis, metric: bool, negative: bool = False) -> None:
         super().__init__(**mahalanobis.config)
-        self.mahalanobis, self.metric = mahalanobis, metric
-        self.register_buffer("shift", torch.zeros(len(WEIGHTS)))
-        self.register_buffer("scale", torch.zeros(len(WEIGHTS)))
+        self.mahalanobis, self.metric, self.negative = mahalanobis, metric, negative
+        self.weights = WEIGHTS if negative else WEIGHTS[:-1]
+        self.register_buffer("shift", torch.zeros(len(self.weights)))
+        self.register_buffer("scale", torch.zeros(len(self.weights)))
 
     def fit(
         self, train: Iterable[tuple[Output, Tensor]], held_out: Iterable[tuple[Output, Tensor]] | None = None
@@ -66,11 +69,11 @@ class Joint(FittedScorer):
     def fit_scales(self, batches: Iterable[tuple[Output, Tensor]]) -> Joint:
         """Compute the components' mean and standard deviation over known pixels; the distance must be fitted before."""
         # One pass with sums in float64, as the maps of all images do not fit into memory.
-        count, total, square = 0, *torch.zeros(2, len(WEIGHTS)).double()
+        count, total, square = 0, *torch.zeros(2, len(self.weights)).double()
         for output, target in batches:
             values = self._components(output)
             labels = labels_on(target, values[:, 0].shape, self.mahalanobis.num_classes).to(values.device)
-            # (B, 3, h, w) -> (n, 3)
+            # (B, 3 or 4, h, w) -> (n, 3 or 4)
             known = values.movedim(1, -1)[labels >= 0].double().cpu()
             count, total, square = count + len(known), total + known.sum(0), square + known.square().sum(0)
         if count == 0:
@@ -84,10 +87,10 @@ class Joint(FittedScorer):
     def forward(self, output: Output) -> Tensor:
         """Return the score (B, h, w) on the grid of the Mahalanobis score; 0 is an average known pixel."""
         z = self.standard(output)
-        return (z * z.new_tensor(WEIGHTS).view(1, -1, 1, 1)).sum(1)
+        return (z * z.new_tensor(self.weights).view(1, -1, 1, 1)).sum(1)
 
     def standard(self, output: Output) -> Tensor:
-        """Return the components' standard scores (B, 3, h, w), in the order of ``WEIGHTS``."""
+        """Return the components' standard scores (B, 3 or 4, h, w), in the order of ``WEIGHTS``."""
         if not self.scale.any():
             raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
         return (self._components(output) - self.shift.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
@@ -104,11 +107,14 @@ class Joint(FittedScorer):
         size = (nearest.shape[-2], nearest.shape[-1])
         unsure = resize(unsure[:, None], size)[:, 0]
         # The floor is for features on a class mean, where rounding gives 0 or less.
-        return torch.stack([nearest.clamp(min=1e-6).log(), unsure, nearest - overall], 1)
+        components = [nearest.clamp(min=1e-6).log(), unsure, nearest - overall]
+        if self.negative:
+            components.append(resize(negative(output)[:, None], size)[:, 0])
+        return torch.stack(components, 1)
 
 
 def _of(network: Network, level: int = 1, shrinkage: float = 0.2, **config: Any) -> Joint:
-    return Joint(mahalanobis_of(network, level, shrinkage, **config), network.is_metric)
+    return Joint(mahalanobis_of(network, level, shrinkage, **config), network.is_metric, network.negative)
 
 
 CARDS = (

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from owseg.data.dataset import DataSet, spread_over
 from owseg.data.datasets import open_dataset
+from owseg.data.outliers import Outliers
 from owseg.data.void_class import with_background
 from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
@@ -35,6 +37,7 @@ def build_knowledge_base(
     scale: float = 3.0,
     fpr: float = 0.05,
     size: int | None = None,
+    outliers: Outliers | None = None,
     half: bool = False,
     background: bool = False,
     resume: bool = False,
@@ -43,37 +46,42 @@ def build_knowledge_base(
 
     One half of val chooses the weights and fits the scales of the score, the other half calibrates the threshold at
     ``fpr`` (see ``divide_val``). ``backbone`` is a name or path (see ``from_pretrained``) or a backbone; ``scale``
-    is T of the prototypes. ``size`` is the working size, by default the usual size of the training images. ``half``
-    rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it can be stored in
-    half the space. With ``background`` the network has one more class, trained on what is void in the train split,
-    and its probability is the score: a baseline. Raises ``OwsegError`` for an unknown class that the data set does
-    not have, and for a class called "unknown" or "void" that is not left out.
+    is T of the prototypes. ``size`` is the working size, by default the usual size of the training images. With
+    ``outliers`` pasted into the training images the network learns a class of its own for what is none of the known
+    ones (see ``Network``). ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to
+    it, so that it can be stored in half the space. With ``background`` the network has one more class, trained on
+    what is void in the train split, and its probability is the score: a baseline. Raises ``OwsegError`` for an
+    unknown class that the data set does not have, and for a class called "unknown" or "void" that is not left out.
     """
     config = config or TrainConfig()
     labels = _known_classes(data, unknown)
     labels = labels.extend(BACKGROUND) if background else labels
+    shown = None if outliers is None else outliers.unknown_to(labels)
     fitted_on = open_dataset(data, "train", labels, train=True)
     trained_on = replace(fitted_on, source=with_background(fitted_on.source)) if background else fitted_on
     choose, calibration = divide_val(open_dataset(data, "val", labels))
     torch.manual_seed(config.seed)
     body = from_pretrained(backbone) if isinstance(backbone, str) else backbone
     network = assemble(
-        body, len(labels), decoder, classifier=classifier, scale=scale, size=size or usual_size(fitted_on)
+        body,
+        len(labels),
+        decoder,
+        classifier=classifier,
+        scale=scale,
+        size=size or usual_size(fitted_on),
+        negative=shown is not None,
     )
-    network = train(network, trained_on, choose, config, Path(run), resume)
+    network = train(network, trained_on, choose, config, Path(run), resume, shown)
     if half:
         round_to_half(network, ("decoder", "classifier") if config.mode == "frozen" else ("",))
-    details = {
-        **data_card(trained_on),
-        "unknown": list(unknown),
-        "backbone": Path(backbone).name if isinstance(backbone, str) else backbone.kind,
-        "config": asdict(config),
-        "val": {"images": len(choose), "calibrated_apart": choose is not calibration},
-    }
     message = f"trained on {fitted_on.source.name} with {len(labels)} classes"
     if choose is calibration:
         message += f"; val is too small to divide ({len(choose)}), so it chose the weights and calibrates as well"
-    event = Event("train", message, details)
+    about = {
+        "unknown": list(unknown), "backbone": Path(backbone).name if isinstance(backbone, str) else backbone.kind,
+        "config": asdict(config), "val": {"images": len(choose), "calibrated_apart": choose is not calibration},
+    }  # fmt: skip
+    event = Event("train", message, {**data_card(trained_on), **_card(shown), **about})
     kb = KnowledgeBase(network, labels, history=(event,))
     kb = fit_scorers(kb, fitted_on, held_out=choose)
     return calibrate(kb, calibration, fpr, scorer=BACKGROUND if background else "joint")
@@ -87,6 +95,13 @@ def _known_classes(data: str, unknown: Sequence[str]) -> LabelSpace:
         raise OwsegError(f"{len(labels)} known classes are too few; leave out fewer of {', '.join(everything.names)}.")
     check_class_names(labels.names)
     return labels
+
+
+def _card(outliers: Outliers | None) -> dict[str, Any]:
+    """Return what a history keeps of the outliers that were shown: their name, how many, of what."""
+    if outliers is None:
+        return {}
+    return {"outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts()}
 
 
 def usual_size(data: DataSet, most: int = 32) -> int:

@@ -16,6 +16,10 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 """The precisions of a training; all keep the weights in 32 bits, the last needs a GPU."""
 
 
+SIZES = (0.08, 0.6)
+"""The range of sizes of a pasted outlier: that of ``owseg.data.copy_paste``, whose import would load torch."""
+
+
 @dataclass(frozen=True)
 class LoopConfig:
     """The settings that every training has; ``TrainConfig`` and ``ResidualConfig`` add theirs and choose the defaults.
@@ -62,12 +66,13 @@ class TrainConfig(LoopConfig):
 
     ``ema`` is the decay per step of the averaged weights, which are those validated and kept. A class of pixel
     frequency q weighs q^-balance in the cross-entropy; ``variance_weight`` is lambda_VL (DMLNet, Sec. 4.1). The loss
-    takes one label in each cell of ``label_stride`` x ``label_stride`` pixels, another one in each step.
+    takes one label in each cell of ``label_stride`` x ``label_stride`` pixels, another one in each step. Where outliers
+    are given, ``pasted`` of them, of ``sizes``, blended over ``feather`` pixels, are put into each image (``paste``).
     """
 
     mode: str = "frozen"
     views: int = 8
-    epochs: int = 60
+    epochs: int = 40
     lr: float = 2e-3
     validate_every: int = 5
     small: float = 0.4
@@ -77,6 +82,9 @@ class TrainConfig(LoopConfig):
     freeze_stem: bool = True
     ema: float = 0.99
     label_stride: int = 2
+    pasted: int = 4
+    sizes: tuple[float, float] = SIZES
+    feather: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,7 +111,7 @@ class ResidualConfig(LoopConfig):
     scale: tuple[float, float] = (1.0, 2.0)
     validate_every: int = 2
     pasted: int = 4
-    sizes: tuple[float, float] = (0.08, 0.6)  # as in owseg.data.copy_paste, whose import would load torch
+    sizes: tuple[float, float] = SIZES
     feather: float = 0.0
     final_lr: float = 1e-2
     inlier_weight: float = 1.0

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from owseg.data.augment import augment
-from owseg.data.copy_paste import paste
 from owseg.data.dataset import DataSet
 from owseg.data.outliers import Outlier, Outliers
 from owseg.errors import OwsegError
@@ -32,6 +31,7 @@ from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import ResidualConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
+from owseg.training.pasting import pasted, set_aside
 from owseg.training.processes import launched
 from owseg.types import Sample
 
@@ -171,17 +171,6 @@ def _groups(pattern: ResidualPattern, config: ResidualConfig) -> list[dict[str, 
     return [{"params": rest, "lr": config.lr}, {"params": last, "lr": config.final_lr}]
 
 
-def set_aside(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
-    """Return the outliers to train on and those that validation pastes: every eighth, or the last of fewer.
-
-    A single one serves both.
-    """
-    numbers = range(len(outliers))
-    held = [i for i in numbers if i % every == every - 1] or list(numbers[-1:])
-    kept = [i for i in numbers if i not in held] or held
-    return outliers.pick(kept), outliers.pick(held)
-
-
 def _validation(
     network: Network, pattern: ResidualPattern, val: DataSet, outliers: Outliers, config: ResidualConfig
 ) -> Callable[[], float]:
@@ -197,13 +186,6 @@ def _validation(
         return state.compute().ap
 
     return pasted_ap
-
-
-def pasted(sample: Sample, outliers: Outliers, config: ResidualConfig, rng: np.random.Generator) -> Sample:
-    """Return ``sample`` with ``config.pasted`` random outliers in it."""
-    for _ in range(config.pasted):
-        sample = paste(sample, outliers.read(int(rng.integers(len(outliers)))), rng, config.sizes, config.feather)
-    return sample
 
 
 def inlier_sample(sample: Sample) -> Sample:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,17 +10,24 @@ from torch import Tensor
 
 from owseg.data.augment import augment
 from owseg.data.dataset import DataSet
+from owseg.data.outliers import Outliers
 from owseg.models.backbones.base import Backbone
 from owseg.training.config import TrainConfig
+from owseg.training.pasting import pasted
+from owseg.types import Sample
 
 
 @dataclass(frozen=True, eq=False)
 class AugmentedViews:
-    """Random views of ``data``'s images and masks; half as large in the first ``config.small`` of the epochs."""
+    """Random views of ``data``'s images and masks; half as large in the first ``config.small`` of the epochs.
+
+    ``size`` is the network's working size; ``outliers``, where given, are pasted into the images, UNKNOWN in the masks.
+    """
 
     data: DataSet
     config: TrainConfig
-    size: int | None = None  # the network's working size
+    size: int | None = None
+    outliers: Outliers | None = None
 
     def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return a view (3, h, w) in [0, 1] of image ``i`` and its target (h, w) long."""
@@ -28,20 +35,25 @@ class AugmentedViews:
         shrink = 0.5 if epoch < config.small * config.epochs else 1.0
         crop = (round(config.crop[0] * shrink), round(config.crop[1] * shrink))
         scale = (config.scale[0] * shrink, config.scale[1] * shrink)
-        return augment(self.data[i], crop, scale, config.jitter, rng, self.size)
+        return augment(
+            with_outliers(self.data[i], self.outliers, config, rng), crop, scale, config.jitter, rng, self.size
+        )
 
 
 class FrozenFeatures:
-    """The pyramid of a backbone that does not learn, of ``config.views`` random views of each image, all full size.
+    """The pyramid of a backbone that does not learn, of a number of ``views`` of each image, all full size.
 
-    The epochs take these views in turn, so that the backbone computes each of them once: its maps are kept in memory in
-    16 bits, up to ``limit`` bytes, and computed again where they do not fit. The values are the same either way.
+    The epochs take ``config.views`` of them in turn, so that the backbone computes each of them once: its maps are kept
+    in memory in 16 bits, up to ``limit`` bytes, and computed again where they do not fit. The values are the same.
     """
 
-    def __init__(
-        self, data: DataSet, config: TrainConfig, backbone: Backbone, size: int | None = None, limit: int = 6 << 30
-    ) -> None:
-        self.data, self.config, self.backbone, self.size, self.bytes_left = data, config, backbone, size, limit
+    def __init__(self, views: AugmentedViews, backbone: Backbone, limit: int = 6 << 30) -> None:
+        # The first share of the epochs sees no smaller views: what is kept has one size.
+        self.views, self.backbone, self.bytes_left = (
+            replace(views, config=replace(views.config, small=0.0)),
+            backbone,
+            limit,
+        )
         self._kept: dict[tuple[int, int], tuple[Tensor, ...]] = {}
 
     def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
@@ -49,7 +61,7 @@ class FrozenFeatures:
 
         ``rng`` is not used: what is random in a view depends on the seed, the number of the view and the image.
         """
-        key = epoch % self.config.views, i
+        key = epoch % self.views.config.views, i
         made = self._kept.get(key)
         if made is None:
             made = self._computed(*key)
@@ -61,12 +73,15 @@ class FrozenFeatures:
 
     @torch.no_grad()
     def _computed(self, view: int, i: int) -> tuple[Tensor, ...]:
-        config = self.config
-        rng = np.random.default_rng([config.seed, view, i])
-        image, target = augment(self.data[i], config.crop, config.scale, config.jitter, rng, self.size)
+        image, target = self.views(view, i, np.random.default_rng([self.views.config.seed, view, i]))
         device = next(self.backbone.parameters()).device
         maps = self.backbone(image[None].to(device, memory_format=torch.channels_last))
         return *(_in_16_bits(m[0]).cpu() for m in maps), target.to(torch.uint8)
+
+
+def with_outliers(sample: Sample, outliers: Outliers | None, config: TrainConfig, rng: np.random.Generator) -> Sample:
+    """Return ``sample`` with outliers pasted into it, if there are any (see ``pasted``)."""
+    return sample if outliers is None else pasted(sample, outliers, config, rng)
 
 
 def _in_16_bits(features: Tensor) -> Tensor:

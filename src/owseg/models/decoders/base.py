@@ -26,7 +26,7 @@ class Decoder(nn.Module, ABC):
         """Return the embedding (B, D, h, w)."""
 
     def widened(self, out: int) -> Decoder:
-        """Return a copy with ``out`` channels, of which the first D are as before and the others start at zero.
+        """Return a copy with ``out`` channels, of which the first D are as before and others than these start at zero.
 
         A metric space has one more dimension for each learned class (DMLNet, Sec. 4.3). Raises ``OwsegError`` for a
         decoder whose last layer cannot be extended.
