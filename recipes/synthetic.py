@@ -15,19 +15,20 @@ from pathlib import Path
 from owseg.training.build import build_knowledge_base
 from owseg.training.config import TrainConfig
 
+SIZE = 288  # half as large again as the scenes: an ImageNet network knows things that are larger than theirs
 UNKNOWN_CLASSES = ("animal", "mattress", "boulder", "balloon")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--backbone", default="google/mobilenet_v2_1.0_224")
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--out", type=Path, default=Path("runs/synthetic"))
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     config = TrainConfig(
-        epochs=args.epochs, crop=(160, 224), scale=(0.75, 1.5), precision=args.precision, validate_every=4
+        epochs=args.epochs, views=4, crop=(224, 288), scale=(0.75, 1.5), precision=args.precision, validate_every=4
     )
     started = time.process_time()
     kb = build_knowledge_base(
@@ -36,10 +37,15 @@ def main() -> None:
         UNKNOWN_CLASSES,
         config,
         args.out.with_suffix(".run"),
+        size=SIZE,
         half=True,
         resume=args.resume,
     )
-    print("version", kb.save(args.out), f"after {(time.process_time() - started) / 60:.1f} core-minutes")
+    print(
+        "version",
+        kb.save(args.out, slim=args.backbone.startswith("efficientnet-lite")),
+        f"after {(time.process_time() - started) / 60:.1f} core-minutes",
+    )
 
 
 if __name__ == "__main__":

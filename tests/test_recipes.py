@@ -4,9 +4,13 @@ import importlib
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from transformers import AutoBackbone, AutoConfig
 
 from recipes import sequence
+from tests.support import tiny
 
 
 def test_table_4_on_synthetic_scenes(capsys, monkeypatch):
@@ -61,3 +65,34 @@ def test_shipping_keeps_one_version(kb, tmp_path, monkeypatch):
     ship.main()
     assert version_numbers(tmp_path / "shipped" / "small") == [1]
     assert load(tmp_path / "shipped" / "small").fingerprint() == kb.fingerprint()
+
+
+def write(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels).astype(np.uint8)).save(path)
+
+
+def test_the_recipe_of_large_backbones_on_a_small_one(tmp_path, monkeypatch, capsys):
+    """Every step of it, with a tiny DINOv2 on a tiny Cityscapes."""
+    from recipes import large
+
+    rng = np.random.default_rng(0)
+    for split, city, count in (("train", "aachen", 16), ("val", "frankfurt", 4)):
+        for i in range(count):
+            name = f"{split}/{city}/{city}_{i:06d}_000019"
+            ids = np.repeat([23, 11, 7], 20)[:56, None] * np.ones((1, 112), int)  # sky, building, road
+            write(tmp_path / f"data/cityscapes/leftImg8bit/{name}_leftImg8bit.png", 9 * ids[..., None] + [0, 20, 40])
+            write(tmp_path / f"data/cityscapes/gtFine/{name}_gtFine_labelIds.png", ids)
+    for i in range(4):
+        write(tmp_path / f"things/cow_{i}.png", np.dstack([rng.integers(0, 255, (20, 20, 3)), np.full((20, 20), 255)]))
+    AutoBackbone.from_config(AutoConfig.for_model("dinov2", **tiny.CONFIGS["dinov2"])).save_pretrained(
+        tmp_path / "small"
+    )
+    things = tmp_path / "things"
+    options = ["--data", tmp_path / "data", "--runs", tmp_path / "runs", "--size", 56, "--epochs", 1, "--batch", 2]
+    options += ["--precision", "32-true", "--outliers", things, "--backbone", tmp_path / "small"]
+    for step in ("train", "residual", "measure"):
+        monkeypatch.setattr(sys, "argv", ["large", step, *map(str, options)])
+        large.main()
+    printed = capsys.readouterr().out
+    assert "| small | Cityscapes |" in printed and "| small-residual | Cityscapes |" in printed

@@ -11,7 +11,7 @@ from owseg.cli import app
 from owseg.cli._help import filled, names_of, unwrapped
 from owseg.data.datasets import DATASETS
 from owseg.exchange import FORMATS
-from owseg.knowledge.pretrained import SHIPPED
+from owseg.knowledge.pretrained import shipped_names
 from owseg.learners import LEARNERS
 from owseg.models.decoders import DECODERS
 from owseg.models.published import NETWORKS
@@ -56,7 +56,7 @@ KINDS = {
     "networks": ([], set(NETWORKS)),
     "precisions": (["train --precision", "train-residual --precision"], set(PRECISIONS)),
     "scorers": (["evaluate --scorers", "calibrate --scorer"], set(SCORERS)),
-    "shipped": (["predict --kb", "info KB"], {p.name for p in SHIPPED.iterdir() if (p / "CURRENT").exists()}),
+    "shipped": (["predict --kb", "info KB"], set(shipped_names())),
     "writable": (
         ["exchange --to", "annotate --format"],
         {n for n, e in FORMATS.entries.items() if "suffix" in e.facts},

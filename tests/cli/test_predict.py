@@ -1,4 +1,6 @@
+import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,3 +59,18 @@ def test_mistakes_end_in_one_sentence(fails, stored_kb, photos, tmp_path, images
     (tmp_path / "file").write_text("x")
     assert why in fails("predict", tmp_path / images, "--kb", tmp_path / place, "-o", tmp_path / out)
     assert not (tmp_path / "maps").exists() and (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize(("working", "options", "note"), [
+    (20, (), "3 of the images are more than twice as large as the working size (20 pixels, shorter side)"),
+    (120, (), "some images are less than half of the working size (120 pixels, shorter side)"),
+    (24, (), None), (96, (), None), (None, (), None), (20, ("--size", 48), None),
+])  # fmt: skip
+def test_images_far_from_the_working_size_are_noticed(run_cli, kb, photos, tmp_path, working, options, note):
+    network = copy.deepcopy(kb.network)
+    network.size = working
+    replace(kb, network=network).save(tmp_path / "sized")
+    code, _, err = run_cli("predict", photos, "--kb", tmp_path / "sized", "-o", tmp_path / "maps", *options)
+    assert code == 0 and (note in err if note else "working size" not in err)
+    if note:
+        assert "--size N asks for another size" in err

@@ -9,10 +9,11 @@ import torch
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import calibration as module
-from owseg.knowledge.calibration import calibrate, data_card, divide_val, find_threshold, fit_scorers
+from owseg.knowledge.calibration import calibrate, data_card, divide_val, find_threshold, fit_scorers, in_own_labels
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
+from owseg.models.ops import resize
 from owseg.scorers import SCORERS, fitted_names
 from tests.support import tiny
 from tests.support.shots import corner_shot
@@ -174,3 +175,14 @@ def test_what_cannot_be_fitted_ends_in_one_sentence(kb):
     )
     with pytest.raises(OwsegError, match="no pixel"):
         fit_scorers(kb, nothing)
+
+
+def test_images_in_the_network_s_own_labels(kb):
+    data = tiny.dataset(3)
+    own = in_own_labels(kb, data)
+    for mine, sample in zip(own, data, strict=True):
+        expected = resize(kb.forward(sample.image).logits, (48, 64)).argmax(1)[0].numpy()
+        assert np.array_equal(mine.image, sample.image) and np.array_equal(mine.target, expected)
+    fitted = fit_scorers(kb, own, ("mahalanobis",)).fitted["mahalanobis"]
+    by_hand = fit_scorers(kb, data, ("mahalanobis",)).fitted["mahalanobis"]
+    assert fitted.counts.sum() >= by_hand.counts.sum() and not torch.equal(fitted.counts, by_hand.counts)

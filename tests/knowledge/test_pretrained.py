@@ -1,6 +1,7 @@
 """The knowledge bases that come with the package, and which directory a name means."""
 
 import pytest
+from PIL import Image
 
 import owseg
 from owseg.errors import OwsegError
@@ -86,3 +87,24 @@ def test_home_is_expanded(here, kb, monkeypatch):
     monkeypatch.setenv("HOME", str(here))
     kb.save(here / "mine")
     assert load("~/mine").labels == kb.labels
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_the_same_photo_in_two_sizes_has_nearly_the_same_share_of_unknown(number):
+    """From 512 to 6000 pixels wide, by less than a fifth."""
+    kb = load("synthetic")
+    scene = Image.fromarray(owseg.open_dataset("synthetic", "test")[number].image.transpose(1, 2, 0))
+    shares = []
+    for width in (512, 1500, 6000):
+        resized = scene.resize((width, round(width * scene.height / scene.width)), Image.Resampling.BICUBIC)
+        shares.append(kb.predict(resized).unknown)
+    assert min(shares) > 0.01 and max(shares) < 1.2 * min(shares)
+
+
+def test_what_shipped_before_is_still_there():
+    """Whole, and without a working size: it labels images as they are."""
+    for name in NAMES:
+        before, now = load(f"{name}@1"), load(name)
+        assert before.labels.names == now.labels.names and before.network.size is None
+        assert before.network.backbone.kind == "mobilenet_v2" and now.network.backbone.kind == "efficientnet_lite"
+        assert f"{name}@1" not in shipped_names()

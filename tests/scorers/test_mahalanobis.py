@@ -145,3 +145,13 @@ def test_not_relative_leaves_the_common_distance_out():
     nearest, overall = scorer().fit(train).distances(output)
     assert torch.equal(scorer(relative=False).fit(train)(output), nearest)
     assert torch.equal(scorer().fit(train)(output), nearest - overall)
+
+
+def test_a_state_of_0_1_0_keeps_what_it_holds():
+    """Its second whitening is not used, but counts in the fingerprint of the knowledge base."""
+    fitted, output = scorer().fit([labelled(s) for s in range(3)]), labelled(9)[0]
+    old = {**fitted.state_dict(), "whiten_total": torch.rand(CHANNELS, CHANNELS)}
+    again = scorer()
+    again.load_state_dict(old)
+    assert torch.equal(again.state_dict()["whiten_total"], old["whiten_total"])
+    assert torch.equal(again(output), fitted(output)) and "whiten_total" not in fitted.state_dict()

@@ -20,6 +20,7 @@ from tools.golden import queries
 T = TypeVar("T")
 GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
 SHIPPED = ("street", "street8", "synthetic")
+"""The knowledge bases that owseg 0.1.0 came with, now ``street@1`` and so on."""
 SYNTHETIC = {"train": (0, 123, 399), "val": (7, 31, 59), "test": (3, 42, 99), "shots": (0, 25, 50)}
 """The synthetic images that the shipped knowledge bases label, by split."""
 CAMVID = (0, 40, 80, 120, 160, 200)
@@ -93,11 +94,13 @@ def cases(name: str, camvid: Path | None = None) -> list[Case]:
     """Return the cases of a shipped knowledge base, or of all versions of the small one of that name."""
     if name in SHIPPED:
         found = [
-            Case(f"{name}/{split}", name, None, "synthetic", split, few, 10, scaled=split == "test")
+            Case(f"{name}/{split}", f"{name}@1", None, "synthetic", split, few, 10, scaled=split == "test")
             for split, few in SYNTHETIC.items()
         ]
         if camvid is not None:
-            found.append(Case(f"{name}/camvid", name, None, f"camvid:{camvid}", "test", CAMVID, 28, False, False))
+            found.append(
+                Case(f"{name}/camvid", f"{name}@1", None, f"camvid:{camvid}", "test", CAMVID, 28, False, False)
+            )
         return found
     place = GOLDEN / "kb" / name
     return [Case(f"{name}/{n}", str(place), n, "tiny", "", (100, 101)) for n, *_ in queries.versions_of(place)]

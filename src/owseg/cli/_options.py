@@ -74,6 +74,16 @@ Data = Annotated[
 ]
 
 
+OptionalData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        callback=data_spec,
+        help="A labelled data set, synthetic or KIND:DIR; KIND is one of {datasets} (see owseg data list).",
+    ),
+]
+
+
 Split = Annotated[str, typer.Option(help="The split of the data set.")]
 
 

@@ -3,43 +3,78 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import KB, Data, Json, Out, Slim, parse_names
+from owseg.cli._options import KB, Json, OptionalData, Out, Slim, parse_names
 from owseg.cli._printing import next_command, save_version
+from owseg.errors import OwsegError
+
+if TYPE_CHECKING:
+    from owseg.data.dataset import DataSet
+    from owseg.knowledge.base import KnowledgeBase
 
 
 def fit(
     kb: KB,
-    data: Data,
-    scorers: Annotated[str, typer.Option(help="Which, with commas: {fitted}.")] = "knn,sml",
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGES", help="Without --data: images of known classes. The network labels them itself."
+        ),
+    ] = None,
+    data: OptionalData = None,
+    scorers: Annotated[
+        str, typer.Option(help="Which, with commas: {fitted}. Default: knn,sml, and joint for IMAGES.")
+    ] = "",
     split: Annotated[str, typer.Option(help="The split that the network was trained on.")] = "train",
     out: Out = None,
     slim: Slim = False,
     as_json: Json = False,
 ) -> None:
-    """Fit further scorers on labelled images, such as knn (k nearest features) or sml (standardized max logits).
+    """Fit further scorers, such as knn (k nearest features) or sml (standardized max logits), on labelled images.
 
-    joint, which includes mahalanobis, is part of what owseg train stores. Fit it for a network from elsewhere: that can
-    then learn classes by the probe, too. Its scales are fitted on the split val, where there is one. The score in use
-    does not change; use another with owseg calibrate --scorer NAME, or compare them with owseg evaluate.
+    joint, which includes mahalanobis, is part of what owseg train stores. Fit it for a network from elsewhere, on
+    IMAGES without labels: that network can then learn classes by the probe, too. With --data its scales are fitted on
+    the split val, where there is one. The score in use does not change; use another with owseg calibrate --scorer
+    NAME, or compare them with owseg evaluate.
     """
-    from owseg.data.datasets import open_dataset
-    from owseg.errors import NoSuchSplit
     from owseg.knowledge.calibration import fit_scorers
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
+    if bool(images) == (data is not None):
+        raise OwsegError("scorers are fitted on labelled images, --data SET, or on IMAGES without labels: give either.")
     target, base = writable(kb, out), load(kb)
-    # train=True: classes that the knowledge base does not know are void in a fit.
-    frames, wanted = open_dataset(data, split, base.labels, train=True), parse_names(scorers)
+    wanted = parse_names(scorers) or (("joint",) if images else ("knn", "sml"))
+    if data is None:
+        new = fit_scorers(base, _own(base, images or []), wanted)
+        hint = next_command("calibrate", target, "--data", "SET", "--scorer", wanted[0])
+    else:
+        new = fit_scorers(base, *_labelled(base, data, split, wanted))
+        hint = next_command("evaluate", target, "--data", data, "--scorers", "all")
+    save_version(new, target, as_json, hint, slim)
+
+
+def _own(kb: KnowledgeBase, images: list[str]) -> DataSet:
+    from owseg.data.images import find_image_files
+    from owseg.data.unlabeled import unlabeled_images
+    from owseg.knowledge.calibration import in_own_labels
+
+    return in_own_labels(kb, unlabeled_images(find_image_files(images), kb.labels))
+
+
+def _labelled(
+    kb: KnowledgeBase, data: str, split: str, scorers: tuple[str, ...]
+) -> tuple[DataSet, tuple[str, ...], DataSet | None]:
+    from owseg.data.datasets import open_dataset
+    from owseg.errors import NoSuchSplit
+
     held_out = None
-    if "joint" in wanted:
+    if "joint" in scorers:
         with suppress(NoSuchSplit):
             # joint alone reads held-out images: its scales should come from images that the network was not trained on.
-            held_out = open_dataset(data, "val", base.labels, train=True)
-    new = fit_scorers(base, frames, wanted, held_out)
-    hint = next_command("evaluate", target, "--data", data, "--scorers", "all")
-    save_version(new, target, as_json, hint, slim)
+            held_out = open_dataset(data, "val", kb.labels, train=True)
+    # train=True: classes that the knowledge base does not know are void in a fit.
+    return open_dataset(data, split, kb.labels, train=True), scorers, held_out

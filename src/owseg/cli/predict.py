@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Size
 from owseg.cli._printing import print_json, print_note
+
+if TYPE_CHECKING:
+    from owseg.inference.predict import Result
 
 
 def predict(
@@ -46,7 +49,18 @@ def predict(
         print(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
         if done := [r for r in results if r.unknown is not None]:
             most = max(done, key=lambda r: r.unknown or 0.0)
+            if size is None and (far := [r for r in done if r.is_far]):
+                print_note(_far_note(far, base.network.size))
             print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
     if failed:
         # All that could be labelled is on the disk; the exit code tells scripts that some could not.
         raise typer.Exit(1)
+
+
+def _far_note(far: list[Result], size: int | None) -> str:
+    smaller = sum((r.factor or 1) < 1 for r in far)
+    what = (
+        f"{smaller} of the images are more than twice as large as" if smaller else "some images are less than half of"
+    )
+    which = "small things in them may be missed" if smaller else "they were enlarged, which adds no detail"
+    return f"Note: {what} the working size ({size} pixels, shorter side): {which}; --size N asks for another size."

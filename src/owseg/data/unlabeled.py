@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,19 @@ def open_inliers(spec: str, split: str, labels: LabelSpace) -> DataSet:
 def unlabeled_source(folder: Path, labels: LabelSpace) -> Source:
     """Return the images directly in ``folder`` as a source without ground truth, with the classes ``labels``."""
     paths = by_stem(folder)
-    names = tuple(paths)
+    return _source(folder.name, tuple(paths), tuple(paths.values()), labels)
 
+
+def unlabeled_images(paths: Sequence[Path], labels: LabelSpace) -> DataSet:
+    """Return image files as a data set without ground truth, with the classes ``labels``."""
+    return DataSet(_source("images", tuple(str(path) for path in paths), tuple(paths), labels), labels)
+
+
+def _source(name: str, ids: tuple[str, ...], paths: Sequence[Path], labels: LabelSpace) -> Source:
     def read(i: int) -> tuple[np.ndarray, None]:
-        return read_image(paths[names[i]]), None
+        return read_image(paths[i]), None
 
-    return Source(folder.name, labels, names, read)
+    return Source(name, labels, ids, read)
 
 
 def hold_out(data: DataSet, every: int = 8) -> tuple[DataSet, DataSet]:

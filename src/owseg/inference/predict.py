@@ -19,7 +19,8 @@ from owseg.types import Forward
 class Result:
     """The outcome for one image: the share of its pixels that is unknown, in [0, 1], or why there is no prediction.
 
-    ``files`` are the paths of its prediction, ``summary`` what ``Prediction.to_json`` says of it.
+    ``files`` are the paths of its prediction, ``summary`` what ``Prediction.to_json`` says of it. ``factor`` is the
+    working size over the shorter side of the image; None for a network without a working size.
     """
 
     path: Path
@@ -27,6 +28,12 @@ class Result:
     error: str | None = None
     files: tuple[Path, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    factor: float | None = None
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the image is resized by more than a factor of 2: things have other sizes than in training."""
+        return self.factor is not None and not 0.5 <= self.factor <= 2
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON: the path, the summary, the files, and the error or None."""
@@ -60,7 +67,8 @@ def predict_files(
             results.append(Result(path, None, reason.splitlines()[0]))
             continue
         files = prediction.save(out, name, npy)
-        results.append(Result(path, prediction.unknown, None, tuple(files), prediction.to_json()))
+        factor = None if kb.network.size is None else kb.network.size / min(prediction.labels.shape)
+        results.append(Result(path, prediction.unknown, None, tuple(files), prediction.to_json(), factor))
     return results
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.models.engine import CachedForward
-from owseg.openset import Threshold, threshold_at_fpr
+from owseg.models.ops import resize
+from owseg.openset import Threshold, closed_map, threshold_at_fpr
 from owseg.scorers import SCORERS, fitted_names
 from owseg.scorers.base import FittedScorer
 from owseg.types import Forward, Output
@@ -106,6 +107,22 @@ def fit_scorers(
     changed = {*fitted, *(part for scorer in fitted.values() for part in scorer.parts())}
     threshold = None if kb.scorer in changed else kb.threshold
     return kb.after(event, fitted={**kb.fitted, **fitted}, threshold=threshold)
+
+
+def in_own_labels(kb: KnowledgeBase, images: DataSet) -> DataSet:
+    """Return ``images`` with the closed map that the network of ``kb`` predicts as their ground truth.
+
+    So scorers can be fitted where nothing is labelled: to the features of what the network takes for each class, which
+    for most pixels it is. What is unknown in the images is then taken for known, so give images that show little of it.
+    """
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        image, _ = images.source.read(i)
+        logits = resize(kb.forward(image).logits, (image.shape[1], image.shape[2]))
+        return image, closed_map(logits)[0].to(torch.uint8).cpu().numpy()
+
+    source = replace(images.source, classes=kb.labels, read=read)
+    return DataSet(source, kb.labels)
 
 
 def data_card(data: DataSet) -> dict[str, str | int]:

@@ -150,7 +150,9 @@ class RelativeMahalanobis(FittedScorer):
         return between.float()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        state_dict.pop(prefix + "whiten_total", None)  # knowledge bases of 0.1.0 have it; it follows from the others
+        # Knowledge bases of 0.1.0 have it, though it follows from the others: kept, so that their fingerprints stay.
+        if prefix + "whiten_total" in state_dict:
+            self.register_buffer("whiten_total", torch.zeros_like(self.whiten_within))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

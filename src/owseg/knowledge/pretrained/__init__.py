@@ -10,12 +10,12 @@ from owseg.knowledge.versions import holds_versions
 
 SHIPPED = Path(__file__).parent
 """``street`` (CamVid's 11 classes), ``street8`` (without car, pedestrian, bicyclist) and ``synthetic`` (the demo's
-world); docs/model-cards.md has a card of each."""
+world); docs/model-cards.md has a card of each. ``street@1`` and so on are those of owseg 0.1.0."""
 
 
 def shipped_names() -> tuple[str, ...]:
-    """Return the names of the knowledge bases that come with the package."""
-    return tuple(sorted(path.name for path in SHIPPED.iterdir() if holds_versions(path)))
+    """Return the names of the knowledge bases that come with the package, those of earlier releases left out."""
+    return tuple(sorted(path.name for path in SHIPPED.iterdir() if "@" not in path.name and holds_versions(path)))
 
 
 def resolve(name: str | Path) -> Path:
@@ -31,7 +31,7 @@ def resolve(name: str | Path) -> Path:
     # Only a bare name can be that of a shipped one.
     if len(path.parts) != 1:
         raise OwsegError(f"{path} {there}; give the directory of a knowledge base.")
-    if path.name not in shipped_names():
+    if path.name not in shipped_names() and not holds_versions(SHIPPED / path.name):
         names, meant = ", ".join(shipped_names()), get_close_matches(path.name, shipped_names(), 1)
         hint = f"did you mean {meant[0]}?" if meant else "give a directory."
         raise OwsegError(f"{path} {there}, and none that comes with owseg is called so ({names}); {hint}")
