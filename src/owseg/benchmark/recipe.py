@@ -61,7 +61,8 @@ class Model:
 class Data:
     """A split of a data set, or at most ``most`` images of it, evenly spread.
 
-    ``resize`` is the size (H, W) at which the network gets the images; metrics are computed at the size of the masks.
+    ``resize`` is the size (H, W) at which networks without a working size get the images; metrics are computed at the
+    size of the masks.
     ``track`` names the minimum sizes of components (``TRACKS``). ``optional`` is as for a model.
     """
 

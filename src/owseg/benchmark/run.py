@@ -233,7 +233,9 @@ def _measured(
 
 
 def _mapped(data: Data, model: Ready, images: DataSet, place: Path) -> MapFolder:
-    image_scorers = {name: at_size(scorer, data.resize) for name, scorer in model.image_scorers.items()}
-    settings = {"resize": data.resize and list(data.resize), **model.settings}
-    forward = at_size(model.kb.forward, data.resize)
+    # A network with a working size resizes images itself: twice would lose what the first size lacks.
+    size = data.resize if model.kb.network.size is None else None
+    image_scorers = {name: at_size(scorer, size) for name, scorer in model.image_scorers.items()}
+    settings = {"resize": size and list(size), **model.settings}
+    forward = at_size(model.kb.forward, size)
     return store_maps(model.kb, images, place, model.scorers, forward, settings, image_scorers)
