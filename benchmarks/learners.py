@@ -27,7 +27,7 @@ from owseg.learners.base import Learner
 from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
 from owseg.learners.plm import PLM
-from owseg.learners.probe import Probe, scaled
+from owseg.learners.probe import Probe
 from owseg.models.engine import CachedForward
 from owseg.types import Shot
 
@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shots = sample_shots(open_dataset(args.data, "train"), name, 5) if args.data else scenes((height, width))
     forward, image, size = CachedForward(kb.forward), shots[0].image, shots[0].size
     passes = [timed(lambda v=v: forward(v.image))[0] for s in shots for v in (s, s.mirrored())]
-    for view in (v for s in shots for f in Probe().scales for v in (scaled(s, f), scaled(s, f).mirrored())):
-        forward(view.image)
+    for view, scale in ((v, f) for s in shots for f in Probe().scales for v in (s, s.mirrored())):
+        forward(view.image, scale)
     output = forward(image)
 
     def seconds_of(call: Callable[[], object]) -> float:

@@ -82,7 +82,7 @@ def test_discovery_finds_what_it_found(tmp_path: Path, exact: bool) -> None:
         pytest.skip("the golden file was written on another machine")
     there = golden()[2]["queue"]
     paths = sorted((GOLDEN / "images").iterdir())
-    queue = queries.discover(queries.load("synthetic"), paths, tmp_path / "queue", "synthetic")
+    queue = queries.discover(queries.load("synthetic@1"), paths, tmp_path / "queue", "synthetic")
     facts, arrays = queries.read_queue(queue)
     keys = ("about", "classes", "images", "groups")
     assert not unequal({k: there["facts"][k] for k in keys}, plain({k: facts[k] for k in keys}))
@@ -93,7 +93,7 @@ def test_discovery_finds_what_it_found(tmp_path: Path, exact: bool) -> None:
 def test_a_stored_queue_goes_on(tmp_path: Path) -> None:
     before = copy_queue(tmp_path)
     paths = sorted((GOLDEN / "images").iterdir())
-    after = queries.discover(queries.load("synthetic"), paths, tmp_path / "queue", "synthetic")
+    after = queries.discover(queries.load("synthetic@1"), paths, tmp_path / "queue", "synthetic")
     assert plain(queries.read_queue(after)[0]) == plain(queries.read_queue(before)[0])
 
 
