@@ -8,7 +8,7 @@
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
     python -m recipes.backbones table                        # the Markdown table
 
-A training on a frozen EfficientNet-Lite0 takes about 15 core-minutes with bf16-mixed on a CPU that has bfloat16. Half
+A training on a frozen EfficientNet-Lite0 takes about 18 core-minutes with bf16-mixed on a CPU that has bfloat16. Half
 of val chooses the weights and the scales of the score; the other sets are read to report.
 """
 

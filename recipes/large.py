@@ -8,8 +8,8 @@
 
 OBJECTS is a folder of things that are none of Cityscapes' classes (docs/outliers.md). The backbone stays as it is:
 decoder, Gaussians, negative class and residual learn on its features, which are too large to be kept for 2975 images
-and are computed anew. Estimated from the floating-point operations, not measured: 1 PFLOP an epoch and 20 epochs, so
-about an hour on one A100, as long again for the residual; 24 GB of GPU memory in bf16-mixed with batches of 4.
+and are computed anew. A rough estimate from the operations of a ViT-L on 518x518 pixels, not measured: 3 PFLOP an
+epoch, 60 in all, so with the decoder about an hour on an A100, and as long again for the residual.
 
 Published with such backbones, on RoadAnomaly21's hidden test (AP / FPR95): cDNP .889 / .114, AnomDINO + RPL .948 /
 .081. This should come out between the two.

@@ -1,6 +1,6 @@
 """The knowledge base of the demo: eight classes of the synthetic street scenes, from ImageNet weights.
 
-    python -m recipes.synthetic            # about 8 core-minutes with bf16-mixed
+    python -m recipes.synthetic            # about 7 core-minutes with bf16-mixed
 
 Writes runs/synthetic; `python -m recipes.ship synthetic=runs/synthetic` puts it into the package. The weights
 are chosen and the threshold is calibrated on val; test is not read.

@@ -1,5 +1,6 @@
 """Every field of a recipe, and every argument of a run, reaches the place where it acts; nothing is done twice."""
 
+import copy
 import inspect
 import json
 import shutil
@@ -181,3 +182,18 @@ def test_results_can_be_read_back(done):
     ]
     assert {key: value[key] for key in results.about} == json.loads(json.dumps(results.about))
     assert len({results, *results.rows}) == 1 + len(rows)
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_network_with_a_working_size_gets_the_images_as_they_are(recipe, tmp_path, monkeypatch):
+    """It resizes them itself; ``resize`` would do so twice."""
+    kb = benchmark.load(recipe.models[0].kb)
+    sized = copy.deepcopy(kb.network)
+    sized.size = 72
+    replace(kb, network=sized).save(tmp_path / "sized")
+    shapes, forward = [], KnowledgeBase.forward
+    monkeypatch.setattr(KnowledgeBase, "forward", lambda kb, image: shapes.append(image.shape) or forward(kb, image))
+    model = replace(recipe.models[0], kb=str(tmp_path / "sized"), scorers=("msp",))
+    run(replace(recipe, models=(model,), data=(replace(recipe.data[0], resize=(48, 64), most=2),)), tmp_path / "out")
+    assert set(shapes) == {(3, 96, 128)}
+    assert MapFolder.open(tmp_path / "out" / "maps" / "own" / "mine").manifest.settings == {"resize": None}

@@ -62,8 +62,7 @@ class Data:
     """A split of a data set, or at most ``most`` images of it, evenly spread.
 
     ``resize`` is the size (H, W) at which networks without a working size get the images; metrics are computed at the
-    size of the masks.
-    ``track`` names the minimum sizes of components (``TRACKS``). ``optional`` is as for a model.
+    size of the masks. ``track`` names the minimum sizes of components (``TRACKS``). ``optional`` is as for a model.
     """
 
     name: str

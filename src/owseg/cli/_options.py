@@ -64,24 +64,15 @@ Size = Annotated[
 ]
 
 
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        callback=data_spec,
-        help="A labelled data set, synthetic or KIND:DIR; KIND is one of {datasets} (see owseg data list).",
-    ),
-]
+_DATA = typer.Option(
+    "--data",
+    callback=data_spec,
+    help="A labelled data set, synthetic or KIND:DIR; KIND is one of {datasets} (see owseg data list).",
+)
 
+Data = Annotated[str, _DATA]
 
-OptionalData = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        callback=data_spec,
-        help="A labelled data set, synthetic or KIND:DIR; KIND is one of {datasets} (see owseg data list).",
-    ),
-]
+OptionalData = Annotated[str | None, _DATA]
 
 
 Split = Annotated[str, typer.Option(help="The split of the data set.")]

@@ -56,7 +56,7 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
         if value["format"] != FORMAT:
             raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
         network = prepare(build_network(value["network"]))  # here, or the knowledge base would copy it
-        named = referenced(value["backbone"]) if "backbone" in value else {}
+        named = referenced(value["backbone"], network.backbone) if "backbone" in value else {}
         _fill(network, folder / NETWORK_FILE, {BACKBONE_PREFIX + name: tensor for name, tensor in named.items()})
         threshold = value["threshold"]
         return KnowledgeBase(

@@ -38,7 +38,7 @@ class Joint(FittedScorer):
     the nearest known class (see ``owseg.scorers.negative``). The form and the weights were chosen on CamVid val and
     on a held-out training sequence (see docs/results.md).
 
-    The score is a little too high in the outermost cells along every edge of an image (by 0.7 with ``street8`` on
+    The score is a little too high in the outermost cells along every edge of an image (by 0.7 with ``street8@1`` on
     CamVid, mirrored images alike): the backbone pads with zeros, so features there differ from those inside. It stays
     so, as the edges are in the data of the fit and of the calibration, too: the threshold keeps its rate.
     """

@@ -15,7 +15,6 @@ MODES = ("frozen", "tuned")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 """The precisions of a training; all keep the weights in 32 bits, the last needs a GPU."""
 
-
 SIZES = (0.08, 0.6)
 """The range of sizes of a pasted outlier: that of ``owseg.data.copy_paste``, whose import would load torch."""
 

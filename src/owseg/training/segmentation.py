@@ -66,12 +66,8 @@ class SegmentationObjective(nn.Module):
         label_stride: int = 1,
     ) -> None:
         super().__init__()
-        self.network, self.variance_weight, self.frozen, self.label_stride = (
-            network,
-            variance_weight,
-            frozen,
-            label_stride,
-        )
+        self.network, self.variance_weight = network, variance_weight
+        self.frozen, self.label_stride = frozen, label_stride
         # In training the negative class is one like the others.
         self.classifier = with_negative(network.classifier) if network.negative else network.classifier
         self.register_buffer("class_weights", class_weights)

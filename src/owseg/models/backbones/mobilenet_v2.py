@@ -43,7 +43,7 @@ class MobileNetV2(TransformersFamily):
 CARDS = (
     Card(
         "mobilenet_v2",
-        "light and fast on a CPU; the backbone of the shipped networks",
+        "light and fast on a CPU; the backbone of the networks of owseg 0.1.0",
         make=MobileNetV2,
         source="Sandler et al., CVPR 2018",
         facts={

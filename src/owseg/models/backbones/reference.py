@@ -26,12 +26,16 @@ def reference_to(backbone: Backbone) -> dict[str, str]:
     return {"name": name, "sha256": digest}
 
 
-def referenced(reference: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return the state of the backbone that ``reference_to`` named.
+def referenced(reference: Mapping[str, str], backbone: Backbone) -> dict[str, Tensor]:
+    """Return the state of ``backbone`` that ``reference_to`` named.
 
-    Raises ``OwsegError`` where the package is not installed, or holds other weights.
+    Only the package of this very architecture is asked: a file that someone else made cannot have anything else loaded,
+    or asked for on a network. Raises ``OwsegError`` for another name, and where the package is not installed, or holds
+    other weights.
     """
-    name = str(reference["name"])
+    name = backbone.family.published_name(backbone.model)
+    if name is None or reference["name"] != name:
+        raise OwsegError(f"{reference['name']!r} names no weights of this backbone; store it whole, without --slim.")
     state = from_pretrained(name).state_dict()
     if _digest(state) != reference["sha256"]:
         raise OwsegError(

@@ -21,7 +21,7 @@ class PyramidDecoder(Decoder):
     Each stage is standardised by its batch statistics and projected to ``width`` channels. Their sum, on the grid of
     the last stage at stride 8, is filtered by depth-wise 3x3 there and reduced by each of ``factors``, and its mean
     over the image is added: pyramid pooling (Zhao et al., CVPR 2017), as wide as dilated filters (Chen et al., ECCV
-    2018) and several times as fast on a CPU. Reduced to ``fine`` channels the result is joined with the last stage at
+    2018) and cheaper. Reduced to ``fine`` channels the result is joined with the last stage at
     stride 4, at whose resolution the embedding is. A backbone that does not learn cannot move what the classes need
     into its last stage, so all stages are read.
     """
