@@ -48,8 +48,8 @@ class Probe:
         space = kb.feature_space
         if space is None:
             raise OwsegError(
-                "a probe needs the feature scorers; fit them first: owseg fit KB --data SET --scorers joint or, without "
-                "labels, owseg fit KB IMAGES."
+                "a probe needs the feature scorers; fit them first: owseg fit KB --data SET --scorers joint or, "
+                "without labels, owseg fit KB IMAGES."
             )
         cells, positive = [], []
         views = [(v, scale) for shot in shots for scale in self.scales for v in (shot, shot.mirrored())]
