@@ -1,6 +1,6 @@
 import pytest
 
-from owseg.cli._options import data_spec, parse_names, parse_settings, parse_size, size_text
+from owseg.cli._options import data_spec, parse_names, parse_scales, parse_settings, parse_size, size_text
 from owseg.errors import OwsegError
 
 
@@ -17,6 +17,16 @@ def test_names_sizes_and_settings():
 def test_what_is_not_a_size_is_refused(text):
     with pytest.raises(OwsegError, match=r"is not a size; write height x width"):
         parse_size(text)
+
+
+def test_factors():
+    assert parse_scales("1, 0.5") == (1.0, 0.5) and parse_scales("2") == (2.0,)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1,x", "0", "-1", "11", "nan", "inf"])
+def test_what_is_no_list_of_factors_is_refused(text):
+    with pytest.raises(OwsegError, match="is no list of factors"):
+        parse_scales(text)
 
 
 @pytest.mark.parametrize("text", ["radius", "=4", ""])

@@ -23,8 +23,8 @@ def stubs(monkeypatch):
     replace_all(monkeypatch)
 
 
-def forward(full_resolution=False, multi_scale=False, size=None):
-    return {"full_resolution": full_resolution, "multi_scale": multi_scale, "size": size}
+def forward(full_resolution=False, multi_scale=False, size=None, tile=False):
+    return {"full_resolution": full_resolution, "multi_scale": multi_scale, "size": size, "tile": tile}
 
 
 TRAIN = "train K --data folder:D --backbone B"
@@ -42,15 +42,16 @@ ROWS = [
     ("predict a --kb K -o O --npy", "inference.predict:predict_files", {"kb": "K", "out": "O", "npy": True}),
     ("predict a --out O --full-resolution", "inference.predict:predict_files", {"out": "O", "forward": forward(True)}),
     ("predict a --size 720", "inference.predict:predict_files", {"forward": forward(size=720)}),
+    ("predict a --tile", "inference.predict:predict_files", {"forward": forward(tile=True)}),
     ("predict a --multi-scale", "inference.predict:predict_files", {"forward": forward(multi_scale=True)}),
     (TRAIN, BUILD, {"data": "folder:D", "backbone": "B", "unknown": [], "config": TrainConfig(), "decoder": "pyramid",
-                    "classifier": "prototype", "scale": 3.0, "size": None, "fpr": 0.05, "outliers": None,
-                    "background": False, "resume": False, "run": str(Path("K.run").resolve())}),
+                    "classifier": "prototype", "scale": 3.0, "size": None, "scales": [1.0, 0.667], "fpr": 0.05,
+                    "outliers": None, "background": False, "resume": False, "run": str(Path("K.run").resolve())}),
     (TRAIN, "knowledge.commit:check_place", {"directory": "K"}),
     (TRAIN, "save", {"kb": "trained", "directory": "K"}),
     (f"{TRAIN} --unknown car,cow --decoder psp --classifier linear --scale 2", BUILD,
      {"unknown": ["car", "cow"], "decoder": "psp", "classifier": "linear", "scale": 2.0}),
-    (f"{TRAIN} --size 540", BUILD, {"size": 540}),
+    (f"{TRAIN} --size 540 --scales 1,0.5", BUILD, {"size": 540, "scales": [1.0, 0.5]}),
     (f"{TRAIN} --outliers O", BUILD, {"outliers": "outliers in O"}),
     (f"{TRAIN} --outliers O --exclude cow,hen", "data.outliers:leave_out",
      {"names": ["cow", "hen"], "objects": "outliers in O"}),
@@ -122,8 +123,8 @@ ROWS = [
      {"kb": "K", "paths": ["a"], "forward": forward()}),
     ("annotate K a --format cvat -o O --full-resolution", "inference.annotate:predicted_annotations",
      {"forward": forward(True)}),
-    ("annotate K a --format cvat -o O --multi-scale --size 720", "inference.annotate:predicted_annotations",
-     {"forward": forward(False, True, 720)}),
+    ("annotate K a --format cvat -o O --multi-scale --size 720 --tile", "inference.annotate:predicted_annotations",
+     {"forward": forward(False, True, 720, True)}),
     ("annotate K a --format cvat -o O", "exchange.formats:write",
      {"place": "O", "format": "cvat", "predicted": True, "options": {}}),
     ("annotate K a --format labelstudio -o O --url U --set a=b", "exchange.formats:write",
@@ -140,6 +141,7 @@ ROWS = [
     ("evaluate K --data folder:D --per-image --full-resolution", EVALUATE,
      {"metric": PerImage, "forward": forward(True)}),
     ("evaluate K --data folder:D --multi-scale --size 720", EVALUATE, {"forward": forward(False, True, 720)}),
+    ("evaluate K --data folder:D --tile", EVALUATE, {"forward": forward(tile=True)}),
     ("evaluate K --data folder:D --sequence --split val", "evaluation.sequence:evaluate_sequence",
      {"stages": "stages of K", "data": "folder:D/val"}),
     ("evaluate K --data folder:D --sequence --report R", "report.sequence:write_sequence_report",

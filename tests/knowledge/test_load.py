@@ -152,6 +152,17 @@ def test_a_knowledge_base_stored_before_there_were_further_scorers_loads(kb, sto
     assert same(loaded.predict(tiny.image()), kb.predict(tiny.image())) and set(loaded.fitted) == {"joint"}
 
 
+def test_a_joint_score_of_the_first_release_adds_the_difference_as_it_is(kb, stored_kb, tmp_path):
+    files = files_of(stored_kb)
+    value = json.loads(files["knowledge.json"])
+    assert value["fitted"].pop("compress") is True  # it had no such key
+    commit_version(tmp_path / "old", {**files, "knowledge.json": json.dumps(value).encode()})
+    loaded, output = load(tmp_path / "old"), kb.forward(tiny.image())
+    z = kb.fitted["joint"].standard(output)
+    torch.testing.assert_close(loaded.fitted["joint"](output), z[:, 0] + z[:, 1] + z[:, 2] / 2)
+    assert loaded.fitted["joint"].config == value["fitted"]
+
+
 @pytest.mark.parametrize("name", ["svm", "msp"])
 def test_a_fit_of_what_is_not_fitted_is_refused(stored_kb, tmp_path, name):
     files = files_of(stored_kb)

@@ -115,6 +115,33 @@ def test_several_scales_are_averaged(classifier):
     assert all(torch.equal(a, b) for a, b in zip(output.features, plain.features, strict=True))
 
 
+@pytest.mark.parametrize("classifier", ["prototype", "linear"])
+def test_a_network_of_several_scales_averages_pyramids_and_embeddings(classifier):
+    """On the grids of the first scale; the steps, and so the training, take images as they are."""
+    net = tiny.network(classifier=classifier, scales=(1.0, 0.5), negative=True)
+    plain = build_network({k: v for k, v in net.config.items() if k != "scales"}).eval()
+    plain.load_state_dict(net.state_dict())
+    image = torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+
+    def mean(first, second):
+        return (first + torch.nn.functional.interpolate(second, size=first.shape[-2:], mode="bilinear")) / 2
+
+    with torch.no_grad():
+        own, half = plain(image), plain(torch.nn.functional.interpolate(image, size=(48, 64), mode="bilinear"))
+        output = net(image)
+        for got, a, b in zip(output.features, own.features, half.features, strict=True):
+            torch.testing.assert_close(got, mean(a, b))
+        torch.testing.assert_close(output.embedding, mean(own.embedding, half.embedding))
+        torch.testing.assert_close(output.logits, net.classify(output.embedding))
+        torch.testing.assert_close(output.negative, mean(own.negative[:, None], half.negative[:, None])[:, 0])
+        assert torch.equal(net.decode(net.encode(image)), own.embedding)
+        several = net.multi_scale(image, (1.0,))
+        assert all(torch.equal(a, b) for a, b in zip(several.features, output.features, strict=True))
+        torch.testing.assert_close(several.embedding, plain.multi_scale(image, (1.0,)).embedding)
+    assert net.config["scales"] == [1.0, 0.5] and build_network(net.config).scales == (1.0, 0.5)
+    assert "scales" not in plain.config
+
+
 def test_an_image_is_three_planes_of_bytes_and_stays_as_it_was():
     given = tiny.image()
     flipped = given[::-1]

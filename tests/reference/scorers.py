@@ -138,15 +138,18 @@ def mahalanobis(pyramid, features, labels, classes, shrinkage):
     return nearest, over_pixels(lambda x: squared(np.array(x), centre, inverse_total), pyramid)
 
 
-def joint(components, known):
-    """``z(log M) + z(u) + z(M - M_0) / 2 [+ z(n)]`` of the maps, z by mean and deviation of columns of ``known``."""
+def joint(components, known, compress=True):
+    """``z(log M) + z(u) + asinh(z(M - M_0)) / 2 [+ z(n)]``, z by mean and deviation of the columns of ``known``."""
     score = np.zeros(components[0].shape)
     weights = (1.0, 1.0, 0.5, 1.0)[: len(components)]
-    for weight, component, values in zip(weights, components, zip(*known, strict=True), strict=True):
+    for which, (weight, component, values) in enumerate(
+        zip(weights, components, zip(*known, strict=True), strict=True)
+    ):
         mean = math.fsum(values) / len(values)
         deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
         for at in np.ndindex(*score.shape):
-            score[at] += weight * (component[at] - mean) / deviation
+            z = (component[at] - mean) / deviation
+            score[at] += weight * (math.asinh(z) if which == 2 and compress else z)
     return score
 
 

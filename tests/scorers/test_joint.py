@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from owseg.errors import OwsegError
+from owseg.scorers import SCORERS
 from owseg.scorers.joint import WEIGHTS, Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output
 from tests.reference import scorers as oracle
+from tests.support import tiny
 
 
 def batch(seed, metric=True, images=2):
@@ -21,18 +23,19 @@ def batch(seed, metric=True, images=2):
     return Output(features, embedding, logits, negative=torch.randn(images, 8, 10, generator=g)), target
 
 
-def fitted(metric=True, seeds=(0, 1, 2), held_out=None, negative=False):
+def fitted(metric=True, seeds=(0, 1, 2), held_out=None, negative=False, compress=True):
     distance = RelativeMahalanobis(channels=5, num_classes=3, level=1)
     others = None if held_out is None else [batch(s, metric) for s in held_out]
-    return Joint(distance, metric, negative).fit([batch(s, metric) for s in seeds], others)
+    return Joint(distance, metric, negative, compress).fit([batch(s, metric) for s in seeds], others)
 
 
 @pytest.mark.parametrize("held_out", [None, (5, 6)])
 @pytest.mark.parametrize("negative", [True, False])
 @pytest.mark.parametrize("metric", [True, False])
-def test_it_is_the_weighted_sum_of_standard_scores(metric, negative, held_out):
+@pytest.mark.parametrize("compress", [True, False])
+def test_it_is_the_weighted_sum_of_standard_scores(compress, metric, negative, held_out):
     """In float64, on the grid of stage 1, with the statistics of cells whose centre is labelled with a known class."""
-    scorer = fitted(metric, held_out=held_out, negative=negative)
+    scorer = fitted(metric, held_out=held_out, negative=negative, compress=compress)
 
     def components(output):
         m = scorer.mahalanobis.distances(output)[0].double()
@@ -51,10 +54,11 @@ def test_it_is_the_weighted_sum_of_standard_scores(metric, negative, held_out):
             if target[b, i * 4 + 2, j * 4 + 2] < 3:
                 known.append([m[b, i, j] for m in maps])
     output, _ = batch(9, metric)
-    expected = oracle.joint(components(output), known)
+    expected = oracle.joint(components(output), known, compress)
     np.testing.assert_allclose(scorer(output), expected, atol=1e-4)
     z = scorer.standard(output)
     assert z.shape == (2, 3 + negative, 4, 5)
+    z[:, 2] = z[:, 2].asinh() if compress else z[:, 2]
     torch.testing.assert_close(scorer(output), sum(w * z[:, i] for i, w in enumerate(WEIGHTS[: 3 + negative])))
 
 
@@ -70,6 +74,14 @@ def test_the_scales_can_be_fitted_apart_from_the_distance():
     again = scorer.fit_scales([batch(s) for s in (5, 6)])
     assert again is scorer
     torch.testing.assert_close(scorer.state_dict(), whole.state_dict())
+
+
+def test_one_of_the_first_release_does_not_compress_and_is_stored_as_it_was():
+    """Its entry in knowledge.json names no form; a new one does."""
+    network = tiny.network()
+    new, old = SCORERS.make("joint", network), SCORERS.make("joint", network, compress=False)
+    assert new.compress and new.config["compress"] is True
+    assert not old.compress and "compress" not in old.config
 
 
 def test_the_distance_comes_with_it():

@@ -17,7 +17,7 @@ from owseg.knowledge.load import load
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.training import build as module
 from owseg.training.build import build_knowledge_base, round_to_half
-from owseg.training.config import TrainConfig
+from owseg.training.config import SCALES, TrainConfig
 from tests.support import tiny
 
 FAST = TrainConfig(epochs=1, batch=2, crop=(32, 32), validate_every=1)
@@ -104,7 +104,14 @@ def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, wat
     [
         ({}, {"decoder": "pyramid", "classifier": "prototype", "scale": 3.0, "size": 48}),
         ({"scale": 1.5, "decoder": "psp"}, {"decoder": "psp", "classifier": "prototype", "scale": 1.5, "size": 48}),
-        ({"classifier": "linear", "size": 64}, {"decoder": "pyramid", "classifier": "linear", "size": 64}),
+        (
+            {"classifier": "linear", "size": 64, "scales": (1.0, 0.5)},
+            {"decoder": "pyramid", "classifier": "linear", "size": 64, "scales": (1.0, 0.5)},
+        ),
+        (
+            {"scales": (1.0,)},
+            {"decoder": "pyramid", "classifier": "prototype", "scale": 3.0, "size": 48, "scales": (1.0,)},
+        ),
     ],
     ids=str,
 )
@@ -114,6 +121,7 @@ def test_the_network_is_the_one_that_is_asked_for(spec, tmp_path, watched, optio
     assert config["classifier"]["kind"] == expected["classifier"] and config["decoder"]["kind"] == expected["decoder"]
     assert config["classifier"].get("scale") == expected.get("scale") and network.num_classes == 3
     assert config["size"] == network.size == expected["size"]  # by default that of the images
+    assert network.scales == expected.get("scales", SCALES)
 
 
 @pytest.mark.parametrize("fpr", [0.05, 0.3])

@@ -64,6 +64,15 @@ Size = Annotated[
 ]
 
 
+Tile = Annotated[
+    bool,
+    typer.Option(
+        "--tile",
+        help="Run images at their own size, or at --size, in overlapping tiles: slower, finds smaller things.",
+    ),
+]
+
+
 _DATA = typer.Option(
     "--data",
     callback=data_spec,
@@ -119,6 +128,17 @@ def parse_size(text: str) -> tuple[int, int]:
     except ValueError:
         raise OwsegError(f"{text!r} is not a size; write height x width, such as 256x352.") from None
     return height, width
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """Return the factors in text such as ``1,0.67``; raise ``OwsegError`` for none, and outside [0.1, 10]."""
+    try:
+        scales = tuple(float(part) for part in parse_names(text))
+    except ValueError:
+        scales = ()
+    if not scales or not all(0.1 <= scale <= 10 for scale in scales):
+        raise OwsegError(f"{text!r} is no list of factors from 0.1 to 10; write them with commas, such as 1,0.67.")
+    return scales
 
 
 def size_text(size: tuple[int, int]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Size
+from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Size, Tile
 from owseg.cli.exchange import Settings, Url, format_options, write_annotations
 
 
@@ -22,6 +22,7 @@ def annotate(
     full_resolution: FullResolution = False,
     multi_scale: MultiScale = False,
     size: Size = None,
+    tile: Tile = False,
     as_json: Json = False,
 ) -> None:
     """Predict images and write the result as annotations, for people to correct in CVAT, Label Studio or another tool.
@@ -34,6 +35,6 @@ def annotate(
 
     options = format_options(settings, url)
     base = load(kb)
-    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size)
+    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
     annotations = predicted_annotations(base, find_image_files(images), forward)
     write_annotations(annotations, out, to, options, as_json, predicted=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Size, Split, parse_names
+from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Size, Split, Tile, parse_names
 from owseg.cli._printing import print_json, print_note, print_table
 from owseg.errors import OwsegError
 
@@ -34,6 +34,7 @@ def evaluate(
     full_resolution: FullResolution = False,
     multi_scale: MultiScale = False,
     size: Size = None,
+    tile: Tile = False,
     sequence: Annotated[
         bool, typer.Option("--sequence", help="Evaluate after each class that was learned, and what was forgotten.")
     ] = False,
@@ -54,18 +55,16 @@ def evaluate(
 
     if report is not None and not sequence:
         raise OwsegError("--report shows a sequence of classes; add --sequence.")
-    if sequence and (scorers or per_image or full_resolution or multi_scale or size):
+    if sequence and (scorers or per_image or full_resolution or multi_scale or size or tile):
         raise OwsegError("--sequence evaluates each stage with its own score, pixels pooled; omit the other options.")
     base = load(kb)
     frames = open_dataset(data, split, base.labels)
     if sequence:
         # Every version that learned a class, not only the current one.
-        stages = load_stages(kb)
-        of_stages = evaluate_sequence(stages, frames)
-        result: Evaluation | SequenceEvaluation = of_stages
+        result: Evaluation | SequenceEvaluation = (of_stages := evaluate_sequence(stages := load_stages(kb), frames))
     else:
         wanted = tuple(base.scorers) if scorers == "all" else parse_names(scorers) or (base.scorer,)
-        forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size)
+        forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
         result = measure(base, frames, wanted, PerImage if per_image else None, forward)
     if as_json:
         print_json(result.to_json())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import FullResolution, Images, Json, MultiScale, Size
+from owseg.cli._options import FullResolution, Images, Json, MultiScale, Size, Tile
 from owseg.cli._printing import print_json, print_note
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def predict(
     full_resolution: FullResolution = False,
     multi_scale: MultiScale = False,
     size: Size = None,
+    tile: Tile = False,
     as_json: Json = False,
 ) -> None:
     """Label every pixel of images, and mark those that are unknown.
@@ -38,7 +39,7 @@ def predict(
     from owseg.knowledge.load import load
 
     base = load(kb)
-    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size)
+    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
     results = predict_files(base, find_image_files(images), out, npy, forward)
     failed = [r for r in results if r.error]
     if as_json:
@@ -49,7 +50,7 @@ def predict(
         print(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
         if done := [r for r in results if r.unknown is not None]:
             most = max(done, key=lambda r: r.unknown or 0.0)
-            if size is None and (far := [r for r in done if r.is_far]):
+            if size is None and not tile and (far := [r for r in done if r.is_far]):
                 print_note(_far_note(far, base.network.size))
             print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
     if failed:
@@ -63,4 +64,5 @@ def _far_note(far: list[Result], size: int | None) -> str:
         f"{smaller} of the images are more than twice as large as" if smaller else "some images are less than half of"
     )
     which = "small things in them may be missed" if smaller else "they were enlarged, which adds no detail"
-    return f"Note: {what} the working size ({size} pixels, shorter side): {which}; --size N asks for another size."
+    ways = "--size N asks for another size, --tile for tiles"
+    return f"Note: {what} the working size ({size} pixels, shorter side): {which}; {ways}."

@@ -101,7 +101,8 @@ def load_stages(directory: str | Path) -> list[KnowledgeBase]:
 
 def _fitted(value: dict[str, Any], folder: Path, network: Network) -> dict[str, FittedScorer]:
     """Return the fitted scorers; a plug-in that is not installed ends in a sentence that names it."""
-    configs = {} if value["fitted"] is None else {"joint": value["fitted"]}
+    # Those of 0.1.0 do not say that they do not compress.
+    configs = {} if value["fitted"] is None else {"joint": {"compress": False, **value["fitted"]}}
     fitted: dict[str, FittedScorer] = {}
     for name, config in {**configs, **value.get("extra", {})}.items():
         scorer = SCORERS.make(name, network, **config)

@@ -14,7 +14,11 @@ from torch import nn
 from owseg.models.network import Network, to_tensor
 from owseg.models.ops import resize_image, working_size
 from owseg.models.residual_pattern import ResidualPattern
+from owseg.models.tiles import tiled
 from owseg.types import Forward, Output
+
+TILE = 512
+"""The side of a tile, in pixels, for a network without a working size."""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -25,7 +29,9 @@ class Engine:
 
     The image is resized to the network's working size, or to ``size``: the length of the shorter side. With
     ``full_resolution`` the embedding is interpolated to (H, W) before it is classified; with ``multi_scale`` it is
-    averaged over views of the image (see ``Network.multi_scale``). Runs on the network's device, without gradients.
+    averaged over views of the image (see ``Network.multi_scale``). With ``tile`` the image keeps its size, or gets
+    ``size``, and is run in overlapping tiles as large as the working size (see ``tiled``). Runs on the device of the
+    network, without gradients.
     """
 
     network: Network = field(repr=False)
@@ -33,6 +39,7 @@ class Engine:
     full_resolution: bool = False
     multi_scale: bool = False
     size: int | None = None
+    tile: bool = False
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, scale: float = 1.0) -> Output:
@@ -42,10 +49,12 @@ class Engine:
         """
         device = next(self.network.parameters()).device
         batch = to_tensor(image).to(device)
-        shape = working_size((image.shape[1], image.shape[2]), self.size or self.network.size, scale)
+        shorter = self.size or (None if self.tile else self.network.size)
+        shape = working_size((image.shape[1], image.shape[2]), shorter, scale)
         # The same memory format as the weights (see ``prepared``), or each convolution would convert its input.
         batch = resize_image(batch, shape).contiguous(memory_format=torch.channels_last)
-        output = self.network.multi_scale(batch) if self.multi_scale else self.network(batch)
+        run = self.network.multi_scale if self.multi_scale else self.network
+        output = tiled(run, batch, self.network.size or TILE) if self.tile else run(batch)
         if self.residual is not None:
             # Before the interpolation, which then takes the sum of embedding and residual to full resolution.
             output = replace(output, residual=self.residual.added(self.network, output))

@@ -22,7 +22,8 @@ class Network(nn.Module):
 
     ``encode`` image (B, 3, H, W) in [0, 1] -> pyramid; ``decode`` pyramid -> embedding (B, D, h, w); ``classify``
     embedding -> logits (B, K, h, w). ``size`` is the working size: the shorter side, in pixels, of the images that it
-    was trained on, to which others are resized; None for any. The three steps take images as they are.
+    was trained on, to which others are resized; None for any. The three steps take images as they are; ``forward``
+    takes them at each of ``scales``, factors of their size, and averages pyramids and embeddings.
 
     With ``negative`` the decoder has one more channel: the evidence for a class of what is none of the K, learned from
     outliers that were shown in training. No label is ever that class; scores may read it (``Output.negative``).
@@ -35,9 +36,10 @@ class Network(nn.Module):
         classifier: LinearClassifier | PrototypeClassifier,
         size: int | None = None,
         negative: bool = False,
+        scales: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__()
-        self.size, self.negative = size, negative
+        self.size, self.negative, self.scales = size, negative, tuple(scales)
         self.backbone, self.decoder, self.classifier = backbone, decoder, classifier
 
     def encode(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -56,9 +58,16 @@ class Network(nn.Module):
         return logits
 
     def forward(self, image: Tensor) -> Output:
-        """Return the result of one pass; ``image`` (B, 3, H, W), RGB in [0, 1]."""
-        features = self.encode(image)
-        return self._output(features, *self._split(self.decoder(features)))
+        """Return the result for ``image`` (B, 3, H, W), RGB in [0, 1]: the mean over ``scales``."""
+        pyramids, decoded = zip(*(self._pass(image, scale) for scale in self.scales), strict=True)
+        return self._output(_mean_pyramid(pyramids), *self._split(_mean(decoded)))
+
+    def _pass(self, image: Tensor, scale: float, mirrored: bool = False) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the pyramid of ``image`` at ``scale`` and what the decoder makes of it; mirrored both, if at all."""
+        height, width = image.shape[-2:]
+        view = resize(image, (max(1, round(scale * height)), max(1, round(scale * width))))
+        features = self.encode(view.flip(-1) if mirrored else view)
+        return features, self.decoder(features)
 
     def _split(self, decoded: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the embedding and the evidence for the negative class, (B, h, w), of what the decoder returned."""
@@ -93,18 +102,17 @@ class Network(nn.Module):
     def multi_scale(self, image: Tensor, scales: Sequence[float] = (0.75, 1.0, 1.5)) -> Output:
         """Return the output for ``image``, its embedding averaged over views of it at ``scales``, also mirrored.
 
-        The pyramid is that of the image itself. With a linear classifier the logits are averaged as well.
+        The pyramid is that of ``forward``. With a linear classifier the logits are averaged as well.
         """
         # DMLNet averages scores over five scales; averaging the embedding gives any scorer a single output to read.
-        features, size, views = self.encode(image), image.shape[-2:], []
-        own = self.decoder(features)
+        straight = {scale: self._pass(image, scale) for scale in dict.fromkeys((*self.scales, *scales))}
+        features = _mean_pyramid([straight[scale][0] for scale in self.scales])
+        grid = _size_of(straight[self.scales[0]][1])
+        decoded = []
         for scale in scales:
-            view = resize(image, (round(scale * size[0]), round(scale * size[1])))
-            # The pass at scale 1 has been made for the pyramid.
-            straight = own if scale == 1 else self.decoder(self.encode(view))
-            views += [straight, self.decoder(self.encode(view.flip(-1))).flip(-1)]
-        decoded = torch.stack([resize(v.float(), (own.shape[-2], own.shape[-1])) for v in views]).mean(0)
-        return self._output(features, *self._split(decoded))
+            mirrored = self._pass(image, scale, mirrored=True)[1].flip(-1)
+            decoded += [resize(d.float(), grid) for d in (straight[scale][1], mirrored)]
+        return self._output(features, *self._split(_mean(decoded)))
 
     @property
     def num_classes(self) -> int:
@@ -131,7 +139,23 @@ class Network(nn.Module):
             "classifier": self.classifier.config,
             **({} if self.size is None else {"size": self.size}),
             **({"negative": True} if self.negative else {}),
+            **({"scales": list(self.scales)} if self.scales != (1.0,) else {}),
         }
+
+
+def _mean_pyramid(pyramids: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Return the mean of each stage over ``pyramids``, on the grids of the first."""
+    return tuple(_mean(stages) for stages in zip(*pyramids, strict=True))
+
+
+def _mean(maps: Sequence[Tensor]) -> Tensor:
+    """Return the mean of ``maps`` (B, C, h, w), on the grid of the first; of one map itself."""
+    first, *others = maps
+    return torch.stack([first, *(resize(m, _size_of(first)) for m in others)]).mean(0) if others else first
+
+
+def _size_of(maps: Tensor) -> tuple[int, int]:
+    return maps.shape[-2], maps.shape[-1]
 
 
 def to_tensor(image: Any) -> Tensor:

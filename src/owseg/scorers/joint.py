@@ -27,7 +27,7 @@ WEIGHTS = (1.0, 1.0, 0.5, 1.0)
 
 
 class Joint(FittedScorer):
-    """``z(log min_k M_k) + z(u) + z(min_k M_k - M_0) / 2 [+ z(n)]``, z the standard score over known pixels.
+    """``z(log min_k M_k) + z(u) + asinh(z(min_k M_k - M_0)) / 2 [+ z(n)]``, z the standard score over known pixels.
 
     ``M_k`` is the squared Mahalanobis distance to class k on the feature pyramid and ``M_0`` that to all classes
     together (see ``RelativeMahalanobis``), both of the backbone's features. ``u`` is ``-max_t f_t`` with a prototype
@@ -46,9 +46,12 @@ class Joint(FittedScorer):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, mahalanobis: RelativeMahalanobis, metric: bool, negative: bool = False) -> None:
-        super().__init__(**mahalanobis.config)
-        self.mahalanobis, self.metric, self.negative = mahalanobis, metric, negative
+    def __init__(
+        self, mahalanobis: RelativeMahalanobis, metric: bool, negative: bool = False, compress: bool = True
+    ) -> None:
+        # Only what differs from 0.1.0 is named, so that the fingerprints of its knowledge bases stay.
+        super().__init__(**mahalanobis.config, **({"compress": True} if compress else {}))
+        self.mahalanobis, self.metric, self.negative, self.compress = mahalanobis, metric, negative, compress
         self.weights = WEIGHTS if negative else WEIGHTS[:-1]
         self.register_buffer("shift", torch.zeros(len(self.weights)))
         self.register_buffer("scale", torch.zeros(len(self.weights)))
@@ -87,6 +90,8 @@ class Joint(FittedScorer):
     def forward(self, output: Output) -> Tensor:
         """Return the score (B, h, w) on the grid of the Mahalanobis score; 0 is an average known pixel."""
         z = self.standard(output)
+        if self.compress:
+            z[:, 2] = z[:, 2].asinh()
         return (z * z.new_tensor(self.weights).view(1, -1, 1, 1)).sum(1)
 
     def standard(self, output: Output) -> Tensor:
@@ -113,8 +118,9 @@ class Joint(FittedScorer):
         return torch.stack(components, 1)
 
 
-def _of(network: Network, level: int = 1, shrinkage: float = 0.2, **config: Any) -> Joint:
-    return Joint(mahalanobis_of(network, level, shrinkage, **config), network.is_metric, network.negative)
+def _of(network: Network, level: int = 1, shrinkage: float = 0.2, compress: bool = True, **config: Any) -> Joint:
+    distance = mahalanobis_of(network, level, shrinkage, **config)
+    return Joint(distance, network.is_metric, network.negative, compress)
 
 
 CARDS = (

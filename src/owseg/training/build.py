@@ -21,7 +21,7 @@ from owseg.labels import BACKGROUND, LabelSpace, check_class_names
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, from_pretrained
 from owseg.models.network import Network
-from owseg.training.config import DEFAULT_BACKBONE, TrainConfig
+from owseg.training.config import DEFAULT_BACKBONE, SCALES, TrainConfig
 from owseg.training.segmentation import train
 
 
@@ -37,6 +37,7 @@ def build_knowledge_base(
     scale: float = 3.0,
     fpr: float = 0.05,
     size: int | None = None,
+    scales: Sequence[float] = SCALES,
     outliers: Outliers | None = None,
     half: bool = False,
     background: bool = False,
@@ -46,12 +47,13 @@ def build_knowledge_base(
 
     One half of val chooses the weights and fits the scales of the score, the other half calibrates the threshold at
     ``fpr`` (see ``divide_val``). ``backbone`` is a name or path (see ``from_pretrained``) or a backbone; ``scale``
-    is T of the prototypes. ``size`` is the working size, by default the usual size of the training images. With
-    ``outliers`` pasted into the training images the network learns a class of its own for what is none of the known
-    ones (see ``Network``). ``half`` rounds the network to what 16-bit floats can hold, before anything is fitted to
-    it, so that it can be stored in half the space. With ``background`` the network has one more class, trained on
-    what is void in the train split, and its probability is the score: a baseline. Raises ``OwsegError`` for an
-    unknown class that the data set does not have, and for a class called "unknown" or "void" that is not left out.
+    is T of the prototypes. ``size`` is the working size, by default the usual size of the training images, and
+    ``scales`` are the factors of it at which the trained network looks at each image. With ``outliers`` pasted into the
+    training images the network learns a class of its own for what is none of the known ones (see ``Network``). ``half``
+    rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it can be stored in half
+    the space. With ``background`` the network has one more class, trained on what is void in the train split, and its
+    probability is the score: a baseline. Raises ``OwsegError`` for an unknown class that the data set does not have,
+    and for a class called "unknown" or "void" that is not left out.
     """
     config = config or TrainConfig()
     labels = _known_classes(data, unknown)
@@ -63,14 +65,9 @@ def build_knowledge_base(
     torch.manual_seed(config.seed)
     body = from_pretrained(backbone) if isinstance(backbone, str) else backbone
     network = assemble(
-        body,
-        len(labels),
-        decoder,
-        classifier=classifier,
-        scale=scale,
-        size=size or usual_size(fitted_on),
-        negative=shown is not None,
-    )
+        body, len(labels), decoder, classifier=classifier, scale=scale, size=size or usual_size(fitted_on),
+        negative=shown is not None, scales=scales,
+    )  # fmt: skip
     network = train(network, trained_on, choose, config, Path(run), resume, shown)
     if half:
         round_to_half(network, ("decoder", "classifier") if config.mode == "frozen" else ("",))

@@ -12,6 +12,9 @@ DEFAULT_BACKBONE = "efficientnet-lite0"
 MODES = ("frozen", "tuned")
 """What learns: decoder and classifier alone, on the features of a frozen backbone, or the backbone as well."""
 
+SCALES = (1.0, 0.667)
+"""The factors of the working size at which a new network looks at each image (see ``Network``)."""
+
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 """The precisions of a training; all keep the weights in 32 bits, the last needs a GPU."""
 

@@ -1,0 +1,102 @@
+"""Tiles cover the image, coincide with the cells of every stage, and are averaged where they overlap."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from owseg.errors import OwsegError
+from owseg.models.engine import Engine
+from owseg.models.tiles import ALIGN, spans, tiled
+from owseg.types import Output
+from tests.support import tiny
+
+
+@pytest.mark.parametrize("side", [64, 96, 100, 256, 540])
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 97, 128, 540, 541, 1000, 2160])
+def test_spans_cover_the_length_and_overlap(length, side):
+    found = spans(length, side)
+    assert found[0][0] == 0 and found[-1][1] == length
+    assert all(0 < end - start <= side for start, end in found)
+    if length <= side:
+        assert found == [(0, length)]
+        return
+    assert all(start % ALIGN == 0 for start, _ in found)
+    for (start, end), (following, last) in itertools.pairwise(found):
+        assert start < following < end < last
+
+
+def of_cells(image):
+    """What has no surroundings: means over cells of 4, 8 and 32 pixels, those at the edges of what is there."""
+
+    def means(stride, x):
+        return torch.nn.functional.avg_pool2d(x, stride, ceil_mode=True, count_include_pad=False)
+
+    embedding = means(4, image)
+    features = (embedding, means(8, image), means(32, 2 * image))
+    return Output(features, embedding, -embedding, None, embedding + 1, embedding[:, 0])
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (65, 130), (200, 333), (97, 64), (500, 70)])
+def test_a_function_of_each_cell_is_the_same_in_tiles(shape):
+    image = torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(0))
+    calls = []
+
+    def run(part):
+        calls.append(tuple(part.shape[-2:]))
+        return of_cells(part)
+
+    found, whole = tiled(run, image, 96), of_cells(image)
+    for a, b in zip(found.features, whole.features, strict=True):
+        torch.testing.assert_close(a, b)
+    for name in ("embedding", "logits", "evidence", "negative"):
+        torch.testing.assert_close(getattr(found, name), getattr(whole, name))
+    assert found.residual is None and max(max(size) for size in calls) <= 96
+    assert len(calls) == len(spans(shape[0], 96)) * len(spans(shape[1], 96))
+
+
+def test_where_tiles_overlap_the_nearer_centre_weighs_more():
+    """Two tiles of 64 pixels, of 16 cells each, that overlap by 8: every cell by hand."""
+    numbers = iter([1.0, 3.0])
+
+    def run(part):
+        value = part.new_full((1, 1, part.shape[-2] // 4, part.shape[-1] // 4), next(numbers))
+        return Output((value,), value, value)
+
+    assert spans(96, 64) == [(0, 64), (32, 96)]
+    row = tiled(run, torch.zeros(1, 3, 64, 96), 64).logits[0, 0, 5]
+    expected = []
+    for cell in range(24):
+        weights = [1 + min(c, 15 - c) if 0 <= (c := cell - start) < 16 else 0 for start in (0, 8)]
+        expected.append((weights[0] * 1 + weights[1] * 3) / sum(weights))
+    np.testing.assert_allclose(row, expected, rtol=1e-6)
+
+
+def test_a_stride_that_is_no_power_of_2_is_refused():
+    def run(part):
+        value = part[:, :, ::3, ::3]
+        return Output((value,), value, value)
+
+    with pytest.raises(OwsegError, match="cannot be run in tiles"):
+        tiled(run, torch.zeros(1, 3, 64, 96), 64)
+
+
+def test_an_engine_runs_tiles_at_the_size_of_the_image():
+    network, image = tiny.network(size=64), tiny.image(size=(152, 104))
+    batch = torch.from_numpy(image).float().div(255)[None].contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = tiled(network, batch, 64)
+    output = Engine(network, tile=True)(image)
+    torch.testing.assert_close(output.logits, expected.logits)
+    assert output.logits.shape[-2:] == (38, 26) and Engine(network)(image).logits.shape[-2:] == (24, 16)
+    # With a size it is that of the image; what fits into one tile is run as it is.
+    torch.testing.assert_close(
+        Engine(network, size=40, tile=True)(image).logits, Engine(network, size=40)(image).logits
+    )
+    double = Engine(network, size=200, tile=True)(image).logits
+    assert double.shape[-2:] == (73, 50)
+    several = Engine(network, multi_scale=True, tile=True)(image).logits
+    with torch.no_grad():
+        torch.testing.assert_close(several, tiled(network.multi_scale, batch, 64).logits)
+    assert Engine(tiny.network(), tile=True)(image).logits.shape[-2:] == (38, 26)
