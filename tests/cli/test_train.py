@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from transformers import AutoBackbone, AutoConfig
 
 from owseg.knowledge.load import load
 from tests.support import tiny
@@ -18,6 +19,25 @@ def test_a_network_is_trained_stored_and_evaluated(run_cli, own_data, tmp_path, 
     assert (tmp_path / "new.run").is_dir()
     code, out, err = run_cli("evaluate", tmp_path / "new", "--data", own_data, "--split", "train", "--json")
     assert code == 0 and set(json.loads(out)["iou"]) == {"road", "sky", "tree"}, err
+
+
+def test_from_train_to_learn_on_a_plain_transformer_from_a_folder(run_cli, own_data, tmp_path):
+    """DINOv2, tiny and with random weights: a new network of three classes, and a fourth from two images."""
+    config = AutoConfig.for_model("dinov2", **tiny.CONFIGS["dinov2"])
+    AutoBackbone.from_config(config).save_pretrained(tmp_path / "dino")
+    kb, data = tmp_path / "new", ("--data", own_data)
+    options = ("--backbone", tmp_path / "dino", "--unknown", "rock", "--epochs", 1, "--batch", 2, "--crop", "32x32")
+    for command in (
+        ("train", kb, *data, *options),
+        ("learn", kb, "rock", *data, "--count", 2),
+        ("evaluate", kb, *data, "--split", "train"),
+        ("predict", own_data / "images", "--kb", kb, "--out", tmp_path / "maps"),
+    ):
+        code, _, err = run_cli(*command)
+        assert code == 0, err
+    learned = load(kb)
+    assert learned.network.backbone.kind == "dinov2" and learned.network.scales == (1.0, 0.667)
+    assert learned.labels.names == ("road", "sky", "tree", "rock") and learned.base_classes == ("road", "sky", "tree")
 
 
 @pytest.mark.parametrize("options, why", [
