@@ -1,13 +1,20 @@
 """The knowledge bases that come with the package, and which directory a name means."""
 
+import copy
+
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import owseg
 from owseg.errors import OwsegError
 from owseg.knowledge.load import load, load_stages
 from owseg.knowledge.pretrained import SHIPPED, resolve, shipped_names, writable
 from owseg.knowledge.versions import read_version
+from owseg.models.engine import Engine
+from owseg.models.ops import resize
+from owseg.openset import closed_map
 from tests.support import tiny
 
 NAMES = ("street", "street8", "synthetic")
@@ -99,6 +106,28 @@ def test_the_same_photo_in_two_sizes_has_nearly_the_same_share_of_unknown(number
         resized = scene.resize((width, round(width * scene.height / scene.width)), Image.Resampling.BICUBIC)
         shares.append(kb.predict(resized).unknown)
     assert min(shares) > 0.01 and max(shares) < 1.2 * min(shares)
+
+
+def test_16_bits_in_place_of_32_change_no_label():
+    """On 12 images: neither how the weights are stored, nor that they were rounded, but for pixels of a near tie."""
+    kb, data = load("synthetic"), owseg.open_dataset("synthetic", "test")
+    stored = load_file(SHIPPED / "synthetic" / "0001" / "network.safetensors")
+    assert all(v.dtype == torch.float16 for n, v in stored.items() if n.endswith("weight"))
+    names = set(stored) & {n for n, _ in kb.network.named_parameters()}
+    assert all(torch.equal(kb.network.get_parameter(n), stored[n].float()) for n in names)
+    # Any weights that round to those that are stored: the trained ones were such.
+    before, rng = copy.deepcopy(kb.network), torch.Generator().manual_seed(0)
+    for name in names:
+        weight = before.get_parameter(name).data
+        near = weight * (1 + 2**-11 * (2 * torch.rand(weight.shape, generator=rng) - 1))
+        weight.copy_(near.where(near.half().float() == weight, weight))
+    changed = pixels = 0
+    for sample, _ in zip(data, range(12), strict=False):
+        one, two = (
+            closed_map(resize(Engine(n)(sample.image).logits, sample.target.shape)) for n in (kb.network, before)
+        )
+        changed, pixels = changed + int((one != two).sum()), pixels + one.numel()
+    assert 0 < changed <= 2e-4 * pixels
 
 
 def test_what_shipped_before_is_still_there():
