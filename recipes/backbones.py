@@ -5,6 +5,8 @@
     python -m recipes.backbones train --seed 0 --all         # 11 classes
     python -m recipes.backbones train --seed 0 --all --outliers      # and shown outliers
     python -m recipes.backbones train --backbone efficientnet-lite1 --mode tuned --seed 0
+    python -m recipes.backbones train --classifier linear --seed 0   # in place of prototypes
+    python -m recipes.backbones train --scale 1 --seed 0     # prototypes nearer to each other
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
     python -m recipes.backbones table                        # the Markdown table
 
@@ -51,7 +53,9 @@ def train(args: argparse.Namespace) -> None:
     if args.mode == "tuned":
         config = replace(config, epochs=40, label_stride=1)
     classes = "11" if args.all else "8"
-    parts = (Path(args.backbone).name, args.mode, *(("outliers",) if args.outliers else ()), classes, str(args.seed))
+    head = args.classifier if args.classifier != "prototype" else f"T{args.scale:g}" if args.scale != 3 else ""
+    kind = (Path(args.backbone).name, args.mode, head, "outliers" if args.outliers else "")
+    parts = (*(part for part in kind if part), classes, str(args.seed))
     started, wall = time.process_time(), time.perf_counter()
     kb = build_knowledge_base(
         f"camvid:{args.data}/camvid",
@@ -59,6 +63,8 @@ def train(args: argparse.Namespace) -> None:
         () if args.all else UNKNOWN_CLASSES,
         config,
         args.runs / f"{'-'.join(parts)}.run",
+        classifier=args.classifier,
+        scale=args.scale,
         size=SIZE,
         half=True,
         outliers=open_outliers(args.data / "outlier_objects") if args.outliers else None,
@@ -148,6 +154,8 @@ def main() -> None:
     parser.add_argument("step", choices=("train", "measure", "table"))
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--mode", default="frozen")
+    parser.add_argument("--classifier", default="prototype")
+    parser.add_argument("--scale", type=float, default=3.0, help="T of the prototypes")
     parser.add_argument("--all", action="store_true", help="know all 11 classes")
     parser.add_argument("--outliers", action="store_true", help="show outliers in training")
     parser.add_argument("--seed", type=int, default=0)
