@@ -27,7 +27,8 @@ M = TypeVar("M", bound=nn.Module)
 class Engine:
     """A ``Forward``, image (3, H, W) uint8 -> ``Output``: one pass of a network and of its residual pattern, if any.
 
-    The image is resized to the network's working size, or to ``size``: the length of the shorter side. With
+    The image is resized to the network's working size, or to ``size``: the length of the shorter side, to a multiple of
+    32 pixels each. With
     ``full_resolution`` the embedding is interpolated to (H, W) before it is classified; with ``multi_scale`` it is
     averaged over views of the image (see ``Network.multi_scale``). With ``tile`` the image keeps its size, or gets
     ``size``, and is run in overlapping tiles as large as the working size (see ``tiled``). Runs on the device of the
@@ -50,7 +51,7 @@ class Engine:
         device = next(self.network.parameters()).device
         batch = to_tensor(image).to(device)
         shorter = self.size or (None if self.tile else self.network.size)
-        shape = working_size((image.shape[1], image.shape[2]), shorter, scale)
+        shape = working_size((image.shape[1], image.shape[2]), shorter, scale, self.network.multiple)
         # The same memory format as the weights (see ``prepared``), or each convolution would convert its input.
         batch = resize_image(batch, shape).contiguous(memory_format=torch.channels_last)
         run = self.network.multi_scale if self.multi_scale else self.network

@@ -13,7 +13,7 @@ from owseg.errors import OwsegError
 from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
 from owseg.models.decoders.base import Decoder
-from owseg.models.ops import resize
+from owseg.models.ops import resize, working_size
 from owseg.types import Output
 
 
@@ -64,8 +64,7 @@ class Network(nn.Module):
 
     def _pass(self, image: Tensor, scale: float, mirrored: bool = False) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the pyramid of ``image`` at ``scale`` and what the decoder makes of it; mirrored both, if at all."""
-        height, width = image.shape[-2:]
-        view = resize(image, (max(1, round(scale * height)), max(1, round(scale * width))))
+        view = image if scale == 1 else resize(image, working_size(_size_of(image), None, scale, self.multiple))
         features = self.encode(view.flip(-1) if mirrored else view)
         return features, self.decoder(features)
 
@@ -113,6 +112,13 @@ class Network(nn.Module):
             mirrored = self._pass(image, scale, mirrored=True)[1].flip(-1)
             decoded += [resize(d.float(), grid) for d in (straight[scale][1], mirrored)]
         return self._output(features, *self._split(_mean(decoded)))
+
+    @property
+    def multiple(self) -> int:
+        """What both sides of an image become a multiple of, in a network that has a working size; else 1."""
+        # Where a side is odd at some stride, padding moves the cells by half a pixel, which no stage has met in
+        # training: labels and scores get far worse with one pixel more.
+        return 1 if self.size is None else 32
 
     @property
     def num_classes(self) -> int:

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def working_size(size: tuple[int, int], shorter: int | None, scale: float = 1.0) -> tuple[int, int]:
+def working_size(size: tuple[int, int], shorter: int | None, scale: float = 1.0, multiple: int = 1) -> tuple[int, int]:
     """Return the size (h, w) of an image of ``size`` whose shorter side becomes ``shorter``, times ``scale``.
 
-    With ``shorter`` None it keeps its size, times ``scale``.
+    With ``shorter`` None it keeps its size, times ``scale``. Each side is rounded to the nearest ``multiple``.
     """
     factor = scale * (1.0 if shorter is None else shorter / min(size))
-    return max(1, round(factor * size[0])), max(1, round(factor * size[1]))
+    return _nearest(max(1, round(factor * size[0])), multiple), _nearest(max(1, round(factor * size[1])), multiple)
 
 
 def resize_image(images: Tensor, size: tuple[int, int]) -> Tensor:
