@@ -7,6 +7,7 @@
     python -m recipes.backbones train --backbone efficientnet-lite1 --mode tuned --seed 0
     python -m recipes.backbones train --classifier linear --seed 0   # in place of prototypes
     python -m recipes.backbones train --scale 1 --seed 0     # prototypes nearer to each other
+    python -m recipes.backbones train --scales 1,0.667 --seed 0      # each image at two sizes; the shipped have one
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
     python -m recipes.backbones table                        # the Markdown table
 
@@ -28,6 +29,7 @@ from typing import Any
 import torch
 
 from owseg._files import write_whole
+from owseg.cli._options import parse_scales
 from owseg.data.datasets import open_dataset
 from owseg.data.outliers import open_outliers
 from owseg.evaluation.evaluate import evaluate
@@ -54,7 +56,8 @@ def train(args: argparse.Namespace) -> None:
         config = replace(config, epochs=40, label_stride=1)
     classes = "11" if args.all else "8"
     head = args.classifier if args.classifier != "prototype" else f"T{args.scale:g}" if args.scale != 3 else ""
-    kind = (Path(args.backbone).name, args.mode, head, "outliers" if args.outliers else "")
+    scales = "" if args.scales == "1" else f"scales{args.scales}"
+    kind = (Path(args.backbone).name, args.mode, head, scales, "outliers" if args.outliers else "")
     parts = (*(part for part in kind if part), classes, str(args.seed))
     started, wall = time.process_time(), time.perf_counter()
     kb = build_knowledge_base(
@@ -66,6 +69,7 @@ def train(args: argparse.Namespace) -> None:
         classifier=args.classifier,
         scale=args.scale,
         size=SIZE,
+        scales=parse_scales(args.scales),
         half=True,
         outliers=open_outliers(args.data / "outlier_objects") if args.outliers else None,
         resume=args.resume,
@@ -156,6 +160,7 @@ def main() -> None:
     parser.add_argument("--mode", default="frozen")
     parser.add_argument("--classifier", default="prototype")
     parser.add_argument("--scale", type=float, default=3.0, help="T of the prototypes")
+    parser.add_argument("--scales", default="1", help="factors of the working size, with commas")
     parser.add_argument("--all", action="store_true", help="know all 11 classes")
     parser.add_argument("--outliers", action="store_true", help="show outliers in training")
     parser.add_argument("--seed", type=int, default=0)

@@ -95,11 +95,19 @@ def test_the_mixture_reads_the_scale_of_the_prototypes():
     assert np.allclose(kb.scorers["mixture"](output)[0].numpy(), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"full_resolution": True}, {"multi_scale": True}])
+@pytest.mark.parametrize("options", [{"full_resolution": True}, {"multi_scale": True}, {"size": 33}])
 def test_the_options_of_forward_reach_the_engine(kb, options):
     output, plain = kb.forward(tiny.image(), **options), kb.forward(tiny.image())
     assert torch.equal(output.logits, Engine(kb.network, None, **options)(tiny.image()).logits)
     assert output.logits.shape != plain.logits.shape or not torch.equal(output.logits, plain.logits)
+
+
+def test_tiles_reach_the_engine():
+    kb, image = KnowledgeBase(tiny.network(size=64), tiny.knowledge_base().labels), tiny.image(size=(96, 128))
+    assert kb.forward(image).logits.shape[-2:] == (16, 24) and kb.forward(image, tile=True).logits.shape[-2:] == (
+        24,
+        32,
+    )
 
 
 def test_a_linear_network_has_no_metric_scores():

@@ -142,6 +142,17 @@ def test_a_network_of_several_scales_averages_pyramids_and_embeddings(classifier
     assert "scales" not in plain.config
 
 
+def test_with_a_working_size_each_scale_has_sides_of_a_multiple_of_32(monkeypatch):
+    """Without one they are what the factor makes of them."""
+    for size, expected in ((96, [(96, 128), (64, 96)]), (None, [(96, 128), (64, 85)])):
+        net, sizes = tiny.network(size=size, scales=(1.0, 0.667)), []
+        encode = net.encode
+        monkeypatch.setattr(net, "encode", lambda x, e=encode, s=sizes: (s.append(tuple(x.shape[-2:])), e(x))[1])
+        with torch.no_grad():
+            net(torch.rand(1, 3, 96, 128))
+        assert sizes == expected
+
+
 def test_an_image_is_three_planes_of_bytes_and_stays_as_it_was():
     given = tiny.image()
     flipped = given[::-1]

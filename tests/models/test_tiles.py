@@ -13,13 +13,13 @@ from owseg.types import Output
 from tests.support import tiny
 
 
-@pytest.mark.parametrize("side", [64, 96, 100, 256, 540])
+@pytest.mark.parametrize("side", [32, 63, 64, 96, 100, 256, 540])
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 97, 128, 540, 541, 1000, 2160])
 def test_spans_cover_the_length_and_overlap(length, side):
     found = spans(length, side)
     assert found[0][0] == 0 and found[-1][1] == length
-    assert all(0 < end - start <= side for start, end in found)
-    if length <= side:
+    assert all(0 < end - start <= max(side, 64) for start, end in found)
+    if length <= max(side, 64):
         assert found == [(0, length)]
         return
     assert all(start % ALIGN == 0 for start, _ in found)

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from owseg.evaluation.sequence import SequenceEvaluation
 
 
+Scorers = Annotated[
+    str, typer.Option(help="Scores to compare, with commas, or all: {scorers}. Default: the one in use.")
+]
+
+
 def evaluate(
     kb: KB,
     data: Data,
     split: Split = "test",
-    scorers: Annotated[
-        str, typer.Option(help="Scores to compare, with commas, or all: {scorers}. Default: the one in use.")
-    ] = "",
+    scorers: Scorers = "",
     per_image: Annotated[
         bool,
         typer.Option(
@@ -61,7 +64,9 @@ def evaluate(
     frames = open_dataset(data, split, base.labels)
     if sequence:
         # Every version that learned a class, not only the current one.
-        result: Evaluation | SequenceEvaluation = (of_stages := evaluate_sequence(stages := load_stages(kb), frames))
+        stages = load_stages(kb)
+        of_stages = evaluate_sequence(stages, frames)
+        result: Evaluation | SequenceEvaluation = of_stages
     else:
         wanted = tuple(base.scorers) if scorers == "all" else parse_names(scorers) or (base.scorer,)
         forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)

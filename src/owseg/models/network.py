@@ -115,7 +115,7 @@ class Network(nn.Module):
 
     @property
     def multiple(self) -> int:
-        """What both sides of an image become a multiple of, in a network that has a working size; else 1."""
+        """The number of pixels that both sides of an image become a multiple of: 32 with a working size, 1 without."""
         # Where a side is odd at some stride, padding moves the cells by half a pixel, which no stage has met in
         # training: labels and scores get far worse with one pixel more.
         return 1 if self.size is None else 32

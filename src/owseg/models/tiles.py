@@ -12,7 +12,10 @@ from owseg.errors import OwsegError
 from owseg.types import Output
 
 ALIGN = 32
-"""Tiles begin at multiples of the coarsest stride of a pyramid, so that the cells of all stages coincide."""
+"""Tiles begin at multiples of the coarsest stride of a pyramid, so that the cells of all stages coincide.
+
+A tile has at least two such cells a side, one of which may overlap the next tile.
+"""
 
 OVERLAP = 4
 """A tile overlaps the next by at least one in ``OVERLAP`` of its side."""
@@ -26,7 +29,7 @@ def tiled(run: Callable[[Tensor], Output], image: Tensor, side: int) -> Output:
     is no power of 2.
     """
     height, width = image.shape[-2:]
-    if max(height, width) <= side:
+    if len(spans(height, side)) == len(spans(width, side)) == 1:
         return run(image)
     # Of each map of the output: the weighted sum, and the sum of the weights.
     sums: dict[str, tuple[Tensor, Tensor]] = {}
@@ -48,8 +51,11 @@ def tiled(run: Callable[[Tensor], Output], image: Tensor, side: int) -> Output:
 
 
 def spans(length: int, side: int) -> list[tuple[int, int]]:
-    """Return the (start, end) of tiles that cover ``length`` pixels, evenly spread, each of at most ``side``."""
-    if length <= side:
+    """Return the (start, end) of tiles that cover ``length`` pixels, evenly spread.
+
+    Each has at most ``side`` pixels, or 2 ``ALIGN`` where ``side`` is less.
+    """
+    if length <= max(side, 2 * ALIGN):
         return [(0, length)]
     side = max(2 * ALIGN, side // ALIGN * ALIGN)
     count = 1 + -(-(length - side) // (side - max(ALIGN, side // OVERLAP)))

@@ -34,9 +34,10 @@ class Joint(FittedScorer):
     classifier and ``-max_t logit_t`` with a linear one, from the decoder. The first is large far from all training
     data, the third far from every class even near their common mean, the second where no class fits; they err in
     different places. The logarithm turns the heavy tail of ``M`` into that of a Student-t density, ``-log p ~ log(1 + M
-    / nu)``, so that no component dominates the sum. With a ``negative`` class n is the evidence for it less that for
-    the nearest known class (see ``owseg.scorers.negative``). The form and the weights were chosen on CamVid val and
-    on a held-out training sequence (see docs/results.md).
+    / nu)``, and asinh that of the difference into a logarithm, so that no component dominates the sum. Without
+    ``compress`` the difference enters as it is, as in 0.1.0. With a ``negative`` class n is the evidence for it less
+    that for the nearest known class (see ``owseg.scorers.negative``). The form and the weights were chosen on CamVid
+    val and on a held-out training sequence (see docs/results.md), asinh on val alone.
 
     The score is a little too high in the outermost cells along every edge of an image (by 0.7 with ``street8@1`` on
     CamVid, mirrored images alike): the backbone pads with zeros, so features there differ from those inside. It stays
