@@ -1,13 +1,13 @@
 """Backbones that stay as they are, and those that are tuned: docs/backbones.md, and the shipped street and street8.
 
     export OWSEG_DATA=DIR                                    # DIR/camvid, DIR/anomaly and DIR/outlier_objects
-    python -m recipes.backbones train --seed 0               # 8 classes: car, pedestrian, bicyclist are unknown
-    python -m recipes.backbones train --seed 0 --all         # 11 classes
-    python -m recipes.backbones train --seed 0 --all --outliers      # and shown outliers
-    python -m recipes.backbones train --backbone efficientnet-lite1 --mode tuned --seed 0
-    python -m recipes.backbones train --classifier linear --seed 0   # in place of prototypes
-    python -m recipes.backbones train --scale 1 --seed 0     # prototypes nearer to each other
-    python -m recipes.backbones train --scales 1,0.667 --seed 0      # each image at two sizes; the shipped have one
+    python -m recipes.backbones train --classes 8 --seed 0   # car, pedestrian, bicyclist are unknown: street8
+    python -m recipes.backbones train --classes 9 --seed 0   # car is known: what 8+1 could at best become
+    python -m recipes.backbones train --classes 11 --seed 0  # all are known: street, and what 8+3 could at best become
+    python -m recipes.backbones train --classes 11 --outliers --seed 0      # and shown outliers
+    python -m recipes.backbones train --backbone efficientnet-lite1 --mode tuned --classes 8 --seed 0
+    python -m recipes.backbones train --classifier prototype --seed 0       # DMLNet's, whose scores they have
+    python -m recipes.backbones train --scales 1 --seed 0    # each image at one size
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
     python -m recipes.backbones table                        # the Markdown table
 
@@ -20,9 +20,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,16 @@ from owseg._files import write_whole
 from owseg.cli._options import parse_scales
 from owseg.data.datasets import open_dataset
 from owseg.data.outliers import open_outliers
+from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import evaluate
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
+from owseg.learners.probe import Probe
+from owseg.metrics.iou import harmonic
+from owseg.models.backbones.reference import reference_to
 from owseg.training.build import build_knowledge_base
-from owseg.training.config import TrainConfig
+from owseg.training.config import CLASSIFIER, PROTOTYPE_SCALE, SCALES, TrainConfig
+from recipes.sequence import learned
 from recipes.tables import markdown, spread
 
 UNKNOWN_CLASSES = ("car", "pedestrian", "bicyclist")
@@ -46,26 +53,30 @@ SETS = {
     "roadanomaly21": ("roadanomaly21:{}/anomaly/RoadAnomaly21", "val"),
     "lostandfound": ("fishyscapes-lostfound:{}/anomaly/FS_LostFound_1024x512", "val"),
 }
+FACTORS = ",".join(f"{factor:g}" for factor in SCALES)
 CONFIG = TrainConfig(epochs=20, views=4, crop=(320, 448), scale=(2 / 3, 1.5), validate_every=5)
+DRAWS, SHOTS = 3, 5
+
+
+def kind_of(args: argparse.Namespace) -> str:
+    """Return the name of a kind of network, which those of other classes and seeds share."""
+    head = "" if args.classifier == CLASSIFIER else args.classifier
+    scale = "" if args.scale == PROTOTYPE_SCALE else f"T{args.scale:g}"
+    scales = "" if args.scales == FACTORS else f"scales{args.scales}"
+    parts = (Path(args.backbone).name, args.mode, head, scale, scales, "outliers" if args.outliers else "")
+    return "-".join(part for part in parts if part)
 
 
 def train(args: argparse.Namespace) -> None:
     """Train a network at a working size of 540 pixels, half as large again as CamVid's images."""
-    config = replace(CONFIG, mode=args.mode, seed=args.seed, precision=args.precision)
-    if args.mode == "tuned":
-        config = replace(config, epochs=40, label_stride=1)
-    classes = "11" if args.all else "8"
-    head = args.classifier if args.classifier != "prototype" else f"T{args.scale:g}" if args.scale != 3 else ""
-    scales = "" if args.scales == "1" else f"scales{args.scales}"
-    kind = (Path(args.backbone).name, args.mode, head, scales, "outliers" if args.outliers else "")
-    parts = (*(part for part in kind if part), classes, str(args.seed))
+    name = f"{kind_of(args)}-{args.classes}-{args.seed}"
     started, wall = time.process_time(), time.perf_counter()
     kb = build_knowledge_base(
         f"camvid:{args.data}/camvid",
         args.backbone,
-        () if args.all else UNKNOWN_CLASSES,
-        config,
-        args.runs / f"{'-'.join(parts)}.run",
+        UNKNOWN_CLASSES[args.classes - 8 :],
+        replace(CONFIG, mode=args.mode, seed=args.seed, precision=args.precision),
+        args.runs / f"{name}.run",
         classifier=args.classifier,
         scale=args.scale,
         size=SIZE,
@@ -74,31 +85,64 @@ def train(args: argparse.Namespace) -> None:
         outliers=open_outliers(args.data / "outlier_objects") if args.outliers else None,
         resume=args.resume,
     )
-    version = kb.save(args.runs / "-".join(parts), slim=args.mode == "frozen")
+    version = kb.save(args.runs / name, is_of_package(kb))
     core, minutes = (time.process_time() - started) / 60, (time.perf_counter() - wall) / 60
-    print(f"{'-'.join(parts)} version {version} after {core:.1f} core-minutes, {minutes:.1f} minutes")
+    write_whole(args.runs / "measured" / f"{name}.json", json.dumps({"core_minutes": core}).encode())
+    print(f"{name} version {version} after {core:.1f} core-minutes, {minutes:.1f} minutes")
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Evaluate every trained network on every set, unknown classes and scores; figures are kept in runs/measured."""
+    """Evaluate every trained network on every set, unknown classes and scores; metrics are kept in runs/measured."""
     for directory in sorted(p for p in args.runs.iterdir() if (p / "CURRENT").exists()):
         path = args.runs / "measured" / f"{directory.name}.json"
         result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         kb = load(directory)
-        for name, (spec, split) in SETS.items():
-            data = open_dataset(spec.format(args.data), split, kb.labels)
-            # Away from home only networks that know all of CamVid's classes are asked: cars are no anomaly there.
-            if name in result or (name != "camvid" and "car" not in kb.labels):
-                continue
-            found = evaluate(kb, data, tuple(kb.scorers))
-            scores = {n: {"ap": s.ap, "fpr95": s.fpr95} for n, s in found.scores.items()}
-            result[name] = {"miou": found.iou.mean(), "iou": found.iou.per_class(), "scores": scores}
-            path.parent.mkdir(exist_ok=True)
-            write_whole(path, json.dumps(result, indent=1).encode())
-            print(directory.name, name, "measured", flush=True)
-        if "ms" not in result:
-            result["ms"] = milliseconds(kb, args.data)
-            write_whole(path, json.dumps(result, indent=1).encode())
+        for name, what in measurements(kb, args.data).items():
+            if name not in result:
+                result[name] = what()
+                write_whole(path, json.dumps(result, indent=1).encode())
+                print(directory.name, name, "measured", flush=True)
+
+
+def measurements(kb: KnowledgeBase, data: Path) -> dict[str, Callable[[], Any]]:
+    """Return what is measured of a network, by name; cars are an anomaly to one that does not know them."""
+    sets = SETS if "bicyclist" in kb.labels else {"camvid": SETS["camvid"]}
+    found: dict[str, Callable[[], Any]] = {n: partial(evaluated, kb, data, *where) for n, where in sets.items()}
+    if "car" not in kb.labels:
+        found["shots"] = partial(from_shots, kb, data)
+    return {**found, "ms": partial(milliseconds, kb, data), "mb": partial(megabytes, kb)}
+
+
+def evaluated(kb: KnowledgeBase, data: Path, spec: str, split: str) -> dict[str, Any]:
+    """Return mIoU, IoU, and AP and FPR95 of every score."""
+    result = evaluate(kb, open_dataset(spec.format(data), split, kb.labels), tuple(kb.scorers))
+    scores = {n: {"auroc": s.auroc, "ap": s.ap, "fpr95": s.fpr95} for n, s in result.scores.items()}
+    return {"miou": result.iou.mean(), "iou": result.iou.per_class(), "scores": scores}
+
+
+def from_shots(kb: KnowledgeBase, data: Path) -> list[dict[str, Any]]:
+    """Return what the probe learns of car, pedestrian and bicyclist: a run for each draw and number of shots."""
+    frames, test = (open_dataset(f"camvid:{data}/camvid", split) for split in ("train", "test"))
+    return learned(kb, frames, test, UNKNOWN_CLASSES, range(DRAWS), {"probe": Probe()})
+
+
+def is_of_package(kb: KnowledgeBase) -> bool:
+    """Return whether the backbone is as a package has it, and so need not be stored."""
+    try:
+        reference_to(kb.network.backbone)
+    except OwsegError:
+        return False
+    return True
+
+
+def megabytes(kb: KnowledgeBase) -> dict[str, float]:
+    """Return the size of a stored version, in MB: whole, and slim where its backbone is of a package."""
+    sizes = {}
+    for name in ("whole", "slim") if is_of_package(kb) else ("whole",):
+        with tempfile.TemporaryDirectory() as place:
+            kb.save(place, slim=name == "slim")
+            sizes[name] = sum(f.stat().st_size for f in Path(place).rglob("*") if f.is_file()) / 1e6
+    return sizes
 
 
 def milliseconds(kb: KnowledgeBase, data: Path) -> dict[str, float]:
@@ -122,35 +166,64 @@ def _median(call: Callable[[], object], times: int = 7) -> float:
 
 
 def table(args: argparse.Namespace) -> None:
-    """Print the table of docs/backbones.md, mean ± standard deviation over seeds, with the score joint."""
-    found: dict[str, dict[str, list[Any]]] = {}
+    """Print the tables of docs/backbones.md, mean ± standard deviation over seeds, with the score joint."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for path in sorted((args.runs / "measured").glob("*.json")):
-        kind, classes, _ = path.stem.rsplit("-", 2)
-        found.setdefault(kind, {}).setdefault(classes, []).append(json.loads(path.read_text()))
-    rows = []
+        kind, classes, seed = path.stem.rsplit("-", 2)
+        found.setdefault(kind, {}).setdefault(classes, {})[seed] = json.loads(path.read_text())
+    rows, learned_rows = [], []
     for kind, nets in found.items():
-        small, large = nets.get("8", []), nets.get("11", [])
+        small, middle, large = nets.get("8", {}), nets.get("9", {}), nets.get("11", {})
+        every = [*small.values(), *large.values()]
         rows.append((
-            kind, spread([n["camvid"]["miou"] for n in large]), spread([n["camvid"]["miou"] for n in small]),
-            _joint(small, "camvid"), _joint(large, "roadanomaly21"), _joint(large, "lostandfound"),
-            *(spread([n["ms"][part] for n in small + large], 0) for part in ("forward", "score")),
+            kind, str(max(len(small), len(large))), *(spread(_values(n, "camvid", "miou")) for n in (large, small)),
+            _joint(small, "camvid"), _joint(large, "roadanomaly21"), _joint(large, "lostandfound"), _novel(small),
+            *(spread(_values(every, "ms", part), 0) for part in ("forward", "score")),
+            spread(_values(every, "mb", "whole"), 1), spread([n["core_minutes"] for n in every], 0),
         ))  # fmt: skip
-    header = (
-        "network",
-        "mIoU, 11",
-        "mIoU, 8",
-        "CamVid: AP / FPR95",
-        "RoadAnomaly21",
-        "Lost & Found",
-        "ms",
-        "score, ms",
-    )
-    markdown("Backbones", header, rows)
+        for steps, bound in ((1, middle), (3, large)):
+            learned_rows += [
+                (kind, f"8+{steps}", str(shots), *_of_joint(small, bound, steps, shots)) for shots in (5, 1)
+            ]
+    sets = ("CamVid: AP / FPR95", "RoadAnomaly21", "Lost & Found")
+    header = ("network", "seeds", "mIoU, 11", "mIoU, 8", *sets, "car / pedestrian / bicyclist", "ms", "score, ms", "MB")
+    markdown("Backbones", (*header, "core-minutes"), rows)
+    markdown("From shots", ("network", "classes", "shots", "old", "novel", "harmonic", "of joint"), learned_rows)
 
 
-def _joint(nets: list[Any], name: str) -> str:
-    scores = [n[name]["scores"]["joint"] for n in nets if name in n]
+def _values(nets: Any, name: str, key: str) -> list[float]:
+    nets = nets.values() if isinstance(nets, dict) else nets
+    return [n[name][key] for n in nets if name in n]
+
+
+def _joint(nets: dict[str, Any], name: str) -> str:
+    scores = [n[name]["scores"]["joint"] for n in nets.values() if name in n]
     return f"{spread([s['ap'] for s in scores])} / {spread([s['fpr95'] for s in scores])}"
+
+
+def _runs(net: dict[str, Any], steps: int, shots: int) -> list[dict[str, Any]]:
+    """Return the metrics of each draw after ``steps`` classes were learned from ``shots`` images."""
+    return [run["after"][str(steps)] for run in net.get("shots", ()) if run["shots"] == shots]
+
+
+def _novel(nets: dict[str, Any]) -> str:
+    """Return the IoU of each class, learned one after another from five shots."""
+    runs = [run for net in nets.values() for run in _runs(net, len(UNKNOWN_CLASSES), SHOTS)]
+    return " / ".join(spread([run["iou"][c] for run in runs], 2) for c in UNKNOWN_CLASSES)
+
+
+def _of_joint(nets: dict[str, Any], bounds: dict[str, Any], steps: int, shots: int) -> tuple[str, ...]:
+    """Return old, novel and harmonic mIoU, and the last as a share of that of a network that was trained on all."""
+    runs = [run for net in nets.values() for run in _runs(net, steps, shots)]
+    novel = UNKNOWN_CLASSES[:steps]
+    shares = []
+    for seed, net in nets.items():
+        iou = bounds.get(seed, {}).get("camvid", {}).get("iou", {})
+        if iou:
+            old = [v for c, v in iou.items() if c not in novel]
+            best = harmonic(sum(old) / len(old), sum(iou[c] for c in novel) / steps)
+            shares += [run["harmonic"] / best for run in _runs(net, steps, shots)]
+    return *(spread([run[key] for run in runs]) for key in ("old", "novel", "harmonic")), spread(shares, 2)
 
 
 def main() -> None:
@@ -158,10 +231,10 @@ def main() -> None:
     parser.add_argument("step", choices=("train", "measure", "table"))
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--mode", default="frozen")
-    parser.add_argument("--classifier", default="prototype")
-    parser.add_argument("--scale", type=float, default=3.0, help="T of the prototypes")
-    parser.add_argument("--scales", default="1", help="factors of the working size, with commas")
-    parser.add_argument("--all", action="store_true", help="know all 11 classes")
+    parser.add_argument("--classifier", default=CLASSIFIER, choices=("linear", "prototype"))
+    parser.add_argument("--scale", type=float, default=PROTOTYPE_SCALE, help="T of the prototypes")
+    parser.add_argument("--scales", default=FACTORS, help="factors of the working size, with commas")
+    parser.add_argument("--classes", type=int, default=8, choices=(8, 9, 11), help="how many are known")
     parser.add_argument("--outliers", action="store_true", help="show outliers in training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bf16-mixed")

@@ -33,7 +33,7 @@ def test_a_name_gives_a_learner_of_that_name_with_its_defaults(name):
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
-        ("npm", {"radius": "2.5", "weighting": "images"}, NPM(2.5, "images")),
+        ("npm", {"radius": "2.5", "weighting": "images", "space": "pyramid"}, NPM(2.5, "images", "pyramid")),
         ("plm", {"heads": "latest", **TRAINING}, PLM("latest", 7, 0.1, 0.2, 0.3, 4)),
         ("finetune", TRAINING, FineTune(7, 0.1, 0.2, 0.3, 4)),
         ("probe", {"strength": "5", "balance": "0.5", "scales": "1,2"}, Probe(5.0, 0.5, (1.0, 2.0))),

@@ -87,7 +87,7 @@ def test_history_says_how_it_was_learned(kb):
     shot = corner_shot()
     event = learn(kb, "rock", [shot], method=NPM(1.0)).history[-1]
     assert (event.action, event.message) == ("learn", "learned rock from 1 shot by npm")
-    assert event.details["options"] == {"radius": 1.0, "weighting": "pixels"}
+    assert event.details["options"] == {"radius": 1.0, "weighting": "pixels", "space": "auto"}
     assert event.details["shots"] == [{"id": "shot", "pixels": 600, "sha256": shot.fingerprint()}]
 
 

@@ -198,11 +198,6 @@ def test_all_prototypes_are_compared_with_all():
         assert (names[labels[learned & clear] - 3] == names[name[learned & clear]]).all()
 
 
-def test_a_linear_network_has_no_prototypes():
-    with pytest.raises(OwsegError, match="prototype classifier"):
-        learn(tiny.knowledge_base(classifier="linear"), "rock", [shot()], method=NPM())
-
-
 def test_the_options_reach_the_increment():
     kb, shots = tiny.knowledge_base(), [shot(0), Shot(tiny.image(1), np.arange(48)[:, None] * np.ones(64) < 2, "thin")]
     by_pixels, by_images = (learn(kb, "rock", shots, method=NPM(2.5, w)).increments[0] for w in ("pixels", "images"))

@@ -26,7 +26,7 @@ from owseg.cli._options import (
 )
 from owseg.cli._printing import next_command, save_version
 from owseg.errors import OwsegError
-from owseg.training.config import DEFAULT_BACKBONE, SCALES, TrainConfig
+from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE, SCALES, TrainConfig
 
 CROP, FACTORS = size_text(TrainConfig.crop), ",".join(f"{factor:g}" for factor in SCALES)
 
@@ -51,10 +51,14 @@ Unknown = Annotated[str, typer.Option(help="Classes to treat as unknown, by name
 Decoder = Annotated[str, typer.Option(help="Decoder of the network: {decoders}.")]
 
 
-Classifier = Annotated[str, typer.Option(help="prototype (DMLNet) or linear.")]
+Classifier = Annotated[
+    str, typer.Option(help="linear, or prototype: DMLNet's metric space, for its scores (EDS, MMSP) and NPM.")
+]
 
 
-Scale = Annotated[float, typer.Option(help="T, the distance of the prototypes from the origin (3 in DMLNet).")]
+Scale = Annotated[
+    float, typer.Option(help="T, the distance of the prototypes from the origin; 3 in DMLNet and by default.")
+]
 
 
 Size = Annotated[
@@ -106,8 +110,8 @@ def train(
     mode: Mode = TrainConfig.mode,
     unknown: Unknown = "",
     decoder: Decoder = "pyramid",
-    classifier: Classifier = "prototype",
-    scale: Scale = 3.0,
+    classifier: Classifier = CLASSIFIER,
+    scale: Scale = PROTOTYPE_SCALE,
     epochs: Epochs = TrainConfig.epochs,
     batch: Batch = TrainConfig.batch,
     size: Size = None,
@@ -138,7 +142,7 @@ def train(
     config = TrainConfig(
         mode=mode, epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices,
     )  # fmt: skip
-    check_decoder(decoder)
+    check_parts(decoder, classifier, scale)
     if slim:
         check_slim(backbone, mode)
     # Before hours of training, not after.
@@ -170,7 +174,9 @@ def check_slim(backbone: str, mode: str) -> None:
     reference_to(from_pretrained(backbone))
 
 
-def check_decoder(name: str) -> None:
-    """Raise ``OwsegError`` for a decoder that cannot be trained: some are only those of published networks."""
-    if name not in (names := list(names_of("decoders"))):
-        raise OwsegError(f"there is no decoder {name!r} to train; it is one of {', '.join(names)}.")
+def check_parts(decoder: str, classifier: str, scale: float) -> None:
+    """Raise ``OwsegError`` for a decoder that cannot be trained, as those of published networks, and a scale alone."""
+    if decoder not in (names := list(names_of("decoders"))):
+        raise OwsegError(f"there is no decoder {decoder!r} to train; it is one of {', '.join(names)}.")
+    if scale != PROTOTYPE_SCALE and classifier != "prototype":
+        raise OwsegError("--scale is that of prototypes; give --classifier prototype as well.")

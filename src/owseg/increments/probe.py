@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
+from owseg.increments.base import Increment
 from owseg.models.network import Network
 from owseg.models.ops import resize
 from owseg.types import Output
@@ -22,13 +23,15 @@ class LinearProbe:
     """One learned class: it is where its logit ``w^T x + b`` is positive and above that of every other probe.
 
     x is the backbone's pyramid on the grid of stage ``level``. ``weights`` (1 + R, C) and ``biases`` (1 + R,) are those
-    of the class and of its R competitors, the other classes learned by probes, before or after.
+    of the class and of its R competitors, among them the other classes that were learned by the same ``method``, before
+    or after: logits of another method have another unit.
     """
 
     name: str
     weights: Tensor
     biases: Tensor
     level: int
+    method: str = "probe"
 
     @torch.no_grad()
     def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
@@ -55,8 +58,9 @@ class LinearProbe:
         return replace(self, weights=weights, biases=biases)
 
     def to_json(self) -> dict[str, Any]:
-        """Return name and level; the rest is in ``tensors``."""
-        return {"kind": "probe", "name": self.name, "level": self.level}
+        """Return name, level and method; the rest is in ``tensors``."""
+        method = {} if self.method == "probe" else {"method": self.method}
+        return {"kind": "probe", "name": self.name, "level": self.level, **method}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return weights and biases."""
@@ -67,7 +71,20 @@ def _restore(value: dict[str, Any], tensors: Mapping[str, Tensor], network: Netw
     weights, biases = tensors["weights"], tensors["biases"]
     if weights.shape != (len(biases), sum(network.backbone.channels)):
         raise OwsegError(f"the probe of {value['name']!r} does not fit the backbone beside it.")
-    return LinearProbe(value["name"], weights, biases, value["level"])
+    return LinearProbe(value["name"], weights, biases, value["level"], value.get("method", "probe"))
+
+
+def compete(increments: Sequence[Increment], made: LinearProbe) -> tuple[Increment, ...]:
+    """Return ``increments`` and, last, ``made``; it and each that was learned by its method compete with each other."""
+    old: list[Increment] = []
+    last = made
+    for other in increments:
+        if isinstance(other, LinearProbe) and other.method == made.method:
+            old.append(other.with_competitor(made))
+            last = last.with_competitor(other)
+        else:
+            old.append(other)
+    return (*old, last)
 
 
 CARDS = (Card("probe", "a linear probe of the feature pyramid", make=_restore),)

@@ -12,8 +12,11 @@ from torch import Tensor
 from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.increments.base import Increment
+from owseg.increments.probe import compete
 from owseg.increments.prototype import NovelPrototype
 from owseg.knowledge.base import KnowledgeBase
+from owseg.learners._cells import best_distance, require_space
+from owseg.learners._pyramid_prototype import pyramid_prototype, shot_cells
 from owseg.models.ops import resize
 from owseg.types import Forward, Output, Shot
 
@@ -23,21 +26,31 @@ MAX_FALSE = 0.01
 
 @dataclass(frozen=True)
 class NPM:
-    """Learn a class by its prototype in the metric space (DMLNet, Eq. 11-12); no weight is trained.
+    """Learn a class by its prototype (DMLNet, Eq. 11-12); no weight is trained.
 
-    ``radius`` is lambda_novel, by default found from the shots (``radius_left_out``); ``weighting`` as in
-    ``novel_prototype``.
+    In the ``space`` "embedding", the paper's, the network has prototypes as well; ``radius`` is lambda_novel, by
+    default found from the shots (``radius_left_out``). In the space "pyramid" a class is its mean in the whitened
+    features, for a network of any classifier (``pyramid_prototype``). "auto" is the paper's where there are prototypes.
+    ``weighting`` as in ``novel_prototype``.
     """
 
     radius: float | None = None
     weighting: str = "pixels"
+    space: str = "auto"
     method = "npm"
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
         """Return the increments with the new prototype, which competes with every older one from now on."""
-        if not kb.network.is_metric:
-            raise OwsegError("NPM needs a network with a prototype classifier; learn by the probe or PLM.")
+        if self.space not in ("auto", "embedding", "pyramid"):
+            raise OwsegError(f"the space of NPM is 'auto', 'embedding' or 'pyramid', not {self.space!r}.")
+        space = ("embedding" if kb.network.is_metric else "pyramid") if self.space == "auto" else self.space
+        if self.weighting not in ("pixels", "images"):
+            raise OwsegError(f"the shots are weighted by 'pixels' or 'images', not {self.weighting!r}.")
         outputs = [_output_for(kb, shot, forward) for shot in shots]
+        if space == "pyramid":
+            return self._in_pyramid(kb, name, outputs)
+        if not kb.network.is_metric:
+            raise OwsegError("the embedding of this network has no prototypes; learn by NPM in the pyramid.")
         competitors = [i.prototype for i in kb.increments if isinstance(i, NovelPrototype)]
         made = novel_prototype(name, outputs, self.radius, competitors, self.weighting)
         # Eq. 12 asks for the nearest of all prototypes, so each of the older ones has to know the new one as well.
@@ -46,6 +59,17 @@ class NPM:
             for i in kb.increments
         ]
         return (*old, made)
+
+    def _in_pyramid(self, kb: KnowledgeBase, name: str, outputs: Sequence[ShotOutput]) -> tuple[Increment, ...]:
+        if self.radius is not None:
+            raise OwsegError("a radius is of the embedding; in the pyramid the shots give the margin.")
+        features = require_space(kb, "NPM in the pyramid")
+        shown = [shot_cells(features.whitened(o.output)[0], o.positives, o.negatives) for o in outputs]
+        if not all(shot.positive.any() for shot in shown):
+            raise OwsegError(
+                f"a mask of {name} covers half of no cell of the feature grid; choose images that show it larger."
+            )
+        return compete(kb.increments, pyramid_prototype(name, shown, features, self.weighting, MAX_FALSE))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +118,11 @@ def radius_left_out(
 
     Each shot in turn is predicted by the prototype of the others (Eq. 12); hits are among its ``positives``, false
     positives among its ``negatives``. Of the radii at which at most a share ``max_false`` of the negatives is
-    predicted, the one with the highest ``IoU = hits / (positives + false positives)``, pooled over shots, is returned,
-    the smallest of equals. Shots show more of the class than other images do, so IoU alone would predict too much. A
-    single shot is cut into its left and right half at the median column of its positives.
+    predicted, the one with the best IoU, pooled over shots, is returned (see ``best_distance``). Shots show more of the
+    class than other images do, so IoU alone would predict too much. A single shot is cut into its left and right half
+    at the median column of its positives.
     """
     folds = shots if len(shots) > 1 else _halves(shots[0])
-    # All radii are tried at once: sorted by distance, the first i pixels are those inside some radius.
     distances, hits = [], []
     for i, held_out in enumerate(folds):
         # A single shot whose positives are in one column has no second half; it predicts itself.
@@ -114,22 +137,17 @@ def radius_left_out(
             candidates = own[marked & (own < nearest)]
             distances.append(candidates)
             hits.append(np.full(len(candidates), is_class))
-    order = np.argsort(np.concatenate(distances))
-    distance, hit = np.concatenate(distances)[order], np.cumsum(np.concatenate(hits)[order])
-    # Of the first i pixels, those that are no hits.
-    false = np.arange(1, len(hit) + 1) - hit
     positives, negatives = (
         sum(int(m.sum()) for m in masks) for masks in zip(*((f.positives, f.negatives) for f in folds), strict=True)
     )
-    # TP / (TP + FN + FP), with TP + FN all positives.
-    iou = np.where(false <= max_false * negatives, hit / (positives + false), 0.0)
-    if not iou.any():
+    furthest = best_distance(distances, hits, positives, negatives, max_false)
+    if furthest is None:
         raise OwsegError(
             "no radius fits the shots: no pixel of the class is nearer to the prototype of the other shots than to a "
             "known class; choose clearer shots, or give the radius."
         )
     # Eq. 12 asks for a distance below the radius, so the last pixel let in must lie strictly inside.
-    return float(np.nextafter(np.float32(distance[np.argmax(iou)]), np.float32(np.inf)))
+    return float(np.nextafter(np.float32(furthest), np.float32(np.inf)))
 
 
 def _mean(shots: Sequence[ShotOutput], weighting: str) -> Tensor:
@@ -178,12 +196,13 @@ def _output_for(kb: KnowledgeBase, shot: Shot, forward: Forward) -> ShotOutput:
 CARDS = (
     Card(
         "npm",
-        "DMLNet's novel-prototype method: a prototype and a radius, no training",
+        "DMLNet's novel-prototype method: the mean of a class, no training",
         make=NPM,
         source="Cen et al., ICCV 2021, Eq. 11-12",
         options={
             "radius": "lambda_novel, a squared distance; by default from the shots",
             "weighting": "pixels or images",
+            "space": "embedding, pyramid, or auto: embedding where there are prototypes",
         },
     ),
 )

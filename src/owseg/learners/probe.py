@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.increments.base import Increment
-from owseg.increments.probe import LinearProbe
+from owseg.increments.probe import LinearProbe, compete
 from owseg.knowledge.base import KnowledgeBase
+from owseg.learners._cells import cover, require_space
 from owseg.types import Forward, Shot
 
 
@@ -45,17 +45,12 @@ class Probe:
         # Imported here: scikit-learn takes long to import, and only this needs it.
         from sklearn.linear_model import LogisticRegression
 
-        space = kb.feature_space
-        if space is None:
-            raise OwsegError(
-                "a probe needs the feature scorers; fit them first: owseg fit KB --data SET --scorers joint or, "
-                "without labels, owseg fit KB IMAGES."
-            )
+        space = require_space(kb, "a probe")
         cells, positive = [], []
         views = [(v, scale) for shot in shots for scale in self.scales for v in (shot, shot.mirrored())]
         for view, scale in views:
             z = space.whitened(forward(view.image, scale))[0]
-            inside, outside = (_cover(m, (z.shape[1], z.shape[2])) for m in (view.positives, view.negatives))
+            inside, outside = (cover(m, (z.shape[1], z.shape[2])) for m in (view.positives, view.negatives))
             # Cells mostly of void are left out.
             annotated = (inside > 0.5) | (outside > 0.5)
             # (C, h, w) -> (n, C)
@@ -70,18 +65,7 @@ class Probe:
         # scikit-learn's C multiplies the sum of the losses, the strength their mean.
         fit = LogisticRegression(C=self.strength / len(y), max_iter=1000).fit(x, y, rarity / rarity.mean())
         weight, bias = space.unwhitened(torch.tensor(fit.coef_[0]), float(fit.intercept_[0]))
-        made = LinearProbe(name, weight.float()[None], bias.float()[None], space.level)
-        # Competition is mutual: the older probes get the new one, the new one all of them.
-        old = tuple(i.with_competitor(made) if isinstance(i, LinearProbe) else i for i in kb.increments)
-        for competitor in kb.increments:
-            made = made.with_competitor(competitor) if isinstance(competitor, LinearProbe) else made
-        return (*old, made)
-
-
-def _cover(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Return the share of each cell that ``mask`` covers, flattened."""
-    # The mean of a 0/1 mask over a cell.
-    return F.adaptive_avg_pool2d(torch.from_numpy(mask)[None, None].float(), grid).flatten().numpy()
+        return compete(kb.increments, LinearProbe(name, weight.float()[None], bias.float()[None], space.level))
 
 
 CARDS = (

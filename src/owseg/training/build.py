@@ -21,7 +21,7 @@ from owseg.labels import BACKGROUND, LabelSpace, check_class_names
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, from_pretrained
 from owseg.models.network import Network
-from owseg.training.config import DEFAULT_BACKBONE, SCALES, TrainConfig
+from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE, SCALES, TrainConfig
 from owseg.training.segmentation import train
 
 
@@ -33,8 +33,8 @@ def build_knowledge_base(
     run: Path | str = "run",
     *,
     decoder: str = "pyramid",
-    classifier: str = "prototype",
-    scale: float = 3.0,
+    classifier: str = CLASSIFIER,
+    scale: float = PROTOTYPE_SCALE,
     fpr: float = 0.05,
     size: int | None = None,
     scales: Sequence[float] = SCALES,

@@ -15,6 +15,9 @@ MODES = ("frozen", "tuned")
 SCALES = (1.0, 0.667)
 """The factors of the working size at which a new network looks at each image (see ``Network``)."""
 
+CLASSIFIER, PROTOTYPE_SCALE = "linear", 3.0
+"""The classifier of a network for which none is named, and T, the distance of prototypes from the origin."""
+
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 """The precisions of a training; all keep the weights in 32 bits, the last needs a GPU."""
 
