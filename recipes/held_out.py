@@ -3,7 +3,10 @@
     export OWSEG_DATA=DIR                                  # DIR/camvid holds the data
     python -m recipes.held_out train base                  # or wide, slow, fast, long; 7 core-minutes, long 14
     python -m recipes.held_out train base --classifier prototype
+    python -m recipes.held_out train frozen                # what ships; or short; --classifier prototype, --scale 1,
+                                                           # --outliers: all of DIR/outlier_objects but one in eight
     python -m recipes.held_out weights base                # the weights of the components of the score joint
+    python -m recipes.held_out weights frozen              # with DIR/outlier_objects and DIR/labelmefacade also there
     python -m recipes.held_out balance base --classifier prototype  # how much a probe favours the class it learns
 
 CamVid's val is from the video sequence that most of train is from, test is mostly from another. Here a network is
@@ -14,21 +17,25 @@ trained on two of train's three sequences (0016E5, 0001TP; 266 images) and evalu
 from __future__ import annotations
 
 import argparse
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from owseg.data.dataset import DataSet, spread_over
-from owseg.data.datasets import open_dataset
+from owseg.data.datasets import open_dataset, open_source
+from owseg.data.outliers import Outliers, open_outliers
 from owseg.evaluation.evaluate import evaluate
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import fit_scorers
 from owseg.knowledge.load import load
-from owseg.labels import LabelSpace
+from owseg.labels import IGNORE, UNKNOWN, LabelSpace
 from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
 from owseg.learners.sequence import sample_classes
@@ -40,12 +47,15 @@ from owseg.models.engine import CachedForward
 from owseg.models.ops import resize
 from owseg.scorers.joint import Joint
 from owseg.scorers.msp import msp
-from owseg.training.config import TrainConfig
+from owseg.training.config import DEFAULT_BACKBONE, PROTOTYPE_SCALE, SCALES, ResidualConfig, TrainConfig
+from owseg.training.pasting import pasted, set_aside
 from owseg.training.segmentation import train as train_network
+from owseg.types import Sample
 from recipes.camvid import UNKNOWN_CLASSES
 from recipes.tables import markdown
 
 HELD_OUT = "0006R0"
+FROZEN, SIZE = TrainConfig(epochs=20, views=4, crop=(320, 448), scale=(2 / 3, 1.5)), 540
 BASE = TrainConfig(mode="tuned", label_stride=1, epochs=24, small=0.6, validate_every=24)
 VARIANTS = {
     "base": BASE,
@@ -53,9 +63,20 @@ VARIANTS = {
     "slow": replace(BASE, backbone_lr=1e-4),
     "fast": replace(BASE, backbone_lr=1e-3),
     "long": replace(BASE, epochs=44, validate_every=44),
+    "frozen": replace(FROZEN, validate_every=20),
+    "short": replace(FROZEN, epochs=10, validate_every=10),
 }
-WEIGHTS = ((1.0, 1.0, 0.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 0.5), (1.0, 0.5, 0.5), (1.0, 1.0, 0.25))
+WEIGHTS = ((1.0, 1.0, 0.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 0.5), (1.0, 0.5, 0.5), (1.0, 1.0, 0.25),
+           (1.0, 0.25, 0.5), (1.0, 0.5, 0.25), (1.0, 0.5, 0.0))  # fmt: skip
+NEGATIVE = (0.0, 0.5, 1.0, 2.0)
+TOWNS = {"building": "building", "car": "car", "door": "building", "pavement": "pavement", "road": "road",
+         "sky": "sky", "vegetation": "tree", "window": "building"}  # fmt: skip
 BALANCES = (1.0, None, 0.5, 0.0)
+
+
+def place_of_data() -> Path:
+    """Return the folder of CamVid."""
+    return Path(os.environ.get("OWSEG_DATA", ".")) / "camvid"
 
 
 def where(data: DataSet, wanted: Callable[[str], bool]) -> DataSet:
@@ -75,11 +96,17 @@ def train(args: argparse.Namespace) -> None:
     labels = open_dataset(f"camvid:{args.data}", "train").labels.without(UNKNOWN_CLASSES)
     training, held_out = sequences(args.data, labels)
     val = open_dataset(f"camvid:{args.data}", "val", labels)
-    torch.manual_seed(0)
-    network = assemble(from_pretrained(str(args.backbone)), len(labels), decoder="aspp", classifier=args.classifier)
-    name = f"{args.variant}-{args.classifier}"
-    config = replace(VARIANTS[args.variant], precision=args.precision)
-    network = train_network(network, training, val, config, args.runs / f"{name}.run")
+    torch.manual_seed(args.seed)
+    config = replace(VARIANTS[args.variant], precision=args.precision, seed=args.seed)
+    frozen = config.mode == "frozen"
+    backbone = from_pretrained(args.backbone or (DEFAULT_BACKBONE if frozen else "google/mobilenet_v2_1.0_224"))
+    how: dict[str, Any] = {"size": SIZE, "scales": SCALES} if frozen else {"decoder": "aspp"}
+    network = assemble(
+        backbone, len(labels), classifier=args.classifier, scale=args.scale, negative=args.outliers, **how
+    )
+    name = name_of(args)
+    objects = set_aside(objects_of(args.data, labels))[0] if args.outliers else None
+    network = train_network(network, training, val, config, args.runs / f"{name}.run", outliers=objects)
     kb = replace(fit_scorers(KnowledgeBase(network, labels), training, held_out=val), scorer="joint")
     kb.save(args.runs / name)
     single, several = (evaluate(kb, held_out, forward=partial(kb.forward, multi_scale=m)) for m in (False, True))
@@ -90,31 +117,83 @@ def train(args: argparse.Namespace) -> None:
 
 def weights(args: argparse.Namespace) -> None:
     """Print how well weighted sums of the three components of joint find the unknown, on held-out images and on val."""
-    kb = load(args.runs / f"{args.variant}-{args.classifier}")
-    _, held_out = sequences(args.data, kb.labels)
-    columns, joint = [], kb.fitted["joint"]
+    kb, columns = load(args.runs / name_of(args)), {}
+    joint = kb.fitted["joint"]
     assert isinstance(joint, Joint)
-    for data in (held_out, open_dataset(f"camvid:{args.data}", "val", kb.labels)):
-        states = [Exact() for _ in (*WEIGHTS, "msp")]
-        for sample in data:
+    tried = [(*w, n) for w in WEIGHTS[3:5] for n in NEGATIVE] if joint.negative else WEIGHTS
+    for where, samples in weighed_on(args.data, kb.labels).items():
+        states = [Exact() for _ in (*tried, "msp")]
+        for sample in samples:
             output = kb.forward(sample.image)
             z = joint.standard(output)
-            scores = [(z * z.new_tensor(w).view(1, 3, 1, 1)).sum(1) for w in WEIGHTS] + [msp(output)]
+            z[:, 2] = z[:, 2].asinh() if joint.compress else z[:, 2]
+            scores = [(z * z.new_tensor(w).view(1, -1, 1, 1)).sum(1) for w in tried] + [msp(output)]
             for state, score in zip(states, scores, strict=True):
                 state.update(resize(score[:, None], sample.target.shape)[0, 0].numpy(), sample.target)
-        columns.append([state.compute() for state in states])
-    names = [*((f"{w:g}" for w in row) for row in WEIGHTS), ("msp", "", "")]
+        columns[where] = [state.compute() for state in states]
+    names = [*([f"{w:g}" for w in row] for row in tried), ["msp", *[""] * (len(tried[0]) - 1)]]
     rows = [
         (*name, *(cell for m in found for cell in (f"{m.ap:.3f}", f"{m.fpr95:.3f}")))
-        for name, *found in zip(names, *columns, strict=True)
+        for name, *found in zip(names, *columns.values(), strict=True)
     ]
-    header = ("log M", "u", "M - M_0", "AP, held out", "FPR95", "AP, val", "FPR95")
-    markdown(f"Weights of the components, {args.variant}-{args.classifier}", header, rows)
+    parts = ("log M", "u", "M - M_0", "n")[: len(tried[0])]
+    header = (*parts, *(cell for where in columns for cell in (f"AP, {where}", "FPR95")))
+    markdown(f"Weights of the components, {name_of(args)}", header, rows)
+
+
+def weighed_on(place: Path, labels: LabelSpace) -> dict[str, Iterable[Sample]]:
+    """Return images with something unknown: of the held-out sequence, of val, and with objects pasted into them.
+
+    The objects are those that validation pastes (``set_aside``); the street photos of other towns are LabelMeFacade's.
+    What else is unknown in an image with objects is left out.
+    """
+    found: dict[str, Iterable[Sample]] = {"held out": sequences(place, labels)[1]}
+    found["val"] = val = open_dataset(f"camvid:{place}", "val", labels)
+    if (place.parent / "outlier_objects").exists():
+        _, objects = set_aside(objects_of(place, labels))
+        found["val, pasted"] = with_objects(val, objects)
+        if (towns := place.parent / "labelmefacade").exists():
+            photos = spread_over(open_towns(towns, val.source.classes, labels), 100)
+            found["other towns, pasted"] = with_objects(photos, objects)
+    return found
+
+
+def with_objects(data: DataSet, objects: Outliers) -> Iterator[Sample]:
+    """Yield the images of ``data`` with two objects pasted into each."""
+    for i, sample in enumerate(data):
+        known = replace(sample, target=np.where(sample.target == UNKNOWN, IGNORE, sample.target))
+        yield pasted(known, objects, ResidualConfig(pasted=2), np.random.default_rng([7, i]))
+
+
+def open_towns(place: Path, classes: LabelSpace, labels: LabelSpace) -> DataSet:
+    """Return the street photos of LabelMeFacade, in ``classes``, those of CamVid."""
+    source = open_source(f"folder:{place}", "all")
+    ids = np.full(256, IGNORE, np.uint8)
+    for i, name in enumerate(json.loads((place / "classes.json").read_text())):
+        ids[i] = classes.names.index(TOWNS[name])
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = source.read(i)
+        return image, ids[mask]
+
+    return DataSet(replace(source, classes=classes, read=read), labels)
+
+
+def objects_of(place: Path, labels: LabelSpace) -> Outliers:
+    """Return the objects beside the images of CamVid, but for those of a known class."""
+    return open_outliers(place.parent / "outlier_objects").unknown_to(labels)
+
+
+def name_of(args: argparse.Namespace) -> str:
+    """Return the name of a trained variant."""
+    scale = "" if args.scale == PROTOTYPE_SCALE else f"-T{args.scale:g}"
+    shown = "-outliers" if args.outliers else ""
+    return f"{args.variant}-{args.classifier}{scale}{shown}" + (f"-{args.seed}" if args.seed else "")
 
 
 def balance(args: argparse.Namespace) -> None:
     """Print the IoU of a class learned by probes of several balances, on held-out images; two draws of shots."""
-    kb = load(args.runs / f"{args.variant}-{args.classifier}")
+    kb = load(args.runs / name_of(args))
     _, held_out = sequences(args.data, kb.labels)
     known, _ = sequences(args.data, open_dataset(f"camvid:{args.data}", "train").labels)
     frames, forward, rows = spread_over(held_out, 34), CachedForward(kb.forward, 6.0), []
@@ -134,18 +213,20 @@ def balance(args: argparse.Namespace) -> None:
             rows.append((name, str(count), *(f"{sum(v) / len(v):.3f}" for v in found.values())))
             print(*rows[-1], flush=True)
     header = ("class", "shots", *(f"{b:g}" if b is not None else "(1 + 1/m) / 2" for b in BALANCES))
-    markdown(f"IoU on held-out images by the probe's balance, {args.variant}-{args.classifier}", header, rows)
+    markdown(f"IoU on held-out images by the probe's balance, {name_of(args)}", header, rows)
 
 
 def main() -> None:
-    place = Path(os.environ.get("OWSEG_DATA", "."))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("train", "weights", "balance"))
     parser.add_argument("variant", choices=VARIANTS)
     parser.add_argument("--classifier", default="linear", choices=("prototype", "linear"))
+    parser.add_argument("--scale", type=float, default=PROTOTYPE_SCALE, help="T of the prototypes")
+    parser.add_argument("--outliers", action="store_true", help="show outliers in training")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="32-true")
-    parser.add_argument("--data", type=Path, default=place / "camvid", help="CamVid, SegNet layout")
-    parser.add_argument("--backbone", type=Path, default=Path("google/mobilenet_v2_1.0_224"))
+    parser.add_argument("--data", type=Path, default=place_of_data(), help="CamVid, SegNet layout")
+    parser.add_argument("--backbone", help="by default EfficientNet-Lite0 where it is frozen, else MobileNetV2")
     parser.add_argument("--runs", type=Path, default=Path("runs/held_out"))
     args = parser.parse_args()
     {"train": train, "weights": weights, "balance": balance}[args.step](args)

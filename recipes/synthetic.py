@@ -37,7 +37,10 @@ def main() -> None:
         UNKNOWN_CLASSES,
         config,
         args.out.with_suffix(".run"),
+        # A metric space, so that the demo has the scores and the prototypes of DMLNet, too.
+        classifier="prototype",
         size=SIZE,
+        scales=(1.0,),
         half=True,
         resume=args.resume,
     )

@@ -6,7 +6,7 @@ import torch
 
 from owseg.errors import OwsegError
 from owseg.scorers import SCORERS
-from owseg.scorers.joint import WEIGHTS, Joint
+from owseg.scorers.joint import WEIGHTS, WEIGHTS_0_1, Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output
 from tests.reference import scorers as oracle
@@ -59,7 +59,8 @@ def test_it_is_the_weighted_sum_of_standard_scores(compress, metric, negative, h
     z = scorer.standard(output)
     assert z.shape == (2, 3 + negative, 4, 5)
     z[:, 2] = z[:, 2].asinh() if compress else z[:, 2]
-    torch.testing.assert_close(scorer(output), sum(w * z[:, i] for i, w in enumerate(WEIGHTS[: 3 + negative])))
+    weights = (WEIGHTS if compress else WEIGHTS_0_1)[: 3 + negative]
+    torch.testing.assert_close(scorer(output), sum(w * z[:, i] for i, w in enumerate(weights)))
 
 
 def test_a_standard_score_has_mean_0_and_deviation_1_over_known_pixels():
