@@ -93,7 +93,7 @@ def train(args: argparse.Namespace) -> None:
 
 def measure(args: argparse.Namespace) -> None:
     """Evaluate every trained network on every set, unknown classes and scores; metrics are kept in runs/measured."""
-    for directory in sorted(p for p in args.runs.iterdir() if (p / "CURRENT").exists()):
+    for directory in sorted(p for p in args.runs.glob(args.only) if (p / "CURRENT").exists()):
         path = args.runs / "measured" / f"{directory.name}.json"
         result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         kb = load(directory)
@@ -240,6 +240,7 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("OWSEG_DATA", "data")))
     parser.add_argument("--runs", type=Path, default=Path("runs/backbones"))
+    parser.add_argument("--only", default="*", help="measure only networks of such names")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     {"train": train, "measure": measure, "table": table}[args.step](args)

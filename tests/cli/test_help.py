@@ -19,8 +19,8 @@ from owseg.scorers import SCORERS
 from owseg.training.config import PRECISIONS
 
 COMMANDS = (
-    "predict", "train", "train-residual", "audit", "fit", "calibrate", "learn", "review", "annotate", "exchange",
-    "evaluate", "benchmark", "discover", "info", "history", "rollback", "demo", "data",
+    "predict", "train", "train-residual", "train-negative", "audit", "fit", "calibrate", "learn", "review", "annotate",
+    "exchange", "evaluate", "benchmark", "discover", "info", "history", "rollback", "demo", "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
 NO_TORCH = """

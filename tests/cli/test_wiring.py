@@ -32,6 +32,7 @@ RESIDUAL = "train-residual K --inliers folder:I --outliers O"
 LEARN = "learn K cow --data folder:D"
 SHOTS = "learn K cow --shots S"
 BUILD, TRAIN_RESIDUAL = "training.build:build_knowledge_base", "training.residual:train_residual"
+NEGATIVE, TRAIN_NEGATIVE = "train-negative K --inliers folder:I --outliers O", "training.negative:train_negative"
 CALIBRATE, FIT = "knowledge.calibration:calibrate", "knowledge.calibration:fit_scorers"
 EVALUATE, FIND = "evaluation.evaluate:evaluate", "discovery.discover:discover"
 SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_sequence"
@@ -76,6 +77,20 @@ ROWS = [
                                                devices=2), "resume": True}),
     (f"{RESIDUAL} --out new", "save", {"kb": "K", "directory": "new"}),  # as it was, so that it can be undone
     (f"{RESIDUAL} --out new", TRAIN_RESIDUAL, {"run": str(Path("new.residual.run").resolve())}),
+    (NEGATIVE, TRAIN_NEGATIVE,
+     {"kb": "K", "inliers": "most of folder:I/train", "val": "half of rest of folder:I/train",
+      "outliers": "outliers in O", "config": ResidualConfig(), "resume": False,
+      "run": str(Path("K.negative.run").resolve())}),
+    (NEGATIVE, CALIBRATE, {"kb": "K with a negative class", "data": "other half of rest of folder:I/train"}),
+    (f"{NEGATIVE} --fpr 0.2", CALIBRATE, {"fpr": 0.2}),
+    (f"{NEGATIVE} --val folder:V", TRAIN_NEGATIVE, {"inliers": "folder:I/train", "val": "half of folder:V/val"}),
+    (f"{NEGATIVE} --exclude cow,hen", "data.outliers:leave_out",
+     {"names": ["cow", "hen"], "objects": "outliers in O"}),
+    (f"{NEGATIVE} --epochs 3 --batch 2 --crop 64x96 --seed 5 --precision bf16-mixed --devices 2 --resume",
+     TRAIN_NEGATIVE, {"config": ResidualConfig(epochs=3, batch=2, crop=(64, 96), seed=5, precision="bf16-mixed",
+                                               devices=2), "resume": True}),
+    (f"{NEGATIVE} --out new", TRAIN_NEGATIVE, {"run": str(Path("new.negative.run").resolve())}),
+    (f"{NEGATIVE} --slim", "save", {"slim": True}),
     ("audit K O --data folder:D", "evaluation.outlier_audit:audit",
      {"outliers": "outliers in O", "data": "folder:D/test", "backbone": "the backbone of KB"}),
     ("audit K O --data folder:D --split val --backbone B", "evaluation.outlier_audit:audit",
@@ -200,10 +215,10 @@ def test_every_option_of_every_command_has_a_row():
 
 
 @pytest.mark.parametrize("line", [
-    "predict a", TRAIN, RESIDUAL, "audit K O --data folder:D", "fit K --data folder:D", "calibrate K --data folder:D",
-    LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco", "evaluate K --data folder:D",
-    "evaluate K --data folder:D --sequence", "benchmark R -o O", "discover K a -o O", "history K", "rollback .", "demo",
-    "data check folder:D",
+    "predict a", TRAIN, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D",
+    "calibrate K --data folder:D", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
+    "evaluate K --data folder:D", "evaluate K --data folder:D --sequence", "benchmark R -o O", "discover K a -o O",
+    "history K", "rollback .", "demo", "data check folder:D",
 ])  # fmt: skip
 def test_json_is_one_object_on_standard_output(run_cli, line):
     code, out, err = run_cli(*shlex.split(line), "--json")
@@ -212,7 +227,7 @@ def test_json_is_one_object_on_standard_output(run_cli, line):
 
 def test_only_the_first_of_several_processes_stores(run_cli, monkeypatch):
     monkeypatch.setattr("owseg.training.processes.is_first_process", lambda: False)
-    for line in (TRAIN, RESIDUAL):
+    for line in (TRAIN, RESIDUAL, NEGATIVE):
         code, out, _ = run_cli(*shlex.split(line))
         assert code == 0 and out == ""
     assert not calls("save") and not calls(CALIBRATE)

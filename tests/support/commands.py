@@ -92,6 +92,7 @@ STUBS = {
     "training.build:build_knowledge_base": lambda a: FakeKB("trained"),
     "training.processes:is_first_process": lambda a: True,
     "training.residual:train_residual": lambda a: FakeKB(f"{a['kb'].name} with a residual"),
+    "training.negative:train_negative": lambda a: FakeKB(f"{a['kb'].name} with a negative class"),
     "evaluation.outlier_audit:audit": lambda a: table_of("audit"),
     "evaluation.outlier_audit:summary": lambda a: [],
     "evaluation.evaluate:evaluate": lambda a: table_of("evaluation"),

@@ -30,6 +30,7 @@ from owseg.cli import (
     review,
     rollback,
     train,
+    train_negative,
     train_residual,
 )
 from owseg.cli._help import Command, Group
@@ -59,6 +60,7 @@ for command in (  # in the order of `owseg --help`
     predict.predict,
     train.train,
     train_residual.train_residual,
+    train_negative.train_negative,
     audit.audit,
     fit.fit,
     calibrate.calibrate,

@@ -104,5 +104,13 @@ def with_negative(classifier: LinearClassifier | PrototypeClassifier) -> Prototy
     return WithNegative(classifier)
 
 
+def negative_evidence(classifier: LinearClassifier | PrototypeClassifier, channel: Tensor) -> Tensor:
+    """Return the evidence for the negative class, float32, of the ``channel`` that the decoder has for it."""
+    # In a metric space it has a prototype of its own, T e_(K+1).
+    scale = classifier.scale if isinstance(classifier, PrototypeClassifier) else None
+    channel = channel.float()
+    return channel if scale is None else 2 * scale * channel - scale**2
+
+
 def _at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))

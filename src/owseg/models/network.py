@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from owseg.errors import OwsegError
 from owseg.models.backbones.base import Backbone
-from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.classifiers import LinearClassifier, PrototypeClassifier, negative_evidence
 from owseg.models.decoders.base import Decoder
 from owseg.models.ops import resize, working_size
 from owseg.types import Output
@@ -72,10 +72,7 @@ class Network(nn.Module):
         """Return the embedding and the evidence for the negative class, (B, h, w), of what the decoder returned."""
         if not self.negative:
             return decoded, None
-        embedding, last = decoded[:, :-1], decoded[:, -1].float()
-        # In a metric space it has a prototype of its own, T e_(K+1).
-        scale = self.classifier.scale if isinstance(self.classifier, PrototypeClassifier) else None
-        return embedding, last if scale is None else 2 * scale * last - scale**2
+        return decoded[:, :-1], negative_evidence(self.classifier, decoded[:, -1])
 
     def _output(
         self,

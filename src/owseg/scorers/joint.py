@@ -22,12 +22,12 @@ from owseg.types import Output, Scorer
 if TYPE_CHECKING:
     from owseg.models.network import Network
 
-WEIGHTS, WEIGHTS_0_1 = (1.0, 0.5, 0.5, 1.0), (1.0, 1.0, 0.5, 1.0)
+WEIGHTS, WEIGHTS_0_1 = (1.0, 0.25, 0.5, 1.0), (1.0, 1.0, 0.5, 1.0)
 """The weights of the components in the sum, now and in 0.1.0; the last is of the negative class, where there is one."""
 
 
 class Joint(FittedScorer):
-    """``z(log min_k M_k) + z(u) / 2 + asinh(z(min_k M_k - M_0)) / 2 [+ z(n)]``, z the standard score over known pixels.
+    """``z(log min_k M_k) + z(u) / 4 + asinh(z(min_k M_k - M_0)) / 2 [+ z(n)]``, z the standard score over known pixels.
 
     ``M_k`` is the squared Mahalanobis distance to class k on the feature pyramid and ``M_0`` that to all classes
     together (see ``RelativeMahalanobis``), both of the backbone's features. ``u`` is ``-max_t f_t`` with a prototype
@@ -37,8 +37,8 @@ class Joint(FittedScorer):
     / nu)``, and asinh that of the difference into a logarithm, so that no component dominates the sum. Without
     ``compress`` the difference enters as it is and u in full, as in 0.1.0. With a ``negative`` class n is the evidence
     for it less that for the nearest known class (see ``owseg.scorers.negative``). The form was chosen on CamVid val and
-    on a held-out training sequence (see docs/results.md), asinh on val, and the weight of u on val, on val with objects
-    pasted into it and on street photos of other towns with objects pasted into them.
+    on a held-out training sequence (see docs/results.md), asinh on val, and the weight of u on both and on val and
+    street photos of other towns with objects pasted into them.
 
     The score is a little too high in the outermost cells along every edge of an image (by 0.7 with ``street8@1`` on
     CamVid, mirrored images alike): the backbone pads with zeros, so features there differ from those inside. It stays

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
 from owseg.training.pasting import pasted, set_aside
 from owseg.training.processes import launched
-from owseg.types import Sample
+from owseg.types import Forward, Sample, Scorer
 
 
 class ResidualObjective(nn.Module):
@@ -70,7 +70,7 @@ class ResidualObjective(nn.Module):
 
     def _loss(self, evidence: Tensor, frozen: Tensor, pattern: Tensor, targets: Tensor) -> Tensor:
         config, count = self.config, len(evidence)
-        outlier, inlier = _masks(targets[:count], _grid(evidence))
+        outlier, inlier = masks_on(targets[:count], _grid(evidence))
         kept = losses.inlier(evidence, frozen, inlier, config.entropy_weight)
         found = losses.positive_energy(evidence, outlier)
         outliers, inliers, context_outliers, context_inliers = self._contrasted(pattern, targets, count)
@@ -83,7 +83,7 @@ class ResidualObjective(nn.Module):
         All sets that are not empty are of one size, at most ``samples``, so that none outweighs the others.
         """
         pixels = self.pattern.contrast(pattern).movedim(1, -1)
-        outlier, inlier = _masks(targets, _grid(pattern))
+        outlier, inlier = masks_on(targets, _grid(pattern))
         parts = (slice(count), slice(count, None))
         sets = [pixels[part][mask[part]] for part in parts for mask in (outlier, inlier)]
         most = min([self.config.samples, *(len(s) for s in sets if len(s))])
@@ -135,12 +135,11 @@ def train_residual(
     train_on, val_on = set_aside(outliers)
     views = PastedViews(inliers, train_on, context, config, kb.network.size)
     batches = Batches(len(inliers), views, config, fabric.global_rank, fabric.world_size)
-    if not any((np.asarray(inlier_sample(sample).target) == 0).any() for sample in inliers):
-        raise OwsegError(f"{inliers.source.name} has no pixel that is neither void nor unknown; give other images.")
+    require_inliers(inliers)
     torch.manual_seed(config.seed)
     network = copy.deepcopy(kb.network).requires_grad_(False).eval().to(fabric.device)
     pattern = residual_of(network).to(fabric.device).eval()
-    validate = _validation(network, pattern, val, val_on, config)
+    validate = partial(pasted_ap, Engine(network, pattern), rpl, val, val_on, config)
     before = validate()  # an untrained residual is the frozen network's energy
     task = Task(
         objective=ResidualObjective(network, pattern, config),
@@ -165,27 +164,26 @@ def train_residual(
     return kb.after(event, residual=learned.requires_grad_(False).eval(), scorer="rpl", threshold=None)
 
 
+def require_inliers(data: DataSet) -> None:
+    """Raise ``OwsegError`` where no pixel of ``data`` is an inlier."""
+    if not any((np.asarray(inlier_sample(sample).target) == 0).any() for sample in data):
+        raise OwsegError(f"{data.source.name} has no pixel that is neither void nor unknown; give other images.")
+
+
 def _groups(pattern: ResidualPattern, config: ResidualConfig) -> list[dict[str, Any]]:
     last = list(pattern.final.parameters())
     rest = [p for p in pattern.parameters() if not any(p is q for q in last)]
     return [{"params": rest, "lr": config.lr}, {"params": last, "lr": config.final_lr}]
 
 
-def _validation(
-    network: Network, pattern: ResidualPattern, val: DataSet, outliers: Outliers, config: ResidualConfig
-) -> Callable[[], float]:
-    """Return the AP of ``rpl`` on ``val`` with outliers pasted into it, the same ones at every call."""
-
-    def pasted_ap() -> float:
-        state, forward = Exact(), Engine(network, pattern)
-        for i in range(len(val)):
-            sample = pasted(inlier_sample(val[i]), outliers, config, np.random.default_rng([7, i]))
-            target = np.asarray(sample.target)
-            score = rpl(forward(sample.image))
-            state.update(resize(score[:, None], target.shape)[0, 0].cpu().numpy(), target)
-        return state.compute().ap
-
-    return pasted_ap
+def pasted_ap(forward: Forward, scorer: Scorer, val: DataSet, outliers: Outliers, config: ResidualConfig) -> float:
+    """Return the AP of ``scorer`` on ``val`` with outliers pasted into it, the same ones at every call."""
+    state = Exact()
+    for i in range(len(val)):
+        sample = pasted(inlier_sample(val[i]), outliers, config, np.random.default_rng([7, i]))
+        target = np.asarray(sample.target)
+        state.update(resize(scorer(forward(sample.image))[:, None], target.shape)[0, 0].cpu().numpy(), target)
+    return state.compute().ap
 
 
 def inlier_sample(sample: Sample) -> Sample:
@@ -203,7 +201,7 @@ def context_sample(outlier: Outlier) -> Sample:
     return Sample(outlier.image, target, outlier.id)
 
 
-def _masks(targets: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def masks_on(targets: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return where outliers and where inliers are, (B, h, w) bool each, on another grid."""
     small = nn.functional.interpolate(targets[:, None].float(), size=grid, mode="nearest-exact")[:, 0]
     return small == UNKNOWN, small < UNKNOWN

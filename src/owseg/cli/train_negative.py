@@ -1,0 +1,46 @@
+"""``owseg train-negative``: a class for what is unknown, beside a finished network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from owseg.cli._options import KB, Batch, Crop, Devices, Fpr, Json, Out, Precision, Resume, Seed, Slim, parse_size
+from owseg.cli._outlier_training import CROP, Epochs, Exclude, Inliers, OutlierFolder, Val, open_all, open_objects
+from owseg.training.config import ResidualConfig
+
+
+def train_negative(
+    kb: KB,
+    inliers: Inliers,
+    outliers: OutlierFolder,
+    val: Val = None,
+    exclude: Exclude = "",
+    epochs: Epochs = ResidualConfig.epochs,
+    batch: Batch = ResidualConfig.batch,
+    crop: Crop = CROP,
+    seed: Seed = ResidualConfig.seed,
+    precision: Precision = ResidualConfig.precision,
+    devices: Devices = ResidualConfig.devices,
+    fpr: Fpr = 0.05,
+    resume: Resume = False,
+    out: Out = None,
+    slim: Slim = False,
+    as_json: Json = False,
+) -> None:
+    """Train a class of what is unknown beside a finished network, from outliers pasted into images. Needs no labels.
+
+    Only scores change: negative is its evidence, and joint, where it is fitted, adds it. The labels that the network
+    predicts stay the same to the bit. Undo with owseg rollback.
+    """
+    from owseg.training.negative import train_negative as with_negative
+    from owseg.training.processes import is_first_process
+
+    config = ResidualConfig(
+        epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices
+    )
+    given = open_all(kb, out, inliers, val)
+    objects, _ = open_objects(outliers, None, exclude, given.base.labels)
+    run = Path(f"{Path(given.target).resolve()}.negative.run")
+    new = with_negative(given.base, given.train, given.choose, objects, config, run, resume)
+    if is_first_process():
+        given.finish(new, fpr, slim, as_json)

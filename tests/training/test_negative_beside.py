@@ -1,0 +1,168 @@
+"""A negative class beside a finished network: outliers are found, labels stay, and arguments reach where they act."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from owseg.errors import OwsegError
+from owseg.knowledge.calibration import calibrate, fit_scorers
+from owseg.knowledge.load import load
+from owseg.labels import IGNORE, UNKNOWN
+from owseg.learners.learn import learn
+from owseg.learners.probe import Probe
+from owseg.metrics.pixel import Exact
+from owseg.models.ops import resize
+from owseg.scorers.negative import negative
+from owseg.training import negative as module
+from owseg.training import pasting
+from owseg.training.negative import NegativeObjective, train_negative, with_negative_beside
+from owseg.training.residual import inlier_sample, pasted, set_aside
+from owseg.types import Output, Shot
+from tests.support import tiny
+from tests.support.outliers import FAST, inlier_images, objects
+
+ONE = replace(FAST, epochs=1)
+
+
+def base(classifier="linear", **options):
+    return tiny.knowledge_base(kind="resnet", classifier=classifier, **options)
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(v, two[n]) for n, v in one.items())
+
+
+def ap(kb, data):
+    state = Exact()
+    for i in range(len(data)):
+        sample = pasted(inlier_sample(data[i]), objects(), FAST, np.random.default_rng([3, i]))
+        state.update(kb.assess(kb.forward(sample.image), (48, 64), ("negative",)).scores["negative"], sample.target)
+    return state.compute().ap
+
+
+@pytest.mark.parametrize("classifier", ["linear", "prototype"])
+def test_outliers_are_found_and_labels_do_not_change_by_a_bit(classifier, tmp_path):
+    """Those of a class that was learned before, too."""
+    kb = fit_scorers(base(classifier, scales=(1.0, 0.5)), tiny.dataset())
+    kb = learn(kb, "rock", [tiny_shot()], method=Probe(scales=(1.0,)))
+    weights = {k: v.clone() for k, v in kb.network.state_dict().items()}
+    long = replace(FAST, epochs=12, validate_every=6)
+    new = train_negative(kb, inlier_images(), inlier_images(4), objects(), long, tmp_path / "run")
+    assert same(kb.network.state_dict(), weights)
+    for i in range(4):
+        old, now = kb.forward(tiny.image(i)), new.forward(tiny.image(i))
+        assert torch.equal(old.logits, now.logits) and torch.equal(old.embedding, now.embedding)
+        assert all(torch.equal(a, b) for a, b in zip(old.features, now.features, strict=True))
+        assert np.array_equal(kb.assess(old, (48, 64)).labels, new.assess(now, (48, 64)).labels)
+    untrained = replace(kb, network=with_negative_beside(kb.network))
+    assert ap(new, inlier_images(6)) > ap(untrained, inlier_images(6)) + 0.1
+    assert new.scorer == "joint" and new.threshold is None and "negative" not in kb.scorers
+    new = calibrate(new, inlier_images(4))
+    new.save(tmp_path / "kb")
+    loaded = load(tmp_path / "kb")
+    assert loaded.fingerprint() == new.fingerprint() and loaded.network.config == new.network.config
+    assert np.array_equal(loaded.predict(tiny.image(2)).score, new.predict(tiny.image(2)).score)
+
+
+def tiny_shot():
+    sample = tiny.dataset(classes=4, unknown=True)[0]
+    return Shot(sample.image, sample.target == UNKNOWN, sample.id)
+
+
+def test_joint_has_one_component_more_with_the_scales_of_val(tmp_path):
+    """Mean and deviation over the pixels of val, in the network's own labels, which are all known; the rest stays."""
+    kb = fit_scorers(base(), tiny.dataset())
+    new = train_negative(kb, inlier_images(), inlier_images(4), objects(), ONE, tmp_path)
+    old, joint = kb.fitted["joint"], new.fitted["joint"]
+    assert same(old.mahalanobis.state_dict(), joint.mahalanobis.state_dict()) and len(joint.weights) == 4
+    z = [joint.standard(new.forward(tiny.image(i)))[0].flatten(1) for i in range(4)]
+    values = torch.cat(z, 1)
+    torch.testing.assert_close(values.mean(1), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(values.std(1, correction=0), torch.ones(4), atol=1e-3, rtol=0)
+    alone = train_negative(base(), inlier_images(), inlier_images(4), objects(), ONE, tmp_path / "alone")
+    assert alone.scorer == "negative" and not alone.fitted
+
+
+@pytest.mark.parametrize("classifier", ["linear", "prototype"])
+def test_the_loss_is_the_cross_entropy_of_one_class_more(classifier):
+    """On outliers; on inliers it is minus the logarithm of the probability of all known classes together. Float64."""
+    network = with_negative_beside(base(classifier).network).eval()
+    torch.manual_seed(1)
+    for p in network.decoder.negative.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    images = torch.stack([torch.from_numpy(tiny.image(i)).float() / 255 for i in range(2)])
+    targets = torch.tensor([UNKNOWN, 0, IGNORE, 1]).repeat_interleave(16).expand(2, 48, 64)
+    config = replace(FAST, inlier_weight=0.7)
+    loss = NegativeObjective(network, network.decoder.negative, config)(images, targets)
+    output: Output = network(images)
+    grid = output.negative.shape[-2:]
+    evidence = network.classifier.evidence(output.embedding).double()
+    p = torch.cat([evidence, output.negative[:, None].double()], 1).softmax(1)[:, -1]
+    small = torch.nn.functional.interpolate(targets[:, None].float(), size=grid, mode="nearest-exact")[:, 0]
+    expected = -p[small == UNKNOWN].log().mean() - 0.7 * (1 - p[small < UNKNOWN]).log().mean()
+    assert loss.item() == pytest.approx(float(expected), rel=1e-4)
+    nothing = torch.full_like(targets, IGNORE)
+    assert NegativeObjective(network, network.decoder.negative, config)(images, nothing).item() == 0
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path, monkeypatch):
+    arguments = (inlier_images(), inlier_images(4), objects(), FAST)
+    whole = train_negative(base(), *arguments, tmp_path / "whole")
+    real = module.Checkpoint.save
+
+    def stop(self, fabric, state):
+        real(self, fabric, state)
+        if state["epoch"] == 2:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Checkpoint, "save", stop)
+        with pytest.raises(Stop):
+            train_negative(base(), *arguments, tmp_path / "cut")
+    resumed = train_negative(base(), *arguments, tmp_path / "cut", resume=True)
+    assert same(whole.network.state_dict(), resumed.network.state_dict())
+    with pytest.raises(OwsegError, match="other settings"):
+        train_negative(base(), inlier_images(13), *arguments[1:], tmp_path / "cut", resume=True)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"jitter": 0.5}, {"crop": (32, 32)}, {"pasted": 1}, {"lr": 1e-3}, {"weight_decay": 1.0}, {"inlier_weight": 0.1},
+     {"seed": 1}, {"batch": 2}],
+    ids=str,
+)  # fmt: skip
+def test_every_setting_reaches_the_training(tmp_path, setting):
+    def trained(run, config):
+        return train_negative(base(), inlier_images(8), inlier_images(2), objects(), config, run).network.state_dict()
+
+    assert not same(trained(tmp_path / "plain", ONE), trained(tmp_path / "other", replace(ONE, **setting)))
+
+
+def test_validation_is_of_the_score_and_has_outliers_of_its_own(tmp_path, monkeypatch):
+    real, pastes = pasting.paste, []
+    monkeypatch.setattr(pasting, "paste", lambda sample, outlier, *more: pastes.append((sample.id, outlier.id))
+                        or real(sample, outlier, *more))  # fmt: skip
+    val = replace(inlier_images(2), source=replace(inlier_images(2).source, ids=("v0", "v1")))
+    new = train_negative(base(), inlier_images(4), val, objects(), ONE, tmp_path)
+    on_val = {outlier for image, outlier in pastes if image.startswith("v")}
+    on_train = {outlier for image, outlier in pastes if image.startswith("f")}
+    assert on_val <= {"o7", "o15"} and on_val and on_train and not on_train & {"o7", "o15"}
+    event, state = new.history[-1], Exact()
+    for i in range(2):
+        sample = pasted(inlier_sample(val[i]), set_aside(objects())[1], ONE, np.random.default_rng([7, i]))
+        score = resize(negative(new.forward(sample.image))[:, None], (48, 64))[0, 0].numpy()
+        state.update(score, sample.target)
+    assert event.action == "train-negative" and event.details["val_ap"] == pytest.approx(state.compute().ap)
+    assert event.details["categories"] == {"thing": 16} and event.details["fingerprint"]
+
+
+def test_a_network_has_one_negative_class(tmp_path):
+    kb = train_negative(base(), inlier_images(4), inlier_images(2), objects(), ONE, tmp_path)
+    with pytest.raises(OwsegError, match="has a negative class"):
+        train_negative(kb, inlier_images(4), inlier_images(2), objects(), ONE, tmp_path / "again")
