@@ -5,6 +5,7 @@
     python -m recipes.held_out train base --classifier prototype
     python -m recipes.held_out train frozen                # what ships; or short; --classifier prototype, --scale 1,
                                                            # --outliers: all of DIR/outlier_objects but one in eight
+    python -m recipes.held_out known frozen                # IoU again
     python -m recipes.held_out weights base                # the weights of the components of the score joint
     python -m recipes.held_out weights frozen              # with DIR/outlier_objects and DIR/labelmefacade also there
     python -m recipes.held_out balance base --classifier prototype  # how much a probe favours the class it learns
@@ -92,9 +93,9 @@ def sequences(place: Path, labels: LabelSpace) -> tuple[DataSet, DataSet]:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train a variant; print mIoU on the held-out sequence, at one and at several scales."""
+    """Train a variant and print how well it knows the held-out sequence."""
     labels = open_dataset(f"camvid:{args.data}", "train").labels.without(UNKNOWN_CLASSES)
-    training, held_out = sequences(args.data, labels)
+    training, _ = sequences(args.data, labels)
     val = open_dataset(f"camvid:{args.data}", "val", labels)
     torch.manual_seed(args.seed)
     config = replace(VARIANTS[args.variant], precision=args.precision, seed=args.seed)
@@ -109,6 +110,14 @@ def train(args: argparse.Namespace) -> None:
     network = train_network(network, training, val, config, args.runs / f"{name}.run", outliers=objects)
     kb = replace(fit_scorers(KnowledgeBase(network, labels), training, held_out=val), scorer="joint")
     kb.save(args.runs / name)
+    known(args)
+
+
+def known(args: argparse.Namespace) -> None:
+    """Print IoU and mIoU of a trained variant on the held-out sequence, at one and at several scales."""
+    name = name_of(args)
+    kb = load(args.runs / name)
+    _, held_out = sequences(args.data, kb.labels)
     single, several = (evaluate(kb, held_out, forward=partial(kb.forward, multi_scale=m)) for m in (False, True))
     classes = single.iou.per_class()
     row = (name, f"{single.iou.mean():.3f}", f"{several.iou.mean():.3f}", *(f"{v:.2f}" for v in classes.values()))
@@ -218,7 +227,7 @@ def balance(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("train", "weights", "balance"))
+    parser.add_argument("step", choices=("train", "known", "weights", "balance"))
     parser.add_argument("variant", choices=VARIANTS)
     parser.add_argument("--classifier", default="linear", choices=("prototype", "linear"))
     parser.add_argument("--scale", type=float, default=PROTOTYPE_SCALE, help="T of the prototypes")
@@ -229,7 +238,7 @@ def main() -> None:
     parser.add_argument("--backbone", help="by default EfficientNet-Lite0 where it is frozen, else MobileNetV2")
     parser.add_argument("--runs", type=Path, default=Path("runs/held_out"))
     args = parser.parse_args()
-    {"train": train, "weights": weights, "balance": balance}[args.step](args)
+    {"train": train, "known": known, "weights": weights, "balance": balance}[args.step](args)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ def batch(seed, metric=True, images=2):
 def fitted(metric=True, seeds=(0, 1, 2), held_out=None, negative=False, compress=True):
     distance = RelativeMahalanobis(channels=5, num_classes=3, level=1)
     others = None if held_out is None else [batch(s, metric) for s in held_out]
-    return Joint(distance, metric, negative, compress).fit([batch(s, metric) for s in seeds], others)
+    weights = WEIGHTS if compress else WEIGHTS_0_1
+    return Joint(distance, metric, negative, compress, weights).fit([batch(s, metric) for s in seeds], others)
 
 
 @pytest.mark.parametrize("held_out", [None, (5, 6)])
@@ -80,9 +81,11 @@ def test_the_scales_can_be_fitted_apart_from_the_distance():
 def test_one_of_the_first_release_does_not_compress_and_is_stored_as_it_was():
     """Its entry in knowledge.json names no form; a new one does."""
     network = tiny.network()
-    new, old = SCORERS.make("joint", network), SCORERS.make("joint", network, compress=False)
-    assert new.compress and new.config["compress"] is True
-    assert not old.compress and "compress" not in old.config
+    new = SCORERS.make("joint", network)
+    old = SCORERS.make("joint", network, compress=False, weights=WEIGHTS_0_1)
+    assert new.compress and new.config["compress"] is True and tuple(new.config["weights"]) == WEIGHTS
+    assert not old.compress and not {"compress", "weights"} & old.config.keys()
+    assert new.weights == WEIGHTS[:3] and old.weights == WEIGHTS_0_1[:3]
 
 
 def test_the_distance_comes_with_it():

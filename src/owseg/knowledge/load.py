@@ -37,6 +37,7 @@ from owseg.models.residual_pattern import ResidualPattern, residual_of
 from owseg.openset import Threshold
 from owseg.scorers import SCORERS
 from owseg.scorers.base import FittedScorer
+from owseg.scorers.joint import WEIGHTS_0_1
 
 
 def load(directory: str | Path, version: int | None = None, weights: str | Path | None = None) -> KnowledgeBase:
@@ -101,8 +102,9 @@ def load_stages(directory: str | Path) -> list[KnowledgeBase]:
 
 def _fitted(value: dict[str, Any], folder: Path, network: Network) -> dict[str, FittedScorer]:
     """Return the fitted scorers; a plug-in that is not installed ends in a sentence that names it."""
-    # Those of 0.1.0 do not say that they do not compress.
-    configs = {} if value["fitted"] is None else {"joint": {"compress": False, **value["fitted"]}}
+    # Those of 0.1.0 name neither their form nor their weights.
+    first = {"compress": False, "weights": WEIGHTS_0_1}
+    configs = {} if value["fitted"] is None else {"joint": {**first, **value["fitted"]}}
     fitted: dict[str, FittedScorer] = {}
     for name, config in {**configs, **value.get("extra", {})}.items():
         scorer = SCORERS.make(name, network, **config)

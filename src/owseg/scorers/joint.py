@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from owseg.models.network import Network
 
 WEIGHTS, WEIGHTS_0_1 = (1.0, 0.25, 0.5, 1.0), (1.0, 1.0, 0.5, 1.0)
-"""The weights of the components in the sum, now and in 0.1.0; the last is of the negative class, where there is one."""
+"""The weights of the components, of one fitted now and in 0.1.0; the last is of the negative class, if there is one."""
 
 
 class Joint(FittedScorer):
@@ -35,10 +35,10 @@ class Joint(FittedScorer):
     data, the third far from every class even near their common mean, the second where no class fits; they err in
     different places. The logarithm turns the heavy tail of ``M`` into that of a Student-t density, ``-log p ~ log(1 + M
     / nu)``, and asinh that of the difference into a logarithm, so that no component dominates the sum. Without
-    ``compress`` the difference enters as it is and u in full, as in 0.1.0. With a ``negative`` class n is the evidence
-    for it less that for the nearest known class (see ``owseg.scorers.negative``). The form was chosen on CamVid val and
-    on a held-out training sequence (see docs/results.md), asinh on val, and the weight of u on both and on val and
-    street photos of other towns with objects pasted into them.
+    ``compress`` the difference enters as it is, and by other ``weights`` u in full, as in 0.1.0. With a ``negative``
+    class n is the evidence for it less that for the nearest known class (see ``owseg.scorers.negative``). The form was
+    chosen on CamVid val and on a held-out training sequence (see docs/results.md), asinh on val, and the weight of u on
+    both and on val and street photos of other towns with objects pasted into them.
 
     The score is a little too high in the outermost cells along every edge of an image (by 0.7 with ``street8@1`` on
     CamVid, mirrored images alike): the backbone pads with zeros, so features there differ from those inside. It stays
@@ -49,13 +49,19 @@ class Joint(FittedScorer):
     scale: Tensor
 
     def __init__(
-        self, mahalanobis: RelativeMahalanobis, metric: bool, negative: bool = False, compress: bool = True
+        self,
+        mahalanobis: RelativeMahalanobis,
+        metric: bool,
+        negative: bool = False,
+        compress: bool = True,
+        weights: Sequence[float] = WEIGHTS,
     ) -> None:
         # Only what differs from 0.1.0 is named, so that the fingerprints of its knowledge bases stay.
-        super().__init__(**mahalanobis.config, **({"compress": True} if compress else {}))
+        form = {"compress": True} if compress else {}
+        named = {} if tuple(weights) == WEIGHTS_0_1 else {"weights": list(weights)}
+        super().__init__(**mahalanobis.config, **form, **named)
         self.mahalanobis, self.metric, self.negative, self.compress = mahalanobis, metric, negative, compress
-        weights = WEIGHTS if compress else WEIGHTS_0_1
-        self.weights = weights if negative else weights[:-1]
+        self.weights = tuple(weights) if negative else tuple(weights[:-1])
         self.register_buffer("shift", torch.zeros(len(self.weights)))
         self.register_buffer("scale", torch.zeros(len(self.weights)))
 
@@ -121,9 +127,16 @@ class Joint(FittedScorer):
         return torch.stack(components, 1)
 
 
-def _of(network: Network, level: int = 1, shrinkage: float = 0.2, compress: bool = True, **config: Any) -> Joint:
+def _of(
+    network: Network,
+    level: int = 1,
+    shrinkage: float = 0.2,
+    compress: bool = True,
+    weights: Sequence[float] = WEIGHTS,
+    **config: Any,
+) -> Joint:
     distance = mahalanobis_of(network, level, shrinkage, **config)
-    return Joint(distance, network.is_metric, network.negative, compress)
+    return Joint(distance, network.is_metric, network.negative, compress, weights)
 
 
 CARDS = (

@@ -23,7 +23,7 @@ from owseg.models.decoders.beside import BesideDecoder, beside
 from owseg.models.engine import Engine
 from owseg.models.network import Network
 from owseg.models.ops import resize
-from owseg.scorers.joint import Joint
+from owseg.scorers.joint import WEIGHTS, Joint
 from owseg.scorers.negative import negative
 from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import ResidualConfig
@@ -133,6 +133,7 @@ def with_negative_beside(network: Network) -> Network:
 
 def _with_component(old: Joint, kb: KnowledgeBase, val: DataSet) -> Joint:
     """Return ``old`` with one component more, for ``kb``, whose features are the same; its scales are those of val."""
-    joint = Joint(old.mahalanobis, old.metric, negative=True, compress=old.compress)
+    weights = (*old.weights, WEIGHTS[-1])
+    joint = Joint(old.mahalanobis, old.metric, negative=True, compress=old.compress, weights=weights)
     samples = in_own_labels(kb, val)
     return joint.fit_scales((kb.forward(s.image), torch.from_numpy(np.asarray(s.target))[None]) for s in samples)
