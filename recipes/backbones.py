@@ -1,13 +1,13 @@
 """Backbones that stay as they are, and those that are tuned: docs/backbones.md, and the shipped street and street8.
 
     export OWSEG_DATA=DIR                                    # DIR/camvid, DIR/anomaly and DIR/outlier_objects
-    python -m recipes.backbones train --classes 8 --seed 0   # car, pedestrian, bicyclist are unknown: street8
+    python -m recipes.backbones train --classes 8 --seed 0   # car, pedestrian, bicyclist are unknown
     python -m recipes.backbones train --classes 9 --seed 0   # car is known: what 8+1 could at best become
-    python -m recipes.backbones train --classes 11 --seed 0  # all are known: street, and what 8+3 could at best become
+    python -m recipes.backbones train --classes 11 --seed 0  # all are known: what 8+3 could at best become
     python -m recipes.backbones train --classes 11 --outliers --seed 0      # and shown outliers
     python -m recipes.backbones train --backbone efficientnet-lite1 --mode tuned --classes 8 --seed 0
-    python -m recipes.backbones train --classifier prototype --seed 0       # DMLNet's, whose scores they have
-    python -m recipes.backbones train --scales 1 --seed 0    # each image at one size
+    python -m recipes.backbones train --classes 8 --classifier prototype --scales 1 --seed 0       # as street8
+    python -m recipes.backbones train --classes 11 --classifier prototype --scales 1 --seed 0      # as street
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
     python -m recipes.backbones table                        # the Markdown table
 
