@@ -6,8 +6,9 @@
     python -m recipes.backbones train --classes 11 --seed 0  # all are known: what 8+3 could at best become
     python -m recipes.backbones train --classes 11 --outliers --seed 0      # and shown outliers
     python -m recipes.backbones train --backbone efficientnet-lite1 --mode tuned --classes 8 --seed 0
-    python -m recipes.backbones train --classes 8 --classifier prototype --scales 1 --seed 0       # as street8
-    python -m recipes.backbones train --classes 11 --classifier prototype --scales 1 --seed 0      # as street
+    python -m recipes.backbones train --classes 8 --scales 1 --seed 0       # each image at one size, as street8
+    python -m recipes.backbones train --classes 11 --scales 1 --seed 0      # as street
+    python -m recipes.backbones train --classes 8 --classifier linear --seed 0
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
     python -m recipes.backbones table                        # the Markdown table
 
@@ -179,7 +180,8 @@ def table(args: argparse.Namespace) -> None:
             kind, str(max(len(small), len(large))), *(spread(_values(n, "camvid", "miou")) for n in (large, small)),
             _joint(small, "camvid"), _joint(large, "roadanomaly21"), _joint(large, "lostandfound"), _novel(small),
             *(spread(_values(every, "ms", part), 0) for part in ("forward", "score")),
-            spread(_values(every, "mb", "whole"), 1), spread([n["core_minutes"] for n in every], 0),
+            spread(_values(every, "mb", "whole"), 1),
+            spread([n["core_minutes"] for n in every if "core_minutes" in n], 0),
         ))  # fmt: skip
         for steps, bound in ((1, middle), (3, large)):
             learned_rows += [

@@ -55,7 +55,7 @@ def test_from_train_to_learn_on_a_plain_transformer_from_a_folder(run_cli, own_d
     (("--precision", "8"), "precision '8'"),
     (("--decoder", "none"), "no decoder 'none' to train; it is one of aspp, psp, pyramid"),
     (("--decoder", "transformers"), "no decoder 'transformers' to train"),
-    (("--scale", "2"), "--scale is that of prototypes; give --classifier prototype"),
+    (("--classifier", "linear", "--scale", "2"), "--scale is that of prototypes; a linear classifier has none"),
 ])  # fmt: skip
 def test_mistakes_end_in_one_sentence(fails, own_data, tmp_path, options, why):
     err = fails("train", tmp_path / "new", "--data", f"folder:{own_data}", "--backbone", "./none", *options)

@@ -52,9 +52,7 @@ def backbone(kind: str = "mobilenet_v2") -> Backbone:
 
 def network(classes: int = 3, kind: str = "mobilenet_v2", **options: Any) -> Network:
     torch.manual_seed(0)
-    net = assemble(
-        backbone(kind), classes, width=16, **{"decoder": "aspp", "classifier": "prototype", **options}
-    ).eval()
+    net = assemble(backbone(kind), classes, width=16, **{"decoder": "aspp", **options}).eval()
     if kind in ("mobilenet_v2", "resnet"):
         _spread(net)
     return net

@@ -102,13 +102,13 @@ def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, wat
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, {"decoder": "pyramid", "classifier": "linear", "size": 48}),
+        ({"classifier": "linear"}, {"decoder": "pyramid", "classifier": "linear", "size": 48}),
         (
-            {"classifier": "prototype"},
+            {},
             {"decoder": "pyramid", "classifier": "prototype", "scale": 3.0, "size": 48},
         ),
         (
-            {"classifier": "prototype", "scale": 1.5, "decoder": "psp"},
+            {"scale": 1.5, "decoder": "psp"},
             {"decoder": "psp", "classifier": "prototype", "scale": 1.5, "size": 48},
         ),
         (
@@ -117,7 +117,7 @@ def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, wat
         ),
         (
             {"scales": (1.0,)},
-            {"decoder": "pyramid", "classifier": "linear", "size": 48, "scales": (1.0,)},
+            {"decoder": "pyramid", "classifier": "prototype", "scale": 3.0, "size": 48, "scales": (1.0,)},
         ),
     ],
     ids=str,

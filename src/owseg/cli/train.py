@@ -52,7 +52,7 @@ Decoder = Annotated[str, typer.Option(help="Decoder of the network: {decoders}."
 
 
 Classifier = Annotated[
-    str, typer.Option(help="linear, or prototype: DMLNet's metric space, for its scores (EDS, MMSP) and NPM.")
+    str, typer.Option(help="prototype: DMLNet's metric space, for its scores (EDS, MMSP) and NPM; or linear.")
 ]
 
 
@@ -179,4 +179,4 @@ def check_parts(decoder: str, classifier: str, scale: float) -> None:
     if decoder not in (names := list(names_of("decoders"))):
         raise OwsegError(f"there is no decoder {decoder!r} to train; it is one of {', '.join(names)}.")
     if scale != PROTOTYPE_SCALE and classifier != "prototype":
-        raise OwsegError("--scale is that of prototypes; give --classifier prototype as well.")
+        raise OwsegError(f"--scale is that of prototypes; a {classifier} classifier has none.")

@@ -21,7 +21,7 @@ def assemble(
     num_classes: int,
     decoder: str = "pyramid",
     width: int = 128,
-    classifier: str = "linear",
+    classifier: str = "prototype",
     scale: float = 3.0,
     size: int | None = None,
     negative: bool = False,

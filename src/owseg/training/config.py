@@ -15,7 +15,7 @@ MODES = ("frozen", "tuned")
 SCALES = (1.0, 0.667)
 """The factors of the working size at which a new network looks at each image (see ``Network``)."""
 
-CLASSIFIER, PROTOTYPE_SCALE = "linear", 3.0
+CLASSIFIER, PROTOTYPE_SCALE = "prototype", 3.0
 """The classifier of a network for which none is named, and T, the distance of prototypes from the origin."""
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
