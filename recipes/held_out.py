@@ -3,7 +3,8 @@
     export OWSEG_DATA=DIR                                  # DIR/camvid holds the data
     python -m recipes.held_out train base                  # or wide, slow, fast, long; 7 core-minutes, long 14
     python -m recipes.held_out train base --classifier prototype
-    python -m recipes.held_out train frozen                # what ships; or short; --classifier prototype, --scale 1,
+    python -m recipes.held_out train frozen                # a decoder on a frozen EfficientNet-Lite0; or short;
+                                                           # --classifier prototype, --scale 1,
                                                            # --outliers: all of DIR/outlier_objects but one in eight
     python -m recipes.held_out known frozen                # IoU again
     python -m recipes.held_out weights base                # the weights of the components of the score joint
@@ -129,7 +130,7 @@ def weights(args: argparse.Namespace) -> None:
     kb, columns = load(args.runs / name_of(args)), {}
     joint = kb.fitted["joint"]
     assert isinstance(joint, Joint)
-    tried = [(*w, n) for w in WEIGHTS[3:5] for n in NEGATIVE] if joint.negative else WEIGHTS
+    tried = [(*w, n) for w in (*WEIGHTS[3:5], WEIGHTS[6]) for n in NEGATIVE] if joint.negative else WEIGHTS
     for where, samples in weighed_on(args.data, kb.labels).items():
         states = [Exact() for _ in (*tried, "msp")]
         for sample in samples:

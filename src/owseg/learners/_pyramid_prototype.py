@@ -54,10 +54,8 @@ def pyramid_prototype(
             candidates = -own[marked & (own > others) & (own > 0)]
             distances.append(candidates.numpy())
             hits.append(np.full(len(candidates), is_class))
-    counts = [
-        int(sum(int(m.sum()) for m in masks)) for masks in zip(*((s.positive, s.negative) for s in shots), strict=True)
-    ]
-    cut = best_distance(distances, hits, counts[0], counts[1], max_false)
+    positives, negatives = sum(int(s.positive.sum()) for s in shots), sum(int(s.negative.sum()) for s in shots)
+    cut = best_distance(distances, hits, positives, negatives, max_false)
     if cut is None:
         raise OwsegError(
             f"the shots of {name} look too different, or too much like a known class: no cell of one is nearest to the "

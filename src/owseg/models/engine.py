@@ -28,11 +28,10 @@ class Engine:
     """A ``Forward``, image (3, H, W) uint8 -> ``Output``: one pass of a network and of its residual pattern, if any.
 
     The image is resized to the network's working size, or to ``size``: the length of the shorter side, to a multiple of
-    32 pixels each. With
-    ``full_resolution`` the embedding is interpolated to (H, W) before it is classified; with ``multi_scale`` it is
-    averaged over views of the image (see ``Network.multi_scale``). With ``tile`` the image keeps its size, or gets
-    ``size``, and is run in overlapping tiles as large as the working size (see ``tiled``). Runs on the device of the
-    network, without gradients.
+    32 pixels each. With ``full_resolution`` the embedding is interpolated to (H, W) before it is classified; with
+    ``multi_scale`` it is averaged over views of the image (see ``Network.multi_scale``). With ``tile`` the image keeps
+    its size, or gets ``size``, and is run in overlapping tiles as large as the working size (see ``tiled``). Runs on
+    the device of the network, without gradients.
     """
 
     network: Network = field(repr=False)
