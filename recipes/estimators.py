@@ -2,7 +2,7 @@
 
     export OWSEG_DATA=DIR                            # DIR/camvid, DIR/outlier_objects and DIR/labelmefacade
     python -m recipes.held_out train frozen          # trains on two of three video sequences
-    python -m recipes.estimators                     # about 10 core-minutes
+    python -m recipes.estimators
 
 Each is fitted to known cells of the two sequences, whitened by their covariance within classes, and evaluated on the
 third, on val, and on val and street photos of other towns with objects pasted into them; test is not read. "joint" is
