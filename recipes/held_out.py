@@ -49,7 +49,15 @@ from owseg.models.engine import CachedForward
 from owseg.models.ops import resize
 from owseg.scorers.joint import Joint
 from owseg.scorers.msp import msp
-from owseg.training.config import DEFAULT_BACKBONE, PROTOTYPE_SCALE, SCALES, ResidualConfig, TrainConfig
+from owseg.training.config import (
+    DEFAULT_BACKBONE,
+    PROTOTYPE_SCALE,
+    SCALES,
+    NegativeConfig,
+    PastingConfig,
+    TrainConfig,
+)
+from owseg.training.negative import with_negative
 from owseg.training.pasting import pasted, set_aside
 from owseg.training.segmentation import train as train_network
 from owseg.types import Sample
@@ -103,12 +111,14 @@ def train(args: argparse.Namespace) -> None:
     frozen = config.mode == "frozen"
     backbone = from_pretrained(args.backbone or (DEFAULT_BACKBONE if frozen else "google/mobilenet_v2_1.0_224"))
     how: dict[str, Any] = {"size": SIZE, "scales": SCALES} if frozen else {"decoder": "aspp"}
-    network = assemble(
-        backbone, len(labels), classifier=args.classifier, scale=args.scale, negative=args.outliers, **how
-    )
+    network = assemble(backbone, len(labels), classifier=args.classifier, scale=args.scale, **how)
     name = name_of(args)
-    objects = set_aside(objects_of(args.data, labels))[0] if args.outliers else None
-    network = train_network(network, training, val, config, args.runs / f"{name}.run", outliers=objects)
+    run = args.runs / f"{name}.run"
+    network = train_network(network, training, val, config, run)
+    if args.outliers:
+        objects, _ = set_aside(objects_of(args.data, labels))
+        shown = NegativeConfig(precision=args.precision, seed=args.seed)
+        network, _ = with_negative(network, training, val, objects, shown, run / "negative")
     kb = replace(fit_scorers(KnowledgeBase(network, labels), training, held_out=val), scorer="joint")
     kb.save(args.runs / name)
     known(args)
@@ -154,8 +164,8 @@ def weights(args: argparse.Namespace) -> None:
 def weighed_on(place: Path, labels: LabelSpace) -> dict[str, Iterable[Sample]]:
     """Return images with something unknown: of the held-out sequence, of val, and with objects pasted into them.
 
-    The objects are those that validation pastes (``set_aside``); the street photos of other towns are LabelMeFacade's.
-    What else is unknown in an image with objects is left out.
+    The objects are those that no training shows (``set_aside``); the street photos of other towns are LabelMeFacade's,
+    where cars are unknown. What else is unknown in an image with objects is left out.
     """
     found: dict[str, Iterable[Sample]] = {"held out": sequences(place, labels)[1]}
     found["val"] = val = open_dataset(f"camvid:{place}", "val", labels)
@@ -164,6 +174,7 @@ def weighed_on(place: Path, labels: LabelSpace) -> dict[str, Iterable[Sample]]:
         found["val, pasted"] = with_objects(val, objects)
         if (towns := place.parent / "labelmefacade").exists():
             photos = spread_over(open_towns(towns, val.source.classes, labels), 100)
+            found["other towns"] = photos
             found["other towns, pasted"] = with_objects(photos, objects)
     return found
 
@@ -172,7 +183,7 @@ def with_objects(data: DataSet, objects: Outliers) -> Iterator[Sample]:
     """Yield the images of ``data`` with two objects pasted into each."""
     for i, sample in enumerate(data):
         known = replace(sample, target=np.where(sample.target == UNKNOWN, IGNORE, sample.target))
-        yield pasted(known, objects, ResidualConfig(pasted=2), np.random.default_rng([7, i]))
+        yield pasted(known, objects, PastingConfig(pasted=2), np.random.default_rng([7, i]))
 
 
 def open_towns(place: Path, classes: LabelSpace, labels: LabelSpace) -> DataSet:

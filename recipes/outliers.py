@@ -42,7 +42,8 @@ from owseg.metrics.binned import Binned
 from owseg.models.backbones.base import from_pretrained
 from owseg.scorers.smoothing import gaussian
 from owseg.training.config import ResidualConfig
-from owseg.training.residual import pasted, train_residual
+from owseg.training.pasting import pasted
+from owseg.training.residual import train_residual
 from recipes.tables import markdown, spread
 
 SETS = {"RoadAnomaly21": "roadanomaly21", "FS_LostFound_1024x512": "fishyscapes-lostfound"}

@@ -40,8 +40,8 @@ class Output:
     ``logits`` (B, K, h, w). With a prototype classifier D = K and ``logits[:, t] = -||embedding - m_t||^2``; then
     ``evidence`` (B, K, h, w) has the same softmax without the term ``-||embedding||^2``, which is common to all classes
     and whose size hides their differences in float32. ``residual`` (B, K, h, w) is the evidence with a residual pattern
-    added, where one was learned (see ``owseg.models.residual_pattern``). ``negative`` (B, h, w) is the evidence for the
-    class of what is none of them, where the network was shown outliers.
+    added, where one was learned (see ``owseg.models.residual_pattern``). ``negative`` (B, h, w) is the logit of
+    what is none of them against all of them, where the network was shown outliers.
     """
 
     features: tuple[Tensor, ...]

@@ -14,7 +14,7 @@ import typer.main
 from owseg.cli import app
 from owseg.knowledge.base import Event
 from owseg.metrics.pixel import PerImage
-from owseg.training.config import ResidualConfig, TrainConfig
+from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from tests.support.commands import FakeKB, calls, replace_all
 
 
@@ -80,15 +80,15 @@ ROWS = [
     (f"{RESIDUAL} --out new", TRAIN_RESIDUAL, {"run": str(Path("new.residual.run").resolve())}),
     (NEGATIVE, TRAIN_NEGATIVE,
      {"kb": "K", "inliers": "most of folder:I/train", "val": "half of rest of folder:I/train",
-      "outliers": "outliers in O", "config": ResidualConfig(), "resume": False,
+      "outliers": "outliers in O", "config": NegativeConfig(), "resume": False,
       "run": str(Path("K.negative.run").resolve())}),
     (NEGATIVE, CALIBRATE, {"kb": "K with a negative class", "data": "other half of rest of folder:I/train"}),
     (f"{NEGATIVE} --fpr 0.2", CALIBRATE, {"fpr": 0.2}),
     (f"{NEGATIVE} --val folder:V", TRAIN_NEGATIVE, {"inliers": "folder:I/train", "val": "half of folder:V/val"}),
     (f"{NEGATIVE} --exclude cow,hen", "data.outliers:leave_out",
      {"names": ["cow", "hen"], "objects": "outliers in O"}),
-    (f"{NEGATIVE} --epochs 3 --batch 2 --crop 64x96 --seed 5 --precision bf16-mixed --devices 2 --resume",
-     TRAIN_NEGATIVE, {"config": ResidualConfig(epochs=3, batch=2, crop=(64, 96), seed=5, precision="bf16-mixed",
+    (f"{NEGATIVE} --epochs 5 --batch 2 --crop 64x96 --seed 5 --precision bf16-mixed --devices 2 --resume",
+     TRAIN_NEGATIVE, {"config": NegativeConfig(epochs=5, batch=2, crop=(64, 96), seed=5, precision="bf16-mixed",
                                                devices=2), "resume": True}),
     (f"{NEGATIVE} --out new", TRAIN_NEGATIVE, {"run": str(Path("new.negative.run").resolve())}),
     (f"{NEGATIVE} --slim", "save", {"slim": True}),

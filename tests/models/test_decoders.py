@@ -39,10 +39,6 @@ ROWS = {
     "pyramid": ({"width": 16, "fine": 8}, 5, CHANNELS, STRIDES, 4),
     "espnetv2": ({}, 10, (8, 16, 32, 64), STRIDES, 2),
     "transformers": (*of_segformer(), 4),
-    "beside": (
-        {"known": {"kind": "psp", "width": 16}, "negative": {"kind": "pyramid", "width": 8, "fine": 8}},
-        6, CHANNELS, STRIDES, 16,
-    ),
 }  # fmt: skip
 GROW = ("aspp", "psp", "pyramid")
 
@@ -80,19 +76,6 @@ def test_a_decoder_is_its_configuration_and_its_weights(name):
     maps = pyramid((64, 96), channels, strides)
     with torch.no_grad():
         assert torch.equal(first(maps), second(maps))
-
-
-def test_beside_a_decoder_stands_another_of_one_channel():
-    """On the grid of the first, whose embedding comes first; a class that is learned grows from the first alone."""
-    decoder, maps = made("beside"), pyramid()
-    with torch.no_grad():
-        known, negative, both = decoder.known(maps), decoder.negative(maps), decoder(maps)
-        grown = decoder.widened(7)(maps)
-    assert torch.equal(both[:, :-1], known)
-    expected = F.interpolate(negative, size=known.shape[-2:], mode="bilinear", align_corners=False)
-    torch.testing.assert_close(both[:, -1:], expected)
-    torch.testing.assert_close(grown[:, :5], known)
-    assert grown.shape[1] == 7 and not grown[:, 5:].any()
 
 
 @pytest.mark.parametrize("name", GROW)

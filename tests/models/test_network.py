@@ -5,7 +5,6 @@ import torch
 from owseg.errors import OwsegError
 from owseg.models.assemble import assemble, build_network
 from owseg.models.backbones.base import from_pretrained
-from owseg.models.classifiers import with_negative
 from owseg.models.network import Network, to_tensor
 from tests.support import tiny
 
@@ -168,25 +167,26 @@ def test_a_network_is_stored_with_its_working_size():
     assert network.config["size"] == build_network(network.config).size == 96
 
 
-@pytest.mark.parametrize("classifier", ["prototype", "linear"])
-def test_the_negative_class_is_beside_the_others(classifier):
-    """The first channels of the decoder are those of a network without it; the last is its evidence."""
-    network = tiny.network(classifier=classifier, negative=True)
-    plain = Network(network.backbone, network.known_decoder, network.classifier).eval()
-    image = torch.rand(2, 3, 48, 64)
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 0.5)])
+def test_the_negative_class_changes_nothing_else_by_a_bit(scales):
+    """It is the one channel of a decoder of its own; in an average over mirrored views, too."""
+    network = tiny.network(negative=True, scales=scales)
+    plain = Network(network.backbone, network.decoder, network.classifier, scales=scales).eval()
+    image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         output, without = network(image), plain(image)
-        decoded = network.decoder(network.encode(image))
-        everything = with_negative(network.classifier)(decoded)
-    for name in ("embedding", "logits", "evidence"):
-        torch.testing.assert_close(getattr(output, name), getattr(without, name))
-    assert without.negative is None and network.num_classes == output.logits.shape[1] == 3
-    # Among K + 1 classes it has the share that the classifier of training gives it.
-    shares = torch.cat([output.evidence, output.negative[:, None]], 1).softmax(1)
-    torch.testing.assert_close(shares, everything.softmax(1), rtol=1e-3, atol=1e-5)
-    full = network.full_resolution(output, (48, 64))
-    assert full.negative.shape == (2, 48, 64)
-    with torch.no_grad():
-        assert network.multi_scale(image, (1.0,)).negative.shape == output.negative.shape
+        for name in ("embedding", "logits", "evidence"):
+            assert torch.equal(getattr(output, name), getattr(without, name))
+        assert without.negative is None and output.negative.std() > 0
+        if scales == (1.0,):
+            assert torch.equal(output.negative, network.negative(network.encode(image))[:, 0])
+        several = network.multi_scale(image, (1.0,))
+        assert torch.equal(several.embedding, plain.multi_scale(image, (1.0,)).embedding)
+        views = [network.negative(network.encode(x)) for x in (image, image.flip(-1))]
+        torch.testing.assert_close(several.negative, ((views[0] + views[1].flip(-1)) / 2)[:, 0])
+    full = network.full_resolution(output, (64, 96))
+    expected = torch.nn.functional.interpolate(output.negative[:, None], size=(64, 96), mode="bilinear")[:, 0]
+    torch.testing.assert_close(full.negative, expected)
     again = build_network(network.config)
-    assert again.negative and again.config == network.config and "negative" not in plain.config
+    assert again.config == network.config and "negative" not in plain.config
+    again.load_state_dict(network.state_dict())

@@ -111,14 +111,6 @@ def rpl(residual):
     return energy(residual)
 
 
-def negative(evidence, embedding, scale=3.0):
-    """n - max_t (2 T f_t - T^2) at every pixel of (h, w) and (K, h, w)."""
-    score = np.zeros(evidence.shape)
-    for at in np.ndindex(*score.shape):
-        score[at] = evidence[at] - max(2 * scale * f - scale**2 for f in embedding[(slice(None), *at)])
-    return score
-
-
 def background(logits, index):
     return over_pixels(lambda x: softmax(x)[index], logits)
 
@@ -139,12 +131,12 @@ def mahalanobis(pyramid, features, labels, classes, shrinkage):
 
 
 def joint(components, known, compress=True):
-    """``z(log M) + z(u) / 4 + asinh(z(M - M_0)) / 2 [+ z(n)]``, z by mean and deviation of the columns of ``known``.
+    """``z(log M) + z(u) / 4 + asinh(z(M - M_0)) / 2 [+ z(n) / 2]``, by mean and deviation of the columns of ``known``.
 
-    Not compressed, as in 0.1.0: ``z(log M) + z(u) + z(M - M_0) / 2 [+ z(n)]``.
+    Not compressed, as in 0.1.0: ``z(log M) + z(u) + z(M - M_0) / 2 [+ z(n) / 2]``.
     """
     score = np.zeros(components[0].shape)
-    weights = (1.0, 0.25 if compress else 1.0, 0.5, 1.0)[: len(components)]
+    weights = (1.0, 0.25 if compress else 1.0, 0.5, 0.5)[: len(components)]
     for which, (weight, component, values) in enumerate(
         zip(weights, components, zip(*known, strict=True), strict=True)
     ):

@@ -43,7 +43,7 @@ def test_it_is_the_weighted_sum_of_standard_scores(compress, metric, negative, h
         r = scorer.mahalanobis(output).double()
         u = -(output.embedding if metric else output.logits).amax(1).double()
         u = torch.nn.functional.interpolate(u[:, None], size=m.shape[1:], mode="bilinear")[:, 0]
-        n = (output.negative - output.logits.amax(1)).double()
+        n = output.negative.double()
         n = torch.nn.functional.interpolate(n[:, None], size=m.shape[1:], mode="bilinear")[:, 0]
         return [v.numpy() for v in (m.log(), u, r, n)[: 3 + negative]]
 

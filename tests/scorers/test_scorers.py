@@ -83,7 +83,7 @@ ORACLES = {
     "mixture_code": lambda i: oracle.mixture(i.embedding, "code", 50, 0.8),
     "max_similarity": lambda i: -i.embedding.max(0),
     "rpl": lambda i: oracle.rpl(i.residual),
-    "negative": lambda i: oracle.negative(i.negative, i.embedding),
+    "negative": lambda i: i.negative,
     "mahalanobis": mahalanobis,
     "joint": joint,
     "knn": lambda i: oracle.knn(i.pyramid, Known(TRAIN).features, 3),

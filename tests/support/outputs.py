@@ -16,8 +16,9 @@ def network(metric=True, classes=K, channels=(2, 3), scale=3.0, negative=False):
     """What ``make`` of a scorer reads of a network."""
     classifier = PrototypeClassifier(classes, scale)
     backbone = SimpleNamespace(channels=channels)
+    beside = object() if negative else None
     return SimpleNamespace(
-        num_classes=classes, is_metric=metric, classifier=classifier, backbone=backbone, negative=negative
+        num_classes=classes, is_metric=metric, classifier=classifier, backbone=backbone, negative=beside
     )
 
 

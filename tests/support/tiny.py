@@ -13,7 +13,7 @@ from owseg.data.dataset import DataSet, Source
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import calibrate, fit_scorers
 from owseg.labels import IGNORE, LabelSpace
-from owseg.models.assemble import assemble
+from owseg.models.assemble import assemble, make_decoder
 from owseg.models.backbones.base import Backbone, build
 from owseg.models.network import Network
 
@@ -50,9 +50,11 @@ def backbone(kind: str = "mobilenet_v2") -> Backbone:
     return build({"config": config, "mean": [0.5] * 3, "std": [0.5] * 3})
 
 
-def network(classes: int = 3, kind: str = "mobilenet_v2", **options: Any) -> Network:
+def network(classes: int = 3, kind: str = "mobilenet_v2", negative: bool = False, **options: Any) -> Network:
     torch.manual_seed(0)
     net = assemble(backbone(kind), classes, width=16, **{"decoder": "aspp", **options}).eval()
+    if negative:
+        net.negative = make_decoder("pyramid", net.backbone, 1, width=8, fine=8).eval()
     if kind in ("mobilenet_v2", "resnet"):
         _spread(net)
     return net

@@ -17,8 +17,9 @@ from owseg.knowledge.load import load
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.training import build as module
 from owseg.training.build import build_knowledge_base, round_to_half
-from owseg.training.config import SCALES, TrainConfig
+from owseg.training.config import SCALES, NegativeConfig, TrainConfig
 from tests.support import tiny
+from tests.support.outliers import objects
 
 FAST = TrainConfig(epochs=1, batch=2, crop=(32, 32), validate_every=1)
 
@@ -75,10 +76,10 @@ def test_it_runs_to_the_end_and_what_it_makes_can_be_stored(spec, tmp_path):
 
 def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watched):
     kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
-    (_, trained_on, chosen_on, config, run, resume, outliers), _ = watched.train
+    (_, trained_on, chosen_on, config, run, resume), _ = watched.train
     assert trained_on.source.ids == tuple(f"f{i}" for i in range(6))
     assert chosen_on.source.ids == ("f10", "f12", "f14", "f16", "f7", "f9")  # every second in the order of the names
-    assert (config, run, resume, outliers) == (FAST, tmp_path / "run", False, None)
+    assert (config, run, resume) == (FAST, tmp_path / "run", False)
     (_, fitted_on), more = watched.fit_scorers
     assert fitted_on.source.ids == trained_on.source.ids and more["held_out"].source.ids == chosen_on.source.ids
     (_, calibrated_on, fpr), more = watched.calibrate
@@ -86,6 +87,20 @@ def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watch
     assert (trained_on.unknown_as, chosen_on.unknown_as, calibrated_on.unknown_as) == (IGNORE, UNKNOWN, UNKNOWN)
     assert kb.history[0].details["val"] == {"images": 6, "calibrated_apart": True}
     assert kb.threshold == find_threshold(kb, calibrated_on)
+
+
+def test_outliers_are_shown_with_the_same_images_and_settings(spec, tmp_path, watched, monkeypatch):
+    """By the trained network, before it is rounded; where nothing of it was stored, nothing of it is resumed."""
+    calls = []
+    monkeypatch.setattr(module, "with_negative", lambda network, *given: calls.append(given) or (network, 0.5))
+    config = replace(FAST, seed=3, batch=3)
+    kb = build_knowledge_base(
+        spec, tiny.backbone("resnet"), ["rock"], config, tmp_path / "run", outliers=objects(), resume=True
+    )
+    ((inliers, val, outliers, shown, run, resume),) = calls
+    assert inliers is watched.fit_scorers[0][1] and val is watched.train[0][2] and len(outliers) == 16
+    assert shown == NegativeConfig(seed=3, batch=3) and (run, resume) == (tmp_path / "run" / "negative", False)
+    assert kb.history[0].details["val_ap"] == 0.5
 
 
 @pytest.mark.parametrize("val", [1, 9])

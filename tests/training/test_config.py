@@ -9,7 +9,7 @@ import pytest
 
 from owseg.data import copy_paste
 from owseg.errors import OwsegError
-from owseg.training.config import LoopConfig, ResidualConfig, TrainConfig
+from owseg.training.config import LoopConfig, NegativeConfig, PastingConfig, ResidualConfig, TrainConfig
 
 
 @pytest.mark.parametrize("kind", [LoopConfig, TrainConfig, ResidualConfig])
@@ -45,14 +45,14 @@ def test_settings_of_a_segmentation_network(setting, message):
 
 def test_every_kind_has_the_settings_of_the_loop():
     shared = {f.name for f in fields(LoopConfig)}
-    for kind in (TrainConfig, ResidualConfig):
+    for kind in (TrainConfig, ResidualConfig, NegativeConfig):
         assert issubclass(kind, LoopConfig) and shared < set(asdict(kind()))
         assert all(getattr(kind, name) == getattr(kind(), name) for name in asdict(kind()))
     assert hash(TrainConfig()) == hash(TrainConfig()) and TrainConfig() != TrainConfig(seed=1)
 
 
 def test_outliers_are_pasted_by_default_as_paste_does():
-    assert ResidualConfig().sizes == inspect.signature(copy_paste.paste).parameters["sizes"].default
+    assert PastingConfig().sizes == inspect.signature(copy_paste.paste).parameters["sizes"].default
 
 
 def test_they_are_read_without_torch():

@@ -1,120 +1,226 @@
-"""A class of what is none of the known ones, learned from outliers pasted into the training images."""
+"""A negative class beside a network: outliers are found, labels stay, and arguments reach where they act."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from owseg.data.copy_paste import paste
-from owseg.data.outliers import Outlier, Outliers
 from owseg.errors import OwsegError
-from owseg.labels import UNKNOWN
-from owseg.losses import segmentation as losses
+from owseg.knowledge.calibration import calibrate, fit_scorers
+from owseg.knowledge.load import load
+from owseg.labels import IGNORE, UNKNOWN
+from owseg.learners.learn import learn
+from owseg.learners.probe import Probe
 from owseg.metrics.pixel import Exact
-from owseg.models.classifiers import with_negative
-from owseg.models.engine import Engine
 from owseg.models.ops import resize
 from owseg.scorers.negative import negative
-from owseg.training import segmentation as module
+from owseg.training import checkpoint, pasting
+from owseg.training import negative as module
 from owseg.training.build import build_knowledge_base
-from owseg.training.config import TrainConfig
-from owseg.training.segmentation import SegmentationObjective, train
-from owseg.training.views import AugmentedViews
-from owseg.types import Output
+from owseg.training.config import NegativeConfig, TrainConfig
+from owseg.training.negative import NegativeObjective, train_negative, untrained_negative
+from owseg.training.pasting import inlier_sample, pasted, set_aside
+from owseg.types import Output, Shot
 from tests.support import tiny
+from tests.support.outliers import inlier_images, objects
 
-CONFIG = TrainConfig(epochs=12, batch=4, crop=(48, 64), scale=(0.9, 1.2), validate_every=6, lr=5e-3, ema=0.8, views=2)
-
-
-def squares(count=6):
-    """Magenta squares, of a colour that no class has."""
-    image = np.zeros((3, 16, 16), np.uint8)
-    image[[0, 2]] = 255
-    one = Outlier(image, np.ones((16, 16), bool), "square")
-    return Outliers("squares", tuple("abcdef"[:count]), (frozenset({"square"}),) * count, lambda i: one, False)
+FAST = NegativeConfig(epochs=3, batch=4, crop=(48, 64), scale=(1.0, 1.2), jitter=0.0, sizes=(0.3, 0.6), lr=1e-2,
+                      validate_every=1, width=16)  # fmt: skip
+ONE = replace(FAST, epochs=1)
+TRAIN = TrainConfig(epochs=1, batch=2, crop=(32, 32), views=1)
 
 
-def shown(i):
-    return paste(tiny.dataset(4)[i], squares().read(0), np.random.default_rng(i), (0.4, 0.6))
+def base(classifier="linear", **options):
+    return tiny.knowledge_base(kind="resnet", classifier=classifier, **options)
 
 
-def ap_of(network):
-    state, forward = Exact(), Engine(network)
-    for i in range(4):
-        sample = shown(i)
-        score = resize(negative(forward(sample.image))[:, None], sample.target.shape)[0, 0].numpy()
-        state.update(score, sample.target)
+def same(one, two):
+    return one.keys() == two.keys() and all(torch.equal(v, two[n]) for n, v in one.items())
+
+
+def ap(kb, data):
+    state = Exact()
+    for i in range(len(data)):
+        sample = pasted(inlier_sample(data[i]), objects(), FAST, np.random.default_rng([3, i]))
+        state.update(kb.assess(kb.forward(sample.image), (48, 64), ("negative",)).scores["negative"], sample.target)
     return state.compute().ap
 
 
-@pytest.mark.parametrize("mode", ["frozen", "tuned"])
-def test_it_learns_to_find_what_was_shown(tmp_path, mode):
-    network = tiny.network(3, "resnet", negative=True)
-    data, config = tiny.dataset(8), replace(CONFIG, mode=mode, pasted=1, sizes=(0.4, 0.6))
-    trained = train(network, data, data, config, tmp_path, outliers=squares())
-    assert ap_of(trained) > ap_of(network) + 0.4
-    assert Engine(trained)(shown(0).image).logits.shape[1] == 3
+@pytest.mark.parametrize("classifier", ["linear", "prototype"])
+def test_outliers_are_found_and_labels_do_not_change_by_a_bit(classifier, tmp_path):
+    """Those of a class that was learned before, too."""
+    kb = fit_scorers(base(classifier, scales=(1.0, 0.5)), tiny.dataset())
+    kb = learn(kb, "rock", [tiny_shot()], method=Probe(scales=(1.0,)))
+    weights = {k: v.clone() for k, v in kb.network.state_dict().items()}
+    long = replace(FAST, epochs=12, validate_every=6)
+    new = train_negative(kb, inlier_images(), inlier_images(4), objects(), long, tmp_path / "run")
+    assert same(kb.network.state_dict(), weights)
+    for i in range(4):
+        old, now = kb.forward(tiny.image(i)), new.forward(tiny.image(i))
+        assert torch.equal(old.logits, now.logits) and torch.equal(old.embedding, now.embedding)
+        assert all(torch.equal(a, b) for a, b in zip(old.features, now.features, strict=True))
+        assert np.array_equal(kb.assess(old, (48, 64)).labels, new.assess(now, (48, 64)).labels)
+    untrained = copy.deepcopy(kb.network)
+    untrained.negative = untrained_negative(kb.network, 16)
+    assert ap(new, inlier_images(6)) > ap(replace(kb, network=untrained), inlier_images(6)) + 0.1
+    assert new.scorer == "joint" and new.threshold is None and "negative" not in kb.scorers
+    new = calibrate(new, inlier_images(4))
+    new.save(tmp_path / "kb")
+    loaded = load(tmp_path / "kb")
+    assert loaded.fingerprint() == new.fingerprint() and loaded.network.config == new.network.config
+    assert np.array_equal(loaded.predict(tiny.image(2)).score, new.predict(tiny.image(2)).score)
 
 
-def test_outliers_are_pasted_before_the_view_is_drawn():
-    config, rng = replace(CONFIG, small=0, pasted=2, sizes=(0.3, 0.5)), np.random.default_rng(3)
-    image, target = AugmentedViews(tiny.dataset(1), config, None, squares())(0, 0, np.random.default_rng(3))
-    sample = tiny.dataset(1)[0]
-    for _ in range(2):
-        sample = paste(sample, squares().read(int(rng.integers(6))), rng, (0.3, 0.5))
-    expected = AugmentedViews([sample], config)(0, 0, rng)
-    assert torch.equal(image, expected[0]) and torch.equal(target, expected[1]) and (target == UNKNOWN).any()
+def tiny_shot():
+    sample = tiny.dataset(classes=4, unknown=True)[0]
+    return Shot(sample.image, sample.target == UNKNOWN, sample.id)
 
 
-@pytest.mark.parametrize("classifier", ["prototype", "linear"])
-def test_in_the_loss_it_is_one_class_more(classifier):
-    network, weights = tiny.network(classifier=classifier, negative=True), torch.tensor([0.5, 1.0, 2.0, 3.0])
-    images, targets = torch.rand(2, 3, 48, 64), torch.randint(0, 4, (2, 48, 64))
-    marked = targets.where(targets < 3, UNKNOWN)
-    loss = SegmentationObjective(network, 0.2, weights)(images, marked)
-    decoded = network.decoder(network.encode(images))
-    expected = losses.objective(with_negative(network.classifier), decoded, targets, 0.2, weights)
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+def test_joint_has_one_component_more_with_the_scales_of_val(tmp_path):
+    """Mean and deviation over the pixels of val, in the network's own labels, which are all known; the rest stays."""
+    kb = fit_scorers(base(), tiny.dataset())
+    new = train_negative(kb, inlier_images(), inlier_images(4), objects(), ONE, tmp_path)
+    old, joint = kb.fitted["joint"], new.fitted["joint"]
+    assert same(old.mahalanobis.state_dict(), joint.mahalanobis.state_dict()) and len(joint.weights) == 4
+    z = [joint.standard(new.forward(tiny.image(i)))[0].flatten(1) for i in range(4)]
+    values = torch.cat(z, 1)
+    torch.testing.assert_close(values.mean(1), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(values.std(1, correction=0), torch.ones(4), atol=1e-3, rtol=0)
+    alone = train_negative(base(), inlier_images(), inlier_images(4), objects(), ONE, tmp_path / "alone")
+    assert alone.scorer == "negative" and not alone.fitted
 
 
-def test_its_weight_in_the_loss_is_that_of_its_pixels(tmp_path, monkeypatch):
-    tasks = []
-
-    def record(fabric, task, config, checkpoint):
-        tasks.append(task)
-        return task.kept.state_dict(), 0.0
-
-    monkeypatch.setattr(module, "loop", record)
-    data = tiny.dataset(4)
-    train(tiny.network(3, "resnet", negative=True), data, data, CONFIG, tmp_path, outliers=squares())
-    masks = []
-    for i, sample in enumerate(data):
-        rng = np.random.default_rng([0, 0, i])
-        for _ in range(CONFIG.pasted):
-            sample = paste(sample, squares().read(int(rng.integers(6))), rng, CONFIG.sizes)
-        masks.append(np.where(sample.target == UNKNOWN, 3, sample.target).astype(np.uint8))
-    expected = losses.class_weights(masks, 4, CONFIG.balance)
-    assert torch.equal(tasks[0].objective.class_weights, expected) and expected[3] > 0
+def test_the_loss_is_that_of_a_logistic_regression():
+    """On outliers and on inliers each a mean, void left out; float64. The known classes have no part in it."""
+    network = tiny.network(negative=True)
+    images = torch.stack([torch.from_numpy(tiny.image(i)).float() / 255 for i in range(2)])
+    targets = torch.tensor([UNKNOWN, 0, IGNORE, 1]).repeat_interleave(16).expand(2, 48, 64)
+    loss = NegativeObjective(network, network.negative, smoothing=0.1)(images, targets).detach()
+    p = network(images).negative.double().sigmoid().detach()
+    small = torch.nn.functional.interpolate(targets[:, None].float(), size=p.shape[-2:], mode="nearest-exact")[:, 0]
+    found, kept = p[small == UNKNOWN], p[small < UNKNOWN]
+    expected = -(0.9 * found.log() + 0.1 * (1 - found).log()).mean()
+    expected -= (0.1 * kept.log() + 0.9 * (1 - kept).log()).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    nothing = torch.full_like(targets, IGNORE)
+    assert NegativeObjective(network, network.negative)(images, nothing).item() == 0
 
 
-def test_a_knowledge_base_shown_outliers_scores_with_them(tmp_path, own_data):
-    fast = replace(CONFIG, epochs=1, batch=2, crop=(32, 32))
-    spec = f"folder:{own_data}"
-    kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], fast, tmp_path / "run", outliers=squares())
-    assert kb.network.negative and "negative" in kb.scorers and kb.fitted["joint"].negative
-    details = kb.history[0].details
-    assert (details["outliers"], details["objects"], details["categories"]) == ("squares", 6, {"square": 6})
-    plain = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], fast, tmp_path / "plain")
-    assert not plain.network.negative and "negative" not in plain.scorers and not plain.fitted["joint"].negative
+class Stop(Exception):
+    pass
+
+
+def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path, monkeypatch):
+    arguments = (inlier_images(), inlier_images(4), objects(), FAST)
+    whole = train_negative(base(), *arguments, tmp_path / "whole")
+    real = module.Checkpoint.save
+
+    def stop(self, fabric, state):
+        real(self, fabric, state)
+        if state["epoch"] == 2:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Checkpoint, "save", stop)
+        with pytest.raises(Stop):
+            train_negative(base(), *arguments, tmp_path / "cut")
+    resumed = train_negative(base(), *arguments, tmp_path / "cut", resume=True)
+    assert same(whole.network.state_dict(), resumed.network.state_dict())
+    with pytest.raises(OwsegError, match="other settings"):
+        train_negative(base(), inlier_images(13), *arguments[1:], tmp_path / "cut", resume=True)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"jitter": 0.5}, {"crop": (32, 32)}, {"pasted": 1}, {"lr": 1e-3}, {"weight_decay": 1.0}, {"width": 8},
+     {"smoothing": 0.2}, {"sizes": (0.1, 0.2)}, {"seed": 1}, {"batch": 2}],
+    ids=str,
+)  # fmt: skip
+def test_every_setting_reaches_the_training(tmp_path, setting):
+    def trained(run, config):
+        return train_negative(base(), inlier_images(8), inlier_images(2), objects(), config, run).network.state_dict()
+
+    assert not same(trained(tmp_path / "plain", ONE), trained(tmp_path / "other", replace(ONE, **setting)))
+
+
+def test_validation_is_of_the_score_and_has_outliers_of_its_own(tmp_path, monkeypatch):
+    real, pastes = pasting.paste, []
+    monkeypatch.setattr(pasting, "paste", lambda sample, outlier, *more: pastes.append((sample.id, outlier.id))
+                        or real(sample, outlier, *more))  # fmt: skip
+    val = replace(inlier_images(2), source=replace(inlier_images(2).source, ids=("v0", "v1")))
+    new = train_negative(base(), inlier_images(4), val, objects(), ONE, tmp_path)
+    on_val = {outlier for image, outlier in pastes if image.startswith("v")}
+    on_train = {outlier for image, outlier in pastes if image.startswith("f")}
+    assert on_val <= {"o7", "o15"} and on_val and on_train and not on_train & {"o7", "o15"}
+    event, state = new.history[-1], Exact()
+    for i in range(2):
+        sample = pasted(inlier_sample(val[i]), set_aside(objects())[1], ONE, np.random.default_rng([7, i]))
+        score = resize(negative(new.forward(sample.image))[:, None], (48, 64))[0, 0].numpy()
+        state.update(score, sample.target)
+    assert event.action == "train-negative" and event.details["val_ap"] == pytest.approx(state.compute().ap)
+    assert event.details["categories"] == {"thing": 16} and event.details["fingerprint"]
+
+
+def test_a_network_has_one_negative_class(tmp_path):
+    kb = train_negative(base(), inlier_images(4), inlier_images(2), objects(), ONE, tmp_path)
+    with pytest.raises(OwsegError, match="has a negative class"):
+        train_negative(kb, inlier_images(4), inlier_images(2), objects(), ONE, tmp_path / "again")
+
+
+def test_a_network_that_is_trained_with_outliers_gets_one(tmp_path, own_data):
+    """Its labels are those of one trained without; with half, all that is stored of it is in 16 bits, scaled after."""
+    spec, body = f"folder:{own_data}", tiny.backbone("resnet")
+    trained = [
+        build_knowledge_base(spec, body, ["rock"], TRAIN, tmp_path / name, outliers=shown, half=True)
+        for name, shown in (("run", objects()), ("plain", None))
+    ]
+    shown, plain = trained
+    assert "negative" in shown.scorers and shown.fitted["joint"].negative and shown.scorer == "joint"
+    assert plain.network.negative is None and "negative" not in plain.scorers and not plain.fitted["joint"].negative
+    assert torch.equal(shown.forward(tiny.image(0)).logits, plain.forward(tiny.image(0)).logits)
+    weights = shown.network.negative.state_dict().values()
+    assert all(torch.equal(w, w.half().to(w.dtype)) for w in weights)
+    details = shown.history[0].details
+    assert (details["outliers"], details["objects"], details["categories"]) == ("objects", 16, {"thing": 16})
+    assert 0 < details["val_ap"] <= 1 and "val_ap" not in plain.history[0].details
+
+
+def test_a_training_with_outliers_goes_on_where_it_stopped(tmp_path, own_data, monkeypatch):
+    """In the first part, which has no state of the second, and in the second."""
+
+    body = tiny.backbone("resnet")
+
+    def built(run, resume=False):
+        return build_knowledge_base(
+            f"folder:{own_data}", body, ["rock"], TRAIN, run, outliers=objects(), resume=resume
+        ).network.state_dict()
+
+    whole = built(tmp_path / "whole")
+    real, saves = checkpoint.Checkpoint.save, []
+
+    def stop(self, fabric, state):
+        real(self, fabric, state)
+        saves.append(self.run)
+        if len(saves) in (1, 3):
+            raise Stop
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "save", stop)
+    with pytest.raises(Stop):
+        built(tmp_path / "cut")
+    with pytest.raises(Stop):
+        built(tmp_path / "cut", resume=True)
+    assert same(whole, built(tmp_path / "cut", resume=True))
+    assert [run.name for run in saves] == ["cut", "negative", "negative"]  # nothing twice
 
 
 def test_outliers_of_a_known_class_are_left_out(tmp_path, own_data):
-    trees = replace(squares(), categories=(frozenset({"tree"}),) * 6)
+    trees = replace(objects(), categories=(frozenset({"tree"}),) * 16)
     with pytest.raises(OwsegError, match="tree"):
-        build_knowledge_base(f"folder:{own_data}", tiny.backbone("resnet"), [], CONFIG, tmp_path, outliers=trees)
+        build_knowledge_base(f"folder:{own_data}", tiny.backbone("resnet"), [], TRAIN, tmp_path, outliers=trees)
 
 
 def test_an_output_without_it_has_no_such_score():
-    with pytest.raises(OwsegError, match="train one with `owseg train --outliers DIR`"):
+    with pytest.raises(OwsegError, match="add one with `owseg train-negative`"):
         negative(Output((), torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4)))

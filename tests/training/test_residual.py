@@ -21,12 +21,8 @@ from owseg.scorers.energy import energy
 from owseg.scorers.rpl import rpl
 from owseg.training import pasting
 from owseg.training import residual as module
-from owseg.training.residual import (
-    inlier_sample,
-    pasted,
-    set_aside,
-    train_residual,
-)
+from owseg.training.pasting import inlier_sample, pasted, set_aside
+from owseg.training.residual import train_residual
 from tests.support import tiny
 from tests.support.outliers import FAST, inlier_images, objects
 

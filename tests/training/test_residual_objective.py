@@ -16,14 +16,8 @@ from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace
 from owseg.losses import outlier as losses
 from owseg.models.ops import resize
 from owseg.models.residual_pattern import residual_of
-from owseg.training import residual as module
-from owseg.training.residual import (
-    ResidualObjective,
-    context_sample,
-    inlier_sample,
-    pasted,
-    set_aside,
-)
+from owseg.training.pasting import PastedViews, context_sample, inlier_sample, pasted, set_aside
+from owseg.training.residual import ResidualObjective
 from tests.support import tiny, trees
 from tests.support.outliers import FAST, inlier_images, objects
 
@@ -137,7 +131,7 @@ def test_what_is_known_and_has_no_name_is_an_inlier(tmp_path):
 def test_what_is_pasted_is_augmented_with_its_image():
     """A cut-out that stayed as it was could be told by its brightness."""
     white = replace(objects(), read=lambda i: Outlier(np.full((3, 40, 40), 255, np.uint8), np.ones((40, 40), bool), ""))
-    views = module.PastedViews(inlier_images(), white, None, replace(FAST, jitter=0.5))
+    views = PastedViews(inlier_images(), white, None, replace(FAST, jitter=0.5))
     shown = []
     for i in range(12):
         image, target = views(0, i, np.random.default_rng(i))
@@ -148,7 +142,7 @@ def test_what_is_pasted_is_augmented_with_its_image():
 
 def test_a_context_is_augmented_like_an_image():
     config = replace(FAST, jitter=0.3)
-    image, target, context, context_target = module.PastedViews(inlier_images(), objects(), objects(), config)(
+    image, target, context, context_target = PastedViews(inlier_images(), objects(), objects(), config)(
         0, 3, np.random.default_rng(4)
     )
     rng = np.random.default_rng(4)

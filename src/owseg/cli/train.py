@@ -84,8 +84,8 @@ OutlierFolder = Annotated[
     Path | None,
     typer.Option(
         "--outliers",
-        help="Folder of objects of unknown classes (RGBA cut-outs, images/ and masks/, or COCO): pasted into "
-        "the training images, they become a class of their own that only scores read.",
+        help="Folder of objects of unknown classes (RGBA cut-outs, images/ and masks/, or COCO): the trained "
+        "network gets a class for what they show, which scores alone read (see train-negative).",
     ),
 ]
 

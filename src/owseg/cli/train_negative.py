@@ -6,7 +6,7 @@ from pathlib import Path
 
 from owseg.cli._options import KB, Batch, Crop, Devices, Fpr, Json, Out, Precision, Resume, Seed, Slim, parse_size
 from owseg.cli._outlier_training import CROP, Epochs, Exclude, Inliers, OutlierFolder, Val, open_all, open_objects
-from owseg.training.config import ResidualConfig
+from owseg.training.config import NegativeConfig
 
 
 def train_negative(
@@ -15,12 +15,12 @@ def train_negative(
     outliers: OutlierFolder,
     val: Val = None,
     exclude: Exclude = "",
-    epochs: Epochs = ResidualConfig.epochs,
-    batch: Batch = ResidualConfig.batch,
+    epochs: Epochs = NegativeConfig.epochs,
+    batch: Batch = NegativeConfig.batch,
     crop: Crop = CROP,
-    seed: Seed = ResidualConfig.seed,
-    precision: Precision = ResidualConfig.precision,
-    devices: Devices = ResidualConfig.devices,
+    seed: Seed = NegativeConfig.seed,
+    precision: Precision = NegativeConfig.precision,
+    devices: Devices = NegativeConfig.devices,
     fpr: Fpr = 0.05,
     resume: Resume = False,
     out: Out = None,
@@ -32,15 +32,15 @@ def train_negative(
     Only scores change: negative is its evidence, and joint, where it is fitted, adds it. The labels that the network
     predicts stay the same to the bit. Undo with owseg rollback.
     """
-    from owseg.training.negative import train_negative as with_negative
+    from owseg.training.negative import train_negative as trained
     from owseg.training.processes import is_first_process
 
-    config = ResidualConfig(
+    config = NegativeConfig(
         epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices
     )
     given = open_all(kb, out, inliers, val)
     objects, _ = open_objects(outliers, None, exclude, given.base.labels)
     run = Path(f"{Path(given.target).resolve()}.negative.run")
-    new = with_negative(given.base, given.train, given.choose, objects, config, run, resume)
+    new = trained(given.base, given.train, given.choose, objects, config, run, resume)
     if is_first_process():
         given.finish(new, fpr, slim, as_json)

@@ -83,7 +83,7 @@ def mc_dropout(
         raise OwsegError(f"dropout needs at least one pass, not {passes}.")
     if rate is not None and not 0 < rate < 1:
         raise OwsegError(f"a dropout rate is between 0 and 1, not {rate}.")
-    decoder = copy.deepcopy(kb.network.known_decoder).eval()
+    decoder = copy.deepcopy(kb.network.decoder).eval()
     drops = [m for m in decoder.modules() if isinstance(m, nn.Dropout | nn.Dropout2d) and m.p > 0]
     for drop in drops:
         # Only the dropout: batch norm stays in evaluation.

@@ -53,7 +53,7 @@ def _grown(kb: KnowledgeBase) -> tuple[Decoder, LinearClassifier | PrototypeClas
     """Return a copy of the newest head with room for one class more than ``kb`` knows; a new class starts at zero."""
     heads = [i for i in kb.increments if isinstance(i, Head)]
     source = heads[-1] if heads else kb.network
-    decoder = heads[-1].decoder if heads else kb.network.known_decoder
+    decoder = heads[-1].decoder if heads else kb.network.decoder
     classes = len(kb.labels) + 1
     # A metric space grows by a dimension, with fixed prototypes; a linear classifier by a row of weights.
     if isinstance(source.classifier, PrototypeClassifier):

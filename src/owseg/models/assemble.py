@@ -24,18 +24,15 @@ def assemble(
     classifier: str = "prototype",
     scale: float = 3.0,
     size: int | None = None,
-    negative: bool = False,
     scales: Sequence[float] = (1.0,),
 ) -> Network:
     """Return a network of a backbone, a decoder (see ``DECODERS``) and a classifier ("prototype" or "linear").
 
     ``width`` is the decoder's, ``scale`` the length T of the prototypes. ``size`` is the working size, ``scales`` are
-    the factors of it at which each image is run, and with ``negative`` there is a class of what is none of the others
-    (see ``Network``). Raises ``OwsegError`` for a part of another name.
+    the factors of it at which each image is run (see ``Network``). Raises ``OwsegError`` for a part of another name.
     """
     head = make_classifier(classifier, num_classes, scale)
-    neck = make_decoder(decoder, backbone, head.embedding_channels + negative, width=width)
-    return Network(backbone, neck, head, size, negative, scales)
+    return Network(backbone, make_decoder(decoder, backbone, head.embedding_channels, width=width), head, size, scales)
 
 
 def make_decoder(kind: str, backbone: Backbone, out: int, **config: Any) -> Decoder:
@@ -58,6 +55,7 @@ def build_network(config: dict[str, Any]) -> Network:
     """Return a network with random weights from ``Network.config``."""
     backbone = build(config["backbone"])
     head = make_classifier(num_classes=config["classes"], **config["classifier"])
-    negative = config.get("negative", False)
-    decoder = make_decoder(backbone=backbone, out=head.embedding_channels + negative, **config["decoder"])
-    return Network(backbone, decoder, head, config.get("size"), negative, config.get("scales", (1.0,)))
+    decoder = make_decoder(backbone=backbone, out=head.embedding_channels, **config["decoder"])
+    beside = config.get("negative")
+    negative = None if beside is None else make_decoder(backbone=backbone, out=1, **beside)
+    return Network(backbone, decoder, head, config.get("size"), config.get("scales", (1.0,)), negative)

@@ -82,35 +82,5 @@ class PrototypeClassifier(nn.Module):
         return 2 * self.scale * _at_least_float32(embedding) - self.scale**2
 
 
-class WithNegative(nn.Module):
-    """A linear classifier of K classes and, last, the negative class: ``decoded (B, D + 1, h, w) -> (B, K + 1, h, w)``.
-
-    The logit of the negative class is the last channel itself.
-    """
-
-    def __init__(self, classifier: LinearClassifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, decoded: Tensor) -> Tensor:
-        """Return the logits of all K + 1 classes."""
-        return torch.cat([self.classifier(decoded[:, :-1]), decoded[:, -1:]], 1)
-
-
-def with_negative(classifier: LinearClassifier | PrototypeClassifier) -> PrototypeClassifier | WithNegative:
-    """Return the classifier of K + 1 classes, the negative one last, that shares its weights with ``classifier``."""
-    if isinstance(classifier, PrototypeClassifier):
-        return PrototypeClassifier(classifier.num_classes + 1, classifier.scale)
-    return WithNegative(classifier)
-
-
-def negative_evidence(classifier: LinearClassifier | PrototypeClassifier, channel: Tensor) -> Tensor:
-    """Return the evidence for the negative class, float32, of the ``channel`` that the decoder has for it."""
-    # In a metric space it has a prototype of its own, T e_(K+1).
-    scale = classifier.scale if isinstance(classifier, PrototypeClassifier) else None
-    channel = channel.float()
-    return channel if scale is None else 2 * scale * channel - scale**2
-
-
 def _at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from owseg.errors import OwsegError
 from owseg.models.backbones.base import Backbone
-from owseg.models.classifiers import LinearClassifier, PrototypeClassifier, negative_evidence
+from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.ops import resize, working_size
 from owseg.types import Output
@@ -25,8 +25,9 @@ class Network(nn.Module):
     was trained on, to which others are resized; None for any. The three steps take images as they are; ``forward``
     takes them at each of ``scales``, factors of their size, and averages pyramids and embeddings.
 
-    With ``negative`` the decoder has one more channel: the evidence for a class of what is none of the K, learned from
-    outliers that were shown in training. No label is ever that class; scores may read it (``Output.negative``).
+    ``negative``, where there is one, is a decoder of one channel beside the other: the logit of what is none of the K
+    classes against all of them, learned from outliers (see ``owseg.training.negative``). No label depends on it; scores
+    may read it (``Output.negative``).
     """
 
     def __init__(
@@ -35,12 +36,12 @@ class Network(nn.Module):
         decoder: Decoder,
         classifier: LinearClassifier | PrototypeClassifier,
         size: int | None = None,
-        negative: bool = False,
         scales: Sequence[float] = (1.0,),
+        negative: Decoder | None = None,
     ) -> None:
         super().__init__()
-        self.size, self.negative, self.scales = size, negative, tuple(scales)
-        self.backbone, self.decoder, self.classifier = backbone, decoder, classifier
+        self.size, self.scales = size, tuple(scales)
+        self.backbone, self.decoder, self.classifier, self.negative = backbone, decoder, classifier, negative
 
     def encode(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the backbone's pyramid, finest first."""
@@ -49,7 +50,8 @@ class Network(nn.Module):
 
     def decode(self, features: Sequence[Tensor]) -> Tensor:
         """Return the embedding (B, D, h, w)."""
-        return self._split(self.decoder(features))[0]
+        embedding: Tensor = self.decoder(features)
+        return embedding
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Return the logits (B, K, h, w) float32, at any resolution of the embedding."""
@@ -60,19 +62,17 @@ class Network(nn.Module):
     def forward(self, image: Tensor) -> Output:
         """Return the result for ``image`` (B, 3, H, W), RGB in [0, 1]: the mean over ``scales``."""
         pyramids, decoded = zip(*(self._pass(image, scale) for scale in self.scales), strict=True)
-        return self._output(_mean_pyramid(pyramids), *self._split(_mean(decoded)))
+        return self._output(_mean_pyramid(pyramids), *(_mean(maps) for maps in zip(*decoded, strict=True)))
 
-    def _pass(self, image: Tensor, scale: float, mirrored: bool = False) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return the pyramid of ``image`` at ``scale`` and what the decoder makes of it; mirrored both, if at all."""
+    def _pass(self, image: Tensor, scale: float, mirrored: bool = False) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+        """Return the pyramid of ``image`` at ``scale``, and its embedding and, where there is one, negative channel.
+
+        All are mirrored, if at all.
+        """
         view = image if scale == 1 else resize(image, working_size(_size_of(image), None, scale, self.multiple))
         features = self.encode(view.flip(-1) if mirrored else view)
-        return features, self.decoder(features)
-
-    def _split(self, decoded: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the embedding and the evidence for the negative class, (B, h, w), of what the decoder returned."""
-        if not self.negative:
-            return decoded, None
-        return decoded[:, :-1], negative_evidence(self.classifier, decoded[:, -1])
+        beside = [] if self.negative is None else [self.negative(features)]
+        return features, [self.decode(features), *beside]
 
     def _output(
         self,
@@ -81,10 +81,11 @@ class Network(nn.Module):
         negative: Tensor | None = None,
         residual: Tensor | None = None,
     ) -> Output:
+        """Return the output for a pyramid, an embedding, a negative channel (B, 1, h, w) and a residual."""
         logits = self.classify(embedding)
         # A linear classifier's logits are its evidence: the same tensor, at no cost.
         evidence = self.classifier.evidence(embedding.float()) if self.is_metric else logits
-        return Output(features, embedding, logits, residual, evidence, negative)
+        return Output(features, embedding, logits, residual, evidence, None if negative is None else negative[:, 0])
 
     def full_resolution(self, output: Output, size: tuple[int, int]) -> Output:
         """Return ``output`` with the embedding interpolated to ``size`` and classified there (features unchanged)."""
@@ -92,7 +93,7 @@ class Network(nn.Module):
         embedding = resize(output.embedding, size)
         # The evidence, with a residual or without, is linear in f and so may be interpolated.
         residual = None if output.residual is None else resize(output.residual, size)
-        negative = None if output.negative is None else resize(output.negative[:, None], size)[:, 0]
+        negative = None if output.negative is None else resize(output.negative[:, None], size)
         return self._output(output.features, embedding, negative, residual)
 
     def multi_scale(self, image: Tensor, scales: Sequence[float] = (0.75, 1.0, 1.5)) -> Output:
@@ -103,12 +104,14 @@ class Network(nn.Module):
         # DMLNet averages scores over five scales; averaging the embedding gives any scorer a single output to read.
         straight = {scale: self._pass(image, scale) for scale in dict.fromkeys((*self.scales, *scales))}
         features = _mean_pyramid([straight[scale][0] for scale in self.scales])
-        grid = _size_of(straight[self.scales[0]][1])
-        decoded = []
+        views = []
         for scale in scales:
-            mirrored = self._pass(image, scale, mirrored=True)[1].flip(-1)
-            decoded += [resize(d.float(), grid) for d in (straight[scale][1], mirrored)]
-        return self._output(features, *self._split(_mean(decoded)))
+            mirrored = [maps.flip(-1) for maps in self._pass(image, scale, mirrored=True)[1]]
+            views += [straight[scale][1], mirrored]
+        means = []
+        for first, *maps in zip(straight[self.scales[0]][1], *views, strict=True):
+            means.append(_mean([resize(m.float(), _size_of(first)) for m in maps]))
+        return self._output(features, *means)
 
     @property
     def multiple(self) -> int:
@@ -128,11 +131,6 @@ class Network(nn.Module):
         return isinstance(self.classifier, PrototypeClassifier)
 
     @property
-    def known_decoder(self) -> Decoder:
-        """The decoder without the channel of the negative class."""
-        return self.decoder.widened(self.classifier.embedding_channels) if self.negative else self.decoder
-
-    @property
     def config(self) -> dict[str, Any]:
         """The argument of ``build_network``, which makes the same architecture with random weights; plain JSON."""
         return {
@@ -141,8 +139,8 @@ class Network(nn.Module):
             "decoder": self.decoder.config,
             "classifier": self.classifier.config,
             **({} if self.size is None else {"size": self.size}),
-            **({"negative": True} if self.negative else {}),
             **({"scales": list(self.scales)} if self.scales != (1.0,) else {}),
+            **({} if self.negative is None else {"negative": self.negative.config}),
         }
 
 

@@ -63,7 +63,7 @@ def available(
         "": True,
         "metric": network.is_metric,
         "residual": residual,
-        "negative": network.negative,
+        "negative": network.negative is not None,
         "background": BACKGROUND in base,
         "fit": False,
     }

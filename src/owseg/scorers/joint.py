@@ -22,13 +22,14 @@ from owseg.types import Output, Scorer
 if TYPE_CHECKING:
     from owseg.models.network import Network
 
-WEIGHTS, WEIGHTS_0_1 = (1.0, 0.25, 0.5, 1.0), (1.0, 1.0, 0.5, 1.0)
+WEIGHTS, WEIGHTS_0_1 = (1.0, 0.25, 0.5, 0.5), (1.0, 1.0, 0.5, 0.5)
 """The weights of the components, of one fitted now and in 0.1.0; the last is of the negative class, if there is one."""
 
 
 class Joint(FittedScorer):
-    """``z(log min_k M_k) + z(u) / 4 + asinh(z(min_k M_k - M_0)) / 2 [+ z(n)]``, z the standard score over known pixels.
+    """``z(log min_k M_k) + z(u) / 4 + asinh(z(min_k M_k - M_0)) / 2 [+ z(n) / 2]``, a sum of standard scores z.
 
+    They are taken over known pixels.
     ``M_k`` is the squared Mahalanobis distance to class k on the feature pyramid and ``M_0`` that to all classes
     together (see ``RelativeMahalanobis``), both of the backbone's features. ``u`` is ``-max_t f_t`` with a prototype
     classifier and ``-max_t logit_t`` with a linear one, from the decoder. The first is large far from all training
@@ -36,9 +37,9 @@ class Joint(FittedScorer):
     different places. The logarithm turns the heavy tail of ``M`` into that of a Student-t density, ``-log p ~ log(1 + M
     / nu)``, and asinh that of the difference into a logarithm, so that no component dominates the sum. Without
     ``compress`` the difference enters as it is, and by other ``weights`` u in full, as in 0.1.0. With a ``negative``
-    class n is the evidence for it less that for the nearest known class (see ``owseg.scorers.negative``). The form was
-    chosen on CamVid val and on a held-out training sequence (see docs/results.md), asinh on val, and the weight of u on
-    both and on val and street photos of other towns with objects pasted into them.
+    class n is its logit (see ``owseg.scorers.negative``). The form was chosen on CamVid val and on a held-out training
+    sequence (see docs/results.md), asinh on val, and the weights of u and n on both and on street photos of other
+    towns, with objects pasted into them and without.
 
     The score is a little too high in the outermost cells along every edge of an image (by 0.7 with ``street8@1`` on
     CamVid, mirrored images alike): the backbone pads with zeros, so features there differ from those inside. It stays
@@ -136,7 +137,7 @@ def _of(
     **config: Any,
 ) -> Joint:
     distance = mahalanobis_of(network, level, shrinkage, **config)
-    return Joint(distance, network.is_metric, network.negative, compress, weights)
+    return Joint(distance, network.is_metric, network.negative is not None, compress, weights)
 
 
 CARDS = (

@@ -1,4 +1,4 @@
-"""The evidence for a class of what is none of the known ones, learned from outliers shown in training."""
+"""The logit of what is none of the known classes against all of them, learned from outliers."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from owseg.types import Output
 
 
 def negative(output: Output) -> Tensor:
-    """Return ``n - max_t e_t``, (B, h, w): the evidence n for the negative class less that for the nearest known one.
+    """Return the logit of the negative class, (B, h, w) float32: positive where outliers are likelier.
 
     Raises ``OwsegError`` for an output without a negative class.
     """
     if output.negative is None:
-        raise OwsegError("this network has no negative class; train one with `owseg train --outliers DIR`.")
-    return output.negative.float() - output.softmax_logits.amax(1)
+        raise OwsegError("this network has no negative class; add one with `owseg train-negative`.")
+    return output.negative.float()
 
 
 CARDS = (
     Card(
         "negative",
-        "evidence for a class of outliers less that for the nearest known class",
+        "logit of outliers against all known classes, from a decoder that was shown some",
         make=lambda network: negative,
         source="after UNO, Delić et al., BMVC 2024",
         facts={"needs": "negative"},

@@ -21,7 +21,8 @@ from owseg.labels import BACKGROUND, LabelSpace, check_class_names
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, from_pretrained
 from owseg.models.network import Network
-from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE, SCALES, TrainConfig
+from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE, SCALES, NegativeConfig, TrainConfig
+from owseg.training.negative import with_negative
 from owseg.training.segmentation import train
 
 
@@ -48,12 +49,11 @@ def build_knowledge_base(
     One half of val chooses the weights and fits the scales of the score, the other half calibrates the threshold at
     ``fpr`` (see ``divide_val``). ``backbone`` is a name or path (see ``from_pretrained``) or a backbone; ``scale``
     is T of the prototypes. ``size`` is the working size, by default the usual size of the training images, and
-    ``scales`` are the factors of it at which the trained network looks at each image. With ``outliers`` pasted into the
-    training images the network learns a class of its own for what is none of the known ones (see ``Network``). ``half``
-    rounds the network to what 16-bit floats can hold, before anything is fitted to it, so that it can be stored in half
-    the space. With ``background`` the network has one more class, trained on what is void in the train split, and its
-    probability is the score: a baseline. Raises ``OwsegError`` for an unknown class that the data set does not have,
-    and for a class called "unknown" or "void" that is not left out.
+    ``scales`` are the factors of it at which the trained network looks at each image. With ``outliers`` it gets a
+    negative class as well (see ``with_negative``). ``half`` rounds it to what 16-bit floats can hold, before anything
+    is fitted to it, so that it can be stored in half the space. With ``background`` it has one more class, trained on
+    what is void in the train split, and its probability is the score: a baseline. Raises ``OwsegError`` for an unknown
+    class that the data set does not have, and for a class called "unknown" or "void" that is not left out.
     """
     config = config or TrainConfig()
     labels = _known_classes(data, unknown)
@@ -64,13 +64,16 @@ def build_knowledge_base(
     choose, calibration = divide_val(open_dataset(data, "val", labels))
     torch.manual_seed(config.seed)
     body = from_pretrained(backbone) if isinstance(backbone, str) else backbone
-    network = assemble(
-        body, len(labels), decoder, classifier=classifier, scale=scale, size=size or usual_size(fitted_on),
-        negative=shown is not None, scales=scales,
-    )  # fmt: skip
-    network = train(network, trained_on, choose, config, Path(run), resume, shown)
+    size = size or usual_size(fitted_on)
+    network = assemble(body, len(labels), decoder, classifier=classifier, scale=scale, size=size, scales=scales)
+    network = train(network, trained_on, choose, config, Path(run), resume)
+    card: dict[str, Any] = {}
+    if shown is not None:
+        network, ap = _with_negative(network, fitted_on, choose, shown, config, Path(run) / "negative", resume)
+        card = {"outliers": shown.name, "objects": len(shown), "categories": shown.counts(), "val_ap": ap}
     if half:
-        round_to_half(network, ("decoder", "classifier") if config.mode == "frozen" else ("",))
+        learned = [part for part in ("decoder", "classifier", "negative") if getattr(network, part) is not None]
+        round_to_half(network, learned if config.mode == "frozen" else ("",))
     message = f"trained on {fitted_on.source.name} with {len(labels)} classes"
     if choose is calibration:
         message += f"; val is too small to divide ({len(choose)}), so it chose the weights and calibrates as well"
@@ -78,7 +81,7 @@ def build_knowledge_base(
         "unknown": list(unknown), "backbone": Path(backbone).name if isinstance(backbone, str) else backbone.kind,
         "config": asdict(config), "val": {"images": len(choose), "calibrated_apart": choose is not calibration},
     }  # fmt: skip
-    event = Event("train", message, {**data_card(trained_on), **_card(shown), **about})
+    event = Event("train", message, {**data_card(trained_on), **card, **about})
     kb = KnowledgeBase(network, labels, history=(event,))
     kb = fit_scorers(kb, fitted_on, held_out=choose)
     return calibrate(kb, calibration, fpr, scorer=BACKGROUND if background else "joint")
@@ -94,11 +97,14 @@ def _known_classes(data: str, unknown: Sequence[str]) -> LabelSpace:
     return labels
 
 
-def _card(outliers: Outliers | None) -> dict[str, Any]:
-    """Return what a history keeps of the outliers that were shown: their name, how many, of what."""
-    if outliers is None:
-        return {}
-    return {"outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts()}
+def _with_negative(
+    network: Network, inliers: DataSet, val: DataSet, outliers: Outliers, config: TrainConfig, run: Path, resume: bool
+) -> tuple[Network, float]:
+    """Return ``network`` with a negative class, trained with the usual settings, and its AP on val."""
+    same = NegativeConfig(batch=config.batch, seed=config.seed, precision=config.precision, devices=config.devices)
+    # A run that was stopped before this part has nothing to resume here.
+    resume = resume and (run / "last.ckpt").is_file()
+    return with_negative(network, inliers, val, outliers, same, run, resume)
 
 
 def usual_size(data: DataSet, most: int = 32) -> int:
@@ -107,7 +113,7 @@ def usual_size(data: DataSet, most: int = 32) -> int:
 
 
 @torch.no_grad()
-def round_to_half(network: Network, parts: tuple[str, ...] = ("",)) -> None:
+def round_to_half(network: Network, parts: Sequence[str] = ("",)) -> None:
     """Round every weight and statistic of ``parts``, by default all, in place to the nearest finite 16-bit float."""
     modules = [network.get_submodule(part) for part in parts]
     for value in (value for module in modules for value in (*module.parameters(), *module.buffers())):

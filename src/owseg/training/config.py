@@ -27,7 +27,7 @@ SIZES = (0.08, 0.6)
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """The settings that every training has; ``TrainConfig`` and ``ResidualConfig`` add theirs and choose the defaults.
+    """The settings that every training has; the others add theirs and choose the defaults.
 
     An epoch takes every image once, in a random order, in steps of ``batch`` images a process. The network sees a view
     of each: resized by a log-uniform factor in ``scale``, cut to ``crop`` (height, width) pixels, mirrored with
@@ -71,8 +71,7 @@ class TrainConfig(LoopConfig):
 
     ``ema`` is the decay per step of the averaged weights, which are those validated and kept. A class of pixel
     frequency q weighs q^-balance in the cross-entropy; ``variance_weight`` is lambda_VL (DMLNet, Sec. 4.1). The loss
-    takes one label in each cell of ``label_stride`` x ``label_stride`` pixels, another one in each step. Where outliers
-    are given, ``pasted`` of them, of ``sizes``, blended over ``feather`` pixels, are put into each image (``paste``).
+    takes one label in each cell of ``label_stride`` x ``label_stride`` pixels, another one in each step.
     """
 
     mode: str = "frozen"
@@ -87,9 +86,6 @@ class TrainConfig(LoopConfig):
     freeze_stem: bool = True
     ema: float = 0.99
     label_stride: int = 2
-    pasted: int = 4
-    sizes: tuple[float, float] = SIZES
-    feather: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,15 +97,10 @@ class TrainConfig(LoopConfig):
 
 
 @dataclass(frozen=True)
-class ResidualConfig(LoopConfig):
-    """How a residual pattern is trained.
+class PastingConfig(LoopConfig):
+    """How outliers are shown: ``pasted`` of them, of ``sizes``, blended over ``feather`` pixels, in each inlier image.
 
-    ``pasted`` outliers of ``sizes``, blended over ``feather`` pixels (see ``paste``), are put into each inlier image.
-    The loss is ``inlier_weight (CE + entropy_weight EM) + outlier_weight PE + contrast_weight CoroCL`` (see
-    ``owseg.losses.outlier``); CoroCL compares up to ``samples`` pixels of each of its sets at ``temperature``.
-    ``final_lr`` is the learning rate of the last convolution, which starts at zero and has far to go. The paper (Liu et
-    al., ICCV 2023) has ``outlier_weight`` 0.05 and ``contrast_weight`` 1; they, ``pasted`` and ``final_lr`` were chosen
-    on val images with outliers pasted into them.
+    See ``owseg.data.copy_paste.paste``.
     """
 
     crop: tuple[int, int] = (384, 512)
@@ -118,6 +109,33 @@ class ResidualConfig(LoopConfig):
     pasted: int = 4
     sizes: tuple[float, float] = SIZES
     feather: float = 0.0
+
+
+@dataclass(frozen=True)
+class NegativeConfig(PastingConfig):
+    """How a negative class is trained: a decoder ``width`` channels wide, on a backbone that stays as it is.
+
+    What is asked of it is a probability of ``1 - smoothing`` on outliers and of ``smoothing`` on inliers. Trained
+    longer or without smoothing, it finds more of what is like the outliers and less of anything else.
+    """
+
+    epochs: int = 3
+    lr: float = 3e-3
+    width: int = 64
+    smoothing: float = 0.05
+
+
+@dataclass(frozen=True)
+class ResidualConfig(PastingConfig):
+    """How a residual pattern is trained.
+
+    The loss is ``inlier_weight (CE + entropy_weight EM) + outlier_weight PE + contrast_weight CoroCL`` (see
+    ``owseg.losses.outlier``); CoroCL compares up to ``samples`` pixels of each of its sets at ``temperature``.
+    ``final_lr`` is the learning rate of the last convolution, which starts at zero and has far to go. The paper (Liu et
+    al., ICCV 2023) has ``outlier_weight`` 0.05 and ``contrast_weight`` 1; they, ``pasted`` and ``final_lr`` were chosen
+    on val images with outliers pasted into them.
+    """
+
     final_lr: float = 1e-2
     inlier_weight: float = 1.0
     entropy_weight: float = 1.0

@@ -18,33 +18,31 @@ from owseg.data.outliers import Outliers
 from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import data_card, in_own_labels
-from owseg.models.classifiers import negative_evidence
-from owseg.models.decoders.beside import BesideDecoder, beside
+from owseg.models.assemble import make_decoder
+from owseg.models.decoders.base import Decoder
 from owseg.models.engine import Engine
 from owseg.models.network import Network
-from owseg.models.ops import resize
 from owseg.scorers.joint import WEIGHTS, Joint
 from owseg.scorers.negative import negative
 from owseg.training.checkpoint import Checkpoint
-from owseg.training.config import ResidualConfig
+from owseg.training.config import NegativeConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
-from owseg.training.pasting import set_aside
+from owseg.training.pasting import PastedViews, masks_on, pasted_ap, require_inliers, set_aside
 from owseg.training.processes import launched
-from owseg.training.residual import PastedViews, masks_on, pasted_ap, require_inliers
 
 
 class NegativeObjective(nn.Module):
-    """The loss of the evidence n for the negative class against that for all known ones, e: ``log(1 + exp(l - n))``.
+    """The loss of the logit n of the negative class, with p = sigmoid(n) and s = ``smoothing``.
 
-    l is ``logsumexp_t e_t``, so that is the cross-entropy of K + 1 classes of which the last is meant; on inliers it is
-    ``log(1 + exp(n - l))``, that of any other, and needs no labels. Both are means over their pixels. The known classes
-    of ``network`` are read and never changed.
+    It is ``-(1 - s) log p - s log(1 - p)`` on outliers and ``-s log p - (1 - s) log(1 - p)`` on inliers, each a mean
+    over its pixels. The evidence for the known classes has no part in n: it is large where something unknown looks like
+    one of them. The backbone of ``network`` is read and never changed.
     """
 
-    def __init__(self, network: Network, learns: nn.Module, config: ResidualConfig) -> None:
+    def __init__(self, network: Network, learns: Decoder, smoothing: float = 0.0) -> None:
         super().__init__()
-        self.learns, self.config = learns, config
+        self.learns, self.smoothing = learns, smoothing
         self.frozen = [network]  # in a list, so that it is no part of what is trained, moved or set to training
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
@@ -52,18 +50,11 @@ class NegativeObjective(nn.Module):
 
         Targets (B, H, W) long are UNKNOWN on outliers, IGNORE where void, anything else on inliers.
         """
-        network = self.frozen[0]
-        assert isinstance(network.decoder, BesideDecoder)
         with torch.no_grad():
-            features = network.encode(images)
-            evidence = network.classifier.evidence(network.decoder.known(features).float())
-        with torch.autocast(images.device.type, enabled=False):  # the frozen network may be coarse; what learns may not
-            channel = resize(self.learns([f.float() for f in features]), (evidence.shape[-2], evidence.shape[-1]))
-            gap = negative_evidence(network.classifier, channel[:, 0]) - evidence.logsumexp(1)
-            outlier, inlier = masks_on(targets, (gap.shape[-2], gap.shape[-1]))
-            found, kept = F.softplus(-gap)[outlier], F.softplus(gap)[inlier]
-            # The mean of no pixel is NaN, its sum is 0.
-            return self.config.inlier_weight * kept.sum() / max(1, len(kept)) + found.sum() / max(1, len(found))
+            features = self.frozen[0].encode(images)
+        logit = self.learns(features)[:, 0].float()
+        outlier, inlier = masks_on(targets, (logit.shape[-2], logit.shape[-1]))
+        return _mean_loss(logit[outlier], 1 - self.smoothing) + _mean_loss(logit[inlier], self.smoothing)
 
 
 def train_negative(
@@ -71,44 +62,19 @@ def train_negative(
     inliers: DataSet,
     val: DataSet,
     outliers: Outliers,
-    config: ResidualConfig | None = None,
+    config: NegativeConfig | None = None,
     run: Path | str = "run",
     resume: bool = False,
 ) -> KnowledgeBase:
     """Return ``kb`` with a negative class, trained beside it to detect ``outliers`` pasted into ``inliers``.
 
-    A decoder of its own reads the backbone's pyramid (``BesideDecoder``): the known classes, increments and labels stay
-    as they are to the bit. ``inliers`` need no ground truth; where they have one, its void is left out. The weights
-    kept are those with the best AP of the score ``negative`` on ``val`` with other outliers pasted into it. Where there
-    is a fitted ``joint``, the negative class becomes its fourth component, scaled on ``val`` in the network's own
-    labels; the score is then ``joint``, and ``negative`` else, without a threshold. Raises ``OwsegError`` for a network
-    that has a negative class, where there is nothing to train on, and for a loss that is not finite.
+    See ``with_negative``: labels and increments stay as they are to the bit. Where there is a fitted ``joint``, the
+    negative class becomes its fourth component, scaled on ``val`` in the network's own labels; the score is then
+    ``joint``, and ``negative`` else, without a threshold. Raises ``OwsegError`` for a network that has a negative
+    class, where there is nothing to train on, and for a loss that is not finite.
     """
-    if kb.network.negative:
-        raise OwsegError("this network has a negative class; train one anew with `owseg train --outliers DIR`.")
-    config = config or ResidualConfig()
-    fabric = launched(config)
-    train_on, val_on = set_aside(outliers)
-    views = PastedViews(inliers, train_on, None, config, kb.network.size)
-    batches = Batches(len(inliers), views, config, fabric.global_rank, fabric.world_size)
-    require_inliers(inliers)
-    torch.manual_seed(config.seed)
-    network = with_negative_beside(kb.network).requires_grad_(False).eval().to(fabric.device)
-    assert isinstance(network.decoder, BesideDecoder)
-    learns = network.decoder.negative.requires_grad_(True)
-    task = Task(
-        objective=NegativeObjective(network, learns, config),
-        optimizer=torch.optim.AdamW(learns.parameters(), lr=config.lr, weight_decay=config.weight_decay),
-        batches=batches,
-        kept=learns,
-        validate=partial(pasted_ap, Engine(network), negative, val, val_on, config),
-        metric="AP",
-    )
-    about = {"data": inliers.source.name, "frames": len(inliers), "outliers": len(outliers), "network": network.config}
-    best, ap = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
-    learned = with_negative_beside(kb.network)
-    assert isinstance(learned.decoder, BesideDecoder)
-    learned.decoder.negative.load_state_dict(best)
+    config = config or NegativeConfig()
+    network, ap = with_negative(kb.network, inliers, val, outliers, config, run, resume)
     details = {
         **data_card(inliers), "outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(),
         "val_ap": ap, "config": asdict(config),
@@ -117,18 +83,67 @@ def train_negative(
     event = Event("train-negative", message, details)
     fitted = dict(kb.fitted)
     if isinstance(joint := fitted.get("joint"), Joint):
-        fitted["joint"] = _with_component(joint, replace(kb, network=learned, fitted={}, scorer="negative"), val)
+        fitted["joint"] = _with_component(joint, replace(kb, network=network, fitted={}, scorer="negative"), val)
     # The threshold was another score's.
     scorer = "joint" if "joint" in fitted else "negative"
-    return kb.after(event, network=learned, fitted=fitted, scorer=scorer, threshold=None)
+    return kb.after(event, network=network, fitted=fitted, scorer=scorer, threshold=None)
 
 
-def with_negative_beside(network: Network) -> Network:
-    """Return a copy of ``network`` with an untrained negative class beside it."""
-    copied = copy.deepcopy(network)
-    backbone = copied.backbone
-    decoder = beside(copied.decoder, backbone.channels, backbone.strides)
-    return Network(backbone, decoder, copied.classifier, network.size, True, network.scales).eval()
+def with_negative(
+    network: Network,
+    inliers: DataSet,
+    val: DataSet,
+    outliers: Outliers,
+    config: NegativeConfig,
+    run: Path | str,
+    resume: bool = False,
+) -> tuple[Network, float]:
+    """Return a copy of ``network`` with a negative class, and its AP on ``val`` with outliers pasted into it.
+
+    It is a decoder of its own on the backbone's pyramid, so that all else stays as it is to the bit. ``inliers`` need
+    no ground truth; where they have one, its void is left out. One outlier in eight is set aside for ``val``; the
+    weights kept are those with the best AP of the score ``negative`` there.
+    """
+    if network.negative is not None:
+        raise OwsegError("this network has a negative class already; start from one without.")
+    fabric = launched(config)
+    train_on, val_on = set_aside(outliers)
+    views = PastedViews(inliers, train_on, None, config, network.size)
+    batches = Batches(len(inliers), views, config, fabric.global_rank, fabric.world_size)
+    require_inliers(inliers)
+    torch.manual_seed(config.seed)
+    result = copy.deepcopy(network)
+    result.negative = untrained_negative(network, config.width)
+    trained = copy.deepcopy(result).requires_grad_(False).eval().to(fabric.device)
+    assert trained.negative is not None
+    learns = trained.negative.requires_grad_(True)
+    task = Task(
+        objective=NegativeObjective(trained, learns, config.smoothing),
+        optimizer=torch.optim.AdamW(learns.parameters(), lr=config.lr, weight_decay=config.weight_decay),
+        batches=batches,
+        kept=learns,
+        validate=partial(pasted_ap, Engine(trained), negative, val, val_on, config),
+        metric="AP",
+    )
+    about = {"data": inliers.source.name, "frames": len(inliers), "outliers": len(outliers), "network": network.config}
+    best, ap = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
+    result.negative.load_state_dict(best)
+    return result.eval(), ap
+
+
+def untrained_negative(network: Network, width: int) -> Decoder:
+    """Return a decoder of one channel for ``network``'s pyramid; its logits are 0 everywhere."""
+    decoder = make_decoder("pyramid", network.backbone, 1, width=width, fine=width // 2)
+    assert isinstance(decoder.head, nn.Conv2d) and decoder.head.bias is not None
+    nn.init.zeros_(decoder.head.weight)
+    nn.init.zeros_(decoder.head.bias)
+    return decoder
+
+
+def _mean_loss(logits: Tensor, probability: float) -> Tensor:
+    """Return the mean cross-entropy of ``logits`` (n,) with one ``probability``; 0 for none, whose mean were NaN."""
+    wanted = torch.full_like(logits, probability)
+    return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / max(1, len(logits))
 
 
 def _with_component(old: Joint, kb: KnowledgeBase, val: DataSet) -> Joint:

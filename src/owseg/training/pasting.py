@@ -1,18 +1,25 @@
-"""Outliers that are shown in training: which of them, and how they get into an image."""
+"""Outliers that are shown in training: which of them, how they get into an image, and how well others are found."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
+from torch import Tensor, nn
 
+from owseg.data.augment import augment
 from owseg.data.copy_paste import paste
-from owseg.data.outliers import Outliers
-from owseg.training.config import ResidualConfig, TrainConfig
-from owseg.types import Sample
+from owseg.data.dataset import DataSet
+from owseg.data.outliers import Outlier, Outliers
+from owseg.errors import OwsegError
+from owseg.labels import IGNORE, UNKNOWN
+from owseg.metrics.pixel import Exact
+from owseg.models.ops import resize
+from owseg.training.config import PastingConfig
+from owseg.types import Forward, Sample, Scorer
 
 
-def pasted(
-    sample: Sample, outliers: Outliers, config: ResidualConfig | TrainConfig, rng: np.random.Generator
-) -> Sample:
+def pasted(sample: Sample, outliers: Outliers, config: PastingConfig, rng: np.random.Generator) -> Sample:
     """Return ``sample`` with ``config.pasted`` random outliers in it."""
     for _ in range(config.pasted):
         sample = paste(sample, outliers.read(int(rng.integers(len(outliers)))), rng, config.sizes, config.feather)
@@ -28,3 +35,62 @@ def set_aside(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
     held = [i for i in numbers if i % every == every - 1] or list(numbers[-1:])
     kept = [i for i in numbers if i not in held] or held
     return outliers.pick(kept), outliers.pick(held)
+
+
+@dataclass(frozen=True, eq=False)
+class PastedViews:
+    """The views that the network sees: of inlier images with outliers pasted into them, and of ``context`` images."""
+
+    inliers: DataSet
+    outliers: Outliers
+    context: Outliers | None
+    config: PastingConfig
+    size: int | None = None  # the network's working size
+
+    def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return image and target of inlier image ``i`` and, with ``context``, those of a random one of these."""
+        config = self.config
+        # Pasted first, so that one augmentation covers both: as sharp, as bright and as large.
+        sample = pasted(inlier_sample(self.inliers[i]), self.outliers, config, rng)
+        view = augment(sample, config.crop, config.scale, config.jitter, rng, self.size)
+        if self.context is None:
+            return view
+        shown = context_sample(self.context.read(int(rng.integers(len(self.context)))))
+        return *view, *augment(shown, config.crop, (0.75, 1.5), config.jitter, rng, self.size)
+
+
+def require_inliers(data: DataSet) -> None:
+    """Raise ``OwsegError`` where no pixel of ``data`` is an inlier."""
+    if not any((np.asarray(inlier_sample(sample).target) == 0).any() for sample in data):
+        raise OwsegError(f"{data.source.name} has no pixel that is neither void nor unknown; give other images.")
+
+
+def pasted_ap(forward: Forward, scorer: Scorer, val: DataSet, outliers: Outliers, config: PastingConfig) -> float:
+    """Return the AP of ``scorer`` on ``val`` with outliers pasted into it, the same ones at every call."""
+    state = Exact()
+    for i in range(len(val)):
+        sample = pasted(inlier_sample(val[i]), outliers, config, np.random.default_rng([7, i]))
+        target = np.asarray(sample.target)
+        state.update(resize(scorer(forward(sample.image))[:, None], target.shape)[0, 0].cpu().numpy(), target)
+    return state.compute().ap
+
+
+def inlier_sample(sample: Sample) -> Sample:
+    """Return ``sample`` with a target that is 0 where its ground truth is neither void nor unknown, else IGNORE."""
+    if sample.target is None:
+        return replace(sample, target=np.zeros(sample.image.shape[1:], np.uint8))
+    return replace(sample, target=np.where(sample.target < UNKNOWN, 0, IGNORE).astype(np.uint8))
+
+
+def context_sample(outlier: Outlier) -> Sample:
+    """Return an outlier where it was photographed, with a target: UNKNOWN on it, IGNORE where void, 0 elsewhere."""
+    target = np.where(outlier.mask, UNKNOWN, 0).astype(np.uint8)
+    if outlier.void is not None:
+        target[outlier.void] = IGNORE
+    return Sample(outlier.image, target, outlier.id)
+
+
+def masks_on(targets: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return where outliers and where inliers are, (B, h, w) bool each, on another grid."""
+    small = nn.functional.interpolate(targets[:, None].float(), size=grid, mode="nearest-exact")[:, 0]
+    return small == UNKNOWN, small < UNKNOWN

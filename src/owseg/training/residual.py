@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from owseg.data.augment import augment
 from owseg.data.dataset import DataSet
-from owseg.data.outliers import Outlier, Outliers
-from owseg.errors import OwsegError
+from owseg.data.outliers import Outliers
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import data_card
-from owseg.labels import IGNORE, UNKNOWN
 from owseg.losses import outlier as losses
-from owseg.metrics.pixel import Exact
 from owseg.models.engine import Engine
 from owseg.models.network import Network
 from owseg.models.ops import resize
@@ -31,9 +26,8 @@ from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import ResidualConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
-from owseg.training.pasting import pasted, set_aside
+from owseg.training.pasting import PastedViews, masks_on, pasted_ap, require_inliers, set_aside
 from owseg.training.processes import launched
-from owseg.types import Forward, Sample, Scorer
 
 
 class ResidualObjective(nn.Module):
@@ -90,28 +84,6 @@ class ResidualObjective(nn.Module):
         return [_some(s, most) for s in sets]
 
 
-@dataclass(frozen=True, eq=False)
-class PastedViews:
-    """The views that the network sees: of inlier images with outliers pasted into them, and of ``context`` images."""
-
-    inliers: DataSet
-    outliers: Outliers
-    context: Outliers | None
-    config: ResidualConfig
-    size: int | None = None  # the network's working size
-
-    def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return image and target of inlier image ``i`` and, with ``context``, those of a random one of these."""
-        config = self.config
-        # Pasted first, so that one augmentation covers both: as sharp, as bright and as large.
-        sample = pasted(inlier_sample(self.inliers[i]), self.outliers, config, rng)
-        view = augment(sample, config.crop, config.scale, config.jitter, rng, self.size)
-        if self.context is None:
-            return view
-        shown = context_sample(self.context.read(int(rng.integers(len(self.context)))))
-        return *view, *augment(shown, config.crop, (0.75, 1.5), config.jitter, rng, self.size)
-
-
 def train_residual(
     kb: KnowledgeBase,
     inliers: DataSet,
@@ -164,47 +136,10 @@ def train_residual(
     return kb.after(event, residual=learned.requires_grad_(False).eval(), scorer="rpl", threshold=None)
 
 
-def require_inliers(data: DataSet) -> None:
-    """Raise ``OwsegError`` where no pixel of ``data`` is an inlier."""
-    if not any((np.asarray(inlier_sample(sample).target) == 0).any() for sample in data):
-        raise OwsegError(f"{data.source.name} has no pixel that is neither void nor unknown; give other images.")
-
-
 def _groups(pattern: ResidualPattern, config: ResidualConfig) -> list[dict[str, Any]]:
     last = list(pattern.final.parameters())
     rest = [p for p in pattern.parameters() if not any(p is q for q in last)]
     return [{"params": rest, "lr": config.lr}, {"params": last, "lr": config.final_lr}]
-
-
-def pasted_ap(forward: Forward, scorer: Scorer, val: DataSet, outliers: Outliers, config: ResidualConfig) -> float:
-    """Return the AP of ``scorer`` on ``val`` with outliers pasted into it, the same ones at every call."""
-    state = Exact()
-    for i in range(len(val)):
-        sample = pasted(inlier_sample(val[i]), outliers, config, np.random.default_rng([7, i]))
-        target = np.asarray(sample.target)
-        state.update(resize(scorer(forward(sample.image))[:, None], target.shape)[0, 0].cpu().numpy(), target)
-    return state.compute().ap
-
-
-def inlier_sample(sample: Sample) -> Sample:
-    """Return ``sample`` with a target that is 0 where its ground truth is neither void nor unknown, else IGNORE."""
-    if sample.target is None:
-        return replace(sample, target=np.zeros(sample.image.shape[1:], np.uint8))
-    return replace(sample, target=np.where(sample.target < UNKNOWN, 0, IGNORE).astype(np.uint8))
-
-
-def context_sample(outlier: Outlier) -> Sample:
-    """Return an outlier where it was photographed, with a target: UNKNOWN on it, IGNORE where void, 0 elsewhere."""
-    target = np.where(outlier.mask, UNKNOWN, 0).astype(np.uint8)
-    if outlier.void is not None:
-        target[outlier.void] = IGNORE
-    return Sample(outlier.image, target, outlier.id)
-
-
-def masks_on(targets: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return where outliers and where inliers are, (B, h, w) bool each, on another grid."""
-    small = nn.functional.interpolate(targets[:, None].float(), size=grid, mode="nearest-exact")[:, 0]
-    return small == UNKNOWN, small < UNKNOWN
 
 
 def _some(pixels: Tensor, most: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -16,12 +15,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from owseg.data.cached import cached
 from owseg.data.dataset import DataSet
-from owseg.data.outliers import Outliers
 from owseg.errors import OwsegError
-from owseg.labels import UNKNOWN
 from owseg.losses import segmentation as losses
 from owseg.metrics.iou import IoU
-from owseg.models.classifiers import with_negative
 from owseg.models.engine import Engine
 from owseg.models.network import Network
 from owseg.models.ops import resize
@@ -31,7 +27,7 @@ from owseg.training.config import TrainConfig
 from owseg.training.input import Batches, View
 from owseg.training.loop import Task, loop
 from owseg.training.processes import launched
-from owseg.training.views import AugmentedViews, FrozenFeatures, with_outliers
+from owseg.training.views import AugmentedViews, FrozenFeatures
 from owseg.types import Sample
 
 
@@ -68,8 +64,6 @@ class SegmentationObjective(nn.Module):
         super().__init__()
         self.network, self.variance_weight = network, variance_weight
         self.frozen, self.label_stride = frozen, label_stride
-        # In training the negative class is one like the others.
-        self.classifier = with_negative(network.classifier) if network.negative else network.classifier
         self.register_buffer("class_weights", class_weights)
 
     def forward(self, *batch: Tensor) -> Tensor:
@@ -77,10 +71,9 @@ class SegmentationObjective(nn.Module):
         *given, targets = batch
         top, left = torch.randint(self.label_stride, (2,)).tolist()
         targets = targets[:, top :: self.label_stride, left :: self.label_stride]
-        decoded = self.network.decoder(given if self.frozen else self.network.encode(*given))
-        if self.network.negative:
-            targets = torch.where(targets == UNKNOWN, self.network.num_classes, targets)
-        return losses.objective(self.classifier, decoded, targets, self.variance_weight, self.class_weights)
+        network = self.network
+        embedding = network.decode(given if self.frozen else network.encode(*given))
+        return losses.objective(network.classifier, embedding, targets, self.variance_weight, self.class_weights)
 
 
 def train(
@@ -90,14 +83,12 @@ def train(
     config: TrainConfig,
     run: Path,
     resume: bool = False,
-    outliers: Outliers | None = None,
 ) -> Network:
     """Return a copy of ``network`` trained on ``data``: with the averaged weights that had the best mIoU on ``val``.
 
-    A network with a negative class learns it from ``outliers``, pasted into the images. In the mode "frozen" its
-    backbone stays as it is to the bit. ``run`` receives ``metrics.csv``, TensorBoard events and, at each
-    validation, ``last.ckpt``. With ``resume`` the run goes on from there and ends with the weights of a run that
-    was never stopped. Raises ``OwsegError`` for data without ground truth and for a loss that is not finite.
+    In the mode "frozen" its backbone stays as it is to the bit. ``run`` receives ``metrics.csv``, TensorBoard events
+    and, at each validation, ``last.ckpt``. With ``resume`` the run goes on from there and ends with the weights of a
+    run that was never stopped. Raises ``OwsegError`` for data without ground truth and for a loss that is not finite.
     """
     fabric = launched(config)
     frames, trained, frozen = cached(data), _copy(network), config.mode == "frozen"
@@ -105,14 +96,15 @@ def train(
         trained.backbone.freeze()
     elif config.freeze_stem:
         trained.backbone.freeze_stem()
-    augmented = AugmentedViews(frames, config, network.size, outliers)
+    augmented = AugmentedViews(frames, config, network.size)
     views: View = augmented
     if frozen:
         # A backbone of its own: ``trained`` is moved to the device and set to training.
         backbone = copy.deepcopy(trained.backbone).eval().to(fabric.device)
         views = FrozenFeatures(augmented, backbone)
     batches = Batches(len(data), views, config, fabric.global_rank, fabric.world_size)
-    weights = losses.class_weights(_masks(augmented), network.num_classes + network.negative, config.balance)
+    masks = (_mask_of(sample, "training") for sample in frames)
+    weights = losses.class_weights(masks, network.num_classes, config.balance)
     average_by = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
     average = AveragedModel(trained, multi_avg_fn=average_by, use_buffers=True).to(fabric.device)
     averaged = cast(Network, average.module)
@@ -125,21 +117,11 @@ def train(
         metric="mIoU",
         after_step=lambda: average.update_parameters(trained),
     )
-    checkpoint = Checkpoint(run, _identity(network, data, config, outliers), resume, {"average": average})
+    checkpoint = Checkpoint(run, _identity(network, data, config), resume, {"average": average})
     best, _ = loop(fabric, task, config, checkpoint)
     result = _copy(network)
     result.load_state_dict(best)
     return result.requires_grad_(True).eval()
-
-
-def _masks(views: AugmentedViews) -> Iterator[np.ndarray]:
-    """Yield the mask of each image; outliers as in its first view, before it is cropped, in a class of their own."""
-    classes, config = len(views.data.labels), views.config
-    for i, sample in enumerate(views.data):
-        _mask_of(sample, "training")
-        shown = with_outliers(sample, views.outliers, config, np.random.default_rng([config.seed, 0, i]))
-        mask = _mask_of(shown, "training")
-        yield mask if views.outliers is None else np.where(mask == UNKNOWN, classes, mask).astype(np.uint8)
 
 
 def _mask_of(sample: Sample, use: str) -> np.ndarray:
@@ -166,8 +148,7 @@ def _parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, A
     return [g for g in groups if g["params"]]
 
 
-def _identity(network: Network, data: DataSet, config: TrainConfig, outliers: Outliers | None) -> str:
+def _identity(network: Network, data: DataSet, config: TrainConfig) -> str:
     """Return what a run is of, as JSON: only the same can be resumed."""
-    about = {"data": data.source.name, "frames": len(data), "classes": data.labels.names, "network": network.config,
-             **({} if outliers is None else {"outliers": outliers.name, "objects": len(outliers)})}  # fmt: skip
+    about = {"data": data.source.name, "frames": len(data), "classes": data.labels.names, "network": network.config}
     return json.dumps({**asdict(config), **about})

@@ -10,24 +10,20 @@ from torch import Tensor
 
 from owseg.data.augment import augment
 from owseg.data.dataset import DataSet
-from owseg.data.outliers import Outliers
 from owseg.models.backbones.base import Backbone
 from owseg.training.config import TrainConfig
-from owseg.training.pasting import pasted
-from owseg.types import Sample
 
 
 @dataclass(frozen=True, eq=False)
 class AugmentedViews:
     """Random views of ``data``'s images and masks; half as large in the first ``config.small`` of the epochs.
 
-    ``size`` is the network's working size; ``outliers``, where given, are pasted into the images, UNKNOWN in the masks.
+    ``size`` is the network's working size.
     """
 
     data: DataSet
     config: TrainConfig
     size: int | None = None
-    outliers: Outliers | None = None
 
     def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return a view (3, h, w) in [0, 1] of image ``i`` and its target (h, w) long."""
@@ -35,9 +31,7 @@ class AugmentedViews:
         shrink = 0.5 if epoch < config.small * config.epochs else 1.0
         crop = (round(config.crop[0] * shrink), round(config.crop[1] * shrink))
         scale = (config.scale[0] * shrink, config.scale[1] * shrink)
-        return augment(
-            with_outliers(self.data[i], self.outliers, config, rng), crop, scale, config.jitter, rng, self.size
-        )
+        return augment(self.data[i], crop, scale, config.jitter, rng, self.size)
 
 
 class FrozenFeatures:
@@ -74,11 +68,6 @@ class FrozenFeatures:
         device = next(self.backbone.parameters()).device
         maps = self.backbone(image[None].to(device, memory_format=torch.channels_last))
         return *(_in_16_bits(m[0]).cpu() for m in maps), target.to(torch.uint8)
-
-
-def with_outliers(sample: Sample, outliers: Outliers | None, config: TrainConfig, rng: np.random.Generator) -> Sample:
-    """Return ``sample`` with outliers pasted into it, if there are any (see ``pasted``)."""
-    return sample if outliers is None else pasted(sample, outliers, config, rng)
 
 
 def _in_16_bits(features: Tensor) -> Tensor:
