@@ -131,12 +131,12 @@ def mahalanobis(pyramid, features, labels, classes, shrinkage):
 
 
 def joint(components, known, compress=True):
-    """``z(log M) + z(u) / 4 + asinh(z(M - M_0)) / 2 [+ z(n) / 2]``, by mean and deviation of the columns of ``known``.
+    """``z(log M) + z(u) / 2 + asinh(z(M - M_0)) / 2 [+ z(n) / 2]``, by mean and deviation of the columns of ``known``.
 
     Not compressed, as in 0.1.0: ``z(log M) + z(u) + z(M - M_0) / 2 [+ z(n) / 2]``.
     """
     score = np.zeros(components[0].shape)
-    weights = (1.0, 0.25 if compress else 1.0, 0.5, 0.5)[: len(components)]
+    weights = (1.0, 0.5 if compress else 1.0, 0.5, 0.5)[: len(components)]
     for which, (weight, component, values) in enumerate(
         zip(weights, components, zip(*known, strict=True), strict=True)
     ):

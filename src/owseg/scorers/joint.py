@@ -22,12 +22,12 @@ from owseg.types import Output, Scorer
 if TYPE_CHECKING:
     from owseg.models.network import Network
 
-WEIGHTS, WEIGHTS_0_1 = (1.0, 0.25, 0.5, 0.5), (1.0, 1.0, 0.5, 0.5)
+WEIGHTS, WEIGHTS_0_1 = (1.0, 0.5, 0.5, 0.5), (1.0, 1.0, 0.5, 0.5)
 """The weights of the components, of one fitted now and in 0.1.0; the last is of the negative class, if there is one."""
 
 
 class Joint(FittedScorer):
-    """``z(log min_k M_k) + z(u) / 4 + asinh(z(min_k M_k - M_0)) / 2 [+ z(n) / 2]``, a sum of standard scores z.
+    """``z(log min_k M_k) + z(u) / 2 + asinh(z(min_k M_k - M_0)) / 2 [+ z(n) / 2]``, a sum of standard scores z.
 
     They are taken over known pixels.
     ``M_k`` is the squared Mahalanobis distance to class k on the feature pyramid and ``M_0`` that to all classes
