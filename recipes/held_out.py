@@ -78,7 +78,7 @@ VARIANTS = {
 }
 WEIGHTS = ((1.0, 1.0, 0.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 0.5), (1.0, 0.5, 0.5), (1.0, 1.0, 0.25),
            (1.0, 0.25, 0.5), (1.0, 0.5, 0.25), (1.0, 0.5, 0.0))  # fmt: skip
-NEGATIVE = (0.0, 0.5, 1.0, 2.0)
+NEGATIVE = ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.0, 1.0), (0.0, 2.0))
 TOWNS = {"building": "building", "car": "car", "door": "building", "pavement": "pavement", "road": "road",
          "sky": "sky", "vegetation": "tree", "window": "building"}  # fmt: skip
 BALANCES = (1.0, None, 0.5, 0.0)
@@ -136,16 +136,20 @@ def known(args: argparse.Namespace) -> None:
 
 
 def weights(args: argparse.Namespace) -> None:
-    """Print how well weighted sums of the three components of joint find the unknown, on held-out images and on val."""
+    """Print how well weighted sums of the components of joint find the unknown, on held-out images and on others.
+
+    A negative class enters as it is or, as ``M - M_0`` does, through asinh.
+    """
     kb, columns = load(args.runs / name_of(args)), {}
     joint = kb.fitted["joint"]
     assert isinstance(joint, Joint)
-    tried = [(*w, n) for w in (*WEIGHTS[3:5], WEIGHTS[6]) for n in NEGATIVE] if joint.negative else WEIGHTS
+    tried = [(*w, *n) for w in (*WEIGHTS[3:5], WEIGHTS[6]) for n in NEGATIVE] if joint.negative else WEIGHTS
     for where, samples in weighed_on(args.data, kb.labels).items():
         states = [Exact() for _ in (*tried, "msp")]
         for sample in samples:
             output = kb.forward(sample.image)
             z = joint.standard(output)
+            z = torch.cat([z, z[:, 3:].asinh()], 1)
             z[:, 2] = z[:, 2].asinh() if joint.compress else z[:, 2]
             scores = [(z * z.new_tensor(w).view(1, -1, 1, 1)).sum(1) for w in tried] + [msp(output)]
             for state, score in zip(states, scores, strict=True):
@@ -156,7 +160,7 @@ def weights(args: argparse.Namespace) -> None:
         (*name, *(cell for m in found for cell in (f"{m.ap:.3f}", f"{m.fpr95:.3f}")))
         for name, *found in zip(names, *columns.values(), strict=True)
     ]
-    parts = ("log M", "u", "M - M_0", "n")[: len(tried[0])]
+    parts = ("log M", "u", "M - M_0", "n", "asinh n")[: len(tried[0])]
     header = (*parts, *(cell for where in columns for cell in (f"AP, {where}", "FPR95")))
     markdown(f"Weights of the components, {name_of(args)}", header, rows)
 

@@ -22,21 +22,20 @@ from owseg.types import Output, Scorer
 if TYPE_CHECKING:
     from owseg.models.network import Network
 
-WEIGHTS, WEIGHTS_0_1 = (1.0, 0.5, 0.5, 0.5), (1.0, 1.0, 0.5, 0.5)
+WEIGHTS, WEIGHTS_0_1 = (1.0, 0.5, 0.5, 2.0), (1.0, 1.0, 0.5, 2.0)
 """The weights of the components, of one fitted now and in 0.1.0; the last is of the negative class, if there is one."""
 
 
 class Joint(FittedScorer):
-    """``z(log min_k M_k) + z(u) / 2 + asinh(z(min_k M_k - M_0)) / 2 [+ z(n) / 2]``, a sum of standard scores z.
+    """``z(log min_k M_k) + z(u) / 2 + asinh(z(min_k M_k - M_0)) / 2 [+ 2 asinh(z(n))]``, a sum of standard scores z.
 
-    They are taken over known pixels.
-    ``M_k`` is the squared Mahalanobis distance to class k on the feature pyramid and ``M_0`` that to all classes
-    together (see ``RelativeMahalanobis``), both of the backbone's features. ``u`` is ``-max_t f_t`` with a prototype
+    z is taken over known pixels. ``M_k`` is the squared Mahalanobis distance to class k on the feature pyramid and
+    ``M_0`` that to all classes together (see ``RelativeMahalanobis``), both of the backbone's features. ``u`` is ``-max_t f_t`` with a prototype
     classifier and ``-max_t logit_t`` with a linear one, from the decoder. The first is large far from all training
     data, the third far from every class even near their common mean, the second where no class fits; they err in
     different places. The logarithm turns the heavy tail of ``M`` into that of a Student-t density, ``-log p ~ log(1 + M
-    / nu)``, and asinh that of the difference into a logarithm, so that no component dominates the sum. Without
-    ``compress`` the difference enters as it is, and by other ``weights`` u in full, as in 0.1.0. With a ``negative``
+    / nu)``, and asinh those of the difference and of n into logarithms, so that no component dominates the sum. Without
+    ``compress`` these enter as they are, and by other ``weights`` u in full, as in 0.1.0. With a ``negative``
     class n is its logit (see ``owseg.scorers.negative``). The form was chosen on CamVid val and on a held-out training
     sequence (see docs/results.md), asinh on val, and the weights of u and n on both and on street photos of other
     towns, with objects pasted into them and without.
@@ -101,7 +100,7 @@ class Joint(FittedScorer):
         """Return the score (B, h, w) on the grid of the Mahalanobis score; 0 is an average known pixel."""
         z = self.standard(output)
         if self.compress:
-            z[:, 2] = z[:, 2].asinh()
+            z[:, 2:] = z[:, 2:].asinh()
         return (z * z.new_tensor(self.weights).view(1, -1, 1, 1)).sum(1)
 
     def standard(self, output: Output) -> Tensor:
