@@ -17,7 +17,7 @@ from owseg.models.ops import resize
 from owseg.openset import closed_map
 from tests.support import tiny
 
-NAMES = ("street", "street8", "synthetic")
+NAMES = ("street", "street-inliers", "street8", "street8-inliers", "synthetic")
 
 
 def test_the_names_that_ship():
@@ -31,6 +31,20 @@ def test_what_ships_loads_and_predicts(name):
     assert prediction.labels.max() < len(kb.labels)
     assert kb.scorer == "joint" and kb.threshold.target_fpr == 0.05
     assert sum(f.stat().st_size for f in (SHIPPED / name).rglob("*") if f.is_file()) < 10e6
+
+
+@pytest.mark.parametrize("name", ["street", "street8"])
+def test_one_that_was_shown_outliers_has_the_labels_of_one_that_was_not(name):
+    """To the bit, and so it learns the same; its score alone reads the negative class."""
+    shown, plain = load(name), load(f"{name}-inliers")
+    image = tiny.image(size=(96, 128))
+    first, second = shown.forward(image), plain.forward(image)
+    assert first.negative is not None and second.negative is None
+    assert torch.equal(first.logits, second.logits)
+    assert all(torch.equal(a, b) for a, b in zip(first.features, second.features, strict=True))
+    assert len(shown.fitted["joint"].weights) == 4 and len(plain.fitted["joint"].weights) == 3
+    details = shown.history[0].details
+    assert not {"car", "person", "bicycle", "truck", "bus"} & set(details["categories"])
 
 
 @pytest.fixture
@@ -63,7 +77,7 @@ def test_a_knowledge_base_of_yours_comes_before_a_shipped_one(here, kb):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere", r"^nowhere does not exist, and none that .* is called so \(street, street8, synthetic\); give a"),
+        ("nowhere", r"^nowhere does not exist, and none that .* is called so \(street, street-inliers, street8, s"),
         ("empty", r"^empty holds no knowledge base, and none that comes with owseg is called so \(street, "),
         ("street/2024", r"^street/2024 holds no knowledge base; give the directory of a knowledge base\.$"),
         ("street8/kb", r"^street8/kb does not exist; give the directory"),
@@ -132,7 +146,7 @@ def test_16_bits_in_place_of_32_change_labels_of_near_ties_alone():
 
 def test_what_shipped_before_is_still_there():
     """Whole, and without a working size: it labels images as they are."""
-    for name in NAMES:
+    for name in ("street", "street8", "synthetic"):
         before, now = load(f"{name}@1"), load(name)
         assert before.labels.names == now.labels.names and before.network.size is None
         assert before.network.backbone.kind == "mobilenet_v2" and now.network.backbone.kind == "efficientnet_lite"

@@ -101,6 +101,7 @@ def test_outliers_are_shown_with_the_same_images_and_settings(spec, tmp_path, wa
     assert inliers is watched.fit_scorers[0][1] and val is watched.train[0][2] and len(outliers) == 16
     assert shown == NegativeConfig(seed=3, batch=3) and (run, resume) == (tmp_path / "run" / "negative", False)
     assert kb.history[0].details["val_ap"] == 0.5
+    assert kb.history[0].message == "trained on folder:train with 3 classes and 16 outliers"
 
 
 @pytest.mark.parametrize("val", [1, 9])

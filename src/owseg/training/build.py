@@ -75,6 +75,7 @@ def build_knowledge_base(
         learned = [part for part in ("decoder", "classifier", "negative") if getattr(network, part) is not None]
         round_to_half(network, learned if config.mode == "frozen" else ("",))
     message = f"trained on {fitted_on.source.name} with {len(labels)} classes"
+    message += f" and {len(shown)} outliers" if shown is not None else ""
     if choose is calibration:
         message += f"; val is too small to divide ({len(choose)}), so it chose the weights and calibrates as well"
     about = {

@@ -10,7 +10,8 @@ from owseg.knowledge.versions import holds_versions
 
 SHIPPED = Path(__file__).parent
 """``street`` (CamVid's 11 classes), ``street8`` (without car, pedestrian, bicyclist) and ``synthetic`` (the demo's
-world); docs/model-cards.md has a card of each. ``street@1`` and so on are those of owseg 0.1.0."""
+world); ``street-inliers`` and ``street8-inliers`` are the first two before they were shown outliers.
+docs/model-cards.md has a card of each. ``street@1`` and so on are those of owseg 0.1.0."""
 
 
 def shipped_names() -> tuple[str, ...]:
