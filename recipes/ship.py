@@ -1,7 +1,7 @@
 """Copy trained knowledge bases into the package, one version of each.
 
-python -m recipes.ship synthetic=runs/synthetic street8=runs/backbones/efficientnet-lite0-frozen-scales1-8-0
-python -m recipes.ship street=runs/backbones/efficientnet-lite0-frozen-scales1-11-0
+python -m recipes.ship synthetic=runs/synthetic street-inliers=runs/backbones/efficientnet-lite0-frozen-11-0
+python -m recipes.ship street=runs/backbones/efficientnet-lite0-frozen-outliers-11-0     # and with 8 for 11
 """
 
 from __future__ import annotations

@@ -133,7 +133,8 @@ def mahalanobis(pyramid, features, labels, classes, shrinkage):
 def joint(components, known, compress=True):
     """``z(log M) + z(u) / 2 + asinh(z(M - M_0)) / 2 [+ 2 asinh(z(n))]``, z by mean and deviation.
 
-    They are those of the columns of ``known``. Not compressed, as in 0.1.0: ``z(log M) + z(u) + z(M - M_0) / 2 [+ 2 z(n)]``.
+    They are those of the columns of ``known``. Not compressed, as in 0.1.0, it is
+    ``z(log M) + z(u) + z(M - M_0) / 2 [+ 2 z(n)]``.
     """
     score = np.zeros(components[0].shape)
     weights = (1.0, 0.5 if compress else 1.0, 0.5, 2.0)[: len(components)]

@@ -30,15 +30,15 @@ class Joint(FittedScorer):
     """``z(log min_k M_k) + z(u) / 2 + asinh(z(min_k M_k - M_0)) / 2 [+ 2 asinh(z(n))]``, a sum of standard scores z.
 
     z is taken over known pixels. ``M_k`` is the squared Mahalanobis distance to class k on the feature pyramid and
-    ``M_0`` that to all classes together (see ``RelativeMahalanobis``), both of the backbone's features. ``u`` is ``-max_t f_t`` with a prototype
-    classifier and ``-max_t logit_t`` with a linear one, from the decoder. The first is large far from all training
-    data, the third far from every class even near their common mean, the second where no class fits; they err in
-    different places. The logarithm turns the heavy tail of ``M`` into that of a Student-t density, ``-log p ~ log(1 + M
-    / nu)``, and asinh those of the difference and of n into logarithms, so that no component dominates the sum. Without
-    ``compress`` these enter as they are, and by other ``weights`` u in full, as in 0.1.0. With a ``negative``
-    class n is its logit (see ``owseg.scorers.negative``). The form was chosen on CamVid val and on a held-out training
-    sequence (see docs/results.md), asinh on val, and the weights of u and n on both and on street photos of other
-    towns, with objects pasted into them and without.
+    ``M_0`` that to all classes together (see ``RelativeMahalanobis``), both of the backbone's features. ``u`` is
+    ``-max_t f_t`` with a prototype classifier and ``-max_t logit_t`` with a linear one, from the decoder. The first is
+    large far from all training data, the third far from every class even near their common mean, the second where no
+    class fits; they err in different places. The logarithm turns the heavy tail of ``M`` into that of a Student-t
+    density, ``-log p ~ log(1 + M / nu)``, and asinh those of the difference and of n into logarithms, so that no
+    component dominates the sum. Without ``compress`` these enter as they are, and by other ``weights`` u in full, as in
+    0.1.0. With a ``negative`` class n is its logit (see ``owseg.scorers.negative``). The form was chosen on CamVid val
+    and on a held-out training sequence (see docs/results.md), asinh on val, and the weights of u and n on both and on
+    street photos of other towns, with objects pasted into them and without.
 
     The score is a little too high in the outermost cells along every edge of an image (by 0.7 with ``street8@1`` on
     CamVid, mirrored images alike): the backbone pads with zeros, so features there differ from those inside. It stays
