@@ -134,7 +134,7 @@ def joint(components, known, compress=True):
     """``z(log M) + z(u) / 2 + asinh(z(M - M_0)) / 2 [+ 2 asinh(z(n))]``, z by mean and deviation.
 
     They are those of the columns of ``known``. Not compressed, as in 0.1.0, it is
-    ``z(log M) + z(u) + z(M - M_0) / 2 [+ 2 z(n)]``.
+    ``z(log M) + z(u) + z(M - M_0) / 2 [+ 2 asinh(z(n))]``.
     """
     score = np.zeros(components[0].shape)
     weights = (1.0, 0.5 if compress else 1.0, 0.5, 2.0)[: len(components)]
@@ -145,7 +145,7 @@ def joint(components, known, compress=True):
         deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
         for at in np.ndindex(*score.shape):
             z = (component[at] - mean) / deviation
-            score[at] += weight * (math.asinh(z) if which >= 2 and compress else z)
+            score[at] += weight * (math.asinh(z) if which == 3 or (which == 2 and compress) else z)
     return score
 
 

@@ -59,7 +59,8 @@ def test_it_is_the_weighted_sum_of_standard_scores(compress, metric, negative, h
     np.testing.assert_allclose(scorer(output), expected, atol=1e-4)
     z = scorer.standard(output)
     assert z.shape == (2, 3 + negative, 4, 5)
-    z[:, 2:] = z[:, 2:].asinh() if compress else z[:, 2:]
+    z[:, 2] = z[:, 2].asinh() if compress else z[:, 2]
+    z[:, 3:] = z[:, 3:].asinh()
     weights = (WEIGHTS if compress else WEIGHTS_0_1)[: 3 + negative]
     torch.testing.assert_close(scorer(output), sum(w * z[:, i] for i, w in enumerate(weights)))
 

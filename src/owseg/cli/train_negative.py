@@ -29,7 +29,7 @@ def train_negative(
 ) -> None:
     """Train a class of what is unknown beside a finished network, from outliers pasted into images. Needs no labels.
 
-    Only scores change: negative is its evidence, and joint, where it is fitted, adds it. The labels that the network
+    Only scores change: negative is its logit, and joint, where it is fitted, adds it. The labels that the network
     predicts stay the same to the bit. Undo with owseg rollback.
     """
     from owseg.training.negative import train_negative as trained

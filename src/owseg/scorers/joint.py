@@ -35,10 +35,10 @@ class Joint(FittedScorer):
     large far from all training data, the third far from every class even near their common mean, the second where no
     class fits; they err in different places. The logarithm turns the heavy tail of ``M`` into that of a Student-t
     density, ``-log p ~ log(1 + M / nu)``, and asinh those of the difference and of n into logarithms, so that no
-    component dominates the sum. Without ``compress`` these enter as they are, and by other ``weights`` u in full, as in
-    0.1.0. With a ``negative`` class n is its logit (see ``owseg.scorers.negative``). The form was chosen on CamVid val
-    and on a held-out training sequence (see docs/results.md), asinh on val, and the weights of u and n on both and on
-    street photos of other towns, with objects pasted into them and without.
+    component dominates the sum. Without ``compress`` the difference enters as it is, and by other ``weights`` u in
+    full, as in 0.1.0. With a ``negative`` class n is its logit (see ``owseg.scorers.negative``). The form was chosen on
+    CamVid val and on a held-out training sequence (see docs/results.md), asinh on val, and the weights of u and n on
+    both and on street photos of other towns, with objects pasted into them and without.
 
     The score is a little too high in the outermost cells along every edge of an image (by 0.7 with ``street8@1`` on
     CamVid, mirrored images alike): the backbone pads with zeros, so features there differ from those inside. It stays
@@ -99,8 +99,8 @@ class Joint(FittedScorer):
     def forward(self, output: Output) -> Tensor:
         """Return the score (B, h, w) on the grid of the Mahalanobis score; 0 is an average known pixel."""
         z = self.standard(output)
-        if self.compress:
-            z[:, 2:] = z[:, 2:].asinh()
+        first = 2 if self.compress else 3
+        z[:, first:] = z[:, first:].asinh()
         return (z * z.new_tensor(self.weights).view(1, -1, 1, 1)).sum(1)
 
     def standard(self, output: Output) -> Tensor:
