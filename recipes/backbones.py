@@ -8,6 +8,7 @@
     python -m recipes.backbones train --backbone efficientnet-lite1 --mode tuned --classes 8 --seed 0
     python -m recipes.backbones train --classes 8 --scales 1 --seed 0       # each image at one size
     python -m recipes.backbones train --classes 8 --classifier linear --seed 0
+    python -m recipes.backbones train --classes 8 --members 1 --width 128 --seed 0
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
     python -m recipes.backbones table                        # the Markdown table
 
@@ -43,7 +44,7 @@ from owseg.learners.probe import Probe
 from owseg.metrics.iou import harmonic
 from owseg.models.backbones.reference import reference_to
 from owseg.training.build import build_knowledge_base
-from owseg.training.config import CLASSIFIER, PROTOTYPE_SCALE, SCALES, TrainConfig
+from owseg.training.config import CLASSIFIER, MEMBERS, PROTOTYPE_SCALE, SCALES, WIDTH, TrainConfig
 from recipes.sequence import learned
 from recipes.tables import markdown, spread
 
@@ -55,7 +56,7 @@ SETS = {
     "lostandfound": ("fishyscapes-lostfound:{}/anomaly/FS_LostFound_1024x512", "val"),
 }
 FACTORS = ",".join(f"{factor:g}" for factor in SCALES)
-CONFIG = TrainConfig(epochs=20, views=4, crop=(320, 448), scale=(2 / 3, 1.5), validate_every=5)
+CONFIG = TrainConfig(epochs=12, views=4, crop=(320, 448), scale=(2 / 3, 1.5), validate_every=4)
 DRAWS, SHOTS = 3, 5
 
 
@@ -64,7 +65,8 @@ def kind_of(args: argparse.Namespace) -> str:
     head = "" if args.classifier == CLASSIFIER else args.classifier
     scale = "" if args.scale == PROTOTYPE_SCALE else f"T{args.scale:g}"
     scales = "" if args.scales == FACTORS else f"scales{args.scales}"
-    parts = (Path(args.backbone).name, args.mode, head, scale, scales, "outliers" if args.outliers else "")
+    decoders = "" if (args.members, args.width) == (MEMBERS, WIDTH) else f"{args.members}x{args.width}"
+    parts = (Path(args.backbone).name, args.mode, head, scale, scales, decoders, "outliers" if args.outliers else "")
     return "-".join(part for part in parts if part)
 
 
@@ -78,6 +80,8 @@ def train(args: argparse.Namespace) -> None:
         UNKNOWN_CLASSES[args.classes - 8 :],
         replace(CONFIG, mode=args.mode, seed=args.seed, precision=args.precision),
         args.runs / f"{name}.run",
+        width=args.width,
+        members=args.members,
         classifier=args.classifier,
         scale=args.scale,
         size=SIZE,
@@ -236,6 +240,8 @@ def main() -> None:
     parser.add_argument("--classifier", default=CLASSIFIER, choices=("linear", "prototype"))
     parser.add_argument("--scale", type=float, default=PROTOTYPE_SCALE, help="T of the prototypes")
     parser.add_argument("--scales", default=FACTORS, help="factors of the working size, with commas")
+    parser.add_argument("--members", type=int, default=MEMBERS, help="how many decoders, whose mean is used")
+    parser.add_argument("--width", type=int, default=WIDTH, help="channels of each")
     parser.add_argument("--classes", type=int, default=8, choices=(8, 9, 11), help="how many are known")
     parser.add_argument("--outliers", action="store_true", help="show outliers in training")
     parser.add_argument("--seed", type=int, default=0)

@@ -67,8 +67,8 @@ def train(args: argparse.Namespace) -> None:
     kb = build_knowledge_base(
         f"camvid:{args.data}", str(args.backbone), unknown,
         replace(config(args.seed, args.precision), variance_weight=args.variance),
-        args.runs / f"{name}.run", classifier=args.classifier, half=True, decoder="aspp", resume=args.resume,
-        scale=args.scale,
+        args.runs / f"{name}.run", classifier=args.classifier, half=True, decoder="aspp", width=128, members=1,
+        resume=args.resume, scale=args.scale,
     )  # fmt: skip
     print(
         name,

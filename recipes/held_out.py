@@ -51,8 +51,10 @@ from owseg.scorers.joint import Joint
 from owseg.scorers.msp import msp
 from owseg.training.config import (
     DEFAULT_BACKBONE,
+    MEMBERS,
     PROTOTYPE_SCALE,
     SCALES,
+    WIDTH,
     NegativeConfig,
     PastingConfig,
     TrainConfig,
@@ -110,7 +112,9 @@ def train(args: argparse.Namespace) -> None:
     config = replace(VARIANTS[args.variant], precision=args.precision, seed=args.seed)
     frozen = config.mode == "frozen"
     backbone = from_pretrained(args.backbone or (DEFAULT_BACKBONE if frozen else "google/mobilenet_v2_1.0_224"))
-    how: dict[str, Any] = {"size": SIZE, "scales": SCALES} if frozen else {"decoder": "aspp"}
+    how: dict[str, Any] = {"decoder": "aspp", "width": 128}
+    if frozen:
+        how = {"width": WIDTH, "members": MEMBERS, "size": SIZE, "scales": SCALES}
     network = assemble(backbone, len(labels), classifier=args.classifier, scale=args.scale, **how)
     name = name_of(args)
     run = args.runs / f"{name}.run"

@@ -40,8 +40,10 @@ def train(args: argparse.Namespace) -> None:
     objects = objects.without(ANIMALS) if args.strict else objects
     frames = open_dataset(f"camvid:{args.data}/camvid", "train", kb.labels, train=True)
     choose, calibration = divide_val(open_dataset(f"camvid:{args.data}/camvid", "val", kb.labels))
-    name = f"{Path(args.kb).name}-{'strict' if args.strict else 'all'}-{args.seed}"
-    config, started = NegativeConfig(seed=args.seed, precision=args.precision), time.process_time()
+    members = "" if args.members == NegativeConfig.members else f"-{args.members}"
+    name = f"{Path(args.kb).name}-{'strict' if args.strict else 'all'}{members}-{args.seed}"
+    config = NegativeConfig(seed=args.seed, precision=args.precision, members=args.members)
+    started = time.process_time()
     new = train_negative(kb, frames, choose, objects, config, args.runs / f"{name}.run")
     minutes = (time.process_time() - started) / 60
     version = calibrate(new, calibration, 0.05).save(args.runs / name, slim=True)
@@ -80,6 +82,7 @@ def main() -> None:
     parser.add_argument("step", choices=("train", "measure", "table"))
     parser.add_argument("kb", nargs="?", default="street-inliers", help="a network without a negative class")
     parser.add_argument("--strict", action="store_true", help="show no animal")
+    parser.add_argument("--members", type=int, default=NegativeConfig.members, help="how many decoders")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("OWSEG_DATA", "data")))

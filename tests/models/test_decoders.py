@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from owseg.errors import OwsegError
-from owseg.models.assemble import make_decoder
+from owseg.models.assemble import assemble, build_network, make_decoder
 from owseg.models.backbones.family import config_of
 from owseg.models.decoders import DECODERS
 from owseg.models.decoders.aspp import ASPPDecoder
+from owseg.models.decoders.mean import MeanDecoder
 from owseg.models.decoders.psp import PSPDecoder
 from owseg.models.decoders.pyramid import PyramidDecoder
 from tests.support import tiny
@@ -37,6 +38,7 @@ ROWS = {
     "aspp": ({"width": 16}, 5, CHANNELS, STRIDES, 4),
     "psp": ({"width": 16}, 5, CHANNELS, STRIDES, 16),
     "pyramid": ({"width": 16, "fine": 8}, 5, CHANNELS, STRIDES, 4),
+    "mean": ({"of": {"kind": "pyramid", "width": 16, "fine": 8}, "count": 3}, 5, CHANNELS, STRIDES, 4),
     "espnetv2": ({}, 10, (8, 16, 32, 64), STRIDES, 2),
     "transformers": (*of_segformer(), 4),
 }  # fmt: skip
@@ -162,6 +164,41 @@ def test_pyramid_sums_all_stages_at_stride_8_and_joins_stride_4():
         x = decoder.join(torch.cat([x, *(branch(x) for branch in decoder.branches), pooled], 1))
         x = torch.cat([F.interpolate(x, size=(16, 24), mode="bilinear"), decoder.lateral(maps[1])], 1)
         torch.testing.assert_close(decoder(maps), decoder.head(decoder.refine(decoder.fuse(x))))
+
+
+def test_mean_is_the_mean_of_its_members_each_with_weights_of_its_own():
+    """Of three copies it is one of them; widened it is the mean of the wider ones."""
+    decoder, maps = made("mean"), pyramid()
+    with torch.no_grad():
+        each = [member(maps) for member in decoder.decoders]
+        torch.testing.assert_close(decoder(maps), (each[0] + each[1] + each[2]) / 3)
+        assert all(torch.equal(a, b) for a, b in zip(decoder.members(maps), each, strict=True))
+        assert not torch.allclose(each[0], each[1]) and not torch.allclose(each[1], each[2])
+        wider = decoder.widened(7)(maps)
+        torch.testing.assert_close(wider[:, :5], decoder(maps))
+        assert (wider[:, 5:] == 0).all() and wider.shape[1] == 7
+        same = MeanDecoder([copy.deepcopy(decoder.decoders[0]) for _ in range(3)])
+        torch.testing.assert_close(same(maps), each[0])
+        (one,) = decoder.decoders[0].members(maps)
+        assert torch.equal(one, each[0])
+    assert decoder.title == "3 x pyramid" and decoder.decoders[0].title == "pyramid"
+    with pytest.raises(ValueError, match="needs a decoder"):
+        MeanDecoder([])
+
+
+def test_an_assembled_network_of_several_members_decodes_their_mean():
+    net = assemble(tiny.backbone("resnet"), 3, width=8, members=2).eval()
+    assert net.config["decoder"] == {"kind": "mean", "of": {"kind": "pyramid", "width": 8, "fine": 4}, "count": 2}
+    assert assemble(tiny.backbone("resnet"), 3, width=8).decoder.kind == "pyramid"
+    again = build_network(json.loads(json.dumps(net.config))).eval()
+    again.load_state_dict(net.state_dict())
+    image = torch.from_numpy(tiny.image()).float()[None] / 255
+    with torch.no_grad():
+        features = net.encode(image)
+        expected = torch.stack([member(features) for member in net.decoder.decoders]).mean(0)
+        assert torch.equal(net(image).embedding, expected) and torch.equal(again(image).embedding, expected)
+    with pytest.raises(OwsegError, match="members"):
+        assemble(tiny.backbone("resnet"), 3, members=0)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])

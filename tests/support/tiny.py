@@ -74,10 +74,12 @@ def _spread(net: Network) -> None:
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum
     net.eval()
-    embedding = net.decoder(net.encode(torch.from_numpy(image()).float()[None] / 255))[0].flatten(1)
-    head, scale = net.decoder.head, 1.5 / embedding.std(1).clamp(min=1e-6)
-    head.bias.copy_(1 + (head.bias - embedding.mean(1)) * scale)
-    head.weight.mul_(scale.view(-1, 1, 1, 1))
+    features = net.encode(torch.from_numpy(image()).float()[None] / 255)
+    for decoder in getattr(net.decoder, "decoders", [net.decoder]):
+        embedding = decoder(features)[0].flatten(1)
+        head, scale = decoder.head, 1.5 / embedding.std(1).clamp(min=1e-6)
+        head.bias.copy_(1 + (head.bias - embedding.mean(1)) * scale)
+        head.weight.mul_(scale.view(-1, 1, 1, 1))
 
 
 def knowledge_base(names: tuple[str, ...] = ("road", "sky", "tree"), **options: Any) -> KnowledgeBase:

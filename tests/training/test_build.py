@@ -17,7 +17,7 @@ from owseg.knowledge.load import load
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.training import build as module
 from owseg.training.build import build_knowledge_base, round_to_half
-from owseg.training.config import SCALES, NegativeConfig, TrainConfig
+from owseg.training.config import MEMBERS, SCALES, WIDTH, NegativeConfig, TrainConfig
 from tests.support import tiny
 from tests.support.outliers import objects
 
@@ -118,33 +118,32 @@ def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, wat
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"classifier": "linear"}, {"decoder": "pyramid", "classifier": "linear", "size": 48}),
-        (
-            {},
-            {"decoder": "pyramid", "classifier": "prototype", "scale": 3.0, "size": 48},
-        ),
-        (
-            {"scale": 1.5, "decoder": "psp"},
-            {"decoder": "psp", "classifier": "prototype", "scale": 1.5, "size": 48},
-        ),
-        (
-            {"classifier": "linear", "size": 64, "scales": (1.0, 0.5)},
-            {"decoder": "pyramid", "classifier": "linear", "size": 64, "scales": (1.0, 0.5)},
-        ),
-        (
-            {"scales": (1.0,)},
-            {"decoder": "pyramid", "classifier": "prototype", "scale": 3.0, "size": 48, "scales": (1.0,)},
-        ),
+        ({"classifier": "linear"}, {"classifier": "linear", "scale": None}),
+        ({}, {}),
+        ({"scale": 1.5, "decoder": "psp"}, {"scale": 1.5, "decoder": "psp"}),
+        ({"size": 64, "scales": (1.0, 0.5)}, {"size": 64, "scales": (1.0, 0.5)}),
+        ({"scales": (1.0,), "members": 2, "width": 16}, {"scales": (1.0,), "members": 2, "width": 16}),
     ],
     ids=str,
 )
 def test_the_network_is_the_one_that_is_asked_for(spec, tmp_path, watched, options, expected):
     network = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", **options).network
-    config = network.config
-    assert config["classifier"]["kind"] == expected["classifier"] and config["decoder"]["kind"] == expected["decoder"]
-    assert config["classifier"].get("scale") == expected.get("scale") and network.num_classes == 3
-    assert config["size"] == network.size == expected["size"]  # by default that of the images
-    assert network.scales == expected.get("scales", SCALES)
+    config, decoder = network.config, network.config["decoder"]
+    found = {
+        "decoder": decoder["of"]["kind"], "members": decoder["count"], "classifier": config["classifier"]["kind"],
+        "width": decoder["of"]["width"],
+        "scale": config["classifier"].get("scale"), "size": network.size, "scales": network.scales,
+    }  # fmt: skip
+    # By default the size is that of the images.
+    usual = {
+        "decoder": "pyramid",
+        "width": WIDTH,
+        "members": MEMBERS,
+        "classifier": "prototype",
+        "scale": 3.0,
+        "size": 48,
+    }
+    assert found == {**usual, "scales": SCALES, **expected} and network.num_classes == 3
 
 
 @pytest.mark.parametrize("fpr", [0.05, 0.3])
@@ -161,7 +160,7 @@ def test_the_seed_decides_the_weights_before_training(spec, tmp_path, watched):
         torch.rand(number)
         config = replace(FAST, seed=seed)
         network = build_knowledge_base(spec, tiny.backbone("resnet"), [], config, tmp_path / "run").network
-        marks.append(float(network.decoder.head.weight.detach().double().sum()))
+        marks.append(float(network.decoder.decoders[0].head.weight.detach().double().sum()))
     assert marks[0] == marks[1] != marks[2]
 
 

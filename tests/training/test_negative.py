@@ -14,20 +14,21 @@ from owseg.labels import IGNORE, UNKNOWN
 from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
 from owseg.metrics.pixel import Exact
+from owseg.models.engine import Engine
 from owseg.models.ops import resize
 from owseg.scorers.negative import negative
-from owseg.training import checkpoint, pasting
+from owseg.training import build, checkpoint, pasting
 from owseg.training import negative as module
 from owseg.training.build import build_knowledge_base
 from owseg.training.config import NegativeConfig, TrainConfig
-from owseg.training.negative import NegativeObjective, train_negative, untrained_negative
-from owseg.training.pasting import inlier_sample, pasted, set_aside
+from owseg.training.negative import NegativeObjective, train_negative, untrained_negative, with_negative
+from owseg.training.pasting import inlier_sample, pasted, pasted_ap, set_aside
 from owseg.types import Output, Shot
 from tests.support import tiny
 from tests.support.outliers import inlier_images, objects
 
 FAST = NegativeConfig(epochs=3, batch=4, crop=(48, 64), scale=(1.0, 1.2), jitter=0.0, sizes=(0.3, 0.6), lr=1e-2,
-                      validate_every=1, width=16)  # fmt: skip
+                      validate_every=1, width=16, members=1)  # fmt: skip
 ONE = replace(FAST, epochs=1)
 TRAIN = TrainConfig(epochs=1, batch=2, crop=(32, 32), views=1)
 
@@ -135,7 +136,7 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     "setting",
     [{"jitter": 0.5}, {"crop": (32, 32)}, {"pasted": 1}, {"lr": 1e-3}, {"weight_decay": 1.0}, {"width": 8},
-     {"smoothing": 0.2}, {"sizes": (0.1, 0.2)}, {"seed": 1}, {"batch": 2}],
+     {"smoothing": 0.2}, {"sizes": (0.1, 0.2)}, {"seed": 1}, {"batch": 2}, {"members": 2}],
     ids=str,
 )  # fmt: skip
 def test_every_setting_reaches_the_training(tmp_path, setting):
@@ -143,6 +144,23 @@ def test_every_setting_reaches_the_training(tmp_path, setting):
         return train_negative(base(), inlier_images(8), inlier_images(2), objects(), config, run).network.state_dict()
 
     assert not same(trained(tmp_path / "plain", ONE), trained(tmp_path / "other", replace(ONE, **setting)))
+
+
+def test_each_member_is_a_training_of_its_own(tmp_path):
+    """With a seed that no member of another seed has; the logit is their mean, and the AP is that of the mean."""
+    arguments = (base().network, inlier_images(8), inlier_images(4), objects())
+    network, found = with_negative(*arguments, replace(ONE, seed=1, members=2), tmp_path / "mean", False)
+    singles = [with_negative(*arguments, replace(ONE, seed=s), tmp_path / str(s), False)[0].negative for s in (2, 3)]
+    for member, single in zip(network.negative.decoders, singles, strict=True):
+        assert same(member.state_dict(), single.state_dict())
+    output = Engine(network)(tiny.image(1))
+    with torch.no_grad():
+        expected = sum(single(output.features) for single in singles)[:, 0] / 2
+        assert not torch.allclose(*(single(output.features) for single in singles), atol=1e-3)
+    torch.testing.assert_close(output.negative, expected)
+    assert found == pasted_ap(Engine(network), negative, inlier_images(4), set_aside(objects())[1], ONE)
+    with pytest.raises(OwsegError, match="members must be 1 or more"):
+        replace(ONE, members=0)
 
 
 def test_validation_is_of_the_score_and_has_outliers_of_its_own(tmp_path, monkeypatch):
@@ -169,7 +187,13 @@ def test_a_network_has_one_negative_class(tmp_path):
         train_negative(kb, inlier_images(4), inlier_images(2), objects(), ONE, tmp_path / "again")
 
 
-def test_a_network_that_is_trained_with_outliers_gets_one(tmp_path, own_data):
+@pytest.fixture
+def small_members(monkeypatch):
+    """A negative class of three small members, where a whole training has the usual settings."""
+    monkeypatch.setattr(build, "NegativeConfig", lambda **settings: replace(ONE, members=3, **settings))
+
+
+def test_a_network_that_is_trained_with_outliers_gets_one(tmp_path, own_data, small_members):
     """Its labels are those of one trained without; with half, all that is stored of it is in 16 bits, scaled after."""
     spec, body = f"folder:{own_data}", tiny.backbone("resnet")
     trained = [
@@ -187,8 +211,8 @@ def test_a_network_that_is_trained_with_outliers_gets_one(tmp_path, own_data):
     assert 0 < details["val_ap"] <= 1 and "val_ap" not in plain.history[0].details
 
 
-def test_a_training_with_outliers_goes_on_where_it_stopped(tmp_path, own_data, monkeypatch):
-    """In the first part, which has no state of the second, and in the second."""
+def test_a_training_with_outliers_goes_on_where_it_stopped(tmp_path, own_data, monkeypatch, small_members):
+    """In the first part, which has no state of the second, and in the second, which has none of its last member."""
 
     body = tiny.backbone("resnet")
 
@@ -212,7 +236,7 @@ def test_a_training_with_outliers_goes_on_where_it_stopped(tmp_path, own_data, m
     with pytest.raises(Stop):
         built(tmp_path / "cut", resume=True)
     assert same(whole, built(tmp_path / "cut", resume=True))
-    assert [run.name for run in saves] == ["cut", "negative", "negative"]  # nothing twice
+    assert [run.name for run in saves] == ["cut", "member-1", "member-2", "member-3"]  # nothing twice
 
 
 def test_outliers_of_a_known_class_are_left_out(tmp_path, own_data):

@@ -110,6 +110,15 @@ Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Precision = Annotated[str, typer.Option(help="Precision of the computation: {precisions}. Weights keep 32 bits.")]
 
 
+Members = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Decoders on one backbone, each trained for itself, whose mean is used; more of them err less.",
+    ),
+]
+
+
 Devices = Annotated[int, typer.Option(help="Number of GPUs or, without a GPU, of processes.")]
 
 

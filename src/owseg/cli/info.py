@@ -38,7 +38,7 @@ def describe(kb: KnowledgeBase) -> dict[str, Any]:
         "learned": list(kb.learned_classes),
         "network": {
             "backbone": network.backbone.kind,
-            "decoder": network.decoder.kind,
+            "decoder": network.decoder.title,
             "classifier": network.classifier.config["kind"],
             "parameters": sum(p.numel() for p in network.parameters()),
             "residual": kb.residual is not None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from owseg.cli._options import (
     Devices,
     Fpr,
     Json,
+    Members,
     Precision,
     Resume,
     Seed,
@@ -26,7 +27,10 @@ from owseg.cli._options import (
 )
 from owseg.cli._printing import next_command, save_version
 from owseg.errors import OwsegError
-from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE, SCALES, TrainConfig
+from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, MEMBERS, PROTOTYPE_SCALE, SCALES, WIDTH, TrainConfig
+
+if TYPE_CHECKING:
+    from owseg.knowledge.base import KnowledgeBase
 
 CROP, FACTORS = size_text(TrainConfig.crop), ",".join(f"{factor:g}" for factor in SCALES)
 
@@ -49,6 +53,9 @@ Unknown = Annotated[str, typer.Option(help="Classes to treat as unknown, by name
 
 
 Decoder = Annotated[str, typer.Option(help="Decoder of the network: {decoders}.")]
+
+
+Width = Annotated[int, typer.Option(min=8, help="Channels of each decoder.")]
 
 
 Classifier = Annotated[
@@ -110,6 +117,8 @@ def train(
     mode: Mode = TrainConfig.mode,
     unknown: Unknown = "",
     decoder: Decoder = "pyramid",
+    width: Width = WIDTH,
+    members: Members = MEMBERS,
     classifier: Classifier = CLASSIFIER,
     scale: Scale = PROTOTYPE_SCALE,
     epochs: Epochs = TrainConfig.epochs,
@@ -133,7 +142,6 @@ def train(
     Half of the val split chooses the weights and fits the score, the other half calibrates the threshold. Logs (CSV,
     TensorBoard) and the checkpoint for --resume are in KB.run beside it.
     """
-    from owseg.data.datasets import open_source
     from owseg.data.outliers import leave_out, open_outliers
     from owseg.knowledge.commit import check_place
     from owseg.training.build import build_knowledge_base
@@ -150,18 +158,26 @@ def train(
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
     run = Path(f"{out.resolve()}.run")
     kb = build_knowledge_base(
-        data, backbone, parse_names(unknown), config, run, decoder=decoder, classifier=classifier, scale=scale,
-        size=size, scales=parse_scales(scales), fpr=fpr, outliers=objects, background=background, resume=resume,
+        data, backbone, parse_names(unknown), config, run, decoder=decoder, width=width, members=members,
+        classifier=classifier, scale=scale, size=size, scales=parse_scales(scales), fpr=fpr, outliers=objects,
+        background=background, resume=resume,
     )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.
     if not is_first_process():
         return
     hint = next_command("evaluate", out, "--data", data)
+    save_version(kb, str(out), as_json, f"{note_on_val(kb, data)}{hint}", slim)
+
+
+def note_on_val(kb: KnowledgeBase, data: str) -> str:
+    """Return a line that says where one set of images had to do for two uses; "" where each had its own."""
+    from owseg.data.datasets import open_source
+
     if open_source(data, "train").name == open_source(data, "val").name:
-        hint = f"Note: {data} has no val/, so its training images also chose the weights and the threshold.\n{hint}"
-    elif not kb.history[0].details["val"]["calibrated_apart"]:
-        hint = f"Note: val is too small to be divided: all of it chose the weights and the threshold.\n{hint}"
-    save_version(kb, str(out), as_json, hint, slim)
+        return f"Note: {data} has no val/, so its training images also chose the weights and the threshold.\n"
+    if not kb.history[0].details["val"]["calibrated_apart"]:
+        return "Note: val is too small to be divided: all of it chose the weights and the threshold.\n"
+    return ""
 
 
 def check_slim(backbone: str, mode: str) -> None:

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from owseg.cli._options import KB, Batch, Crop, Devices, Fpr, Json, Out, Precision, Resume, Seed, Slim, parse_size
+from owseg.cli._options import (
+    KB,
+    Batch,
+    Crop,
+    Devices,
+    Fpr,
+    Json,
+    Members,
+    Out,
+    Precision,
+    Resume,
+    Seed,
+    Slim,
+    parse_size,
+)
 from owseg.cli._outlier_training import CROP, Epochs, Exclude, Inliers, OutlierFolder, Val, open_all, open_objects
 from owseg.training.config import NegativeConfig
 
@@ -18,6 +32,7 @@ def train_negative(
     epochs: Epochs = NegativeConfig.epochs,
     batch: Batch = NegativeConfig.batch,
     crop: Crop = CROP,
+    members: Members = NegativeConfig.members,
     seed: Seed = NegativeConfig.seed,
     precision: Precision = NegativeConfig.precision,
     devices: Devices = NegativeConfig.devices,
@@ -36,8 +51,9 @@ def train_negative(
     from owseg.training.processes import is_first_process
 
     config = NegativeConfig(
-        epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices
-    )
+        epochs=epochs, batch=batch, crop=parse_size(crop), members=members, seed=seed, precision=precision,
+        devices=devices,
+    )  # fmt: skip
     given = open_all(kb, out, inliers, val)
     objects, _ = open_objects(outliers, None, exclude, given.base.labels)
     run = Path(f"{Path(given.target).resolve()}.negative.run")

@@ -247,7 +247,7 @@ class KnowledgeBase:
     def __repr__(self) -> str:
         network, threshold = self.network, self.threshold
         parameters = sum(p.numel() for p in network.parameters()) / 1e6
-        kinds = f"{network.backbone.kind}, {network.decoder.kind}, {network.classifier.config['kind']}"
+        kinds = f"{network.backbone.kind}, {network.decoder.title}, {network.classifier.config['kind']}"
         decision = f"{self.scorer}, not calibrated" if threshold is None else (
             f"unknown where {self.scorer} > {threshold.value:.4g} ({threshold.target_fpr:.1%} false positives asked)"
         )  # fmt: skip

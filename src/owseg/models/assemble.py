@@ -10,6 +10,7 @@ from owseg.models.backbones.base import Backbone, build
 from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
 from owseg.models.decoders import DECODERS
 from owseg.models.decoders.base import Decoder
+from owseg.models.decoders.mean import MeanDecoder
 from owseg.models.network import Network
 
 LINEAR_EMBEDDING = 128
@@ -25,14 +26,20 @@ def assemble(
     scale: float = 3.0,
     size: int | None = None,
     scales: Sequence[float] = (1.0,),
+    members: int = 1,
 ) -> Network:
     """Return a network of a backbone, a decoder (see ``DECODERS``) and a classifier ("prototype" or "linear").
 
     ``width`` is the decoder's, ``scale`` the length T of the prototypes. ``size`` is the working size, ``scales`` are
-    the factors of it at which each image is run (see ``Network``). Raises ``OwsegError`` for a part of another name.
+    the factors of it at which each image is run (see ``Network``). With ``members`` there are several decoders, whose
+    mean is used (see ``MeanDecoder``). Raises ``OwsegError`` for a part of another name and fewer than one member.
     """
+    if members < 1:
+        raise OwsegError(f"a network has 1 or more members, not {members}.")
     head = make_classifier(classifier, num_classes, scale)
-    return Network(backbone, make_decoder(decoder, backbone, head.embedding_channels, width=width), head, size, scales)
+    one = make_decoder(decoder, backbone, head.embedding_channels, width=width)
+    others = [make_decoder(backbone=backbone, out=head.embedding_channels, **one.config) for _ in range(members - 1)]
+    return Network(backbone, MeanDecoder([one, *others]) if others else one, head, size, scales)
 
 
 def make_decoder(kind: str, backbone: Backbone, out: int, **config: Any) -> Decoder:

@@ -21,7 +21,16 @@ from owseg.labels import BACKGROUND, LabelSpace, check_class_names
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, from_pretrained
 from owseg.models.network import Network
-from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE, SCALES, NegativeConfig, TrainConfig
+from owseg.training.config import (
+    CLASSIFIER,
+    DEFAULT_BACKBONE,
+    MEMBERS,
+    PROTOTYPE_SCALE,
+    SCALES,
+    WIDTH,
+    NegativeConfig,
+    TrainConfig,
+)
 from owseg.training.negative import with_negative
 from owseg.training.segmentation import train
 
@@ -34,6 +43,8 @@ def build_knowledge_base(
     run: Path | str = "run",
     *,
     decoder: str = "pyramid",
+    width: int = WIDTH,
+    members: int = MEMBERS,
     classifier: str = CLASSIFIER,
     scale: float = PROTOTYPE_SCALE,
     fpr: float = 0.05,
@@ -47,13 +58,14 @@ def build_knowledge_base(
     """Train on ``data``'s train split without the classes ``unknown``; choose and calibrate on its val split.
 
     One half of val chooses the weights and fits the scales of the score, the other half calibrates the threshold at
-    ``fpr`` (see ``divide_val``). ``backbone`` is a name or path (see ``from_pretrained``) or a backbone; ``scale``
-    is T of the prototypes. ``size`` is the working size, by default the usual size of the training images, and
-    ``scales`` are the factors of it at which the trained network looks at each image. With ``outliers`` it gets a
-    negative class as well (see ``with_negative``). ``half`` rounds it to what 16-bit floats can hold, before anything
-    is fitted to it, so that it can be stored in half the space. With ``background`` it has one more class, trained on
-    what is void in the train split, and its probability is the score: a baseline. Raises ``OwsegError`` for an unknown
-    class that the data set does not have, and for a class called "unknown" or "void" that is not left out.
+    ``fpr`` (see ``divide_val``). ``backbone`` is a name or path (see ``from_pretrained``) or a backbone; ``decoder``,
+    ``width``, ``members``, ``classifier`` and ``scale`` are those of ``assemble``. ``size`` is the working size, by
+    default the usual size of the training images, and ``scales`` are the factors of it at which the trained network
+    looks at each image. With ``outliers`` it gets a negative class as well (see ``with_negative``). ``half`` rounds it
+    to what 16-bit floats can hold, before anything is fitted to it, so that it can be stored in half the space. With
+    ``background`` it has one more class, trained on what is void in the train split, and its probability is the score:
+    a baseline. Raises ``OwsegError`` for an unknown class that the data set does not have, and for a class called
+    "unknown" or "void" that is not left out.
     """
     config = config or TrainConfig()
     labels = _known_classes(data, unknown)
@@ -65,7 +77,7 @@ def build_knowledge_base(
     torch.manual_seed(config.seed)
     body = from_pretrained(backbone) if isinstance(backbone, str) else backbone
     size = size or usual_size(fitted_on)
-    network = assemble(body, len(labels), decoder, classifier=classifier, scale=scale, size=size, scales=scales)
+    network = assemble(body, len(labels), decoder, width, classifier, scale, size, scales, members)
     network = train(network, trained_on, choose, config, Path(run), resume)
     card: dict[str, Any] = {}
     if shown is not None:
@@ -74,14 +86,11 @@ def build_knowledge_base(
     if half:
         learned = [part for part in ("decoder", "classifier", "negative") if getattr(network, part) is not None]
         round_to_half(network, learned if config.mode == "frozen" else ("",))
-    message = f"trained on {fitted_on.source.name} with {len(labels)} classes"
-    message += f" and {len(shown)} outliers" if shown is not None else ""
-    if choose is calibration:
-        message += f"; val is too small to divide ({len(choose)}), so it chose the weights and calibrates as well"
     about = {
         "unknown": list(unknown), "backbone": Path(backbone).name if isinstance(backbone, str) else backbone.kind,
         "config": asdict(config), "val": {"images": len(choose), "calibrated_apart": choose is not calibration},
     }  # fmt: skip
+    message = _message(fitted_on, shown, choose if choose is calibration else None)
     event = Event("train", message, {**data_card(trained_on), **card, **about})
     kb = KnowledgeBase(network, labels, history=(event,))
     kb = fit_scorers(kb, fitted_on, held_out=choose)
@@ -98,13 +107,22 @@ def _known_classes(data: str, unknown: Sequence[str]) -> LabelSpace:
     return labels
 
 
+def _message(data: DataSet, shown: Outliers | None, undivided: DataSet | None) -> str:
+    """Return what the history says: on what it was trained, and where val was too small to be divided."""
+    message = f"trained on {data.source.name} with {len(data.labels)} classes"
+    message += f" and {len(shown)} outliers" if shown is not None else ""
+    if undivided is not None:
+        message += f"; val is too small to divide ({len(undivided)}), so it chose the weights and calibrates as well"
+    return message
+
+
 def _with_negative(
     network: Network, inliers: DataSet, val: DataSet, outliers: Outliers, config: TrainConfig, run: Path, resume: bool
 ) -> tuple[Network, float]:
     """Return ``network`` with a negative class, trained with the usual settings, and its AP on val."""
     same = NegativeConfig(batch=config.batch, seed=config.seed, precision=config.precision, devices=config.devices)
     # A run that was stopped before this part has nothing to resume here.
-    resume = resume and (run / "last.ckpt").is_file()
+    resume = resume and any(run.rglob("last.ckpt"))
     return with_negative(network, inliers, val, outliers, same, run, resume)
 
 

@@ -15,6 +15,9 @@ MODES = ("frozen", "tuned")
 SCALES = (1.0, 0.667)
 """The factors of the working size at which a new network looks at each image (see ``Network``)."""
 
+WIDTH, MEMBERS = 64, 3
+"""The channels of the decoders of a new network, and their number; their mean is used (see ``MeanDecoder``)."""
+
 CLASSIFIER, PROTOTYPE_SCALE = "prototype", 3.0
 """The classifier of a network for which none is named, and T, the distance of prototypes from the origin."""
 
@@ -76,7 +79,6 @@ class TrainConfig(LoopConfig):
 
     mode: str = "frozen"
     views: int = 8
-    epochs: int = 40
     lr: float = 2e-3
     validate_every: int = 5
     small: float = 0.4
@@ -116,13 +118,21 @@ class NegativeConfig(PastingConfig):
     """How a negative class is trained: a decoder ``width`` channels wide, on a backbone that stays as it is.
 
     What is asked of it is a probability of ``1 - smoothing`` on outliers and of ``smoothing`` on inliers. Trained
-    longer or without smoothing, it finds more of what is like the outliers and less of anything else.
+    longer or without smoothing, it finds more of what is like the outliers and less of anything else. Of ``members``
+    decoders, each trained for itself, the mean is used.
     """
 
     epochs: int = 3
     lr: float = 3e-3
+    validate_every: int = 3
     width: int = 64
     smoothing: float = 0.05
+    members: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.members < 1:
+            raise OwsegError(f"members must be 1 or more, not {self.members}.")
 
 
 @dataclass(frozen=True)

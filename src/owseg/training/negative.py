@@ -20,6 +20,7 @@ from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import data_card, in_own_labels
 from owseg.models.assemble import make_decoder
 from owseg.models.decoders.base import Decoder
+from owseg.models.decoders.mean import MeanDecoder
 from owseg.models.engine import Engine
 from owseg.models.network import Network
 from owseg.scorers.joint import WEIGHTS, Joint
@@ -102,38 +103,59 @@ def with_negative(
 
     It is a decoder of its own on the backbone's pyramid, so that all else stays as it is to the bit. ``inliers`` need
     no ground truth; where they have one, its void is left out. One outlier in eight is set aside for ``val``; the
-    weights kept are those with the best AP of the score ``negative`` there.
+    weights kept are those with the best AP of the score ``negative`` there. Of several ``members`` its logit is the
+    mean; each is trained for itself, with other outliers in other places, on which a single one depends much.
     """
     if network.negative is not None:
         raise OwsegError("this network has a negative class already; start from one without.")
+    require_inliers(inliers)
+    decoders: list[Decoder] = []
+    for i in range(config.members):
+        # Seeds of its own, which no member of another seed has: the outliers are drawn from them.
+        own = replace(config, seed=config.seed * config.members + i)
+        place = Path(run) / f"member-{i + 1}" if config.members > 1 else Path(run)
+        goes_on = resume and (i == 0 or (place / "last.ckpt").is_file())
+        decoders.append(_trained_decoder(network, inliers, val, outliers, own, place, goes_on))
+    result = copy.deepcopy(network)
+    result.negative = MeanDecoder(decoders) if len(decoders) > 1 else decoders[0]
+    return result.eval(), pasted_ap(Engine(result), negative, val, set_aside(outliers)[1], config)
+
+
+def _trained_decoder(
+    network: Network,
+    inliers: DataSet,
+    val: DataSet,
+    outliers: Outliers,
+    config: NegativeConfig,
+    run: Path,
+    resume: bool,
+) -> Decoder:
+    """Return a decoder of one channel on ``network``'s pyramid, trained on its own draw of pasted outliers."""
     fabric = launched(config)
     train_on, val_on = set_aside(outliers)
     views = PastedViews(inliers, train_on, None, config, network.size)
-    batches = Batches(len(inliers), views, config, fabric.global_rank, fabric.world_size)
-    require_inliers(inliers)
     torch.manual_seed(config.seed)
-    result = copy.deepcopy(network)
-    result.negative = untrained_negative(network, config.width)
-    trained = copy.deepcopy(result).requires_grad_(False).eval().to(fabric.device)
-    assert trained.negative is not None
-    learns = trained.negative.requires_grad_(True)
+    trained = copy.deepcopy(network).requires_grad_(False)
+    trained.negative = learns = untrained_negative(network, config.width)
+    trained.eval().to(fabric.device)
     task = Task(
         objective=NegativeObjective(trained, learns, config.smoothing),
         optimizer=torch.optim.AdamW(learns.parameters(), lr=config.lr, weight_decay=config.weight_decay),
-        batches=batches,
+        batches=Batches(len(inliers), views, config, fabric.global_rank, fabric.world_size),
         kept=learns,
         validate=partial(pasted_ap, Engine(trained), negative, val, val_on, config),
         metric="AP",
     )
     about = {"data": inliers.source.name, "frames": len(inliers), "outliers": len(outliers), "network": network.config}
-    best, ap = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
-    result.negative.load_state_dict(best)
-    return result.eval(), ap
+    best, _ = loop(fabric, task, config, Checkpoint(run, json.dumps({**asdict(config), **about}), resume))
+    result = untrained_negative(network, config.width)
+    result.load_state_dict(best)
+    return result
 
 
 def untrained_negative(network: Network, width: int) -> Decoder:
     """Return a decoder of one channel for ``network``'s pyramid; its logits are 0 everywhere."""
-    decoder = make_decoder("pyramid", network.backbone, 1, width=width, fine=width // 2)
+    decoder = make_decoder("pyramid", network.backbone, 1, width=width)
     assert isinstance(decoder.head, nn.Conv2d) and decoder.head.bias is not None
     nn.init.zeros_(decoder.head.weight)
     nn.init.zeros_(decoder.head.bias)

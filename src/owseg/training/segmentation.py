@@ -46,6 +46,8 @@ def validation_miou(network: Network, data: DataSet) -> float:
 class SegmentationObjective(nn.Module):
     """``losses.objective`` as a module, so that Fabric sees one forward pass: a batch -> its loss.
 
+    Of several decoders it is the mean of their losses, not the loss of their mean.
+
     With ``frozen`` a batch holds the maps of the backbone in place of the images. The loss is that of one label in each
     cell of ``label_stride`` x ``label_stride`` pixels, drawn anew in each step: so none is left out in the long run,
     and the labels are not shifted against the embedding.
@@ -72,8 +74,12 @@ class SegmentationObjective(nn.Module):
         top, left = torch.randint(self.label_stride, (2,)).tolist()
         targets = targets[:, top :: self.label_stride, left :: self.label_stride]
         network = self.network
-        embedding = network.decode(given if self.frozen else network.encode(*given))
-        return losses.objective(network.classifier, embedding, targets, self.variance_weight, self.class_weights)
+        features = given if self.frozen else network.encode(*given)
+        each = [
+            losses.objective(network.classifier, embedding, targets, self.variance_weight, self.class_weights)
+            for embedding in network.decoder.members(features)
+        ]
+        return torch.stack(each).mean()
 
 
 def train(

@@ -25,6 +25,15 @@ class Decoder(nn.Module, ABC):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the embedding (B, D, h, w)."""
 
+    @property
+    def title(self) -> str:
+        """What people read: the kind, and how many there are."""
+        return self.kind
+
+    def members(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the embeddings whose mean ``forward`` returns, each trained for itself; of one decoder its own."""
+        return [self(features)]
+
     def widened(self, out: int) -> Decoder:
         """Return a copy with ``out`` channels, of which the first D are as before and others than these start at zero.
 

@@ -21,9 +21,9 @@ class PyramidDecoder(Decoder):
     Each stage is standardised by its batch statistics and projected to ``width`` channels. Their sum, on the grid of
     the last stage at stride 8, is filtered by depth-wise 3x3 there and reduced by each of ``factors``, and its mean
     over the image is added: pyramid pooling (Zhao et al., CVPR 2017), as wide as dilated filters (Chen et al., ECCV
-    2018) and cheaper. Reduced to ``fine`` channels the result is joined with the last stage at
-    stride 4, at whose resolution the embedding is. A backbone that does not learn cannot move what the classes need
-    into its last stage, so all stages are read.
+    2018) and cheaper. Reduced to ``fine`` channels (by default half of ``width``) the result is joined with the last
+    stage at stride 4, at whose resolution the embedding is. A backbone that does not learn cannot move what the classes
+    need into its last stage, so all stages are read.
     """
 
     kind = "pyramid"
@@ -34,11 +34,11 @@ class PyramidDecoder(Decoder):
         strides: Sequence[int],
         out: int,
         width: int = 128,
-        fine: int = 64,
+        fine: int | None = None,
         factors: Sequence[int] = (1, 2, 4),
     ) -> None:
         super().__init__()
-        self.width, self.fine = width, fine
+        self.width, self.fine = width, (fine := fine or width // 2)
         self.grid, self.finest = _last(strides, 8), _last(strides, 4)
         # The maps of a frozen backbone have scales of their own, which none of its layers will adapt.
         self.scale = nn.ModuleList([nn.BatchNorm2d(c) for c in channels])
@@ -108,6 +108,6 @@ CARDS = (
         "all stages of the pyramid summed at stride 8, joined with stride 4; light, the default",
         make=PyramidDecoder,
         source="after PSPNet, Zhao et al., CVPR 2017",
-        options={"width": "channels of the decoder", "fine": "channels at the finest stage"},
+        options={"width": "channels of the decoder", "fine": "channels at the finest stage, by default half as many"},
     ),
 )

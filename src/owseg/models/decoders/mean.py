@@ -1,0 +1,74 @@
+"""A deep ensemble of decoders: the mean of what several find on one pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from owseg._registry import Card
+from owseg.models.decoders import DECODERS
+from owseg.models.decoders.base import Decoder
+
+
+class MeanDecoder(Decoder):
+    """The mean of the ``members``' embeddings, ``f = sum_i f_i / n``: pyramid -> (B, out, h, w).
+
+    A deep ensemble (Lakshminarayanan et al., NeurIPS 2017) on one backbone, which runs once. The members have one
+    classifier, whose prototypes or weights give their embeddings the same axes, so the mean has a place among these;
+    each is trained for itself (``members``), since decoders that learn together to be right on average are less
+    different. Raises ``ValueError`` for no member.
+    """
+
+    kind = "mean"
+
+    def __init__(self, decoders: Sequence[Decoder]) -> None:
+        super().__init__()
+        if not decoders:
+            raise ValueError("a mean needs a decoder.")
+        self.decoders = nn.ModuleList(decoders)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of ``make_decoder`` besides the pyramid; plain JSON."""
+        return {"kind": self.kind, "of": self._first.config, "count": len(self.decoders)}
+
+    @property
+    def _first(self) -> Decoder:
+        first = self.decoders[0]
+        assert isinstance(first, Decoder)
+        return first
+
+    @property
+    def title(self) -> str:
+        """What people read: the kind of the members, and how many there are."""
+        return f"{len(self.decoders)} x {self._first.title}"
+
+    def members(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the embedding (B, out, h, w) of each member."""
+        return [decoder(features) for decoder in self.decoders]
+
+    def widened(self, out: int) -> MeanDecoder:
+        """Return the mean of the members' widened copies."""
+        return MeanDecoder([decoder.widened(out) for decoder in self.decoders if isinstance(decoder, Decoder)])
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the mean embedding (B, out, h, w)."""
+        return torch.stack(self.members(features)).mean(0)
+
+
+def _make(channels: Sequence[int], strides: Sequence[int], out: int, of: Mapping[str, Any], count: int) -> MeanDecoder:
+    kind, options = of["kind"], {name: value for name, value in of.items() if name != "kind"}
+    return MeanDecoder([DECODERS[kind].make(channels, strides, out, **options) for _ in range(count)])
+
+
+CARDS = (
+    Card(
+        "mean",
+        "the mean of several decoders of one kind, each trained for itself",
+        make=_make,
+        source="Lakshminarayanan et al., NeurIPS 2017",
+    ),
+)
