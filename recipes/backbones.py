@@ -8,7 +8,7 @@
     python -m recipes.backbones train --backbone efficientnet-lite1 --mode tuned --classes 8 --seed 0
     python -m recipes.backbones train --classes 8 --scales 1 --seed 0       # each image at one size
     python -m recipes.backbones train --classes 8 --classifier linear --seed 0
-    python -m recipes.backbones train --classes 8 --members 1 --width 128 --seed 0
+    python -m recipes.backbones train --classes 8 --members 1 --seed 0      # one decoder
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
     python -m recipes.backbones table                        # the Markdown table
 
@@ -56,7 +56,7 @@ SETS = {
     "lostandfound": ("fishyscapes-lostfound:{}/anomaly/FS_LostFound_1024x512", "val"),
 }
 FACTORS = ",".join(f"{factor:g}" for factor in SCALES)
-CONFIG = TrainConfig(epochs=12, views=4, crop=(320, 448), scale=(2 / 3, 1.5), validate_every=4)
+CONFIG = TrainConfig(epochs=20, views=4, crop=(320, 448), scale=(2 / 3, 1.5), validate_every=5)
 DRAWS, SHOTS = 3, 5
 
 

@@ -3,8 +3,9 @@
     export OWSEG_DATA=DIR                                  # DIR/camvid holds the data
     python -m recipes.held_out train base                  # or wide, slow, fast, long; 7 core-minutes, long 14
     python -m recipes.held_out train base --classifier prototype
-    python -m recipes.held_out train frozen                # a decoder on a frozen EfficientNet-Lite0; or short;
+    python -m recipes.held_out train frozen                # decoders on a frozen EfficientNet-Lite0; or short;
                                                            # --classifier prototype, --scale 1,
+                                                           # --members 1: one decoder,
                                                            # --outliers: all of DIR/outlier_objects but one in eight
     python -m recipes.held_out known frozen                # IoU again
     python -m recipes.held_out weights base                # the weights of the components of the score joint
@@ -114,7 +115,7 @@ def train(args: argparse.Namespace) -> None:
     backbone = from_pretrained(args.backbone or (DEFAULT_BACKBONE if frozen else "google/mobilenet_v2_1.0_224"))
     how: dict[str, Any] = {"decoder": "aspp", "width": 128}
     if frozen:
-        how = {"width": WIDTH, "members": MEMBERS, "size": SIZE, "scales": SCALES}
+        how = {"width": args.width, "members": args.members, "size": SIZE, "scales": SCALES}
     network = assemble(backbone, len(labels), classifier=args.classifier, scale=args.scale, **how)
     name = name_of(args)
     run = args.runs / f"{name}.run"
@@ -216,8 +217,9 @@ def objects_of(place: Path, labels: LabelSpace) -> Outliers:
 def name_of(args: argparse.Namespace) -> str:
     """Return the name of a trained variant."""
     scale = "" if args.scale == PROTOTYPE_SCALE else f"-T{args.scale:g}"
+    decoders = "" if (args.members, args.width) == (MEMBERS, WIDTH) else f"-{args.members}x{args.width}"
     shown = "-outliers" if args.outliers else ""
-    return f"{args.variant}-{args.classifier}{scale}{shown}" + (f"-{args.seed}" if args.seed else "")
+    return f"{args.variant}-{args.classifier}{scale}{decoders}{shown}" + (f"-{args.seed}" if args.seed else "")
 
 
 def balance(args: argparse.Namespace) -> None:
@@ -251,6 +253,8 @@ def main() -> None:
     parser.add_argument("variant", choices=VARIANTS)
     parser.add_argument("--classifier", default="linear", choices=("prototype", "linear"))
     parser.add_argument("--scale", type=float, default=PROTOTYPE_SCALE, help="T of the prototypes")
+    parser.add_argument("--members", type=int, default=MEMBERS, help="how many decoders, on a frozen backbone")
+    parser.add_argument("--width", type=int, default=WIDTH, help="channels of each")
     parser.add_argument("--outliers", action="store_true", help="show outliers in training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="32-true")

@@ -122,7 +122,7 @@ def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, wat
         ({}, {}),
         ({"scale": 1.5, "decoder": "psp"}, {"scale": 1.5, "decoder": "psp"}),
         ({"size": 64, "scales": (1.0, 0.5)}, {"size": 64, "scales": (1.0, 0.5)}),
-        ({"scales": (1.0,), "members": 2, "width": 16}, {"scales": (1.0,), "members": 2, "width": 16}),
+        ({"scales": (1.0,), "members": 3, "width": 16}, {"scales": (1.0,), "members": 3, "width": 16}),
     ],
     ids=str,
 )

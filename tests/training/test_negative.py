@@ -181,10 +181,19 @@ def test_validation_is_of_the_score_and_has_outliers_of_its_own(tmp_path, monkey
     assert event.details["categories"] == {"thing": 16} and event.details["fingerprint"]
 
 
-def test_a_network_has_one_negative_class(tmp_path):
-    kb = train_negative(base(), inlier_images(4), inlier_images(2), objects(), ONE, tmp_path)
-    with pytest.raises(OwsegError, match="has a negative class"):
-        train_negative(kb, inlier_images(4), inlier_images(2), objects(), ONE, tmp_path / "again")
+def test_a_second_negative_class_replaces_the_first(tmp_path):
+    """And is what it would be without it, in joint, too."""
+    arguments = (inlier_images(4), inlier_images(2), objects())
+    plain = fit_scorers(base(), tiny.dataset())
+    first = train_negative(plain, *arguments, replace(ONE, seed=1), tmp_path / "first")
+    again = train_negative(first, *arguments, ONE, tmp_path / "again")
+    expected = train_negative(plain, *arguments, ONE, tmp_path / "alone")
+    assert same(again.network.state_dict(), expected.network.state_dict())
+    assert not same(again.network.negative.state_dict(), first.network.negative.state_dict())
+    one, other = again.fitted["joint"], expected.fitted["joint"]
+    assert same(one.state_dict(), other.state_dict()) and one.weights == other.weights and len(one.weights) == 4
+    assert again.history[-1].message.startswith("trained another negative class on 16 outliers")
+    assert expected.history[-1].message.startswith("trained a negative class on 16 outliers")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ MODES = ("frozen", "tuned")
 SCALES = (1.0, 0.667)
 """The factors of the working size at which a new network looks at each image (see ``Network``)."""
 
-WIDTH, MEMBERS = 64, 3
+WIDTH, MEMBERS = 128, 2
 """The channels of the decoders of a new network, and their number; their mean is used (see ``MeanDecoder``)."""
 
 CLASSIFIER, PROTOTYPE_SCALE = "prototype", 3.0

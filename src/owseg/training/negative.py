@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from owseg.data.dataset import DataSet
 from owseg.data.outliers import Outliers
-from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import data_card, in_own_labels
 from owseg.models.assemble import make_decoder
@@ -71,8 +70,8 @@ def train_negative(
 
     See ``with_negative``: labels and increments stay as they are to the bit. Where there is a fitted ``joint``, the
     negative class becomes its fourth component, scaled on ``val`` in the network's own labels; the score is then
-    ``joint``, and ``negative`` else, without a threshold. Raises ``OwsegError`` for a network that has a negative
-    class, where there is nothing to train on, and for a loss that is not finite.
+    ``joint``, and ``negative`` else, without a threshold. One that was there is replaced. Raises ``OwsegError`` where
+    there is nothing to train on and for a loss that is not finite.
     """
     config = config or NegativeConfig()
     network, ap = with_negative(kb.network, inliers, val, outliers, config, run, resume)
@@ -80,7 +79,8 @@ def train_negative(
         **data_card(inliers), "outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(),
         "val_ap": ap, "config": asdict(config),
     }  # fmt: skip
-    message = f"trained a negative class on {len(outliers)} outliers (AP on val with others pasted: {ap:.3f})"
+    what = "a negative class" if kb.network.negative is None else "another negative class"
+    message = f"trained {what} on {len(outliers)} outliers (AP on val with others pasted: {ap:.3f})"
     event = Event("train-negative", message, details)
     fitted = dict(kb.fitted)
     if isinstance(joint := fitted.get("joint"), Joint):
@@ -106,17 +106,17 @@ def with_negative(
     weights kept are those with the best AP of the score ``negative`` there. Of several ``members`` its logit is the
     mean; each is trained for itself, with other outliers in other places, on which a single one depends much.
     """
-    if network.negative is not None:
-        raise OwsegError("this network has a negative class already; start from one without.")
     require_inliers(inliers)
+    bare = copy.deepcopy(network)
+    bare.negative = None  # what was there has no part in what is trained
     decoders: list[Decoder] = []
     for i in range(config.members):
         # Seeds of its own, which no member of another seed has: the outliers are drawn from them.
         own = replace(config, seed=config.seed * config.members + i)
         place = Path(run) / f"member-{i + 1}" if config.members > 1 else Path(run)
         goes_on = resume and (i == 0 or (place / "last.ckpt").is_file())
-        decoders.append(_trained_decoder(network, inliers, val, outliers, own, place, goes_on))
-    result = copy.deepcopy(network)
+        decoders.append(_trained_decoder(bare, inliers, val, outliers, own, place, goes_on))
+    result = copy.deepcopy(bare)
     result.negative = MeanDecoder(decoders) if len(decoders) > 1 else decoders[0]
     return result.eval(), pasted_ap(Engine(result), negative, val, set_aside(outliers)[1], config)
 
@@ -169,8 +169,8 @@ def _mean_loss(logits: Tensor, probability: float) -> Tensor:
 
 
 def _with_component(old: Joint, kb: KnowledgeBase, val: DataSet) -> Joint:
-    """Return ``old`` with one component more, for ``kb``, whose features are the same; its scales are those of val."""
-    weights = (*old.weights, WEIGHTS[-1])
+    """Return ``old`` with the negative class of ``kb``, whose features are the same; its scales are those of val."""
+    weights = (*old.weights[:3], WEIGHTS[-1])
     joint = Joint(old.mahalanobis, old.metric, negative=True, compress=old.compress, weights=weights)
     samples = in_own_labels(kb, val)
     return joint.fit_scales((kb.forward(s.image), torch.from_numpy(np.asarray(s.target))[None]) for s in samples)

@@ -69,8 +69,12 @@ class PyramidDecoder(Decoder):
         """Return the embedding (B, out, h, w) at stride 4, or at the finest stage's where that is coarser."""
         maps = [scale(f) for scale, f in zip(self.scale, features, strict=True)]
         size = _size(maps[self.grid])
-        # A 1x1 convolution commutes with interpolation: at a stage's own resolution it is cheaper.
-        x = self.sum(sum(resize(project(m), size) for project, m in zip(self.project, maps, strict=True)))
+        # A 1x1 convolution and a sum commute with interpolation: at the stages' own resolution they are cheaper.
+        sums: dict[tuple[int, int], Tensor] = {}
+        for project, m in zip(self.project, maps, strict=True):
+            projected = project(m)
+            sums[_size(m)] = sums[_size(m)] + projected if _size(m) in sums else projected
+        x = self.sum(sum(resize(total, size) for total in sums.values()))
         pooled = self.pool(maps[-1]).expand(-1, -1, *size)
         x = self.join(torch.cat([x, *(branch(x) for branch in self.branches), pooled], 1))
         finest = features[self.finest]
