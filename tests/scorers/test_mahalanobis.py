@@ -1,5 +1,7 @@
 """The relative Mahalanobis score."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from sklearn.covariance import empirical_covariance
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE
 from owseg.models.ops import resize
-from owseg.scorers.mahalanobis import RelativeMahalanobis
+from owseg.scorers import mahalanobis as module
+from owseg.scorers.mahalanobis import RelativeMahalanobis, product
 from owseg.types import Output
 from tests.reference import scorers as oracle
 from tests.support.outputs import CHANNELS, K, labelled
@@ -155,3 +158,42 @@ def test_a_state_of_0_1_0_keeps_what_it_holds():
     again.load_state_dict(old)
     assert torch.equal(again.state_dict()["whiten_total"], old["whiten_total"])
     assert torch.equal(again(output), fitted(output)) and "whiten_total" not in fitted.state_dict()
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e5])
+def test_a_product_of_16_bits_is_right_to_three_digits_at_any_scale_of_the_features(scale):
+    """Scales of single channels, too; what is far too large stays finite."""
+    g = torch.Generator().manual_seed(0)
+    scales = scale * torch.logspace(-3, 3, 64)
+    x, rows = torch.randn(200, 64, generator=g) * scales, torch.randn(64, 64, generator=g) / scales
+    expected = x.double() @ rows.double().T
+    found = product(x, rows, half=True)
+    assert found.dtype == torch.float32
+    error = (found.double() - expected).norm(dim=1) / expected.norm(dim=1)
+    assert 1e-5 < error.max() < 2e-3  # so it is of 16 bits
+    torch.testing.assert_close(product(x, rows).double(), expected, rtol=1e-4, atol=1e-4)
+    assert product(x * 1e6, rows, half=True).isfinite().all()
+    rows[:, 3] = 0  # a channel that counts for nothing
+    torch.testing.assert_close(product(x, rows, half=True), (x @ rows.T), rtol=0.05, atol=0.05)
+
+
+def test_on_a_gpu_the_product_is_of_16_bits(monkeypatch):
+    """Features that only say that they are there."""
+    halves = []
+    fitted, output = scorer().fit([labelled(0)]), labelled(1)[0]
+    expected = [*fitted.distances(output), fitted.whitened(output)]
+    x, shape = fitted._centred(output)
+    monkeypatch.setattr(module, "product", lambda x, rows, half: halves.append(half) or product(x.real, rows, half))
+    monkeypatch.setattr(fitted, "_centred", lambda output: (SimpleNamespace(is_cuda=True, real=x), shape))
+    found = [*fitted.distances(output), fitted.whitened(output)]
+    assert halves == [True, True]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-2 * float(other.abs().max()))
+    monkeypatch.setattr(fitted, "_centred", lambda output: (SimpleNamespace(is_cuda=False, real=x), shape))
+    assert torch.equal(fitted.distances(output)[0], expected[0]) and halves == [True, True, False]
+
+
+def test_weights_are_told_back_on_the_device_of_the_scorer():
+    """Those of a probe, which scikit-learn fits, come from the CPU."""
+    weight, bias = scorer().fit([labelled(0)]).to("meta").unwhitened(torch.zeros(CHANNELS), 0.5)
+    assert weight.is_meta and bias.is_meta
