@@ -1,7 +1,7 @@
 """A negative class beside a finished network: what it finds, and what it finds if no animal was shown to it.
 
     export OWSEG_DATA=DIR                                           # DIR/camvid, DIR/anomaly and DIR/outlier_objects
-    python -m recipes.negative train street-inliers --seed 0            # about 4 core-minutes
+    python -m recipes.negative train street-inliers --seed 0            # about 10 core-minutes
     python -m recipes.negative train street-inliers --seed 0 --strict   # RoadAnomaly21 shows animals, so none is shown
     python -m recipes.negative train street8-inliers --seed 0
     python -m recipes.negative measure      # CamVid test where classes are unknown, else RoadAnomaly21, Lost & Found
