@@ -12,8 +12,9 @@
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
     python -m recipes.backbones table                        # the Markdown table
 
-A training on a frozen EfficientNet-Lite0 takes about 24 core-minutes with bf16-mixed on a CPU that has bfloat16, 15 with
-one decoder, and 9 more with outliers. Half of val chooses the weights and the scales of the score; the other sets are read to report.
+A training on a frozen EfficientNet-Lite0 takes about 24 core-minutes with bf16-mixed on a CPU that has bfloat16, 15
+with one decoder, and 9 more with outliers. Half of val chooses the weights and the scales of the score; the other sets
+are read to report.
 """
 
 from __future__ import annotations
