@@ -13,7 +13,7 @@
     python -m recipes.backbones table                        # the Markdown table
 
 A training on a frozen EfficientNet-Lite0 takes about 24 core-minutes with bf16-mixed on a CPU that has bfloat16, 15
-with one decoder, and 9 more with outliers. Half of val chooses the weights and the scales of the score; the other sets
+with one decoder, and 8 more with outliers. Half of val chooses the weights and the scales of the score; the other sets
 are read to report.
 """
 

@@ -182,7 +182,7 @@ def test_mean_is_the_mean_of_its_members_each_with_weights_of_its_own():
         (one,) = decoder.decoders[0].members(maps)
         assert torch.equal(one, each[0])
     assert decoder.title == "3 x pyramid" and decoder.decoders[0].title == "pyramid"
-    with pytest.raises(ValueError, match="needs a decoder"):
+    with pytest.raises(OwsegError, match="needs one or more"):
         MeanDecoder([])
 
 

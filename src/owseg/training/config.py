@@ -79,6 +79,7 @@ class TrainConfig(LoopConfig):
 
     mode: str = "frozen"
     views: int = 8
+    epochs: int = 40
     lr: float = 2e-3
     validate_every: int = 5
     small: float = 0.4

@@ -106,19 +106,20 @@ def with_negative(
     weights kept are those with the best AP of the score ``negative`` there. Of several ``members`` its logit is the
     mean; each is trained for itself, with other outliers in other places, on which a single one depends much.
     """
+    fabric = launched(config)
     require_inliers(inliers)
-    bare = copy.deepcopy(network)
-    bare.negative = None  # what was there has no part in what is trained
+    result = copy.deepcopy(network)
+    result.negative = None  # what was there has no part in what is trained
     decoders: list[Decoder] = []
     for i in range(config.members):
         # Seeds of its own, which no member of another seed has: the outliers are drawn from them.
         own = replace(config, seed=config.seed * config.members + i)
         place = Path(run) / f"member-{i + 1}" if config.members > 1 else Path(run)
         goes_on = resume and (i == 0 or (place / "last.ckpt").is_file())
-        decoders.append(_trained_decoder(bare, inliers, val, outliers, own, place, goes_on))
-    result = copy.deepcopy(bare)
+        decoders.append(_trained_decoder(result, inliers, val, outliers, own, place, goes_on))
     result.negative = MeanDecoder(decoders) if len(decoders) > 1 else decoders[0]
-    return result.eval(), pasted_ap(Engine(result), negative, val, set_aside(outliers)[1], config)
+    validated = Engine(copy.deepcopy(result).eval().to(fabric.device))
+    return result.eval(), pasted_ap(validated, negative, val, set_aside(outliers)[1], config)
 
 
 def _trained_decoder(

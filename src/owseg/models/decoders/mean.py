@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from owseg._registry import Card
+from owseg.errors import OwsegError
 from owseg.models.decoders import DECODERS
 from owseg.models.decoders.base import Decoder
 
@@ -17,9 +18,9 @@ class MeanDecoder(Decoder):
     """The mean of the ``members``' embeddings, ``f = sum_i f_i / n``: pyramid -> (B, out, h, w).
 
     A deep ensemble (Lakshminarayanan et al., NeurIPS 2017) on one backbone, which runs once. The members have one
-    classifier, whose prototypes or weights give their embeddings the same axes, so the mean has a place among these;
+    classifier, whose prototypes or weights give their embeddings the same axes, so that a mean of them makes sense;
     each is trained for itself (``members``), since decoders that learn together to be right on average are less
-    different. Raises ``ValueError`` for no member.
+    different. Raises ``OwsegError`` for no member.
     """
 
     kind = "mean"
@@ -27,7 +28,7 @@ class MeanDecoder(Decoder):
     def __init__(self, decoders: Sequence[Decoder]) -> None:
         super().__init__()
         if not decoders:
-            raise ValueError("a mean needs a decoder.")
+            raise OwsegError("a mean of decoders needs one or more.")
         self.decoders = nn.ModuleList(decoders)
 
     @property
@@ -37,9 +38,7 @@ class MeanDecoder(Decoder):
 
     @property
     def _first(self) -> Decoder:
-        first = self.decoders[0]
-        assert isinstance(first, Decoder)
-        return first
+        return cast(Decoder, self.decoders[0])
 
     @property
     def title(self) -> str:
@@ -52,7 +51,7 @@ class MeanDecoder(Decoder):
 
     def widened(self, out: int) -> MeanDecoder:
         """Return the mean of the members' widened copies."""
-        return MeanDecoder([decoder.widened(out) for decoder in self.decoders if isinstance(decoder, Decoder)])
+        return MeanDecoder([cast(Decoder, decoder).widened(out) for decoder in self.decoders])
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the mean embedding (B, out, h, w)."""
