@@ -1,4 +1,4 @@
-"""What a tuned network adds to a frozen one: mIoU of two, and of the mean of their embeddings, on CamVid's test.
+"""What the mean of several networks' embeddings gains: mIoU of each and of the mean, on CamVid.
 
     export OWSEG_DATA=DIR                                          # DIR/camvid
     python -m recipes.average street-inliers street@1              # or other knowledge bases with prototypes
@@ -25,20 +25,21 @@ from recipes.tables import markdown
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kbs", nargs=2)
+    parser.add_argument("kbs", nargs="+", metavar="KB")
     parser.add_argument("--split", default="test")
     parser.add_argument("--every", type=int, default=1, help="only every n-th image")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("OWSEG_DATA", "data")))
     args = parser.parse_args()
-    one, other = (load(name) for name in args.kbs)
-    if one.labels != other.labels or not (one.network.is_metric and other.network.is_metric):
-        raise OwsegError("the two need prototypes of the same classes.")
+    kbs = [load(name) for name in args.kbs]
+    one = kbs[0]
+    if not all(kb.labels == one.labels and kb.network.is_metric for kb in kbs):
+        raise OwsegError("all need prototypes of the same classes.")
     data = open_dataset(f"camvid:{args.data}/camvid", args.split, one.labels)
     found = {name: IoU.of(one.labels.names) for name in (*args.kbs, "mean")}
     for i in range(0, len(data), args.every):
         sample = data[i]
-        embeddings = [resize(kb.forward(sample.image).embedding, sample.target.shape) for kb in (one, other)]
-        for name, embedding in zip(found, (*embeddings, sum(embeddings) / 2), strict=True):
+        embeddings = [resize(kb.forward(sample.image).embedding, sample.target.shape) for kb in kbs]
+        for name, embedding in zip(found, (*embeddings, sum(embeddings) / len(kbs)), strict=True):
             labels = closed_map(one.network.classify(embedding))[0].to(torch.uint8).numpy()
             found[name] = found[name].update(labels, sample.target)
     markdown("Embeddings averaged", ("network", "mIoU"), [(n, f"{iou.mean():.3f}") for n, iou in found.items()])

@@ -25,7 +25,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,9 @@ from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import evaluate
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
+from owseg.learners.base import Learner
+from owseg.learners.npm import NPM
+from owseg.learners.plm import PLM
 from owseg.learners.probe import Probe
 from owseg.metrics.iou import harmonic
 from owseg.models.backbones.reference import reference_to
@@ -55,9 +57,13 @@ SETS = {
     "roadanomaly21": ("roadanomaly21:{}/anomaly/RoadAnomaly21", "val"),
     "lostandfound": ("fishyscapes-lostfound:{}/anomaly/FS_LostFound_1024x512", "val"),
 }
+NONE: dict[str, Any] = {"scores": {}}
 FACTORS = ",".join(f"{factor:g}" for factor in SCALES)
-CONFIG = TrainConfig(epochs=20, views=4, crop=(320, 448), scale=(2 / 3, 1.5), validate_every=5)
 DRAWS, SHOTS = 3, 5
+LEARNERS: dict[str, dict[str, Learner]] = {
+    "shots": {"probe": Probe()},
+    "paper_shots": {"PLM": PLM(), "NPM": NPM()},
+}
 
 
 def kind_of(args: argparse.Namespace) -> str:
@@ -78,7 +84,7 @@ def train(args: argparse.Namespace) -> None:
         f"camvid:{args.data}/camvid",
         args.backbone,
         UNKNOWN_CLASSES[args.classes - 8 :],
-        replace(CONFIG, mode=args.mode, seed=args.seed, precision=args.precision),
+        TrainConfig(mode=args.mode, seed=args.seed, precision=args.precision),
         args.runs / f"{name}.run",
         width=args.width,
         members=args.members,
@@ -114,7 +120,7 @@ def measurements(kb: KnowledgeBase, data: Path) -> dict[str, Callable[[], Any]]:
     sets = SETS if "bicyclist" in kb.labels else {"camvid": SETS["camvid"]}
     found: dict[str, Callable[[], Any]] = {n: partial(evaluated, kb, data, *where) for n, where in sets.items()}
     if "car" not in kb.labels:
-        found["shots"] = partial(from_shots, kb, data)
+        found |= {name: partial(from_shots, kb, data, learners) for name, learners in LEARNERS.items()}
     return {**found, "ms": partial(milliseconds, kb, data), "mb": partial(megabytes, kb)}
 
 
@@ -125,10 +131,10 @@ def evaluated(kb: KnowledgeBase, data: Path, spec: str, split: str) -> dict[str,
     return {"miou": result.iou.mean(), "iou": result.iou.per_class(), "scores": scores}
 
 
-def from_shots(kb: KnowledgeBase, data: Path) -> list[dict[str, Any]]:
-    """Return what the probe learns of car, pedestrian and bicyclist: a run for each draw and number of shots."""
+def from_shots(kb: KnowledgeBase, data: Path, learners: dict[str, Learner]) -> list[dict[str, Any]]:
+    """Return what is learned of car, pedestrian and bicyclist: a run for each learner, draw and number of shots."""
     frames, test = (open_dataset(f"camvid:{data}/camvid", split) for split in ("train", "test"))
-    return learned(kb, frames, test, UNKNOWN_CLASSES, range(DRAWS), {"probe": Probe()})
+    return learned(kb, frames, test, UNKNOWN_CLASSES, range(DRAWS), learners)
 
 
 def is_of_package(kb: KnowledgeBase) -> bool:
@@ -182,19 +188,25 @@ def table(args: argparse.Namespace) -> None:
         every = [*small.values(), *large.values()]
         rows.append((
             kind, str(max(len(small), len(large))), *(spread(_values(n, "camvid", "miou")) for n in (large, small)),
-            _joint(small, "camvid"), _joint(large, "roadanomaly21"), _joint(large, "lostandfound"), _novel(small),
+            _score(small, "camvid"), _score(large, "roadanomaly21"), _score(large, "lostandfound"), _novel(small),
             *(spread(_values(every, "ms", part), 0) for part in ("forward", "score")),
             spread(_values(every, "mb", "whole"), 1),
             spread([n["core_minutes"] for n in every if "core_minutes" in n], 0),
         ))  # fmt: skip
         for steps, bound in ((1, middle), (3, large)):
             learned_rows += [
-                (kind, f"8+{steps}", str(shots), *_of_joint(small, bound, steps, shots)) for shots in (5, 1)
-            ]
+                (kind, f"8+{steps}", name, str(shots), *_of_joint(small, bound, name, steps, shots))
+                for shots in (5, 1) for name in ("probe", "PLM", "NPM")
+            ]  # fmt: skip
     sets = ("CamVid: AP / FPR95", "RoadAnomaly21", "Lost & Found")
     header = ("network", "seeds", "mIoU, 11", "mIoU, 8", *sets, "car / pedestrian / bicyclist", "ms", "score, ms", "MB")
     markdown("Backbones", (*header, "core-minutes"), rows)
-    markdown("From shots", ("network", "classes", "shots", "old", "novel", "harmonic", "of joint"), learned_rows)
+    header = ("network", "classes", "learner", "shots", "old", "novel", "harmonic", "of joint")
+    markdown("From shots", header, [row for row in learned_rows if row[4] != "–"])
+    for kind, nets in found.items():
+        columns = [(nets.get("8", {}), "camvid"), *((nets.get("11", {}), name) for name in SETS if name != "camvid")]
+        names = dict.fromkeys(s for of, name in columns for net in of.values() for s in net.get(name, NONE)["scores"])
+        markdown(f"Scores, {kind}", ("score", *sets), [(s, *(_score(*c, s) for c in columns)) for s in names])
 
 
 def _values(nets: Any, name: str, key: str) -> list[float]:
@@ -202,25 +214,27 @@ def _values(nets: Any, name: str, key: str) -> list[float]:
     return [n[name][key] for n in nets if name in n]
 
 
-def _joint(nets: dict[str, Any], name: str) -> str:
-    scores = [n[name]["scores"]["joint"] for n in nets.values() if name in n]
+def _score(nets: dict[str, Any], name: str, score: str = "joint") -> str:
+    """Return AP and FPR95 of ``score`` on the set ``name``."""
+    scores = [n[name]["scores"][score] for n in nets.values() if score in n.get(name, NONE)["scores"]]
     return f"{spread([s['ap'] for s in scores])} / {spread([s['fpr95'] for s in scores])}"
 
 
-def _runs(net: dict[str, Any], steps: int, shots: int) -> list[dict[str, Any]]:
-    """Return the metrics of each draw after ``steps`` classes were learned from ``shots`` images."""
-    return [run["after"][str(steps)] for run in net.get("shots", ()) if run["shots"] == shots]
+def _runs(net: dict[str, Any], learner: str, steps: int, shots: int) -> list[dict[str, Any]]:
+    """Return the metrics of each draw after ``learner`` was shown ``steps`` classes in ``shots`` images each."""
+    runs = [run for name in LEARNERS for run in net.get(name, ())]
+    return [run["after"][str(steps)] for run in runs if (run["learner"], run["shots"]) == (learner, shots)]
 
 
 def _novel(nets: dict[str, Any]) -> str:
     """Return the IoU of each class, learned one after another from five shots."""
-    runs = [run for net in nets.values() for run in _runs(net, len(UNKNOWN_CLASSES), SHOTS)]
+    runs = [run for net in nets.values() for run in _runs(net, "probe", len(UNKNOWN_CLASSES), SHOTS)]
     return " / ".join(spread([run["iou"][c] for run in runs], 2) for c in UNKNOWN_CLASSES)
 
 
-def _of_joint(nets: dict[str, Any], bounds: dict[str, Any], steps: int, shots: int) -> tuple[str, ...]:
+def _of_joint(nets: dict[str, Any], bounds: dict[str, Any], learner: str, steps: int, shots: int) -> tuple[str, ...]:
     """Return old, novel and harmonic mIoU, and the last as a share of that of a network that was trained on all."""
-    runs = [run for net in nets.values() for run in _runs(net, steps, shots)]
+    runs = [run for net in nets.values() for run in _runs(net, learner, steps, shots)]
     novel = UNKNOWN_CLASSES[:steps]
     shares = []
     for seed, net in nets.items():
@@ -228,7 +242,7 @@ def _of_joint(nets: dict[str, Any], bounds: dict[str, Any], steps: int, shots: i
         if iou:
             old = [v for c, v in iou.items() if c not in novel]
             best = harmonic(sum(old) / len(old), sum(iou[c] for c in novel) / steps)
-            shares += [run["harmonic"] / best for run in _runs(net, steps, shots)]
+            shares += [run["harmonic"] / best for run in _runs(net, learner, steps, shots)]
     return *(spread([run[key] for run in runs]) for key in ("old", "novel", "harmonic")), spread(shares, 2)
 
 

@@ -50,11 +50,10 @@ from recipes.tables import markdown, spread
 
 UNKNOWN_CLASSES = ("car", "pedestrian", "bicyclist")
 METRICS = ("auroc", "ap", "fpr95")
-
-
-def config(seed: int, precision: str) -> TrainConfig:
-    """Return the settings: 40 epochs, the first 40 % at half size, one cycle, frozen stem, averaged weights."""
-    return TrainConfig(mode="tuned", label_stride=1, epochs=40, seed=seed, precision=precision, validate_every=4)
+TUNED = TrainConfig(
+    mode="tuned", label_stride=1, epochs=40, batch=8, crop=(256, 352), scale=(0.75, 2.0), validate_every=4
+)
+"""40 epochs, the first 40 % at half size, one cycle, frozen stem, averaged weights."""
 
 
 def train(args: argparse.Namespace) -> None:
@@ -66,7 +65,7 @@ def train(args: argparse.Namespace) -> None:
     started = time.process_time()
     kb = build_knowledge_base(
         f"camvid:{args.data}", str(args.backbone), unknown,
-        replace(config(args.seed, args.precision), variance_weight=args.variance),
+        replace(TUNED, seed=args.seed, precision=args.precision, variance_weight=args.variance),
         args.runs / f"{name}.run", classifier=args.classifier, half=True, decoder="aspp", width=128, members=1,
         resume=args.resume, scale=args.scale,
     )  # fmt: skip
@@ -170,7 +169,7 @@ def ablate(args: argparse.Namespace) -> None:
         labels = open_dataset(f"camvid:{args.data}", "train").labels.without(args.unknown)
         frames = open_dataset(f"camvid:{args.data}", "train", labels, train=True)
         val = spread_over(open_dataset(f"camvid:{args.data}", "val", labels), 34)
-        few = replace(config(0, args.precision), epochs=12, small=1.0, validate_every=12, variance_weight=weight)
+        few = replace(TUNED, precision=args.precision, epochs=12, small=1.0, validate_every=12, variance_weight=weight)
         torch.manual_seed(0)
         network = assemble(from_pretrained(str(args.backbone)), len(labels), decoder="aspp", scale=scale)
         network = train_network(network, frames, val, few, args.runs / f"T{scale:g}-VL{weight:g}.run")

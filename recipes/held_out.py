@@ -64,20 +64,20 @@ from owseg.training.negative import with_negative
 from owseg.training.pasting import pasted, set_aside
 from owseg.training.segmentation import train as train_network
 from owseg.types import Sample
-from recipes.camvid import UNKNOWN_CLASSES
+from recipes.camvid import TUNED, UNKNOWN_CLASSES
 from recipes.tables import markdown
 
 HELD_OUT = "0006R0"
-FROZEN, SIZE = TrainConfig(epochs=20, views=4, crop=(320, 448), scale=(2 / 3, 1.5)), 540
-BASE = TrainConfig(mode="tuned", label_stride=1, epochs=24, small=0.6, validate_every=24)
+SIZE = 540
+BASE = replace(TUNED, epochs=24, small=0.6, validate_every=24)
 VARIANTS = {
     "base": BASE,
     "wide": replace(BASE, scale=(1.1, 3.0)),
     "slow": replace(BASE, backbone_lr=1e-4),
     "fast": replace(BASE, backbone_lr=1e-3),
     "long": replace(BASE, epochs=44, validate_every=44),
-    "frozen": replace(FROZEN, validate_every=20),
-    "short": replace(FROZEN, epochs=10, validate_every=10),
+    "frozen": TrainConfig(validate_every=20),
+    "short": TrainConfig(epochs=10, validate_every=10),
 }
 WEIGHTS = ((1.0, 1.0, 0.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 0.5), (1.0, 0.5, 0.5), (1.0, 1.0, 0.25),
            (1.0, 0.25, 0.5), (1.0, 0.5, 0.25), (1.0, 0.5, 0.0))  # fmt: skip

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     config = TrainConfig(
-        epochs=args.epochs, views=4, crop=(224, 288), scale=(0.75, 1.5), precision=args.precision, validate_every=4
+        epochs=args.epochs, batch=8, crop=(224, 288), scale=(0.75, 1.5), precision=args.precision, validate_every=4
     )
     started = time.process_time()
     kb = build_knowledge_base(
@@ -41,6 +41,7 @@ def main() -> None:
         classifier="prototype",
         size=SIZE,
         scales=(1.0,),
+        members=1,
         half=True,
         resume=args.resume,
     )

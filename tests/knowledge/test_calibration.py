@@ -164,7 +164,8 @@ def test_each_image_passes_the_network_once(monkeypatch):
 
 
 def test_what_cannot_be_fitted_ends_in_one_sentence(kb):
-    with pytest.raises(OwsegError, match="there is no fitted scorer 'svm'; it is one of joint, knn, mahalanobis, sml"):
+    every = "joint, knn, mahalanobis, mahalanobis_absolute, sml"
+    with pytest.raises(OwsegError, match=f"there is no fitted scorer 'svm'; it is one of {every}"):
         fit_scorers(kb, tiny.dataset(), ["svm"])
     data = tiny.dataset(2)
     bare = replace(data, source=replace(data.source, read=lambda i: (data.source.read(i)[0], None)))

@@ -91,7 +91,10 @@ def test_one_of_the_first_release_does_not_compress_and_is_stored_as_it_was():
 
 def test_the_distance_comes_with_it():
     scorer = fitted()
-    assert dict(scorer.parts()) == {"mahalanobis": scorer.mahalanobis}
+    parts = scorer.parts()
+    assert set(parts) == {"mahalanobis", "mahalanobis_absolute"} and parts["mahalanobis"] is scorer.mahalanobis
+    output = batch(0)[0]
+    assert torch.equal(parts["mahalanobis_absolute"](output), scorer.mahalanobis.distances(output)[0])
 
 
 def test_scales_of_nothing_are_refused():

@@ -148,6 +148,8 @@ def test_not_relative_leaves_the_common_distance_out():
     nearest, overall = scorer().fit(train).distances(output)
     assert torch.equal(scorer(relative=False).fit(train)(output), nearest)
     assert torch.equal(scorer().fit(train)(output), nearest - overall)
+    assert torch.equal(scorer().fit(train).parts()["mahalanobis_absolute"](output), nearest)
+    assert scorer(relative=False).fit(train).parts() == {}
 
 
 def test_a_state_of_0_1_0_keeps_what_it_holds():

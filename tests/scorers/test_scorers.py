@@ -85,11 +85,17 @@ ORACLES = {
     "rpl": lambda i: oracle.rpl(i.residual),
     "negative": lambda i: i.negative,
     "mahalanobis": mahalanobis,
+    "mahalanobis_absolute": lambda i: distances(i)[0],
     "joint": joint,
     "knn": lambda i: oracle.knn(i.pyramid, Known(TRAIN).features, 3),
     "sml": lambda i: oracle.sml(i.logits, Known(TRAIN).logits, K),
 }
-TOLERANCE = {"knn": 2e-3, "mahalanobis": 1e-3, "joint": 1e-3}  # a bank of 16 bits; inverses in float32
+TOLERANCE = {
+    "knn": 2e-3,
+    "mahalanobis": 1e-3,
+    "mahalanobis_absolute": 1e-3,
+    "joint": 1e-3,
+}  # a bank of 16 bits; inverses in float32
 
 
 def made(name, **options):
@@ -157,7 +163,7 @@ def test_which_scorers_need_what():
     needs = {name: entry.facts.get("needs") for name, entry in SCORERS.entries.items()}
     assert {n for n, need in needs.items() if need is None} == {"msp", "max_logit", "energy", "entropy"}
     assert {n for n, need in needs.items() if need == "fit"} == set(fitted_names())
-    assert set(fitted_names()) == {"mahalanobis", "joint", "knn", "sml"}
+    assert set(fitted_names()) == {"mahalanobis", "mahalanobis_absolute", "joint", "knn", "sml"}
     assert (needs["background"], needs["rpl"]) == ("background", "residual")
     assert {n for n, need in needs.items() if need == "metric"} == {
         "mmsp", "max_similarity", *(a + b for a in ("eds", "mixture") for b in ("", "_paper", "_code"))

@@ -241,23 +241,6 @@ def test_the_objective_is_the_loss_of_the_interpolated_maps(classifier):
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("classifier", ["prototype", "linear"])
-def test_the_objective_of_several_members_is_the_mean_of_their_losses(classifier):
-    """So what one learns does not depend on the others: its gradient is its share of that of its own loss."""
-    network = small(classifier=classifier, decoder="pyramid", members=2)
-    images, targets = torch.rand(2, 3, 48, 64), torch.randint(0, 3, (2, 48, 64))
-    loss = SegmentationObjective(network, 0.2, torch.ones(3))(images, targets)
-    features = network.encode(images)
-    each = [
-        losses.objective(network.classifier, member(features), targets, 0.2, torch.ones(3))
-        for member in network.decoder.decoders
-    ]
-    assert loss.item() == pytest.approx((each[0].item() + each[1].item()) / 2, rel=1e-5)
-    weight = network.decoder.decoders[0].head.weight
-    (mean,), (own,) = torch.autograd.grad(loss, weight), torch.autograd.grad(each[0], weight)
-    torch.testing.assert_close(mean, own / 2)
-
-
 def test_the_loss_takes_another_label_of_each_cell_in_each_step():
     network = small()
     images, targets = torch.rand(2, 3, 48, 64), torch.randint(0, 3, (2, 48, 64))

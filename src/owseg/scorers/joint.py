@@ -110,8 +110,8 @@ class Joint(FittedScorer):
         return (self._components(output) - self.shift.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
 
     def parts(self) -> Mapping[str, Scorer]:
-        """Return the Mahalanobis score."""
-        return {"mahalanobis": self.mahalanobis}
+        """Return the Mahalanobis score and its parts."""
+        return {"mahalanobis": self.mahalanobis, **self.mahalanobis.parts()}
 
     def _components(self, output: Output) -> Tensor:
         nearest, overall = self.mahalanobis.distances(output)

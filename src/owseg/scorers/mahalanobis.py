@@ -1,8 +1,9 @@
-"""The relative Mahalanobis score on the backbone's feature pyramid."""
+"""The Mahalanobis distance on the backbone's feature pyramid, and the relative one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.scorers._features import cells, labelled_cells
 from owseg.scorers.base import FittedScorer
-from owseg.types import Output
+from owseg.types import Output, Scorer
 
 if TYPE_CHECKING:
     from owseg.models.network import Network
@@ -108,6 +109,14 @@ class RelativeMahalanobis(FittedScorer):
         nearest, overall = self.distances(output)
         return nearest - overall if self.relative else nearest
 
+    def parts(self) -> Mapping[str, Scorer]:
+        """Return the distance without M_0; it comes with the difference, which tells less in another place."""
+        return {"mahalanobis_absolute": self.absolute} if self.relative else {}
+
+    def absolute(self, output: Output) -> Tensor:
+        """Return ``min_k M_k``, (B, h, w): the score of Lee et al., NeurIPS 2018."""
+        return self.distances(output)[0]
+
     def distances(self, output: Output) -> tuple[Tensor, Tensor]:
         """Return ``min_k M_k`` and ``M_0``, each (B, h, w)."""
         x, shape = self._centred(output)
@@ -193,6 +202,17 @@ CARDS = (
         "relative Mahalanobis distance of the feature pyramid",
         make=mahalanobis_of,
         source="Lee et al., NeurIPS 2018; Ren et al., arXiv:2106.09022",
+        options={
+            "level": "the stage on whose grid the distance is computed",
+            "shrinkage": "of the covariances towards the identity, in (0, 1]",
+        },
+        facts={"needs": "fit"},
+    ),
+    Card(
+        "mahalanobis_absolute",
+        "Mahalanobis distance of the feature pyramid to the nearest class",
+        make=partial(mahalanobis_of, relative=False),
+        source="Lee et al., NeurIPS 2018",
         options={
             "level": "the stage on whose grid the distance is computed",
             "shrinkage": "of the covariances towards the identity, in (0, 1]",

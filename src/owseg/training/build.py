@@ -120,7 +120,9 @@ def _with_negative(
     network: Network, inliers: DataSet, val: DataSet, outliers: Outliers, config: TrainConfig, run: Path, resume: bool
 ) -> tuple[Network, float]:
     """Return ``network`` with a negative class, trained with the usual settings, and its AP on val."""
-    same = NegativeConfig(batch=config.batch, seed=config.seed, precision=config.precision, devices=config.devices)
+    # Where the images are few, a step takes them all.
+    batch = min(NegativeConfig.batch, max(1, len(inliers) // config.devices))
+    same = NegativeConfig(batch=batch, seed=config.seed, precision=config.precision, devices=config.devices)
     # A run that was stopped before this part has nothing to resume here.
     resume = resume and any(run.rglob("last.ckpt"))
     return with_negative(network, inliers, val, outliers, same, run, resume)

@@ -15,7 +15,7 @@ MODES = ("frozen", "tuned")
 SCALES = (1.0, 0.667)
 """The factors of the working size at which a new network looks at each image (see ``Network``)."""
 
-WIDTH, MEMBERS = 128, 2
+WIDTH, MEMBERS = 128, 3
 """The channels of the decoders of a new network, and their number; their mean is used (see ``MeanDecoder``)."""
 
 CLASSIFIER, PROTOTYPE_SCALE = "prototype", 3.0
@@ -78,8 +78,11 @@ class TrainConfig(LoopConfig):
     """
 
     mode: str = "frozen"
-    views: int = 8
-    epochs: int = 40
+    views: int = 4
+    epochs: int = 20
+    batch: int = 4
+    crop: tuple[int, int] = (320, 448)
+    scale: tuple[float, float] = (2 / 3, 1.5)
     lr: float = 2e-3
     validate_every: int = 5
     small: float = 0.4

@@ -29,7 +29,7 @@ class Task:
 
     ``objective`` returns the loss of a batch, and ``optimizer`` minimises it. ``validate()`` returns the ``metric`` of
     ``kept``, higher is better; its best weights are what the training returns. ``after_step`` is called after each step
-    of the optimizer.
+    of the optimizer. ``title`` stands beside the progress.
     """
 
     objective: nn.Module
@@ -39,6 +39,7 @@ class Task:
     validate: Callable[[], float]
     metric: str
     after_step: Callable[[], None] = lambda: None
+    title: str = "training"
 
 
 def loop(fabric: lightning.Fabric, task: Task, config: LoopConfig, checkpoint: Checkpoint) -> tuple[State, float]:
@@ -62,7 +63,7 @@ def loop(fabric: lightning.Fabric, task: Task, config: LoopConfig, checkpoint: C
         checkpoint.load(fabric, state)
     column = f"val_{task.metric.replace(' ', '_').lower()}"
     log = RunLog(checkpoint.run, ("loss", "seconds", column), state["epoch"]) if fabric.is_global_zero else None
-    with progress("training", steps, done=state["epoch"] * task.batches.steps) as bar:
+    with progress(task.title, steps, done=state["epoch"] * task.batches.steps) as bar:
 
         def tick(loss: float) -> None:
             at = f"epoch {state['epoch'] + 1}/{config.epochs}"

@@ -28,6 +28,7 @@ from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import NegativeConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
+from owseg.training.members import Member, members_of
 from owseg.training.pasting import PastedViews, masks_on, pasted_ap, require_inliers, set_aside
 from owseg.training.processes import launched
 
@@ -110,13 +111,8 @@ def with_negative(
     require_inliers(inliers)
     result = copy.deepcopy(network)
     result.negative = None  # what was there has no part in what is trained
-    decoders: list[Decoder] = []
-    for i in range(config.members):
-        # Seeds of its own, which no member of another seed has: the outliers are drawn from them.
-        own = replace(config, seed=config.seed * config.members + i)
-        place = Path(run) / f"member-{i + 1}" if config.members > 1 else Path(run)
-        goes_on = resume and (i == 0 or (place / "last.ckpt").is_file())
-        decoders.append(_trained_decoder(result, inliers, val, outliers, own, place, goes_on))
+    trainings = members_of(config.members, config, run, resume)
+    decoders = [_trained_decoder(result, inliers, val, outliers, training) for training in trainings]
     result.negative = MeanDecoder(decoders) if len(decoders) > 1 else decoders[0]
     validated = Engine(copy.deepcopy(result).eval().to(fabric.device))
     return result.eval(), pasted_ap(validated, negative, val, set_aside(outliers)[1], config)
@@ -127,12 +123,10 @@ def _trained_decoder(
     inliers: DataSet,
     val: DataSet,
     outliers: Outliers,
-    config: NegativeConfig,
-    run: Path,
-    resume: bool,
+    member: Member[NegativeConfig],
 ) -> Decoder:
     """Return a decoder of one channel on ``network``'s pyramid, trained on its own draw of pasted outliers."""
-    fabric = launched(config)
+    config, fabric = member.config, launched(member.config)
     train_on, val_on = set_aside(outliers)
     views = PastedViews(inliers, train_on, None, config, network.size)
     torch.manual_seed(config.seed)
@@ -146,9 +140,11 @@ def _trained_decoder(
         kept=learns,
         validate=partial(pasted_ap, Engine(trained), negative, val, val_on, config),
         metric="AP",
+        title=member.title,
     )
     about = {"data": inliers.source.name, "frames": len(inliers), "outliers": len(outliers), "network": network.config}
-    best, _ = loop(fabric, task, config, Checkpoint(run, json.dumps({**asdict(config), **about}), resume))
+    checkpoint = Checkpoint(member.run, json.dumps({**asdict(config), **about}), member.resume)
+    best, _ = loop(fabric, task, config, checkpoint)
     result = untrained_negative(network, config.width)
     result.load_state_dict(best)
     return result

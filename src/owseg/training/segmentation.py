@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,8 @@ from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.losses import segmentation as losses
 from owseg.metrics.iou import IoU
+from owseg.models.decoders.base import Decoder
+from owseg.models.decoders.mean import MeanDecoder
 from owseg.models.engine import Engine
 from owseg.models.network import Network
 from owseg.models.ops import resize
@@ -26,6 +28,7 @@ from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import TrainConfig
 from owseg.training.input import Batches, View
 from owseg.training.loop import Task, loop
+from owseg.training.members import Member, members_of
 from owseg.training.processes import launched
 from owseg.training.views import AugmentedViews, FrozenFeatures
 from owseg.types import Sample
@@ -45,8 +48,6 @@ def validation_miou(network: Network, data: DataSet) -> float:
 
 class SegmentationObjective(nn.Module):
     """``losses.objective`` as a module, so that Fabric sees one forward pass: a batch -> its loss.
-
-    Of several decoders it is the mean of their losses, not the loss of their mean.
 
     With ``frozen`` a batch holds the maps of the backbone in place of the images. The loss is that of one label in each
     cell of ``label_stride`` x ``label_stride`` pixels, drawn anew in each step: so none is left out in the long run,
@@ -75,11 +76,8 @@ class SegmentationObjective(nn.Module):
         targets = targets[:, top :: self.label_stride, left :: self.label_stride]
         network = self.network
         features = given if self.frozen else network.encode(*given)
-        each = [
-            losses.objective(network.classifier, embedding, targets, self.variance_weight, self.class_weights)
-            for embedding in network.decoder.members(features)
-        ]
-        return torch.stack(each).mean()
+        embedding = network.decoder(features)
+        return losses.objective(network.classifier, embedding, targets, self.variance_weight, self.class_weights)
 
 
 def train(
@@ -92,11 +90,30 @@ def train(
 ) -> Network:
     """Return a copy of ``network`` trained on ``data``: with the averaged weights that had the best mIoU on ``val``.
 
-    In the mode "frozen" its backbone stays as it is to the bit. ``run`` receives ``metrics.csv``, TensorBoard events
-    and, at each validation, ``last.ckpt``. With ``resume`` the run goes on from there and ends with the weights of a
-    run that was never stopped. Raises ``OwsegError`` for data without ground truth and for a loss that is not finite.
+    In the mode "frozen" its backbone stays as it is to the bit. Of several decoders (``MeanDecoder``) each is trained
+    for itself, with another seed, which draws other views: the more they differ, the better is their mean. Backbone
+    and classifier learn with the first, and the others are trained to fit them. ``run`` receives ``metrics.csv``,
+    TensorBoard events and, at each validation, ``last.ckpt``, of several decoders a folder for each. With ``resume``
+    the run goes on from there and ends with the weights of a run that was never stopped. Raises ``OwsegError`` for data
+    without ground truth and for a loss that is not finite.
     """
-    fabric = launched(config)
+    if not isinstance(network.decoder, MeanDecoder):
+        return _trained(network, data, val, Member(config, run, resume))
+    single, untrained, trained = copy.deepcopy(network), network.decoder.decoders, []
+    for i, member in enumerate(members_of(len(untrained), config, run, resume)):
+        single.decoder = cast(Decoder, copy.deepcopy(untrained[i]))
+        if i:
+            single.classifier.requires_grad_(False)
+            member = replace(member, config=replace(member.config, mode="frozen"))
+        single = _trained(single, data, val, member)
+        trained.append(single.decoder)
+    single.decoder = MeanDecoder(trained)
+    return single
+
+
+def _trained(network: Network, data: DataSet, val: DataSet, member: Member[TrainConfig]) -> Network:
+    """Return a copy of ``network`` whose decoder, a single one, was trained."""
+    config, fabric = member.config, launched(member.config)
     frames, trained, frozen = cached(data), _copy(network), config.mode == "frozen"
     if frozen:
         trained.backbone.freeze()
@@ -121,9 +138,10 @@ def train(
         kept=averaged,
         validate=lambda: validation_miou(averaged, val),
         metric="mIoU",
+        title=member.title,
         after_step=lambda: average.update_parameters(trained),
     )
-    checkpoint = Checkpoint(run, _identity(network, data, config), resume, {"average": average})
+    checkpoint = Checkpoint(member.run, _identity(network, data, config), member.resume, {"average": average})
     best, _ = loop(fabric, task, config, checkpoint)
     result = _copy(network)
     result.load_state_dict(best)

@@ -30,10 +30,6 @@ class Decoder(nn.Module, ABC):
         """What people read: the kind, and how many there are."""
         return self.kind
 
-    def members(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return the embeddings whose mean ``forward`` returns, each trained for itself; of one decoder its own."""
-        return [self(features)]
-
     def widened(self, out: int) -> Decoder:
         """Return a copy with ``out`` channels, of which the first D are as before and others than these start at zero.
 

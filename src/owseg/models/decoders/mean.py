@@ -15,12 +15,12 @@ from owseg.models.decoders.base import Decoder
 
 
 class MeanDecoder(Decoder):
-    """The mean of the ``members``' embeddings, ``f = sum_i f_i / n``: pyramid -> (B, out, h, w).
+    """The mean of the members' embeddings, ``f = sum_i f_i / n``: pyramid -> (B, out, h, w).
 
     A deep ensemble (Lakshminarayanan et al., NeurIPS 2017) on one backbone, which runs once. The members have one
-    classifier, whose prototypes or weights give their embeddings the same axes, so that a mean of them makes sense;
-    each is trained for itself (``members``), since decoders that learn together to be right on average are less
-    different. Raises ``OwsegError`` for no member.
+    classifier, whose prototypes or weights give their embeddings the same axes, so that a mean of them makes sense.
+    Each is trained for itself (``owseg.training.segmentation.train``): decoders that learn together to be right on
+    average are less different. Raises ``OwsegError`` for no member.
     """
 
     kind = "mean"
@@ -45,17 +45,13 @@ class MeanDecoder(Decoder):
         """What people read: the kind of the members, and how many there are."""
         return f"{len(self.decoders)} x {self._first.title}"
 
-    def members(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Return the embedding (B, out, h, w) of each member."""
-        return [decoder(features) for decoder in self.decoders]
-
     def widened(self, out: int) -> MeanDecoder:
         """Return the mean of the members' widened copies."""
         return MeanDecoder([cast(Decoder, decoder).widened(out) for decoder in self.decoders])
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the mean embedding (B, out, h, w)."""
-        return torch.stack(self.members(features)).mean(0)
+        return torch.stack([decoder(features) for decoder in self.decoders]).mean(0)
 
 
 def _make(channels: Sequence[int], strides: Sequence[int], out: int, of: Mapping[str, Any], count: int) -> MeanDecoder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -75,26 +75,35 @@ class PyramidDecoder(Decoder):
             projected = project(m)
             sums[_size(m)] = sums[_size(m)] + projected if _size(m) in sums else projected
         x = self.sum(sum(resize(total, size) for total in sums.values()))
-        pooled = self.pool(maps[-1]).expand(-1, -1, *size)
-        x = self.join(torch.cat([x, *(branch(x) for branch in self.branches), pooled], 1))
+        x = self._joined([x, *(branch(x) for branch in self.branches), self.pool(maps[-1])], size)
         finest = features[self.finest]
         x = torch.cat([resize(x, _size(finest)), self.lateral(finest)], 1)
         embedding: Tensor = self.head(self.refine(self.fuse(x)))
         return embedding
 
+    def _joined(self, parts: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Return ``join`` of the concatenated parts, each interpolated to ``size``: (B, fine, *size)."""
+        first = cast(nn.Sequential, self.join[0])
+        weights = torch.split(cast(Tensor, first[0].weight), self.width, dim=1)
+        # Here, too, each part is convolved on the grid that it has.
+        x = sum(resize(F.conv2d(part, weight), size) for part, weight in zip(parts, weights, strict=True))
+        joined: Tensor = self.join[1:](first[1:](x))
+        return joined
+
 
 class Reduced(nn.Module):
-    """A depth-wise 3x3 and a 1x1 on the means over ``factor`` x ``factor`` cells, interpolated back; same shape."""
+    """A depth-wise 3x3 and a 1x1 on the means over ``factor`` x ``factor`` cells."""
 
     def __init__(self, width: int, factor: int) -> None:
         super().__init__()
         self.factor, self.filter = factor, nn.Sequential(depthwise(width, 1), conv_bn(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the filtered maps (B, width, h, w)."""
+        """Return the filtered maps (B, width, ceil(h / factor), ceil(w / factor))."""
         # Cells at the lower and right edge may be means of fewer.
         means = F.avg_pool2d(x, self.factor, ceil_mode=True, count_include_pad=False) if self.factor > 1 else x
-        return resize(self.filter(means), _size(x))
+        filtered: Tensor = self.filter(means)
+        return filtered
 
 
 def _last(strides: Sequence[int], stride: int) -> int:
