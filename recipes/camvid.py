@@ -50,9 +50,7 @@ from recipes.tables import markdown, spread
 
 UNKNOWN_CLASSES = ("car", "pedestrian", "bicyclist")
 METRICS = ("auroc", "ap", "fpr95")
-TUNED = TrainConfig(
-    mode="tuned", label_stride=1, epochs=40, batch=8, crop=(256, 352), scale=(0.75, 2.0), validate_every=4
-)
+TUNED = TrainConfig(mode="tuned", label_stride=1, epochs=40, crop=(256, 352), scale=(0.75, 2.0), validate_every=4)
 """40 epochs, the first 40 % at half size, one cycle, frozen stem, averaged weights."""
 
 

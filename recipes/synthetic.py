@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     config = TrainConfig(
-        epochs=args.epochs, batch=8, crop=(224, 288), scale=(0.75, 1.5), precision=args.precision, validate_every=4
+        epochs=args.epochs, crop=(224, 288), scale=(0.75, 1.5), precision=args.precision, validate_every=4
     )
     started = time.process_time()
     kb = build_knowledge_base(

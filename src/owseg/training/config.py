@@ -79,8 +79,6 @@ class TrainConfig(LoopConfig):
 
     mode: str = "frozen"
     views: int = 4
-    epochs: int = 20
-    batch: int = 4
     crop: tuple[int, int] = (320, 448)
     scale: tuple[float, float] = (2 / 3, 1.5)
     lr: float = 2e-3
