@@ -135,7 +135,7 @@ class Scores:
     def __call__(self, output: Output) -> dict[tuple[str, str], Tensor]:
         """Return the maps by estimator and "alone" or "joint"."""
         _, unsure, difference = self.joint.standard(output)[0]
-        rest = WEIGHTS[1] * unsure + WEIGHTS[2] * difference.asinh()
+        rest = WEIGHTS[1] * unsure + WEIGHTS[2] * difference.clamp(min=0).asinh()
         found = {}
         for name, score in self.alone(output).items():
             mean, deviation = self.scale[name]

@@ -80,7 +80,7 @@ VARIANTS = {
     "short": TrainConfig(epochs=10, validate_every=10),
 }
 WEIGHTS = ((1.0, 1.0, 0.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 0.5), (1.0, 0.5, 0.5), (1.0, 1.0, 0.25),
-           (1.0, 0.25, 0.5), (1.0, 0.5, 0.25), (1.0, 0.5, 0.0))  # fmt: skip
+           (1.0, 0.75, 0.5), (1.0, 0.5, 0.25), (1.0, 0.5, 0.0))  # fmt: skip
 NEGATIVE = ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.0, 1.0), (0.0, 2.0))
 TOWNS = {"building": "building", "car": "car", "door": "building", "pavement": "pavement", "road": "road",
          "sky": "sky", "vegetation": "tree", "window": "building"}  # fmt: skip
@@ -155,6 +155,7 @@ def weights(args: argparse.Namespace) -> None:
             output = kb.forward(sample.image)
             z = joint.standard(output)
             z = torch.cat([z, z[:, 3:].asinh()], 1)
+            z[:, 2] = z[:, 2].clamp(min=0) if joint.rectify else z[:, 2]
             z[:, 2] = z[:, 2].asinh() if joint.compress else z[:, 2]
             scores = [(z * z.new_tensor(w).view(1, -1, 1, 1)).sum(1) for w in tried] + [msp(output)]
             for state, score in zip(states, scores, strict=True):

@@ -155,11 +155,22 @@ def test_a_knowledge_base_stored_before_there_were_further_scorers_loads(kb, sto
 def test_a_joint_score_of_the_first_release_adds_the_difference_as_it_is(kb, stored_kb, tmp_path):
     files = files_of(stored_kb)
     value = json.loads(files["knowledge.json"])
-    assert value["fitted"].pop("compress") is True and value["fitted"].pop("weights")  # it had no such keys
+    assert all(value["fitted"].pop(key) for key in ("compress", "rectify", "weights"))  # it had no such keys
     commit_version(tmp_path / "old", {**files, "knowledge.json": json.dumps(value).encode()})
     loaded, output = load(tmp_path / "old"), kb.forward(tiny.image())
     z = kb.fitted["joint"].standard(output)
     torch.testing.assert_close(loaded.fitted["joint"](output), z[:, 0] + z[:, 1] + z[:, 2] / 2)
+    assert loaded.fitted["joint"].config == value["fitted"]
+
+
+def test_a_joint_score_that_was_stored_before_it_was_rectified_is_not(kb, stored_kb, tmp_path):
+    files = files_of(stored_kb)
+    value = json.loads(files["knowledge.json"])
+    assert value["fitted"].pop("rectify") is True  # it had no such key
+    commit_version(tmp_path / "old", {**files, "knowledge.json": json.dumps(value).encode()})
+    loaded, output = load(tmp_path / "old"), kb.forward(tiny.image())
+    z = kb.fitted["joint"].standard(output)
+    torch.testing.assert_close(loaded.fitted["joint"](output), z[:, 0] + 0.75 * z[:, 1] + z[:, 2].asinh() / 2)
     assert loaded.fitted["joint"].config == value["fitted"]
 
 

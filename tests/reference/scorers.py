@@ -130,14 +130,14 @@ def mahalanobis(pyramid, features, labels, classes, shrinkage):
     return nearest, over_pixels(lambda x: squared(np.array(x), centre, inverse_total), pyramid)
 
 
-def joint(components, known, compress=True):
-    """``z(log M) + z(u) / 2 + asinh(z(M - M_0)) / 2 [+ 2 asinh(z(n))]``, z by mean and deviation.
+def joint(components, known, compress=True, rectify=True):
+    """``z(log M) + 3/4 z(u) + asinh(max(0, z(M - M_0))) / 2 [+ 2 asinh(z(n))]``, z by mean and deviation.
 
-    They are those of the columns of ``known``. Not compressed, as in 0.1.0, it is
+    They are those of the columns of ``known``. Neither compressed nor rectified, as in 0.1.0, it is
     ``z(log M) + z(u) + z(M - M_0) / 2 [+ 2 asinh(z(n))]``.
     """
     score = np.zeros(components[0].shape)
-    weights = (1.0, 0.5 if compress else 1.0, 0.5, 2.0)[: len(components)]
+    weights = (1.0, 0.75 if compress else 1.0, 0.5, 2.0)[: len(components)]
     for which, (weight, component, values) in enumerate(
         zip(weights, components, zip(*known, strict=True), strict=True)
     ):
@@ -145,6 +145,7 @@ def joint(components, known, compress=True):
         deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
         for at in np.ndindex(*score.shape):
             z = (component[at] - mean) / deviation
+            z = max(z, 0) if which == 2 and rectify else z
             score[at] += weight * (math.asinh(z) if which == 3 or (which == 2 and compress) else z)
     return score
 

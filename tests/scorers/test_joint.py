@@ -23,20 +23,21 @@ def batch(seed, metric=True, images=2):
     return Output(features, embedding, logits, negative=torch.randn(images, 8, 10, generator=g)), target
 
 
-def fitted(metric=True, seeds=(0, 1, 2), held_out=None, negative=False, compress=True):
+def fitted(metric=True, seeds=(0, 1, 2), held_out=None, negative=False, compress=True, rectify=True):
     distance = RelativeMahalanobis(channels=5, num_classes=3, level=1)
     others = None if held_out is None else [batch(s, metric) for s in held_out]
     weights = WEIGHTS if compress else WEIGHTS_0_1
-    return Joint(distance, metric, negative, compress, weights).fit([batch(s, metric) for s in seeds], others)
+    form = {"compress": compress, "weights": weights, "rectify": compress and rectify}
+    return Joint(distance, metric, negative, **form).fit([batch(s, metric) for s in seeds], others)
 
 
 @pytest.mark.parametrize("held_out", [None, (5, 6)])
 @pytest.mark.parametrize("negative", [True, False])
 @pytest.mark.parametrize("metric", [True, False])
-@pytest.mark.parametrize("compress", [True, False])
-def test_it_is_the_weighted_sum_of_standard_scores(compress, metric, negative, held_out):
+@pytest.mark.parametrize(("compress", "rectify"), [(True, True), (True, False), (False, False)])
+def test_it_is_the_weighted_sum_of_standard_scores(compress, rectify, metric, negative, held_out):
     """In float64, on the grid of stage 1, with the statistics of cells whose centre is labelled with a known class."""
-    scorer = fitted(metric, held_out=held_out, negative=negative, compress=compress)
+    scorer = fitted(metric, held_out=held_out, negative=negative, compress=compress, rectify=rectify)
 
     def components(output):
         m = scorer.mahalanobis.distances(output)[0].double()
@@ -55,10 +56,12 @@ def test_it_is_the_weighted_sum_of_standard_scores(compress, metric, negative, h
             if target[b, i * 4 + 2, j * 4 + 2] < 3:
                 known.append([m[b, i, j] for m in maps])
     output, _ = batch(9, metric)
-    expected = oracle.joint(components(output), known, compress)
+    expected = oracle.joint(components(output), known, compress, rectify)
     np.testing.assert_allclose(scorer(output), expected, atol=1e-4)
     z = scorer.standard(output)
     assert z.shape == (2, 3 + negative, 4, 5)
+    assert (z[:, 2] < 0).any() and (z[:, 2] > 0).any()
+    z[:, 2] = z[:, 2].clamp(min=0) if rectify else z[:, 2]
     z[:, 2] = z[:, 2].asinh() if compress else z[:, 2]
     z[:, 3:] = z[:, 3:].asinh()
     weights = (WEIGHTS if compress else WEIGHTS_0_1)[: 3 + negative]
@@ -83,9 +86,10 @@ def test_one_of_the_first_release_does_not_compress_and_is_stored_as_it_was():
     """Its entry in knowledge.json names no form; a new one does."""
     network = tiny.network()
     new = SCORERS.make("joint", network)
-    old = SCORERS.make("joint", network, compress=False, weights=WEIGHTS_0_1)
+    old = SCORERS.make("joint", network, compress=False, rectify=False, weights=WEIGHTS_0_1)
     assert new.compress and new.config["compress"] is True and tuple(new.config["weights"]) == WEIGHTS
-    assert not old.compress and not {"compress", "weights"} & old.config.keys()
+    assert new.rectify and new.config["rectify"] is True
+    assert not old.compress and not old.rectify and not {"compress", "rectify", "weights"} & old.config.keys()
     assert new.weights == WEIGHTS[:3] and old.weights == WEIGHTS_0_1[:3]
 
 

@@ -85,6 +85,7 @@ def test_joint_has_one_component_more_with_the_scales_of_val(tmp_path):
     new = train_negative(kb, inlier_images(), inlier_images(4), objects(), ONE, tmp_path)
     old, joint = kb.fitted["joint"], new.fitted["joint"]
     assert same(old.mahalanobis.state_dict(), joint.mahalanobis.state_dict()) and len(joint.weights) == 4
+    assert (joint.compress, joint.rectify) == (old.compress, old.rectify) == (True, True)
     z = [joint.standard(new.forward(tiny.image(i)))[0].flatten(1) for i in range(4)]
     values = torch.cat(z, 1)
     torch.testing.assert_close(values.mean(1), torch.zeros(4), atol=1e-4, rtol=0)

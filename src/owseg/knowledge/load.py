@@ -103,7 +103,7 @@ def load_stages(directory: str | Path) -> list[KnowledgeBase]:
 def _fitted(value: dict[str, Any], folder: Path, network: Network) -> dict[str, FittedScorer]:
     """Return the fitted scorers; a plug-in that is not installed ends in a sentence that names it."""
     # Those of 0.1.0 name neither their form nor their weights.
-    first = {"compress": False, "weights": WEIGHTS_0_1}
+    first = {"compress": False, "rectify": False, "weights": WEIGHTS_0_1}
     configs = {} if value["fitted"] is None else {"joint": {**first, **value["fitted"]}}
     fitted: dict[str, FittedScorer] = {}
     for name, config in {**configs, **value.get("extra", {})}.items():

@@ -22,12 +22,12 @@ from owseg.types import Output, Scorer
 if TYPE_CHECKING:
     from owseg.models.network import Network
 
-WEIGHTS, WEIGHTS_0_1 = (1.0, 0.5, 0.5, 2.0), (1.0, 1.0, 0.5, 2.0)
+WEIGHTS, WEIGHTS_0_1 = (1.0, 0.75, 0.5, 2.0), (1.0, 1.0, 0.5, 2.0)
 """The weights of the components, of one fitted now and in 0.1.0; the last is of the negative class, if there is one."""
 
 
 class Joint(FittedScorer):
-    """``z(log min_k M_k) + z(u) / 2 + asinh(z(min_k M_k - M_0)) / 2 [+ 2 asinh(z(n))]``, a sum of standard scores z.
+    """``z(log min_k M_k) + 3/4 z(u) + asinh(max(0, z(min_k M_k - M_0))) / 2 [+ 2 asinh(z(n))]``, z standard scores.
 
     z is taken over known pixels. ``M_k`` is the squared Mahalanobis distance to class k on the feature pyramid and
     ``M_0`` that to all classes together (see ``RelativeMahalanobis``), both of the backbone's features. ``u`` is
@@ -35,10 +35,12 @@ class Joint(FittedScorer):
     large far from all training data, the third far from every class even near their common mean, the second where no
     class fits; they err in different places. The logarithm turns the heavy tail of ``M`` into that of a Student-t
     density, ``-log p ~ log(1 + M / nu)``, and asinh those of the difference and of n into logarithms, so that no
-    component dominates the sum. Without ``compress`` the difference enters as it is, and by other ``weights`` u in
-    full, as in 0.1.0. With a ``negative`` class n is its logit (see ``owseg.scorers.negative``). The form was chosen on
-    CamVid val and on a held-out training sequence (see docs/results.md), asinh on val, and the weights of u and n on
-    both and on street photos of other towns, with objects pasted into them and without.
+    component dominates the sum. Where the difference is below that of an average known pixel it says nothing: in
+    another place it is so for much that is unknown, too. Without ``rectify`` it counts there as well, without
+    ``compress`` it enters as it is, and by other ``weights`` u in full, as in 0.1.0. With a ``negative`` class n is its
+    logit (see ``owseg.scorers.negative``). The form was chosen on CamVid val and on a held-out training sequence (see
+    docs/results.md), asinh on val, and what is rectified and the weights of u and n on val and on street photos of
+    other towns, with objects pasted into them and without.
 
     The score is a little too high in the outermost cells along every edge of an image (by 0.7 with ``street8@1`` on
     CamVid, mirrored images alike): the backbone pads with zeros, so features there differ from those inside. It stays
@@ -55,12 +57,14 @@ class Joint(FittedScorer):
         negative: bool = False,
         compress: bool = True,
         weights: Sequence[float] = WEIGHTS,
+        rectify: bool = True,
     ) -> None:
         # Only what differs from 0.1.0 is named, so that the fingerprints of its knowledge bases stay.
-        form = {"compress": True} if compress else {}
+        form = {name: True for name, chosen in (("compress", compress), ("rectify", rectify)) if chosen}
         named = {} if tuple(weights) == WEIGHTS_0_1 else {"weights": list(weights)}
         super().__init__(**mahalanobis.config, **form, **named)
-        self.mahalanobis, self.metric, self.negative, self.compress = mahalanobis, metric, negative, compress
+        self.mahalanobis, self.metric, self.negative = mahalanobis, metric, negative
+        self.compress, self.rectify = compress, rectify
         self.weights = tuple(weights) if negative else tuple(weights[:-1])
         self.register_buffer("shift", torch.zeros(len(self.weights)))
         self.register_buffer("scale", torch.zeros(len(self.weights)))
@@ -99,6 +103,8 @@ class Joint(FittedScorer):
     def forward(self, output: Output) -> Tensor:
         """Return the score (B, h, w) on the grid of the Mahalanobis score; 0 is an average known pixel."""
         z = self.standard(output)
+        if self.rectify:
+            z[:, 2] = z[:, 2].clamp(min=0)
         first = 2 if self.compress else 3
         z[:, first:] = z[:, first:].asinh()
         return (z * z.new_tensor(self.weights).view(1, -1, 1, 1)).sum(1)
@@ -133,10 +139,11 @@ def _of(
     shrinkage: float = 0.2,
     compress: bool = True,
     weights: Sequence[float] = WEIGHTS,
+    rectify: bool = True,
     **config: Any,
 ) -> Joint:
     distance = mahalanobis_of(network, level, shrinkage, **config)
-    return Joint(distance, network.is_metric, network.negative is not None, compress, weights)
+    return Joint(distance, network.is_metric, network.negative is not None, compress, weights, rectify)
 
 
 CARDS = (

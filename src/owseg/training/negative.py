@@ -168,6 +168,7 @@ def _mean_loss(logits: Tensor, probability: float) -> Tensor:
 def _with_component(old: Joint, kb: KnowledgeBase, val: DataSet) -> Joint:
     """Return ``old`` with the negative class of ``kb``, whose features are the same; its scales are those of val."""
     weights = (*old.weights[:3], WEIGHTS[-1])
-    joint = Joint(old.mahalanobis, old.metric, negative=True, compress=old.compress, weights=weights)
+    form = {"compress": old.compress, "rectify": old.rectify}
+    joint = Joint(old.mahalanobis, old.metric, negative=True, weights=weights, **form)
     samples = in_own_labels(kb, val)
     return joint.fit_scales((kb.forward(s.image), torch.from_numpy(np.asarray(s.target))[None]) for s in samples)
