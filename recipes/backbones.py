@@ -12,7 +12,7 @@
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
     python -m recipes.backbones table                        # the Markdown table
 
-A training on a frozen EfficientNet-Lite0 takes about 30 core-minutes with bf16-mixed on a CPU that has bfloat16, 15
+A training on a frozen EfficientNet-Lite0 takes about 35 core-minutes with bf16-mixed on a CPU that has bfloat16, 15
 with one decoder, and 8 more with outliers. Half of val chooses the weights and the scales of the score; the other sets
 are read to report.
 """

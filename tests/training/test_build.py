@@ -92,17 +92,20 @@ def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watch
 def test_outliers_are_shown_with_the_same_images_and_settings(spec, tmp_path, watched, monkeypatch):
     """By the trained network, before it is rounded; where nothing of it was stored, nothing of it is resumed.
 
-    Of six images a step takes all, in place of eight.
+    Of six images a step of two processes takes all, in place of eight a process.
     """
     calls = []
     monkeypatch.setattr(module, "with_negative", lambda network, *given: calls.append(given) or (network, 0.5))
-    config = replace(FAST, seed=3, batch=3)
+    config = replace(FAST, seed=3, devices=2)
     kb = build_knowledge_base(
         spec, tiny.backbone("resnet"), ["rock"], config, tmp_path / "run", outliers=objects(), resume=True
     )
     ((inliers, val, outliers, shown, run, resume),) = calls
     assert inliers is watched.fit_scorers[0][1] and val is watched.train[0][2] and len(outliers) == 16
-    assert shown == NegativeConfig(seed=3, batch=6) and (run, resume) == (tmp_path / "run" / "negative", False)
+    assert shown == NegativeConfig(seed=3, batch=3, devices=2) and (run, resume) == (
+        tmp_path / "run" / "negative",
+        False,
+    )
     assert kb.history[0].details["val_ap"] == 0.5
     assert kb.history[0].message == "trained on folder:train with 3 classes and 16 outliers"
 

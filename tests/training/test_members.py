@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from owseg.training import loop
 from owseg.training import segmentation as module
 from owseg.training.config import TrainConfig
 from owseg.training.segmentation import train
@@ -66,3 +67,13 @@ def test_of_several_decoders_those_that_had_begun_go_on(tmp_path, monkeypatch):
     resumed = train(network, data, data, ONE, tmp_path / "parts", resume=True)
     assert same(whole.state_dict(), resumed.state_dict())
     assert before == [(tmp_path / "parts" / f"member-{i}" / "metrics.csv").read_text() for i in (1, 2)]
+
+
+@pytest.mark.parametrize(("members", "titles"), [(1, ["training"]), (2, ["training 1 of 2", "training 2 of 2"])])
+def test_the_progress_says_which_one_is_trained(tmp_path, monkeypatch, members, titles):
+    real, shown = loop.progress, []
+    monkeypatch.setattr(
+        loop, "progress", lambda title, *more, **named: shown.append(title) or real(title, *more, **named)
+    )
+    train(small(members=members), tiny.dataset(), tiny.dataset(2), ONE, tmp_path)
+    assert shown == titles
