@@ -13,7 +13,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -91,9 +90,9 @@ def frozen(network: Network, image: torch.Tensor) -> None:
 
 @torch.no_grad()
 def with_residual(network: Network, pattern: nn.Module, image: torch.Tensor) -> None:
-    output = network(image)
+    output = network(image, pattern)
     resize(output.logits, image.shape[2:]).argmax(1)
-    resize(rpl(replace(output, residual=pattern.added(network, output)))[:, None], image.shape[2:])
+    resize(rpl(output)[:, None], image.shape[2:])
 
 
 def residual_step(network: Network, pattern: ResidualPattern, view: tuple[int, int]) -> float:

@@ -112,8 +112,7 @@ def measure(args: argparse.Namespace) -> None:
                 states[f"frozen {name}"].update(score, target)
             for path in trained:
                 kb = networks[path.name]
-                residual = kb.residual.added(kb.network, output) if kb.residual else None
-                score = kb.assess(replace(output, residual=residual), target.shape, ("rpl",)).scores["rpl"]
+                score = kb.assess(kb.forward(image), target.shape, ("rpl",)).scores["rpl"]
                 states[path.name].update(score, target)
                 states[smoothed[path.name]].update(gaussian(torch.from_numpy(score)).numpy(), target)
         found[title] = {name: asdict(state.compute()) for name, state in states.items()}

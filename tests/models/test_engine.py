@@ -62,15 +62,17 @@ def test_the_evidence_has_the_softmax_of_the_logits(classifier):
     assert replace(output, evidence=output.evidence.bfloat16()).softmax_logits.dtype == torch.float32
 
 
-def test_a_residual_pattern_adds_to_the_embedding_and_changes_nothing_else():
+def test_a_residual_pattern_adds_to_what_the_last_block_reads_and_changes_nothing_else():
     network = tiny.network()
     pattern = learned_residual(network)
     plain, output = Engine(network)(tiny.image()), Engine(network, pattern)(tiny.image())
     assert same(replace(output, residual=None), plain)
-    grid = output.embedding.shape[-2:]
     with torch.no_grad():
-        residual = torch.nn.functional.interpolate(pattern(output.features), size=grid, mode="bilinear")
-    torch.testing.assert_close(output.residual, network.classifier.evidence(output.embedding + residual))
+        penultimate = network.decoder.penultimate(output.features)
+        size = penultimate.shape[-2:]
+        residual = torch.nn.functional.interpolate(pattern(output.features), size=size, mode="bilinear")
+        embedding = network.decoder.embed(penultimate + residual)
+    torch.testing.assert_close(output.residual, network.classifier.evidence(embedding))
     assert not torch.allclose(output.residual, output.evidence, atol=1e-2)
 
 

@@ -6,6 +6,7 @@ from owseg.errors import OwsegError
 from owseg.models.assemble import assemble, build_network
 from owseg.models.backbones.base import from_pretrained
 from owseg.models.network import Network, to_tensor
+from owseg.models.residual_pattern import residual_of
 from tests.support import tiny
 
 
@@ -137,6 +138,19 @@ def test_a_network_of_several_scales_averages_pyramids_and_embeddings(classifier
         several = net.multi_scale(image, (1.0,))
         assert all(torch.equal(a, b) for a, b in zip(several.features, output.features, strict=True))
         torch.testing.assert_close(several.embedding, plain.multi_scale(image, (1.0,)).embedding)
+        pattern = residual_of(net, width=8).eval()
+        torch.nn.init.normal_(pattern.final.weight)
+        views = [
+            plain(x, pattern) for x in (image, torch.nn.functional.interpolate(image, size=(48, 64), mode="bilinear"))
+        ]
+        torch.testing.assert_close(net(image, pattern).residual, mean(*(view.residual for view in views)))
+        mirrored = plain(image.flip(-1), pattern).residual.flip(-1)
+        both = plain.multi_scale(image, (1.0,), pattern)
+        torch.testing.assert_close(both.residual, (views[0].residual + mirrored) / 2)
+        assert not torch.allclose(views[0].residual, views[0].evidence, atol=1e-2)
+        full = net.full_resolution(both, (96, 128))
+        expected = torch.nn.functional.interpolate(both.residual, size=(96, 128), mode="bilinear")
+        torch.testing.assert_close(full.residual, expected)
     assert net.config["scales"] == [1.0, 0.5] and build_network(net.config).scales == (1.0, 0.5)
     assert "scales" not in plain.config
 

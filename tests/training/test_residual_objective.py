@@ -54,7 +54,9 @@ def test_images_and_contexts_pass_batch_normalisation_together():
     network, pattern, config = alone.frozen[0], alone.pattern, alone.config
     output = network(torch.cat([images, contexts]))
     every = pattern.pattern(output.features)
-    evidence = network.classifier.evidence(output.embedding + resize(pattern.final(every), output.embedding.shape[-2:]))
+    penultimate = network.decoder.penultimate(output.features)
+    residual = resize(pattern.final(every), penultimate.shape[-2:])
+    evidence = network.classifier.evidence(network.decoder.embed(penultimate + residual))
     grid = nn.functional.interpolate(targets[:, None].float(), evidence.shape[-2:], mode="nearest-exact")[:, 0]
     kept = losses.inlier(evidence[:2], output.logits[:2], grid == 0, config.entropy_weight)
     found = losses.positive_energy(evidence[:2], grid == UNKNOWN)

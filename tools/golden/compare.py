@@ -154,6 +154,14 @@ def machine() -> dict[str, str]:
         for rows, columns in ((768, 536), (48, 44)):
             x = torch.rand(rows, columns, generator=g) @ torch.rand(columns, columns, generator=g)
             digest.update(x.numpy().tobytes() + (x / 300).softmax(1).log().numpy().tobytes())
+        # The products of Gaussians, whose last bits processors of one instruction set do not agree on.
+        for cells, channels, classes in ((1360, 536, 11), (330, 536, 8), (48, 44, 3)):
+            x, means = torch.rand(cells, channels, generator=g), torch.rand(classes, channels, generator=g)
+            z = x @ torch.rand(channels, channels, generator=g).T
+            along, inner = z @ means.T, means.double() @ means.double().T + torch.eye(classes)
+            between = torch.linalg.inv(inner).float()
+            for value in (z, z.square().sum(1), along, inner, between, (along @ between * along).sum(1)):
+                digest.update(value.numpy().tobytes())
     return {
         "torch": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),

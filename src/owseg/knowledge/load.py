@@ -118,7 +118,8 @@ def _fitted(value: dict[str, Any], folder: Path, network: Network) -> dict[str, 
 def _residual(value: dict[str, Any], folder: Path, network: Network) -> ResidualPattern | None:
     if value.get("residual") is None:
         return None
-    residual = residual_of(network, **value["residual"])
+    # Those of 0.1.0, which do not name their place, are added to the embedding.
+    residual = residual_of(network, **{"place": "embedding", **value["residual"]})
     _fill(residual, folder / "residual.safetensors")
     return residual
 

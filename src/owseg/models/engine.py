@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -53,11 +55,9 @@ class Engine:
         shape = working_size((image.shape[1], image.shape[2]), shorter, scale, self.network.multiple)
         # The same memory format as the weights (see ``prepared``), or each convolution would convert its input.
         batch = resize_image(batch, shape).contiguous(memory_format=torch.channels_last)
-        run = self.network.multi_scale if self.multi_scale else self.network
+        network: Callable[..., Output] = self.network.multi_scale if self.multi_scale else self.network
+        run = partial(network, residual=self.residual)
         output = tiled(run, batch, self.network.size or TILE) if self.tile else run(batch)
-        if self.residual is not None:
-            # Before the interpolation, which then takes the sum of embedding and residual to full resolution.
-            output = replace(output, residual=self.residual.added(self.network, output))
         size = (image.shape[1], image.shape[2])
         return self.network.full_resolution(output, size) if self.full_resolution else output
 

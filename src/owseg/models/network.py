@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,14 @@ from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.ops import resize, working_size
 from owseg.types import Output
+
+
+class Residual(Protocol):
+    """What was learned beside a frozen network and adds to what its decoder finds (see ``residual_pattern``)."""
+
+    def added(self, decoder: Decoder, features: Sequence[Tensor], penultimate: Tensor, embedding: Tensor) -> Tensor:
+        """Return the embedding (B, D, h, w) with the residual added."""
+        ...
 
 
 class Network(nn.Module):
@@ -59,59 +68,68 @@ class Network(nn.Module):
         logits: Tensor = self.classifier(embedding.float())
         return logits
 
-    def forward(self, image: Tensor) -> Output:
-        """Return the result for ``image`` (B, 3, H, W), RGB in [0, 1]: the mean over ``scales``."""
-        pyramids, decoded = zip(*(self._pass(image, scale) for scale in self.scales), strict=True)
-        return self._output(_mean_pyramid(pyramids), *(_mean(maps) for maps in zip(*decoded, strict=True)))
+    def forward(self, image: Tensor, residual: Residual | None = None) -> Output:
+        """Return the result for ``image`` (B, 3, H, W), RGB in [0, 1]: the mean over ``scales``.
 
-    def _pass(self, image: Tensor, scale: float, mirrored: bool = False) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-        """Return the pyramid of ``image`` at ``scale``, and its embedding and, where there is one, negative channel.
+        With a ``residual``, the evidence with it is in the result as well; all else is as without.
+        """
+        pyramids, decoded = zip(*(self._pass(image, scale, residual) for scale in self.scales), strict=True)
+        return self._output(_mean_pyramid(pyramids), _mean_maps(decoded))
 
-        All are mirrored, if at all.
+    def _pass(
+        self, image: Tensor, scale: float, residual: Residual | None, mirrored: bool = False
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Return the pyramid of ``image`` at ``scale``, and its "embedding" and, where they are, the maps beside it.
+
+        These are the "negative" channel (B, 1, h, w) and the embedding with the "residual". All are mirrored, if at
+        all.
         """
         view = image if scale == 1 else resize(image, working_size(_size_of(image), None, scale, self.multiple))
         features = self.encode(view.flip(-1) if mirrored else view)
-        beside = [] if self.negative is None else [self.negative(features)]
-        return features, [self.decode(features), *beside]
+        maps = {} if self.negative is None else {"negative": self.negative(features)}
+        if residual is None:
+            return features, {"embedding": self.decode(features), **maps}
+        penultimate = self.decoder.penultimate(features)
+        embedding = self.decoder.embed(penultimate)
+        maps["residual"] = residual.added(self.decoder, features, penultimate, embedding)
+        return features, {"embedding": embedding, **maps}
 
-    def _output(
-        self,
-        features: tuple[Tensor, ...],
-        embedding: Tensor,
-        negative: Tensor | None = None,
-        residual: Tensor | None = None,
-    ) -> Output:
-        """Return the output for a pyramid, an embedding, a negative channel (B, 1, h, w) and a residual."""
+    def _output(self, features: tuple[Tensor, ...], maps: Mapping[str, Tensor]) -> Output:
+        """Return the output for a pyramid and the maps of ``_pass``."""
+        embedding, beside, negative = maps["embedding"], maps.get("residual"), maps.get("negative")
         logits = self.classify(embedding)
         # A linear classifier's logits are its evidence: the same tensor, at no cost.
         evidence = self.classifier.evidence(embedding.float()) if self.is_metric else logits
+        residual = None if beside is None else self.classifier.evidence(beside.float())
         return Output(features, embedding, logits, residual, evidence, None if negative is None else negative[:, 0])
 
     def full_resolution(self, output: Output, size: tuple[int, int]) -> Output:
         """Return ``output`` with the embedding interpolated to ``size`` and classified there (features unchanged)."""
         # Distances are quadratic in f, so interpolated logits are not the logits of the interpolated embedding.
-        embedding = resize(output.embedding, size)
-        # The evidence, with a residual or without, is linear in f and so may be interpolated.
+        maps = {"embedding": resize(output.embedding, size)}
+        if output.negative is not None:
+            maps["negative"] = resize(output.negative[:, None], size)
+        # The evidence is linear in f and so may be interpolated.
         residual = None if output.residual is None else resize(output.residual, size)
-        negative = None if output.negative is None else resize(output.negative[:, None], size)
-        return self._output(output.features, embedding, negative, residual)
+        return replace(self._output(output.features, maps), residual=residual)
 
-    def multi_scale(self, image: Tensor, scales: Sequence[float] = (0.75, 1.0, 1.5)) -> Output:
+    def multi_scale(
+        self, image: Tensor, scales: Sequence[float] = (0.75, 1.0, 1.5), residual: Residual | None = None
+    ) -> Output:
         """Return the output for ``image``, its embedding averaged over views of it at ``scales``, also mirrored.
 
         The pyramid is that of ``forward``. With a linear classifier the logits are averaged as well.
         """
         # DMLNet averages scores over five scales; averaging the embedding gives any scorer a single output to read.
-        straight = {scale: self._pass(image, scale) for scale in dict.fromkeys((*self.scales, *scales))}
+        straight = {scale: self._pass(image, scale, residual) for scale in dict.fromkeys((*self.scales, *scales))}
         features = _mean_pyramid([straight[scale][0] for scale in self.scales])
         views = []
         for scale in scales:
-            mirrored = [maps.flip(-1) for maps in self._pass(image, scale, mirrored=True)[1]]
-            views += [straight[scale][1], mirrored]
-        means = []
-        for first, *maps in zip(straight[self.scales[0]][1], *views, strict=True):
-            means.append(_mean([resize(m.float(), _size_of(first)) for m in maps]))
-        return self._output(features, *means)
+            mirrored = self._pass(image, scale, residual, mirrored=True)[1]
+            views += [straight[scale][1], {name: maps.flip(-1) for name, maps in mirrored.items()}]
+        size = _size_of(straight[self.scales[0]][1]["embedding"])
+        views = [{name: resize(maps.float(), size) for name, maps in view.items()} for view in views]
+        return self._output(features, _mean_maps(views))
 
     @property
     def multiple(self) -> int:
@@ -147,6 +165,11 @@ class Network(nn.Module):
 def _mean_pyramid(pyramids: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """Return the mean of each stage over ``pyramids``, on the grids of the first."""
     return tuple(_mean(stages) for stages in zip(*pyramids, strict=True))
+
+
+def _mean_maps(views: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each map over ``views``, on the grid of the first."""
+    return {name: _mean([view[name] for view in views]) for name in views[0]}
 
 
 def _mean(maps: Sequence[Tensor]) -> Tensor:

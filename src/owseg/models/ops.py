@@ -26,9 +26,10 @@ def resize_image(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
 
 
-def conv_bn(inside: int, out: int, kernel: int = 1) -> nn.Sequential:
-    """Return convolution, batch normalisation, ReLU."""
-    conv = nn.Conv2d(inside, out, kernel, padding=kernel // 2, bias=False)  # the batch norm has a bias
+def conv_bn(inside: int, out: int, kernel: int = 1, rate: int = 1) -> nn.Sequential:
+    """Return convolution of dilation ``rate``, batch normalisation, ReLU; the size stays."""
+    # Without a bias: the batch norm has one.
+    conv = nn.Conv2d(inside, out, kernel, padding=rate * (kernel // 2), dilation=rate, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(out), nn.ReLU())
 
 

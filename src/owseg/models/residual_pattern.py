@@ -9,22 +9,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from owseg.errors import OwsegError
+from owseg.models.aspp import ASPP
+from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
 from owseg.models.ops import conv_bn, depthwise, resize
-from owseg.types import Output
 
+PLACES = ("penultimate", "embedding")
+"""Where the residual is added: before the decoder's last block, as in the paper, or after it (owseg 0.1.0)."""
 
-def residual_of(network: Network, **config: Any) -> ResidualPattern:
-    """Return an untrained residual pattern for ``network``; ``config`` has the options of ``ResidualPattern``."""
-    return ResidualPattern(network.backbone.channels, network.classifier.embedding_channels, **config)
+FORMS = ("light", "dense")
+"""How the pattern is made: by depth-wise filters and a finer stage, or by dense ones, as in the paper."""
+
+DENSE: dict[str, Any] = {"form": "dense", "width": 256, "rates": (12, 24, 36), "contrast": 304}
+"""The paper's pattern."""
 
 
 class ResidualPattern(nn.Module):
-    """Pyramid -> residual (B, D, h, w), to be added to the frozen embedding before the frozen classifier reads it.
+    """Pyramid -> residual (B, out, h, w), which is added to what a frozen decoder finds.
 
-    Atrous spatial pyramid pooling of the coarsest map, joined with a projection of the map at ``skip`` (an index into
-    the pyramid), makes the ``pattern``; a 1x1 convolution maps it to the ``out`` = D channels of the embedding. It is
-    zero at first, so an untrained residual changes nothing. ``project`` is CoroCL's, for training only.
+    At the ``place`` "penultimate" that is what the decoder's last block reads, f = embed(p + r) (Liu et al., Fig. 2);
+    at "embedding" the embedding itself, f + r, from which a linear map alone leads to the logits. Atrous spatial
+    pyramid pooling of the coarsest map makes the ``pattern``; in the ``form`` "light" its filters are depth-wise and it
+    is joined with a projection of the map at ``skip`` (an index into the pyramid), in the form "dense" they are as in
+    DeepLab and it is interpolated to that map's grid. A 1x1 convolution takes it to ``out`` channels. It is zero at
+    first, so an untrained residual changes nothing. ``project`` is CoroCL's, for training only. Raises ``OwsegError``
+    for another place or form.
     """
 
     def __init__(
@@ -35,19 +45,30 @@ class ResidualPattern(nn.Module):
         width: int = 64,
         rates: Sequence[int] = (3, 6, 12),
         contrast: int = 64,
+        place: str = "penultimate",
+        form: str = "light",
     ) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {"skip": skip, "width": width, "rates": list(rates), "contrast": contrast}
-        self.skip, deep = skip, channels[-1]
-        # RPL starts from a copy of the segmenter's ASPP, which only some networks have; this reads any pyramid.
-        self.branches = nn.ModuleList(
-            [conv_bn(deep, width)] + [nn.Sequential(conv_bn(deep, width), depthwise(width, rate)) for rate in rates]
-        )
-        # Without batch norm: a pooled map has one value per image, too few for batch statistics.
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, width, 1), nn.ReLU())
+        for what, value, values in (("place", place, PLACES), ("form", form, FORMS)):
+            if value not in values:
+                raise OwsegError(f"the {what} of a residual is {' or '.join(values)}, not {value!r}.")
+        # What 0.1.0 did not have is named only where it is another, so that fingerprints stay.
+        self.config: dict[str, Any] = {
+            "skip": skip, "width": width, "rates": list(rates), "contrast": contrast,
+            **({} if place == "embedding" else {"place": place}), **({} if form == "light" else {"form": form}),
+        }  # fmt: skip
+        self.skip, self.place, self.form, deep = skip, place, form, channels[-1]
+        if form == "dense":
+            self.aspp = ASPP(deep, width, rates)
+        else:
+            self.branches = nn.ModuleList(
+                [conv_bn(deep, width)] + [nn.Sequential(conv_bn(deep, width), depthwise(width, rate)) for rate in rates]
+            )
+            # Without batch norm: a pooled map has one value per image, too few for batch statistics.
+            self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, width, 1), nn.ReLU())
+            self.lateral = conv_bn(channels[skip], width // 2)
+            self.join = nn.Sequential(depthwise(width + width // 2, 1), conv_bn(width + width // 2, width))
         self.bottleneck = conv_bn(width * (len(rates) + 2), width)
-        self.lateral = conv_bn(channels[skip], width // 2)
-        self.join = nn.Sequential(depthwise(width + width // 2, 1), conv_bn(width + width // 2, width))
         # The release starts it Kaiming-normal; from zero, the frozen logits are where training begins.
         self.final = nn.Conv2d(width, out, 1)
         nn.init.zeros_(self.final.weight)
@@ -57,23 +78,63 @@ class ResidualPattern(nn.Module):
     def pattern(self, features: Sequence[Tensor]) -> Tensor:
         """Return the features of which the residual is a linear map, (B, width, h, w), on the grid at ``skip``."""
         deep, fine = features[-1], features[self.skip]
+        if self.form == "dense":
+            return resize(self.bottleneck(self.aspp(deep)), _grid(fine))
         maps = [branch(deep) for branch in self.branches]
         maps.append(self.pool(deep).expand(-1, -1, *deep.shape[-2:]))
-        coarse = resize(self.bottleneck(torch.cat(maps, 1)), (fine.shape[-2], fine.shape[-1]))
+        coarse = resize(self.bottleneck(torch.cat(maps, 1)), _grid(fine))
         joined: Tensor = self.join(torch.cat([coarse, self.lateral(fine)], 1))
         return joined
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the residual (B, D, h, w)."""
+        """Return the residual (B, out, h, w)."""
         residual: Tensor = self.final(self.pattern(features))
         return residual
 
-    def added(self, network: Network, output: Output) -> Tensor:
-        """Return the evidence for each class, (B, K, h, w), with the residual added to the embedding of ``output``."""
-        # The pattern's grid is that of a stage, the embedding's that of the decoder.
-        residual = resize(self(output.features), (output.embedding.shape[-2], output.embedding.shape[-1]))
-        return network.classifier.evidence((output.embedding + residual).float())
+    def added(self, decoder: Decoder, features: Sequence[Tensor], penultimate: Tensor, embedding: Tensor) -> Tensor:
+        """Return the embedding (B, D, h, w) with the residual added at its place."""
+        return self.added_to(decoder, self(features), penultimate, embedding)
+
+    def added_to(self, decoder: Decoder, residual: Tensor, penultimate: Tensor, embedding: Tensor) -> Tensor:
+        """Return the embedding (B, D, h, w) with a ``residual`` of ``forward`` added at its place."""
+        # The pattern's grid is that of a stage, the others' that of the decoder.
+        if self.place == "embedding":
+            return embedding + resize(residual, _grid(embedding))
+        return decoder.embed(penultimate + resize(residual, _grid(penultimate)))
 
     def contrast(self, pattern: Tensor) -> Tensor:
         """Return the pattern projected to the space of CoroCL, of length 1 at every pixel, (B, contrast, h, w)."""
         return F.normalize(self.project(pattern).float(), dim=1)  # squares of 16-bit floats lose too many digits
+
+
+def residual_of(network: Network, **config: Any) -> ResidualPattern:
+    """Return an untrained residual pattern for ``network``; ``config`` has the options of ``ResidualPattern``.
+
+    A dense one begins as a copy of the decoder's ``aspp``, where that has one of the same size.
+    """
+    place = config.get("place", PLACES[0])
+    out = network.classifier.embedding_channels if place == "embedding" else _penultimate_channels(network)
+    pattern = ResidualPattern(network.backbone.channels, out, **config)
+    frozen = getattr(network.decoder, "aspp", None)
+    if pattern.form == "dense" and isinstance(frozen, ASPP) and frozen.size == pattern.aspp.size:
+        pattern.aspp.load_state_dict(frozen.state_dict())
+    return pattern
+
+
+@torch.no_grad()
+def _penultimate_channels(network: Network) -> int:
+    """Return the number of channels that the decoder's last block reads: that of a pass of a small empty pyramid."""
+    backbone, decoder = network.backbone, network.decoder
+    device, was_training = next(network.parameters()).device, decoder.training
+    maps = [
+        torch.zeros(1, c, -(-64 // s), -(-64 // s), device=device)
+        for c, s in zip(backbone.channels, backbone.strides, strict=True)
+    ]
+    # In evaluation mode, or the zeros would enter the running batch statistics.
+    channels = int(decoder.eval().penultimate(maps).shape[1])
+    decoder.train(was_training)
+    return channels
+
+
+def _grid(maps: Tensor) -> tuple[int, int]:
+    return maps.shape[-2], maps.shape[-1]

@@ -19,7 +19,6 @@ from owseg.knowledge.calibration import data_card
 from owseg.losses import outlier as losses
 from owseg.models.engine import Engine
 from owseg.models.network import Network
-from owseg.models.ops import resize
 from owseg.models.residual_pattern import ResidualPattern, residual_of
 from owseg.scorers.rpl import rpl
 from owseg.training.checkpoint import Checkpoint
@@ -53,13 +52,15 @@ class ResidualObjective(nn.Module):
         every_target = targets if context_targets is None else torch.cat([targets, context_targets])
         with torch.no_grad():
             features = network.encode(everything)
-            embedding = network.decode([f[:count] for f in features])
+            penultimate = network.decoder.penultimate([f[:count] for f in features])
+            embedding = network.decoder.embed(penultimate)
             logits = network.classify(embedding)
         with torch.autocast(images.device.type, enabled=False):  # the frozen network may be coarse; what learns may not
             # One pass over both, so that batch normalisation does not tell a context from an inlier image.
             pattern = self.pattern.pattern([f.float() for f in features])
-            residual = resize(self.pattern.final(pattern[:count]), _grid(embedding))
-            evidence = network.classifier.evidence(embedding.float() + residual)
+            residual = self.pattern.final(pattern[:count])
+            beside = self.pattern.added_to(network.decoder, residual, penultimate.float(), embedding.float())
+            evidence = network.classifier.evidence(beside)
             return self._loss(evidence, logits.float(), pattern, every_target)
 
     def _loss(self, evidence: Tensor, frozen: Tensor, pattern: Tensor, targets: Tensor) -> Tensor:

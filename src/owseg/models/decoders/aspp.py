@@ -64,17 +64,23 @@ class ASPPDecoder(Decoder):
         wider.head = widened_conv(self.head, out)
         return wider
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the embedding (B, out, h, w) at the finest skip's resolution."""
+    def penultimate(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the pooled pyramid joined with the finest skip, at that skip's resolution."""
         deep = features[-1]
         maps = [branch(deep) for branch in self.branches]
         # (B, branch, 1, 1) -> (B, branch, h, w) without a copy.
         maps.append(self.pool(deep).expand(-1, -1, *deep.shape[-2:]))
         x = self.project(torch.cat(maps, 1))
-        for i, lateral, fuse in zip(self.skips, self.lateral, self.fuse, strict=True):
-            x = resize(x, (features[i].shape[-2], features[i].shape[-1]))
-            x = fuse(torch.cat([x, lateral(features[i])], 1))
-        embedding: Tensor = self.head(self.refine(x))
+        for number, (i, lateral) in enumerate(zip(self.skips, self.lateral, strict=True)):
+            x = self.fuse[number - 1](x) if number else x
+            x = torch.cat([resize(x, (features[i].shape[-2], features[i].shape[-1])), lateral(features[i])], 1)
+        joined: Tensor = x
+        return joined
+
+    def embed(self, penultimate: Tensor) -> Tensor:
+        """Return the embedding (B, out, h, w) at the finest skip's resolution."""
+        fused = self.fuse[-1](penultimate) if self.skips else penultimate
+        embedding: Tensor = self.head(self.refine(fused))
         return embedding
 
 

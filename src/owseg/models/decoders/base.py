@@ -12,7 +12,11 @@ from owseg.errors import OwsegError
 
 
 class Decoder(nn.Module, ABC):
-    """Pyramid, one (B, C_i, h_i, w_i) per stage, finest first -> embedding (B, D, h, w); ``kind`` is its name."""
+    """Pyramid, one (B, C_i, h_i, w_i) per stage, finest first -> embedding (B, D, h, w); ``kind`` is its name.
+
+    ``embed(penultimate(features))``: the penultimate features are what the last block with an activation reads. There
+    RPL adds its residual (see ``owseg.models.residual_pattern``).
+    """
 
     kind: str
 
@@ -22,8 +26,16 @@ class Decoder(nn.Module, ABC):
         """The arguments of ``make_decoder`` besides the pyramid, ``kind`` among them; plain JSON."""
 
     @abstractmethod
+    def penultimate(self, features: Sequence[Tensor]) -> Tensor:
+        """Return what the last block reads, (B, C, h, w)."""
+
+    def embed(self, penultimate: Tensor) -> Tensor:
+        """Return the embedding (B, D, h, w) of penultimate features: here themselves."""
+        return penultimate
+
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return the embedding (B, D, h, w)."""
+        return self.embed(self.penultimate(features))
 
     @property
     def title(self) -> str:

@@ -49,9 +49,15 @@ class MeanDecoder(Decoder):
         """Return the mean of the members' widened copies."""
         return MeanDecoder([cast(Decoder, decoder).widened(out) for decoder in self.decoders])
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the mean embedding (B, out, h, w)."""
-        return torch.stack([decoder(features) for decoder in self.decoders]).mean(0)
+    def penultimate(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the members' penultimate features, one after another, (B, n C, h, w)."""
+        return torch.cat([cast(Decoder, decoder).penultimate(features) for decoder in self.decoders], 1)
+
+    def embed(self, penultimate: Tensor) -> Tensor:
+        """Return the mean embedding (B, out, h, w); each member reads its own penultimate features."""
+        parts = penultimate.chunk(len(self.decoders), 1)
+        each = [cast(Decoder, decoder).embed(part) for decoder, part in zip(self.decoders, parts, strict=True)]
+        return torch.stack(each).mean(0)
 
 
 def _make(channels: Sequence[int], strides: Sequence[int], out: int, of: Mapping[str, Any], count: int) -> MeanDecoder:

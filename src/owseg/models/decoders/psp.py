@@ -45,12 +45,16 @@ class PSPDecoder(Decoder):
         wider.head = widened_conv(self.head, out)
         return wider
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the embedding (B, out, h, w) at the coarsest map's resolution."""
+    def penultimate(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the coarsest map and its pooled ones, on its grid."""
         deep = features[-1]
         size = (deep.shape[-2], deep.shape[-1])
         pooled = [resize(pool(deep), size) for pool in self.pools]
-        embedding: Tensor = self.head(self.join(torch.cat([deep, *pooled], 1)))
+        return torch.cat([deep, *pooled], 1)
+
+    def embed(self, penultimate: Tensor) -> Tensor:
+        """Return the embedding (B, out, h, w) at the coarsest map's resolution."""
+        embedding: Tensor = self.head(self.join(penultimate))
         return embedding
 
 

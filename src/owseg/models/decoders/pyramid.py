@@ -65,8 +65,8 @@ class PyramidDecoder(Decoder):
         wider.head = widened_conv(self.head, out)
         return wider
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the embedding (B, out, h, w) at stride 4, or at the finest stage's where that is coarser."""
+    def penultimate(self, features: Sequence[Tensor]) -> Tensor:
+        """Return all stages and the last at stride 4, joined at its resolution, (B, fine + 24, h, w)."""
         maps = [scale(f) for scale, f in zip(self.scale, features, strict=True)]
         size = _size(maps[self.grid])
         # A 1x1 convolution and a sum commute with interpolation: at the stages' own resolution they are cheaper.
@@ -77,8 +77,11 @@ class PyramidDecoder(Decoder):
         x = self.sum(sum(resize(total, size) for total in sums.values()))
         x = self._joined([x, *(branch(x) for branch in self.branches), self.pool(maps[-1])], size)
         finest = features[self.finest]
-        x = torch.cat([resize(x, _size(finest)), self.lateral(finest)], 1)
-        embedding: Tensor = self.head(self.refine(self.fuse(x)))
+        return torch.cat([resize(x, _size(finest)), self.lateral(finest)], 1)
+
+    def embed(self, penultimate: Tensor) -> Tensor:
+        """Return the embedding (B, out, h, w) at stride 4, or at the finest stage's where that is coarser."""
+        embedding: Tensor = self.head(self.refine(self.fuse(penultimate)))
         return embedding
 
     def _joined(self, parts: Sequence[Tensor], size: tuple[int, int]) -> Tensor:

@@ -29,18 +29,14 @@ from owseg.models.network import Network
 BRANCHES = 4
 """Parallel dilated convolutions of an EESP unit."""
 
-
 REPEATS = (3, 7)
 """EESP units at strides 8 and 16."""
-
 
 FIELDS = (13, 11, 9, 7)
 """Largest receptive field of a branch: down to stride 4, down to 8, at 8 and down to 16, at 16."""
 
-
 PLANES = (64, 48, 32)
 """Channels of the decoder at strides 16, 8 and 4."""
-
 
 POOLS = (2.0, 1.5, 1.0, 0.5, 0.1)
 """Sizes, relative to the map, at which the decoder filters it."""
@@ -104,14 +100,22 @@ class ESPNetV2Decoder(Decoder):
         """The arguments of ``make_decoder`` besides the pyramid; plain JSON."""
         return {"kind": self.kind}
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
+    def penultimate(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the last fusion, (B, 32, h, w) at the finest map's resolution."""
+        x = features[-1]
+        for level, skip in zip((1, 2, 3), features[-2::-1], strict=True):
+            x = self._filtered(level, x)
+            x = self.get_submodule(f"merge_enc_dec_l{level + 1}")(skip) + _resize(x, skip.shape[-2:])
+        return x
+
+    def embed(self, penultimate: Tensor) -> Tensor:
         """Return the embedding (B, out, h, w) at the finest map's resolution."""
-        x = self.bu_dec_l1(features[-1])
-        for level, skip in zip((2, 3, 4), features[-2::-1], strict=True):
-            fused = self.get_submodule(f"merge_enc_dec_l{level}")(skip) + _resize(x, skip.shape[-2:])
-            x = self.get_submodule(f"bu_dec_l{level}")(self.get_submodule(f"bu_br_l{level}")(fused))
-        embedding: Tensor = x
-        return embedding
+        return self._filtered(4, penultimate)
+
+    def _filtered(self, level: int, x: Tensor) -> Tensor:
+        activated = self.get_submodule(f"bu_br_l{level}")(x) if level > 1 else x
+        filtered: Tensor = self.get_submodule(f"bu_dec_l{level}")(activated)
+        return filtered
 
 
 class EESP(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,18 +22,20 @@ from owseg.models.network import Network
 class Parts(NamedTuple):
     """The names of a model's body and of the head that reads the body's maps (``coarsest``: only the last of them).
 
-    The last layer of the head is a 1x1 convolution with the name ``classifier``.
+    ``last`` are the head's layers between its penultimate features and its last layer, which is a 1x1 convolution with
+    the name ``classifier``.
     """
 
     body: str
     head: str
+    last: tuple[str, ...]
     coarsest: bool = False
 
 
 PARTS = {
-    "segformer": Parts("segformer", "decode_head"),
-    "upernet": Parts("backbone", "decode_head"),
-    "mobilenet_v2": Parts("mobilenet_v2", "segmentation_head", True),
+    "segformer": Parts("segformer", "decode_head", ("linear_fuse", "batch_norm", "activation", "dropout")),
+    "upernet": Parts("backbone", "decode_head", ("fpn_bottleneck",)),
+    "mobilenet_v2": Parts("mobilenet_v2", "segmentation_head", ("conv_projection", "dropout"), True),
 }
 """The kinds of model that can be split, by the name that transformers gives them (``model_type``)."""
 
@@ -45,19 +48,34 @@ class HeadDecoder(Decoder):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model_config, parts = model.config, parts_of(model.config)
-        self.head, self.coarsest = model.get_submodule(parts.head), parts.coarsest
+        self.head, self.coarsest, self.last = model.get_submodule(parts.head), parts.coarsest, parts.last
         # Changes ``model``, so the last convolution has to be read before (see ``to_network``).
         self.head.classifier = nn.Identity()
+        # In a tuple, so that it is no part of its own: it has the layers of ``head``.
+        self._front = (_without(self.head, self.last),)
 
     @property
     def config(self) -> dict[str, Any]:
         """The arguments of ``make_decoder``: the configuration of the whole model; plain JSON."""
         return {"kind": self.kind, "config": config_of(self.model_config)}
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
+    def penultimate(self, features: Sequence[Tensor]) -> Tensor:
+        """Return what the head's last block reads, at the head's own resolution."""
+        maps: Tensor = self._front[0](features[-1] if self.coarsest else list(features))
+        return maps
+
+    def embed(self, penultimate: Tensor) -> Tensor:
         """Return the embedding at the head's own resolution."""
-        embedding: Tensor = self.head(features[-1] if self.coarsest else list(features))
-        return embedding
+        for name in self.last:
+            penultimate = self.head.get_submodule(name)(penultimate)
+        return penultimate
+
+
+def _without(head: nn.Module, last: Sequence[str]) -> nn.Module:
+    """Return a module that shares the layers of ``head`` and ends before ``last``."""
+    front = copy.copy(head)
+    front.__dict__["_modules"] = {**head._modules, **{name: nn.Identity() for name in last}}
+    return front
 
 
 def parts_of(config: Any) -> Parts:
