@@ -10,7 +10,9 @@ from owseg.errors import OwsegError
 from owseg.models.backbones import FAMILIES
 from owseg.models.backbones.base import Backbone, build, family_of, from_pretrained
 from owseg.models.backbones.family import IMAGENET, config_of
+from owseg.models.published.dabnet import DABNetEncoder
 from owseg.models.published.espnetv2 import ESPNetV2Encoder
+from owseg.models.published.fddwnet import FDDWNetEncoder
 from tests.support import tiny
 from tests.support.registries import assert_cards_are_what_their_text_says
 
@@ -33,6 +35,8 @@ ROWS = {
         ("stem.", "blocks.0.", "blocks.1."),
     ),
     "espnetv2": (espnetv2, (2, 4, 8, 16), ()),
+    "dabnet": (lambda: Backbone(DABNetEncoder()), (2, 4, 8), ()),
+    "fddwnet": (lambda: Backbone(FDDWNetEncoder()), (2, 4, 8, 8), ()),
     "auto": (lambda: tiny.backbone("resnet"), (4, 8, 16, 32), ("embedder.", "encoder.stages.0.")),
     "convnext": (lambda: tiny.backbone("convnext"), (4, 8, 16, 32), FIRST_STAGE),
     "convnextv2": (lambda: tiny.backbone("convnextv2"), (4, 8, 16, 32), FIRST_STAGE),
@@ -174,5 +178,5 @@ def test_what_cannot_be_loaded_is_named_with_what_to_do(tmp_path):
     BertConfig().save_pretrained(tmp_path / "bert")
     with pytest.raises(OwsegError, match=r"cannot be loaded \(a bert is not a backbone\)"):
         from_pretrained(str(tmp_path / "bert"))
-    with pytest.raises(OwsegError, match="an ESPNetv2 is loaded as a whole network"):
+    with pytest.raises(OwsegError, match="espnetv2 is loaded as a whole network, espnetv2-cityscapes:FILE"):
         FAMILIES["espnetv2"].make().from_pretrained("x", None, 16)

@@ -40,6 +40,8 @@ ROWS = {
     "pyramid": ({"width": 16, "fine": 8}, 5, CHANNELS, STRIDES, 4),
     "mean": ({"of": {"kind": "pyramid", "width": 16, "fine": 8}, "count": 3}, 5, CHANNELS, STRIDES, 4),
     "espnetv2": ({}, 10, (8, 16, 32, 64), STRIDES, 2),
+    "dabnet": ({}, 5, (35, 131, 259), (2, 4, 8), 4),
+    "fddwnet": ({}, 5, (16, 64, 128, 128), (2, 4, 8, 8), 1),
     "transformers": (*of_segformer(), 4),
 }  # fmt: skip
 GROW = ("aspp", "psp", "pyramid")
@@ -95,7 +97,7 @@ def test_a_wider_decoder_has_the_old_channels_and_zeros(name):
         assert torch.equal(decoder(maps), old)  # a copy: nothing is shared
 
 
-@pytest.mark.parametrize("name", ("espnetv2", "transformers"))
+@pytest.mark.parametrize("name", ("espnetv2", "dabnet", "fddwnet", "transformers"))
 def test_a_decoder_that_cannot_grow_says_so(name):
     with pytest.raises(
         OwsegError, match=f"a {name} decoder cannot be given another output; learn with the method probe"

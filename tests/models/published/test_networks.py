@@ -10,6 +10,7 @@ from owseg.models.hub import published
 from owseg.models.published import NETWORKS
 from tests.support import tiny
 from tests.support.espnetv2 import stored_weights
+from tests.support.light_networks import stored_dabnet, stored_fddwnet
 from tests.support.registries import assert_cards_are_what_their_text_says
 
 
@@ -24,6 +25,8 @@ def segformer(place):
 ROWS = {
     "espnetv2-cityscapes": (stored_weights, CITYSCAPES.names),
     "espnetv2-cityscapes+background": (stored_weights, (*CITYSCAPES.names, "background")),
+    "dabnet-cityscapes": (stored_dabnet, CITYSCAPES.names),
+    "fddwnet-cityscapes": (stored_fddwnet, CITYSCAPES.names),
     "hf": (segformer, ("road", "sky", "car")),
 }
 
@@ -49,7 +52,7 @@ def test_a_name_with_its_place_is_a_network_ready_for_inference_with_its_classes
 
 @pytest.mark.parametrize("name", sorted(set(ROWS) - {"hf"}))
 def test_the_place_can_be_given_as_weights(name, tmp_path):
-    stored_weights(tmp_path)
+    ROWS[name][0](tmp_path)
     by_name, by_weights = published(f"{name}:{tmp_path}"), published(name, tmp_path)
     assert by_name[1] == by_weights[1]
     for a, b in zip(by_name[0].state_dict().values(), by_weights[0].state_dict().values(), strict=True):

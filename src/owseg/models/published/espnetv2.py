@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from owseg._registry import Card
@@ -25,6 +23,7 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import LinearClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
+from owseg.models.published._weights import filled, place_of, read_weights
 
 BRANCHES = 4
 """Parallel dilated convolutions of an EESP unit."""
@@ -54,7 +53,7 @@ class ESPNetV2Encoder(nn.Module):
         super().__init__()
         if not scale > 0:
             raise OwsegError(f"the scale of an ESPNetv2 is positive, not {scale}.")
-        self.scale = scale
+        self.scale, self.options = scale, {"scale": scale}
         # Channels are divided among the branches without a rest.
         base = math.ceil(int(32 * scale) / BRANCHES) * BRANCHES
         stem, fine, middle, coarse = min(32, base), 2 * base, 4 * base, 8 * base
@@ -256,29 +255,23 @@ def espnetv2(path: Path, outputs: int = len(CITYSCAPES)) -> Network:
     Of its outputs the first ``outputs`` are kept: 19 are the classes, the twentieth is for background. Raises
     ``OwsegError`` for a file that is missing or holds other weights.
     """
-    path = path.expanduser()
-    path = path / "model.safetensors" if path.is_dir() else path
-    try:
-        state = load_file(path)
-        # The PReLU of level 2 has one weight per channel, 64 * scale of them.
-        encoder = ESPNetV2Encoder(len(state["base_net.level2_0.act.weight"]) / 64)
-        backbone = Backbone(encoder)
-        # Taken out of ``state``: what is left must fit encoder and decoder exactly.
-        last = LinearClassifier(state[_LAST + "weight"].shape[1], outputs)
-        last.conv.load_state_dict({n: state.pop(_LAST + n)[:outputs] for n in ("weight", "bias")})
-        decoder = ESPNetV2Decoder(backbone.channels, last.embedding_channels)
-        encoder.load_state_dict({n.removeprefix("base_net."): v for n, v in state.items() if n.startswith("base_net.")})
-        decoder.load_state_dict({n: v for n, v in state.items() if not n.startswith("base_net.")})
-    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise OwsegError(f"{path} does not hold the weights of an ESPNetv2 for Cityscapes ({reason}).") from None
+    what, width = "an ESPNetv2 for Cityscapes", "base_net.level2_0.act.weight"
+    state = read_weights(path, what, width, *(_LAST + n for n in ("weight", "bias")))
+    # The PReLU of level 2 has one weight per channel, 64 * scale of them.
+    encoder = ESPNetV2Encoder(len(state[width]) / 64)
+    # Taken out of ``state``: what is left must fit encoder and decoder exactly.
+    kept = {n: state.pop(_LAST + n)[:outputs] for n in ("weight", "bias")}
+    last = LinearClassifier(kept["weight"].shape[1], outputs)
+    filled(last.conv, kept, path, what)
+    inside = {n.removeprefix("base_net."): v for n, v in state.items() if n.startswith("base_net.")}
+    backbone = Backbone(filled(encoder, inside, path, what))
+    decoder = ESPNetV2Decoder(backbone.channels, last.embedding_channels)
+    filled(decoder, {n: v for n, v in state.items() if not n.startswith("base_net.")}, path, what)
     return Network(backbone, decoder, last).eval()
 
 
 def _cityscapes(name: str, place: str, weights: str | Path | None, labels: LabelSpace) -> tuple[Network, LabelSpace]:
-    if not (weights or place):
-        raise OwsegError(f"the weights of {name} do not come with owseg; give their file as {name}:FILE.")
-    return espnetv2(Path(weights or place), len(labels)), labels
+    return espnetv2(place_of(name, place, weights), len(labels)), labels
 
 
 CARDS = (

@@ -1,0 +1,49 @@
+"""Layers that several published networks have, with the names of their published weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from owseg.models.classifiers import LinearClassifier
+
+
+def conv_bn_act(
+    inside: int,
+    out: int,
+    kernel: int | tuple[int, int],
+    act: Callable[[], nn.Module] = nn.Identity,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+) -> nn.Sequential:
+    """Return a convolution without bias that keeps the size, but for ``stride``; batch normalisation; ``act``."""
+    sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+    padding = (dilation * (sides[0] // 2), dilation * (sides[1] // 2))
+    conv = nn.Conv2d(inside, out, sides, stride, padding, dilation, groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out), act())
+
+
+@torch.no_grad()
+def passing(classes: int) -> LinearClassifier:
+    """Return a classifier whose logits are the embedding, for networks whose last layer is no 1x1 convolution."""
+    classifier = LinearClassifier(classes, classes)
+    classifier.conv.weight.copy_(torch.eye(classes)[:, :, None, None])
+    assert classifier.conv.bias is not None
+    classifier.conv.bias.zero_()
+    return classifier
+
+
+class Halved(nn.Module):
+    """Half the size: a 3x3 of stride 2 beside a maximum of 3x3 (Paszke et al., ENet, 2016, Fig. 2a)."""
+
+    def __init__(self, inside: int, out: int, act: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.conv = conv_bn_act(inside, out - inside, 3, act, stride=2)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inside, h, w) -> (B, out, h / 2, w / 2)."""
+        return torch.cat([self.conv(x), self.pool(x)], 1)
