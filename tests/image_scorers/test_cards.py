@@ -53,7 +53,7 @@ def test_cards_are_what_their_text_says():
 
 
 def test_every_image_scorer_has_a_row():
-    assert {*MADE, "dense_crf"} == set(IMAGE_SCORERS)
+    assert {*MADE, "dense_crf", "dense_crf_code"} == set(IMAGE_SCORERS)
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -71,8 +71,15 @@ def test_the_crf_is_made_with_its_options(monkeypatch):
     card, kb = IMAGE_SCORERS["dense_crf"], tiny.knowledge_base()
     monkeypatch.setattr("owseg.image_scorers.dense_crf.dense_crf", lambda *options: asked.append(options))
     card.make(kb, 3)
-    with_options(card, {"iterations": "2", "smooth": "1,2", "appearance": "4,5,6"}, kb, 3)
-    assert asked == [(kb, 5, (3.0, 3.0), (10.0, 80.0, 13.0)), (kb, 2, (1.0, 2.0), (4.0, 5.0, 6.0))]
+    options = {"iterations": "2", "smooth": "1,2", "appearance": "4,5,6", "compare": "probabilities"}
+    with_options(card, options, kb, 3)
+    assert set(options) == set(card.options)
+    IMAGE_SCORERS["dense_crf_code"].make(kb, 3)
+    assert asked == [
+        (kb, 5, (3.0, 3.0), (10.0, 80.0, 13.0), "colours"),
+        (kb, 2, (1.0, 2.0), (4.0, 5.0, 6.0), "probabilities"),
+        (kb, 100, (0.0, 3.0), (10.0, 10.0, 13.0), "probabilities"),
+    ]
 
 
 @pytest.mark.parametrize(
