@@ -140,7 +140,7 @@ def test_mean_field_of_two_steps_is_the_sum_over_all_pairs(kb):
 def test_mean_field_over_probabilities_is_the_sum_over_all_pairs(kb):
     """As above, with a kernel that also falls off with the distance of the class probabilities."""
     image = np.ascontiguousarray(tiny.image()[:, :16, :20])
-    weight, s, r = 2.0, 2.0, 0.5
+    weight, s, r = 2.0, 2.0, 0.1
     u = resize(kb.forward(image).softmax_logits, (16, 20)).log_softmax(1)[0].double().numpy().reshape(3, -1)
     p = np.exp(u)
     y, x = (v.ravel() for v in np.mgrid[:16, :20])
