@@ -155,3 +155,19 @@ class ResidualConfig(PastingConfig):
     contrast_weight: float = 0.1
     samples: int = 512
     temperature: float = 0.1
+
+
+@dataclass(frozen=True)
+class RBMConfig(LoopConfig):
+    """How an autoencoder of patches is trained: each step takes ``patches`` of each of ``batch`` images.
+
+    ``noise`` is the standard deviation of what is added to a patch, of values in [0, 1]. The release has a learning
+    rate of 1e-5 and up to 200 epochs; the model is the same here.
+    """
+
+    epochs: int = 20
+    batch: int = 8
+    lr: float = 3e-3
+    weight_decay: float = 0.0
+    patches: int = 512
+    noise: float = 0.005
