@@ -14,6 +14,7 @@ from torch import nn
 
 from owseg._files import write_whole
 from owseg.errors import OwsegError
+from owseg.knowledge.base import KnowledgeBase
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -48,3 +49,14 @@ def required(weights: str, name: str) -> str:
         hint = f"give the file that `owseg fit-baseline {name}` stored"
         raise OwsegError(f"the image scorer {name} needs its weights; {hint}.")
     return weights
+
+
+def require_network(name: str, kb: KnowledgeBase, classes: tuple[str, ...], digest: str, own: str) -> None:
+    """Raise ``OwsegError`` where the image scorer ``name`` was trained for a network of other classes or weights."""
+    if classes != kb.base_classes:
+        raise OwsegError(
+            f"this {name} was trained for the classes {', '.join(classes)}, and the network has "
+            f"{', '.join(kb.base_classes)}; train it for this one."
+        )
+    if digest != own:
+        raise OwsegError(f"this {name} was trained for a network of other weights; train it for this one.")
