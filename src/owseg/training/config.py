@@ -193,7 +193,7 @@ class GeneratorConfig(LoopConfig):
     depth: int = 3
     blocks: int = 6
     side: int = 128
-    feature_weight: float = 1.0
+    feature_weight: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()

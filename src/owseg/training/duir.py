@@ -35,16 +35,16 @@ from owseg.training.loop import Task, loop
 from owseg.training.processes import launched
 from owseg.training.resynthesis import generator_from, masked, resized_labels
 
-WEIGHTS = (1.457, 19.186)
-"""The weights of "same" and "discrepancy" in the loss: 1 / log(1.02 + p), p their shares on Cityscapes."""
-
 
 class DiscrepancyObjective(nn.Module):
-    """The weighted cross-entropy of "same" and "discrepancy"; generator and backbone are read and never changed."""
+    """The cross-entropy of "same" and "discrepancy" with their ``weights``; generator and backbone are only read."""
 
-    def __init__(self, model: Duir, backbone: Backbone) -> None:
+    weights: Tensor
+
+    def __init__(self, model: Duir, backbone: Backbone, weights: Tensor) -> None:
         super().__init__()
         self.network = model.network
+        self.register_buffer("weights", weights)
         self.frozen = (model, backbone)  # in a tuple, so that they are no part of what is trained or set to training
 
     def forward(self, images: Tensor, altered: Tensor, changed: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class DiscrepancyObjective(nn.Module):
         model, backbone = self.frozen
         size = (images.shape[2], images.shape[3])
         logits = resize(model.discrepancy(backbone, images, self._drawing(altered, size), altered).float(), size)
-        weights = logits.new_tensor(WEIGHTS)
+        weights = self.weights
         total = F.cross_entropy(logits, changed, weights, ignore_index=IGNORE, reduction="sum")
         # A mean by hand: that of a batch without any known pixel would be NaN.
         return total / sum(weights[i] * (changed == i).sum() for i in range(2)).clamp(min=1)  # type: ignore[union-attr]
@@ -125,8 +125,8 @@ def train_duir(
         if each.generator is not None and generator is not None:
             each.generator.load_state_dict(generator.state_dict())
             each.generator.requires_grad_(False).eval().to(fabric.device)
-    objective = DiscrepancyObjective(model, backbone)
     views = AlteredViews(frames, config, ids, size)
+    objective = DiscrepancyObjective(model, backbone, loss_weights(views))
     held_out = AlteredViews(cached(val), config, ids, size)
     task = Task(
         objective=objective,
@@ -141,6 +141,18 @@ def train_duir(
     best, _ = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
     result.network.load_state_dict(best)
     return result.cpu().requires_grad_(False).eval()
+
+
+def loss_weights(views: AlteredViews, most: int = 64) -> Tensor:
+    """Return ``1 / log(1.02 + p)`` (2,) of the shares p of "same" and "discrepancy" in views of up to ``most`` images.
+
+    Paszke et al., 2016 (ENet). On Cityscapes these are 1.457 and 19.186 (Lis et al., ICCV 2019).
+    """
+    counts = torch.zeros(2, dtype=torch.float64)
+    for i in range(min(most, len(views.data))):
+        changed = views(0, i, np.random.default_rng([7, i]))[2]
+        counts += torch.stack([(changed == label).sum() for label in range(2)])
+    return (1 / torch.log(1.02 + counts / counts.sum().clamp(min=1))).float()
 
 
 @torch.no_grad()

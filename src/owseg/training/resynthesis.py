@@ -58,7 +58,7 @@ class DrawingObjective(nn.Module):
         with torch.no_grad():
             wanted = self.frozen[0](images)
         pairs = list(zip(wanted, self.frozen[0](drawing), strict=True))
-        unlike = [(f - g).abs().mean() / f.abs().mean().clamp(min=1e-6) for f, g in pairs]
+        unlike = [(f - g).abs().mean() / f.abs().mean().clamp(min=torch.finfo(f.dtype).tiny) for f, g in pairs]
         total: Tensor = loss + self.feature_weight * torch.stack(unlike).mean()
         return total
 

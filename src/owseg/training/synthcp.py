@@ -16,18 +16,18 @@ from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import UNKNOWN
 from owseg.models.backbones.reference import state_digest
 from owseg.models.generator import Generator
+from owseg.models.ops import resize
 from owseg.scorers.msp import msp
 from owseg.training.config import GeneratorConfig
-from owseg.training.resynthesis import generator_from, masked, resized_labels
+from owseg.training.resynthesis import generator_from, masked
 from owseg.types import Sample
 
 
 def fit_synthcp(kb: KnowledgeBase, val: Iterable[Sample], generator: Generator, sure: float = 0.8) -> SynthCP:
     """Return SynthCP with the threshold below which 1 - MSP of the share ``sure`` of ``val``'s known pixels lies.
 
-    Pixels are those of the network's grid, with the label of the nearest pixel of the mask. The code of Xia et al.,
-    ECCV 2020, has the MSP .999 for any network. Raises ``OwsegError`` for a share outside (0, 1) and where no pixel is
-    known.
+    Of each image, one pixel in 16 is read. The code of Xia et al., ECCV 2020, has the MSP .999 for any network. Raises
+    ``OwsegError`` for a share outside (0, 1) and where no pixel is known.
     """
     if not 0 < sure < 1:
         raise OwsegError(f"the share of pixels that are sure lies between 0 and 1, not at {sure}.")
@@ -43,9 +43,10 @@ def fit_synthcp(kb: KnowledgeBase, val: Iterable[Sample], generator: Generator, 
 
 @torch.no_grad()
 def _of_known(kb: KnowledgeBase, sample: Sample) -> np.ndarray:
-    score = msp(kb.forward(sample.image))
-    labels = resized_labels(np.asarray(masked(sample).target), (score.shape[1], score.shape[2]))
-    found: np.ndarray = score.cpu()[labels < UNKNOWN].numpy()
+    target = np.asarray(masked(sample).target)
+    # Interpolated as in the score, since interpolation moves values towards their mean.
+    unsure = resize(msp(kb.forward(sample.image))[:, None].float(), (target.shape[0], target.shape[1]))[0, 0]
+    found: np.ndarray = unsure.cpu().numpy()[::4, ::4][target[::4, ::4] < UNKNOWN]
     return found
 
 
