@@ -22,6 +22,6 @@ def test_what_is_trained_is_named_in_a_recipe(run_cli, fails, own_data, tmp_path
         f'[data.own]\nspec = "folder:{own_data}"\nmost = 2\n'
     )
     (row,) = run(read_recipe(recipe), tmp_path / "run").rows
-    assert row.scorer == "rbm" and 0 <= row.values["auroc"] <= 1
+    assert row.scorer == "rbm" and 0 <= row.metrics["auroc"] <= 1
     assert "no class 'street'" in fails(*command, "--set", "of=street")
     assert "no option 'depth'" in fails(*command, "--set", "depth=3")
