@@ -79,6 +79,8 @@ def test_unknown_names_are_refused(tmp_path):
     ):
         with pytest.raises(OwsegError, match=words):
             fit_baseline(arguments[0], None, None, None, tmp_path / "o", *arguments[1:])
+    with pytest.raises(OwsegError, match="is a folder; name a file to store rbm in"):
+        fit_baseline("rbm", None, None, None, tmp_path)
 
 
 def test_known_images_are_those_of_train_and_val_in_the_network_s_classes(own_data, tmp_path):

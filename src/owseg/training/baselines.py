@@ -53,5 +53,7 @@ def fit_baseline(
     card, out = BASELINES[name], Path(out)
     paper = card.facts.get("paper", {}) if preset == "paper" else {}
     options = read_options(card, {**paper, **(settings or {})})
+    if out.is_dir():  # before a training, not after
+        raise OwsegError(f"{out} is a folder; name a file to store {name} in.")
     run = Path(f"{out.resolve()}.run")
     return BASELINES.make(name, kb, data, val, out, run, resume, seed, **options)
