@@ -20,8 +20,9 @@ from owseg.training import BASELINES
 from owseg.training.config import PRECISIONS
 
 COMMANDS = (
-    "predict", "train", "train-residual", "train-negative", "audit", "fit", "fit-baseline", "calibrate", "learn", "review",
-    "annotate", "exchange", "evaluate", "benchmark", "discover", "info", "history", "rollback", "demo", "data",
+    "predict", "train", "train-residual", "train-negative", "audit", "fit", "fit-baseline", "calibrate", "learn",
+    "review", "annotate", "exchange", "evaluate", "benchmark", "discover", "info", "history", "rollback", "demo",
+    "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
 NO_TORCH = """
