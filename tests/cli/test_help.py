@@ -16,11 +16,13 @@ from owseg.learners import LEARNERS
 from owseg.models.decoders import DECODERS
 from owseg.models.published import NETWORKS
 from owseg.scorers import SCORERS
+from owseg.training import BASELINES
 from owseg.training.config import PRECISIONS
 
 COMMANDS = (
-    "predict", "train", "train-residual", "train-negative", "audit", "fit", "calibrate", "learn", "review", "annotate",
-    "exchange", "evaluate", "benchmark", "discover", "info", "history", "rollback", "demo", "data",
+    "predict", "train", "train-residual", "train-negative", "audit", "fit", "fit-baseline", "calibrate", "learn",
+    "review", "annotate", "exchange", "evaluate", "benchmark", "discover", "info", "history", "rollback", "demo",
+    "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
 NO_TORCH = """
@@ -48,6 +50,7 @@ def test_every_command_is_listed_and_has_help(run_cli):
 
 
 KINDS = {
+    "baselines": (["fit-baseline BASELINE"], set(BASELINES)),
     "datasets": (["train --data", "evaluate --data", "data check DATA"], set(DATASETS)),
     "decoders": (["train --decoder"], {n for n, e in DECODERS.entries.items() if "width" in e.options}),
     "fitted": (["fit --scorers"], {n for n, e in SCORERS.entries.items() if e.facts.get("needs") == "fit"}),

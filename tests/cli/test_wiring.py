@@ -34,6 +34,7 @@ SHOTS = "learn K cow --shots S"
 BUILD, TRAIN_RESIDUAL = "training.build:build_knowledge_base", "training.residual:train_residual"
 NEGATIVE, TRAIN_NEGATIVE = "train-negative K --inliers folder:I --outliers O", "training.negative:train_negative"
 CALIBRATE, FIT = "knowledge.calibration:calibrate", "knowledge.calibration:fit_scorers"
+BASELINE, FIT_BASELINE = "fit-baseline duir K --data folder:D -o O", "training.baselines:fit_baseline"
 EVALUATE, FIND = "evaluation.evaluate:evaluate", "discovery.discover:discover"
 SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_sequence"
 ROWS = [
@@ -112,6 +113,12 @@ ROWS = [
     ("calibrate K --data folder:D -o O", "save", {"directory": "O", "slim": False}),
     ("calibrate K --data folder:D --slim", "save", {"slim": True}),
     ("fit K --data folder:D --slim", "save", {"slim": True}),
+    (BASELINE, "training.baselines:open_known", {"spec": "folder:D", "kb": "K"}),
+    (BASELINE, FIT_BASELINE, {"name": "duir", "kb": "K", "data": "folder:D/train", "val": "folder:D/val", "out": "O",
+                              "preset": "light", "settings": {}, "seed": 0, "resume": False}),
+    (f"{BASELINE} --preset paper --seed 5 --resume", FIT_BASELINE, {"preset": "paper", "seed": 5, "resume": True}),
+    (f"{BASELINE} --set lr=2 --set generator=none", FIT_BASELINE, {"settings": {"lr": "2", "generator": "none"}}),
+    ("fit-baseline rbm K --data folder:D --out P", FIT_BASELINE, {"name": "rbm", "out": "P"}),
     ("learn K cow,hen --data folder:D --slim", "save", {"slim": True}),
     (f"{TRAIN} --slim", "save", {"slim": True}),
     (f"{TRAIN} --slim", "models.backbones.base:from_pretrained", {"name": "B"}),
@@ -220,7 +227,7 @@ def test_every_option_of_every_command_has_a_row():
 
 @pytest.mark.parametrize("line", [
     "predict a", TRAIN, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D",
-    "calibrate K --data folder:D", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
+    BASELINE, "calibrate K --data folder:D", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
     "evaluate K --data folder:D", "evaluate K --data folder:D --sequence", "benchmark R -o O", "discover K a -o O",
     "history K", "rollback .", "demo", "data check folder:D",
 ])  # fmt: skip
@@ -231,7 +238,7 @@ def test_json_is_one_object_on_standard_output(run_cli, line):
 
 def test_only_the_first_of_several_processes_stores(run_cli, monkeypatch):
     monkeypatch.setattr("owseg.training.processes.is_first_process", lambda: False)
-    for line in (TRAIN, RESIDUAL, NEGATIVE):
+    for line in (TRAIN, RESIDUAL, NEGATIVE, BASELINE):
         code, out, _ = run_cli(*shlex.split(line))
         assert code == 0 and out == ""
     assert not calls("save") and not calls(CALIBRATE)

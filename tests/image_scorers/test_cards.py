@@ -6,12 +6,16 @@ import torch
 
 from owseg._registry import with_options
 from owseg.errors import OwsegError
-from owseg.image_scorers import IMAGE_SCORERS
+from owseg.image_scorers import IMAGE_SCORERS, duir, synthcp
+from owseg.image_scorers import rbm as patches
 from owseg.image_scorers.autoencoder import Autoencoder, save, score
 from owseg.image_scorers.ensemble import ensemble, mc_dropout
 from owseg.image_scorers.mask_classifiers import MASK_SCORERS, MaskClassifier
+from owseg.image_scorers.rbm import PatchAutoencoder
 from owseg.labels import LabelSpace
+from owseg.training import BASELINES
 from tests.support import tiny
+from tests.support.drawn import duir_of, synthcp_of
 from tests.support.mask_models import mask2former
 from tests.support.registries import assert_cards_are_what_their_text_says
 
@@ -20,6 +24,22 @@ def autoencoder(kb, place):
     torch.manual_seed(0)
     model = Autoencoder(width=4, depth=2, code=3).eval()
     return {"weights": str(save(model, place / "ae.safetensors"))}, lambda image: score(model, image)
+
+
+def rbm(kb, place):
+    torch.manual_seed(0)
+    model = PatchAutoencoder(hidden=3, patch=4, side=0)
+    model.mean_error.fill_(0.1)
+    return {"weights": str(patches.save(model, place / "rbm.safetensors"))}, lambda image: patches.score(model, image)
+
+
+def resynthesis(kb, place):
+    return {"weights": str(duir.save(duir_of(kb), place / "duir.safetensors"))}, duir.duir(kb, duir_of(kb))
+
+
+def redrawn(kb, place):
+    model = synthcp_of(kb)
+    return {"weights": str(synthcp.save(model, place / "s.safetensors"))}, synthcp.synthcp(kb, model)
 
 
 def other_members(kb, place):
@@ -40,6 +60,9 @@ def masks(name):
 
 MADE = {
     "autoencoder": autoencoder,
+    "duir": resynthesis,
+    "rbm": rbm,
+    "synthcp": redrawn,
     "ensemble": other_members,
     "mc_dropout": lambda kb, place: (
         {"passes": "3", "rate": "0.4", "score": "mutual_information"}, mc_dropout(kb, 3, 0.4, 5, "mutual_information")
@@ -53,7 +76,7 @@ def test_cards_are_what_their_text_says():
 
 
 def test_every_image_scorer_has_a_row():
-    assert {*MADE, "dense_crf"} == set(IMAGE_SCORERS)
+    assert {*MADE, "dense_crf", "dense_crf_code"} == set(IMAGE_SCORERS)
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -71,14 +94,21 @@ def test_the_crf_is_made_with_its_options(monkeypatch):
     card, kb = IMAGE_SCORERS["dense_crf"], tiny.knowledge_base()
     monkeypatch.setattr("owseg.image_scorers.dense_crf.dense_crf", lambda *options: asked.append(options))
     card.make(kb, 3)
-    with_options(card, {"iterations": "2", "smooth": "1,2", "appearance": "4,5,6"}, kb, 3)
-    assert asked == [(kb, 5, (3.0, 3.0), (10.0, 80.0, 13.0)), (kb, 2, (1.0, 2.0), (4.0, 5.0, 6.0))]
+    options = {"iterations": "2", "smooth": "1,2", "appearance": "4,5,6", "compare": "probabilities"}
+    with_options(card, options, kb, 3)
+    assert set(options) == set(card.options)
+    IMAGE_SCORERS["dense_crf_code"].make(kb, 3)
+    assert asked == [
+        (kb, 5, (3.0, 3.0), (10.0, 80.0, 13.0), "colours"),
+        (kb, 2, (1.0, 2.0), (4.0, 5.0, 6.0), "probabilities"),
+        (kb, 100, (0.0, 3.0), (10.0, 10.0, 13.0), "probabilities"),
+    ]
 
 
 @pytest.mark.parametrize(
     "name,reason",
     [
-        ("autoencoder", "needs its weights"),
+        *((n, f"{n} needs its weights; .* `owseg fit-baseline {n}` stored") for n in BASELINES),
         ("ensemble", "at least two members"),
         *((n, "needs its model") for n in MASK_SCORERS),
     ],

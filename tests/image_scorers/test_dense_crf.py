@@ -37,6 +37,10 @@ class FakeCRF:
         self.colours = rgbim
         self.asked.append(options)
 
+    def addPairwiseEnergy(self, features, **options):
+        self.features = features
+        self.asked.append(options)
+
     def inference(self, iterations):
         self.asked.append(iterations)
         return np.exp(-self.unary)
@@ -67,6 +71,30 @@ def test_the_library_is_given_unaries_colours_and_options(fake, options):
     p = resize(kb.forward(image).softmax_logits, (48, 64)).softmax(1)[0].numpy()
     np.testing.assert_allclose(np.exp(-field.unary), p.reshape(3, -1), atol=1e-6)
     np.testing.assert_allclose(score, 1 - p.max(0), atol=1e-6)
+
+
+def test_the_released_form_compares_probabilities_and_places_alone(fake):
+    """One potential, of row, column and class probabilities; every pixel's by loops."""
+    kb, image = tiny.knowledge_base(), tiny.image()
+    score = dense_crf(kb, 100, (0.0, 3.0), (10.0, 5.0, 13.0), "probabilities")(image)
+    (field,) = fake.made
+    assert field.size == (64, 48, 3) and field.asked == [{"compat": 10.0}, 100] and not hasattr(field, "colours")
+    p = resize(kb.forward(image).softmax_logits, (48, 64)).double().softmax(1)[0].numpy()
+    expected = np.zeros((5, 48 * 64))
+    for row in range(48):
+        for column in range(64):
+            expected[:, row * 64 + column] = [row / 5, column / 5, *(float(v) / 13 for v in p[:, row, column])]
+    assert field.features.dtype == np.float32 and field.features.flags["C_CONTIGUOUS"]
+    np.testing.assert_allclose(field.features, expected, atol=1e-5)
+    np.testing.assert_allclose(score, 1 - p.max(0), atol=1e-6)
+
+
+def test_a_weight_of_zero_leaves_a_potential_out_and_another_likeness_is_refused(fake):
+    for compare in ("colours", "probabilities"):
+        dense_crf(tiny.knowledge_base(), 3, **OFF, compare=compare)(tiny.image())
+    assert [field.asked for field in fake.made] == [[3], [3]]
+    with pytest.raises(OwsegError, match="compares colours or probabilities, not 'colors'"):
+        dense_crf(tiny.knowledge_base(), compare="colors")
 
 
 def test_unaries_are_of_the_evidence(fake):
@@ -105,6 +133,27 @@ def test_mean_field_of_two_steps_is_the_sum_over_all_pairs(kb):
         q /= q.sum(0)
     found = dense_crf(kb, 2, smooth=(weight, s), appearance=(0.0, 80.0, 13.0))(image)
     # The library's kernels are approximate (a permutohedral lattice).
+    assert np.corrcoef(found.ravel(), 1 - q.max(0))[0, 1] > 0.99
+    np.testing.assert_allclose(found, (1 - q.max(0)).reshape(16, 20), atol=0.1)
+
+
+def test_mean_field_over_probabilities_is_the_sum_over_all_pairs(kb):
+    """As above, with a kernel that also falls off with the distance of the class probabilities."""
+    image = np.ascontiguousarray(tiny.image()[:, :16, :20])
+    weight, s, r = 2.0, 2.0, 0.1
+    u = resize(kb.forward(image).softmax_logits, (16, 20)).log_softmax(1)[0].double().numpy().reshape(3, -1)
+    p = np.exp(u)
+    y, x = (v.ravel() for v in np.mgrid[:16, :20])
+    apart = ((p[:, :, None] - p[:, None]) ** 2).sum(0) / (2 * r**2)
+    kernel = np.exp(-((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2) / (2 * s**2) - apart)
+    norm = 1 / np.sqrt(kernel.sum(1))
+    kernel = norm[:, None] * kernel * norm
+    q = p
+    for _ in range(2):
+        z = u + weight * q @ kernel
+        q = np.exp(z - z.max(0))
+        q /= q.sum(0)
+    found = dense_crf(kb, 2, (0.0, 3.0), (weight, s, r), "probabilities")(image)
     assert np.corrcoef(found.ravel(), 1 - q.max(0))[0, 1] > 0.99
     np.testing.assert_allclose(found, (1 - q.max(0)).reshape(16, 20), atol=0.1)
 

@@ -11,7 +11,7 @@ from owseg.labels import LabelSpace
 from owseg.models.ops import resize
 from tests.support import tiny
 
-SCORES = ("msp", "entropy", "mutual_information")
+SCORES = ("msp", "entropy", "mutual_information", "variance")
 
 
 def members(seed=0, count=3):
@@ -41,6 +41,9 @@ def by_loops(these, score):
             mean = [math.fsum(p[c] for p in each) / len(each) for c in range(classes)]
             if score == "msp":
                 out[i, j] = 1 - max(mean)
+            elif score == "variance":
+                squares = [(p[c] - mean[c]) ** 2 for p in each for c in range(classes)]
+                out[i, j] = math.fsum(squares) / (len(each) - 1)
             else:
                 own = math.fsum(entropy(p) for p in each) / len(each)
                 out[i, j] = entropy(mean) - own * (score == "mutual_information")
@@ -56,11 +59,20 @@ def test_an_ensemble_is_the_mean_of_its_members(score):
 
 def test_where_all_agree_there_is_no_mutual_information_and_the_rest_is_that_of_one():
     one = members(count=1)
-    for score in SCORES:
+    for score in set(SCORES) - {"variance"}:
         np.testing.assert_allclose(
             Ensemble(fixed(one * 5), score)(blank()), Ensemble(fixed(one), score)(blank()), atol=1e-6
         )
     assert np.abs(Ensemble(fixed(one * 5), "mutual_information")(blank())).max() < 1e-6
+    assert np.array_equal(Ensemble(fixed(one * 5), "variance")(blank()), np.zeros((3, 5)))
+    with pytest.raises(OwsegError, match="two members or more, not of 1"):
+        Ensemble(fixed(one), "variance")(blank())
+
+
+def test_a_variance_far_below_the_probabilities_keeps_its_digits():
+    off = torch.tensor([1.0, -1.0]).view(1, 2, 1, 1).double() * 1e-10
+    found = Ensemble(fixed([0.5 + off, 0.5 - off]), "variance")(blank((1, 1))).item()
+    assert found == pytest.approx(2 * 2 * 1e-20, rel=1e-4)  # two classes, each off by 1e-10 twice, over n - 1 = 1
 
 
 def test_two_that_are_sure_of_different_classes_share_one_bit():
@@ -68,6 +80,7 @@ def test_two_that_are_sure_of_different_classes_share_one_bit():
     sure[0][0, 0], sure[1][0, 1] = 1, 1
     assert Ensemble(fixed(sure), "mutual_information")(blank((1, 1))).item() == pytest.approx(math.log(2))
     assert Ensemble(fixed(sure), "msp")(blank((1, 1))).item() == pytest.approx(0.5)
+    assert Ensemble(fixed(sure), "variance")(blank((1, 1))).item() == pytest.approx(1.0)
 
 
 def test_the_order_of_the_members_does_not_matter():
@@ -86,7 +99,7 @@ def test_labels_are_those_of_the_mean_and_the_score_is_one_channel_interpolated(
 
 
 def test_an_unknown_score_is_named():
-    with pytest.raises(OwsegError, match="no score 'energy'; it is one of msp, entropy, mutual_information"):
+    with pytest.raises(OwsegError, match="no score 'energy'; it is one of msp, entropy, mutual_information, variance"):
         Ensemble(fixed([]), "energy")
 
 
@@ -167,6 +180,8 @@ def test_a_decoder_without_dropout_drops_values_of_its_embedding():
 def test_bad_options_of_dropout_are_named():
     with pytest.raises(OwsegError, match="at least one pass"):
         mc_dropout(tiny.knowledge_base(), 0)
+    with pytest.raises(OwsegError, match="two passes or more, not of 1"):
+        mc_dropout(tiny.knowledge_base(), 1, score="variance")
     with pytest.raises(OwsegError, match="between 0 and 1"):
         mc_dropout(tiny.knowledge_base(), 2, 1.0)
 

@@ -90,6 +90,8 @@ STUBS = {
     "exchange.formats:read": lambda a: [],
     "exchange.formats:write": wrote,
     "training.build:build_knowledge_base": lambda a: FakeKB("trained"),
+    "training.baselines:open_known": lambda a: (f"{a['spec']}/train", f"{a['spec']}/val"),
+    "training.baselines:fit_baseline": lambda a: Path(a["out"]),
     "training.processes:is_first_process": lambda a: True,
     "training.residual:train_residual": lambda a: FakeKB(f"{a['kb'].name} with a residual"),
     "training.negative:train_negative": lambda a: FakeKB(f"{a['kb'].name} with a negative class"),

@@ -10,6 +10,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 NAMES = {
+    "baselines": "owseg.training:BASELINES",
     "datasets": "owseg.data.datasets:DATASETS",
     "fitted": "owseg.scorers:fitted_names",
     "formats": "owseg.exchange:FORMATS",
@@ -62,8 +63,12 @@ def unwrapped(text: str | None) -> str | None:
 def names_of(kind: str) -> Iterable[str]:
     """Return the names of a kind of thing: one of ``NAMES``, ``decoders`` to train, ``writable`` formats.
 
-    ``method_options`` and ``format_options`` are what ``--set`` may set.
+    ``method_options``, ``format_options`` and ``baseline_options`` are what ``--set`` may set.
     """
+    if kind == "baseline_options":
+        from owseg.training import BASELINES
+
+        return [f"{name} ({', '.join(entry.options)})" for name, entry in BASELINES.entries.items()]
     if kind == "method_options":
         from owseg.learners import LEARNERS
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from owseg._files import write_whole
 from owseg._registry import Card
-from owseg.errors import OwsegError
+from owseg.image_scorers._stored import read_module, required, write_module
 from owseg.models.network import to_tensor
 from owseg.models.ops import conv_bn, resize
-from owseg.types import ImageScorer
 
 
 class Autoencoder(nn.Module):
@@ -68,36 +63,21 @@ def score(model: Autoencoder, image: np.ndarray) -> np.ndarray:
 
 def save(model: Autoencoder, path: str | Path) -> Path:
     """Write weights and architecture into one safetensors file, whole or not at all, and return its path."""
-    # safetensors refuses tensors in another memory format, such as channels_last.
-    state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    return write_whole(path, to_bytes(state, {"autoencoder": json.dumps(model.config)}))
+    return write_module(model, "autoencoder", model.config, path)
 
 
 def load(path: str | Path) -> Autoencoder:
     """Return the autoencoder that ``save`` wrote, in evaluation mode; raise ``OwsegError`` for any other file."""
-    try:
-        with safe_open(str(path), "pt") as file:
-            model = Autoencoder(**json.loads((file.metadata() or {})["autoencoder"]))
-            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise OwsegError(f"{path} does not hold an autoencoder ({reason}); train one again.") from None
-    return model.eval()
-
-
-def _stored(weights: str) -> ImageScorer:
-    if not weights:
-        raise OwsegError("the image scorer autoencoder needs its weights; give the file that training stored.")
-    return partial(score, load(weights))
+    return read_module(path, "autoencoder", Autoencoder, "an autoencoder")
 
 
 CARDS = (
     Card(
         "autoencoder",
         "reconstruction error of an autoencoder trained on known images",
-        make=lambda kb, seed=0, weights="": _stored(weights),
+        make=lambda kb, seed=0, weights="": partial(score, load(required(weights, "autoencoder"))),
         source="after Baur et al., 2018; row AE of DMLNet's Table 1",
-        options={"weights": "the file of a trained autoencoder"},
+        options={"weights": "the file that owseg fit-baseline autoencoder stored"},
         facts={"required": ("weights",)},
     ),
 )

@@ -17,7 +17,7 @@ from owseg.knowledge.load import load
 from owseg.models.ops import resize
 from owseg.openset import closed_map
 
-SCORES = ("msp", "entropy", "mutual_information")
+SCORES = ("msp", "entropy", "mutual_information", "variance")
 """The scores of an ensemble."""
 
 
@@ -25,10 +25,11 @@ SCORES = ("msp", "entropy", "mutual_information")
 class Ensemble:
     """Image (3, H, W) uint8 -> score (H, W) float32, from the mean P of the members' softmax ``p_i`` (1, K, h, w).
 
-    ``score`` is "msp", ``1 - max_t P_t``; "entropy", ``H(P) = -sum_t P_t log P_t`` in nats; or "mutual_information",
+    ``score`` is "msp", ``1 - max_t P_t``; "entropy", ``H(P) = -sum_t P_t log P_t`` in nats; "mutual_information",
     ``H(P) - sum_i H(p_i) / n`` over n members, which is 0 where all agree, however unsure they are (Gal, 2016,
-    Sec. 3.3). One channel is interpolated to the image. ``members`` yields the ``p_i`` of an image, all of one size.
-    Raises ``OwsegError`` for another score.
+    Sec. 3.3); or "variance", ``sum_t sum_i (p_it - P_t)^2 / (n - 1)``, that of the baselines in Lis et al., ICCV 2019.
+    One channel is interpolated to the image. ``members`` yields the ``p_i`` of an image, all of one size. Raises
+    ``OwsegError`` for another score, and for the variance of a single member.
     """
 
     members: Callable[[np.ndarray], Iterator[Tensor]]
@@ -40,33 +41,40 @@ class Ensemble:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return the score (H, W) of an image."""
-        mean, expected_entropy = self._averaged(image)
+        mean, expected_entropy, variance = self._averaged(image)
         if self.score == "msp":
             score = 1 - mean.amax(1)
         elif self.score == "entropy":
             score = _entropy(mean)
-        else:
+        elif self.score == "mutual_information":
             score = _entropy(mean) - expected_entropy
+        elif variance is None:
+            raise OwsegError("the variance is that of two members or more, not of 1.")
+        else:
+            score = variance
         full: np.ndarray = resize(score[:, None].float(), (image.shape[1], image.shape[2]))[0, 0].cpu().numpy()
         return full
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """Return the closed map (H, W) uint8, ``argmax_t P_t``."""
-        mean, _ = self._averaged(image)
+        mean, _, _ = self._averaged(image)
         full = resize(mean.float(), (image.shape[1], image.shape[2]))
         labels: np.ndarray = closed_map(full)[0].to(torch.uint8).cpu().numpy()
         return labels
 
     @torch.no_grad()
-    def _averaged(self, image: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return P (1, K, h, w) and the mean of the H(p_i) (1, h, w), in float64."""
+    def _averaged(self, image: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return P (1, K, h, w), the mean of the H(p_i) and the variance (1, h, w), in float64; one has no variance."""
         # The mutual information is a small difference of two entropies: float32 would lose it.
-        count, total, entropy = 0, torch.zeros(()).double(), torch.zeros(()).double()
-        for p in self.members(image):
-            count += 1
-            total = total.to(p.device) + p.double()
-            entropy = entropy.to(p.device) + _entropy(p.double())
-        return total / count, entropy / count
+        count, total, entropy, squares = 0, *(torch.zeros(()).double() for _ in range(3))
+        for member in self.members(image):
+            count, p = count + 1, member.double()
+            # Welford's update, about the mean before: a difference of sums of squares would lose a small variance.
+            away = p - total.to(p.device) / max(1, count - 1)
+            squares = squares.to(p.device) + away.square() * (count - 1) / count
+            total = total.to(p.device) + p
+            entropy = entropy.to(p.device) + _entropy(p)
+        return total / count, entropy / count, squares.sum(1) / (count - 1) if count > 1 else None
 
 
 def mc_dropout(
@@ -77,10 +85,12 @@ def mc_dropout(
     Dropout is where the decoder was trained with it, at its own rate or at ``rate``; in a decoder without any, it is on
     the embedding in front of the classifier (at 0.5 by default). The backbone is deterministic and runs once. The masks
     depend on ``seed`` alone, so an image has the same score each time; the knowledge base stays as it is. Raises
-    ``OwsegError`` for fewer than one pass, a rate outside (0, 1) and another score.
+    ``OwsegError`` for fewer than one pass (two for the variance), a rate outside (0, 1) and another score.
     """
     if passes < 1:
         raise OwsegError(f"dropout needs at least one pass, not {passes}.")
+    if passes == 1 and score == "variance":
+        raise OwsegError("the variance is that of two passes or more, not of 1.")
     if rate is not None and not 0 < rate < 1:
         raise OwsegError(f"a dropout rate is between 0 and 1, not {rate}.")
     decoder = copy.deepcopy(kb.network.decoder).eval()
@@ -139,7 +149,11 @@ CARDS = (
         "entropy over forward passes with dropout left on",
         make=lambda kb, seed=0, passes=8, rate=None, score="entropy": mc_dropout(kb, passes, rate, seed, score),
         source="Gal & Ghahramani, ICML 2016",
-        options={"passes": "forward passes", "rate": "dropout rate", "score": "msp, entropy or mutual_information"},
+        options={
+            "passes": "forward passes",
+            "rate": "dropout rate",
+            "score": "msp, entropy, mutual_information, variance",
+        },
     ),
     Card(
         "ensemble",
@@ -150,7 +164,7 @@ CARDS = (
         source="Lakshminarayanan et al., NeurIPS 2017",
         options={
             "members": "the other knowledge bases, names or directories, with commas",
-            "score": "msp, entropy or mutual_information",
+            "score": "msp, entropy, mutual_information or variance",
         },
         facts={"required": ("members",)},
     ),

