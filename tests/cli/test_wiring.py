@@ -35,6 +35,7 @@ BUILD, TRAIN_RESIDUAL = "training.build:build_knowledge_base", "training.residua
 NEGATIVE, TRAIN_NEGATIVE = "train-negative K --inliers folder:I --outliers O", "training.negative:train_negative"
 CALIBRATE, FIT = "knowledge.calibration:calibrate", "knowledge.calibration:fit_scorers"
 EVALUATE, FIND = "evaluation.evaluate:evaluate", "discovery.discover:discover"
+CROSSWISE = "evaluation.crosswise:evaluate_crosswise"
 SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_sequence"
 ROWS = [
     ("predict a b", "data.images:find_image_files", {"names": ["a", "b"]}),
@@ -161,6 +162,10 @@ ROWS = [
      {"metric": PerImage, "forward": forward(True)}),
     ("evaluate K --data folder:D --multi-scale --size 720", EVALUATE, {"forward": forward(False, True, 720)}),
     ("evaluate K --data folder:D --tile", EVALUATE, {"forward": forward(tile=True)}),
+    ("evaluate K --data folder:D --crosswise a,b", CROSSWISE,
+     {"kb": "K", "first": "folder:D/a", "second": "folder:D/b", "scorer": None, "forward": forward()}),
+    ("evaluate K --data folder:D --crosswise a,b --scorers msp --size 720", CROSSWISE,
+     {"scorer": "msp", "forward": forward(size=720)}),
     ("evaluate K --data folder:D --sequence --split val", "evaluation.sequence:evaluate_sequence",
      {"stages": "stages of K", "data": "folder:D/val"}),
     ("evaluate K --data folder:D --sequence --report R", "report.sequence:write_sequence_report",
@@ -221,7 +226,8 @@ def test_every_option_of_every_command_has_a_row():
 @pytest.mark.parametrize("line", [
     "predict a", TRAIN, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D",
     "calibrate K --data folder:D", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
-    "evaluate K --data folder:D", "evaluate K --data folder:D --sequence", "benchmark R -o O", "discover K a -o O",
+    "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
+    "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O", "discover K a -o O",
     "history K", "rollback .", "demo", "data check folder:D",
 ])  # fmt: skip
 def test_json_is_one_object_on_standard_output(run_cli, line):

@@ -96,6 +96,7 @@ STUBS = {
     "evaluation.outlier_audit:audit": lambda a: table_of("audit"),
     "evaluation.outlier_audit:summary": lambda a: [],
     "evaluation.evaluate:evaluate": lambda a: table_of("evaluation"),
+    "evaluation.crosswise:evaluate_crosswise": lambda a: table_of("crosswise"),
     "evaluation.sequence:evaluate_sequence": lambda a: table_of("sequence"),
     "report.sequence:write_sequence_report": lambda a: a["path"],
     "report.demo:run": lambda a: {"summary": "done"},

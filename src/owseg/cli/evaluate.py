@@ -13,6 +13,7 @@ from owseg.cli._printing import print_json, print_note, print_table
 from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
+    from owseg.evaluation.crosswise import Crosswise
     from owseg.evaluation.evaluate import Evaluation
     from owseg.evaluation.sequence import SequenceEvaluation
 
@@ -38,6 +39,14 @@ def evaluate(
     multi_scale: MultiScale = False,
     size: Size = None,
     tile: Tile = False,
+    crosswise: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="In place of --split: open-mIoU of two splits, each at the threshold of the other (StreetHazards: "
+            "test-t5,test-t6).",
+        ),
+    ] = "",
     sequence: Annotated[
         bool, typer.Option("--sequence", help="Evaluate after each class that was learned, and what was forgotten.")
     ] = False,
@@ -51,6 +60,7 @@ def evaluate(
     Classes of the data set that the knowledge base does not know count as unknown.
     """
     from owseg.data.datasets import open_dataset
+    from owseg.evaluation.crosswise import evaluate_crosswise
     from owseg.evaluation.evaluate import evaluate as measure
     from owseg.evaluation.sequence import evaluate_sequence
     from owseg.knowledge.load import load, load_stages
@@ -58,18 +68,24 @@ def evaluate(
 
     if report is not None and not sequence:
         raise OwsegError("--report shows a sequence of classes; add --sequence.")
-    if sequence and (scorers or per_image or full_resolution or multi_scale or size or tile):
+    if sequence and (scorers or per_image or full_resolution or multi_scale or size or tile or crosswise):
         raise OwsegError("--sequence evaluates each stage with its own score, pixels pooled; omit the other options.")
+    pair, names = parse_names(crosswise), parse_names(scorers)
+    if crosswise and (len(pair) != 2 or pair[0] == pair[1] or per_image or len(names) > 1 or scorers == "all"):
+        raise OwsegError("--crosswise takes two splits, such as test-t5,test-t6, and one score; omit --per-image.")
     base = load(kb)
-    frames = open_dataset(data, split, base.labels)
+    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
+    result: Evaluation | SequenceEvaluation | Crosswise
     if sequence:
         # Every version that learned a class, not only the current one.
-        stages = load_stages(kb)
-        of_stages = evaluate_sequence(stages, frames)
-        result: Evaluation | SequenceEvaluation = of_stages
+        stages, frames = load_stages(kb), open_dataset(data, split, base.labels)
+        result = of_stages = evaluate_sequence(stages, frames)
+    elif crosswise:
+        first, second = (open_dataset(data, part, base.labels) for part in pair)
+        result = evaluate_crosswise(base, first, second, names[0] if names else None, forward)
     else:
-        wanted = tuple(base.scorers) if scorers == "all" else parse_names(scorers) or (base.scorer,)
-        forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
+        wanted = tuple(base.scorers) if scorers == "all" else names or (base.scorer,)
+        frames = open_dataset(data, split, base.labels)
         result = measure(base, frames, wanted, PerImage if per_image else None, forward)
     if as_json:
         print_json(result.to_json())

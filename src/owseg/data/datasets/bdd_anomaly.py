@@ -7,8 +7,8 @@ classes are train, motorcycle and bicycle, 16 are known, and the splits have 628
 
 BDD100K's masks hold Cityscapes' train ids, 255 void. The masks of hendrycks/anomaly-seg hold train ids + 2, and 1 for
 void; its loader subtracts 1, which makes void the first of 17 outputs, to be trained like any class, and every void
-pixel of test a known one. The kinds whose name ends in "-void" count it so; ``owseg train --background`` trains such a
-class.
+pixel of test a known one. The kinds whose name ends in "-void" count it so; to train such a class, too, give one of the
+others to ``owseg train --background``.
 
 To find what an image shows every mask has to be read, once in a process; a bar shows how far that is.
 """
