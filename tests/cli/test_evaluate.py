@@ -23,6 +23,8 @@ def test_mistakes_end_in_one_sentence(fails, stored_kb, own_data, tmp_path):
     for pair in ("a", "a,b,c", "a,a", ","):
         assert "takes two splits" in fails("evaluate", stored_kb, *data, "--crosswise", pair)
     assert "--sequence" in fails("evaluate", stored_kb, *data, "--sequence", "--crosswise", "a,b")
+    assert "two ways" in fails("evaluate", stored_kb, *data, "--tile", "--window", 64)
+    assert "--sequence" in fails("evaluate", stored_kb, *data, "--sequence", "--window", 64)
     assert "add --sequence" in fails("evaluate", stored_kb, *data, "--report", tmp_path / "page.html")
     assert "not learned a class" in fails("evaluate", stored_kb, *data, "--sequence")
     assert "no scorer 'magic'" in fails("evaluate", stored_kb, *data, "--scorers", "magic")

@@ -27,6 +27,10 @@ def forward(full_resolution=False, multi_scale=False, size=None, tile=False):
     return {"full_resolution": full_resolution, "multi_scale": multi_scale, "size": size, "tile": tile}
 
 
+def measured(*options, window=None, **named):
+    return {**forward(*options, **named), "window": window}
+
+
 TRAIN = "train K --data folder:D --backbone B"
 RESIDUAL = "train-residual K --inliers folder:I --outliers O"
 LEARN = "learn K cow --data folder:D"
@@ -155,17 +159,18 @@ ROWS = [
      {"place": "D", "format": "coco", "predicted": False, "options": {}}),
     ("exchange S D --to labelstudio --url U --set a=b", "exchange.formats:write", {"options": {"url": "U", "a": "b"}}),
     ("evaluate K --data folder:D", EVALUATE,
-     {"kb": "K", "data": "folder:D/test", "scorers": ["joint"], "metric": None, "forward": forward()}),
+     {"kb": "K", "data": "folder:D/test", "scorers": ["joint"], "metric": None, "forward": measured()}),
     ("evaluate K --data folder:D --split val --scorers a,b", EVALUATE, {"data": "folder:D/val", "scorers": ["a", "b"]}),
     ("evaluate K --data folder:D --scorers all", EVALUATE, {"scorers": ["msp", "joint"]}),
     ("evaluate K --data folder:D --per-image --full-resolution", EVALUATE,
-     {"metric": PerImage, "forward": forward(True)}),
-    ("evaluate K --data folder:D --multi-scale --size 720", EVALUATE, {"forward": forward(False, True, 720)}),
-    ("evaluate K --data folder:D --tile", EVALUATE, {"forward": forward(tile=True)}),
+     {"metric": PerImage, "forward": measured(True)}),
+    ("evaluate K --data folder:D --multi-scale --size 720", EVALUATE, {"forward": measured(False, True, 720)}),
+    ("evaluate K --data folder:D --tile", EVALUATE, {"forward": measured(tile=True)}),
+    ("evaluate K --data folder:D --window 1024", EVALUATE, {"forward": measured(window=1024)}),
     ("evaluate K --data folder:D --crosswise a,b", CROSSWISE,
-     {"kb": "K", "first": "folder:D/a", "second": "folder:D/b", "scorer": None, "forward": forward()}),
+     {"kb": "K", "first": "folder:D/a", "second": "folder:D/b", "scorer": None, "forward": measured()}),
     ("evaluate K --data folder:D --crosswise a,b --scorers msp --size 720", CROSSWISE,
-     {"scorer": "msp", "forward": forward(size=720)}),
+     {"scorer": "msp", "forward": measured(size=720)}),
     ("evaluate K --data folder:D --sequence --split val", "evaluation.sequence:evaluate_sequence",
      {"stages": "stages of K", "data": "folder:D/val"}),
     ("evaluate K --data folder:D --sequence --report R", "report.sequence:write_sequence_report",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, floor
+from math import ceil
 
 ANOMALIES = {2: (16, 17, 18), 1: (16, 17)}
 """Train ids of the anomalous classes of BDD-Anomaly, by version: 16 train, 17 motorcycle, 18 bicycle."""
@@ -77,8 +77,3 @@ def windows(length, side, step):
         end = min(i * step + side, length)
         found.append((end - side, end))
     return found
-
-
-def on_grid(start, cell=32):
-    """A start at the nearest multiple of ``cell``, half-way up."""
-    return floor(start / cell + 0.5) * cell
