@@ -126,7 +126,7 @@ def test_windows_count_equally_and_so_does_the_mirror_image():
     image = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width).repeat(1, 3, 1, 1) / 1e3
 
     def run(part):
-        value = part[:, :1, ::4, ::4] + torch.arange(part.shape[-1] // 4)  # not the same mirrored
+        value = part[:, :1, ::4, ::4] + torch.arange(part.shape[-1] // 4) ** 2  # not the same mirrored
         return Output((value[:, :, ::2, ::2],), value, 2 * value)
 
     found = windowed(run, image, side)
@@ -136,7 +136,7 @@ def test_windows_count_equally_and_so_does_the_mirror_image():
             for flipped in (False, True):
                 part = image[0, 0, top:bottom, left:right].numpy().astype(float)
                 part = part[:, ::-1] if flipped else part
-                cells = part[::4, ::4] + np.arange(part.shape[1] // 4)
+                cells = part[::4, ::4] + np.arange(part.shape[1] // 4) ** 2
                 cells = cells[:, ::-1] if flipped else cells
                 for y in range(cells.shape[0]):
                     for x in range(cells.shape[1]):
