@@ -22,6 +22,7 @@ REGISTRIES = {
     "owseg.learners": "LEARNERS",
     "owseg.data.datasets": "DATASETS",
     "owseg.exchange": "FORMATS",
+    "owseg.inference.submissions": "SUBMISSIONS",
 }
 MODULE = '''"""A plug-in."""
 

@@ -177,6 +177,13 @@ ROWS = [
      {"stages": "stages of K", "data": "folder:D/test", "path": "R"}),
     ("benchmark R --out O", "benchmark.run:run", {"recipe": "recipe R", "out": "O", "workers": 1}),
     ("benchmark R -o O --workers 3", "benchmark.run:run", {"workers": 3}),
+    ("submit K a b --format smiyc --out O", "inference.submit:submit",
+     {"kb": "K", "paths": ["a", "b"], "out": "O", "format": "smiyc", "options": {}, "run": forward()}),
+    ("submit K a --format fishyscapes -o O --set dataset=D --set method=m --full-resolution --tile",
+     "inference.submit:submit",
+     {"format": "fishyscapes", "options": {"dataset": "D", "method": "m"}, "run": forward(True, tile=True)}),
+    ("submit K a --format smiyc -o O --multi-scale --size 720", "inference.submit:submit",
+     {"run": forward(False, True, 720)}),
     ("discover K a b --out O", FIND,
      {"kb": "K", "paths": ["a", "b"], "folder": "O", "name": "K", "min_area": 0.002, "split_at": 0.5}),
     ("discover K a -o O --min-area 20 --split-at -1", FIND, {"min_area": 20, "split_at": -1}),
@@ -232,7 +239,8 @@ def test_every_option_of_every_command_has_a_row():
     "predict a", TRAIN, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D",
     "calibrate K --data folder:D", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
     "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
-    "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O", "discover K a -o O",
+    "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O",
+    "submit K a --format smiyc -o O", "discover K a -o O",
     "history K", "rollback .", "demo", "data check folder:D",
 ])  # fmt: skip
 def test_json_is_one_object_on_standard_output(run_cli, line):

@@ -77,3 +77,9 @@ def windows(length, side, step):
         end = min(i * step + side, length)
         found.append((end - side, end))
     return found
+
+
+def in_16_bits(score, threshold, unit):
+    """A score as it is handed in to SegmentMeIfYouCan: from the threshold in units, where float16 can hold it."""
+    scaled = (score - threshold) / unit
+    return 65504.0 if scaled > 65504 else -65504.0 if scaled < -65504 else scaled

@@ -85,6 +85,7 @@ STUBS = {
     "models.backbones.reference:reference_to": lambda a: {},
     "models.backbones.base:from_pretrained": lambda a: SimpleNamespace(eval=lambda: f"backbone {a['name']}"),
     "inference.predict:predict_files": lambda a: [Result(p, 0.5) for p in a["paths"]],
+    "inference.submit:submit": lambda a: ([], ""),
     "inference.annotate:predicted_annotations": lambda a: [],
     "exchange.shots:read_shots": lambda a: [f"shot of {a['name']} in {a['path']}"],
     "exchange.formats:read": lambda a: [],
