@@ -23,6 +23,7 @@ REGISTRIES = {
     "owseg.data.datasets": "DATASETS",
     "owseg.exchange": "FORMATS",
     "owseg.training": "BASELINES",
+    "owseg.inference.submissions": "SUBMISSIONS",
 }
 MODULE = '''"""A plug-in."""
 

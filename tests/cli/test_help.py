@@ -11,6 +11,7 @@ from owseg.cli import app
 from owseg.cli._help import filled, names_of, unwrapped
 from owseg.data.datasets import DATASETS
 from owseg.exchange import FORMATS
+from owseg.inference.submissions import SUBMISSIONS
 from owseg.knowledge.pretrained import shipped_names
 from owseg.learners import LEARNERS
 from owseg.models.decoders import DECODERS
@@ -21,8 +22,8 @@ from owseg.training.config import PRECISIONS
 
 COMMANDS = (
     "predict", "train", "train-residual", "train-negative", "audit", "fit", "fit-baseline", "calibrate", "learn",
-    "review", "annotate", "exchange", "evaluate", "benchmark", "discover", "info", "history", "rollback", "demo",
-    "data",
+    "review", "annotate", "exchange", "evaluate", "benchmark", "submit", "discover", "info", "history", "rollback",
+    "demo", "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
 NO_TORCH = """
@@ -60,6 +61,7 @@ KINDS = {
     "precisions": (["train --precision", "train-residual --precision"], set(PRECISIONS)),
     "scorers": (["evaluate --scorers", "calibrate --scorer"], set(SCORERS)),
     "shipped": (["predict --kb", "info KB"], set(shipped_names())),
+    "submissions": (["submit --format"], set(SUBMISSIONS)),
     "writable": (
         ["exchange --to", "annotate --format"],
         {n for n, e in FORMATS.entries.items() if "suffix" in e.facts},

@@ -27,6 +27,10 @@ def forward(full_resolution=False, multi_scale=False, size=None, tile=False):
     return {"full_resolution": full_resolution, "multi_scale": multi_scale, "size": size, "tile": tile}
 
 
+def measured(*options, window=None, **named):
+    return {**forward(*options, **named), "window": window}
+
+
 TRAIN = "train K --data folder:D --backbone B"
 RESIDUAL = "train-residual K --inliers folder:I --outliers O"
 LEARN = "learn K cow --data folder:D"
@@ -36,6 +40,7 @@ NEGATIVE, TRAIN_NEGATIVE = "train-negative K --inliers folder:I --outliers O", "
 CALIBRATE, FIT = "knowledge.calibration:calibrate", "knowledge.calibration:fit_scorers"
 BASELINE, FIT_BASELINE = "fit-baseline duir K --data folder:D -o O", "training.baselines:fit_baseline"
 EVALUATE, FIND = "evaluation.evaluate:evaluate", "discovery.discover:discover"
+CROSSWISE = "evaluation.crosswise:evaluate_crosswise"
 SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_sequence"
 ROWS = [
     ("predict a b", "data.images:find_image_files", {"names": ["a", "b"]}),
@@ -161,19 +166,31 @@ ROWS = [
      {"place": "D", "format": "coco", "predicted": False, "options": {}}),
     ("exchange S D --to labelstudio --url U --set a=b", "exchange.formats:write", {"options": {"url": "U", "a": "b"}}),
     ("evaluate K --data folder:D", EVALUATE,
-     {"kb": "K", "data": "folder:D/test", "scorers": ["joint"], "metric": None, "forward": forward()}),
+     {"kb": "K", "data": "folder:D/test", "scorers": ["joint"], "metric": None, "forward": measured()}),
     ("evaluate K --data folder:D --split val --scorers a,b", EVALUATE, {"data": "folder:D/val", "scorers": ["a", "b"]}),
     ("evaluate K --data folder:D --scorers all", EVALUATE, {"scorers": ["msp", "joint"]}),
     ("evaluate K --data folder:D --per-image --full-resolution", EVALUATE,
-     {"metric": PerImage, "forward": forward(True)}),
-    ("evaluate K --data folder:D --multi-scale --size 720", EVALUATE, {"forward": forward(False, True, 720)}),
-    ("evaluate K --data folder:D --tile", EVALUATE, {"forward": forward(tile=True)}),
+     {"metric": PerImage, "forward": measured(True)}),
+    ("evaluate K --data folder:D --multi-scale --size 720", EVALUATE, {"forward": measured(False, True, 720)}),
+    ("evaluate K --data folder:D --tile", EVALUATE, {"forward": measured(tile=True)}),
+    ("evaluate K --data folder:D --window 1024", EVALUATE, {"forward": measured(window=1024)}),
+    ("evaluate K --data folder:D --crosswise a,b", CROSSWISE,
+     {"kb": "K", "first": "folder:D/a", "second": "folder:D/b", "scorer": None, "forward": measured()}),
+    ("evaluate K --data folder:D --crosswise a,b --scorers msp --size 720", CROSSWISE,
+     {"scorer": "msp", "forward": measured(size=720)}),
     ("evaluate K --data folder:D --sequence --split val", "evaluation.sequence:evaluate_sequence",
      {"stages": "stages of K", "data": "folder:D/val"}),
     ("evaluate K --data folder:D --sequence --report R", "report.sequence:write_sequence_report",
      {"stages": "stages of K", "data": "folder:D/test", "path": "R"}),
     ("benchmark R --out O", "benchmark.run:run", {"recipe": "recipe R", "out": "O", "workers": 1}),
     ("benchmark R -o O --workers 3", "benchmark.run:run", {"workers": 3}),
+    ("submit K a b --format smiyc --out O", "inference.submit:submit",
+     {"kb": "K", "paths": ["a", "b"], "out": "O", "format": "smiyc", "options": {}, "run": forward()}),
+    ("submit K a --format fishyscapes -o O --set dataset=D --set method=m --full-resolution --tile",
+     "inference.submit:submit",
+     {"format": "fishyscapes", "options": {"dataset": "D", "method": "m"}, "run": forward(True, tile=True)}),
+    ("submit K a --format smiyc -o O --multi-scale --size 720", "inference.submit:submit",
+     {"run": forward(False, True, 720)}),
     ("discover K a b --out O", FIND,
      {"kb": "K", "paths": ["a", "b"], "folder": "O", "name": "K", "min_area": 0.002, "split_at": 0.5}),
     ("discover K a -o O --min-area 20 --split-at -1", FIND, {"min_area": 20, "split_at": -1}),
@@ -228,7 +245,9 @@ def test_every_option_of_every_command_has_a_row():
 @pytest.mark.parametrize("line", [
     "predict a", TRAIN, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D",
     BASELINE, "calibrate K --data folder:D", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
-    "evaluate K --data folder:D", "evaluate K --data folder:D --sequence", "benchmark R -o O", "discover K a -o O",
+    "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
+    "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O",
+    "submit K a --format smiyc -o O", "discover K a -o O",
     "history K", "rollback .", "demo", "data check folder:D",
 ])  # fmt: skip
 def test_json_is_one_object_on_standard_output(run_cli, line):

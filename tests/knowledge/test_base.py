@@ -110,6 +110,13 @@ def test_tiles_reach_the_engine():
     )
 
 
+def test_windows_reach_the_engine():
+    kb, image = tiny.knowledge_base(size=64), tiny.image(size=(160, 96))
+    found = kb.forward(image, window=64).logits
+    assert found.shape[-2:] == (40, 24)
+    assert torch.equal(found, Engine(kb.network, window=64)(image).logits)
+
+
 def test_a_linear_network_has_no_metric_scores():
     kb = tiny.knowledge_base(classifier="linear")
     assert "eds" not in kb.scorers and "msp" in kb.scorers

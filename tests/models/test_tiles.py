@@ -8,8 +8,9 @@ import torch
 
 from owseg.errors import OwsegError
 from owseg.models.engine import Engine
-from owseg.models.tiles import ALIGN, spans, tiled
+from owseg.models.tiles import ALIGN, spans, tiled, windowed
 from owseg.types import Output
+from tests.reference import protocols as reference
 from tests.support import tiny
 
 
@@ -100,3 +101,61 @@ def test_an_engine_runs_tiles_at_the_size_of_the_image():
     with torch.no_grad():
         torch.testing.assert_close(several, tiled(network.multi_scale, batch, 64).logits)
     assert Engine(tiny.network(), tile=True)(image).logits.shape[-2:] == (40, 24)
+
+
+@pytest.mark.parametrize("side", [64, 96, 256, 1024])
+@pytest.mark.parametrize("length", [1, 64, 96, 97, 128, 540, 1000, 1024, 2048])
+def test_windows_begin_where_they_do_in_the_release_at_the_next_cell(length, side):
+    """The release takes starts at any pixel: here they are rounded up to whole cells, and none is there twice."""
+    step = -(-side // 3)
+    found = spans(length, side, step)
+    expected = sorted({-(-start // ALIGN) * ALIGN for start, _ in reference.windows(length, side, step)})
+    assert [start for start, _ in found] == expected
+    assert found[-1][1] == length and all(end - start <= side for start, end in found)
+
+
+def test_the_windows_of_the_release_on_cityscapes():
+    assert reference.windows(2048, 1024, 342) == [(0, 1024), (342, 1366), (684, 1708), (1024, 2048)]
+    assert spans(2048, 1024, 342) == [(0, 1024), (352, 1376), (704, 1728), (1024, 2048)]
+    assert spans(1024, 1024, 342) == [(0, 1024)]
+
+
+def test_windows_count_equally_and_so_does_the_mirror_image():
+    """Against sums over windows, cell by cell, of what depends on the window, the cell and the mirroring."""
+    height, width, side, step = 96, 160, 64, 22
+    image = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width).repeat(1, 3, 1, 1) / 1e3
+
+    def run(part):
+        value = part[:, :1, ::4, ::4] + torch.arange(part.shape[-1] // 4) ** 2  # not the same mirrored
+        return Output((value[:, :, ::2, ::2],), value, 2 * value)
+
+    found = windowed(run, image, side)
+    total, count = np.zeros((height // 4, width // 4)), np.zeros((height // 4, width // 4))
+    for top, bottom in spans(height, side, step):
+        for left, right in spans(width, side, step):
+            for flipped in (False, True):
+                part = image[0, 0, top:bottom, left:right].numpy().astype(float)
+                part = part[:, ::-1] if flipped else part
+                cells = part[::4, ::4] + np.arange(part.shape[1] // 4) ** 2
+                cells = cells[:, ::-1] if flipped else cells
+                for y in range(cells.shape[0]):
+                    for x in range(cells.shape[1]):
+                        total[top // 4 + y, left // 4 + x] += cells[y, x]
+                        count[top // 4 + y, left // 4 + x] += 1
+    assert count.max() == 4 * count.min() > 0
+    np.testing.assert_allclose(found.embedding[0, 0], total / count, rtol=1e-5)
+    np.testing.assert_allclose(found.logits[0, 0], 2 * total / count, rtol=1e-5)
+    assert found.features[0].shape[-2:] == (12, 20)
+
+
+def test_an_engine_runs_windows_at_the_size_of_the_image():
+    network, image = tiny.network(size=64), tiny.image(size=(160, 96))
+    batch = torch.from_numpy(image).float().div(255)[None].contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected, straight = windowed(network, batch, 64), network(batch).logits
+        back = network(batch.flip(-1)).logits.flip(-1)
+    torch.testing.assert_close(Engine(network, window=64)(image).logits, expected.logits)
+    assert not torch.allclose(expected.logits, straight, atol=1e-2)
+    # What fits into one window is the mean of the image and its mirror image; a size is that of the image.
+    torch.testing.assert_close(Engine(network, window=192)(image).logits, (straight + back) / 2)
+    assert Engine(network, size=192, window=64)(image).logits.shape[-2:] == (80, 48)

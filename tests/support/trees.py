@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from owseg.labels import IGNORE, KNOWN
 from tests.support.published_labels import (
     ANOMALY,
     CITYSCAPES,
@@ -21,50 +17,7 @@ from tests.support.published_labels import (
     TRAIN_IDS,
     VOID,
 )
-
-SIZE = (6, 9)
-
-
-@dataclass
-class Tree:
-    """What was written: by split and frame the image, the mask or None, and the class name of each pixel."""
-
-    root: Path
-    frames: dict[str, dict[str, tuple[Path, Path | None, np.ndarray]]] = field(default_factory=dict)
-    bad_value: int | tuple[int, int, int] = 200
-
-    def add(self, split: str, id: str, image: str, mask: str | None, meaning: Mapping[Any, str]) -> None:
-        """Write a frame whose mask shows every raw value of ``meaning``."""
-        seed = sum(len(f) for f in self.frames.values())
-        rng = np.random.default_rng(seed)
-        size = (max(SIZE[0], -(-len(meaning) // SIZE[1])), SIZE[1])
-        save(self.root / image, rng.integers(0, 256, (*size, 3)))
-        values = rng.permutation(np.resize(np.arange(len(meaning)), size).ravel()).reshape(size)
-        raw, classes = np.array(list(meaning)), np.array(list(meaning.values()), object)
-        if mask is not None:
-            save(self.root / mask, raw[values])
-        path = None if mask is None else self.root / mask
-        self.frames.setdefault(split, {})[id] = (self.root / image, path, classes[values])
-
-    def ids(self, split: str, id: str, names: tuple[str, ...]) -> np.ndarray:
-        """Return the mask of a frame as it should be read, in the ids of the classes ``names``."""
-        special = {"void": IGNORE, "known": KNOWN}
-        classes = self.frames[split][id][2]
-        return np.vectorize(lambda n: special[n] if n in special else names.index(n), otypes=[np.uint8])(classes)
-
-    def a_mask(self) -> tuple[str, Path]:
-        """Return a split with a mask, and the mask."""
-        return next((s, m) for s, frames in self.frames.items() for _, m, _ in frames.values() if m is not None)
-
-    def an_image(self) -> tuple[str, Path]:
-        """Return a split and an image in it that has a mask."""
-        return next((s, p) for s, frames in self.frames.items() for p, m, _ in frames.values() if m is not None)
-
-
-def save(path: Path, values: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"lossless": True} if path.suffix == ".webp" else {"quality": 95} if path.suffix == ".jpg" else {}
-    Image.fromarray(np.asarray(values, np.uint8)).save(path, **options)
+from tests.support.tree import SIZE, Tree, save
 
 
 def cityscapes(root: Path, kind: str = "Ids") -> Tree:
@@ -96,6 +49,30 @@ def bdd100k_first(root: Path, labels: str = "labels") -> Tree:
     return tree
 
 
+BDD_SHOWN = {
+    "train": {"00-plain": (), "01-train": ("train",), "02-motorcycle": ("motorcycle",), "03-bicycle": ("bicycle",)},
+    "val": {"10-plain": (), "11-bicycle": ("bicycle",), "12-all": ("train", "motorcycle", "bicycle")},
+}
+"""Images of BDD100K in a tree of BDD-Anomaly, and which of three classes each shows."""
+
+
+def bdd_anomaly(root: Path, known: tuple[str, ...] = (), void: str = VOID, labels: str = "") -> Tree:
+    """BDD100K as its site has it, or with ``labels`` as its first release; ``frames`` have BDD-Anomaly's splits.
+
+    ``known`` are those of train, motorcycle and bicycle that are no anomaly, ``void`` is what void means.
+    """
+    three, tree = ("train", "motorcycle", "bicycle"), Tree(root)
+    shift = 2 if labels == "train_labels" else 0
+    for part, images in BDD_SHOWN.items():
+        for name, shown in images.items():
+            split = "test" if set(shown) - set(known) else part
+            meaning = {i + shift: n for i, n in enumerate(CITYSCAPES) if n not in three or n in shown}
+            image = f"seg/images/{part}/{name}.jpg" if labels else f"images/10k/{part}/{name}.jpg"
+            mask = f"seg/{labels}/{part}/{name}_train_id.png" if labels else f"labels/sem_seg/masks/{part}/{name}.png"
+            tree.add(split, f"{part}/{name}", image, mask, {**meaning, 1 if shift else 255: void})
+    return tree
+
+
 def idd(root: Path) -> Tree:
     tree = Tree(root)
     for split, id, suffix in (("train", "0/005626", "png"), ("val", "119/frame0029", "jpg"), ("test", "3/7", "png")):
@@ -104,13 +81,17 @@ def idd(root: Path) -> Tree:
     return tree
 
 
-def streethazards(root: Path) -> Tree:
-    meaning, tree = {i + 1: name for i, name in enumerate(STREETHAZARDS)}, Tree(root)
+def streethazards(root: Path, void: tuple[str, ...] = ()) -> Tree:
+    """``void`` are classes that a protocol leaves out."""
+    meaning, tree = {i + 1: VOID if n in void else n for i, n in enumerate(STREETHAZARDS)}, Tree(root)
     normal = {i: name for i, name in meaning.items() if name != "anomaly"}
     towns = (("train", "training", "t1/9"), ("train", "training", "t2/9"), ("val", "validation", "t4/1"))
     for split, place, id in towns:
         tree.add(split, id, f"train/images/{place}/{id}.png", f"train/annotations/{place}/{id}.png", normal)
-    tree.add("test", "t5/300", "test/images/test/t5/300.png", "test/annotations/test/t5/300.png", meaning)
+    for id in ("t5/300", "t5/301", "t6/1"):
+        tree.add("test", id, f"test/images/test/{id}.png", f"test/annotations/test/{id}.png", meaning)
+    for town in ("t5", "t6"):
+        tree.frames[f"test-{town}"] = {k: f for k, f in tree.frames["test"].items() if k.startswith(town)}
     return tree
 
 
@@ -126,6 +107,23 @@ def lostandfound(root: Path, kind: str = "Ids") -> Tree:
         mask = f"gtCoarse/{split}/{id}_gtCoarse_label{kind}.png"
         tree.add(split, id, f"leftImg8bit/{split}/{id}_leftImg8bit.png", mask, meaning)
     tree.frames["test-no-known"] = {scenes[1][1]: tree.frames["test"][scenes[1][1]]}
+    return tree
+
+
+def lostandfound_last(root: Path) -> Tree:
+    """Two sequences of a scene, the last frame of the second without a label; and the region of interest."""
+    meaning, tree = {0: "known", 1: "known", **dict.fromkeys(range(2, 44), "obstacle")}, Tree(root)
+    scene = "02_Hanns_Klemm_Str_44"
+    for sequence, time in (("000000", "000010"), ("000000", "000100"), ("000001", "000020"), ("000001", "000030")):
+        id = f"{scene}/{scene}_{sequence}_{time}"
+        files = f"leftImg8bit/test/{id}_leftImg8bit.png", f"gtCoarse/test/{id}_gtCoarse_labelIds.png"
+        tree.add("test", id, *files, {0: "known"} if time == "000030" else meaning)
+    outside = np.arange(SIZE[0] * SIZE[1]).reshape(SIZE) % SIZE[1] < 2
+    save(root / "LAF_roi.png", np.where(outside, 0, 255))
+    frames = tree.frames["test"]
+    for _, _, classes in frames.values():
+        classes[outside] = VOID
+    tree.frames["test"] = {id: frames[id] for id in frames if id.endswith(("000000_000100", "000001_000020"))}
     return tree
 
 
@@ -240,9 +238,16 @@ PUBLISHED: dict[str, Callable[[Path], Tree]] = {
     "camvid32": camvid32,
     "cityscapes": cityscapes,
     "bdd100k": bdd100k,
+    "bdd-anomaly": bdd_anomaly,
+    "bdd-anomaly-void": lambda root: bdd_anomaly(root, void="known"),
+    "bdd-anomaly1": lambda root: bdd_anomaly(root, ("bicycle",)),
+    "bdd-anomaly1-void": lambda root: bdd_anomaly(root, ("bicycle",), "known"),
     "idd": idd,
     "streethazards": streethazards,
+    "streethazards12": lambda root: streethazards(root, ("other",)),
+    "streethazards11": lambda root: streethazards(root, ("unlabeled", "other")),
     "lostandfound": lostandfound,
+    "lostandfound-last": lostandfound_last,
     "roadanomaly": roadanomaly,
     "fishyscapes-lostfound": fishyscapes_lostfound,
     "fishyscapes-static": fishyscapes_static,
@@ -255,6 +260,8 @@ OTHERS: dict[str, tuple[str, Callable[[Path], Tree]]] = {
     "labelTrainIds": ("cityscapes", lambda root: cityscapes(root, "TrainIds")),
     "first release": ("bdd100k", bdd100k_first),
     "anomaly-seg": ("bdd100k", lambda root: bdd100k_first(root, "train_labels")),
+    "anomalies, first release": ("bdd-anomaly", lambda root: bdd_anomaly(root, labels="labels")),
+    "anomalies, anomaly-seg": ("bdd-anomaly-void", lambda root: bdd_anomaly(root, (), "known", "train_labels")),
     "obstacles' labelTrainIds": ("lostandfound", lambda root: lostandfound(root, "TrainIds")),
     "road anomaly, collected": ("roadanomaly", roadanomaly_collected),
     "lost and found, collected": ("fishyscapes-lostfound", collected),

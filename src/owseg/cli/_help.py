@@ -19,6 +19,7 @@ NAMES = {
     "precisions": "owseg.training.config:PRECISIONS",
     "scorers": "owseg.scorers:SCORERS",
     "shipped": "owseg.knowledge.pretrained:shipped_names",
+    "submissions": "owseg.inference.submissions:SUBMISSIONS",
 }
 """Where the names of each kind are: a registry, a tuple, or a function that returns one. None of these needs torch."""
 
@@ -63,7 +64,7 @@ def unwrapped(text: str | None) -> str | None:
 def names_of(kind: str) -> Iterable[str]:
     """Return the names of a kind of thing: one of ``NAMES``, ``decoders`` to train, ``writable`` formats.
 
-    ``method_options``, ``format_options`` and ``baseline_options`` are what ``--set`` may set.
+    ``method_options``, ``format_options``, ``baseline_options`` and ``submission_options`` are what ``--set`` may set.
     """
     if kind == "baseline_options":
         from owseg.training import BASELINES
@@ -77,6 +78,11 @@ def names_of(kind: str) -> Iterable[str]:
         from owseg.exchange import FORMATS
 
         return [f"{o} ({name}: {text})" for name, entry in FORMATS.entries.items() for o, text in entry.options.items()]
+    if kind == "submission_options":
+        from owseg.inference.submissions import SUBMISSIONS
+
+        entries = SUBMISSIONS.entries.items()
+        return [f"{o} ({name}: {text})" for name, entry in entries for o, text in entry.options.items()]
     if kind == "decoders":
         from owseg.models.decoders import DECODERS
 

@@ -13,6 +13,8 @@ from owseg.cli._printing import print_json, print_note, print_table
 from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
+    from owseg.data.dataset import DataSet
+    from owseg.evaluation.crosswise import Crosswise
     from owseg.evaluation.evaluate import Evaluation
     from owseg.evaluation.sequence import SequenceEvaluation
 
@@ -22,28 +24,59 @@ Scorers = Annotated[
 ]
 
 
+ByImage = Annotated[
+    bool,
+    typer.Option(
+        "--per-image",
+        help="DMLNet's protocol: mean over images, FPR at the recall nearest to .95. Default: pixels pooled.",
+    ),
+]
+
+
+Window = Annotated[
+    int | None,
+    typer.Option(
+        min=64,
+        help="Run images at their own size, or at --size, in windows of so many pixels, a third of that apart, each "
+        "also mirrored: how RPL measures mIoU, with 1024.",
+    ),
+]
+
+
+Pair = Annotated[
+    str,
+    typer.Option(
+        metavar="A,B",
+        help="In place of --split: open-mIoU of two splits, each at the threshold of the other (StreetHazards: "
+        "test-t5,test-t6).",
+    ),
+]
+
+
+Sequence = Annotated[
+    bool, typer.Option("--sequence", help="Evaluate after each class that was learned, and what was forgotten.")
+]
+
+
+Report = Annotated[
+    Path | None, typer.Option(help="With --sequence: also write a page with images, into this HTML file.")
+]
+
+
 def evaluate(
     kb: KB,
     data: Data,
     split: Split = "test",
     scorers: Scorers = "",
-    per_image: Annotated[
-        bool,
-        typer.Option(
-            "--per-image",
-            help="DMLNet's protocol: mean over images, FPR at the recall nearest to .95. Default: pixels pooled.",
-        ),
-    ] = False,
+    per_image: ByImage = False,
     full_resolution: FullResolution = False,
     multi_scale: MultiScale = False,
     size: Size = None,
     tile: Tile = False,
-    sequence: Annotated[
-        bool, typer.Option("--sequence", help="Evaluate after each class that was learned, and what was forgotten.")
-    ] = False,
-    report: Annotated[
-        Path | None, typer.Option(help="With --sequence: also write a page with images, into this HTML file.")
-    ] = None,
+    window: Window = None,
+    crosswise: Pair = "",
+    sequence: Sequence = False,
+    report: Report = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate on labelled images: IoU per class, and AUROC, AP and FPR95 of the anomaly score.
@@ -51,33 +84,53 @@ def evaluate(
     Classes of the data set that the knowledge base does not know count as unknown.
     """
     from owseg.data.datasets import open_dataset
+    from owseg.evaluation.crosswise import evaluate_crosswise
     from owseg.evaluation.evaluate import evaluate as measure
-    from owseg.evaluation.sequence import evaluate_sequence
-    from owseg.knowledge.load import load, load_stages
+    from owseg.knowledge.load import load
     from owseg.metrics.pixel import PerImage
 
     if report is not None and not sequence:
         raise OwsegError("--report shows a sequence of classes; add --sequence.")
-    if sequence and (scorers or per_image or full_resolution or multi_scale or size or tile):
+    if sequence and (scorers or per_image or full_resolution or multi_scale or size or tile or window or crosswise):
         raise OwsegError("--sequence evaluates each stage with its own score, pixels pooled; omit the other options.")
+    if tile and window:
+        raise OwsegError("--tile and --window are two ways to divide an image; give one of them.")
+    pair, names = parse_names(crosswise), parse_names(scorers)
+    if crosswise and (len(pair) != 2 or pair[0] == pair[1] or per_image or len(names) > 1 or scorers == "all"):
+        raise OwsegError("--crosswise takes two splits, such as test-t5,test-t6, and one score; omit --per-image.")
     base = load(kb)
-    frames = open_dataset(data, split, base.labels)
+    first, *others = (open_dataset(data, part, base.labels) for part in pair or (split,))
     if sequence:
-        # Every version that learned a class, not only the current one.
-        stages = load_stages(kb)
-        of_stages = evaluate_sequence(stages, frames)
-        result: Evaluation | SequenceEvaluation = of_stages
-    else:
-        wanted = tuple(base.scorers) if scorers == "all" else parse_names(scorers) or (base.scorer,)
-        forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
-        result = measure(base, frames, wanted, PerImage if per_image else None, forward)
+        _evaluate_sequence(kb, first, report, as_json)
+        return
+    forward = partial(
+        base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile, window=window
+    )
+    if others:
+        _print(evaluate_crosswise(base, first, others[0], names[0] if names else None, forward), as_json)
+        return
+    wanted = tuple(base.scorers) if scorers == "all" else names or (base.scorer,)
+    _print(measure(base, first, wanted, PerImage if per_image else None, forward), as_json)
+
+
+def _evaluate_sequence(kb: str, frames: DataSet, report: Path | None, as_json: bool) -> None:
+    """Evaluate every version that learned a class, not only the current one."""
+    from owseg.evaluation.sequence import evaluate_sequence
+    from owseg.knowledge.load import load_stages
+
+    stages = load_stages(kb)
+    result = evaluate_sequence(stages, frames)
+    _print(result, as_json)
+    if report is not None:
+        from owseg.report.sequence import write_sequence_report
+
+        page = write_sequence_report(stages, frames, result, report)
+        print_note(f"The report is in {page}; open it in a browser.")
+
+
+def _print(result: Evaluation | SequenceEvaluation | Crosswise, as_json: bool) -> None:
     if as_json:
         print_json(result.to_json())
     else:
         for table in result.tables():
             print_table(*table)
-    if report is not None:
-        from owseg.report.sequence import write_sequence_report
-
-        page = write_sequence_report(stages, frames, of_stages, report)
-        print_note(f"The report is in {page}; open it in a browser.")

@@ -13,15 +13,17 @@ Segmentation", CVPRW 2023, arXiv:2301.03407.) The difference to the closed mIoU 
 class that no ground truth shows is left out of the mean, as everywhere in ``owseg.metrics.iou``; the authors' code
 counts it as 0 if it is predicted somewhere.
 
-Their threshold is the first with TPR > .95 on the *other* town of StreetHazards. A threshold found on the evaluated
-images makes open-mIoU optimistic, one calibrated on other images does not.
+Their threshold is the first with TPR > .95 on the *other* town of StreetHazards (``threshold_above``, and
+``owseg.evaluation.crosswise``). A threshold found on the evaluated images makes open-mIoU optimistic, one calibrated on
+other images does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import nan
+from fractions import Fraction
+from math import floor, nan
 
 import numpy as np
 
@@ -124,6 +126,19 @@ class OpenIoU:
             fpr=_share(fp, true[:-1].sum()),
             iou=iou,
         )
+
+
+def threshold_above(outliers: np.ndarray, recall: float = 0.95) -> float:
+    """Return the highest of the scores ``outliers`` (n,) that more than a share ``recall`` of them reach; n >= 1.
+
+    That is the first threshold of a ROC curve (as scikit-learn's, with none of its points dropped) whose TPR is
+    strictly above ``recall``. Pixels of that very score count in its TPR, but are not above the threshold: the authors'
+    code decides by score > threshold, too.
+    """
+    # In whole pixels, by the decimal fraction: .95 is 19/20. More than m of n are m + 1 at least.
+    needed = floor(Fraction(recall).limit_denominator(10**6) * len(outliers)) + 1
+    at = len(outliers) - needed
+    return float(np.partition(outliers, at)[at])
 
 
 def _share(part: int, whole: int) -> float:

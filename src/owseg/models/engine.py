@@ -16,7 +16,7 @@ from torch import nn
 from owseg.models.network import Network, to_tensor
 from owseg.models.ops import resize_image, working_size
 from owseg.models.residual_pattern import ResidualPattern
-from owseg.models.tiles import tiled
+from owseg.models.tiles import tiled, windowed
 from owseg.types import Forward, Output
 
 TILE = 512
@@ -32,8 +32,9 @@ class Engine:
     The image is resized to the network's working size, or to ``size``: the length of the shorter side, to a multiple of
     32 pixels each. With ``full_resolution`` the embedding is interpolated to (H, W) before it is classified; with
     ``multi_scale`` it is averaged over views of the image (see ``Network.multi_scale``). With ``tile`` the image keeps
-    its size, or gets ``size``, and is run in overlapping tiles as large as the working size (see ``tiled``). Runs on
-    the device of the network, without gradients.
+    its size, or gets ``size``, and is run in overlapping tiles as large as the working size (see ``tiled``); with
+    ``window`` in sliding windows of so many pixels a side (see ``windowed``). Runs on the device of the network,
+    without gradients.
     """
 
     network: Network = field(repr=False)
@@ -42,6 +43,7 @@ class Engine:
     multi_scale: bool = False
     size: int | None = None
     tile: bool = False
+    window: int | None = None
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, scale: float = 1.0) -> Output:
@@ -51,13 +53,16 @@ class Engine:
         """
         device = next(self.network.parameters()).device
         batch = to_tensor(image).to(device)
-        shorter = self.size or (None if self.tile else self.network.size)
+        shorter = self.size or (None if self.tile or self.window else self.network.size)
         shape = working_size((image.shape[1], image.shape[2]), shorter, scale, self.network.multiple)
         # The same memory format as the weights (see ``prepared``), or each convolution would convert its input.
         batch = resize_image(batch, shape).contiguous(memory_format=torch.channels_last)
         network: Callable[..., Output] = self.network.multi_scale if self.multi_scale else self.network
         run = partial(network, residual=self.residual)
-        output = tiled(run, batch, self.network.size or TILE) if self.tile else run(batch)
+        if self.window is not None:
+            output = windowed(run, batch, self.window)
+        else:
+            output = tiled(run, batch, self.network.size or TILE) if self.tile else run(batch)
         size = (image.shape[1], image.shape[2])
         return self.network.full_resolution(output, size) if self.full_resolution else output
 

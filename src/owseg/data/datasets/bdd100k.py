@@ -5,8 +5,8 @@ its site has now. ``seg/images/{split}`` with ``seg/labels/{split}/NAME_train_id
 DMLNet's code reads. Both have Cityscapes' train ids, 255 void. hendrycks/anomaly-seg has ``seg/train_labels/{split}``
 instead, with train ids + 2, and 1 for void; it is read where ``seg/labels`` is missing.
 
-BDD-Anomaly (Hendrycks et al., ICML 2022) has the same images, with train, motorcycle and bicycle unknown, and moves
-those that show one of them from train and val to test. Here classes are made unknown by name, and no image is moved.
+Classes are made unknown by name, and no image is moved; BDD-Anomaly, which has the same images in splits of its own, is
+in ``bdd_anomaly``.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SHIFTED = {1: IGNORE, **{i + 2: i for i in range(19)}}
 """The values of anomaly-seg's ``train_labels``: its create_bdd_dataset.py adds 2, so that 255, -1 in 8 bits, is 1."""
 
 
-def bdd100k(root: Path, split: str) -> Source:
-    """Open a split of BDD100K; test has no masks.
+def find_labelled(root: Path, split: str) -> tuple[dict[str, Path], dict[str, Path], dict[int, int]]:
+    """Return the images of ``split`` by name, their masks, which are optional in test, and what the values mean.
 
-    Raises ``OwsegError`` for another layout, an image without its mask and a value that the layout does not use.
+    Raises ``OwsegError`` for another layout and an image without its mask.
     """
     # Without either folder the recent layout is named in the error.
     recent = (root / "images" / "10k").is_dir() or not (root / "seg").is_dir()
@@ -43,7 +43,15 @@ def bdd100k(root: Path, split: str) -> Source:
     else:
         labels, codes = root / "seg" / "train_labels", SHIFTED
     ending = ".png" if recent else "_train_id.png"
-    masks = find_masks(frames, labels / split, ending, optional=split == "test")
+    return frames, find_masks(frames, labels / split, ending, optional=split == "test"), codes
+
+
+def bdd100k(root: Path, split: str) -> Source:
+    """Open a split of BDD100K; test has no masks.
+
+    Raises ``OwsegError`` for another layout, an image without its mask and a value that the layout does not use.
+    """
+    frames, masks, codes = find_labelled(root, split)
     return paired(f"bdd100k:{split}", CITYSCAPES, frames, masks, partial(read_ids, codes=codes))
 
 

@@ -1,0 +1,55 @@
+"""``owseg submit``: score files for the hidden tests of SegmentMeIfYouCan and Fishyscapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Size, Tile, parse_settings
+from owseg.cli._printing import print_json, print_note
+
+
+def submit(
+    kb: KB,
+    images: Images,
+    to: Annotated[str, typer.Option("--format", help="Whose hidden test it is for: {submissions}.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files: a new one, or one to resume.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="An option of the format; may be repeated: {submission_options}."
+        ),
+    ] = None,
+    full_resolution: FullResolution = False,
+    multi_scale: MultiScale = False,
+    size: Size = None,
+    tile: Tile = False,
+    as_json: Json = False,
+) -> None:
+    """Write score files for a hidden test: a benchmark whose masks are not published.
+
+    Images that have their files already are left out, so a run that was stopped is resumed by the same command. Exit
+    code 1 if any image could not be read.
+    """
+    from owseg.data.images import find_image_files
+    from owseg.inference.submit import submit as write_files
+    from owseg.knowledge.load import load
+
+    run = {"full_resolution": full_resolution, "multi_scale": multi_scale, "size": size, "tile": tile}
+    results, note = write_files(load(kb), find_image_files(images), out, to, parse_settings(settings), run)
+    failed = [r for r in results if r.error]
+    if as_json:
+        print_json({"kb": kb, "out": str(out), "note": note, "results": [r.to_json() for r in results]})
+    else:
+        for result in failed:
+            print_note(f"skipped: {result.error}")
+        if note:
+            print_note(f"Note: {note}")
+        kept = sum(r.kept for r in results)
+        there = f" ({kept} were there)" if kept else ""
+        print(f"{len(results) - len(failed)} of {len(results)} images have their files in {out}/{there}.")
+    if failed:
+        # All that could be scored is on the disk; the exit code tells scripts that some could not.
+        raise typer.Exit(1)
