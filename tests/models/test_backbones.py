@@ -10,14 +10,19 @@ from owseg.errors import OwsegError
 from owseg.models.backbones import FAMILIES
 from owseg.models.backbones.base import Backbone, build, family_of, from_pretrained
 from owseg.models.backbones.family import IMAGENET, config_of
+from owseg.models.published.eomt import EomtEncoder
 from owseg.models.published.espnetv2 import ESPNetV2Encoder
-from tests.support import tiny
+from tests.support import mask_models, tiny
 from tests.support.registries import assert_cards_are_what_their_text_says
 
 
 def espnetv2():
     torch.manual_seed(0)
     return Backbone(ESPNetV2Encoder(0.5))
+
+
+def eomt():
+    return Backbone(EomtEncoder(mask_models.eomt()))
 
 
 FIRST_STAGE = ("embeddings.", "encoder.stages.0.")
@@ -33,6 +38,7 @@ ROWS = {
         ("stem.", "blocks.0.", "blocks.1."),
     ),
     "espnetv2": (espnetv2, (2, 4, 8, 16), ()),
+    "eomt": (eomt, (4, 8, 16, 32), ()),
     "auto": (lambda: tiny.backbone("resnet"), (4, 8, 16, 32), ("embedder.", "encoder.stages.0.")),
     "convnext": (lambda: tiny.backbone("convnext"), (4, 8, 16, 32), FIRST_STAGE),
     "convnextv2": (lambda: tiny.backbone("convnextv2"), (4, 8, 16, 32), FIRST_STAGE),

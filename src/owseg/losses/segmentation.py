@@ -58,7 +58,7 @@ def hybrid(logits: Tensor, target: Tensor, weight: float = 0.01, class_weights: 
 
 
 def objective(
-    classifier: LinearClassifier | PrototypeClassifier,
+    classifier: Classifier,
     embedding: Tensor,
     targets: Tensor,
     variance_weight: float = 0.01,

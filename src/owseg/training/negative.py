@@ -80,7 +80,7 @@ def train_negative(
         **data_card(inliers), "outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(),
         "val_ap": ap, "config": asdict(config),
     }  # fmt: skip
-    what = "a negative class" if kb.network.negative is None else "another negative class"
+    what = "a negative class" if not kb.network.has_negative else "another negative class"
     message = f"trained {what} on {len(outliers)} outliers (AP on val with others pasted: {ap:.3f})"
     event = Event("train-negative", message, details)
     fitted = dict(kb.fitted)
