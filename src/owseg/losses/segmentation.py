@@ -16,7 +16,7 @@ from torch import Tensor
 
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN
-from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.classifiers import Classifier, PrototypeClassifier
 from owseg.models.ops import resize
 
 
