@@ -117,6 +117,10 @@ def test_the_loss_is_the_cross_entropy_over_all_classes():
     row = row_of(network)
     torch.nn.init.normal_(row.weight, generator=torch.Generator().manual_seed(3))
     images = torch.stack([torch.from_numpy(tiny.image(i, (64, 64))).float() / 255 for i in range(2)])
+    with torch.no_grad():
+        classes = network.decoder.queries(network.encode(images))[1]
+        # Half of the queries show nothing.
+        network.decoder.head.class_layer.bias[4] += (classes[..., :4].amax(-1) - classes[..., 4]).median()
     targets = torch.zeros(2, 64, 64, dtype=torch.long)
     targets[0, 8:24, 8:40], targets[0, 40:56, 40:60], targets[:, :4] = UNKNOWN, UNKNOWN, IGNORE
     loss = NegativeRowObjective(network, row)(images, targets)
@@ -125,6 +129,7 @@ def test_the_loss_is_the_cross_entropy_over_all_classes():
         n = row.double()(found[0])[..., 0]
     small = torch.nn.functional.interpolate(targets[:, None].float(), size=(16, 16), mode="nearest-exact")[:, 0]
     total = weight = 0.0
+    kinds = set()
     for b in range(2):
         classes = found[1][b]
         p = torch.cat([classes, n[b][:, None]], 1).softmax(1)
@@ -137,8 +142,10 @@ def test_the_loss_is_the_cross_entropy_over_all_classes():
                 w, ce = 1.0, -p[q, -1].log()
             else:
                 w = 0.1 if own.argmax() == 4 else 1.0
+                kinds.add(w)
                 ce = -(own * p[q, :-1].log()).sum() + (own * own.log()).sum()
             total, weight = total + w * ce.item(), weight + w
+    assert kinds == {0.1, 1.0}
     assert loss.item() == pytest.approx(total / weight, rel=1e-4)
     loss.backward()
     assert row.weight.grad.any() and all(p.grad is None for p in network.parameters())

@@ -55,7 +55,7 @@ def test_a_split_model_has_the_queries_of_the_whole(make):
         expected = oracle.class_scores(classes[b].numpy(), masks[b].numpy())
         np.testing.assert_allclose(output.logits[b], expected, atol=1e-5)
         assert (output.logits[b].argmax(0).numpy() == expected.argmax(0)).mean() > 0.99  # but for ties
-    assert output.logits.std(dim=(2, 3)).min() > 1e-5 and output.negative is None
+    assert output.logits.std(dim=(2, 3)).max() > 1e-3 and output.negative is None
     assert not network.is_metric and network.has_masks and not network.has_negative
 
 
