@@ -48,7 +48,7 @@ def test_a_mask_classifier_by_name_is_fitted_given_a_class_and_used(run_cli, tmp
         ("info", tmp_path / "kb"),
         ("predict", tmp_path / "inliers", "--kb", tmp_path / "kb", "-o", tmp_path / "out"),
     ):
-        code, out, err = run_cli(*words)
+        code, _, err = run_cli(*words)
         assert code == 0, (words, err)
     kb = load(tmp_path / "kb")
     assert kb.scorer == "joint" and "uno" in kb.scorers and kb.threshold.achieved_fpr <= 0.11

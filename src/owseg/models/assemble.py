@@ -74,5 +74,5 @@ def build_network(config: dict[str, Any]) -> Network:
     decoder = make_decoder(backbone=backbone, out=head.embedding_channels, **config["decoder"])
     beside = config.get("negative")
     negative = None if beside is None else make_decoder(backbone=backbone, out=1, **beside)
-    size, scales = config.get("size"), config.get("scales", (1.0,))
-    return Network(backbone, decoder, head, size, scales, negative, config.get("squares", False))
+    squares = config.get("squares", False)
+    return Network(backbone, decoder, head, config.get("size"), config.get("scales", (1.0,)), negative, squares)

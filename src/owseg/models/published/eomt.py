@@ -70,8 +70,8 @@ class EomtHead(nn.Module):
         masked: Tensor = self.masked  # type: ignore[assignment]
         for layer, probability in zip(self.layers, masked.tolist(), strict=True):
             # Between 0 and 1, while it learns to do without, transformers draws which queries are masked.
-            seen = self._seen(tokens, count) if probability > 0.5 else None
-            tokens = layer(tokens, seen)
+            added = self._attention(tokens, count) if probability > 0.5 else None
+            tokens = layer(tokens, added)
         return self._predicted(tokens, count)
 
     def _predicted(self, tokens: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -80,7 +80,7 @@ class EomtHead(nn.Module):
         queries = normed[:, :count]
         return queries, torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), maps)
 
-    def _seen(self, tokens: Tensor, count: int) -> Tensor:
+    def _attention(self, tokens: Tensor, count: int) -> Tensor:
         """Return what is added to the attention (B, heads, n, n): queries see only the patches in their own mask."""
         grid, first = grid_of(self.config), count + self.prefix
         inside = F.interpolate(self._predicted(tokens, count)[1], size=(grid, grid), mode="bilinear").flatten(2) > 0
