@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import calibrate, fit_scorers
 from owseg.knowledge.load import load
@@ -15,8 +16,10 @@ from owseg.models.published.mask_classifiers import to_network
 from owseg.training.config import NegativeConfig
 from owseg.training.negative import train_negative
 from owseg.training.negative_row import NegativeRowObjective, in_place, matched, mean_row, objects_in, row_of
+from owseg.training.residual import train_residual
 from tests.support import tiny
 from tests.support.mask_models import MODELS, NAMES
+from tests.support.outliers import FAST as RESIDUAL
 from tests.support.outliers import inlier_images, objects
 
 FAST = NegativeConfig(epochs=2, batch=4, crop=(64, 64), scale=(1.0, 1.2), jitter=0.0, sizes=(0.3, 0.6), lr=1e-1,
@@ -171,3 +174,17 @@ def test_the_loss_falls_and_queries_of_objects_become_negative():
     assert (p > 0.5).sum() == 1  # there is one object
     negative = in_place(network, row)(images).negative
     assert negative.shape == (1, 16, 16)
+
+
+def test_a_residual_pattern_is_trained_over_evidence_and_refused_by_an_eomt(tmp_path):
+    kb = knowledge_base()
+    new = train_residual(
+        kb, inlier_images(4), inlier_images(2), objects(), None, replace(RESIDUAL, epochs=1), tmp_path / "a"
+    )
+    old, now = kb.forward(tiny.image()), new.forward(tiny.image())
+    assert torch.equal(old.logits, now.logits) and now.residual.shape == now.logits.shape
+    assert not torch.equal(now.residual, now.logits) and "rpl" in new.scorers
+    with pytest.raises(OwsegError, match="the queries of an EoMT need the tokens of its own backbone"):
+        train_residual(
+            knowledge_base("eomt"), inlier_images(4), inlier_images(2), objects(), None, RESIDUAL, tmp_path / "b"
+        )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
-from owseg.models.backbones.family import TransformersFamily, to_strides
+from owseg.models.backbones.family import IMAGENET, TransformersFamily, to_strides
 from owseg.models.backbones.vit import STRIDES
 from owseg.models.ops import resize
 from owseg.models.published.eomt import EomtEncoder, TokenPyramid
@@ -23,7 +23,7 @@ class Eomt(TransformersFamily):
     weights, as the layer norm of the model belongs to its queries. The image is resized to the square that it takes.
     """
 
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    mean, std = IMAGENET
 
     def from_pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
         """Raise ``OwsegError``: it is published with its queries alone."""
