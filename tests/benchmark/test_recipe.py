@@ -26,12 +26,11 @@ BAD = {
     HEAD + '[models.n]\nkb = "synthetic"\nfit = ["x"]\nfit_on = "synthetic"\n': "models.n.fit: there is no 'x'",
     HEAD + '[models.n]\nkb = "synthetic"\ndata = ["x"]\n': "models.n.data names 'x', which is none of the data: d",
     HEAD + '[models.n]\nkb = "$NOT_SET_HERE/kb"\n': r"models.n.kb: the variable \$NOT_SET_HERE is not set",
-    HEAD + IMAGE + '"rba"]\n': "models.n.options.rba.model is missing; give hub name or path of a",
     HEAD + IMAGE + '"ensemble"]\n': "models.n.options.ensemble.members is missing; give the other knowledge bases",
     HEAD
     + IMAGE
     + '"autoencoder"]\noptions.autoencoder = {}\n': "models.n.options.autoencoder.weights is missing; give",
-    'scorers = ["rba"]\n' + HEAD: "models.m.options.rba.model is missing",
+    'scorers = ["autoencoder"]\n' + HEAD: "models.m.options.autoencoder.weights is missing",
     HEAD + IMAGE + '"mc_dropout"]\noptions.mc_dropout.pass = 3\n': "models.n.options.mc_dropout has no option 'pass'",
     HEAD
     + IMAGE
@@ -40,7 +39,9 @@ BAD = {
     HEAD + IMAGE + '"mc_dropout"]\noptions.mc_dropout = 3\n': "options.mc_dropout is a table of options, not 3",
     HEAD + IMAGE + '"mc_dropout"]\noptions.msp.x = 3\n': "no key models.n.options.msp; .* have options: mc_dropout",
     HEAD + IMAGE + '"mc_dropout"]\noptions = 3\n': "models.n.options is a table, not 3",
-    HEAD + IMAGE + '"rba"]\noptions.rba.model = "$NOT_SET_HERE"\n': "models.n.options.rba.model: the variable",
+    HEAD
+    + IMAGE
+    + '"autoencoder"]\noptions.autoencoder.weights = "$NOT_SET_HERE"\n': "options.autoencoder.weights: the variable",
     HEAD + FIT + "options.knn.kk = 3\n": "models.n.options.knn has no option 'kk'; it has",
     HEAD + '[data.e]\nspec = "synthetic"\nresize = "512"\n': "data.e.resize is height x width",
     HEAD + '[data.e]\nspec = "synthetic"\nmost = 0\n': "data.e.most is at least 1",
@@ -76,7 +77,8 @@ def test_options_are_read_as_the_types_of_their_defaults(tmp_path, monkeypatch):
         HEAD + FIT + 'scorers = ["all", "mc_dropout", "ensemble"]\noptions.knn.k = 1\n'
         "options.mc_dropout = { passes = 3, rate = 0.25 }\n"
         'options.ensemble = { members = ["${MY_PLACE}/a", "b"] }\n'
-        '[models.o]\nkb = "synthetic"\nscorers = ["rba"]\noptions.rba.model = "$NOT_SET_HERE"\noptional = true\n'
+        '[models.o]\nkb = "synthetic"\nscorers = ["autoencoder"]\n'
+        'options.autoencoder.weights = "$NOT_SET_HERE"\noptional = true\n'
     )  # fmt: skip
     monkeypatch.setenv("MY_PLACE", "here")
     found = read_recipe(path)
@@ -88,7 +90,7 @@ def test_options_are_read_as_the_types_of_their_defaults(tmp_path, monkeypatch):
             "ensemble": {"members": ("here/a", "b")},
         },
     ]
-    assert found.left_out == ("models.o.options.rba: $NOT_SET_HERE is not set",)
+    assert found.left_out == ("models.o.options.autoencoder: $NOT_SET_HERE is not set",)
 
 
 def test_the_committed_recipes_are_well_formed(monkeypatch):

@@ -139,7 +139,10 @@ def test_another_model_in_its_place_is_refused(recipe, done, place, tmp_path):
     [
         ({"models": (Model("m", "nowhere"),)}, "models.m.kb: "),
         ({"models": (Model("m", "synthetic", scorers=("magic",)),)}, "models.m.scorers: there is no score 'magic'"),
-        ({"models": (Model("m", "synthetic", scorers=("rba",)),)}, "models.m.scorers: the image scorer rba needs its"),
+        (
+            {"models": (Model("m", "synthetic", scorers=("ensemble",)),)},
+            "m.scorers: an ensemble has at least two",
+        ),
         (
             {"models": (Model("m", "synthetic", scorers=("autoencoder",), options=AUTOENCODER),)},
             "models.m.options.autoencoder: nowhere does not hold an autoencoder",

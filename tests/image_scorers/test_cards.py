@@ -10,13 +10,11 @@ from owseg.image_scorers import IMAGE_SCORERS, duir, synthcp
 from owseg.image_scorers import rbm as patches
 from owseg.image_scorers.autoencoder import Autoencoder, save, score
 from owseg.image_scorers.ensemble import ensemble, mc_dropout
-from owseg.image_scorers.mask_classifiers import MASK_SCORERS, MaskClassifier
+from owseg.image_scorers.mirrored import mirrored
 from owseg.image_scorers.rbm import PatchAutoencoder
-from owseg.labels import LabelSpace
 from owseg.training import BASELINES
 from tests.support import tiny
 from tests.support.drawn import duir_of, synthcp_of
-from tests.support.mask_models import mask2former
 from tests.support.registries import assert_cards_are_what_their_text_says
 
 
@@ -49,15 +47,6 @@ def other_members(kb, place):
     return options, ensemble([kb, kb, other], "msp")
 
 
-def masks(name):
-    def make(kb, place):
-        mask2former().save_pretrained(place / "m")
-        found = MaskClassifier(mask2former(), LabelSpace.of(("road", "sky", "tree", "car")), 96)
-        return {"model": str(place / "m"), "side": "96"}, found.scorer(name)
-
-    return make
-
-
 MADE = {
     "autoencoder": autoencoder,
     "duir": resynthesis,
@@ -67,7 +56,7 @@ MADE = {
     "mc_dropout": lambda kb, place: (
         {"passes": "3", "rate": "0.4", "score": "mutual_information"}, mc_dropout(kb, 3, 0.4, 5, "mutual_information")
     ),
-    **{name: masks(name) for name in MASK_SCORERS},
+    "mirrored": lambda kb, place: ({"score": "eds"}, mirrored(kb, "eds")),
 }  # fmt: skip
 
 
@@ -110,7 +99,6 @@ def test_the_crf_is_made_with_its_options(monkeypatch):
     [
         *((n, f"{n} needs its weights; .* `owseg fit-baseline {n}` stored") for n in BASELINES),
         ("ensemble", "at least two members"),
-        *((n, "needs its model") for n in MASK_SCORERS),
     ],
 )
 def test_what_an_image_scorer_needs_is_named(name, reason):

@@ -11,15 +11,20 @@ from owseg.models.backbones import FAMILIES
 from owseg.models.backbones.base import Backbone, build, family_of, from_pretrained
 from owseg.models.backbones.family import IMAGENET, config_of
 from owseg.models.published.dabnet import DABNetEncoder
+from owseg.models.published.eomt import EomtEncoder
 from owseg.models.published.espnetv2 import ESPNetV2Encoder
 from owseg.models.published.fddwnet import FDDWNetEncoder
-from tests.support import tiny
+from tests.support import mask_models, tiny
 from tests.support.registries import assert_cards_are_what_their_text_says
 
 
 def espnetv2():
     torch.manual_seed(0)
     return Backbone(ESPNetV2Encoder(0.5))
+
+
+def eomt():
+    return Backbone(EomtEncoder(mask_models.eomt()))
 
 
 FIRST_STAGE = ("embeddings.", "encoder.stages.0.")
@@ -37,6 +42,7 @@ ROWS = {
     "espnetv2": (espnetv2, (2, 4, 8, 16), ()),
     "dabnet": (lambda: Backbone(DABNetEncoder()), (2, 4, 8), ()),
     "fddwnet": (lambda: Backbone(FDDWNetEncoder()), (2, 4, 8, 8), ()),
+    "eomt": (eomt, (4, 8, 16, 32), ()),
     "auto": (lambda: tiny.backbone("resnet"), (4, 8, 16, 32), ("embedder.", "encoder.stages.0.")),
     "convnext": (lambda: tiny.backbone("convnext"), (4, 8, 16, 32), FIRST_STAGE),
     "convnextv2": (lambda: tiny.backbone("convnextv2"), (4, 8, 16, 32), FIRST_STAGE),

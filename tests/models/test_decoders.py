@@ -17,6 +17,7 @@ from owseg.models.decoders.mean import MeanDecoder
 from owseg.models.decoders.psp import PSPDecoder
 from owseg.models.decoders.pyramid import PyramidDecoder
 from tests.support import tiny
+from tests.support.mask_models import mask2former
 from tests.support.registries import assert_cards_are_what_their_text_says
 
 CHANNELS, STRIDES = (6, 8, 12, 16), (2, 4, 8, 16)
@@ -33,6 +34,12 @@ def of_segformer():
     return {"config": config_of(model.config)}, 24, (8, 16, 24, 32), (4, 8, 16, 32)
 
 
+def of_mask2former():
+    """Of four classes the evidence has a channel more, and one for a negative class."""
+    options = {"config": config_of(mask2former().config), "with_negative": True}
+    return options, 6, (8, 16, 32, 64), (4, 8, 16, 32)
+
+
 # Options, channels of the embedding, channels and strides of the pyramid, stride of the embedding.
 ROWS = {
     "aspp": ({"width": 16}, 5, CHANNELS, STRIDES, 4),
@@ -43,6 +50,7 @@ ROWS = {
     "dabnet": ({}, 5, (35, 131, 259), (2, 4, 8), 4),
     "fddwnet": ({}, 5, (16, 64, 128, 128), (2, 4, 8, 8), 1),
     "transformers": (*of_segformer(), 4),
+    "masks": (*of_mask2former(), 4),
 }  # fmt: skip
 GROW = ("aspp", "psp", "pyramid")
 
@@ -97,7 +105,7 @@ def test_a_wider_decoder_has_the_old_channels_and_zeros(name):
         assert torch.equal(decoder(maps), old)  # a copy: nothing is shared
 
 
-@pytest.mark.parametrize("name", ("espnetv2", "dabnet", "fddwnet", "transformers"))
+@pytest.mark.parametrize("name", ("espnetv2", "dabnet", "fddwnet", "transformers", "masks"))
 def test_a_decoder_that_cannot_grow_says_so(name):
     with pytest.raises(
         OwsegError, match=f"a {name} decoder cannot be given another output; learn with the method probe"

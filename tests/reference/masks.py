@@ -43,3 +43,14 @@ def eam(classes, masks):  # Grcic et al., CVPRW 2023
 
 def mask_msp(classes, masks):
     return 1 - class_scores(classes, masks).max(0)
+
+
+def uno(classes, masks, negative):  # Delić et al., BMVC 2024
+    """(Q, K + 1), (Q, h, w) and (Q,) logits -> (h, w); the softmax is over all K + 2 classes."""
+    _, h, w = masks.shape
+    p = [softmax([*map(float, row), float(n)]) for row, n in zip(classes, negative, strict=True)]
+    sure = [row[-1] - max(row[:-2]) for row in p]
+    return np.array(
+        [[math.fsum(s / (1 + math.exp(-float(masks[q, i, j]))) for q, s in enumerate(sure)) for j in range(w)]
+         for i in range(h)]
+    )  # fmt: skip

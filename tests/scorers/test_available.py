@@ -29,6 +29,12 @@ def test_a_network_has_those_whose_needs_it_meets(metric, residual, negative):
     assert all(callable(scorer) for scorer in found.values())
 
 
+@pytest.mark.parametrize("negative", [True, False])
+def test_a_mask_classifier_has_the_scores_of_masks_as_well(negative):
+    found = available(network(False, negative=negative, masks=True), LABELS, {}, False)
+    assert set(found) == PLAIN | {"rba", "eam", "mask_msp"} | ({"negative", "uno"} if negative else set())
+
+
 def test_background_is_the_class_of_that_name_among_the_network_s_own():
     names = ("road", "sky", BACKGROUND, "tree")
     output = labelled(3)[0]

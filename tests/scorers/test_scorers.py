@@ -84,6 +84,10 @@ ORACLES = {
     "max_similarity": lambda i: -i.embedding.max(0),
     "rpl": lambda i: oracle.rpl(i.residual),
     "negative": lambda i: i.negative,
+    "uno": lambda i: i.negative,
+    "rba": lambda i: -np.tanh(i.logits).sum(0),
+    "eam": lambda i: 1 - i.embedding[0],
+    "mask_msp": lambda i: 1 - i.logits.max(0),
     "mahalanobis": mahalanobis,
     "mahalanobis_absolute": lambda i: distances(i)[0],
     "joint": joint,
@@ -124,7 +128,7 @@ def test_a_scorer_is_its_equation(name):
         np.testing.assert_allclose(found.numpy(), expected, rtol=tolerance, atol=max(tolerance, 2e-5))
 
 
-@pytest.mark.parametrize("name", sorted(set(NOT_FITTED) - {"background", "rpl", "negative"}))
+@pytest.mark.parametrize("name", sorted(set(NOT_FITTED) - {"background", "rpl", "negative", "uno"}))
 def test_a_scorer_is_its_equation_near_prototypes_and_far_from_all(name):
     embedding = near_prototypes_and_between()
     score = SCORERS[name].make(network(classes=7))(metric_output(embedding))
@@ -164,7 +168,8 @@ def test_which_scorers_need_what():
     assert {n for n, need in needs.items() if need is None} == {"msp", "max_logit", "energy", "entropy"}
     assert {n for n, need in needs.items() if need == "fit"} == set(fitted_names())
     assert set(fitted_names()) == {"mahalanobis", "mahalanobis_absolute", "joint", "knn", "sml"}
-    assert (needs["background"], needs["rpl"]) == ("background", "residual")
+    assert (needs["background"], needs["rpl"], needs["uno"]) == ("background", "residual", "masks and negative")
+    assert {n for n, need in needs.items() if need == "masks"} == {"rba", "eam", "mask_msp"}
     assert {n for n, need in needs.items() if need == "metric"} == {
         "mmsp", "max_similarity", *(a + b for a in ("eds", "mixture") for b in ("", "_paper", "_code"))
     }  # fmt: skip

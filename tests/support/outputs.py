@@ -12,14 +12,14 @@ K, CHANNELS = 4, 5
 """Classes, of which the last is in no target, and channels of the pyramid."""
 
 
-def network(metric=True, classes=K, channels=(2, 3), scale=3.0, negative=False):
+def network(metric=True, classes=K, channels=(2, 3), scale=3.0, negative=False, masks=False):
     """What ``make`` of a scorer reads of a network."""
     classifier = PrototypeClassifier(classes, scale)
     backbone = SimpleNamespace(channels=channels)
-    beside = object() if negative else None
     return SimpleNamespace(
-        num_classes=classes, is_metric=metric, classifier=classifier, backbone=backbone, negative=beside
-    )
+        num_classes=classes, is_metric=metric, classifier=classifier, backbone=backbone, has_negative=negative,
+        has_masks=masks,
+    )  # fmt: skip
 
 
 def metric_output(embedding, scale=3.0, features=(), residual=None, negative=None):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.models.assemble import make_classifier, make_decoder
-from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.classifiers import Classifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
 from owseg.models.ops import resize
@@ -33,7 +33,7 @@ class Head:
 
     name: str
     decoder: Decoder
-    classifier: LinearClassifier | PrototypeClassifier
+    classifier: Classifier
     alone: bool = False
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from owseg.errors import OwsegError
 from owseg.increments.head import Head, frozen
 from owseg.knowledge.base import KnowledgeBase
 from owseg.losses.segmentation import class_weights, objective
-from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.classifiers import LinearClassifier, MaskClassifier, PrototypeClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.ops import widened_conv
 from owseg.types import Output
@@ -58,6 +58,8 @@ def _grown(kb: KnowledgeBase) -> tuple[Decoder, LinearClassifier | PrototypeClas
     # A metric space grows by a dimension, with fixed prototypes; a linear classifier by a row of weights.
     if isinstance(source.classifier, PrototypeClassifier):
         return decoder.widened(classes), PrototypeClassifier(classes, source.classifier.scale)
+    if isinstance(source.classifier, MaskClassifier):
+        raise OwsegError("the head of a mask classifier cannot learn a class; learn with the method probe or npm.")
     classifier = LinearClassifier(source.classifier.embedding_channels, classes)
     classifier.conv = widened_conv(source.classifier.conv, classes)
     return copy.deepcopy(decoder), classifier

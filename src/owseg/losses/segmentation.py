@@ -16,7 +16,7 @@ from torch import Tensor
 
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN
-from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.classifiers import Classifier, PrototypeClassifier
 from owseg.models.ops import resize
 
 
@@ -58,7 +58,7 @@ def hybrid(logits: Tensor, target: Tensor, weight: float = 0.01, class_weights: 
 
 
 def objective(
-    classifier: LinearClassifier | PrototypeClassifier,
+    classifier: Classifier,
     embedding: Tensor,
     targets: Tensor,
     variance_weight: float = 0.01,

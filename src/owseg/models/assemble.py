@@ -7,7 +7,7 @@ from typing import Any
 
 from owseg.errors import OwsegError
 from owseg.models.backbones.base import Backbone, build
-from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.classifiers import Classifier, LinearClassifier, MaskClassifier, PrototypeClassifier
 from owseg.models.decoders import DECODERS
 from owseg.models.decoders.base import Decoder
 from owseg.models.decoders.mean import MeanDecoder
@@ -48,9 +48,18 @@ def make_decoder(kind: str, backbone: Backbone, out: int, **config: Any) -> Deco
 
 
 def make_classifier(
-    kind: str, num_classes: int, scale: float = 3.0, embedding: int = LINEAR_EMBEDDING
-) -> LinearClassifier | PrototypeClassifier:
-    """Return a classifier ("prototype" or "linear"); a linear one reads ``embedding`` channels."""
+    kind: str,
+    num_classes: int,
+    scale: float = 3.0,
+    embedding: int = LINEAR_EMBEDDING,
+    with_negative: bool | None = None,
+) -> Classifier:
+    """Return a classifier ("prototype" or "linear"); a linear one reads ``embedding`` channels.
+
+    That of a mask classifier, "masks", comes with its decoder alone: whoever asks for one says ``with_negative``.
+    """
+    if kind == "masks" and with_negative is not None:
+        return MaskClassifier(num_classes, with_negative)
     if kind == "prototype":
         return PrototypeClassifier(num_classes, scale)
     if kind == "linear":
@@ -65,4 +74,5 @@ def build_network(config: dict[str, Any]) -> Network:
     decoder = make_decoder(backbone=backbone, out=head.embedding_channels, **config["decoder"])
     beside = config.get("negative")
     negative = None if beside is None else make_decoder(backbone=backbone, out=1, **beside)
-    return Network(backbone, decoder, head, config.get("size"), config.get("scales", (1.0,)), negative)
+    squares = config.get("squares", False)
+    return Network(backbone, decoder, head, config.get("size"), config.get("scales", (1.0,)), negative, squares)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,39 @@ class PrototypeClassifier(nn.Module):
         as the logits of a linear classifier have.
         """
         return 2 * self.scale * _at_least_float32(embedding) - self.scale**2
+
+
+class MaskClassifier(nn.Module):
+    """The class scores ``s_k`` in the evidence of queries (see ``query_evidence``); it has no parameters.
+
+    The embedding is that evidence: D = K + 1, or K + 2 ``with_negative`` class. Its first channel is the confidence of
+    all masks, which the score ``eam`` reads.
+    """
+
+    def __init__(self, num_classes: int, with_negative: bool = False) -> None:
+        super().__init__()
+        self.num_classes, self.with_negative = num_classes, with_negative
+        self.embedding_channels = num_classes + 1 + with_negative
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The arguments of ``make_classifier`` besides the number of classes; plain JSON."""
+        return {"kind": "masks", "with_negative": self.with_negative}
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Return ``s`` (B, K, h, w), each at least 0: how many masks, by their confidence, give the pixel a class."""
+        return embedding[:, 1 : self.num_classes + 1]
+
+    def evidence(self, embedding: Tensor) -> Tensor:
+        """Return the evidence for each class (see ``Output``), (B, K, h, w): here it is ``s``."""
+        return self.forward(embedding)
+
+    def negative(self, embedding: Tensor) -> Tensor | None:
+        """Return how much likelier the negative class is than any other, (B, 1, h, w); None without such a class."""
+        return embedding[:, self.num_classes + 1 :] if self.with_negative else None
+
+
+Classifier: TypeAlias = LinearClassifier | PrototypeClassifier | MaskClassifier
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

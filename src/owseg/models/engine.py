@@ -33,8 +33,8 @@ class Engine:
     32 pixels each. With ``full_resolution`` the embedding is interpolated to (H, W) before it is classified; with
     ``multi_scale`` it is averaged over views of the image (see ``Network.multi_scale``). With ``tile`` the image keeps
     its size, or gets ``size``, and is run in overlapping tiles as large as the working size (see ``tiled``); with
-    ``window`` in sliding windows of so many pixels a side (see ``windowed``). Runs on the device of the network,
-    without gradients.
+    ``window`` in sliding windows of so many pixels a side (see ``windowed``). A network of ``squares`` is always run in
+    tiles. Runs on the device of the network, without gradients.
     """
 
     network: Network = field(repr=False)
@@ -59,10 +59,12 @@ class Engine:
         batch = resize_image(batch, shape).contiguous(memory_format=torch.channels_last)
         network: Callable[..., Output] = self.network.multi_scale if self.multi_scale else self.network
         run = partial(network, residual=self.residual)
+        # Of a network of squares, a tile is no longer than the image's shorter side.
+        side = min(self.network.size or TILE, *shape) if self.network.squares else self.network.size or TILE
         if self.window is not None:
             output = windowed(run, batch, self.window)
         else:
-            output = tiled(run, batch, self.network.size or TILE) if self.tile else run(batch)
+            output = tiled(run, batch, side) if self.tile or self.network.squares else run(batch)
         size = (image.shape[1], image.shape[2])
         return self.network.full_resolution(output, size) if self.full_resolution else output
 

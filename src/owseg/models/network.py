@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from owseg.errors import OwsegError
 from owseg.models.backbones.base import Backbone
-from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
+from owseg.models.classifiers import Classifier, MaskClassifier, PrototypeClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.ops import resize, working_size
 from owseg.types import Output
@@ -36,20 +36,24 @@ class Network(nn.Module):
 
     ``negative``, where there is one, is a decoder of one channel beside the other: the logit of what is none of the K
     classes against all of them, learned from outliers (see ``owseg.training.negative``). No label depends on it; scores
-    may read it (``Output.negative``).
+    may read it (``Output.negative``). A mask classifier has its own instead (see ``query_evidence``).
+
+    ``squares`` is for a network whose input has one size: an ``Engine`` then runs an image of another shape in squares
+    of ``size``, which overlap.
     """
 
     def __init__(
         self,
         backbone: Backbone,
         decoder: Decoder,
-        classifier: LinearClassifier | PrototypeClassifier,
+        classifier: Classifier,
         size: int | None = None,
         scales: Sequence[float] = (1.0,),
         negative: Decoder | None = None,
+        squares: bool = False,
     ) -> None:
         super().__init__()
-        self.size, self.scales = size, tuple(scales)
+        self.size, self.scales, self.squares = size, tuple(scales), squares
         self.backbone, self.decoder, self.classifier, self.negative = backbone, decoder, classifier, negative
 
     def encode(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -101,6 +105,8 @@ class Network(nn.Module):
         # A linear classifier's logits are its evidence: the same tensor, at no cost.
         evidence = self.classifier.evidence(embedding.float()) if self.is_metric else logits
         residual = None if beside is None else self.classifier.evidence(beside.float())
+        if negative is None and isinstance(self.classifier, MaskClassifier):
+            negative = self.classifier.negative(embedding)
         return Output(features, embedding, logits, residual, evidence, None if negative is None else negative[:, 0])
 
     def full_resolution(self, output: Output, size: tuple[int, int]) -> Output:
@@ -149,6 +155,17 @@ class Network(nn.Module):
         return isinstance(self.classifier, PrototypeClassifier)
 
     @property
+    def has_masks(self) -> bool:
+        """Whether the logits are sums over the masks of queries."""
+        return isinstance(self.classifier, MaskClassifier)
+
+    @property
+    def has_negative(self) -> bool:
+        """Whether there is a negative class."""
+        own = isinstance(self.classifier, MaskClassifier) and self.classifier.with_negative
+        return own or self.negative is not None
+
+    @property
     def config(self) -> dict[str, Any]:
         """The argument of ``build_network``, which makes the same architecture with random weights; plain JSON."""
         return {
@@ -159,6 +176,7 @@ class Network(nn.Module):
             **({} if self.size is None else {"size": self.size}),
             **({"scales": list(self.scales)} if self.scales != (1.0,) else {}),
             **({} if self.negative is None else {"negative": self.negative.config}),
+            **({"squares": True} if self.squares else {}),
         }
 
 

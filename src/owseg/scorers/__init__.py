@@ -19,8 +19,8 @@ SCORERS: Registry[Scorer] = Registry("scorer", "owseg.scorers")
 """Scorers by name; ``make(network)`` returns one. A ``FittedScorer`` is returned unfitted.
 
 ``facts["needs"]`` is what a knowledge base must have for it: "metric", a prototype classifier; "fit", a fit to labelled
-images; "residual", a residual pattern; "negative", a class of outliers; "background", a class of that name. Without
-``needs`` every network will do.
+images; "residual", a residual pattern; "negative", a class of outliers; "masks", a mask classifier, and "masks and
+negative", one with a class of outliers; "background", a class of that name. Without ``needs`` every network will do.
 """
 
 
@@ -63,7 +63,9 @@ def available(
         "": True,
         "metric": network.is_metric,
         "residual": residual,
-        "negative": network.negative is not None,
+        "negative": network.has_negative,
+        "masks": network.has_masks,
+        "masks and negative": network.has_masks and network.has_negative,
         "background": BACKGROUND in base,
         "fit": False,
     }

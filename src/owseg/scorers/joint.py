@@ -143,7 +143,7 @@ def _of(
     **config: Any,
 ) -> Joint:
     distance = mahalanobis_of(network, level, shrinkage, **config)
-    return Joint(distance, network.is_metric, network.negative is not None, compress, weights, rectify)
+    return Joint(distance, network.is_metric, network.has_negative, compress, weights, rectify)
 
 
 CARDS = (

@@ -121,7 +121,8 @@ class NegativeConfig(PastingConfig):
 
     What is asked of it is a probability of ``1 - smoothing`` on outliers and of ``smoothing`` on inliers. Trained
     longer or without smoothing, it finds more of what is like the outliers and less of anything else. Of ``members``
-    decoders, each trained for itself, the mean is used.
+    decoders, each trained for itself, the mean is used. That of a mask classifier is a row of its class layer: it has
+    no ``width`` and no ``smoothing``.
     """
 
     epochs: int = 3

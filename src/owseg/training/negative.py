@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from owseg.training.config import NegativeConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
 from owseg.training.members import Member, members_of
+from owseg.training.negative_row import NegativeRowObjective, in_place, mean_row, row_of
 from owseg.training.pasting import PastedViews, masks_on, pasted_ap, require_inliers, set_aside
 from owseg.training.processes import launched
 
@@ -80,7 +82,7 @@ def train_negative(
         **data_card(inliers), "outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(),
         "val_ap": ap, "config": asdict(config),
     }  # fmt: skip
-    what = "a negative class" if kb.network.negative is None else "another negative class"
+    what = "a negative class" if not kb.network.has_negative else "another negative class"
     message = f"trained {what} on {len(outliers)} outliers (AP on val with others pasted: {ap:.3f})"
     event = Event("train-negative", message, details)
     fitted = dict(kb.fitted)
@@ -105,36 +107,37 @@ def with_negative(
     It is a decoder of its own on the backbone's pyramid, so that all else stays as it is to the bit. ``inliers`` need
     no ground truth; where they have one, its void is left out. One outlier in eight is set aside for ``val``; the
     weights kept are those with the best AP of the score ``negative`` there. Of several ``members`` its logit is the
-    mean; each is trained for itself, with other outliers in other places, on which a single one depends much.
+    mean; each is trained for itself, with other outliers in other places, on which a single one depends much. Of a mask
+    classifier it is a further row of the class layer (see ``NegativeRowObjective``), and all else stays the same.
     """
     fabric = launched(config)
     require_inliers(inliers)
-    result = copy.deepcopy(network)
-    result.negative = None  # what was there has no part in what is trained
+    without = copy.deepcopy(network)
+    without.negative = None  # what was there has no part in what is trained
     trainings = members_of(config.members, config, run, resume)
-    decoders = [_trained_decoder(result, inliers, val, outliers, training) for training in trainings]
-    result.negative = MeanDecoder(decoders) if len(decoders) > 1 else decoders[0]
+    members = [_trained_member(without, inliers, val, outliers, training) for training in trainings]
+    result = _with_members(without, members)
     validated = Engine(copy.deepcopy(result).eval().to(fabric.device))
     return result.eval(), pasted_ap(validated, negative, val, set_aside(outliers)[1], config)
 
 
-def _trained_decoder(
+def _trained_member(
     network: Network,
     inliers: DataSet,
     val: DataSet,
     outliers: Outliers,
     member: Member[NegativeConfig],
-) -> Decoder:
-    """Return a decoder of one channel on ``network``'s pyramid, trained on its own draw of pasted outliers."""
+) -> nn.Module:
+    """Return what makes the logit of the negative class of ``network``, trained on its own draw of pasted outliers."""
     config, fabric = member.config, launched(member.config)
     train_on, val_on = set_aside(outliers)
     views = PastedViews(inliers, train_on, None, config, network.size)
     torch.manual_seed(config.seed)
-    trained = copy.deepcopy(network).requires_grad_(False)
-    trained.negative = learns = untrained_negative(network, config.width)
+    learns = _untrained(network, config)
+    trained, objective = _in_training(copy.deepcopy(network).requires_grad_(False), learns, config)
     trained.eval().to(fabric.device)
     task = Task(
-        objective=NegativeObjective(trained, learns, config.smoothing),
+        objective=objective,
         optimizer=torch.optim.AdamW(learns.parameters(), lr=config.lr, weight_decay=config.weight_decay),
         batches=Batches(len(inliers), views, config, fabric.global_rank, fabric.world_size),
         kept=learns,
@@ -145,8 +148,31 @@ def _trained_decoder(
     about = {"data": inliers.source.name, "frames": len(inliers), "outliers": len(outliers), "network": network.config}
     checkpoint = Checkpoint(member.run, json.dumps({**asdict(config), **about}), member.resume)
     best, _ = loop(fabric, task, config, checkpoint)
-    result = untrained_negative(network, config.width)
+    result = _untrained(network, config)
     result.load_state_dict(best)
+    return result
+
+
+def _untrained(network: Network, config: NegativeConfig) -> nn.Module:
+    return row_of(network) if network.has_masks else untrained_negative(network, config.width)
+
+
+def _in_training(network: Network, learns: nn.Module, config: NegativeConfig) -> tuple[Network, nn.Module]:
+    """Return ``network`` itself with ``learns`` in it, and the loss."""
+    if isinstance(learns, nn.Linear):
+        return in_place(network, learns), NegativeRowObjective(network, learns)
+    assert isinstance(learns, Decoder)
+    network.negative = learns
+    return network, NegativeObjective(network, learns, config.smoothing)
+
+
+def _with_members(network: Network, members: Sequence[nn.Module]) -> Network:
+    """Return a copy of ``network`` with a negative class whose logit is the mean of that of the members."""
+    result = copy.deepcopy(network)
+    if network.has_masks:
+        return in_place(result, mean_row(row_of(network), members))
+    decoders = [member for member in members if isinstance(member, Decoder)]
+    result.negative = MeanDecoder(decoders) if len(decoders) > 1 else decoders[0]
     return result
 
 

@@ -11,7 +11,8 @@ from tests.support.pages import ROOT
 PAGE = (ROOT / "docs" / "backbones.md").read_text()
 
 # "auto" is any of the rest, and the encoders of published networks are loaded with these.
-NAMED = sorted(n for n in FAMILIES if n != "auto" and not FAMILIES.entries[n].module.endswith(".published"))
+WITH_A_NETWORK = ("published", "eomt")
+NAMED = sorted(n for n in FAMILIES if n != "auto" and not FAMILIES.entries[n].module.endswith(WITH_A_NETWORK))
 
 PREPROCESSING = {
     "mean and deviation of ImageNet": IMAGENET,

@@ -17,6 +17,7 @@ from owseg.models.backbones.family import config_of
 from owseg.models.classifiers import LinearClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
+from owseg.models.published import mask_classifiers
 
 
 class Parts(NamedTuple):
@@ -78,11 +79,22 @@ def _without(head: nn.Module, last: Sequence[str]) -> nn.Module:
     return front
 
 
+def model_type_of(name: str) -> str | None:
+    """Return the ``model_type`` of a hub name or local path; None where there is no configuration to read."""
+    from transformers import AutoConfig
+
+    try:
+        return str(AutoConfig.from_pretrained(name).model_type)
+    except (OSError, ValueError):
+        return None
+
+
 def parts_of(config: Any) -> Parts:
     """Return the parts of a model of this configuration; raise ``OwsegError`` for one that cannot be split."""
     if config.model_type not in PARTS:
         raise OwsegError(
-            f"a {config.model_type} cannot be split into backbone and decoder; give a model of {', '.join(PARTS)}."
+            f"a {config.model_type} cannot be split into backbone and decoder; give a model of "
+            f"{', '.join((*PARTS, *mask_classifiers.HEADS))}."
         )
     return PARTS[config.model_type]
 
@@ -130,6 +142,8 @@ def to_network(model: Any) -> Network:
 
 
 def _load(place: str, weights: str | Path | None = None) -> tuple[Network, LabelSpace]:
+    if model_type_of(place) in mask_classifiers.HEADS:
+        return mask_classifiers.load(place)
     model = from_pretrained(place)
     names: dict[int, str] = model.config.id2label
     return to_network(model).eval(), LabelSpace.of(names[i] for i in range(len(names)))
@@ -138,7 +152,7 @@ def _load(place: str, weights: str | Path | None = None) -> tuple[Network, Label
 CARDS = (
     Card(
         "hf",
-        "any SegFormer, UperNet or MobileNetV2-DeepLab of transformers, by hub name or local path",
+        "any SegFormer, UperNet, MobileNetV2-DeepLab, Mask2Former, EoMT or OneFormer of transformers",
         make=_load,
         source="huggingface.co",
         facts={"form": "hf:NAME"},
