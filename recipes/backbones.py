@@ -10,7 +10,9 @@
     python -m recipes.backbones train --classes 8 --classifier linear --seed 0
     python -m recipes.backbones train --classes 8 --members 1 --seed 0      # one decoder
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
+    python -m recipes.backbones measure --papers             # PLM and NPM as well: half an hour more for each network
     python -m recipes.backbones table                        # the Markdown table
+    python -m recipes.backbones table --measured recipes/measured/backbones     # that of docs/backbones.md
 
 A training on a frozen EfficientNet-Lite0 takes about 35 core-minutes with bf16-mixed on a CPU that has bfloat16, 15
 with one decoder, and 8 more with outliers. Half of val chooses the weights and the scales of the score; the other sets
@@ -110,19 +112,23 @@ def measure(args: argparse.Namespace) -> None:
         path = args.runs / "measured" / f"{directory.name}.json"
         result: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         kb = load(directory)
-        for name, what in measurements(kb, args.data).items():
+        for name, what in measurements(kb, args.data, args.papers).items():
             if name not in result:
                 result[name] = what()
                 write_whole(path, json.dumps(result, indent=1).encode())
                 print(directory.name, name, "measured", flush=True)
 
 
-def measurements(kb: KnowledgeBase, data: Path) -> dict[str, Callable[[], Any]]:
-    """Return what is measured of a network, by name; cars are an anomaly to one that does not know them."""
+def measurements(kb: KnowledgeBase, data: Path, papers: bool = False) -> dict[str, Callable[[], Any]]:
+    """Return what is measured of a network, by name; cars are an anomaly to one that does not know them.
+
+    With ``papers`` classes are learned by DMLNet's methods as well.
+    """
     sets = SETS if "bicyclist" in kb.labels else {"camvid": SETS["camvid"]}
     found: dict[str, Callable[[], Any]] = {n: partial(evaluated, kb, data, *where) for n, where in sets.items()}
     if "car" not in kb.labels:
-        found |= {name: partial(from_shots, kb, data, learners) for name, learners in LEARNERS.items()}
+        how = LEARNERS if papers else {"shots": LEARNERS["shots"]}
+        found |= {name: partial(from_shots, kb, data, learners) for name, learners in how.items()}
     return {**found, "ms": partial(milliseconds, kb, data), "mb": partial(megabytes, kb)}
 
 
@@ -181,7 +187,7 @@ def _median(call: Callable[[], object], times: int = 7) -> float:
 def table(args: argparse.Namespace) -> None:
     """Print the tables of docs/backbones.md, mean ± standard deviation over seeds, with the score joint."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for path in sorted((args.runs / "measured").glob("*.json")):
+    for path in sorted((args.measured or args.runs / "measured").glob("*.json")):
         kind, classes, seed = path.stem.rsplit("-", 2)
         found.setdefault(kind, {}).setdefault(classes, {})[seed] = json.loads(path.read_text())
     rows, learned_rows = [], []
@@ -266,6 +272,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("OWSEG_DATA", "data")))
     parser.add_argument("--runs", type=Path, default=Path("runs/backbones"))
     parser.add_argument("--only", default="*", help="measure only networks of such names")
+    parser.add_argument("--papers", action="store_true", help="measure PLM and NPM, too")
+    parser.add_argument("--measured", type=Path, help="the folder of metrics for the table, by default RUNS/measured")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     {"train": train, "measure": measure, "table": table}[args.step](args)
