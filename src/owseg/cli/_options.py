@@ -98,28 +98,7 @@ Slim = Annotated[
 Fpr = Annotated[float, typer.Option(help="Share of known pixels that may be predicted unknown (false positives).")]
 
 
-Batch = Annotated[int, typer.Option(help="Images per step.")]
-
-
-Crop = Annotated[str, typer.Option(help="Height x width of a training crop, in pixels.")]
-
-
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
-
-
-Precision = Annotated[str, typer.Option(help="Precision of the computation: {precisions}. Weights keep 32 bits.")]
-
-
-Members = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        help="Decoders on one backbone, each trained for itself, whose mean is used; more of them err less.",
-    ),
-]
-
-
-Devices = Annotated[int, typer.Option(help="Number of GPUs or, without a GPU, of processes.")]
 
 
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")]
