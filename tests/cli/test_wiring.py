@@ -5,6 +5,7 @@ All that commands call is replaced by a function of the same signature that note
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,8 @@ from owseg.cli import app
 from owseg.knowledge.base import Event
 from owseg.metrics.pixel import PerImage
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
+from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
+from owseg.training.presets import TRAIN as TRAIN_PRESETS
 from tests.support.commands import FakeKB, calls, replace_all
 
 
@@ -69,6 +72,17 @@ ROWS = [
     ("train K --data folder:D", BUILD, {"backbone": "efficientnet-lite0"}),
     (f"{TRAIN} --epochs 3 --batch 2 --crop 64x96 --seed 5 --precision bf16-mixed --devices 2", BUILD,
      {"config": TrainConfig(epochs=3, batch=2, crop=(64, 96), seed=5, precision="bf16-mixed", devices=2)}),
+    (f"{TRAIN} --preset dmlnet-streethazards", BUILD,
+     {"config": TRAIN_PRESETS["dmlnet-streethazards"].config, "decoder": "psp", "width": 512, "members": 1,
+      "scales": [1.0], "scale": 3.0, "classifier": "prototype"}),
+    (f"{TRAIN} --preset dmlnet-cityscapes --epochs 3 --width 64 --decoder pyramid --members 2 --scales 1,0.5 "
+     "--set variance_weight=0 --set lr=0.5", BUILD,
+     {"config": replace(TRAIN_PRESETS["dmlnet-cityscapes"].config, epochs=3, variance_weight=0.0, lr=0.5),
+      "decoder": "pyramid", "width": 64, "members": 2, "scales": [1.0, 0.5]}),
+    (f"{RESIDUAL} --preset paper --batch 2 --set form=light --set rates=1,2", TRAIN_RESIDUAL,
+     {"config": replace(RESIDUAL_PRESETS["paper"], batch=2, form="light", rates=(1, 2))}),
+    (f"{NEGATIVE} --set optimizer=sgd --set schedule=poly --set lr=0.5", TRAIN_NEGATIVE,
+     {"config": NegativeConfig(optimizer="sgd", schedule="poly", lr=0.5)}),
     (f"{TRAIN} --fpr 0.2 --background --resume", BUILD, {"fpr": 0.2, "background": True, "resume": True}),
     (RESIDUAL, TRAIN_RESIDUAL,
      {"kb": "K", "inliers": "most of folder:I/train", "val": "half of rest of folder:I/train",
