@@ -30,8 +30,8 @@ def forward(full_resolution=False, multi_scale=False, size=None, tile=False):
     return {"full_resolution": full_resolution, "multi_scale": multi_scale, "size": size, "tile": tile}
 
 
-def measured(*options, window=None, **named):
-    return {**forward(*options, **named), "window": window}
+def measured(*options, window=None, sides=(), **named):
+    return {**forward(*options, **named), "window": window, "sides": sides}
 
 
 TRAIN = "train K --data folder:D --backbone B"
@@ -188,6 +188,9 @@ ROWS = [
     ("evaluate K --data folder:D --multi-scale --size 720", EVALUATE, {"forward": measured(False, True, 720)}),
     ("evaluate K --data folder:D --tile", EVALUATE, {"forward": measured(tile=True)}),
     ("evaluate K --data folder:D --window 1024", EVALUATE, {"forward": measured(window=1024)}),
+    ("evaluate K --data folder:D --sides 300,375", EVALUATE, {"forward": measured(sides=(300, 375))}),
+    ("evaluate K --data folder:D --scorers mixture:beta=7:gamma=0.5,b", EVALUATE,
+     {"scorers": ["mixture:beta=7:gamma=0.5", "b"]}),
     ("evaluate K --data folder:D --crosswise a,b", CROSSWISE,
      {"kb": "K", "first": "folder:D/a", "second": "folder:D/b", "scorer": None, "forward": measured()}),
     ("evaluate K --data folder:D --crosswise a,b --scorers msp --size 720", CROSSWISE,

@@ -82,6 +82,7 @@ def names_of(kind: str) -> Iterable[str]:
     """Return the names of a kind of thing: one of ``NAMES``, ``decoders`` to train, ``writable`` formats.
 
     ``method_options``, ``format_options``, ``baseline_options`` and ``submission_options`` are what ``--set`` may set,
+    ``scorer_options`` what may follow the name of a score,
     and ``train_settings`` and so on are NAME=VALUE with the defaults.
     """
     if kind in SETTINGS:
@@ -99,6 +100,10 @@ def names_of(kind: str) -> Iterable[str]:
         from owseg.exchange import FORMATS
 
         return [f"{o} ({name}: {text})" for name, entry in FORMATS.entries.items() for o, text in entry.options.items()]
+    if kind == "scorer_options":
+        from owseg.scorers import configurable
+
+        return [f"{name}:{'=N:'.join(options)}=N" for name, options in configurable().items()]
     if kind == "submission_options":
         from owseg.inference.submissions import SUBMISSIONS
 

@@ -129,6 +129,17 @@ def parse_scales(text: str) -> tuple[float, ...]:
     return scales
 
 
+def parse_sides(text: str) -> tuple[int, ...]:
+    """Return the numbers of pixels in text such as ``300,375``; raise ``OwsegError`` for others, and below 32."""
+    try:
+        sides = tuple(int(part) for part in parse_names(text))
+    except ValueError:
+        sides = (0,)
+    if min(sides, default=32) < 32:
+        raise OwsegError(f"{text!r} is no list of sides from 32 pixels; write them with commas, such as 300,375.")
+    return sides
+
+
 def size_text(size: tuple[int, int]) -> str:
     """Return (height, width) as ``parse_size`` reads it."""
     return f"{size[0]}x{size[1]}"
