@@ -40,17 +40,17 @@ from recipes.papers.trees import write_trees
 
 Metrics = dict[str, float]
 
-DRY_TRAIN: dict[str, Any] = {"epochs": 1, "batch": 3, "crop": (64, 96), "views": 1}
-DRY_RESIDUAL: dict[str, Any] = {"epochs": 1, "batch": 2, "crop": (64, 64), "width": 8, "rates": (1, 2), "contrast": 8}
+DRY_TRAIN: dict[str, Any] = {"epochs": 1, "batch": 4, "crop": (64, 96), "views": 1}
+DRY_RESIDUAL: dict[str, Any] = {"epochs": 1, "batch": 3, "crop": (64, 64), "width": 8, "rates": (1, 2), "contrast": 8}
 DRY_SIDES, DRY_SHORT_SIDES = (48, 64), (48, 64)
 """What ``--dry`` has in place of sizes and schedule of the paper: two steps, each of a few small images."""
 
 DRY_BASELINES: dict[str, dict[str, str]] = {
-    "autoencoder": {"epochs": "1", "batch": "3", "crop": "64,96", "width": "4"},
-    "rbm": {"epochs": "1", "batch": "3", "patches": "16"},
-    "duir": {"generator": "none", "epochs": "1", "batch": "3", "crop": "64,96", "widths": "4,8,8",
+    "autoencoder": {"epochs": "1", "batch": "4", "crop": "64,96", "width": "4"},
+    "rbm": {"epochs": "1", "batch": "4", "patches": "16"},
+    "duir": {"generator": "none", "epochs": "1", "batch": "4", "crop": "64,96", "widths": "4,8,8",
              "label_widths": "4,8,8"},
-    "synthcp": {"generator_epochs": "1", "generator_batch": "3", "generator_crop": "64,64", "generator_width": "4",
+    "synthcp": {"generator_epochs": "1", "generator_batch": "4", "generator_crop": "64,64", "generator_width": "4",
                 "generator_blocks": "1", "generator_side": "64"},
 }  # fmt: skip
 DRY_LEARNERS = {"plm": {"steps": 2}, "finetune": {"steps": 2}}
@@ -107,11 +107,11 @@ class Run:
         preset, network = preset_named(TRAIN, model.preset), self.table.network
         config = configured(preset.config, _texts(model.settings), seed=self.seed)
         backbone: str | Backbone = network.backbone
+        torch.manual_seed(self.seed)
         if self.dry:
             sides = DRY_SHORT_SIDES if config.short_sides else ()
             config = replace(config, **DRY_TRAIN, short_sides=sides)
             backbone = build({"config": dict(network.stand_in), "mean": [0.5] * 3, "std": [0.5] * 3})
-        torch.manual_seed(self.seed)
         return build_knowledge_base(
             self.place(model.train_on), backbone, model.unknown, config, self.runs / f"{name}.run",
             decoder=preset.decoder, width=network.width if self.dry else preset.width, members=preset.members,
@@ -199,19 +199,23 @@ def _texts(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def lines(table: Table, rows: Sequence[tuple[Row, dict[str, Metrics]]]) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of the table, in percent: each metric as measured, and as published."""
-    columns = [(data, metric) for data in table.data for metric in table.metrics]
+    """Return the header and the lines of the table, in percent: each metric as measured, and as published."""
     several = len(table.data) > 1
-    names = [f"{data} {metric}" if several else metric for data, metric in columns]
-    header = ["row", *(part for name in names for part in (name, "published"))]
+    header = ["row", *(["data"] if several else []), *(part for name in table.metrics for part in (name, "published"))]
     body = []
     for row, found in rows:
-        cells = [row.name]
-        for data, metric in columns:
-            cells += [_percent(found.get(data, {}).get(metric)), _percent(row.published.get(data, {}).get(metric), 100)]
-        body.append(cells)
+        for data in table.data:
+            line = [row.name, *([data] if several else [])]
+            for metric in table.metrics:
+                line += [_percent(found.get(data, {}).get(metric)), published_text(row, data, metric)]
+            body.append(line)
     return header, body
 
 
+def published_text(row: Row, data: str, metric: str) -> str:
+    """Return a published metric, in percent, as a table has it."""
+    return _percent(row.published.get(data, {}).get(metric), 100)
+
+
 def _percent(value: float | None, whole: float = 1.0) -> str:
-    return "–" if value is None or isnan(value) else f"{100 * value / whole:.1f}"
+    return "–" if value is None or isnan(value) else f"{100 * value / whole:.4g}" if whole > 1 else f"{100 * value:.1f}"

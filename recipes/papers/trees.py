@@ -15,7 +15,7 @@ CITYSCAPES = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 
 """The ids of Cityscapes' 19 classes in labelIds."""
 
 CAR, TRUCK, BUS = 26, 27, 28
-TRAIN, VAL, TEST = 6, 4, 2
+TRAIN, VAL, TEST = 8, 4, 2
 """How many images the splits have."""
 
 
