@@ -214,8 +214,9 @@ def lines(table: Table, rows: Sequence[tuple[Row, dict[str, Metrics]]]) -> tuple
 
 def published_text(row: Row, data: str, metric: str) -> str:
     """Return a published metric, in percent, as a table has it."""
-    return _percent(row.published.get(data, {}).get(metric), 100)
+    value = row.published.get(data, {}).get(metric)
+    return "–" if value is None else f"{value:.4g}"
 
 
-def _percent(value: float | None, whole: float = 1.0) -> str:
-    return "–" if value is None or isnan(value) else f"{100 * value / whole:.4g}" if whole > 1 else f"{100 * value:.1f}"
+def _percent(value: float | None) -> str:
+    return "–" if value is None or isnan(value) else f"{100 * value:.1f}"

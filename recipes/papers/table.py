@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ class Network:
 
     published: str
     backbone: str
-    stand_in: Mapping[str, Any] = field(default_factory=dict)
+    stand_in: Mapping[str, Any]
     width: int = 16
 
 
@@ -108,6 +108,9 @@ def read_table(name: str) -> Table:
         raise OwsegError(f"there is no table {name!r}; it is one of {', '.join(table_names())}.")
     value = read_toml(FOLDER / f"{name}.toml")
     try:
+        for key, kind in (("network", dict), ("models", dict), ("data", dict), ("rows", list)):
+            if not isinstance(value.get(key, kind()), kind):
+                raise OwsegError(f"{key} is a section of its own, not {value[key]!r}.")
         parts = {
             "network": _made(Network, value.pop("network", {}), "network"),
             "models": {n: _made(Model, v, f"models.{n}") for n, v in value.pop("models", {}).items()},
@@ -126,10 +129,10 @@ def _made(kind: type[T], value: Mapping[str, Any], where: str) -> T:
     names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(value.keys() - names):
         raise OwsegError(f"{where} has no key {unknown[0]!r}; it has {', '.join(sorted(names))}.")
-    try:
-        return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in value.items()})
-    except TypeError as error:
-        raise OwsegError(f"{where}: {error}.") from None
+    needed = {f.name for f in fields(kind) if f.default is f.default_factory is MISSING}  # type: ignore[arg-type]
+    if absent := sorted(needed - value.keys()):
+        raise OwsegError(f"{where} has no {absent[0]}; add it.")
+    return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in value.items()})
 
 
 def _check(table: Table) -> None:
