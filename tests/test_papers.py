@@ -77,7 +77,7 @@ def test_docs_have_every_published_metric():
                 start = f"| {row.name} | {data} |" if len(table.data) > 1 else f"| {row.name} |"
                 if set(shown) == {"–"} and len(table.data) > 1:
                     continue
-                (line,) = [line for line in section.splitlines() if line.startswith(start)]
+                line = next(line for line in section.splitlines() if line.startswith(start))
                 cells = [cell.strip() for cell in line.split("|")[2 + (len(table.data) > 1) : -1]]
                 assert cells[::2][: len(shown)] == shown, (name, row.name)
 
