@@ -89,7 +89,8 @@ GIVEN = {"optimizer": "sgd", "schedule": "poly", "weight_decay": 0.3}
 TRAININGS = {
     "segmentation": lambda run: train(
         tiny.network(kind="resnet"), tiny.dataset(), tiny.dataset(),
-        TrainConfig(mode="tuned", batch=2, crop=(32, 32), lr=0.07, backbone_lr=0.02, **GIVEN), run,
+        TrainConfig(mode="tuned", batch=2, crop=(32, 32), lr=0.07, backbone_lr=0.02, variance_weight=0.5,
+                    dce_weight=0.25, **GIVEN), run,
     ),
     "residual": lambda run: train_residual(
         KnowledgeBase(tiny.network(kind="resnet", classifier="linear"), LabelSpace.of(["road", "sky", "tree"])),
@@ -116,6 +117,8 @@ def test_a_training_takes_the_optimizer_and_the_rates_of_its_settings(name, monk
     assert all(group["momentum"] == 0.9 for group in groups)
     assert {group["lr"] for group in groups} == ({0.07} if name == "negative" else {0.07, 0.02})
     assert {group["weight_decay"] for group in groups} == ({0.3, 0.0} if name == "segmentation" else {0.3})
+    if name == "segmentation":
+        assert task.objective.weights == {"variance_weight": 0.5, "dce_weight": 0.25}
     if name == "residual":
         last = {id(p) for p in task.kept.final.parameters()}
         assert {id(p) for group in groups if group["lr"] == 0.07 for p in group["params"]} == last

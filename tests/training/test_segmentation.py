@@ -88,6 +88,11 @@ def test_vl_alone_and_no_average(tmp_path):
     found = torch.load(tmp_path / "none" / "last.ckpt", weights_only=True)["objective"]
     last = {name.removeprefix("network."): v for name, v in found.items() if name.startswith("network.")}
     assert same(kept["none"], {name: last[name] for name in kept["none"]}) and not same(kept["none"], kept["some"])
+    images, targets = torch.rand(1, 3, 48, 64), torch.zeros(1, 48, 64, dtype=torch.long)
+    net, ones = small().eval(), torch.ones(3)
+    loss = SegmentationObjective(net, 0.25, ones, dce_weight=0.0)(images, targets)
+    logits = net.classify(resize(net.decode(net.encode(images)), (48, 64)))
+    assert loss.item() == pytest.approx(0.25 * losses.variance(logits, targets).item(), rel=1e-4)
     with pytest.raises(OwsegError, match="VL alone needs prototypes"):
         train(small(classifier="linear"), data, data, replace(ONE, dce_weight=0.0), tmp_path / "linear")
 
