@@ -20,7 +20,7 @@ from owseg.cli._help import setting_text
 from owseg.data.dataset import spread_over
 from owseg.data.datasets import open_dataset
 from owseg.data.outliers import open_outliers
-from owseg.data.unlabeled import hold_out, open_inliers
+from owseg.data.unlabeled import open_inliers
 from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import evaluate, evaluate_image_scorers
 from owseg.image_scorers import IMAGE_SCORERS
@@ -124,7 +124,8 @@ class Run:
         config = configured(preset_named(RESIDUAL, model.preset), _texts(model.settings), seed=self.seed)
         if self.dry:
             config = replace(config, **DRY_RESIDUAL)
-        inliers, val = hold_out(open_inliers(self.place(model.inliers), "train", base.labels))
+        inliers, val = (open_inliers(self.place(model.inliers), split, base.labels) for split in ("train", "val"))
+        val = spread_over(val, 32)  # AP is exact over all pixels, which of 500 images would not fit into memory
         objects = open_outliers(self.place(model.outliers)).unknown_to(base.labels)
         run = self.runs / f"{name}.run"
         resume = (run / "last.ckpt").exists()

@@ -7,6 +7,8 @@ import torch
 
 from owseg.errors import OwsegError
 from owseg.image_scorers import IMAGE_SCORERS
+from owseg.knowledge.calibration import calibrate
+from owseg.knowledge.load import load
 from owseg.labels import BACKGROUND, LabelSpace
 from owseg.scorers import SCORERS, available, configurable, fitted_names
 from owseg.scorers.eds import eds
@@ -124,3 +126,13 @@ def test_options_may_follow_a_name():
 def test_options_that_there_are_not(name, message):
     with pytest.raises(OwsegError, match=message):
         available(network(), LABELS, {"knn": fit("knn")}, False)[name]
+
+
+def test_a_name_with_options_is_calibrated_and_stored(tmp_path):
+    made = calibrate(tiny.knowledge_base(), tiny.dataset(), 0.1, scorer="mixture:beta=7")
+    made.save(tmp_path / "kb")
+    loaded, output = load(tmp_path / "kb"), made.forward(tiny.image())
+    assert loaded.scorer == "mixture:beta=7" and loaded.threshold == made.threshold
+    found = loaded.assess(output, (48, 64)).scores["mixture:beta=7"]
+    plain = loaded.assess(output, (48, 64), ("mixture",)).scores["mixture"]
+    assert (found == made.assess(output, (48, 64)).scores["mixture:beta=7"]).all() and (found != plain).any()
