@@ -4,7 +4,7 @@ MAKEFLAGS += --jobs=2  # two installations at a time
 PY ?= python3
 V := .venv
 
-.PHONY: demo test check bench mutants clean
+.PHONY: demo test check dry bench mutants clean
 demo: $(V)/.ok
 	$(V)/bin/owseg demo
 
@@ -19,6 +19,9 @@ check: $(V)/.ok
 	$(V)/bin/mypy
 	PATH="$$(echo "$$PWD"/$(V)/lib/python3*/site-packages/playwright/driver):$$PATH" \
 		$(V)/bin/pyright --pythonpath $(V)/bin/python
+
+dry: $(V)/.ok
+	$(V)/bin/python -m recipes.papers --dry
 
 bench: $(V)/.ok
 	$(V)/bin/python -m benchmarks

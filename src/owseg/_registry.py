@@ -217,7 +217,8 @@ def _read_as(default: Any, text: str, name: str) -> Any:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
         if isinstance(default, tuple):
-            return tuple(type(default[0])(part) for part in text.split(","))
+            part_type = type(default[0]) if default else int
+            return () if text == "none" else tuple(part_type(part) for part in text.split(","))
         if isinstance(default, int | float):
             return type(default)(text)
         return text if isinstance(default, str) else float(text)

@@ -25,6 +25,11 @@ def test_mistakes_end_in_one_sentence(fails, stored_kb, own_data, tmp_path):
     assert "--sequence" in fails("evaluate", stored_kb, *data, "--sequence", "--crosswise", "a,b")
     assert "two ways" in fails("evaluate", stored_kb, *data, "--tile", "--window", 64)
     assert "--sequence" in fails("evaluate", stored_kb, *data, "--sequence", "--window", 64)
+    assert "--sequence" in fails("evaluate", stored_kb, *data, "--sequence", "--sides", "300")
+    for option in (("--size", 64), ("--tile",), ("--full-resolution",), ("--multi-scale",), ("--window", 64)):
+        assert "--sides" in fails("evaluate", stored_kb, *data, "--sides", "64", *option)
+    assert "no list of sides" in fails("evaluate", stored_kb, *data, "--sides", "a")
+    assert "no option 'delta'" in fails("evaluate", stored_kb, *data, "--scorers", "mixture:delta=1")
     assert "add --sequence" in fails("evaluate", stored_kb, *data, "--report", tmp_path / "page.html")
     assert "not learned a class" in fails("evaluate", stored_kb, *data, "--sequence")
     assert "no scorer 'magic'" in fails("evaluate", stored_kb, *data, "--scorers", "magic")

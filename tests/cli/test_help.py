@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import typer.main
@@ -18,7 +19,8 @@ from owseg.models.decoders import DECODERS
 from owseg.models.published import NETWORKS
 from owseg.scorers import SCORERS
 from owseg.training import BASELINES
-from owseg.training.config import PRECISIONS
+from owseg.training.config import PRECISIONS, ResidualConfig, TrainConfig
+from owseg.training.presets import RESIDUAL, TRAIN, configured
 
 COMMANDS = (
     "predict", "train", "train-residual", "train-negative", "audit", "fit", "fit-baseline", "calibrate", "learn",
@@ -58,6 +60,8 @@ KINDS = {
     "formats": (["exchange --from", "learn --shots"], set(FORMATS)),
     "methods": (["learn --method"], set(LEARNERS)),
     "networks": ([], set(NETWORKS)),
+    "residual_presets": (["train-residual --preset"], set(RESIDUAL)),
+    "train_presets": (["train --preset"], set(TRAIN)),
     "precisions": (["train --precision", "train-residual --precision"], set(PRECISIONS)),
     "scorers": (["evaluate --scorers", "calibrate --scorer"], set(SCORERS)),
     "shipped": (["predict --kb", "info KB"], set(shipped_names())),
@@ -95,6 +99,16 @@ def test_a_page_of_help_shows_the_names(place, run_cli, monkeypatch):
     _, out, _ = run_cli(command, "--help")
     text = " ".join(out.replace("│", " ").split())
     assert f"{option} " in text and f"{', '.join(names_of(kind))}" in text
+
+
+def test_the_settings_in_help_are_the_defaults():
+    """As ``--set`` reads them: what help shows gives the same settings again."""
+    shown = [text.split("=", 1) for text in names_of("residual_settings")]
+    assert ["rates", "3,6,12"] in shown and ["lr", "0.001"] in shown
+    assert configured(ResidualConfig(), dict(shown)) == ResidualConfig()
+    same = configured(TrainConfig(), dict(text.split("=", 1) for text in names_of("train_settings")))
+    assert same == replace(TrainConfig(), scale=(0.666667, 1.5))  # six digits of 2/3
+    assert "variance_weight=0.01" in names_of("train_settings") and "smoothing=0.05" in names_of("negative_settings")
 
 
 def parameters(group=None):

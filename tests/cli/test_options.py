@@ -1,6 +1,6 @@
 import pytest
 
-from owseg.cli._options import data_spec, parse_names, parse_scales, parse_settings, parse_size, size_text
+from owseg.cli._options import data_spec, parse_names, parse_scales, parse_settings, parse_sides, parse_size, size_text
 from owseg.errors import OwsegError
 
 
@@ -27,6 +27,16 @@ def test_factors():
 def test_what_is_no_list_of_factors_is_refused(text):
     with pytest.raises(OwsegError, match="is no list of factors"):
         parse_scales(text)
+
+
+def test_sides():
+    assert parse_sides("300, 375") == (300, 375) and parse_sides("") == ()
+
+
+@pytest.mark.parametrize("text", ["x", "300,x", "31", "300,0", "1.5"])
+def test_what_is_no_list_of_sides_is_refused(text):
+    with pytest.raises(OwsegError, match="is no list of sides from 32 pixels"):
+        parse_sides(text)
 
 
 @pytest.mark.parametrize("text", ["radius", "=4", ""])

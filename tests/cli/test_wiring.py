@@ -5,6 +5,7 @@ All that commands call is replaced by a function of the same signature that note
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,8 @@ from owseg.cli import app
 from owseg.knowledge.base import Event
 from owseg.metrics.pixel import PerImage
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
+from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
+from owseg.training.presets import TRAIN as TRAIN_PRESETS
 from tests.support.commands import FakeKB, calls, replace_all
 
 
@@ -27,8 +30,8 @@ def forward(full_resolution=False, multi_scale=False, size=None, tile=False):
     return {"full_resolution": full_resolution, "multi_scale": multi_scale, "size": size, "tile": tile}
 
 
-def measured(*options, window=None, **named):
-    return {**forward(*options, **named), "window": window}
+def measured(*options, window=None, sides=(), **named):
+    return {**forward(*options, **named), "window": window, "sides": sides}
 
 
 TRAIN = "train K --data folder:D --backbone B"
@@ -69,6 +72,17 @@ ROWS = [
     ("train K --data folder:D", BUILD, {"backbone": "efficientnet-lite0"}),
     (f"{TRAIN} --epochs 3 --batch 2 --crop 64x96 --seed 5 --precision bf16-mixed --devices 2", BUILD,
      {"config": TrainConfig(epochs=3, batch=2, crop=(64, 96), seed=5, precision="bf16-mixed", devices=2)}),
+    (f"{TRAIN} --preset dmlnet-streethazards", BUILD,
+     {"config": TRAIN_PRESETS["dmlnet-streethazards"].config, "decoder": "psp", "width": 512, "members": 1,
+      "scales": [1.0], "scale": 3.0, "classifier": "prototype"}),
+    (f"{TRAIN} --preset dmlnet-cityscapes --epochs 3 --width 64 --decoder pyramid --members 2 --scales 1,0.5 "
+     "--set variance_weight=0 --set lr=0.5", BUILD,
+     {"config": replace(TRAIN_PRESETS["dmlnet-cityscapes"].config, epochs=3, variance_weight=0.0, lr=0.5),
+      "decoder": "pyramid", "width": 64, "members": 2, "scales": [1.0, 0.5]}),
+    (f"{RESIDUAL} --preset paper --batch 2 --set form=light --set rates=1,2", TRAIN_RESIDUAL,
+     {"config": replace(RESIDUAL_PRESETS["paper"], batch=2, form="light", rates=(1, 2))}),
+    (f"{NEGATIVE} --set optimizer=sgd --set schedule=poly --set lr=0.5", TRAIN_NEGATIVE,
+     {"config": NegativeConfig(optimizer="sgd", schedule="poly", lr=0.5)}),
     (f"{TRAIN} --fpr 0.2 --background --resume", BUILD, {"fpr": 0.2, "background": True, "resume": True}),
     (RESIDUAL, TRAIN_RESIDUAL,
      {"kb": "K", "inliers": "most of folder:I/train", "val": "half of rest of folder:I/train",
@@ -174,6 +188,9 @@ ROWS = [
     ("evaluate K --data folder:D --multi-scale --size 720", EVALUATE, {"forward": measured(False, True, 720)}),
     ("evaluate K --data folder:D --tile", EVALUATE, {"forward": measured(tile=True)}),
     ("evaluate K --data folder:D --window 1024", EVALUATE, {"forward": measured(window=1024)}),
+    ("evaluate K --data folder:D --sides 300,375", EVALUATE, {"forward": measured(sides=(300, 375))}),
+    ("evaluate K --data folder:D --scorers mixture:beta=7:gamma=0.5,b", EVALUATE,
+     {"scorers": ["mixture:beta=7:gamma=0.5", "b"]}),
     ("evaluate K --data folder:D --crosswise a,b", CROSSWISE,
      {"kb": "K", "first": "folder:D/a", "second": "folder:D/b", "scorer": None, "forward": measured()}),
     ("evaluate K --data folder:D --crosswise a,b --scorers msp --size 720", CROSSWISE,

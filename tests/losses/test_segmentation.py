@@ -44,6 +44,10 @@ def test_hybrid_adds_them(batch, weights):
     expected = oracle.dce(e, t, weights=weights) + 0.25 * oracle.variance(e, t)
     assert hybrid(logits, target, 0.25, weights).item() == pytest.approx(expected, rel=1e-5)
     assert hybrid(logits, target).item() == pytest.approx(oracle.dce(e, t) + 0.01 * oracle.variance(e, t), rel=1e-5)
+    alone = hybrid(logits, target, 0.25, weights, 0.0).item()
+    assert alone == pytest.approx(0.25 * oracle.variance(e, t), rel=1e-5)  # VL without DCE, as in Table 3
+    both = objective(PrototypeClassifier(K), embedding, target, 0.25, weights, 0.5).item()
+    assert both == pytest.approx(0.5 * oracle.dce(e, t, weights=weights) + 0.25 * oracle.variance(e, t), rel=1e-5)
 
 
 def test_cross_entropy_agrees_with_torch_and_the_loop():

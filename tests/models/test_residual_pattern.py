@@ -171,3 +171,13 @@ def test_asking_for_the_penultimate_channels_changes_no_batch_statistics():
     before = {n: b.clone() for n, b in network.named_buffers()}
     residual_of(network)
     assert network.decoder.training and all(torch.equal(b, before[n]) for n, b in network.named_buffers())
+
+
+def test_it_starts_at_zero_or_as_he_et_al_do():
+    torch.manual_seed(0)
+    zero, kaiming = (ResidualPattern((8, 16, 24, 32), 200, width=128, start=start) for start in ("zero", "kaiming"))
+    assert not zero.final.weight.any() and zero.config == kaiming.config  # what is stored is trained, however it began
+    assert kaiming.final.weight.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.03)
+    assert not kaiming.final.bias.any() and not zero.final.bias.any()
+    with pytest.raises(OwsegError, match="start of a residual is zero or kaiming, not 'one'"):
+        ResidualPattern((8, 16), 4, start="one")

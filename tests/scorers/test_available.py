@@ -3,16 +3,23 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from owseg.errors import OwsegError
 from owseg.image_scorers import IMAGE_SCORERS
+from owseg.knowledge.calibration import calibrate
+from owseg.knowledge.load import load
 from owseg.labels import BACKGROUND, LabelSpace
-from owseg.scorers import SCORERS, available, fitted_names
+from owseg.scorers import SCORERS, available, configurable, fitted_names
+from owseg.scorers.eds import eds
+from owseg.scorers.mixture import mixture
 from tests.support import tiny
 from tests.support.outputs import labelled, network
 
 LABELS = LabelSpace.of(("road", "sky", "tree", "car"))
 PLAIN = {"msp", "max_logit", "energy", "entropy"}
 METRIC = {"mmsp", "eds", "eds_paper", "eds_code", "mixture", "mixture_paper", "mixture_code", "max_similarity"}
+MIXTURES = ("mixture", "mixture_paper", "mixture_code")
 
 
 def fit(name):
@@ -91,3 +98,41 @@ def test_a_scorer_that_was_fitted_alone_is_not_replaced_by_a_part_of_another():
     alone, joint = fit("mahalanobis"), fit("joint")
     for order in ({"joint": joint, "mahalanobis": alone}, {"mahalanobis": alone, "joint": joint}):
         assert available(network(), LABELS, order, False)["mahalanobis"] is alone
+
+
+def test_options_may_follow_a_name():
+    """The same scorer as made by hand, by name alone; the options are those that the card names."""
+    made, output = available(network(), LABELS, {}, False), labelled(3)[0]
+    for name, function, options in (
+        ("mixture:beta=7:gamma=0.5", mixture, {"beta": 7.0, "gamma": 0.5}),
+        ("mixture_code:gamma=0.3", mixture, {"normalisation": "code", "beta": 50.0, "gamma": 0.3}),
+        ("mixture_paper:beta=2", mixture, {"normalisation": "paper", "beta": 2.0}),
+        ("eds_code:clip=30", eds, {"normalisation": "code", "clip": 30.0}),
+    ):
+        assert name in made and name not in set(made)
+        assert torch.equal(made[name](output), function(output, **options))
+        assert not torch.equal(made[name](output), made[name.split(":")[0]](output))
+    assert "none:beta=7" not in made and 3 not in made
+    assert configurable() == {"eds_code": ("clip",), **dict.fromkeys(MIXTURES, ("beta", "gamma"))}
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("mixture:beta", "'beta' sets nothing; write an option of a score as mixture:NAME=VALUE"),
+    ("mixture:delta=3", "the score mixture has no option 'delta'; it has beta, gamma"),
+    ("mixture:beta=x", "the score mixture: beta is a number, not 'x'"),
+    ("msp:beta=3", "the score msp has no options; those that have are"),
+    ("knn:k=3", "the score knn has no options"),
+])  # fmt: skip
+def test_options_that_there_are_not(name, message):
+    with pytest.raises(OwsegError, match=message):
+        available(network(), LABELS, {"knn": fit("knn")}, False)[name]
+
+
+def test_a_name_with_options_is_calibrated_and_stored(tmp_path):
+    made = calibrate(tiny.knowledge_base(), tiny.dataset(), 0.1, scorer="mixture:beta=7")
+    made.save(tmp_path / "kb")
+    loaded, output = load(tmp_path / "kb"), made.forward(tiny.image())
+    assert loaded.scorer == "mixture:beta=7" and loaded.threshold == made.threshold
+    found = loaded.assess(output, (48, 64)).scores["mixture:beta=7"]
+    plain = loaded.assess(output, (48, 64), ("mixture",)).scores["mixture"]
+    assert (found == made.assess(output, (48, 64)).scores["mixture:beta=7"]).all() and (found != plain).any()

@@ -37,6 +37,10 @@ def test_settings_that_no_training_can_run_with(kind, setting, message):
     ({"mode": "free"}, "no mode 'free'; it is frozen or tuned"),
     ({"label_stride": 0}, "label_stride must be 1 or more, not 0"),
     ({"views": 0}, "views must be 1 or more, not 0"),
+    ({"short_sides": (300, 16)}, "at least 32 pixels, not 16"),
+    ({"dce_weight": 0, "variance_weight": 0}, "not both 0"),
+    ({"dce_weight": -1}, "are 0 or more"),
+    ({"variance_weight": -1}, "are 0 or more"),
 ])  # fmt: skip
 def test_settings_of_a_segmentation_network(setting, message):
     with pytest.raises(OwsegError, match=message):
@@ -56,6 +60,6 @@ def test_outliers_are_pasted_by_default_as_paste_does():
 
 
 def test_they_are_read_without_torch():
-    code = "import sys, owseg.training.config; print({'torch', 'transformers'} & set(sys.modules))"
+    code = "import sys, owseg.training.presets; print({'torch', 'transformers'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

@@ -221,3 +221,22 @@ def test_what_cannot_be_trained_on_ends_in_one_sentence(tmp_path):
         train_residual(base(), inlier_images(), inlier_images(4), objects(), None, fast, tmp_path)
     with pytest.raises(OwsegError, match="no residual"):
         rpl(base().forward(tiny.image()))
+
+
+def test_the_pattern_is_that_of_the_settings(tmp_path, monkeypatch):
+    """As in the paper, in small; what it was before is the frozen network, whatever the start."""
+    paper = replace(ONE, form="dense", width=8, rates=(1, 2), contrast=5, start="kaiming", losses_at="image")
+    starts = []
+    made = module.residual_of
+    monkeypatch.setattr(module, "residual_of", lambda network, **c: starts.append(c) or made(network, **c))
+    kb = base()
+    new = train_residual(kb, inlier_images(4), inlier_images(2), objects(), objects(), paper, tmp_path / "a")
+    assert new.residual.config == {"skip": 1, "width": 8, "rates": [1, 2], "contrast": 5, "place": "penultimate",
+                                   "form": "dense"}  # fmt: skip
+    assert [c["start"] for c in starts if "start" in c] == ["kaiming", "kaiming"]
+    old = train_residual(kb, inlier_images(4), inlier_images(2), objects(), objects(), ONE, tmp_path / "b")
+    before = [made.history[-1].details["val_ap_before"] for made in (new, old)]
+    assert before[0] == before[1]
+    at_embedding = replace(ONE, place="embedding")
+    other = train_residual(kb, inlier_images(4), inlier_images(2), objects(), objects(), at_embedding, tmp_path / "c")
+    assert other.residual.place == "embedding"

@@ -74,6 +74,25 @@ def test_images_and_contexts_pass_batch_normalisation_together():
         torch.testing.assert_close(value, alone.pattern.get_buffer(name), atol=1e-5, rtol=1e-4)
 
 
+def test_the_losses_may_be_taken_on_logits_interpolated_to_the_view(monkeypatch):
+    """As written out: CoroCL stays on the grid of the pattern."""
+    found = {}
+    monkeypatch.setattr(
+        losses, "corocl", lambda *sets: found.update(sets=[len(s) for s in sets[:4]]) or sets[0].sum() * 0
+    )
+    objective, (images, targets, *_) = made_objective(losses_at="image").eval(), batch()
+    loss = objective(images, targets)
+    network, pattern, config = objective.frozen[0], objective.pattern, objective.config
+    output = network(images, residual=pattern)
+    evidence, frozen = resize(output.residual, (48, 64)), resize(output.logits, (48, 64))
+    kept = losses.inlier(evidence, frozen, targets == 0, config.entropy_weight)
+    energy = losses.positive_energy(evidence, targets == UNKNOWN)
+    assert loss.item() == pytest.approx((0.7 * kept + 0.2 * energy).item(), rel=1e-4)
+    on_grid = dict(found)
+    coarse = made_objective().eval()(images, targets)
+    assert found == on_grid and abs(coarse.item() - loss.item()) > 1e-4 * loss.item()
+
+
 @pytest.mark.parametrize(("samples", "most"), [(10_000, None), (7, 7)])
 def test_the_sets_that_are_contrasted_are_of_one_size(monkeypatch, samples, most):
     sizes = []

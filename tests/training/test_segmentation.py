@@ -78,6 +78,25 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path):
         assert (a["epoch"], a["loss"], a["val_miou"]) == (b["epoch"], b["loss"], b["val_miou"])
 
 
+def test_vl_alone_and_no_average(tmp_path):
+    """Table 3's first rows; with a decay of 0 the weights that are kept are those of the last step."""
+    data = tiny.dataset()
+    kept = {}
+    for name, ema in (("none", 0.0), ("some", 0.8)):
+        config = replace(ONE, dce_weight=0.0, variance_weight=1.0, ema=ema, balance=0.0, optimizer="sgd", lr=1e-3)
+        kept[name] = weights(train(small(), data, data, config, tmp_path / name))
+    found = torch.load(tmp_path / "none" / "last.ckpt", weights_only=True)["objective"]
+    last = {name.removeprefix("network."): v for name, v in found.items() if name.startswith("network.")}
+    assert same(kept["none"], {name: last[name] for name in kept["none"]}) and not same(kept["none"], kept["some"])
+    images, targets = torch.rand(1, 3, 48, 64), torch.zeros(1, 48, 64, dtype=torch.long)
+    net, ones = small().eval(), torch.ones(3)
+    loss = SegmentationObjective(net, 0.25, ones, dce_weight=0.0)(images, targets)
+    logits = net.classify(resize(net.decode(net.encode(images)), (48, 64)))
+    assert loss.item() == pytest.approx(0.25 * losses.variance(logits, targets).item(), rel=1e-4)
+    with pytest.raises(OwsegError, match="VL alone needs prototypes"):
+        train(small(classifier="linear"), data, data, replace(ONE, dce_weight=0.0), tmp_path / "linear")
+
+
 def test_training_learns_and_logs(tmp_path):
     data = tiny.dataset(16)
     config = replace(FAST, epochs=12, validate_every=4)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from owseg.data.augment import augment
+from owseg.labels import IGNORE
 from owseg.training.config import TrainConfig
 from owseg.training.views import AugmentedViews, FrozenFeatures
 from tests.support import tiny
@@ -91,3 +92,24 @@ def test_views_are_scaled_from_the_working_size(backbone):
         *maps, found = views(0, 0, np.random.default_rng([5, 0, 0]))
         assert torch.equal(found, target)
     assert torch.equal(maps[0], image)
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "sides"), [((48, 64), (64, 96), {32, 40, 64}), ((48, 96), (64, 96), {32, 40, 48})]
+)
+def test_an_image_is_resized_to_a_shorter_side_of_the_list_and_fits_into_the_crop(size, crop, sides):
+    """The whole image, its longer side at most that of the crop: what is not image is void."""
+    crop = (64, 96)
+    config = replace(CONFIG, crop=crop, short_sides=(32, 40, 64), small=0.0, jitter=0.0)
+    found = set()
+    for i in range(24):
+        image, target = AugmentedViews(tiny.dataset(1, size=size), config, 999)(0, 0, np.random.default_rng(i))
+        assert image.shape[1:] == target.shape == crop
+        inside = (target != IGNORE).numpy()
+        height, width = int(inside.any(1).sum()), int(inside.any(0).sum())
+        assert height / width == pytest.approx(size[0] / size[1], rel=0.05) and (inside[:height, :width]).all()
+        found.add(height)
+    assert found == sides
+    halved = replace(config, small=1.0, short_sides=(64,))
+    image, target = AugmentedViews(tiny.dataset(1, size=size), halved)(0, 0, np.random.default_rng(0))
+    assert target.shape == (32, 48) and int((target != IGNORE).any(1).sum()) == max(sides) / 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,8 @@ NAMES = {
     "fitted": "owseg.scorers:fitted_names",
     "formats": "owseg.exchange:FORMATS",
     "methods": "owseg.learners:LEARNERS",
+    "residual_presets": "owseg.training.presets:RESIDUAL",
+    "train_presets": "owseg.training.presets:TRAIN",
     "networks": "owseg.models.published:NETWORKS",
     "precisions": "owseg.training.config:PRECISIONS",
     "scorers": "owseg.scorers:SCORERS",
@@ -22,6 +25,13 @@ NAMES = {
     "submissions": "owseg.inference.submissions:SUBMISSIONS",
 }
 """Where the names of each kind are: a registry, a tuple, or a function that returns one. None of these needs torch."""
+
+SETTINGS = {
+    "train_settings": "TrainConfig",
+    "residual_settings": "ResidualConfig",
+    "negative_settings": "NegativeConfig",
+}
+"""The classes of ``owseg.training.config`` whose fields ``--set`` of a training may set."""
 
 
 class Command(TyperCommand):
@@ -53,6 +63,13 @@ def filled(text: str | None) -> str | None:
     return None if text is None else re.sub(r"\{(\w+)\}", lambda found: ", ".join(names_of(found[1])), text)
 
 
+def setting_text(value: Any) -> str:
+    """Return a setting as ``--set`` reads it: the parts of a tuple with commas."""
+    if isinstance(value, tuple):
+        return ",".join(setting_text(part) for part in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def unwrapped(text: str | None) -> str | None:
     """Return help with each paragraph on one line, as it is wrapped when it is shown; not those that begin with \\b."""
     if text is None:
@@ -64,8 +81,13 @@ def unwrapped(text: str | None) -> str | None:
 def names_of(kind: str) -> Iterable[str]:
     """Return the names of a kind of thing: one of ``NAMES``, ``decoders`` to train, ``writable`` formats.
 
-    ``method_options``, ``format_options``, ``baseline_options`` and ``submission_options`` are what ``--set`` may set.
+    ``method_options``, ``format_options``, ``baseline_options`` and ``submission_options`` are what ``--set`` may set,
+    ``scorer_options`` what may follow the name of a score,
+    and ``train_settings`` and so on are NAME=VALUE with the defaults.
     """
+    if kind in SETTINGS:
+        config = getattr(import_module("owseg.training.config"), SETTINGS[kind])
+        return [f"{field.name}={setting_text(field.default)}" for field in fields(config)]
     if kind == "baseline_options":
         from owseg.training import BASELINES
 
@@ -78,6 +100,10 @@ def names_of(kind: str) -> Iterable[str]:
         from owseg.exchange import FORMATS
 
         return [f"{o} ({name}: {text})" for name, entry in FORMATS.entries.items() for o, text in entry.options.items()]
+    if kind == "scorer_options":
+        from owseg.scorers import configurable
+
+        return [f"{name}:{'=N:'.join(options)}=N" for name, options in configurable().items()]
     if kind == "submission_options":
         from owseg.inference.submissions import SUBMISSIONS
 

@@ -98,28 +98,7 @@ Slim = Annotated[
 Fpr = Annotated[float, typer.Option(help="Share of known pixels that may be predicted unknown (false positives).")]
 
 
-Batch = Annotated[int, typer.Option(help="Images per step.")]
-
-
-Crop = Annotated[str, typer.Option(help="Height x width of a training crop, in pixels.")]
-
-
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
-
-
-Precision = Annotated[str, typer.Option(help="Precision of the computation: {precisions}. Weights keep 32 bits.")]
-
-
-Members = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        help="Decoders on one backbone, each trained for itself, whose mean is used; more of them err less.",
-    ),
-]
-
-
-Devices = Annotated[int, typer.Option(help="Number of GPUs or, without a GPU, of processes.")]
 
 
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")]
@@ -148,6 +127,17 @@ def parse_scales(text: str) -> tuple[float, ...]:
     if not scales or not all(0.1 <= scale <= 10 for scale in scales):
         raise OwsegError(f"{text!r} is no list of factors from 0.1 to 10; write them with commas, such as 1,0.67.")
     return scales
+
+
+def parse_sides(text: str) -> tuple[int, ...]:
+    """Return the numbers of pixels in text such as ``300,375``; raise ``OwsegError`` for others, and below 32."""
+    try:
+        sides = tuple(int(part) for part in parse_names(text))
+    except ValueError:
+        sides = (0,)
+    if min(sides, default=32) < 32:
+        raise OwsegError(f"{text!r} is no list of sides from 32 pixels; write them with commas, such as 300,375.")
+    return sides
 
 
 def size_text(size: tuple[int, int]) -> str:

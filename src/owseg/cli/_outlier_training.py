@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import data_spec, parse_names, size_text
+from owseg.cli._options import data_spec, parse_names
 from owseg.cli._printing import next_command, save_version
-from owseg.training.config import ResidualConfig
 
 if TYPE_CHECKING:
     from owseg.data.dataset import DataSet
     from owseg.data.outliers import Outliers
     from owseg.knowledge.base import KnowledgeBase
     from owseg.labels import LabelSpace
-
-CROP = size_text(ResidualConfig.crop)
 
 Inliers = Annotated[
     str,
@@ -46,9 +43,6 @@ Val = Annotated[
 Exclude = Annotated[
     str, typer.Option(help="Categories of outliers to leave out, besides the known classes: cow,sheep.")
 ]
-
-
-Epochs = Annotated[int, typer.Option(help="Passes over the inliers.")]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Size, Split, Tile, parse_names
+from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Size, Split, Tile, parse_names, parse_sides
 from owseg.cli._printing import print_json, print_note, print_table
 from owseg.errors import OwsegError
 
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 Scorers = Annotated[
-    str, typer.Option(help="Scores to compare, with commas, or all: {scorers}. Default: the one in use.")
+    str,
+    typer.Option(
+        help="Scores to compare, with commas, or all: {scorers}. Options follow the name: {scorer_options}. Default: "
+        "the one in use."
+    ),
 ]
 
 
@@ -39,6 +43,16 @@ Window = Annotated[
         min=64,
         help="Run images at their own size, or at --size, in windows of so many pixels, a third of that apart, each "
         "also mirrored: how RPL measures mIoU, with 1024.",
+    ),
+]
+
+
+Sides = Annotated[
+    str,
+    typer.Option(
+        metavar="N,N",
+        help="Run each image at these shorter sides, and average the logits at its own size before they are scored: "
+        "DMLNet's test, with 300,375,450,525,600. One side alone scores interpolated logits.",
     ),
 ]
 
@@ -74,6 +88,7 @@ def evaluate(
     size: Size = None,
     tile: Tile = False,
     window: Window = None,
+    sides: Sides = "",
     crosswise: Pair = "",
     sequence: Sequence = False,
     report: Report = None,
@@ -91,10 +106,13 @@ def evaluate(
 
     if report is not None and not sequence:
         raise OwsegError("--report shows a sequence of classes; add --sequence.")
-    if sequence and (scorers or per_image or full_resolution or multi_scale or size or tile or window or crosswise):
+    views = (full_resolution, multi_scale, size, tile, window)
+    if sequence and (scorers or per_image or any(views) or sides or crosswise):
         raise OwsegError("--sequence evaluates each stage with its own score, pixels pooled; omit the other options.")
     if tile and window:
         raise OwsegError("--tile and --window are two ways to divide an image; give one of them.")
+    if sides and any(views):
+        raise OwsegError("--sides says at which sizes an image is run and where it is scored; omit the other options.")
     pair, names = parse_names(crosswise), parse_names(scorers)
     if crosswise and (len(pair) != 2 or pair[0] == pair[1] or per_image or len(names) > 1 or scorers == "all"):
         raise OwsegError("--crosswise takes two splits, such as test-t5,test-t6, and one score; omit --per-image.")
@@ -104,8 +122,9 @@ def evaluate(
         _evaluate_sequence(kb, first, report, as_json)
         return
     forward = partial(
-        base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile, window=window
-    )
+        base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile, window=window,
+        sides=parse_sides(sides),
+    )  # fmt: skip
     if others:
         _print(evaluate_crosswise(base, first, others[0], names[0] if names else None, forward), as_json)
         return

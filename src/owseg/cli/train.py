@@ -9,30 +9,22 @@ import typer
 
 from owseg.cli._help import names_of
 from owseg.cli._options import (
-    Batch,
-    Crop,
     Data,
-    Devices,
     Fpr,
     Json,
-    Members,
-    Precision,
     Resume,
-    Seed,
     Slim,
     parse_names,
     parse_scales,
-    parse_size,
-    size_text,
 )
 from owseg.cli._printing import next_command, save_version
+from owseg.cli._training import Batch, Crop, Devices, Epochs, Members, Precision, Seed, config_of
 from owseg.errors import OwsegError
-from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, MEMBERS, PROTOTYPE_SCALE, SCALES, WIDTH, TrainConfig
+from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE
+from owseg.training.presets import TRAIN, preset_named
 
 if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
-
-CROP, FACTORS = size_text(TrainConfig.crop), ",".join(f"{factor:g}" for factor in SCALES)
 
 NewKB = Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new knowledge base.")]
 
@@ -40,8 +32,22 @@ NewKB = Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new
 Backbone = Annotated[str, typer.Option(help="A backbone: efficientnet-lite0, hub name of transformers, or local path.")]
 
 
-Mode = Annotated[
+Preset = Annotated[
     str,
+    typer.Option(
+        help="Settings of training and network by name: {train_presets}. Any option that is given wins over them."
+    ),
+]
+
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting; may be repeated. In light: {train_settings}."),
+]
+
+
+Mode = Annotated[
+    str | None,
     typer.Option(
         help="frozen: the backbone stays as it is, decoder and classifier learn on its features; minutes on a CPU. "
         "tuned: it learns, too."
@@ -52,10 +58,10 @@ Mode = Annotated[
 Unknown = Annotated[str, typer.Option(help="Classes to treat as unknown, by name: car,pedestrian.")]
 
 
-Decoder = Annotated[str, typer.Option(help="Decoder of the network: {decoders}.")]
+Decoder = Annotated[str | None, typer.Option(help="Decoder of the network: {decoders}.")]
 
 
-Width = Annotated[int, typer.Option(min=8, help="Channels of each decoder.")]
+Width = Annotated[int | None, typer.Option(min=8, help="Channels of each decoder.")]
 
 
 Classifier = Annotated[
@@ -79,7 +85,7 @@ Size = Annotated[
 
 
 Scales = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="Factors of the working size at which the trained network looks at each image; what it finds is averaged. "
         "1 alone is a third faster."
@@ -102,9 +108,6 @@ Exclude = Annotated[
 ]
 
 
-Epochs = Annotated[int, typer.Option(help="Passes over the training images.")]
-
-
 Background = Annotated[
     bool, typer.Option("--background", help="A baseline: train void as a class; its probability is the score.")
 ]
@@ -114,21 +117,23 @@ def train(
     out: NewKB,
     data: Data,
     backbone: Backbone = DEFAULT_BACKBONE,
-    mode: Mode = TrainConfig.mode,
+    preset: Preset = "light",
+    mode: Mode = None,
     unknown: Unknown = "",
-    decoder: Decoder = "pyramid",
-    width: Width = WIDTH,
-    members: Members = MEMBERS,
+    decoder: Decoder = None,
+    width: Width = None,
+    members: Members = None,
     classifier: Classifier = CLASSIFIER,
     scale: Scale = PROTOTYPE_SCALE,
-    epochs: Epochs = TrainConfig.epochs,
-    batch: Batch = TrainConfig.batch,
+    epochs: Epochs = None,
+    batch: Batch = None,
     size: Size = None,
-    scales: Scales = FACTORS,
-    crop: Crop = CROP,
-    seed: Seed = TrainConfig.seed,
-    precision: Precision = TrainConfig.precision,
-    devices: Devices = TrainConfig.devices,
+    scales: Scales = None,
+    crop: Crop = None,
+    seed: Seed = None,
+    precision: Precision = None,
+    devices: Devices = None,
+    settings: Settings = None,
     fpr: Fpr = 0.05,
     outliers: OutlierFolder = None,
     exclude: Exclude = "",
@@ -147,19 +152,19 @@ def train(
     from owseg.training.build import build_knowledge_base
     from owseg.training.processes import is_first_process
 
-    config = TrainConfig(
-        mode=mode, epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices,
-    )  # fmt: skip
-    check_parts(decoder, classifier, scale)
+    chosen = preset_named(TRAIN, preset)
+    config = config_of(chosen.config, settings, epochs, batch, crop, seed, precision, devices, mode=mode)
+    check_parts(decoder or chosen.decoder, classifier, scale)
     if slim:
-        check_slim(backbone, mode)
+        check_slim(backbone, config.mode)
     # Before hours of training, not after.
     check_place(out)
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
     run = Path(f"{out.resolve()}.run")
     kb = build_knowledge_base(
-        data, backbone, parse_names(unknown), config, run, decoder=decoder, width=width, members=members,
-        classifier=classifier, scale=scale, size=size, scales=parse_scales(scales), fpr=fpr, outliers=objects,
+        data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
+        width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale, size=size,
+        scales=chosen.scales if scales is None else parse_scales(scales), fpr=fpr, outliers=objects,
         background=background, resume=resume,
     )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from owseg.cli._options import (
     KB,
-    Batch,
-    Crop,
-    Devices,
     Fpr,
     Json,
-    Members,
     Out,
-    Precision,
     Resume,
-    Seed,
     Slim,
-    parse_size,
 )
-from owseg.cli._outlier_training import CROP, Epochs, Exclude, Inliers, OutlierFolder, Val, open_all, open_objects
+from owseg.cli._outlier_training import Exclude, Inliers, OutlierFolder, Val, open_all, open_objects
+from owseg.cli._training import Batch, Crop, Devices, Epochs, Members, Precision, Seed, config_of
 from owseg.training.config import NegativeConfig
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting; may be repeated. The defaults: {negative_settings}."),
+]
 
 
 def train_negative(
@@ -29,13 +31,14 @@ def train_negative(
     outliers: OutlierFolder,
     val: Val = None,
     exclude: Exclude = "",
-    epochs: Epochs = NegativeConfig.epochs,
-    batch: Batch = NegativeConfig.batch,
-    crop: Crop = CROP,
-    members: Members = NegativeConfig.members,
-    seed: Seed = NegativeConfig.seed,
-    precision: Precision = NegativeConfig.precision,
-    devices: Devices = NegativeConfig.devices,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    crop: Crop = None,
+    members: Members = None,
+    seed: Seed = None,
+    precision: Precision = None,
+    devices: Devices = None,
+    settings: Settings = None,
     fpr: Fpr = 0.05,
     resume: Resume = False,
     out: Out = None,
@@ -50,10 +53,7 @@ def train_negative(
     from owseg.training.negative import train_negative as trained
     from owseg.training.processes import is_first_process
 
-    config = NegativeConfig(
-        epochs=epochs, batch=batch, crop=parse_size(crop), members=members, seed=seed, precision=precision,
-        devices=devices,
-    )  # fmt: skip
+    config = config_of(NegativeConfig(), settings, epochs, batch, crop, seed, precision, devices, members=members)
     given = open_all(kb, out, inliers, val)
     objects, _ = open_objects(outliers, None, exclude, given.base.labels)
     run = Path(f"{Path(given.target).resolve()}.negative.run")

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, Batch, Crop, Devices, Fpr, Json, Out, Precision, Resume, Seed, Slim, parse_size
-from owseg.cli._outlier_training import CROP, Epochs, Exclude, Inliers, OutlierFolder, Val, open_all, open_objects
-from owseg.training.config import ResidualConfig
+from owseg.cli._options import KB, Fpr, Json, Out, Resume, Slim
+from owseg.cli._outlier_training import Exclude, Inliers, OutlierFolder, Val, open_all, open_objects
+from owseg.cli._training import Batch, Crop, Devices, Epochs, Precision, Seed, config_of
+from owseg.training.presets import RESIDUAL, preset_named
 
 Context = Annotated[
     Path | None,
@@ -20,6 +21,17 @@ Context = Annotated[
 ]
 
 
+Preset = Annotated[
+    str, typer.Option(help="Settings by name: {residual_presets}. Any option that is given wins over them.")
+]
+
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting; may be repeated. In light: {residual_settings}."),
+]
+
+
 def train_residual(
     kb: KB,
     inliers: Inliers,
@@ -27,12 +39,14 @@ def train_residual(
     context: Context = None,
     val: Val = None,
     exclude: Exclude = "",
-    epochs: Epochs = ResidualConfig.epochs,
-    batch: Batch = ResidualConfig.batch,
-    crop: Crop = CROP,
-    seed: Seed = ResidualConfig.seed,
-    precision: Precision = ResidualConfig.precision,
-    devices: Devices = ResidualConfig.devices,
+    preset: Preset = "light",
+    epochs: Epochs = None,
+    batch: Batch = None,
+    crop: Crop = None,
+    seed: Seed = None,
+    precision: Precision = None,
+    devices: Devices = None,
+    settings: Settings = None,
     fpr: Fpr = 0.05,
     resume: Resume = False,
     out: Out = None,
@@ -46,9 +60,8 @@ def train_residual(
     from owseg.training.processes import is_first_process
     from owseg.training.residual import train_residual as with_residual
 
-    config = ResidualConfig(
-        epochs=epochs, batch=batch, crop=parse_size(crop), seed=seed, precision=precision, devices=devices
-    )
+    chosen = preset_named(RESIDUAL, preset)
+    config = config_of(chosen, settings, epochs, batch, crop, seed, precision, devices)
     given = open_all(kb, out, inliers, val)
     objects, around = open_objects(outliers, context, exclude, given.base.labels)
     run = Path(f"{Path(given.target).resolve()}.residual.run")

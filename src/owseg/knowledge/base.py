@@ -123,10 +123,11 @@ class KnowledgeBase:
 
     def forward(
         self, image: np.ndarray, scale: float = 1.0, full_resolution: bool = False, multi_scale: bool = False,
-        size: int | None = None, tile: bool = False, window: int | None = None,
+        size: int | None = None, tile: bool = False, window: int | None = None, sides: tuple[int, ...] = (),
     ) -> Output:  # fmt: skip
         """Return the network's output for an image (3, H, W) uint8 (see ``Engine``)."""
-        return Engine(self.network, self.residual, full_resolution, multi_scale, size, tile, window)(image, scale)
+        how = (full_resolution, multi_scale, size, tile, window, sides)
+        return Engine(self.network, self.residual, *how)(image, scale)
 
     @torch.no_grad()
     def assess(self, output: Output, size: tuple[int, int], scorers: tuple[str, ...] = ()) -> Assessment:

@@ -200,7 +200,7 @@ CARDS = (
         make=NPM,
         source="Cen et al., ICCV 2021, Eq. 11-12",
         options={
-            "radius": "lambda_novel, a squared distance; by default from the shots",
+            "radius": "lambda_novel, a squared distance: .15 in the paper, 1.5 in its code; by default from the shots",
             "weighting": "pixels or images",
             "space": "embedding, pyramid, or auto: embedding where there are prototypes",
         },

@@ -48,13 +48,19 @@ def variance(logits: Tensor, target: Tensor) -> Tensor:
     return -own.masked_fill(~labelled, 0).sum() / labelled.sum().clamp(min=1)
 
 
-def hybrid(logits: Tensor, target: Tensor, weight: float = 0.01, class_weights: Tensor | None = None) -> Tensor:
-    """Return ``DCE + weight * VL`` (DMLNet, Sec. 4.1).
+def hybrid(
+    logits: Tensor,
+    target: Tensor,
+    weight: float = 0.01,
+    class_weights: Tensor | None = None,
+    dce_weight: float = 1.0,
+) -> Tensor:
+    """Return ``dce_weight * DCE + weight * VL`` (DMLNet, Sec. 4.1; either alone is a row of Table 3).
 
     ``weight`` is lambda_VL; class weights act on the DCE alone.
     """
     # The released code divides the DCE by the batch size once more, so that its lambda is 0.08 for batches of 8.
-    return dce(logits, target, class_weights) + weight * variance(logits, target)
+    return dce_weight * dce(logits, target, class_weights) + weight * variance(logits, target)
 
 
 def objective(
@@ -63,17 +69,19 @@ def objective(
     targets: Tensor,
     variance_weight: float = 0.01,
     class_weights: Tensor | None = None,
+    dce_weight: float = 1.0,
 ) -> Tensor:
     """Return the loss of an embedding (B, D, h, w) for ``targets`` (B, H, W) long, at the resolution of the targets.
 
-    It is DCE + ``variance_weight`` VL with a prototype classifier (DMLNet, Sec. 4.1), cross-entropy with a linear one.
+    It is ``dce_weight`` DCE + ``variance_weight`` VL with a prototype classifier (DMLNet, Sec. 4.1), cross-entropy with
+    a linear one.
     """
     # Squared distances lose too many digits in 16 bits.
     embedding, size = embedding.float(), (targets.shape[-2], targets.shape[-1])
     if isinstance(classifier, PrototypeClassifier):
         # Distances are quadratic in f, so f is interpolated before they are taken, not after: as in DMLNet's code for
         # Cityscapes. Its code for StreetHazards reduces the labels to stride 8 instead.
-        return hybrid(classifier(resize(embedding, size)), targets, variance_weight, class_weights)
+        return hybrid(classifier(resize(embedding, size)), targets, variance_weight, class_weights, dce_weight)
     # A linear classifier commutes with interpolation; K channels are cheaper to interpolate than D.
     return cross_entropy(resize(classifier(embedding), size), targets, class_weights)
 

@@ -16,6 +16,7 @@ from torch import nn
 from owseg.models.network import Network, to_tensor
 from owseg.models.ops import resize_image, working_size
 from owseg.models.residual_pattern import ResidualPattern
+from owseg.models.sides import averaged_over_sides
 from owseg.models.tiles import tiled, windowed
 from owseg.types import Forward, Output
 
@@ -34,7 +35,9 @@ class Engine:
     ``multi_scale`` it is averaged over views of the image (see ``Network.multi_scale``). With ``tile`` the image keeps
     its size, or gets ``size``, and is run in overlapping tiles as large as the working size (see ``tiled``); with
     ``window`` in sliding windows of so many pixels a side (see ``windowed``). A network of ``squares`` is always run in
-    tiles. Runs on the device of the network, without gradients.
+    tiles. With ``sides`` the image gets each of these as its shorter side, and logits are averaged at (H, W) (see
+    ``averaged_over_sides``); of the other options ``multi_scale`` alone acts then. Runs on the device of the network,
+    without gradients.
     """
 
     network: Network = field(repr=False)
@@ -44,6 +47,7 @@ class Engine:
     size: int | None = None
     tile: bool = False
     window: int | None = None
+    sides: tuple[int, ...] = ()
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, scale: float = 1.0) -> Output:
@@ -53,12 +57,14 @@ class Engine:
         """
         device = next(self.network.parameters()).device
         batch = to_tensor(image).to(device)
+        network: Callable[..., Output] = self.network.multi_scale if self.multi_scale else self.network
+        run = partial(network, residual=self.residual)
+        if self.sides:
+            return averaged_over_sides(run, batch, self.sides, scale, self.network.multiple)
         shorter = self.size or (None if self.tile or self.window else self.network.size)
         shape = working_size((image.shape[1], image.shape[2]), shorter, scale, self.network.multiple)
         # The same memory format as the weights (see ``prepared``), or each convolution would convert its input.
         batch = resize_image(batch, shape).contiguous(memory_format=torch.channels_last)
-        network: Callable[..., Output] = self.network.multi_scale if self.multi_scale else self.network
-        run = partial(network, residual=self.residual)
         # Of a network of squares, a tile is no longer than the image's shorter side.
         side = min(self.network.size or TILE, *shape) if self.network.squares else self.network.size or TILE
         if self.window is not None:

@@ -21,6 +21,9 @@ PLACES = ("penultimate", "embedding")
 FORMS = ("light", "dense")
 """How the pattern is made: by depth-wise filters and a finer stage, or by dense ones, as in the paper."""
 
+STARTS = ("zero", "kaiming")
+"""How the last convolution of a pattern begins: so that nothing is added, or He-normal, as in RPL's code."""
+
 DENSE: dict[str, Any] = {"form": "dense", "width": 256, "rates": (12, 24, 36), "contrast": 304}
 """The paper's pattern."""
 
@@ -32,9 +35,9 @@ class ResidualPattern(nn.Module):
     at "embedding" the embedding itself, f + r, from which a linear map alone leads to the logits. Atrous spatial
     pyramid pooling of the coarsest map makes the ``pattern``; in the ``form`` "light" its filters are depth-wise and it
     is joined with a projection of the map at ``skip`` (an index into the pyramid), in the form "dense" they are as in
-    DeepLab and it is interpolated to that map's grid. A 1x1 convolution takes it to ``out`` channels. It is zero at
-    first, so an untrained residual changes nothing. ``project`` is CoroCL's, for training only. Raises ``OwsegError``
-    for another place or form.
+    DeepLab and it is interpolated to that map's grid. A 1x1 convolution takes it to ``out`` channels. With the
+    ``start`` "zero" an untrained residual changes nothing; "kaiming" is that of RPL's code. ``project`` is CoroCL's,
+    for training only. Raises ``OwsegError`` for another place, form or start.
     """
 
     def __init__(
@@ -47,9 +50,10 @@ class ResidualPattern(nn.Module):
         contrast: int = 64,
         place: str = "penultimate",
         form: str = "light",
+        start: str = "zero",
     ) -> None:
         super().__init__()
-        for what, value, values in (("place", place, PLACES), ("form", form, FORMS)):
+        for what, value, values in (("place", place, PLACES), ("form", form, FORMS), ("start", start, STARTS)):
             if value not in values:
                 raise OwsegError(f"the {what} of a residual is {' or '.join(values)}, not {value!r}.")
         # What 0.1.0 did not have is named only where it is another, so that fingerprints stay.
@@ -69,9 +73,9 @@ class ResidualPattern(nn.Module):
             self.lateral = conv_bn(channels[skip], width // 2)
             self.join = nn.Sequential(depthwise(width + width // 2, 1), conv_bn(width + width // 2, width))
         self.bottleneck = conv_bn(width * (len(rates) + 2), width)
-        # The release starts it Kaiming-normal; from zero, the frozen logits are where training begins.
         self.final = nn.Conv2d(width, out, 1)
-        nn.init.zeros_(self.final.weight)
+        # From zero, the frozen logits are where training begins.
+        (nn.init.zeros_ if start == "zero" else nn.init.kaiming_normal_)(self.final.weight)
         nn.init.zeros_(self.final.bias)  # type: ignore[arg-type]
         self.project = nn.Conv2d(width, contrast, 1)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from owseg._registry import Registry
+from owseg._registry import Registry, read_options
+from owseg.errors import OwsegError
 from owseg.labels import BACKGROUND
 
 if TYPE_CHECKING:
@@ -29,25 +30,48 @@ def fitted_names() -> tuple[str, ...]:
     return tuple(name for name, entry in SCORERS.entries.items() if entry.facts.get("needs") == "fit")
 
 
-class Available(Mapping[str, "Scorer"]):
-    """Scorers by name, each made when it is first asked for; their names import no plug-in."""
+def configurable() -> dict[str, tuple[str, ...]]:
+    """Return the names of the scorers whose options may follow the name (``mixture:beta=50``), with these."""
+    entries = SCORERS.entries.items()
+    return {name: tuple(e.options) for name, e in entries if e.options and e.facts.get("needs") != "fit"}
 
-    def __init__(self, makers: Mapping[str, Callable[[], Scorer]]) -> None:
+
+class Available(Mapping[str, "Scorer"]):
+    """Scorers by name, each made when it is first asked for; their names import no plug-in.
+
+    Options of a scorer that is not fitted may follow its name: "mixture:beta=50:gamma=0.7" is a name, too. Such names
+    are not among those that are iterated over. For an option that there is not it raises ``OwsegError``.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[..., Scorer]]) -> None:
         self._makers, self._made = makers, dict[str, "Scorer"]()
 
     def __getitem__(self, name: str) -> Scorer:
         if name not in self._made:
-            self._made[name] = self._makers[name]()
+            base, *settings = name.split(":")
+            self._made[name] = self._makers[base](**_options(base, settings))
         return self._made[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._makers  # Mapping's own would make it
+        return isinstance(name, str) and name.split(":")[0] in self._makers  # Mapping's own would make it
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._makers)
 
     def __len__(self) -> int:
         return len(self._makers)
+
+
+def _options(name: str, settings: Sequence[str]) -> dict[str, Any]:
+    """Return the options of a scorer, each given as NAME=VALUE, as the types of their defaults."""
+    if not settings:
+        return {}
+    pairs = [text.partition("=") for text in settings]
+    if wrong := [text for text, (key, equals, value) in zip(settings, pairs, strict=True) if not (key and value)]:
+        raise OwsegError(f"{wrong[0]!r} sets nothing; write an option of a score as {name}:NAME=VALUE.")
+    if name not in configurable():
+        raise OwsegError(f"the score {name} has no options; those that have are {', '.join(configurable())}.")
+    return read_options(SCORERS[name], {key: value for key, _, value in pairs}, f"the score {name}")
 
 
 def available(
@@ -69,7 +93,7 @@ def available(
         "background": BACKGROUND in base,
         "fit": False,
     }
-    makers: dict[str, Callable[[], Scorer]] = {}
+    makers: dict[str, Callable[..., Scorer]] = {}
     for name, entry in SCORERS.entries.items():
         needs = str(entry.facts.get("needs", ""))
         if name in fitted:

@@ -11,14 +11,17 @@ so S is least, ``T^2 (K - 1)``, at the centroid, and ``2 T^2 (K - 1)`` at every 
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
-from owseg.types import Output
+from owseg.types import Output, Scorer
+
+if TYPE_CHECKING:
+    from owseg.models.network import Network
 
 Normalisation = Literal["absolute", "paper", "code"]
 """How a score is scaled: "absolute" in the same way in every image, the others by the extremes of each image."""
@@ -38,11 +41,11 @@ def distance_sum(embedding: Tensor, scale: float = 3.0) -> Tensor:
     return classes * total + classes * scale**2
 
 
-def eds(output: Output, normalisation: Normalisation = "absolute") -> Tensor:
+def eds(output: Output, normalisation: Normalisation = "absolute", clip: float = 400.0) -> Tensor:
     """Return the negated Euclidean distance sum ``S = sum_t ||f - m_t||^2``, (B, h, w) (DMLNet, Eq. 7-8).
 
     "absolute": ``-S``, comparable between images, at most ``-T^2 (K - 1)``. "paper": ``1 - S / max S``, in
-    [0, 1]. "code": ``1 - (S' - min S') / (max S' - min S')`` with ``S' = min(S, 400)``, as in the authors'
+    [0, 1]. "code": ``1 - (S' - min S') / (max S' - min S')`` with ``S' = min(S, clip)``, as in the authors'
     release, in [0, 1]; 0 where S' is constant. Maxima and minima are taken over each image, so in "paper" and "code" a
     threshold has a different meaning in each image. Raises ``OwsegError`` for another normalisation.
     """
@@ -53,7 +56,7 @@ def eds(output: Output, normalisation: Normalisation = "absolute") -> Tensor:
         # Never 0 / 0: S is at least T^2 (K - 1), and K at least 2.
         return 1 - s / s.amax((1, 2), keepdim=True)
     if normalisation == "code":
-        return one_minus_minmax(s.clamp(max=400))
+        return one_minus_minmax(s.clamp(max=clip))
     raise OwsegError(f"there is no normalisation {normalisation!r}; it is absolute, paper or code.")
 
 
@@ -62,6 +65,10 @@ def one_minus_minmax(values: Tensor) -> Tensor:
     low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
     spread = high - low
     return torch.where(spread > 0, (high - values) / spread, 0.0)
+
+
+def _code(network: Network, clip: float = 400.0) -> Scorer:
+    return partial(eds, normalisation="code", clip=clip)
 
 
 CARDS = (
@@ -82,8 +89,9 @@ CARDS = (
     Card(
         "eds_code",
         "EDS scaled by the extremes of each image, as in the authors' release",
-        make=lambda network: partial(eds, normalisation="code"),
+        make=_code,
         source="github.com/Jun-CEN/Open-World-Semantic-Segmentation",
+        options={"clip": "the sum of distances above which all are alike"},
         facts={"needs": "metric"},
     ),
 )

@@ -50,9 +50,10 @@ def mixture(
     return a * p_eds + (1 - a) * p_mmsp
 
 
-def _of(network: Network) -> Scorer:
+def _of(network: Network, normalisation: Normalisation = "absolute", beta: float = 20.0, gamma: float = 0.8) -> Scorer:
     """Return ``mixture`` with the scale T of the network's prototypes."""
-    return partial(mixture, scale=network.classifier.config["scale"])
+    scale = network.classifier.config["scale"]
+    return partial(mixture, normalisation=normalisation, beta=beta, gamma=gamma, scale=scale)
 
 
 CARDS = (
@@ -61,20 +62,23 @@ CARDS = (
         "EDS and MMSP mixed; comparable between images",
         make=_of,
         source="Cen et al., ICCV 2021, Eq. 9-10",
+        options={"beta": "how sharp the switch is", "gamma": "the P_EDS at which EDS takes over"},
         facts={"needs": "metric"},
     ),
     Card(
         "mixture_paper",
         "EDS and MMSP mixed, to the letter of the paper",
-        make=lambda network: partial(mixture, normalisation="paper"),
+        make=partial(_of, normalisation="paper"),
         source="Cen et al., ICCV 2021, Eq. 6-10",
+        options={"beta": "how sharp the switch is", "gamma": "the P_EDS at which EDS takes over"},
         facts={"needs": "metric"},
     ),
     Card(
         "mixture_code",
         "EDS and MMSP mixed, as in the authors' release",
-        make=lambda network: partial(mixture, normalisation="code"),
+        make=partial(_of, normalisation="code", beta=50.0),
         source="github.com/Jun-CEN/Open-World-Semantic-Segmentation",
+        options={"beta": "how sharp the switch is", "gamma": "the P_EDS at which EDS takes over"},
         facts={"needs": "metric"},
     ),
 )

@@ -24,6 +24,15 @@ CLASSIFIER, PROTOTYPE_SCALE = "prototype", 3.0
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 """The precisions of a training; all keep the weights in 32 bits, the last needs a GPU."""
 
+OPTIMIZERS = ("adamw", "adam", "sgd")
+"""The optimizers of a training: AdamW, Adam, and gradient descent with a momentum of 0.9."""
+
+SCHEDULES = ("cycle", "poly")
+"""How learning rates change: one cycle up and down, or down from the start by (1 - step / steps)^0.9."""
+
+LOSSES_AT = ("grid", "image")
+"""Where the losses of a residual are taken: on the network's grid, or on logits interpolated to the view."""
+
 SIZES = (0.08, 0.6)
 """The range of sizes of a pasted outlier: that of ``owseg.data.copy_paste``, whose import would load torch."""
 
@@ -34,10 +43,10 @@ class LoopConfig:
 
     An epoch takes every image once, in a random order, in steps of ``batch`` images a process. The network sees a view
     of each: resized by a log-uniform factor in ``scale``, cut to ``crop`` (height, width) pixels, mirrored with
-    probability 1/2, its brightness, contrast and saturation scaled by 1 +- ``jitter``. The optimizer is AdamW; learning
-    rates follow one cycle with ``lr`` at its top. Every ``validate_every`` epochs the weights are validated and, with
-    the state of the run, written down. ``devices`` is the number of GPUs or, without one, of processes. Raises
-    ``OwsegError`` for settings that no training can run with.
+    probability 1/2, its brightness, contrast and saturation scaled by 1 +- ``jitter``. The ``optimizer`` is one of
+    ``OPTIMIZERS``; learning rates follow the ``schedule``, one of ``SCHEDULES``, with ``lr`` at its top. Every
+    ``validate_every`` epochs the weights are validated and, with the state of the run, written down. ``devices`` is the
+    number of GPUs or, without one, of processes. Raises ``OwsegError`` for settings that no training can run with.
     """
 
     epochs: int = 20
@@ -51,6 +60,8 @@ class LoopConfig:
     seed: int = 0
     precision: str = "32-true"
     devices: int = 1
+    optimizer: str = "adamw"
+    schedule: str = "cycle"
 
     def __post_init__(self) -> None:
         least = {"epochs": 1, "batch": 1, "devices": 1, "validate_every": 1, "seed": 0}
@@ -59,8 +70,10 @@ class LoopConfig:
                 raise OwsegError(f"{name} must be {limit} or more, not {getattr(self, name)}.")
         if min(self.crop) < 32:
             raise OwsegError(f"a training view is at least 32x32 pixels, not {self.crop[0]}x{self.crop[1]}.")
-        if self.precision not in PRECISIONS:
-            raise OwsegError(f"there is no precision {self.precision!r}; it is one of {', '.join(PRECISIONS)}.")
+        names = {"precision": PRECISIONS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+        for name, values in names.items():
+            if (value := getattr(self, name)) not in values:
+                raise OwsegError(f"there is no {name} {value!r}; it is one of {', '.join(values)}.")
 
 
 @dataclass(frozen=True)
@@ -73,8 +86,10 @@ class TrainConfig(LoopConfig):
     ``small`` share of the epochs ``crop`` and ``scale`` are halved, at a quarter of the cost (tuned alone).
 
     ``ema`` is the decay per step of the averaged weights, which are those validated and kept. A class of pixel
-    frequency q weighs q^-balance in the cross-entropy; ``variance_weight`` is lambda_VL (DMLNet, Sec. 4.1). The loss
-    takes one label in each cell of ``label_stride`` x ``label_stride`` pixels, another one in each step.
+    frequency q weighs q^-balance in the cross-entropy; ``variance_weight`` is lambda_VL (DMLNet, Sec. 4.1), and the DCE
+    weighs ``dce_weight``: 0 leaves VL alone (Table 3). The loss takes one label in each cell of ``label_stride`` x
+    ``label_stride`` pixels, another one in each step. With ``short_sides`` an image is not resized by ``scale``, but to
+    a shorter side drawn from them, or as far as it fits into ``crop``: DMLNet's sampling on StreetHazards.
     """
 
     mode: str = "frozen"
@@ -90,6 +105,8 @@ class TrainConfig(LoopConfig):
     freeze_stem: bool = True
     ema: float = 0.99
     label_stride: int = 2
+    dce_weight: float = 1.0
+    short_sides: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,13 +115,20 @@ class TrainConfig(LoopConfig):
         for name in ("views", "label_stride"):
             if getattr(self, name) < 1:
                 raise OwsegError(f"{name} must be 1 or more, not {getattr(self, name)}.")
+        if min(self.short_sides, default=32) < 32:
+            raise OwsegError(f"the shorter side of a view is at least 32 pixels, not {min(self.short_sides)}.")
+        if self.dce_weight < 0 or self.variance_weight < 0 or self.dce_weight == self.variance_weight == 0:
+            raise OwsegError(
+                f"the weights of DCE and VL are 0 or more, and not both 0: {self.dce_weight}, {self.variance_weight}."
+            )
 
 
 @dataclass(frozen=True)
 class PastingConfig(LoopConfig):
     """How outliers are shown: ``pasted`` of them, of ``sizes``, blended over ``feather`` pixels, in each inlier image.
 
-    See ``owseg.data.copy_paste.paste``.
+    See ``owseg.data.copy_paste.paste``. Images of outliers where they were photographed are resized by a factor in
+    ``context_scale``.
     """
 
     crop: tuple[int, int] = (384, 512)
@@ -113,6 +137,7 @@ class PastingConfig(LoopConfig):
     pasted: int = 4
     sizes: tuple[float, float] = SIZES
     feather: float = 0.0
+    context_scale: tuple[float, float] = (0.75, 1.5)
 
 
 @dataclass(frozen=True)
@@ -143,10 +168,12 @@ class ResidualConfig(PastingConfig):
     """How a residual pattern is trained.
 
     The loss is ``inlier_weight (CE + entropy_weight EM) + outlier_weight PE + contrast_weight CoroCL`` (see
-    ``owseg.losses.outlier``); CoroCL compares up to ``samples`` pixels of each of its sets at ``temperature``.
-    ``final_lr`` is the learning rate of the last convolution, which starts at zero and has far to go. The paper (Liu et
-    al., ICCV 2023) has ``outlier_weight`` 0.05 and ``contrast_weight`` 1; they, ``pasted`` and ``final_lr`` were chosen
-    on val images with outliers pasted into them.
+    ``owseg.losses.outlier``); CoroCL compares up to ``samples`` pixels of each of its sets at ``temperature``. The
+    other losses are taken on the network's grid, or with ``losses_at`` "image" on logits interpolated to the view.
+    ``final_lr`` is the learning rate of the last convolution; one that starts at zero has far to go. ``place``,
+    ``form``, ``width``, ``rates``, ``contrast`` and ``start`` are those of ``ResidualPattern``. What Liu et al. (ICCV
+    2023) have is the preset "paper" of ``owseg.training.presets``; the weights, ``pasted`` and ``final_lr`` here were
+    chosen on val images with outliers pasted into them.
     """
 
     final_lr: float = 1e-2
@@ -156,6 +183,18 @@ class ResidualConfig(PastingConfig):
     contrast_weight: float = 0.1
     samples: int = 512
     temperature: float = 0.1
+    losses_at: str = "grid"
+    place: str = "penultimate"
+    form: str = "light"
+    width: int = 64
+    rates: tuple[int, ...] = (3, 6, 12)
+    contrast: int = 64
+    start: str = "zero"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.losses_at not in LOSSES_AT:
+            raise OwsegError(f"the losses are taken at the {' or '.join(LOSSES_AT)}, not at {self.losses_at!r}.")
 
 
 @dataclass(frozen=True)
@@ -170,6 +209,7 @@ class RBMConfig(LoopConfig):
     batch: int = 8
     lr: float = 3e-3
     weight_decay: float = 0.0
+    optimizer: str = "adam"
     patches: int = 512
     noise: float = 0.005
 
@@ -189,6 +229,7 @@ class GeneratorConfig(LoopConfig):
     jitter: float = 0.0
     lr: float = 1e-3
     weight_decay: float = 0.0
+    optimizer: str = "adam"
     validate_every: int = 5
     width: int = 16
     depth: int = 3
@@ -218,6 +259,7 @@ class DiscrepancyConfig(LoopConfig):
     crop: tuple[int, int] = (256, 352)
     scale: tuple[float, float] = (0.75, 1.5)
     weight_decay: float = 0.0
+    optimizer: str = "adam"
     validate_every: int = 2
     share: float = 0.5
     widths: tuple[int, ...] = (32, 64, 64)

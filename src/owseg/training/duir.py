@@ -32,6 +32,7 @@ from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import DiscrepancyConfig, GeneratorConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
+from owseg.training.optimizers import made_optimizer
 from owseg.training.processes import launched
 from owseg.training.resynthesis import generator_from, masked, resized_labels
 
@@ -130,7 +131,7 @@ def train_duir(
     held_out = AlteredViews(cached(val), config, ids, size)
     task = Task(
         objective=objective,
-        optimizer=torch.optim.Adam(model.network.parameters(), config.lr, weight_decay=config.weight_decay),
+        optimizer=made_optimizer(model.network.parameters(), config),
         batches=Batches(len(data), views, config, fabric.global_rank, fabric.world_size),
         kept=model.network,
         validate=lambda: validation_likelihood(objective, held_out, fabric.device),

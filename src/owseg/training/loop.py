@@ -18,6 +18,7 @@ from owseg.errors import OwsegError
 from owseg.training.checkpoint import Checkpoint, RunLog
 from owseg.training.config import LoopConfig
 from owseg.training.input import Batches
+from owseg.training.optimizers import made_schedule
 from owseg.training.processes import finite_everywhere, synchronized
 
 State = dict[str, Tensor]
@@ -45,14 +46,12 @@ class Task:
 def loop(fabric: lightning.Fabric, task: Task, config: LoopConfig, checkpoint: Checkpoint) -> tuple[State, float]:
     """Train and return the best weights of ``task.kept``, and their ``task.metric``; the same in every process.
 
-    Learning rates follow one cycle. Every ``config.validate_every`` epochs, and after the last, the weights are
-    validated and the checkpoint is written. Raises ``OwsegError`` for a loss that is not finite, a metric that is NaN
-    and a disk that is full.
+    Learning rates follow ``config.schedule``. Every ``config.validate_every`` epochs, and after the last, the weights
+    are validated and the checkpoint is written. Raises ``OwsegError`` for a loss that is not finite, a metric that is
+    NaN and a disk that is full.
     """
-    peaks = [group["lr"] for group in task.optimizer.param_groups]
     steps = task.batches.steps * config.epochs
-    cycle = max(6, steps)  # of 5 steps the ascent would last none, and OneCycleLR divides by that
-    schedule = torch.optim.lr_scheduler.OneCycleLR(task.optimizer, peaks, total_steps=cycle, pct_start=0.2)
+    schedule = made_schedule(task.optimizer, config, steps)
     objective, optimizer = fabric.setup(synchronized(task.objective, fabric), task.optimizer)
     state: dict[str, Any] = {
         "objective": objective, "optimizer": optimizer, "schedule": schedule, "epoch": 0,

@@ -31,6 +31,7 @@ from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
 from owseg.training.members import Member, members_of
 from owseg.training.negative_row import NegativeRowObjective, in_place, mean_row, row_of
+from owseg.training.optimizers import made_optimizer
 from owseg.training.pasting import PastedViews, masks_on, pasted_ap, require_inliers, set_aside
 from owseg.training.processes import launched
 
@@ -138,7 +139,7 @@ def _trained_member(
     trained.eval().to(fabric.device)
     task = Task(
         objective=objective,
-        optimizer=torch.optim.AdamW(learns.parameters(), lr=config.lr, weight_decay=config.weight_decay),
+        optimizer=made_optimizer(learns.parameters(), config),
         batches=Batches(len(inliers), views, config, fabric.global_rank, fabric.world_size),
         kept=learns,
         validate=partial(pasted_ap, Engine(trained), negative, val, val_on, config),

@@ -56,7 +56,7 @@ class PastedViews:
         if self.context is None:
             return view
         shown = context_sample(self.context.read(int(rng.integers(len(self.context)))))
-        return *view, *augment(shown, config.crop, (0.75, 1.5), config.jitter, rng, self.size)
+        return *view, *augment(shown, config.crop, config.context_scale, config.jitter, rng, self.size)
 
 
 def require_inliers(data: DataSet) -> None:

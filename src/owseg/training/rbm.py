@@ -23,6 +23,7 @@ from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import RBMConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
+from owseg.training.optimizers import made_optimizer
 from owseg.training.processes import launched
 from owseg.types import Sample
 
@@ -102,7 +103,7 @@ def train_rbm(
 
     task = Task(
         objective=PatchObjective(model, config.noise),
-        optimizer=torch.optim.Adam(model.parameters(), config.lr, weight_decay=config.weight_decay),
+        optimizer=made_optimizer(model.parameters(), config),
         batches=Batches(len(usable), chosen, config, fabric.global_rank, fabric.world_size),
         kept=model,
         validate=validate,

@@ -19,12 +19,14 @@ from owseg.knowledge.calibration import data_card
 from owseg.losses import outlier as losses
 from owseg.models.engine import Engine
 from owseg.models.network import Network
+from owseg.models.ops import resize
 from owseg.models.residual_pattern import ResidualPattern, residual_of
 from owseg.scorers.rpl import rpl
 from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import ResidualConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
+from owseg.training.optimizers import made_optimizer
 from owseg.training.pasting import PastedViews, masks_on, pasted_ap, require_inliers, set_aside
 from owseg.training.processes import launched
 
@@ -65,6 +67,9 @@ class ResidualObjective(nn.Module):
 
     def _loss(self, evidence: Tensor, frozen: Tensor, pattern: Tensor, targets: Tensor) -> Tensor:
         config, count = self.config, len(evidence)
+        if config.losses_at == "image":
+            # The evidence, and a softmax of the frozen logits, are linear in what is interpolated.
+            evidence, frozen = (resize(maps, _grid(targets)) for maps in (evidence, frozen))
         outlier, inlier = masks_on(targets[:count], _grid(evidence))
         kept = losses.inlier(evidence, frozen, inlier, config.entropy_weight)
         found = losses.positive_energy(evidence, outlier)
@@ -111,21 +116,22 @@ def train_residual(
     require_inliers(inliers)
     torch.manual_seed(config.seed)
     network = copy.deepcopy(kb.network).requires_grad_(False).eval().to(fabric.device)
-    pattern = residual_of(network).to(fabric.device).eval()
-    validate = partial(pasted_ap, Engine(network, pattern), rpl, val, val_on, config)
-    before = validate()  # an untrained residual is the frozen network's energy
+    pattern = _untrained(network, config).to(fabric.device).eval()
+    # A residual of zero is the frozen network's energy.
+    nothing = residual_of(network).to(fabric.device).eval()
+    before = pasted_ap(Engine(network, nothing), rpl, val, val_on, config)
     task = Task(
         objective=ResidualObjective(network, pattern, config),
-        optimizer=torch.optim.AdamW(_groups(pattern, config), weight_decay=config.weight_decay),
+        optimizer=made_optimizer(_groups(pattern, config), config),
         batches=batches,
         kept=pattern,
-        validate=validate,
+        validate=partial(pasted_ap, Engine(network, pattern), rpl, val, val_on, config),
         metric="AP",
     )
     about = {"data": inliers.source.name, "frames": len(inliers), "outliers": len(outliers), "network": network.config,
              "context": context.name if context else None}  # fmt: skip
     best, ap = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
-    learned = residual_of(kb.network)
+    learned = _untrained(kb.network, config)
     learned.load_state_dict(best)
     details = {
         **data_card(inliers), "outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(),
@@ -135,6 +141,14 @@ def train_residual(
     event = Event("train-residual", message, details)
     # The threshold was another score's.
     return kb.after(event, residual=learned.requires_grad_(False).eval(), scorer="rpl", threshold=None)
+
+
+def _untrained(network: Network, config: ResidualConfig) -> ResidualPattern:
+    """Return the residual pattern that ``config`` describes."""
+    return residual_of(
+        network, place=config.place, form=config.form, start=config.start,
+        width=config.width, rates=config.rates, contrast=config.contrast,
+    )  # fmt: skip
 
 
 def _groups(pattern: ResidualPattern, config: ResidualConfig) -> list[dict[str, Any]]:

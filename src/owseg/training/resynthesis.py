@@ -30,6 +30,7 @@ from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import GeneratorConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
+from owseg.training.optimizers import made_optimizer
 from owseg.training.processes import launched
 from owseg.types import Sample
 
@@ -88,7 +89,7 @@ def train_generator(
 
     task = Task(
         objective=DrawingObjective(generator, frozen, config.feature_weight),
-        optimizer=torch.optim.Adam(generator.parameters(), config.lr, (0.5, 0.999), weight_decay=config.weight_decay),
+        optimizer=made_optimizer(generator.parameters(), config, (0.5, 0.999)),
         batches=Batches(len(data), view, config, fabric.global_rank, fabric.world_size),
         kept=generator,
         validate=partial(_negative_l1, generator, val),

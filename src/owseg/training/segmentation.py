@@ -29,6 +29,7 @@ from owseg.training.config import TrainConfig
 from owseg.training.input import Batches, View
 from owseg.training.loop import Task, loop
 from owseg.training.members import Member, members_of
+from owseg.training.optimizers import made_optimizer
 from owseg.training.processes import launched
 from owseg.training.views import AugmentedViews, FrozenFeatures
 from owseg.types import Sample
@@ -63,9 +64,10 @@ class SegmentationObjective(nn.Module):
         class_weights: Tensor,
         frozen: bool = False,
         label_stride: int = 1,
+        dce_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        self.network, self.variance_weight = network, variance_weight
+        self.network, self.weights = network, {"variance_weight": variance_weight, "dce_weight": dce_weight}
         self.frozen, self.label_stride = frozen, label_stride
         self.register_buffer("class_weights", class_weights)
 
@@ -77,7 +79,9 @@ class SegmentationObjective(nn.Module):
         network = self.network
         features = given if self.frozen else network.encode(*given)
         embedding = network.decoder(features)
-        return losses.objective(network.classifier, embedding, targets, self.variance_weight, self.class_weights)
+        return losses.objective(
+            network.classifier, embedding, targets, class_weights=self.class_weights, **self.weights
+        )
 
 
 def train(
@@ -114,6 +118,8 @@ def train(
 def _trained(network: Network, data: DataSet, val: DataSet, member: Member[TrainConfig]) -> Network:
     """Return a copy of ``network`` whose decoder, a single one, was trained."""
     config, fabric = member.config, launched(member.config)
+    if not config.dce_weight and not network.is_metric:
+        raise OwsegError("VL alone needs prototypes; a linear classifier has its cross-entropy alone.")
     frames, trained, frozen = cached(data), _copy(network), config.mode == "frozen"
     if frozen:
         trained.backbone.freeze()
@@ -132,8 +138,10 @@ def _trained(network: Network, data: DataSet, val: DataSet, member: Member[Train
     average = AveragedModel(trained, multi_avg_fn=average_by, use_buffers=True).to(fabric.device)
     averaged = cast(Network, average.module)
     task = Task(
-        objective=SegmentationObjective(trained, config.variance_weight, weights, frozen, config.label_stride),
-        optimizer=torch.optim.AdamW(_parameter_groups(trained, config)),
+        objective=SegmentationObjective(
+            trained, config.variance_weight, weights, frozen, config.label_stride, config.dce_weight
+        ),
+        optimizer=made_optimizer(_parameter_groups(trained, config), config),
         batches=batches,
         kept=averaged,
         validate=lambda: validation_miou(averaged, val),

@@ -31,7 +31,16 @@ class AugmentedViews:
         shrink = 0.5 if epoch < config.small * config.epochs else 1.0
         crop = (round(config.crop[0] * shrink), round(config.crop[1] * shrink))
         scale = (config.scale[0] * shrink, config.scale[1] * shrink)
-        return augment(self.data[i], crop, scale, config.jitter, rng, self.size)
+        sample, size = self.data[i], self.size
+        if config.short_sides:
+            size = _fitting(round(int(rng.choice(config.short_sides)) * shrink), sample.image.shape[1:], crop)
+            scale = (1.0, 1.0)
+        return augment(sample, crop, scale, config.jitter, rng, size)
+
+
+def _fitting(side: int, image: tuple[int, ...], crop: tuple[int, int]) -> int:
+    """Return ``side``, or the longest shorter side at which an image of size ``image`` (H, W) fits into ``crop``."""
+    return min(side, int(min(image) * min(crop[0] / image[0], crop[1] / image[1])))
 
 
 class FrozenFeatures:

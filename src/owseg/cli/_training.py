@@ -1,0 +1,59 @@
+"""The options that every training has. None stands for the setting of the preset, or the default."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from owseg.cli._options import parse_settings, parse_size
+from owseg.training.presets import Config, configured
+
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training images.")]
+
+
+Batch = Annotated[int | None, typer.Option(help="Images per step.")]
+
+
+Crop = Annotated[str | None, typer.Option(help="Height x width of a training crop, in pixels.")]
+
+
+Seed = Annotated[int | None, typer.Option(help="Seed of all random numbers.")]
+
+
+Precision = Annotated[
+    str | None, typer.Option(help="Precision of the computation: {precisions}. Weights keep 32 bits.")
+]
+
+
+Devices = Annotated[int | None, typer.Option(help="Number of GPUs or, without a GPU, of processes.")]
+
+
+Members = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Decoders on one backbone, each trained for itself, whose mean is used; more of them err less.",
+    ),
+]
+
+
+def config_of(
+    preset: Config,
+    settings: list[str] | None,
+    epochs: int | None,
+    batch: int | None,
+    crop: str | None,
+    seed: int | None,
+    precision: str | None,
+    devices: int | None,
+    **more: int | str | None,
+) -> Config:
+    """Return ``preset`` with what the command line gives: its options, ``more`` of them, and those of ``--set``.
+
+    Raises ``OwsegError`` for a crop and settings that cannot be read, or with which nothing can be trained.
+    """
+    return configured(
+        preset, parse_settings(settings), epochs=epochs, batch=batch, crop=None if crop is None else parse_size(crop),
+        seed=seed, precision=precision, devices=devices, **more,
+    )  # fmt: skip
