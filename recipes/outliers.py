@@ -1,16 +1,19 @@
-"""Outlier exposure: RPL and CoroCL over a frozen ESPNetv2, on RoadAnomaly21 and Fishyscapes Lost & Found.
+"""Outlier exposure: RPL and CoroCL over a frozen network, on RoadAnomaly21 and Fishyscapes Lost & Found.
 
     export OWSEG_DATA=DIR                                   # DIR/camvid, outlier_objects, coco_context, anomaly
     python -m recipes.outliers train --weights ESPNETV2 --seed 0            # RPL + CoroCL; seeds 0, 1, 2
     python -m recipes.outliers train --weights ESPNETV2 --without corocl    # RPL alone
     python -m recipes.outliers train --weights ESPNETV2 --without corocl inlier  # or entropy, energy: the ablation
+    python -m recipes.outliers train --weights ESPNETV2 --place embedding   # where owseg 0.1.0 added the residual
+    python -m recipes.outliers train --network fddwnet-cityscapes --weights FDDWNET     # over another network
+    python -m recipes.outliers train --network street-inliers
     python -m recipes.outliers measure --weights ESPNETV2                   # every score of every network, frozen too
     python -m recipes.outliers table
     python -m recipes.outliers audit --weights ESPNETV2 --backbone MOBILENETV2  # which outliers resemble the anomalies
     python -m recipes.outliers sheet                                        # a contact sheet of pasted images
     python -m recipes.outliers sheet --synthetic                            # the same of synthetic scenes, for the docs
 
-ESPNETV2 is the folder of espnetv2_s2.0_cityscapes. Inlier images are CamVid's training images without their labels;
+ESPNETV2 and FDDWNET are the folders of their weights. Inlier images are CamVid's training images without their labels;
 the weights are chosen on those of val with other outliers pasted in. The anomaly sets are read only to evaluate.
 """
 
@@ -40,6 +43,8 @@ from owseg.knowledge.load import load
 from owseg.labels import UNKNOWN
 from owseg.metrics.binned import Binned
 from owseg.models.backbones.base import from_pretrained
+from owseg.models.published import NETWORKS
+from owseg.models.residual_pattern import PLACES
 from owseg.scorers.smoothing import gaussian
 from owseg.training.config import ResidualConfig
 from owseg.training.pasting import pasted
@@ -53,9 +58,18 @@ WITHOUT = {
     "inlier": {"inlier_weight": 0.0},
     "energy": {"outlier_weight": 0.0},
 }
-NETWORK = "espnetv2-cityscapes"
 LONGER = 1024
 """The longer side, in pixels, of the images that the network gets."""
+
+
+def frozen_network(args: argparse.Namespace) -> KnowledgeBase:
+    """Return the network that stays as it is: a published one, of a file, or one that ships."""
+    return load(args.network, weights=args.weights if args.network in NETWORKS else None)
+
+
+def runs_of(args: argparse.Namespace) -> Path:
+    """Return the folder of what is trained over this network."""
+    return Path(args.runs) / args.network
 
 
 def inlier_images(place: Path, split: str, kb: KnowledgeBase) -> DataSet:
@@ -73,18 +87,19 @@ def exposed(place: Path, kb: KnowledgeBase, unwanted: list[str]) -> tuple[Outlie
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train a residual pattern for the frozen network; it is stored in runs/outliers/NAME-SEED."""
-    kb = load(NETWORK, weights=args.weights)
+    """Train a residual pattern for the frozen network; it is stored in runs/outliers/NETWORK/NAME-SEED."""
+    kb, runs = frozen_network(args), runs_of(args)
     objects, context = exposed(args.data, kb, args.leave_out)
     less = {key: value for what in args.without for key, value in WITHOUT[what].items()}
-    config = ResidualConfig(epochs=args.epochs, seed=args.seed, precision=args.precision, **less)
-    name = f"{'-'.join(['without', *args.without]) if args.without else 'rpl'}{args.suffix}-{args.seed}"
+    config = ResidualConfig(epochs=args.epochs, seed=args.seed, precision=args.precision, place=args.place, **less)
+    place = "" if args.place == ResidualConfig.place else f"-{args.place}"
+    name = f"{'-'.join(['without', *args.without]) if args.without else 'rpl'}{place}{args.suffix}-{args.seed}"
     started = time.process_time()
     known, val = (inlier_images(args.data / "camvid", split, kb) for split in ("train", "val"))
     around = None if "corocl" in args.without else context
-    new = train_residual(kb, known, val, objects, around, config, args.runs / f"{name}.run", args.resume)
+    new = train_residual(kb, known, val, objects, around, config, runs / f"{name}.run", args.resume)
     minutes = (time.process_time() - started) / 60
-    print(name, "version", new.save(args.runs / name), f"after {minutes:.1f} core-minutes:", new.history[-1].message)
+    print(name, "version", new.save(runs / name), f"after {minutes:.1f} core-minutes:", new.history[-1].message)
 
 
 def pairs(data: DataSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -98,10 +113,11 @@ def pairs(data: DataSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def measure(args: argparse.Namespace) -> None:
     """Evaluate every score of the frozen network, and rpl of those with a residual pattern, on the anomaly sets."""
-    trained = sorted(p for p in args.runs.iterdir() if (p / "CURRENT").exists())
+    runs = runs_of(args)
+    trained = sorted(p for p in runs.iterdir() if (p / "CURRENT").exists())
     found: dict[str, dict[str, dict[str, float]]] = {}
     for title, kind in SETS.items():
-        frozen = load(NETWORK, weights=args.weights)
+        frozen = frozen_network(args)
         networks = {"frozen": frozen, **{p.name: load(p) for p in trained}}
         smoothed = {p.name: "{0}, smoothed-{2}".format(*p.name.rpartition("-")) for p in trained}
         states = {n: Binned(22) for n in (*(f"frozen {n}" for n in frozen.scorers), *smoothed, *smoothed.values())}
@@ -118,12 +134,12 @@ def measure(args: argparse.Namespace) -> None:
         found[title] = {name: asdict(state.compute()) for name, state in states.items()}
         widest = max(high - low for m in found[title].values() for low, high in m["bounds"].values())
         print(f"{title}: every metric is known to within {widest:.1e}")
-    write_whole(args.runs / "measured.json", json.dumps(found, indent=1).encode())
+    write_whole(runs / "measured.json", json.dumps(found, indent=1).encode())
 
 
 def table(args: argparse.Namespace) -> None:
     """Print AP, AUROC and FPR95 on both sets, mean ± standard deviation over the seeds."""
-    found = json.loads((args.runs / "measured.json").read_text())
+    found = json.loads((runs_of(args) / "measured.json").read_text())
     rows: dict[str, list[str]] = {}
     for name in next(iter(found.values())):
         key = name if name.startswith("frozen") else name.rpartition("-")[0]
@@ -138,7 +154,7 @@ def table(args: argparse.Namespace) -> None:
 
 def overlap(args: argparse.Namespace) -> None:
     """Print which categories of outliers resemble the anomalies (see ``owseg.evaluation.outlier_audit``)."""
-    kb, backbone = load(NETWORK, weights=args.weights), from_pretrained(str(args.backbone)).eval()
+    kb, backbone = frozen_network(args), from_pretrained(str(args.backbone)).eval()
     objects, _ = exposed(args.data, kb, [])
     for title, kind in SETS.items():
         found = audit(objects, open_dataset(f"{kind}:{args.data}/anomaly/{title}", "val", kb.labels), backbone)
@@ -151,7 +167,7 @@ def sheet(args: argparse.Namespace) -> None:
     if args.synthetic:
         data, objects = open_dataset("synthetic", "train"), synthetic_outliers()
     else:
-        kb = load(NETWORK, weights=args.weights)
+        kb = frozen_network(args)
         data, (objects, _) = inlier_images(args.data / "camvid", "train", kb), exposed(args.data, kb, args.leave_out)
     tiles = []
     for i in range(0, len(data), len(data) // 8):
@@ -190,7 +206,9 @@ def main() -> None:
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=steps)
+    parser.add_argument("--network", default="espnetv2-cityscapes", help="published, or one that ships")
     parser.add_argument("--weights", type=Path, default=Path("espnetv2_s2.0_cityscapes"))
+    parser.add_argument("--place", default=ResidualConfig.place, choices=PLACES, help="where the residual is added")
     parser.add_argument("--without", nargs="*", choices=WITHOUT, default=[], help="which terms to leave out")
     parser.add_argument("--leave-out", nargs="*", default=[], help="categories of outliers to leave out")
     parser.add_argument("--suffix", default="", help="added to the name, for another set of outliers")
