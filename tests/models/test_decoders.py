@@ -49,10 +49,13 @@ ROWS = {
     "espnetv2": ({}, 10, (8, 16, 32, 64), STRIDES, 2),
     "dabnet": ({}, 5, (35, 131, 259), (2, 4, 8), 4),
     "fddwnet": ({}, 5, (16, 64, 128, 128), (2, 4, 8, 8), 1),
+    "pspnet": ({"width": 8}, 5, CHANNELS, (4, 8, 8, 8), 8),
+    "deeplabv3plus": ({"width": 8, "low": 4}, 5, CHANNELS, (4, 8, 16, 16), 4),
+    "deeplabv3plus_wide": ({"width": 8, "low": 4}, 5, CHANNELS, (2, 4, 8, 8), 1),
     "transformers": (*of_segformer(), 4),
     "masks": (*of_mask2former(), 4),
 }  # fmt: skip
-GROW = ("aspp", "psp", "pyramid")
+GROW = ("aspp", "psp", "pyramid", "pspnet", "deeplabv3plus")
 
 
 def made(name):
@@ -92,7 +95,7 @@ def test_a_decoder_is_its_configuration_and_its_weights(name):
 
 @pytest.mark.parametrize("name", GROW)
 def test_a_wider_decoder_has_the_old_channels_and_zeros(name):
-    decoder, maps = made(name), pyramid()
+    decoder, maps = made(name), pyramid((64, 96), *ROWS[name][2:4])
     before = copy.deepcopy(decoder.state_dict())
     wider = decoder.widened(7)
     with torch.no_grad():
@@ -101,11 +104,12 @@ def test_a_wider_decoder_has_the_old_channels_and_zeros(name):
     assert (new[:, 5:] == 0).all() and new.shape[1] == 7
     assert all(torch.equal(v, before[n]) for n, v in decoder.state_dict().items())
     with torch.no_grad():
-        (wider.join[0] if name == "psp" else wider.refine[0])[0].weight.zero_()
+        for parameter in wider.parameters():
+            parameter.zero_()
         assert torch.equal(decoder(maps), old)  # a copy: nothing is shared
 
 
-@pytest.mark.parametrize("name", ("espnetv2", "dabnet", "fddwnet", "transformers", "masks"))
+@pytest.mark.parametrize("name", ("espnetv2", "dabnet", "fddwnet", "deeplabv3plus_wide", "transformers", "masks"))
 def test_a_decoder_that_cannot_grow_says_so(name):
     with pytest.raises(
         OwsegError, match=f"a {name} decoder cannot be given another output; learn with the method probe"
@@ -234,7 +238,9 @@ def test_dropout_is_one_layer_of_a_tenth(decoder):
     assert [m.p for m in decoder.modules() if isinstance(m, torch.nn.Dropout2d)] == [0.1]
 
 
-@pytest.mark.parametrize("name", GROW)
-def test_the_width_is_an_option(name):
+@pytest.mark.parametrize(
+    ("name", "width"), [("aspp", 128), ("psp", 512), ("pyramid", 128), ("pspnet", 512), ("deeplabv3plus", 256)]
+)
+def test_the_width_is_an_option(name, width):
     assert DECODERS[name].make(CHANNELS, STRIDES, 3, width=24).config["width"] == 24
-    assert DECODERS[name].make(CHANNELS, STRIDES, 3).config["width"] == (512 if name == "psp" else 128)
+    assert DECODERS[name].make(CHANNELS, STRIDES, 3).config["width"] == width

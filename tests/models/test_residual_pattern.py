@@ -140,7 +140,7 @@ def test_the_dense_form_is_that_of_the_paper_and_starts_as_the_frozen_pooling():
         assert torch.equal(mine, frozen) and mine.data_ptr() != frozen.data_ptr()
     rates = [branch[0].dilation[0] for branch in pattern.aspp.branches]
     assert rates == [1, 12, 24, 36] and pattern.aspp.branches[1][0].groups == 1
-    assert pattern.bottleneck[0].weight.shape == (256, 1280, 1, 1) and pattern.project.out_channels == 304
+    assert pattern.bottleneck.weight.shape == (256, 1280, 1, 1) and pattern.project.out_channels == 304
     network.decoder.aspp = ASPP(network.backbone.channels[-1], 16)  # of another size: nothing to copy
     assert residual_of(network, **DENSE).aspp.size != network.decoder.aspp.size
 

@@ -36,8 +36,9 @@ class ResidualPattern(nn.Module):
     pyramid pooling of the coarsest map makes the ``pattern``; in the ``form`` "light" its filters are depth-wise and it
     is joined with a projection of the map at ``skip`` (an index into the pyramid), in the form "dense" they are as in
     DeepLab and it is interpolated to that map's grid. A 1x1 convolution takes it to ``out`` channels. With the
-    ``start`` "zero" an untrained residual changes nothing; "kaiming" is that of RPL's code. ``project`` is CoroCL's,
-    for training only. Raises ``OwsegError`` for another place, form or start.
+    ``start`` "zero" an untrained residual changes nothing; "kaiming" is that of RPL's code. ``align_corners`` is how
+    the dense form is interpolated, as the frozen decoder is in RPL's code. ``project`` is CoroCL's, for training only.
+    Raises ``OwsegError`` for another place, form or start.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ResidualPattern(nn.Module):
         place: str = "penultimate",
         form: str = "light",
         start: str = "zero",
+        align_corners: bool = False,
     ) -> None:
         super().__init__()
         for what, value, values in (("place", place, PLACES), ("form", form, FORMS), ("start", start, STARTS)):
@@ -60,10 +62,13 @@ class ResidualPattern(nn.Module):
         self.config: dict[str, Any] = {
             "skip": skip, "width": width, "rates": list(rates), "contrast": contrast,
             **({} if place == "embedding" else {"place": place}), **({} if form == "light" else {"form": form}),
+            **({"align_corners": True} if align_corners else {}),
         }  # fmt: skip
-        self.skip, self.place, self.form, deep = skip, place, form, channels[-1]
+        self.skip, self.place, self.form, self.align_corners, deep = skip, place, form, align_corners, channels[-1]
+        pooled = width * (len(rates) + 2)
         if form == "dense":
             self.aspp = ASPP(deep, width, rates)
+            self.bottleneck: nn.Module = nn.Conv2d(pooled, width, 1, bias=False)
         else:
             self.branches = nn.ModuleList(
                 [conv_bn(deep, width)] + [nn.Sequential(conv_bn(deep, width), depthwise(width, rate)) for rate in rates]
@@ -72,7 +77,7 @@ class ResidualPattern(nn.Module):
             self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(deep, width, 1), nn.ReLU())
             self.lateral = conv_bn(channels[skip], width // 2)
             self.join = nn.Sequential(depthwise(width + width // 2, 1), conv_bn(width + width // 2, width))
-        self.bottleneck = conv_bn(width * (len(rates) + 2), width)
+            self.bottleneck = conv_bn(pooled, width)
         self.final = nn.Conv2d(width, out, 1)
         # From zero, the frozen logits are where training begins.
         (nn.init.zeros_ if start == "zero" else nn.init.kaiming_normal_)(self.final.weight)
@@ -83,7 +88,8 @@ class ResidualPattern(nn.Module):
         """Return the features of which the residual is a linear map, (B, width, h, w), on the grid at ``skip``."""
         deep, fine = features[-1], features[self.skip]
         if self.form == "dense":
-            return resize(self.bottleneck(self.aspp(deep)), _grid(fine))
+            reduced: Tensor = self.bottleneck(self.aspp(deep))
+            return F.interpolate(reduced, size=_grid(fine), mode="bilinear", align_corners=self.align_corners)
         maps = [branch(deep) for branch in self.branches]
         maps.append(self.pool(deep).expand(-1, -1, *deep.shape[-2:]))
         coarse = resize(self.bottleneck(torch.cat(maps, 1)), _grid(fine))

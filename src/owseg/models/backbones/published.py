@@ -14,23 +14,27 @@ from owseg.models.backbones.family import IMAGENET
 from owseg.models.published.dabnet import DABNetEncoder
 from owseg.models.published.espnetv2 import ESPNetV2Encoder
 from owseg.models.published.fddwnet import FDDWNetEncoder
+from owseg.models.published.resnet import ResNetEncoder
+from owseg.models.published.wide_resnet import WideResNetEncoder
 
 
 class EncoderFamily:
     """A family whose models are encoders of ``owseg.models.published``.
 
     An encoder returns its stages, finest first; it has a ``kind`` and ``options``, the arguments of its constructor.
+    ``name`` is the form in which a user names the network that it comes with, by default ``KIND-cityscapes:FILE``.
     """
 
     mean, std = IMAGENET
 
-    def __init__(self, make: Callable[..., nn.Module]) -> None:
-        self.make = make
+    def __init__(self, make: Callable[..., nn.Module], name: str = "") -> None:
+        self.make, self.name = make, name
 
     def from_pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
         """Raise ``OwsegError``: the weights are those of a whole network."""
         kind = getattr(self.make, "kind", "network of this kind")
-        raise OwsegError(f"{kind} is loaded as a whole network, {kind}-cityscapes:FILE, and is no backbone.")
+        name = self.name or f"{kind}-cityscapes:FILE"
+        raise OwsegError(f"{kind} is loaded as a whole network, {name}, and is no backbone.")
 
     def from_config(self, config: dict[str, Any]) -> nn.Module:
         """Return an encoder with random weights."""
@@ -75,5 +79,17 @@ CARDS = (
         "0.77 million parameters, factorised depth-wise filters",
         make=partial(EncoderFamily, FDDWNetEncoder),
         source="Liu et al., ICASSP 2020",
+    ),
+    Card(
+        "dilated_resnet",
+        "ResNet-50 at stride 8 or ResNet-101 at stride 16, of DMLNet's networks",
+        make=partial(EncoderFamily, ResNetEncoder, "owseg import dmlnet:FILE"),
+        source="He et al., CVPR 2016",
+    ),
+    Card(
+        "wide_resnet",
+        "WideResNet-38 at stride 8, of RPL's network",
+        make=partial(EncoderFamily, WideResNetEncoder, "owseg import rpl:FILE"),
+        source="Wu et al., Pattern Recognition 2019",
     ),
 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from owseg._registry import Card
 from owseg.models.published.dabnet import DABNetDecoder
+from owseg.models.published.deeplabv3plus import DeepLabV3PlusDecoder, WideDeepLabDecoder
 from owseg.models.published.espnetv2 import ESPNetV2Decoder
 from owseg.models.published.fddwnet import FDDWNetDecoder
+from owseg.models.published.resnet_psp import PSPNetDecoder
 
 CARDS = (
     Card(
@@ -25,5 +27,23 @@ CARDS = (
         "FDDWNet's own, for its published weights",
         make=lambda channels, strides, out: FDDWNetDecoder(out),
         source="Liu et al., ICASSP 2020",
+    ),
+    Card(
+        "pspnet",
+        "pyramid pooling with batch normalisation, of DMLNet's network for StreetHazards",
+        make=lambda channels, strides, out, **config: PSPNetDecoder(channels, out, **config),
+        source="Zhao et al., CVPR 2017",
+    ),
+    Card(
+        "deeplabv3plus",
+        "dense atrous pooling and one finer stage, of DMLNet's network for Cityscapes",
+        make=lambda channels, strides, out, **config: DeepLabV3PlusDecoder(channels, out, **config),
+        source="Chen et al., ECCV 2018",
+    ),
+    Card(
+        "deeplabv3plus_wide",
+        "the same with two last filters, of RPL's network",
+        make=lambda channels, strides, out, **config: WideDeepLabDecoder(channels, out, **config),
+        source="Zhu et al., CVPR 2019",
     ),
 )

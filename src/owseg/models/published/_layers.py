@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg.models.classifiers import LinearClassifier
@@ -47,3 +48,19 @@ class Halved(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inside, h, w) -> (B, out, h / 2, w / 2)."""
         return torch.cat([self.conv(x), self.pool(x)], 1)
+
+
+def at_half_cells(maps: Tensor, stride: int) -> Tensor:
+    """Return maps (B, C, h, w) at the centres of cells of half the size, (B, C, 2 h, 2 w).
+
+    For a network that was trained to be enlarged from ``stride`` to pixels so that the centres of the corner cells lie
+    on those of the corner pixels (``align_corners``). Whatever reads an embedding takes cells to be squares of pixels:
+    here it has what that enlargement has at the centres of such squares. From stride 2 it is the enlargement itself.
+    """
+    # From -1, the centre of the first pixel, to 1, that of the last: the cell j begins at the pixel j stride / 2.
+    rows, columns = (
+        (stride * torch.arange(2 * n, device=maps.device) + stride / 2 - 1) / (stride * n - 1) - 1
+        for n in maps.shape[-2:]
+    )
+    places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).expand(len(maps), -1, -1, -1)
+    return F.grid_sample(maps, places.to(maps.dtype), align_corners=True)

@@ -19,7 +19,7 @@ from owseg.labels import LabelSpace
 from owseg.models.backbones.base import Backbone
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
-from owseg.models.published._layers import Halved, conv_bn_act, passing
+from owseg.models.published._layers import Halved, at_half_cells, conv_bn_act, passing
 from owseg.models.published._weights import filled, place_of, read_weights
 
 LAST = "layer15.weight"
@@ -84,9 +84,7 @@ class DABModule(nn.Module):
 class DABNetDecoder(Decoder):
     """Pyramid -> (B, out, 2 h, 2 w), h x w the last stage: a 1x1 convolution of it, at stride 4.
 
-    The network was trained to be enlarged so that the centres of the corner cells lie on those of the corner pixels
-    (``align_corners``). Whatever reads an embedding takes cells to be squares of pixels, so here it is what the
-    enlargement has at the centres of cells of half the size.
+    The network was trained to be enlarged with ``align_corners`` (see ``at_half_cells``).
     """
 
     kind = "dabnet"
@@ -106,14 +104,7 @@ class DABNetDecoder(Decoder):
 
     def embed(self, penultimate: Tensor) -> Tensor:
         """Return the embedding (B, out, 2 h, 2 w)."""
-        cells = self.layer15(penultimate)
-        # From -1, the centre of the first pixel, to 1, that of the last: a cell of stride 4 begins at pixel 4 i.
-        rows, columns = (
-            (2 * STRIDE * torch.arange(2 * n, device=cells.device) / 2 + STRIDE / 2 - 1) / (STRIDE * n - 1) - 1
-            for n in cells.shape[-2:]
-        )
-        places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).expand(len(cells), -1, -1, -1)
-        return F.grid_sample(cells, places.to(cells.dtype), align_corners=True)
+        return at_half_cells(self.layer15(penultimate), STRIDE)
 
 
 class _PReLU(nn.Module):
