@@ -25,6 +25,7 @@ from owseg.cli import (
     fit,
     fit_baseline,
     history,
+    import_,
     info,
     learn,
     predict,
@@ -61,6 +62,7 @@ app = typer.Typer(
 for command in (  # in the order of `owseg --help`
     predict.predict,
     train.train,
+    import_.import_,
     train_residual.train_residual,
     train_negative.train_negative,
     audit.audit,
@@ -80,7 +82,7 @@ for command in (  # in the order of `owseg --help`
     rollback.rollback,
     demo.demo,
 ):
-    app.command(cls=Command)(command)
+    app.command(cls=Command, name=command.__name__.strip("_").replace("_", "-"))(command)
 
 
 app.add_typer(data.app, name="data")

@@ -31,14 +31,16 @@ CARDS = (
     Card(
         "pspnet",
         "pyramid pooling with batch normalisation, of DMLNet's network for StreetHazards",
-        make=lambda channels, strides, out, **config: PSPNetDecoder(channels, out, **config),
+        make=lambda channels, strides, out, width=512: PSPNetDecoder(channels, out, width),
         source="Zhao et al., CVPR 2017",
+        options={"width": "channels of the decoder"},
     ),
     Card(
         "deeplabv3plus",
         "dense atrous pooling and one finer stage, of DMLNet's network for Cityscapes",
-        make=lambda channels, strides, out, **config: DeepLabV3PlusDecoder(channels, out, **config),
+        make=lambda channels, strides, out, width=256, **config: DeepLabV3PlusDecoder(channels, out, width, **config),
         source="Chen et al., ECCV 2018",
+        options={"width": "channels of the decoder"},
     ),
     Card(
         "deeplabv3plus_wide",

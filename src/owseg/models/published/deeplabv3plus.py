@@ -149,7 +149,7 @@ def deeplab_wide(state: Mapping[str, Tensor], path: Path) -> tuple[Network, Resi
     network, residual = Network(backbone, decoder, passing(classes)).eval(), None
     state, parts = dict(state), [Part(body), Part(decoder, _WIDE)]
     if any(name.startswith("residual_block.") for name in state):
-        narrow, pooled = shape_of(state, "residual_block.bot_atten_aspp.weight", path, what)[:2]
+        narrow = shape_of(state, "residual_block.bot_atten_aspp.weight", path, what)[0]
         contrast = width + low
         residual = residual_of(
             network, skip=0, width=narrow, rates=decoder.rates, contrast=contrast, form="dense", align_corners=True
@@ -161,7 +161,7 @@ def deeplab_wide(state: Mapping[str, Tensor], path: Path) -> tuple[Network, Resi
     for name in ("bot_aspp.weight", "residual_block.bot_atten_aspp.weight"):
         if name in state and state[name].ndim == 4:
             # Their pooling begins with the mean over the image; ``ASPP`` ends with it.
-            state[name] = state[name].roll(-width, 1)
+            state[name] = state[name].roll(-len(state[name]), 1)
     fill(parts, state, path, what)
     return network, residual
 
