@@ -13,10 +13,7 @@ def line(inside, out, align):
     """Return (out, inside): linear interpolation in a line, whose corner points meet (``align``) or its edges do."""
     weights = torch.zeros(out, inside, dtype=torch.float64)
     for i in range(out):
-        if align:
-            place = i * (inside - 1) / (out - 1) if out > 1 else 0.0
-        else:
-            place = (i + 0.5) * inside / out - 0.5
+        place = i * (inside - 1) / max(1, out - 1) if align else (i + 0.5) * inside / out - 0.5
         place = min(max(place, 0.0), inside - 1.0)
         before = int(place)
         weights[i, before] += before + 1 - place

@@ -92,6 +92,9 @@ def deeplab_file(path, classes=19, learned=0, width=2, narrow=4, low=3, blocks=(
         layout.conv(f"{head}.classifier.0", narrow, narrow + low, 3)
         layout.norm(f"{head}.classifier.1", narrow)
         layout.conv(f"{head}.classifier.3", classes + i, narrow, 1, bias=True)
+        if i:  # its own class is where one of its channels is large, so that each head finds some
+            own = layout.state[f"{head}.classifier.3.weight"][-1]
+            own.zero_()[i % narrow] = 2.5
     beside = {"cur_itrs": 30000, "optimizer_state": {"state": {}, "param_groups": []}, "best_score": np.float64(0.7)}
     torch.save({**beside, "model_state": layout.state}, path)
     return layout.state

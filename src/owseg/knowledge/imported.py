@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from owseg.data.datasets.cityscapes import CITYSCAPES
@@ -14,8 +15,7 @@ from owseg.knowledge.load import load
 from owseg.labels import LabelSpace
 from owseg.models.classifiers import PrototypeClassifier
 from owseg.models.published import NETWORKS
-from owseg.models.published._checkpoints import read_checkpoint
-from owseg.models.published.deeplabv3plus import deeplab_resnet, deeplab_wide
+from owseg.models.published.deeplabv3plus import DeepLabV3PlusDecoder, deeplab_resnet, deeplab_wide
 from owseg.models.published.resnet_psp import PROTOTYPES, resnet_psp
 
 NOVEL = ("car", "truck", "bus")
@@ -47,7 +47,7 @@ def import_network(spec: str, classes: LabelSpace | None = None) -> KnowledgeBas
     kind, _, place = spec.partition(":")
     if kind in NETWORKS:
         kb = load(spec)
-        return kb if classes is None else KnowledgeBase(kb.network, _fitting(classes, kb.network.num_classes))
+        return kb if classes is None else replace(kb, labels=_fitting(classes, kb.network.num_classes))
     if kind not in AUTHORS or not place:
         forms = ", ".join((*(f"{name}:FILE" for name in AUTHORS), *(f"{name}:..." for name in NETWORKS)))
         raise OwsegError(f"{spec!r} names no network to import; give one of {forms}.")
@@ -55,11 +55,11 @@ def import_network(spec: str, classes: LabelSpace | None = None) -> KnowledgeBas
 
 
 def _dmlnet(place: str, classes: LabelSpace | None) -> KnowledgeBase:
-    files = _files(place)
+    files, learned = _files(place), list[DeepLabV3PlusDecoder]()
     if len(files) == 2:
-        network, known, learned = resnet_psp(*map(read_checkpoint, files), files), PSP_CLASSES, []
+        network, known = resnet_psp(*files), PSP_CLASSES
     else:
-        (network, learned), known = deeplab_resnet(read_checkpoint(files[0]), files[0]), DEEPLAB_CLASSES
+        (network, learned), known = deeplab_resnet(files[0]), DEEPLAB_CLASSES
     base = network.num_classes
     names = classes or _known(known, base, files[-1])
     if classes is None and learned:
@@ -75,7 +75,7 @@ def _dmlnet(place: str, classes: LabelSpace | None) -> KnowledgeBase:
 
 
 def _rpl(path: Path, classes: LabelSpace | None) -> KnowledgeBase:
-    network, residual = deeplab_wide(read_checkpoint(path), path)
+    network, residual = deeplab_wide(path)
     names = classes or _known(DEEPLAB_CLASSES, network.num_classes, path)
     scorer = "max_logit" if residual is None else "rpl"
     event = _event("rpl", (path,), len(names))
@@ -84,7 +84,7 @@ def _rpl(path: Path, classes: LabelSpace | None) -> KnowledgeBase:
     )
 
 
-def _files(place: str) -> tuple[Path, ...]:
+def _files(place: str) -> tuple[Path] | tuple[Path, Path]:
     """Return DMLNet's one file, or its two: the encoder's and the decoder's."""
     path = Path(place).expanduser()
     if path.is_dir():
@@ -108,9 +108,7 @@ def _known(known: dict[int, LabelSpace], count: int, path: Path) -> LabelSpace:
 
 def _fitting(classes: LabelSpace, count: int) -> LabelSpace:
     if len(classes) != count:
-        raise OwsegError(
-            f"{len(classes)} classes do not fit a network that has {count}; give the names of all of them."
-        )
+        raise OwsegError(f"the network has {count} classes, not {len(classes)}; give the names of all of them.")
     return classes
 
 

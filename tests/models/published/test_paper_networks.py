@@ -5,7 +5,6 @@ import torch
 
 from owseg.errors import OwsegError
 from owseg.models.backbones.base import Backbone
-from owseg.models.published._checkpoints import read_checkpoint
 from owseg.models.published.deeplabv3plus import (
     DeepLabV3PlusDecoder,
     WideDeepLabDecoder,
@@ -31,7 +30,7 @@ def images(size):
 def psp(folder):
     states = psp_files(folder)
     files = (folder / "encoder_epoch_20.pth", folder / "decoder_epoch_20.pth")
-    return states, resnet_psp(*map(read_checkpoint, files), files)
+    return states, resnet_psp(*files)
 
 
 def millions(*modules):
@@ -54,7 +53,7 @@ def test_pspnet_computes_its_equations(size, tmp_path):
 def test_deeplab_on_a_resnet_computes_its_equations_and_so_does_each_head(size, tmp_path):
     path = tmp_path / "latest.pth"
     state = deeplab_file(path, 16, learned=2)
-    network, heads = deeplab_resnet(read_checkpoint(path), path)
+    network, heads = deeplab_resnet(path)
     image, normalised = images(size)
     network.double()
     with torch.no_grad():
@@ -73,7 +72,7 @@ def test_deeplab_on_a_resnet_computes_its_equations_and_so_does_each_head(size, 
 def test_deeplab_on_a_wide_resnet_computes_its_equations_with_its_residual_and_without(size, tmp_path):
     path = tmp_path / "rpl.pth"
     state = rpl_file(path)
-    network, residual = deeplab_wide(read_checkpoint(path), path)
+    network, residual = deeplab_wide(path)
     image, normalised = images(size)
     network.double(), residual.double()
     with torch.no_grad():
@@ -95,7 +94,7 @@ def test_deeplab_on_a_wide_resnet_computes_its_equations_with_its_residual_and_w
 def test_rpl_without_corocl_has_no_projection_and_a_closed_network_no_residual(residual, tmp_path):
     path = tmp_path / "plain.pth"
     state = rpl_file(path, residual=residual, projection=False)
-    network, found = deeplab_wide(read_checkpoint(path), path)
+    network, found = deeplab_wide(path)
     assert (found is not None) is residual
     image, normalised = images((32, 48))
     with torch.no_grad():
@@ -112,7 +111,7 @@ def test_an_image_of_any_size_is_labelled(name, size, tmp_path):
         network = psp(tmp_path)[1]
     else:
         (rpl_file if name == "wide" else deeplab_file)(path)
-        network = (deeplab_wide if name == "wide" else deeplab_resnet)(read_checkpoint(path), path)[0]
+        network = (deeplab_wide if name == "wide" else deeplab_resnet)(path)[0]
     with torch.no_grad():
         assert torch.isfinite(network(torch.rand(1, 3, *size)).logits).all()
 

@@ -61,8 +61,8 @@ def at_half_cells(maps: Tensor, stride: int) -> Tensor:
     maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
     # From -1, the centre of the first pixel, to 1, that of the last: the cell j begins at the pixel j stride / 2.
     rows, columns = (
-        (stride * torch.arange(2 * n, device=maps.device).double() + stride / 2 - 1) / (stride * n - 1) - 1
+        (stride * torch.arange(2 * n, dtype=maps.dtype, device=maps.device) + stride / 2 - 1) / (stride * n - 1) - 1
         for n in maps.shape[-2:]
     )
     places = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).expand(len(maps), -1, -1, -1)
-    return F.grid_sample(maps, places.to(maps.dtype), align_corners=True)
+    return F.grid_sample(maps, places, align_corners=True)

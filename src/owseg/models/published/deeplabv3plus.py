@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from owseg.errors import OwsegError
 from owseg.models.aspp import ASPP
 from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import PrototypeClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
 from owseg.models.ops import conv_bn, widened_conv
-from owseg.models.published._checkpoints import Part, fill, resnet_blocks, shape_of, wide_blocks
+from owseg.models.published._checkpoints import Part, fill, read_checkpoint, resnet_blocks, shape_of, wide_blocks
 from owseg.models.published._layers import at_half_cells, passing
 from owseg.models.published.resnet import ResNetEncoder
 from owseg.models.published.resnet_psp import PROTOTYPES
@@ -110,44 +111,47 @@ class WideDeepLabDecoder(_DeepLab):
         return at_half_cells(self.head(self.fuse(penultimate)), 2)
 
 
-def deeplab_resnet(state: Mapping[str, Tensor], path: Path) -> tuple[Network, list[Decoder]]:
+def deeplab_resnet(path: Path) -> tuple[Network, list[DeepLabV3PlusDecoder]]:
     """Return the network in DMLNet's file for Cityscapes, and the heads of the classes that it learned since.
 
     Depth and width are those of its tensors. An embedding has one channel a class, before prototypes of length 3. The
     heads are ``classifier_1`` and so on, one class larger each. Raises ``OwsegError`` for a tensor that is missing,
     left over or of another shape.
     """
-    what = "a DeepLabV3+ of DMLNet"
-    numbers = sorted({int(n.split(".")[0].removeprefix("classifier_")) for n in state if n.startswith("classifier_")})
-    names = ["classifier", *(f"classifier_{number}" for number in numbers)]
+    state, what = read_checkpoint(path), "a DeepLabV3+ of DMLNet"
     inside = {name.removeprefix("backbone."): tensor for name, tensor in state.items() if name.startswith("backbone.")}
     width = shape_of(state, "backbone.conv1.weight", path, what)[0]
     body = ResNetEncoder(resnet_blocks(inside), width, 16)
-    backbone, parts, heads = Backbone(body), [Part(body, {"stem.": "backbone.", "": "backbone."})], []
-    for name in names:
+    parts = [Part(body, {"stem.": "backbone.", "": "backbone."})]
+    backbone, heads = Backbone(body), list[DeepLabV3PlusDecoder]()
+    name = "classifier"
+    while not heads or any(n.startswith(f"{name}.") for n in state):
         classes, narrow = shape_of(state, f"{name}.classifier.3.weight", path, what)[:2]
         low = shape_of(state, f"{name}.project.0.weight", path, what)[0]
+        if heads and classes != heads[-1].head.out_channels + 1:
+            raise OwsegError(f"{path} has a head {name} of {classes} classes, which is not one more than before it.")
         heads.append(DeepLabV3PlusDecoder(backbone.channels, classes, narrow, low))
         parts.append(Part(heads[-1], _resnet_names(name)))
+        name = f"classifier_{len(heads)}"
     fill(parts, state, path, what)
-    classes = heads[0].head.out_channels
-    return Network(backbone, heads[0], PrototypeClassifier(classes, PROTOTYPES)).eval(), [*heads[1:]]
+    first, *learned = heads
+    return Network(backbone, first, PrototypeClassifier(first.head.out_channels, PROTOTYPES)).eval(), learned
 
 
-def deeplab_wide(state: Mapping[str, Tensor], path: Path) -> tuple[Network, ResidualPattern | None]:
+def deeplab_wide(path: Path) -> tuple[Network, ResidualPattern | None]:
     """Return the network in RPL's file, and its residual pattern; None where it has none.
 
     Depth and width are those of its tensors. Raises ``OwsegError`` for a tensor that is missing, left over or of
     another shape.
     """
-    what = "a DeepLabV3+ of RPL"
+    state, what = read_checkpoint(path), "a DeepLabV3+ of RPL"
     body = WideResNetEncoder(wide_blocks(state), shape_of(state, "mod1.conv1.weight", path, what)[0])
     classes, width = shape_of(state, "final.6.weight", path, what)[:2]
     low = shape_of(state, "bot_fine.weight", path, what)[0]
     backbone = Backbone(body)
     decoder = WideDeepLabDecoder(backbone.channels, classes, width, low)
     network, residual = Network(backbone, decoder, passing(classes)).eval(), None
-    state, parts = dict(state), [Part(body), Part(decoder, _WIDE)]
+    parts = [Part(body), Part(decoder, _WIDE)]
     if any(name.startswith("residual_block.") for name in state):
         narrow = shape_of(state, "residual_block.bot_atten_aspp.weight", path, what)[0]
         contrast = width + low
@@ -155,8 +159,10 @@ def deeplab_wide(state: Mapping[str, Tensor], path: Path) -> tuple[Network, Resi
             network, skip=0, width=narrow, rates=decoder.rates, contrast=contrast, form="dense", align_corners=True
         ).eval()
         # Its last layer has no bias, and without CoroCL it was trained without a projection.
-        state["residual_block.atten_aspp_final.bias"] = torch.zeros(contrast)
-        state = {**_projection(residual), **state}
+        state.setdefault(f"{_RESIDUAL['final.']}bias", torch.zeros(contrast))
+        projection = _RESIDUAL["project."]
+        if not any(name.startswith(projection) for name in state):
+            state |= {projection + name: value for name, value in residual.project.state_dict().items()}
         parts.append(Part(residual, _RESIDUAL))
     for name in ("bot_aspp.weight", "residual_block.bot_atten_aspp.weight"):
         if name in state and state[name].ndim == 4:
@@ -192,7 +198,3 @@ _RESIDUAL = {
     "project.": "residual_block.proj_head.proj.0.",
 }  # fmt: skip
 """How those of its residual are called."""
-
-
-def _projection(residual: ResidualPattern) -> dict[str, Tensor]:
-    return {f"{_RESIDUAL['project.']}{name}": value for name, value in residual.project.state_dict().items()}

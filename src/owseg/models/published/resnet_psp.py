@@ -6,7 +6,7 @@ Modules have the names of the published weights, so these can be loaded as they 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from owseg.models.classifiers import PrototypeClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
 from owseg.models.ops import conv_bn, resize, widened_conv
-from owseg.models.published._checkpoints import Part, fill, resnet_blocks, shape_of
+from owseg.models.published._checkpoints import Part, fill, read_checkpoint, resnet_blocks, shape_of
 from owseg.models.published.resnet import ResNetEncoder
 
 BINS = (1, 2, 3, 6)
@@ -69,18 +69,19 @@ class PSPNetDecoder(Decoder):
         return embedding
 
 
-def resnet_psp(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor], files: tuple[Path, Path]) -> Network:
+def resnet_psp(encoder: Path, decoder: Path) -> Network:
     """Return the PSPNet of DMLNet's two files; depth and width are those of its tensors.
 
-    Its embedding has one channel a class, before prototypes of length 3. Raises ``OwsegError`` for a tensor that is
-    missing, left over or of another shape.
+    Its embedding has one channel a class, before prototypes of length 3. Raises ``OwsegError`` for what
+    ``read_checkpoint`` refuses, and for a tensor that is missing, left over or of another shape.
     """
     what = "a PSPNet of DMLNet"
-    width = shape_of(encoder, "conv1.weight", files[0], what)[0]
-    classes, narrow = shape_of(decoder, "conv_last.4.weight", files[1], what)[:2]
-    body = ResNetEncoder(resnet_blocks(encoder), width, 8, deep_stem=True)
-    fill([Part(body, {"stem.": "", "": ""})], encoder, files[0], what)
+    inside, last = read_checkpoint(encoder), read_checkpoint(decoder)
+    width = shape_of(inside, "conv1.weight", encoder, what)[0]
+    classes, narrow = shape_of(last, "conv_last.4.weight", decoder, what)[:2]
+    body = ResNetEncoder(resnet_blocks(inside), width, 8, deep_stem=True)
+    fill([Part(body, {"stem.": "", "": ""})], inside, encoder, what)
     backbone = Backbone(body)
     head = PSPNetDecoder(backbone.channels, classes, narrow)
-    fill([Part(head)], decoder, files[1], what, DROPPED)
+    fill([Part(head)], last, decoder, what, DROPPED)
     return Network(backbone, head, PrototypeClassifier(classes, PROTOTYPES)).eval()
