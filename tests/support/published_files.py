@@ -92,13 +92,18 @@ def deeplab_file(path, classes=19, learned=0, width=2, narrow=4, low=3, blocks=(
         layout.conv(f"{head}.classifier.0", narrow, narrow + low, 3)
         layout.norm(f"{head}.classifier.1", narrow)
         layout.conv(f"{head}.classifier.3", classes + i, narrow, 1, bias=True)
-        if i:  # its own class is where one of its channels is large, so that each head finds some
-            own = layout.state[f"{head}.classifier.3.weight"][-1]
-            own.zero_()[i % narrow] = 2.5
+        if i:
+            weight, (alike, seed) = layout.state[f"{head}.classifier.3.weight"], NEAREST[i - 1]
+            weight[-1] = weight[alike] + 0.3 * Layout(seed).normal(narrow, 1, 1)
     beside = {"cur_itrs": 30000, "optimizer_state": {"state": {}, "param_groups": []}, "best_score": np.float64(0.7)}
     torch.save({**beside, "model_state": layout.state}, path)
     return layout.state
 
+
+NEAREST = ((7, 21), (12, 32), (13, 23))
+"""Of each head, the class that its random weights find most often, like which its own is, and a seed for how unlike it
+is: so that in an image each head finds some of its own.
+"""
 
 WIDE = ((2, 2), (4, 4), (8, 8), (8, 16), (8, 16, 32), (16, 32, 64))
 
