@@ -94,7 +94,7 @@ def deeplab_file(path, classes=19, learned=0, width=2, narrow=4, low=3, blocks=(
         layout.conv(f"{head}.classifier.3", classes + i, narrow, 1, bias=True)
         if i:
             weight, (alike, seed) = layout.state[f"{head}.classifier.3.weight"], NEAREST[i - 1]
-            weight[-1] = weight[alike] + 0.3 * Layout(seed).normal(narrow, 1, 1)
+            weight[-1] = weight[alike % classes] + 0.3 * Layout(seed).normal(narrow, 1, 1)
     beside = {"cur_itrs": 30000, "optimizer_state": {"state": {}, "param_groups": []}, "best_score": np.float64(0.7)}
     torch.save({**beside, "model_state": layout.state}, path)
     return layout.state
