@@ -23,7 +23,7 @@ from owseg.training.config import PRECISIONS, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL, TRAIN, configured
 
 COMMANDS = (
-    "predict", "train", "train-residual", "train-negative", "audit", "fit", "fit-baseline", "calibrate", "learn",
+    "predict", "train", "import", "train-residual", "train-negative", "audit", "fit", "fit-baseline", "calibrate", "learn",
     "review", "annotate", "exchange", "evaluate", "benchmark", "submit", "discover", "info", "history", "rollback",
     "demo", "data",
 )  # fmt: skip

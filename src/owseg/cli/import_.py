@@ -57,4 +57,5 @@ def import_(
     choose, rest = divide_val(open_dataset(data, "val", kb.labels))
     kb = fit_scorers(kb, open_dataset(data, "train", kb.labels, train=True), parse_names(scorers), choose)
     kb = calibrate(kb, rest, fpr, scorer=scorer)
-    save_version(kb, str(out), as_json, next_command("evaluate", out, "--data", data))
+    note = "Note: val is too small to be divided: all of it fitted and calibrated.\n" if choose is rest else ""
+    save_version(kb, str(out), as_json, f"{note}{next_command('evaluate', out, '--data', data)}")

@@ -30,7 +30,7 @@ class Part:
     """A module, and how its tensors are called in a file: the beginning of a name here -> that of it there."""
 
     module: nn.Module
-    names: Mapping[str, str] = field(default_factory=lambda: {"": ""})
+    names: Mapping[str, str] = field(default_factory=lambda: {"": ""}, hash=False)
 
     def name_of(self, own: str) -> str:
         """Return the name in the file; the first beginning that fits counts."""
