@@ -91,7 +91,8 @@ ROWS = [
     ("import rpl:F --out P", "save", {"kb": "imported rpl:F", "directory": "P"}),
     (f"{IMPORT} --classes C", IMPORT_NETWORK, {"classes": LabelSpace.of(("a class of C",))}),
     (f"{IMPORT} --data folder:D", FIT,
-     {"kb": "imported rpl:F", "data": "folder:D/train, to train", "names": ["joint"], "held_out": "half of folder:D/val"}),
+     {"kb": "imported rpl:F", "data": "folder:D/train, to train", "names": ["joint"],
+      "held_out": "half of folder:D/val"}),
     (f"{IMPORT} --data folder:D", CALIBRATE,
      {"kb": "fitted imported rpl:F", "data": "other half of folder:D/val", "fpr": 0.05, "scorer": None}),
     (f"{IMPORT} --data folder:D", "save", {"kb": "calibrated fitted imported rpl:F", "directory": "O"}),
@@ -273,8 +274,9 @@ def test_every_option_of_every_command_has_a_row():
 
 
 @pytest.mark.parametrize("line", [
-    "predict a", TRAIN, IMPORT, f"{IMPORT} --data folder:D", RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D",
-    BASELINE, "calibrate K --data folder:D", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
+    "predict a", TRAIN, IMPORT, f"{IMPORT} --data folder:D", RESIDUAL, NEGATIVE, "audit K O --data folder:D",
+    "fit K --data folder:D", BASELINE, "calibrate K --data folder:D", LEARN,
+    "annotate K a --format cvat -o O", "exchange S D --to coco",
     "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
     "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O",
     "submit K a --format smiyc -o O", "discover K a -o O",
