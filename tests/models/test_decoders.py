@@ -213,6 +213,17 @@ def test_an_assembled_network_of_several_members_decodes_their_mean():
         assemble(tiny.backbone("resnet"), 3, members=0)
 
 
+@pytest.mark.parametrize("name", ["pspnet", "deeplabv3plus"])
+def test_the_mean_over_one_image_is_not_normalised_in_training(name):
+    decoder, maps = made(name).train(), pyramid((64, 96), *ROWS[name][2:4])
+    assert torch.isfinite(decoder(maps)).all()
+    with pytest.raises(OwsegError, match="give a batch of 2 or more"):
+        decoder([m[:1] for m in maps])
+    for norm in (m for m in decoder.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.eval()  # as where a head is trained on a few images
+    assert torch.isfinite(decoder([m[:1] for m in maps])).all()
+
+
 @pytest.mark.parametrize("factor", [1, 2, 4])
 def test_a_branch_filters_the_means_of_its_cells(factor):
     branch, x = PyramidDecoder(CHANNELS, STRIDES, 3, 8, factors=(factor,)).branches[0].eval(), torch.randn(1, 8, 8, 12)

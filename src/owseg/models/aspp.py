@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from owseg.models.ops import conv_bn
+from owseg.models.ops import check_batch, conv_bn
 
 
 class ASPP(nn.Module):
@@ -24,6 +24,7 @@ class ASPP(nn.Module):
         self.pool = conv_bn(inside, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the concatenated maps."""
+        """Return the concatenated maps; raise ``OwsegError`` for one image in training."""
+        check_batch(self.pool[1], len(x))
         pooled = self.pool(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[-2:])
         return torch.cat([*(branch(x) for branch in self.branches), pooled], 1)

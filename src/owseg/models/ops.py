@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from owseg.errors import OwsegError
+
 
 def working_size(size: tuple[int, int], shorter: int | None, scale: float = 1.0, multiple: int = 1) -> tuple[int, int]:
     """Return the size (h, w) of an image of ``size`` whose shorter side becomes ``shorter``, times ``scale``.
@@ -31,6 +33,12 @@ def conv_bn(inside: int, out: int, kernel: int = 1, rate: int = 1) -> nn.Sequent
     # Without a bias: the batch norm has one.
     conv = nn.Conv2d(inside, out, kernel, padding=rate * (kernel // 2), dilation=rate, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(out), nn.ReLU())
+
+
+def check_batch(norm: nn.Module, images: int) -> None:
+    """Raise ``OwsegError`` where ``norm`` is in training and would have one value of each channel, that of an image."""
+    if norm.training and images < 2:
+        raise OwsegError("the mean over an image is not normalised in a batch of one image; give a batch of 2 or more.")
 
 
 def depthwise(channels: int, rate: int) -> nn.Sequential:
