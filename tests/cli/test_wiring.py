@@ -14,7 +14,6 @@ import typer.main
 
 from owseg.cli import app
 from owseg.knowledge.base import Event
-from owseg.labels import LabelSpace
 from owseg.metrics.pixel import PerImage
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
@@ -35,15 +34,13 @@ def measured(*options, window=None, sides=(), **named):
     return {**forward(*options, **named), "window": window, "sides": sides}
 
 
-TRAIN = "train K --data folder:D --backbone B"
+TRAIN, IMPORT = "train K --data folder:D --backbone B", "import rpl:F -o O --data folder:D"
 RESIDUAL = "train-residual K --inliers folder:I --outliers O"
-LEARN = "learn K cow --data folder:D"
-SHOTS = "learn K cow --shots S"
+LEARN, SHOTS = "learn K cow --data folder:D", "learn K cow --shots S"
 BUILD, TRAIN_RESIDUAL = "training.build:build_knowledge_base", "training.residual:train_residual"
 NEGATIVE, TRAIN_NEGATIVE = "train-negative K --inliers folder:I --outliers O", "training.negative:train_negative"
 CALIBRATE, FIT = "knowledge.calibration:calibrate", "knowledge.calibration:fit_scorers"
 BASELINE, FIT_BASELINE = "fit-baseline duir K --data folder:D -o O", "training.baselines:fit_baseline"
-IMPORT, IMPORT_NETWORK = "import rpl:F -o O", "knowledge.imported:import_network"
 EVALUATE, FIND = "evaluation.evaluate:evaluate", "discovery.discover:discover"
 CROSSWISE = "evaluation.crosswise:evaluate_crosswise"
 SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_sequence"
@@ -86,18 +83,11 @@ ROWS = [
     (f"{NEGATIVE} --set optimizer=sgd --set schedule=poly --set lr=0.5", TRAIN_NEGATIVE,
      {"config": NegativeConfig(optimizer="sgd", schedule="poly", lr=0.5)}),
     (f"{TRAIN} --fpr 0.2 --background --resume", BUILD, {"fpr": 0.2, "background": True, "resume": True}),
-    (IMPORT, IMPORT_NETWORK, {"spec": "rpl:F", "classes": None}),
-    (IMPORT, "knowledge.commit:check_place", {"directory": "O"}),
-    ("import rpl:F --out P", "save", {"kb": "imported rpl:F", "directory": "P"}),
-    (f"{IMPORT} --classes C", IMPORT_NETWORK, {"classes": LabelSpace.of(("a class of C",))}),
-    (f"{IMPORT} --data folder:D", FIT,
-     {"kb": "imported rpl:F", "data": "folder:D/train, to train", "names": ["joint"],
-      "held_out": "half of folder:D/val"}),
-    (f"{IMPORT} --data folder:D", CALIBRATE,
-     {"kb": "fitted imported rpl:F", "data": "other half of folder:D/val", "fpr": 0.05, "scorer": None}),
-    (f"{IMPORT} --data folder:D", "save", {"kb": "calibrated fitted imported rpl:F", "directory": "O"}),
-    (f"{IMPORT} --data folder:D --scorers knn,sml", FIT, {"names": ["knn", "sml"]}),
-    (f"{IMPORT} --data folder:D --scorer knn --fpr 0.2", CALIBRATE, {"scorer": "knn", "fpr": 0.2}),
+    ("import rpl:F --out P", "knowledge.commit:check_place", {"directory": "P"}),
+    (f"{IMPORT} --classes C", "knowledge.imported:import_network", {"spec": "rpl:F", "classes": FakeKB.labels}),
+    (f"{IMPORT} --scorers knn,sml", FIT, {"kb": "imported rpl:F", "data": "folder:D/train, to train",
+                                          "names": ["knn", "sml"], "held_out": "half of folder:D/val"}),
+    (f"{IMPORT} --scorer knn --fpr .2", CALIBRATE, {"data": "other half of folder:D/val", "scorer": "knn", "fpr": 0.2}),
     (RESIDUAL, TRAIN_RESIDUAL,
      {"kb": "K", "inliers": "most of folder:I/train", "val": "half of rest of folder:I/train",
       "outliers": "outliers in O", "context": "outliers in O", "config": ResidualConfig(), "resume": False,
@@ -274,9 +264,8 @@ def test_every_option_of_every_command_has_a_row():
 
 
 @pytest.mark.parametrize("line", [
-    "predict a", TRAIN, IMPORT, f"{IMPORT} --data folder:D", RESIDUAL, NEGATIVE, "audit K O --data folder:D",
-    "fit K --data folder:D", BASELINE, "calibrate K --data folder:D", LEARN,
-    "annotate K a --format cvat -o O", "exchange S D --to coco",
+    "predict a", TRAIN, IMPORT, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D",
+    BASELINE, "calibrate K --data folder:D", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
     "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
     "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O",
     "submit K a --format smiyc -o O", "discover K a -o O",
