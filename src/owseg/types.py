@@ -41,7 +41,8 @@ class Output:
     ``evidence`` (B, K, h, w) has the same softmax without the term ``-||embedding||^2``, which is common to all classes
     and whose size hides their differences in float32. ``residual`` (B, K, h, w) is the evidence with a residual pattern
     added, where one was learned (see ``owseg.models.residual_pattern``). ``negative`` (B, h, w) is the logit of
-    what is none of them against all of them, where the network was shown outliers.
+    what is none of them against all of them, where the network was shown outliers. ``image`` (B, 3, H, W) uint8 is what
+    the network was run on, before it was resized; an ``Engine`` adds it.
     """
 
     features: tuple[Tensor, ...]
@@ -50,6 +51,7 @@ class Output:
     residual: Tensor | None = None
     evidence: Tensor | None = None
     negative: Tensor | None = None
+    image: Tensor | None = None
 
     @property
     def softmax_logits(self) -> Tensor:

@@ -109,7 +109,9 @@ def test_val_is_divided_where_it_is_large_enough(count, apart):
 # ---- fitted scorers
 
 
-@pytest.mark.parametrize(("scorer", "stays"), [("joint", False), ("mahalanobis", False), ("energy", True)])
+@pytest.mark.parametrize(
+    ("scorer", "stays"), [("joint", False), ("joint@segments", False), ("mahalanobis", False), ("energy", True)]
+)
 def test_fitting_anew_takes_away_the_threshold_of_what_was_fitted(scorer, stays):
     data = tiny.dataset(4)
     kb = calibrate(fit_scorers(tiny.knowledge_base(), data), data, scorer=scorer)

@@ -40,6 +40,12 @@ def same(one, other):
 # --- Engine ---
 
 
+def test_the_output_has_the_image_as_it_was_given():
+    for image in (tiny.image(), tiny.image()[:, ::-1, ::-1]):
+        output = Engine(tiny.network(), size=96)(image)
+        assert torch.equal(output.image, torch.from_numpy(image.copy())[None]) and output.image.dtype == torch.uint8
+
+
 @pytest.mark.parametrize("classifier", ["prototype", "linear"])
 def test_an_engine_runs_its_network_once_without_gradients(classifier):
     network = tiny.network(classifier=classifier)
@@ -138,7 +144,7 @@ class Counted:
 
 def size_of(output):
     """The bytes of an output's tensors, a tensor that stands twice counted once."""
-    return sum(t.nbytes for t in {id(t): t for t in tensors(output)}.values())
+    return sum(t.nbytes for t in {id(t): t for t in (*tensors(output), output.image) if t is not None}.values())
 
 
 def test_an_image_passes_once_and_its_output_is_the_same_object():

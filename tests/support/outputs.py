@@ -67,7 +67,8 @@ def each(output, target=None):
     """The images of a batch, one at a time: outputs and, with a target, (output, target)."""
     for i in range(len(output.logits)):
         one = slice(i, i + 1)
-        extra = [None if t is None else t[one] for t in (output.residual, output.evidence, output.negative)]
+        rest = (output.residual, output.evidence, output.negative, output.image)
+        extra = [None if t is None else t[one] for t in rest]
         alone = Output(tuple(f[one] for f in output.features), output.embedding[one], output.logits[one], *extra)
         yield alone if target is None else (alone, target[one])
 

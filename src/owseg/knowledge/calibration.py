@@ -18,7 +18,7 @@ from owseg.labels import IGNORE, UNKNOWN
 from owseg.models.engine import CachedForward
 from owseg.models.ops import resize
 from owseg.openset import Threshold, closed_map, threshold_at_fpr
-from owseg.scorers import SCORERS, fitted_names
+from owseg.scorers import SCORERS, fitted_names, plain_name
 from owseg.scorers.base import FittedScorer
 from owseg.types import Forward, Output
 
@@ -105,7 +105,7 @@ def fit_scorers(
     event = Event("fit", f"fitted {', '.join(names)} on {data.source.name}", details)
     # The scale of a score that is fitted anew is another, and so would be the meaning of its threshold.
     changed = {*fitted, *(part for scorer in fitted.values() for part in scorer.parts())}
-    threshold = None if kb.scorer in changed else kb.threshold
+    threshold = None if plain_name(kb.scorer) in changed else kb.threshold
     return kb.after(event, fitted={**kb.fitted, **fitted}, threshold=threshold)
 
 

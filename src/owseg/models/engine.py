@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from owseg.models.network import Network, to_tensor
 from owseg.models.ops import resize_image, working_size
@@ -55,14 +55,19 @@ class Engine:
 
         Raises ``OwsegError`` for any other array.
         """
-        device = next(self.network.parameters()).device
-        batch = to_tensor(image).to(device)
+        batch = to_tensor(image).to(next(self.network.parameters()).device)
+        given = torch.from_numpy(np.ascontiguousarray(image)).to(batch.device)[None]
+        return replace(self._run(batch, scale), image=given)
+
+    def _run(self, batch: Tensor, scale: float) -> Output:
+        """Return the output for an image (1, 3, H, W) in [0, 1]."""
         network: Callable[..., Output] = self.network.multi_scale if self.multi_scale else self.network
         run = partial(network, residual=self.residual)
+        size = (batch.shape[-2], batch.shape[-1])
         if self.sides:
             return averaged_over_sides(run, batch, self.sides, scale, self.network.multiple)
         shorter = self.size or (None if self.tile or self.window else self.network.size)
-        shape = working_size((image.shape[1], image.shape[2]), shorter, scale, self.network.multiple)
+        shape = working_size(size, shorter, scale, self.network.multiple)
         # The same memory format as the weights (see ``prepared``), or each convolution would convert its input.
         batch = resize_image(batch, shape).contiguous(memory_format=torch.channels_last)
         # Of a network of squares, a tile is no longer than the image's shorter side.
@@ -71,7 +76,6 @@ class Engine:
             output = windowed(run, batch, self.window)
         else:
             output = tiled(run, batch, side) if self.tile or self.network.squares else run(batch)
-        size = (image.shape[1], image.shape[2])
         return self.network.full_resolution(output, size) if self.full_resolution else output
 
 
@@ -102,7 +106,8 @@ class CachedForward:
 
 
 def _bytes_of(output: Output) -> int:
-    every = (*output.features, output.embedding, output.logits, output.residual, output.evidence, output.negative)
+    every = (*output.features, output.embedding, output.logits, output.residual, output.evidence, output.negative,
+             output.image)  # fmt: skip
     tensors = {id(t): t for t in every if t is not None}  # a linear classifier's evidence is its logits
     return sum(t.numel() * t.element_size() for t in tensors.values())
 

@@ -24,6 +24,9 @@ images; "residual", a residual pattern; "negative", a class of outliers; "masks"
 negative", one with a class of outliers; "background", a class of that name. Without ``needs`` every network will do.
 """
 
+ON_SEGMENTS = "@segments"
+"""What follows the name of a score that is pooled over segments of the image."""
+
 
 def fitted_names() -> tuple[str, ...]:
     """Return the names of the scorers that are fitted to labelled images."""
@@ -36,11 +39,17 @@ def configurable() -> dict[str, tuple[str, ...]]:
     return {name: tuple(e.options) for name, e in entries if e.options and e.facts.get("needs") != "fit"}
 
 
+def plain_name(name: str) -> str:
+    """Return the name of the scorer alone: "mixture" of "mixture:beta=50@segments"."""
+    return name.removesuffix(ON_SEGMENTS).split(":")[0]
+
+
 class Available(Mapping[str, "Scorer"]):
     """Scorers by name, each made when it is first asked for; their names import no plug-in.
 
-    Options of a scorer that is not fitted may follow its name: "mixture:beta=50:gamma=0.7" is a name, too. Such names
-    are not among those that are iterated over. For an option that there is not it raises ``OwsegError``.
+    Options of a scorer that is not fitted may follow its name: "mixture:beta=50:gamma=0.7" is a name, too, and so is
+    any name followed by "@segments" (see ``owseg.scorers.segments``). Such names are not among those that are iterated
+    over. For an option that there is not it raises ``OwsegError``.
     """
 
     def __init__(self, makers: Mapping[str, Callable[..., Scorer]]) -> None:
@@ -48,12 +57,19 @@ class Available(Mapping[str, "Scorer"]):
 
     def __getitem__(self, name: str) -> Scorer:
         if name not in self._made:
-            base, *settings = name.split(":")
-            self._made[name] = self._makers[base](**_options(base, settings))
+            self._made[name] = self._make(name)
         return self._made[name]
 
+    def _make(self, name: str) -> Scorer:
+        if name.endswith(ON_SEGMENTS):
+            from owseg.scorers.segments import Segments
+
+            return Segments(self[name.removesuffix(ON_SEGMENTS)])
+        base, *settings = name.split(":")
+        return self._makers[base](**_options(base, settings))
+
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.split(":")[0] in self._makers  # Mapping's own would make it
+        return isinstance(name, str) and plain_name(name) in self._makers  # Mapping's own would make it
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._makers)
