@@ -12,7 +12,7 @@ def test_a_network_is_trained_stored_and_evaluated(run_cli, own_data, tmp_path, 
     options = ("--backbone", "tiny", "--unknown", "rock", "--epochs", 1, "--batch", 2, "--crop", "32x32", "--fpr", 0.2)
     code, out, err = run_cli("train", tmp_path / "new", "--data", own_data, *options)
     assert code == 0, err
-    assert "is at version 1: calibrated joint at 20.0% false positives" in out and "Note: " in out
+    assert "is at version 1: calibrated joint@segments at 20.0% false positives" in out and "Note: " in out
     assert f"Next: owseg evaluate {tmp_path / 'new'} --data folder:{own_data}" in out
     kb = load(tmp_path / "new")
     assert kb.labels.names == ("road", "sky", "tree") and kb.threshold.target_fpr == 0.2

@@ -30,7 +30,7 @@ def test_a_class_is_trained_from_two_folders_and_can_be_undone(run_cli, tmp_path
     assert code == 0, err
     assert "version 2" in out and out.endswith(f"Next: owseg predict --kb {kb} IMAGES\n")
     new = load(kb)
-    assert new.scorer == "joint" and new.threshold.target_fpr == 0.2 and "negative" in new.scorers
+    assert new.scorer == "joint@segments" and new.threshold.target_fpr == 0.2 and "negative" in new.scorers
     assert [e.action for e in new.history][-2:] == ["train-negative", "calibrate"]
     one, two = (k.assess(k.forward(image), image.shape[1:]).labels for k in (before, new))
     assert np.array_equal(one, two)
@@ -51,5 +51,5 @@ def test_a_mask_classifier_by_name_is_fitted_given_a_class_and_used(run_cli, tmp
         code, _, err = run_cli(*words)
         assert code == 0, (words, err)
     kb = load(tmp_path / "kb")
-    assert kb.scorer == "joint" and "uno" in kb.scorers and kb.threshold.achieved_fpr <= 0.11
+    assert kb.scorer == "joint@segments" and "uno" in kb.scorers and kb.threshold.achieved_fpr <= 0.11
     assert list((tmp_path / "out").iterdir())

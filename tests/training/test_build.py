@@ -62,7 +62,7 @@ def watched(monkeypatch):
 
 def test_it_runs_to_the_end_and_what_it_makes_can_be_stored(spec, tmp_path):
     kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", fpr=0.2, half=True)
-    assert kb.base_classes == ("road", "sky", "tree") and kb.scorer == "joint"
+    assert kb.base_classes == ("road", "sky", "tree") and kb.scorer == "joint@segments"
     assert kb.threshold.target_fpr == 0.2 and (kb.threshold.images, len(kb.predict(tiny.image()).labels)) == (5, 48)
     assert [e.action for e in kb.history] == ["train", "fit", "calibrate"]
     assert kb.history[0].message == "trained on folder:train with 3 classes"
@@ -83,7 +83,7 @@ def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watch
     (_, fitted_on), more = watched.fit_scorers
     assert fitted_on.source.ids == trained_on.source.ids and more["held_out"].source.ids == chosen_on.source.ids
     (_, calibrated_on, fpr), more = watched.calibrate
-    assert calibrated_on.source.ids == ("f11", "f13", "f15", "f6", "f8") and (fpr, more) == (0.05, {"scorer": "joint"})
+    assert calibrated_on.source.ids == ("f11", "f13", "f15", "f6", "f8") and (fpr, more) == (0.05, {"scorer": "joint@segments"})
     assert (trained_on.unknown_as, chosen_on.unknown_as, calibrated_on.unknown_as) == (IGNORE, UNKNOWN, UNKNOWN)
     assert kb.history[0].details["val"] == {"images": 6, "calibrated_apart": True}
     assert kb.threshold == find_threshold(kb, calibrated_on)

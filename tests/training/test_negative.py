@@ -66,7 +66,7 @@ def test_outliers_are_found_and_labels_do_not_change_by_a_bit(classifier, tmp_pa
     untrained = copy.deepcopy(kb.network)
     untrained.negative = untrained_negative(kb.network, 16)
     assert ap(new, inlier_images(6)) > ap(replace(kb, network=untrained), inlier_images(6)) + 0.1
-    assert new.scorer == "joint" and new.threshold is None and "negative" not in kb.scorers
+    assert new.scorer == "joint@segments" and new.threshold is None and "negative" not in kb.scorers
     new = calibrate(new, inlier_images(4))
     new.save(tmp_path / "kb")
     loaded = load(tmp_path / "kb")
@@ -216,7 +216,7 @@ def test_a_network_that_is_trained_with_outliers_gets_one(tmp_path, own_data, sm
         for name, shown in (("run", objects()), ("plain", None))
     ]
     shown, plain = trained
-    assert "negative" in shown.scorers and shown.fitted["joint"].negative and shown.scorer == "joint"
+    assert "negative" in shown.scorers and shown.fitted["joint"].negative and shown.scorer == "joint@segments"
     assert plain.network.negative is None and "negative" not in plain.scorers and not plain.fitted["joint"].negative
     assert torch.equal(shown.forward(tiny.image(0)).logits, plain.forward(tiny.image(0)).logits)
     weights = shown.network.negative.state_dict().values()

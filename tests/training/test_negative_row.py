@@ -47,7 +47,7 @@ def test_a_row_is_trained_and_nothing_else_changes_by_a_bit(name, tmp_path):
         assert torch.equal(old.logits, now.logits) and torch.equal(old.embedding, now.embedding[:, :5])
         assert np.array_equal(kb.assess(old, (48, 64)).labels, new.assess(now, (48, 64)).labels)
         assert torch.equal(now.negative, now.embedding[:, 5])
-    assert new.scorer == "joint" and {"negative", "uno"} <= set(new.scorers) and "uno" not in kb.scorers
+    assert new.scorer == "joint@segments" and {"negative", "uno"} <= set(new.scorers) and "uno" not in kb.scorers
     new = calibrate(new, inlier_images(4))
     new.save(tmp_path / "kb")
     again = load(tmp_path / "kb")

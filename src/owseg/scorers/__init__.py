@@ -27,6 +27,9 @@ negative", one with a class of outliers; "background", a class of that name. Wit
 ON_SEGMENTS = "@segments"
 """What follows the name of a score that is pooled over segments of the image."""
 
+DEFAULT = "joint" + ON_SEGMENTS
+"""The score of a knowledge base that has a fitted ``joint``."""
+
 
 def fitted_names() -> tuple[str, ...]:
     """Return the names of the scorers that are fitted to labelled images."""

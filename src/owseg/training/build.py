@@ -21,6 +21,7 @@ from owseg.labels import BACKGROUND, LabelSpace, check_class_names
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, from_pretrained
 from owseg.models.network import Network
+from owseg.scorers import DEFAULT
 from owseg.training.config import (
     CLASSIFIER,
     DEFAULT_BACKBONE,
@@ -94,7 +95,7 @@ def build_knowledge_base(
     event = Event("train", message, {**data_card(trained_on), **card, **about})
     kb = KnowledgeBase(network, labels, history=(event,))
     kb = fit_scorers(kb, fitted_on, held_out=choose)
-    return calibrate(kb, calibration, fpr, scorer=BACKGROUND if background else "joint")
+    return calibrate(kb, calibration, fpr, scorer=BACKGROUND if background else DEFAULT)
 
 
 def _known_classes(data: str, unknown: Sequence[str]) -> LabelSpace:

@@ -23,6 +23,7 @@ from owseg.models.decoders.base import Decoder
 from owseg.models.decoders.mean import MeanDecoder
 from owseg.models.engine import Engine
 from owseg.models.network import Network
+from owseg.scorers import DEFAULT
 from owseg.scorers.joint import WEIGHTS, Joint
 from owseg.scorers.negative import negative
 from owseg.training.checkpoint import Checkpoint
@@ -73,8 +74,8 @@ def train_negative(
     """Return ``kb`` with a negative class, trained beside it to detect ``outliers`` pasted into ``inliers``.
 
     See ``with_negative``: labels and increments stay as they are to the bit. Where there is a fitted ``joint``, the
-    negative class becomes its fourth component, scaled on ``val`` in the network's own labels; the score is then
-    ``joint``, and ``negative`` else, without a threshold. One that was there is replaced. Raises ``OwsegError`` where
+    negative class becomes its fourth component, scaled on ``val`` in the network's own labels; the score is then the
+    default, ``joint`` over segments, and ``negative`` else, without a threshold. One that was there is replaced. Raises ``OwsegError`` where
     there is nothing to train on and for a loss that is not finite.
     """
     config = config or NegativeConfig()
@@ -90,7 +91,7 @@ def train_negative(
     if isinstance(joint := fitted.get("joint"), Joint):
         fitted["joint"] = _with_component(joint, replace(kb, network=network, fitted={}, scorer="negative"), val)
     # The threshold was another score's.
-    scorer = "joint" if "joint" in fitted else "negative"
+    scorer = DEFAULT if "joint" in fitted else "negative"
     return kb.after(event, network=network, fitted=fitted, scorer=scorer, threshold=None)
 
 
