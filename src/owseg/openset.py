@@ -38,13 +38,28 @@ def open_set_map(labels: np.ndarray, score: np.ndarray, threshold: float) -> np.
 
 
 @dataclass(frozen=True)
+class RegionThreshold:
+    """The score that an unknown region has to exceed somewhere, and how it was found (``owseg.knowledge.alarms``).
+
+    ``target`` false alarms per image were asked for, ``achieved`` is their number on ``images`` calibration images; for
+    "conformal" both are the share of images with a false alarm.
+    """
+
+    value: float
+    method: str
+    target: float
+    achieved: float
+    images: int
+
+
+@dataclass(frozen=True)
 class Threshold:
     """The score above which a pixel is unknown, and how it was found (see ``threshold_at_fpr``).
 
     ``target_fpr`` is the false-positive rate that was asked for, ``achieved_fpr`` the one on the calibration data: of
     all pixels for "quantile", averaged over the images for "conformal". ``unit`` is how far ``value`` lies above the
     median known score, a scale for drawing scores; always positive. ``images`` and ``pixels`` count the calibration
-    data.
+    data. ``regions`` is the threshold of regions, if one was found.
     """
 
     value: float
@@ -54,17 +69,24 @@ class Threshold:
     unit: float
     images: int
     pixels: int
+    regions: RegionThreshold | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON; all numbers are finite."""
-        return asdict(self)
+        value = asdict(self)
+        if self.regions is None:  # as in 0.1.0, so that fingerprints of its knowledge bases stay
+            del value["regions"]
+        return value
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Threshold:
         """Read what ``to_json`` wrote; raise ``OwsegError`` if a field is missing, unknown or not finite."""
         try:
-            threshold = cls(**value)
-            numbers = (threshold.value, threshold.target_fpr, threshold.achieved_fpr, threshold.unit)
+            regions = RegionThreshold(**value["regions"]) if "regions" in value else None
+            threshold = cls(**{**value, "regions": regions})
+            numbers = [threshold.value, threshold.target_fpr, threshold.achieved_fpr, threshold.unit]
+            if regions is not None:
+                numbers += [regions.value, regions.target, regions.achieved]
             if all(isfinite(number) for number in numbers) and threshold.unit > 0:
                 return threshold
         except (TypeError, OverflowError):

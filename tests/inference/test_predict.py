@@ -58,7 +58,7 @@ def test_every_image_has_all_its_files_and_its_result_in_order(kb, photos, tmp_p
     paths = sorted(photos.iterdir(), reverse=True)
     results = predict_files(kb, paths, tmp_path / "out")
     assert [r.path for r in results] == paths
-    kinds = ("labels.png", "open.jpg", "score.png")
+    kinds = ("labels.png", "open.jpg", "regions.json", "score.png")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"p{i}.{kind}" for i in range(3) for kind in kinds]
     for result in results:
         prediction = kb.predict(read_image(result.path))
@@ -70,7 +70,12 @@ def test_every_image_has_all_its_files_and_its_result_in_order(kb, photos, tmp_p
 
 def test_npy_keeps_every_bit_of_the_score(kb, photos, tmp_path):
     predict_files(kb, [photos / "p1.png"], tmp_path / "out", npy=True)
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["p1.labels.png", "p1.open.jpg", "p1.score.npy"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "p1.labels.png",
+        "p1.open.jpg",
+        "p1.regions.json",
+        "p1.score.npy",
+    ]
     assert np.array_equal(np.load(tmp_path / "out" / "p1.score.npy"), kb.predict(read_image(photos / "p1.png")).score)
 
 
@@ -104,7 +109,7 @@ def test_an_image_that_is_too_large_is_reported_and_the_others_are_predicted(kb,
     results = predict_files(kb, sorted(photos.iterdir()), tmp_path / "out", forward=forward)
     expected = [None, "not enough memory: you tried to allocate 99 bytes", "there is not enough memory for it"]
     assert [r.error for r in results] == expected
-    assert len(list((tmp_path / "out").glob("p0.*"))) == len(list((tmp_path / "out").iterdir())) == 3
+    assert len(list((tmp_path / "out").glob("p0.*"))) == len(list((tmp_path / "out").iterdir())) == 4
 
 
 def test_a_folder_that_cannot_be_written_stops_the_run(kb, photos, tmp_path):

@@ -46,13 +46,17 @@ def test_the_rate_holds_on_the_data_of_the_calibration(kb, data, fpr, scorer):
 
 def test_the_history_says_on_what(kb, data):
     event = calibrate(kb, data, 0.1, "conformal", "msp").history[-1]
-    assert event.message == "calibrated msp at 10.0% false positives (conformal)" and event.action == "calibrate"
+    assert (
+        event.message == "calibrated msp at 10.0% false positives (conformal), 0.3 false alarms per image"
+        and event.action == "calibrate"
+    )
     assert event.details["scorer"] == "msp" and event.details["fingerprint"] == data.fingerprint()
     assert data_card(data) == {"data": "tiny", "images": 12, "fingerprint": data.fingerprint()}
 
 
 def test_the_score_in_use_is_calibrated_by_default(kb, data):
-    assert calibrate(replace(kb, scorer="msp"), data).threshold == find_threshold(kb, data, scorer="msp")
+    expected = find_threshold(kb, data, scorer="msp", false_alarms=0.3)
+    assert calibrate(replace(kb, scorer="msp"), data).threshold == expected
     assert calibrate(kb, data).scorer == "joint"
     with pytest.raises(OwsegError, match="has no scorer 'knn'; it has"):
         find_threshold(kb, data, scorer="knn")

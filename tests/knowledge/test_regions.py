@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.calibration import calibrate
-from owseg.knowledge.regions import cells, components, directions, pixels, split_pieces
+from owseg.knowledge.pieces import cells, components, directions, pixels, split_pieces
 from owseg.labels import UNKNOWN
 from tests.reference import regions as oracle
 from tests.support import tiny
@@ -136,7 +136,9 @@ def test_a_class_that_no_pixel_was_fitted_to_is_never_the_nearest(unsure_kb):
 
 
 def test_without_fitted_scorers_regions_are_compared_by_the_last_stage(unsure_kb):
-    bare = calibrate(replace(unsure_kb, fitted={}, scorer="max_logit", threshold=None), tiny.dataset(), fpr=0.3)
+    bare = calibrate(
+        replace(unsure_kb, fitted={}, scorer="max_logit", threshold=None), tiny.dataset(), fpr=0.3, false_alarms=None
+    )
     image = tiny.image(1)
     last = bare.forward(image).features[-1][0].double().numpy()
     z = last - last.mean((1, 2), keepdims=True)

@@ -95,9 +95,9 @@ def test_history_says_how_it_was_learned(kb):
 def test_known_data_calibrate_anew_as_before(kb, method):
     """At the rate and by the method that the old threshold was found with, on the known classes' pixels."""
     known = tiny.dataset(12, 4)
-    old = find_threshold(kb, tiny.dataset(12), 0.2, method)
+    old = find_threshold(kb, tiny.dataset(12), 0.2, method, false_alarms=0.4)
     updated = learn(replace(kb, threshold=old), "rock", [corner_shot()], known, NPM(1e9))
-    expected = find_threshold(updated, DataSet(known.source, updated.labels), 0.2, method)
+    expected = find_threshold(updated, DataSet(known.source, updated.labels), 0.2, method, false_alarms=0.4)
     assert updated.threshold == expected != old
     assert updated.history[-1].message.endswith("threshold re-calibrated")
     assert updated.history[-1].details["recalibrated"]["value"] == expected.value

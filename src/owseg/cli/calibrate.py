@@ -25,6 +25,13 @@ def calibrate(
             "images like these, if none was used to train or to choose the score; needs at least 1/fpr - 1 images."
         ),
     ] = "quantile",
+    false_alarms: Annotated[
+        float,
+        typer.Option(
+            help="How many false unknown regions are found per image, on average over images like these; with "
+            "conformal, the share of such images that have one. It decides what counts as a region, no pixel."
+        ),
+    ] = 0.3,
     scorer: Annotated[
         str | None, typer.Option(help="Use another score from now on: {scorers}. Default: the one in use.")
     ] = None,
@@ -32,7 +39,10 @@ def calibrate(
     slim: Slim = False,
     as_json: Json = False,
 ) -> None:
-    """Choose the threshold above which a pixel is unknown, on images whose known pixels are labelled."""
+    """Choose the thresholds above which a pixel, and a region, is unknown, on images whose known pixels are labelled.
+
+    What is asked for is a mean over images like these, and holds for no others: see owseg predict for new places.
+    """
     from owseg.data.datasets import open_dataset
     from owseg.knowledge.calibration import calibrate as calibrated
     from owseg.knowledge.load import load
@@ -40,5 +50,5 @@ def calibrate(
 
     # The target first: a shipped knowledge base without --out is refused before the work.
     target, base = writable(kb, out), load(kb)
-    new = calibrated(base, open_dataset(data, split, base.labels), fpr, method, scorer)
+    new = calibrated(base, open_dataset(data, split, base.labels), fpr, method, scorer, false_alarms)
     save_version(new, target, as_json, next_command("predict", "--kb", target, "IMAGES"), slim)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.openset import Threshold
@@ -27,6 +28,20 @@ def overlay(image: np.ndarray, open_set: np.ndarray, space: LabelSpace) -> np.nd
     mixed[unknown & ~inner] = 255
     tinted: np.ndarray = mixed.round().clip(0, 255).astype(np.uint8)
     return tinted
+
+
+def draw_boxes(pixels: np.ndarray, boxes: Iterable[tuple[tuple[int, int, int, int], str]]) -> np.ndarray:
+    """Return ``pixels`` (H, W, 3) uint8 with boxes (x, y, width, height), each with a text in its upper left corner."""
+    image = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(image)
+    thick = max(1, round(min(image.size) / 300))
+    font = ImageFont.load_default(max(10, min(image.size) / 36))
+    for (x, y, width, height), text in boxes:
+        draw.rectangle((x, y, x + width - 1, y + height - 1), outline=(255, 255, 255), width=thick)
+        left, top, right, bottom = draw.textbbox((x + 2 * thick, y + thick), text, font)
+        draw.rectangle((left - thick, top - thick, right + thick, bottom + thick), fill=(0, 0, 0))
+        draw.text((x + 2 * thick, y + thick), text, (255, 255, 255), font)
+    return np.asarray(image)
 
 
 def encode_labels(labels: np.ndarray, space: LabelSpace) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from owseg.errors import OwsegError
-from owseg.knowledge.regions import directions
+from owseg.knowledge.pieces import directions
 
 DIMENSIONS = 16
 """The number of principal directions in which regions are compared."""

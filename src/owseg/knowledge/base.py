@@ -20,16 +20,10 @@ from owseg.data.images import ImageLike, as_image, image_name
 from owseg.errors import OwsegError
 from owseg.increments.base import Increment
 from owseg.knowledge.commit import commit_version
+from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.prediction import Assessment, Prediction
-from owseg.knowledge.regions import (
-    MIN_AREA,
-    SPLIT_COSINE,
-    RegionProposals,
-    find_regions,
-    nearest_class,
-    region_features,
-)
-from owseg.labels import LabelSpace
+from owseg.knowledge.regions import MIN_AREA, RegionProposals, find_regions, nearest_class, region_features
+from owseg.labels import UNKNOWN, LabelSpace
 from owseg.models.backbones.reference import reference_to
 from owseg.models.engine import Engine, prepared
 from owseg.models.network import Network
@@ -173,7 +167,15 @@ class KnowledgeBase:
         if not np.isfinite(score).all():
             raise OwsegError("the score is not finite; the weights or the image hold NaN or infinite values.")
         open_set = open_set_map(assessed.labels, assessed.decided(self.scorer), threshold.value)
-        return Prediction(assessed.labels, score, open_set, pixels, self.labels, threshold, name)
+        find = partial(self._regions, output)
+        return Prediction(assessed.labels, score, open_set, pixels, self.labels, threshold, name, find)
+
+    def _regions(
+        self, output: Output, prediction: Prediction, min_area: float = MIN_AREA, split_at: float = SPLIT_COSINE
+    ) -> RegionProposals:
+        space, p = self.feature_space, prediction
+        how = region_features(output, space), partial(nearest_class, space, self.labels.names)
+        return find_regions(p.open_set == UNKNOWN, p.score, p.labels, p.threshold, *how, p.id, min_area, split_at)
 
     def regions(
         self,
@@ -183,15 +185,12 @@ class KnowledgeBase:
         forward: Forward | None = None,
         image_id: str | None = None,
     ) -> RegionProposals:
-        """Return the unknown regions of an image, the largest first (``find_regions``); raises as ``predict`` does."""
+        """Return the unknown regions of an image, the largest first, as ``predict(image).regions``; raises as that."""
         if self.threshold is None:
             raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
         pixels, name = as_image(image), image_name(image) if image_id is None else image_id
         output = (forward or self.forward)(pixels)
-        prediction = self._decided(output, pixels, name, self.threshold)
-        space, names = self.feature_space, self.labels.names
-        nearest = partial(nearest_class, space, names)
-        return find_regions(prediction, region_features(output, space), nearest, name, min_area, split_at)
+        return self._regions(output, self._decided(output, pixels, name, self.threshold), min_area, split_at)
 
     def after(self, event: Event, **changes: Any) -> KnowledgeBase:
         """Return this knowledge base with ``changes`` made and ``event`` added to its history."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from owseg._progress import track
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
+from owseg.knowledge.alarms import FALSE_ALARMS, region_threshold
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.models.engine import CachedForward
@@ -33,32 +34,49 @@ def find_threshold(
     method: str = "quantile",
     scorer: str | None = None,
     forward: Forward | None = None,
+    false_alarms: float | None = None,
 ) -> Threshold:
     """Return the threshold of ``scorer`` at which a share ``fpr`` of ``data``'s known pixels is predicted unknown.
 
     ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and an image without a mask
     counts as wholly known. Pixels of a learned class are never unknown, so they count as lying below. ``method`` is
-    "quantile" or "conformal" (see ``threshold_at_fpr``). ``forward`` is by default ``kb.forward``. Raises
+    "quantile" or "conformal" (see ``threshold_at_fpr``). With ``false_alarms``, so many per image are asked of the
+    threshold of regions as well (see ``region_threshold``). ``forward`` is by default ``kb.forward``. Raises
     ``OwsegError`` for a scorer that ``kb`` does not have, where no pixel is known, and for what ``threshold_at_fpr``
     refuses.
     """
     name = scorer or kb.scorer
     kb.require_scorer(name)
-    return threshold_at_fpr(_known_scores(kb, data, name, forward or kb.forward), fpr, method)
+    maps = _known_scores(kb, data, name, forward or kb.forward)
+    if false_alarms is None:
+        return threshold_at_fpr(maps, fpr, method)
+    kept = list(maps)  # regions are found in whole maps, at many thresholds
+    threshold = threshold_at_fpr(kept, fpr, method)
+    return replace(threshold, regions=region_threshold(kept, threshold, false_alarms, method))
 
 
 def calibrate(
-    kb: KnowledgeBase, data: DataSet, fpr: float = 0.05, method: str = "quantile", scorer: str | None = None
+    kb: KnowledgeBase,
+    data: DataSet,
+    fpr: float = 0.05,
+    method: str = "quantile",
+    scorer: str | None = None,
+    false_alarms: float | None = FALSE_ALARMS,
 ) -> KnowledgeBase:
     """Return ``kb`` with ``scorer`` as its score and the threshold that ``find_threshold`` finds for it on ``data``.
+
+    With ``false_alarms`` it has a threshold of regions as well, at which so many false regions are found per image (see
+    ``region_threshold``).
 
     The rate carries over to other images like these only if these had no part in training the network, in fitting the
     scorer or in choosing it: use a split of its own (see ``divide_val``). "conformal" then bounds the mean over such
     images by ``fpr``; the rate of a single image may be higher.
     """
     name = scorer or kb.scorer
-    threshold = find_threshold(kb, data, fpr, method, name)
+    threshold = find_threshold(kb, data, fpr, method, name, false_alarms=false_alarms)
     message = f"calibrated {name} at {fpr:.1%} false positives ({method})"
+    if false_alarms is not None:
+        message += f", {false_alarms:g} false alarms per image"
     details = {**data_card(data), "scorer": name, **threshold.to_json()}
     return kb.after(Event("calibrate", message, details), scorer=name, threshold=threshold)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from owseg._files import write_whole
-from owseg.data.render import encode_jpeg, encode_labels, encode_npy, encode_score, overlay
+from owseg.data.render import draw_boxes, encode_jpeg, encode_labels, encode_npy, encode_score, overlay
+from owseg.errors import OwsegError
+from owseg.knowledge.regions import RegionProposals
 from owseg.labels import RESERVED, UNKNOWN, LabelSpace
 from owseg.openset import Threshold
 
@@ -41,7 +45,8 @@ class Prediction:
 
     ``labels`` (H, W) uint8, the closed map: always one of ``classes``; ``score`` (H, W) float32, higher is more
     anomalous; ``open_set`` (H, W) uint8, the closed map with UNKNOWN where the score is above the ``threshold`` and no
-    learned class is predicted. ``image`` (3, H, W) uint8 is what was labelled, ``id`` its name.
+    learned class is predicted. ``image`` (3, H, W) uint8 is what was labelled, ``id`` its name. ``find`` finds its
+    ``regions`` when they are first asked for; until then it holds the network's output.
     """
 
     labels: np.ndarray
@@ -51,6 +56,14 @@ class Prediction:
     classes: LabelSpace
     threshold: Threshold
     id: str = ""
+    find: Callable[[Prediction], RegionProposals] | None = field(default=None, repr=False)
+
+    @cached_property
+    def regions(self) -> RegionProposals:
+        """The unknown regions, the largest first (see ``find_regions``)."""
+        if self.find is None:
+            raise OwsegError("this prediction has no regions; take one that KnowledgeBase.predict returned.")
+        return self.find(self)
 
     @property
     def unknown(self) -> float:
@@ -64,17 +77,30 @@ class Prediction:
         return {name: float(counts[i] / self.open_set.size) for i, name in names.items() if counts[i]}
 
     def overlay(self) -> np.ndarray:
-        """Return the image (H, W, 3) uint8 tinted with its classes, the unknown in magenta with a white outline."""
-        return overlay(self.image, self.open_set, self.classes)
+        """Return the image (H, W, 3) uint8 tinted with its classes, the unknown in magenta with a white outline.
+
+        Regions have a box, with the highest score in it in units above the threshold.
+        """
+        tinted = overlay(self.image, self.open_set, self.classes)
+        if self.find is None:
+            return tinted
+        unit, value = self.threshold.unit, self.threshold.value
+        return draw_boxes(tinted, [(r.box, f"+{(r.peak - value) / unit:.1f}") for r in self.regions])
 
     def files(self, npy: bool = False) -> Iterator[tuple[str, bytes]]:
-        """Yield (suffix, contents): labels.png, score.png (or score.npy with ``npy``) and open.jpg, one at a time."""
+        """Yield (suffix, contents), one at a time.
+
+        They are labels.png, score.png (or score.npy with ``npy``), open.jpg and, where they can be found, regions.json.
+        """
         yield "labels.png", encode_labels(self.labels, self.classes)
         if npy:
             yield "score.npy", encode_npy(self.score)
         else:
             yield "score.png", encode_score(self.score, self.threshold)
         yield "open.jpg", encode_jpeg(self.overlay())
+        if self.find is not None:
+            found = {**self.to_json(), "regions": [region.to_json() for region in self.regions]}
+            yield "regions.json", json.dumps(found, indent=1).encode()
 
     def save(self, folder: str | Path, name: str = "", npy: bool = False) -> list[Path]:
         """Write ``files`` to ``folder`` as NAME.labels.png and so on, each whole or not at all, and return the paths.

@@ -61,7 +61,10 @@ def learn(
     if known is not None and threshold is not None:
         # Opened against the new labels: pixels of the new class are known now, and count in the rate.
         fresh = DataSet(known.source, updated.labels)
-        threshold = find_threshold(updated, fresh, threshold.target_fpr, threshold.method, forward=forward)
+        alarms = threshold.regions.target if threshold.regions else None
+        threshold = find_threshold(
+            updated, fresh, threshold.target_fpr, threshold.method, forward=forward, false_alarms=alarms
+        )
         details["recalibrated"] = {**data_card(fresh), **threshold.to_json()}
         message += ", threshold re-calibrated"
     return updated.after(Event("learn", message, details), threshold=threshold)

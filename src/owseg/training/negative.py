@@ -75,8 +75,8 @@ def train_negative(
 
     See ``with_negative``: labels and increments stay as they are to the bit. Where there is a fitted ``joint``, the
     negative class becomes its fourth component, scaled on ``val`` in the network's own labels; the score is then the
-    default, ``joint`` over segments, and ``negative`` else, without a threshold. One that was there is replaced. Raises ``OwsegError`` where
-    there is nothing to train on and for a loss that is not finite.
+    default, ``joint`` over segments, and ``negative`` else, without a threshold. One that was there is replaced. Raises
+    ``OwsegError`` where there is nothing to train on and for a loss that is not finite.
     """
     config = config or NegativeConfig()
     network, ap = with_negative(kb.network, inliers, val, outliers, config, run, resume)
