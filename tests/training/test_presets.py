@@ -39,6 +39,8 @@ def test_dmlnet_s_trainings(name, images, steps):
         assert (config.mode, config.freeze_stem) == ("tuned", False)
         assert config.balance == config.ema == config.small == 0 and config.scale == (1, 1)
         assert (preset.members, preset.scales) == (1, (1.0,))
+        decoder = ("pspnet", 512) if name == "streethazards" else ("deeplabv3plus", 256)
+        assert (preset.decoder, preset.width) == decoder
         assert images // config.batch * config.epochs == pytest.approx(steps, rel=0.005)
     assert paper.config.variance_weight == 0.01
     if name == "streethazards":

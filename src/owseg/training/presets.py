@@ -44,10 +44,10 @@ _CITYSCAPES = replace(
 
 TRAIN: Mapping[str, TrainPreset] = {
     "light": TrainPreset(TrainConfig()),
-    "dmlnet-streethazards": TrainPreset(_STREETHAZARDS, "psp", 512, 1, (1.0,)),
-    "dmlnet-streethazards-code": TrainPreset(replace(_STREETHAZARDS, variance_weight=0.08), "psp", 512, 1, (1.0,)),
-    "dmlnet-cityscapes": TrainPreset(_CITYSCAPES, "aspp", 256, 1, (1.0,)),
-    "dmlnet-cityscapes-code": TrainPreset(replace(_CITYSCAPES, variance_weight=0.0), "aspp", 256, 1, (1.0,)),
+    "dmlnet-streethazards": TrainPreset(_STREETHAZARDS, "pspnet", 512, 1, (1.0,)),
+    "dmlnet-streethazards-code": TrainPreset(replace(_STREETHAZARDS, variance_weight=0.08), "pspnet", 512, 1, (1.0,)),
+    "dmlnet-cityscapes": TrainPreset(_CITYSCAPES, "deeplabv3plus", 256, 1, (1.0,)),
+    "dmlnet-cityscapes-code": TrainPreset(replace(_CITYSCAPES, variance_weight=0.0), "deeplabv3plus", 256, 1, (1.0,)),
 }
 """How ``owseg train`` trains, by name: for a CPU, and as Cen et al. (ICCV 2021) do.
 
