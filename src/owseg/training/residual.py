@@ -144,10 +144,11 @@ def train_residual(
 
 
 def _untrained(network: Network, config: ResidualConfig) -> ResidualPattern:
-    """Return the residual pattern that ``config`` describes."""
+    """Return the residual pattern that ``config`` describes; a dense one is interpolated as the decoder's maps are."""
+    aligned = config.form == "dense" and bool(getattr(network.decoder, "align_corners", False))
     return residual_of(
-        network, place=config.place, form=config.form, start=config.start,
-        width=config.width, rates=config.rates, contrast=config.contrast,
+        network, place=config.place, form=config.form, start=config.start, skip=config.skip,
+        width=config.width, rates=config.rates, contrast=config.contrast, align_corners=aligned,
     )  # fmt: skip
 
 
