@@ -50,7 +50,7 @@ def test_what_a_table_names_is_there(name):
         if row.learn:
             learner_named(row.method, texts(row.options))
         elif row.model:
-            assert row.scorer in SCORERS or row.scorer in IMAGE_SCORERS
+            assert row.scorer.split(":")[0] in SCORERS or row.scorer in IMAGE_SCORERS
             assert set(row.options) <= set(IMAGE_SCORERS.entries[row.scorer].options) if row.options else True
             assert row.fit == ("weights" in IMAGE_SCORERS.entries[row.scorer].facts.get("required", ())
                                if row.scorer in IMAGE_SCORERS else False)  # fmt: skip

@@ -243,6 +243,15 @@ def test_a_dense_pattern_is_interpolated_as_its_decoder_is(tmp_path):
         train_residual(kb, *data, replace(dense, skip=4), tmp_path / "d")
 
 
+def test_a_score_that_was_smoothed_stays_smoothed(tmp_path):
+    """As that of an imported network, whose residual is trained anew; a score of another kind gives way."""
+    data = (inlier_images(4), inlier_images(2), objects(), None, ONE)
+    kb = base()
+    smoothed = replace(kb, residual=residual_of(kb.network), scorer="rpl:smooth=3")
+    assert train_residual(smoothed, *data, tmp_path / "a").scorer == "rpl:smooth=3"
+    assert train_residual(kb, *data, tmp_path / "b").scorer == "rpl"
+
+
 def test_the_pattern_is_that_of_the_settings(tmp_path, monkeypatch):
     """As in the paper, in small; what it was before is the frozen network, whatever the start."""
     paper = replace(ONE, form="dense", width=8, rates=(1, 2), contrast=5, start="kaiming", losses_at="image")
