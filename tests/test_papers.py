@@ -2,7 +2,6 @@
 
 import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,8 @@ from owseg.errors import OwsegError
 from owseg.image_scorers import IMAGE_SCORERS
 from owseg.learners.auto import learner_named
 from owseg.metrics.pixel import PerImage
+from owseg.models.backbones.base import Backbone, build
+from owseg.models.published import resnet, wide_resnet
 from owseg.scorers import SCORERS
 from owseg.training.presets import RESIDUAL, TRAIN, configured
 from recipes.papers import __main__ as command
@@ -23,6 +24,11 @@ from tests.support import tiny
 from tests.support.pages import ROOT
 
 TABLES = {name: read_table(name) for name in table_names()}
+
+
+ENCODERS = {**resnet.VARIANTS, **wide_resnet.VARIANTS}
+PUBLISHED = {"PSPNet": "dilated-resnet50", "ResNet-101": "dilated-resnet101", "WideResNet": "wide-resnet38"}
+DECODER = {"PSPNet": "pspnet", "ResNet-101": "deeplabv3plus", "WideResNet": "deeplabv3plus_wide"}
 
 
 def texts(settings):
@@ -44,11 +50,29 @@ def test_what_a_table_names_is_there(name):
         if row.learn:
             learner_named(row.method, texts(row.options))
         elif row.model:
-            assert row.scorer in SCORERS or row.scorer in IMAGE_SCORERS
+            assert row.scorer.split(":")[0] in SCORERS or row.scorer in IMAGE_SCORERS
             assert set(row.options) <= set(IMAGE_SCORERS.entries[row.scorer].options) if row.options else True
             assert row.fit == ("weights" in IMAGE_SCORERS.entries[row.scorer].facts.get("required", ())
                                if row.scorer in IMAGE_SCORERS else False)  # fmt: skip
     assert set(Run(table, Path())._variables()) <= set(TREES)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_networks_are_the_published_ones_and_so_are_their_stand_ins(name):
+    """In small the same encoder at the same strides, and the same decoder."""
+    table = TABLES[name]
+    network = table.network
+    (key,) = (key for key in PUBLISHED if key in network.published.replace("WideResNet-38", "WideResNet"))
+    with torch.device("meta"):
+        encoder = ENCODERS[PUBLISHED[key]]()
+        full = Backbone(encoder)
+    stand_in = build({"config": dict(network.stand_in), "mean": [0.5] * 3, "std": [0.5] * 3})
+    assert (stand_in.kind, stand_in.strides) == (full.kind, full.strides)
+    assert stand_in.model.options.get("deep_stem") == encoder.options.get("deep_stem")
+    presets = {model.preset for model in table.models.values() if not model.base}
+    assert {network.decoder or TRAIN[preset].decoder for preset in presets} == {DECODER[key]}
+    if any(not model.kb and not model.base for model in table.models.values()):
+        assert network.backbone.partition(":")[0] == PUBLISHED[key]
 
 
 def test_published_means_agree_with_their_parts():
@@ -110,7 +134,7 @@ class Reached(Exception):
 
 
 def small(**changes):
-    network = replace(TABLES["rpl"].network, backbone="a backbone")
+    network = TABLES["dmlnet-1"].network
     model = Model("folder:$STREETHAZARDS", ("car",), "dmlnet-streethazards", "linear", {"dce_weight": 0.5})
     return Table(**{
         "title": "t", "source": "s", "expected": "e", "gpu_hours": 1, "disk_gb": 1, "network": network,
@@ -125,17 +149,17 @@ def test_a_full_run_trains_at_the_scale_of_the_paper(monkeypatch, tmp_path):
 
     monkeypatch.setattr(module, "build_knowledge_base", stop)
     monkeypatch.setenv("STREETHAZARDS", "/data")
+    monkeypatch.delenv("RESNET50", raising=False)
+    with pytest.raises(OwsegError, match="variable RESNET50 is not set; export the folder of that data set, or the"):
+        Run(small(), tmp_path, seed=3).rows()
+    monkeypatch.setenv("RESNET50", "/weights.pth")
     with pytest.raises(Reached) as reached:
         Run(small(), tmp_path, seed=3).rows()
     (data, backbone, unknown, config, _), options = reached.value.args
-    assert (data, backbone, unknown) == ("folder:/data", "a backbone", ("car",))
+    assert (data, backbone, unknown) == ("folder:/data", "dilated-resnet50:/weights.pth", ("car",))
     assert config == configured(TRAIN["dmlnet-streethazards"].config, {"dce_weight": "0.5", "seed": "3"})
-    assert (options["decoder"], options["width"], options["members"], options["classifier"]) == (
-        "psp",
-        512,
-        1,
-        "linear",
-    )
+    names = ("decoder", "width", "members", "classifier")
+    assert tuple(options[name] for name in names) == ("pspnet", 512, 1, "linear")
     assert options["scales"] == (1.0,) and options["resume"] is False
 
 

@@ -121,11 +121,12 @@ def test_help_is_known_without_torch_or_any_plug_in(package):
 # --- options ---
 
 
-def make(network, k=3, rate=None, scale=2.0, flip=False, name="a", sizes=(1, 2), weights=(0.5, 0.5), words=("",)):
-    return network, k, rate, scale, flip, name, sizes, weights, words
+def make(network, k=3, rate=None, scale=2.0, flip=False, name="a", sizes=(1, 2), weights=(0.5, 0.5), words=("",),
+         parts: tuple[float, ...] = (), counts: tuple[int, ...] = ()):  # fmt: skip
+    return network, k, rate, scale, flip, name, sizes, weights, words, parts, counts
 
 
-OPTIONS = dict.fromkeys(("k", "rate", "scale", "flip", "name", "sizes", "weights", "words"), "help")
+OPTIONS = dict.fromkeys(("k", "rate", "scale", "flip", "name", "sizes", "weights", "words", "parts", "counts"), "help")
 CARD = Card("thing", "help of thing", make, options={n: h for n, h in OPTIONS.items() if n != "scale"})
 
 
@@ -140,6 +141,9 @@ CARD = Card("thing", "help of thing", make, options={n: h for n, h in OPTIONS.it
         ("sizes", "4,5,6", (4, 5, 6)),
         ("weights", "1,.5", (1.0, 0.5)),
         ("words", "a,b c", ("a", "b c")),
+        ("parts", ".5,2", (0.5, 2.0)),
+        ("parts", "none", ()),
+        ("counts", "5,2", (5, 2)),
     ],
 )
 def test_an_option_is_read_as_the_type_of_its_default(option, text, value):
@@ -159,6 +163,7 @@ def test_without_options_the_defaults_hold():
         ("rate", "much", "a number"),
         ("flip", "maybe", "true or false"),
         ("sizes", "1,x", "numbers with commas"),
+        ("counts", "1,.5", "numbers with commas"),
     ],
 )
 def test_a_value_of_another_type_is_named(option, text, kind):
@@ -169,7 +174,8 @@ def test_a_value_of_another_type_is_named(option, text, kind):
 
 def test_an_option_that_the_card_does_not_name_is_refused():
     with pytest.raises(
-        OwsegError, match="thing has no option 'scale'; it has k, rate, flip, name, sizes, weights, words"
+        OwsegError,
+        match="thing has no option 'scale'; it has k, rate, flip, name, sizes, weights, words, parts, counts",
     ):
         with_options(CARD, {"scale": "1"}, "net")
     with pytest.raises(OwsegError, match="thing has no option 'x'; it has none"):

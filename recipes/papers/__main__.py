@@ -21,7 +21,7 @@ def run(name: str, runs: Path, dry: bool, seed: int) -> None:
     if not dry:
         print(f"{table.title}: {table.gpu_hours:g} GPU hours, {table.disk_gb:g} GB. {table.expected}", flush=True)
     header, rows = lines(table, Run(table, runs, dry, seed).rows())
-    what = f"in small, with a stand-in for {table.network.published}" if dry else table.network.backbone
+    what = f"in small, with a stand-in for {table.network.published}" if dry else table.network.published
     markdown(f"{table.title} ({table.source}; {what})", header, rows)
 
 

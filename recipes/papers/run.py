@@ -85,7 +85,7 @@ class Run:
         for name in re.findall(r"\$(\w+)", text):
             value = self.trees.get(name) or os.environ.get(name)
             if not value:
-                raise OwsegError(f"the variable {name} is not set; export the folder of that data set.")
+                raise OwsegError(f"the variable {name} is not set; export the folder of that data set, or the file.")
             text = text.replace(f"${name}", value)
         return text
 
@@ -106,16 +106,17 @@ class Run:
     def _trained(self, name: str, model: Model) -> KnowledgeBase:
         preset, network = preset_named(TRAIN, model.preset), self.table.network
         config = configured(preset.config, _texts(model.settings), seed=self.seed)
-        backbone: str | Backbone = network.backbone
+        data = self.place(model.train_on)
+        backbone: str | Backbone = "" if self.dry else self.place(network.backbone)
         torch.manual_seed(self.seed)
         if self.dry:
             sides = DRY_SHORT_SIDES if config.short_sides else ()
             config = replace(config, **DRY_TRAIN, short_sides=sides)
             backbone = build({"config": dict(network.stand_in), "mean": [0.5] * 3, "std": [0.5] * 3})
         return build_knowledge_base(
-            self.place(model.train_on), backbone, model.unknown, config, self.runs / f"{name}.run",
-            decoder=preset.decoder, width=network.width if self.dry else preset.width, members=preset.members,
-            classifier=model.classifier, scales=preset.scales, fpr=self.table.fpr,
+            data, backbone, model.unknown, config, self.runs / f"{name}.run",
+            decoder=network.decoder or preset.decoder, width=network.width if self.dry else preset.width,
+            members=preset.members, classifier=model.classifier, scales=preset.scales, fpr=self.table.fpr,
             resume=any((self.runs / f"{name}.run").rglob("last.ckpt")),
         )  # fmt: skip
 

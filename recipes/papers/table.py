@@ -17,15 +17,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Network:
-    """The ``published`` network by its name, and the ``backbone`` that is trained here: a hub name or a path.
+    """The ``published`` network, and the ``backbone`` that is trained here as ``owseg train`` takes it, if one is.
 
-    ``stand_in`` is the configuration of the transformers backbone that ``--dry`` takes, ``width`` that of its decoder.
+    ``--dry`` takes a backbone of the same kind, small and with random weights, of the configuration ``stand_in``, and
+    decoders of ``width`` channels. ``decoder`` is their kind where it is another than the preset's.
     """
 
     published: str
-    backbone: str
     stand_in: Mapping[str, Any]
+    backbone: str = ""
     width: int = 16
+    decoder: str = ""
 
 
 @dataclass(frozen=True)

@@ -202,22 +202,27 @@ def read_options(card: Card[Any], options: Mapping[str, str], where: str = "") -
     ``where`` the options are from, by default the card.
     """
     where = where or card.name
-    defaults = {name: p.default for name, p in inspect.signature(card.make).parameters.items()}
+    parameters = inspect.signature(card.make).parameters
     values: dict[str, Any] = {}
     for name, text in options.items():
         if name not in card.options:
             raise OwsegError(f"{where} has no option {name!r}; it has {', '.join(card.options) or 'none'}.")
-        values[name] = _read_as(defaults.get(name), text, f"{where}: {name}")
+        given = parameters.get(name)
+        default, kind = (None, "") if given is None else (given.default, str(given.annotation))
+        values[name] = _read_as(default, text, f"{where}: {name}", float if "float" in kind else int)
     return values
 
 
-def _read_as(default: Any, text: str, name: str) -> Any:
-    """Return ``text`` as a value of the type of ``default``; a number, where one can be read, for None."""
+def _read_as(default: Any, text: str, name: str, of_empty: type[int] | type[float]) -> Any:
+    """Return ``text`` as a value of the type of ``default``; a number, where one can be read, for None.
+
+    The parts of an empty tuple are ``of_empty``.
+    """
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
         if isinstance(default, tuple):
-            part_type = type(default[0]) if default else int
+            part_type = type(default[0]) if default else of_empty
             return () if text == "none" else tuple(part_type(part) for part in text.split(","))
         if isinstance(default, int | float):
             return type(default)(text)

@@ -15,7 +15,8 @@ import torch
 
 from owseg._files import json_ready
 from owseg.benchmark import run as benchmark
-from owseg.benchmark.recipe import Model
+from owseg.benchmark.recipe import ALL, Model
+from owseg.benchmark.resizing import at_size
 from owseg.benchmark.run import run
 from owseg.benchmark.tables import Published, Row
 from owseg.data.datasets import open_dataset
@@ -25,6 +26,7 @@ from owseg.image_scorers.autoencoder import Autoencoder, load, save, score
 from owseg.image_scorers.ensemble import mc_dropout
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import find_threshold
+from owseg.knowledge.load import load as open_kb
 from owseg.metrics.components import ANOMALY_TRACK, OBSTACLE_TRACK
 from tests.support.benchmarks import rows_of
 
@@ -114,6 +116,27 @@ def test_options_reach_image_scorers_and_maps_of_others_are_refused(place, recip
 
 
 @pytest.mark.usefixtures("no_plots")
+def test_options_may_follow_the_name_of_a_score(place, recipe, tmp_path, no_plots):
+    """And of "all" the score in use has its own, as that of a network of RPL has."""
+    kb = open_kb(place / "kb")
+    replace(kb, scorer="mixture:beta=7", threshold=None).save(tmp_path / "kb")
+    odd = replace(recipe.data[1], most=2)
+    model = replace(recipe.models[0], kb=str(tmp_path / "kb"), scorers=("mixture", "mixture:beta=3"))
+    rows = rows_of(run(replace(recipe, models=(model,), data=(odd,)), tmp_path / "named"), "odd")
+    assert list(rows) == ["mixture", "mixture:beta=3"]
+    maps = MapFolder.open(tmp_path / "named" / "maps" / "odd" / "mine").read("0").scores
+    image = at_size(kb.forward, odd.resize)
+    expected = kb.assess(image(benchmark._opened(odd, kb)[0].image), (96, 128), ("mixture:beta=3",)).scores[
+        "mixture:beta=3"
+    ]
+    np.testing.assert_allclose(maps["mixture:beta=3"], expected, atol=2e-3)
+    assert np.abs(maps["mixture"] - maps["mixture:beta=3"]).max() > 0.01
+    every = benchmark._scorers(replace(model, scorers=(ALL,)), open_kb(tmp_path / "kb"))
+    assert every == (*kb.scorers, "mixture:beta=7")
+    with pytest.raises(OwsegError, match=r"models.mine.scorers: the score mixture has no option 'delta'"):
+        run(replace(recipe, models=(replace(model, scorers=("mixture:delta=1",)),)), tmp_path / "wrong")
+
+
 def test_options_reach_the_scorers_that_are_fitted(place, recipe, tmp_path):
     spec = f"folder:{place / 'own'}"
     model = Model("fit", str(place / "kb"), ("mahalanobis",), spec, scorers=("mahalanobis",))

@@ -46,7 +46,7 @@ def test_a_file_becomes_a_knowledge_base_that_is_calibrated_and_predicts(run_cli
     code, _, err = run_cli("predict", photos, "--kb", tmp_path / "kb", "-o", tmp_path / "out")
     assert code == 0 and (tmp_path / "out" / "p0.labels.png").exists(), err
     kb = load(tmp_path / "kb")
-    assert (kb.scorer, kb.threshold.target_fpr, kb.labels) == ("rpl", 0.05, CITYSCAPES)
+    assert (kb.scorer, kb.threshold.target_fpr, kb.labels) == ("rpl:smooth=7", 0.05, CITYSCAPES)
 
 
 def test_with_data_it_is_fitted_and_calibrated_at_once(run_cli, rpl, scenes, tmp_path):
@@ -57,7 +57,7 @@ def test_with_data_it_is_fitted_and_calibrated_at_once(run_cli, rpl, scenes, tmp
     assert [event.action for event in kb.history] == ["import", "fit", "calibrate"]
     assert printed["did"] == [event.message for event in kb.history]
     assert set(kb.fitted) == {"sml", "joint"} and kb.feature_space is not None
-    assert (kb.scorer, kb.threshold.target_fpr) == ("rpl", 0.2)
+    assert (kb.scorer, kb.threshold.target_fpr) == ("rpl:smooth=7", 0.2)
     assert kb.history[1].details["data"].endswith("train") and kb.history[2].details["data"].endswith("val")
     code, _, err = run_cli("import", rpl, "-o", tmp_path / "other", "--data", scenes, "--scorer", "joint")
     assert code == 0 and load(tmp_path / "other").scorer == "joint", err

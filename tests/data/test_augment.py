@@ -31,6 +31,25 @@ def test_where_the_image_ends_the_target_is_ignored():
     assert (image[:, 20:] == 0).all()
 
 
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_the_crop_of_a_centred_view_is_the_middle(factor):
+    """And where the image is smaller than the view it lies in its middle, with void on all sides."""
+    rows, columns = np.mgrid[:80, :120].astype(np.uint8)
+    source = Sample(np.stack([rows, columns, columns]), np.zeros((80, 120), np.uint8), "s")
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        image, target = augment(source, (20, 32), (factor, factor * (1 + 1e-9)), 0.0, rng, centred=True)
+        assert (255 * image[0].mean()).item() == pytest.approx(39.5, abs=0.01)  # as of all rows
+        assert (255 * image[1].mean()).item() == pytest.approx(59.5, abs=0.01)
+        assert np.ptp(255 * image[0].numpy()) == pytest.approx(20 / factor - 1, abs=2)
+        assert (target == 0).all()
+    image, target = augment(source, (51, 64), (0.5, 0.5 * (1 + 1e-9)), 0.0, np.random.default_rng(0), centred=True)
+    inside = np.zeros((51, 64), bool)
+    inside[5:45, 2:62] = True
+    assert np.array_equal(target.numpy() == 0, inside) and (target.numpy()[~inside] == IGNORE).all()
+    assert (image.numpy()[:, ~inside] == 0).all() and (image.numpy()[1, inside] > 0).all()
+
+
 def test_the_generator_decides_everything():
     first = augment(sample(), (32, 48), (0.6, 1.8), 0.3, np.random.default_rng(5))
     again = augment(sample(), (32, 48), (0.6, 1.8), 0.3, np.random.default_rng(5))

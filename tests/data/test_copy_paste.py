@@ -1,8 +1,10 @@
 """Outliers pasted into images: nothing else changes, and size, place, mirror and edge are what they should be."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from owseg.data.copy_paste import SIZES, paste
 from owseg.data.outliers import Outlier
@@ -69,6 +71,53 @@ def test_sizes_are_drawn_log_uniformly_from_the_range_that_is_given():
     assert SIZES[0] - 0.01 <= usual.min() < 0.1 and 0.5 < usual.max() <= SIZES[1] + 0.01
     assert abs(np.median(np.log(usual)) - np.mean(np.log(SIZES))) < 0.2  # in the middle of the logarithms
     assert small.min() >= 0.095 and small.max() <= 0.205
+
+
+def photograph():
+    """An ellipse, brighter to the right and the bottom, in a photograph of even sides."""
+    rows, columns = np.mgrid[:120, :160]
+    mask = ((rows - 59.5) / 40) ** 2 + ((columns - 89.5) / 30) ** 2 <= 1
+    image = np.stack([rows, columns, rows + columns // 2]).astype(np.uint8)
+    return Outlier(image, mask, "o")
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5, 0.75, 1.0])
+def test_by_a_factor_the_whole_image_of_an_outlier_is_scaled(factor):
+    """Against the release's order: the photograph and its mask are scaled as a whole, then cut to the object's box."""
+    outlier = photograph()
+    size = (round(160 * factor), round(120 * factor))
+    planes = [Image.fromarray(p).resize(size, Image.Resampling.BILINEAR) for p in outlier.image]
+    whole = np.asarray(Image.fromarray(outlier.mask.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)) > 0.5
+    rows, columns = np.nonzero(whole.any(1))[0], np.nonzero(whole.any(0))[0]
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    for seed in range(6):
+        made = paste(black((200, 300)), outlier, np.random.default_rng(seed), factors=(factor,))
+        shown = made.target == UNKNOWN
+        tall, wide = (np.ptp(side) + 1 for side in np.nonzero(shown))
+        assert abs(tall - len(rows)) <= 1 and abs(wide - len(columns)) <= 1
+        assert abs(shown.sum() - whole.sum()) <= 2 * (len(rows) + len(columns)) / 2
+        for plane, pasted in zip(planes, made.image, strict=True):
+            middle = np.asarray(plane)[box][len(rows) // 4 : -len(rows) // 4, len(columns) // 4 : -len(columns) // 4]
+            assert abs(pasted[shown].mean() - np.asarray(plane)[whole].mean()) < 2
+            assert middle.max() - 3 <= pasted[shown].max()
+
+
+def test_factors_are_drawn_as_often_as_they_are_named():
+    square = Outlier(np.full((3, 60, 60), 200, np.uint8), np.ones((60, 60), bool), "o")
+    sides = [
+        int((paste(black((90, 90)), square, np.random.default_rng(seed), factors=(0.25, 0.5, 0.5, 1)).target == UNKNOWN)
+            .any(1).sum())
+        for seed in range(400)
+    ]  # fmt: skip
+    assert set(sides) == {15, 30, 60}
+    assert 160 < sides.count(30) < 240 and 70 < sides.count(15) < 130
+
+
+def test_what_would_be_larger_than_the_image_is_made_to_fit():
+    wide = Outlier(np.full((3, 30, 120), 200, np.uint8), np.ones((30, 120), bool), "o")
+    made = paste(black((40, 60)), wide, np.random.default_rng(0), factors=(2.0,))
+    rows, columns = np.nonzero(made.target == UNKNOWN)
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (15, 60)
 
 
 def test_half_of_the_outliers_are_mirrored_and_places_are_spread():

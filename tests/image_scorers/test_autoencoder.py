@@ -1,3 +1,6 @@
+import csv
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,15 +10,22 @@ from owseg.data.dataset import DataSet, Source
 from owseg.errors import OwsegError
 from owseg.image_scorers.autoencoder import Autoencoder, load, save, score
 from owseg.labels import IGNORE
-from owseg.training.autoencoder import train_autoencoder
+from owseg.training.autoencoder import LIGHT, ReconstructionObjective, train_autoencoder
+from owseg.training.checkpoint import Checkpoint
 from tests.support import tiny
 
-QUICK = {"epochs": 15, "batch": 4, "crop": (48, 64), "width": 8, "depth": 3, "lr": 1e-2}
+QUICK = replace(LIGHT, epochs=15, batch=4, crop=(48, 64), lr=1e-2, validate_every=5)
+SIZES = {"width": 8, "depth": 3}
+
+
+def trained(run, data=None, **settings):
+    data = data or tiny.dataset()
+    return train_autoencoder(data, data.pick(range(3)), replace(QUICK, **settings), run, **SIZES)
 
 
 @pytest.fixture(scope="module")
-def model():
-    return train_autoencoder(tiny.dataset(), **QUICK)
+def model(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("run"))
 
 
 @pytest.mark.parametrize("size", [(48, 64), (33, 47), (16, 16)])
@@ -43,18 +53,62 @@ def test_training_images_are_reconstructed_better_than_before_and_than_new_thing
     assert found[inside].mean() > 2 * known
 
 
-def test_the_same_seed_gives_the_same_weights_and_leaves_the_generator_alone():
-    torch.manual_seed(3)
-    expected = torch.rand(2)
-    torch.manual_seed(3)
-    again, once = (train_autoencoder(tiny.dataset(), **{**QUICK, "epochs": 2}) for _ in range(2))
-    assert torch.equal(torch.rand(2), expected)
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    again, once = (trained(tmp_path / str(i), epochs=2) for i in range(2))
     assert all(torch.equal(v, again.state_dict()[n]) for n, v in once.state_dict().items())
-    other = train_autoencoder(tiny.dataset(), seed=1, **{**QUICK, "epochs": 2})
-    assert not torch.equal(other.draw.weight, once.draw.weight)
+    assert not torch.equal(trained(tmp_path / "2", epochs=2, seed=1).draw.weight, once.draw.weight)
 
 
-def test_pixels_that_are_not_known_do_not_count():
+def test_the_loss_is_the_mean_over_the_pixels_that_count():
+    torch.manual_seed(0)
+    made, images, known = Autoencoder(4, 2).eval(), torch.rand(2, 3, 16, 24), torch.rand(2, 16, 24) > 0.6
+    with torch.no_grad():
+        errors = [
+            sum((made(images)[b, c, i, j].double() - images[b, c, i, j]).item() ** 2 for c in range(3)) / 3
+            for b, i, j in known.nonzero().tolist()
+        ]
+        loss = ReconstructionObjective(made)(images, known)
+        assert loss.item() == pytest.approx(np.mean(errors), rel=1e-5)
+        assert ReconstructionObjective(made)(images, known & False).item() == 0
+
+
+def test_the_weights_of_least_error_on_val_are_kept(tmp_path):
+    """Of a training that gets worse in the end, those before; and the error is that of known pixels."""
+    whole = tiny.dataset(3)
+
+    def read(i):
+        image, ids = whole.source.read(i)
+        image, ids = image.copy(), ids.copy()
+        image[:, :, 48:], ids[:, 48:] = 255, IGNORE
+        return image, ids
+
+    val = DataSet(Source("val", whole.labels, whole.source.ids, read), whole.labels)
+    config = replace(QUICK, epochs=6, validate_every=1, lr=3e-2)
+    model = train_autoencoder(tiny.dataset(), val, config, tmp_path, **SIZES)
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        rows = [float(row["val_negative_error"]) for row in csv.DictReader(file)]
+    errors = [score(model, val[i].image)[:, :48] for i in range(3)]
+    assert max(rows) == pytest.approx(-np.mean(errors), rel=1e-4) and len(rows) == 6
+
+
+def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
+    whole, real = trained(tmp_path / "whole", epochs=4, validate_every=1), Checkpoint.save
+
+    def stop(self, fabric, state):
+        real(self, fabric, state)
+        if state["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut", epochs=4, validate_every=1)
+    monkeypatch.setattr(Checkpoint, "save", real)
+    config, data = replace(QUICK, epochs=4, validate_every=1), tiny.dataset()
+    again = train_autoencoder(data, data.pick(range(3)), config, tmp_path / "cut", True, **SIZES)
+    assert all(torch.equal(v, again.state_dict()[n]) for n, v in whole.state_dict().items())
+
+
+def test_pixels_that_are_not_known_do_not_count(tmp_path):
     """Where half of every image is void, the loss does not read that half: its reconstruction is worse."""
     whole = tiny.dataset()
 
@@ -66,12 +120,13 @@ def test_pixels_that_are_not_known_do_not_count():
 
     masked = DataSet(Source("half", whole.labels, whole.source.ids, read), whole.labels)
     plain = DataSet(Source("half", whole.labels, whole.source.ids, lambda i: (read(i)[0], None)), whole.labels)
-    scores = [score(train_autoencoder(d, **QUICK), read(0)[0]) for d in (masked, plain)]
+    scores = [score(trained(tmp_path / str(i), d), read(0)[0]) for i, d in enumerate((masked, plain))]
     assert scores[0][:, 40:].mean() > 2 * scores[1][:, 40:].mean()
 
 
 def test_a_file_holds_it_whole(model, tmp_path):
-    small = train_autoencoder(tiny.dataset(), **{**QUICK, "epochs": 1}, code=4)
+    data, config = tiny.dataset(), replace(QUICK, epochs=1)
+    small = train_autoencoder(data, data, config, tmp_path / "run", **SIZES, code=4)
     loaded = load(save(small, tmp_path / "ae.safetensors"))
     assert not loaded.training and loaded.config == {"width": 8, "depth": 3, "code": 4}
     assert np.array_equal(score(loaded, tiny.image()), score(small, tiny.image()))
@@ -84,6 +139,12 @@ def test_bad_files_and_too_few_images_are_named(tmp_path):
         with pytest.raises(OwsegError, match=rf"{name} does not hold an autoencoder"):
             load(tmp_path / name)
     with pytest.raises(OwsegError, match="8 images do not fill a batch of 9"):
-        train_autoencoder(tiny.dataset(), batch=9)
+        trained(tmp_path / "run", batch=9)
+    void = DataSet(
+        Source("void", tiny.dataset().labels, ("a",), lambda i: (tiny.image(), np.full((48, 64), IGNORE, np.uint8))),
+        tiny.dataset().labels,
+    )
+    with pytest.raises(OwsegError, match="have no pixels to compute negative error from"):
+        train_autoencoder(tiny.dataset(), void, replace(QUICK, epochs=1), tmp_path / "run", **SIZES)
     with pytest.raises(OwsegError, match="uint8"):
         score(Autoencoder().eval(), np.zeros((3, 32, 32)))

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from owseg.data.datasets.cityscapes import CITYSCAPES
@@ -84,15 +85,20 @@ def test_dmlnet_of_cityscapes_has_the_heads_that_it_learned_in_their_order(tmp_p
     assert (found == labels[0].numpy()).mean() > 0.998  # but where two are equal up to rounding
 
 
-def test_the_score_of_rpl_is_the_energy_of_its_residual_logits_at_the_size_of_the_image(tmp_path):
+def test_the_score_of_rpl_is_the_smoothed_energy_of_its_residual_logits_at_the_size_of_the_image(tmp_path):
+    """Smoothed as in the release, 7 pixels wide; the energy itself is the score ``rpl``."""
     path = tmp_path / "rpl.pth"
     state = rpl_file(path)
     kb = import_network(f"rpl:{path}")
-    assert kb.labels == CITYSCAPES and kb.scorer == "rpl"
+    assert kb.labels == CITYSCAPES and kb.scorer == "rpl:smooth=7"
     frozen, changed = reference.rpl_network(state, normalised())
-    assessed = kb.assess(kb.forward(tiny.image(size=SIZE)), SIZE)
+    output = kb.forward(tiny.image(size=SIZE))
+    assessed, plain = kb.assess(output, SIZE), kb.assess(output, SIZE, ("rpl",))
     energy = -changed.exp().sum(1).log()[0].numpy()
-    np.testing.assert_allclose(assessed.scores["rpl"], energy, rtol=1e-4, atol=1e-3)
+    smooth = gaussian_filter(energy, 1.0, mode="mirror", radius=3)
+    np.testing.assert_allclose(assessed.scores[kb.scorer], smooth, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(plain.scores["rpl"], energy, rtol=1e-4, atol=1e-3)
+    assert np.abs(energy - smooth).max() > 0.05
     assert (assessed.labels == frozen.argmax(1)[0].numpy()).mean() > 0.998
     assert np.abs(energy + frozen.logsumexp(1)[0].numpy()).max() > 0.1
 

@@ -44,8 +44,12 @@ ROWS = {
     "espnetv2": (espnetv2, (2, 4, 8, 16), ()),
     "dabnet": (lambda: Backbone(DABNetEncoder()), (2, 4, 8), ()),
     "fddwnet": (lambda: Backbone(FDDWNetEncoder()), (2, 4, 8, 8), ()),
-    "dilated_resnet": (lambda: Backbone(ResNetEncoder((1, 2, 1, 2), 2, 8, deep_stem=True)), (4, 8, 8, 8), ()),
-    "wide_resnet": (lambda: Backbone(WideResNetEncoder((1, 1, 2, 1, 1, 1), 2)), (2, 4, 8, 8), ()),
+    "dilated_resnet": (
+        lambda: Backbone(ResNetEncoder((1, 2, 1, 2), 2, 8, deep_stem=True)),
+        (4, 8, 8, 8),
+        ("stem.", "layer1."),
+    ),
+    "wide_resnet": (lambda: Backbone(WideResNetEncoder((1, 1, 2, 1, 1, 1), 2)), (2, 4, 8, 8), ("mod1.", "mod2.")),
     "eomt": (eomt, (4, 8, 16, 32), ()),
     "auto": (lambda: tiny.backbone("resnet"), (4, 8, 16, 32), ("embedder.", "encoder.stages.0.")),
     "convnext": (lambda: tiny.backbone("convnext"), (4, 8, 16, 32), FIRST_STAGE),
@@ -190,5 +194,3 @@ def test_what_cannot_be_loaded_is_named_with_what_to_do(tmp_path):
         from_pretrained(str(tmp_path / "bert"))
     with pytest.raises(OwsegError, match="espnetv2 is loaded as a whole network, espnetv2-cityscapes:FILE"):
         FAMILIES["espnetv2"].make().from_pretrained("x", None, 16)
-    with pytest.raises(OwsegError, match="wide_resnet is loaded as a whole network, owseg import rpl:FILE"):
-        FAMILIES["wide_resnet"].make().from_pretrained("x", None, 16)

@@ -56,7 +56,10 @@ def test_stages_need_not_be_exact_halves():
 def test_the_last_stage_of_each_stride_is_taken():
     assert stages_of((4, 8, 16, 16, 32, 32), 3) == (0, 1, 3)
     assert stages_of((4, 8, 16, 16, 32, 32), 4) == (0, 1, 3, 5)
-    assert stages_of((2, 4, 4), 5) == (0, 2)
+    assert stages_of((2, 4, 4), 5) == (0, 1, 2)
+    # Of a dilated network, whose stages share strides.
+    assert stages_of((4, 8, 8, 8), 3) == (0, 2, 3) and stages_of((4, 8, 8, 8), 4) == (0, 1, 2, 3)
+    assert stages_of((4, 8, 8, 8), 2) == (0, 3) and stages_of((4, 8, 16, 16), 3) == (0, 1, 3)
 
 
 def test_the_config_builds_it_again():

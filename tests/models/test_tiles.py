@@ -8,6 +8,7 @@ import torch
 
 from owseg.errors import OwsegError
 from owseg.models.engine import Engine
+from owseg.models.residual_pattern import residual_of
 from owseg.models.tiles import ALIGN, spans, tiled, windowed
 from owseg.types import Output
 from tests.reference import protocols as reference
@@ -159,3 +160,27 @@ def test_an_engine_runs_windows_at_the_size_of_the_image():
     # What fits into one window is the mean of the image and its mirror image; a size is that of the image.
     torch.testing.assert_close(Engine(network, window=192)(image).logits, (straight + back) / 2)
     assert Engine(network, size=192, window=64)(image).logits.shape[-2:] == (80, 48)
+
+
+def test_windows_of_a_network_with_a_residual_have_its_logits_averaged_likewise():
+    """Over windows and their mirror images, one by one; all else is as without it."""
+    network, image = tiny.network(classifier="linear"), tiny.image(size=(96, 160))
+    torch.manual_seed(1)
+    residual = residual_of(network).eval()
+    with torch.no_grad():
+        residual.final.weight.normal_(std=0.5)
+    batch = torch.from_numpy(image).float().div(255)[None]
+    found, plain = Engine(network, residual, window=64)(image), Engine(network, window=64)(image)
+    total, count = torch.zeros_like(found.residual), torch.zeros(found.residual.shape[-2:])
+    stride = 96 // count.shape[0]
+    for top, bottom in spans(96, 64, 22):
+        for left, right in spans(160, 64, 22):
+            part = batch[..., top:bottom, left:right]
+            cells = np.s_[..., top // stride : bottom // stride, left // stride : right // stride]
+            with torch.no_grad():
+                total[cells] += network(part, residual).residual
+                total[cells] += network(part.flip(-1), residual).residual.flip(-1)
+            count[cells] += 2
+    torch.testing.assert_close(found.residual, total / count, rtol=1e-4, atol=1e-4)
+    assert torch.equal(found.logits, plain.logits) and plain.residual is None
+    assert not torch.allclose(found.residual, found.logits, atol=0.1)

@@ -70,12 +70,21 @@ def resnet(state, x, layers):
     return maps
 
 
+def deep_resnet(state, x):
+    """Return the maps of the four layers behind a deep stem, the last two at stride 8."""
+    for k, stride in ((1, 2), (2, 1), (3, 1)):
+        x = filtered(state, f"conv{k}", f"bn{k}", x, stride)
+    return resnet(state, maximum(x), AT_8)
+
+
+def plain_resnet(state, image):
+    """Return the maps of the four layers behind a 7x7, the last at stride 16."""
+    return resnet(state, maximum(filtered(state, "conv1", "bn1", image, 2)), AT_16)
+
+
 def dmlnet_psp(encoder, decoder, image):
     """Return the embedding at stride 8 (Cen et al., ICCV 2021, on Zhao et al., CVPR 2017)."""
-    x = image
-    for k, stride in ((1, 2), (2, 1), (3, 1)):
-        x = filtered(encoder, f"conv{k}", f"bn{k}", x, stride)
-    deep = resnet(encoder, maximum(x), AT_8)[-1]
+    deep = deep_resnet(encoder, image)[-1]
     parts = [deep]
     for i, bins in enumerate((1, 2, 3, 6)):
         small = filtered(decoder, f"ppm.{i}.1", f"ppm.{i}.2", binned(deep, bins))
@@ -86,7 +95,7 @@ def dmlnet_psp(encoder, decoder, image):
 def dmlnet_deeplab(state, image, head="classifier"):
     """Return the embedding of a head at stride 4 (Cen et al., ICCV 2021, on Chen et al., ECCV 2018)."""
     body = {name.removeprefix("backbone."): value for name, value in state.items()}
-    fine, *_, deep = resnet(body, maximum(filtered(body, "conv1", "bn1", image, 2)), AT_16)
+    fine, *_, deep = plain_resnet(body, image)
     aspp = f"{head}.aspp"
     parts = [
         filtered(state, f"{aspp}.convs.{k}.0", f"{aspp}.convs.{k}.1", deep, 1, rate)
@@ -100,8 +109,8 @@ def dmlnet_deeplab(state, image, head="classifier"):
     return with_bias(state, f"{head}.classifier.3", x)
 
 
-def rpl_network(state, image):
-    """Return the frozen logits and those with the residual, at the image's size (Liu et al., ICCV 2023)."""
+def wide_resnet(state, image):
+    """Return the maps of mod2, mod3, mod5 and mod7 (Wu, Shen & van den Hengel, 2016, dilated to stride 8)."""
 
     def block(name, x, stride, dilation):
         y = normed = norm(state, f"{name}.bn1.0", x).relu()
@@ -120,6 +129,15 @@ def rpl_network(state, image):
             x, n = block(f"mod{number}.block{n}", x, stride if n == 1 else 1, dilation), n + 1
         return x
 
+    fine = module(2, maximum(conv(state, "mod1.conv1", image)))
+    third = module(3, maximum(fine))
+    fifth = module(5, module(4, third, stride=2), dilation=2)
+    return [fine, third, fifth, module(7, module(6, fifth, dilation=4), dilation=4)]
+
+
+def rpl_network(state, image):
+    """Return the frozen logits and those with the residual, at the image's size (Liu et al., ICCV 2023)."""
+
     def pooled(name, x):
         """The mean over the image comes first."""
         mean = filtered(state, f"{name}.img_conv.0", f"{name}.img_conv.1", x.mean((2, 3), keepdim=True))
@@ -133,9 +151,7 @@ def rpl_network(state, image):
         x = filtered(state, "final.3", "final.4", filtered(state, "final.0", "final.1", x))
         return enlarged(conv(state, "final.6", x), image.shape[-2:], align=True)
 
-    fine = module(2, maximum(conv(state, "mod1.conv1", image)))
-    x = module(5, module(4, module(3, maximum(fine)), stride=2), dilation=2)
-    deep = module(7, module(6, x, dilation=4), dilation=4)
+    fine, *_, deep = wide_resnet(state, image)
     size = fine.shape[-2:]
     low = enlarged(conv(state, "bot_aspp", pooled("aspp", deep)), size, align=True)
     d = torch.cat([conv(state, "bot_fine", fine), low], 1)

@@ -1,9 +1,12 @@
 """Which scorers a knowledge base has."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from owseg.errors import OwsegError
 from owseg.image_scorers import IMAGE_SCORERS
@@ -113,7 +116,22 @@ def test_options_may_follow_a_name():
         assert torch.equal(made[name](output), function(output, **options))
         assert not torch.equal(made[name](output), made[name.split(":")[0]](output))
     assert "none:beta=7" not in made and 3 not in made
-    assert configurable() == {"eds_code": ("clip",), **dict.fromkeys(MIXTURES, ("beta", "gamma"))}
+    assert configurable() == {"eds_code": ("clip",), "rpl": ("smooth",), **dict.fromkeys(MIXTURES, ("beta", "gamma"))}
+
+
+def test_the_energy_of_a_residual_is_smoothed_if_asked_for():
+    """Against scipy, which mirrors at the edge likewise."""
+    found, output = available(network(False), LABELS, {}, True), labelled(3)[0]
+    output = replace(output, residual=output.logits.flip(1) / 3)
+    plain = found["rpl"](output).double().numpy()
+    for name, radius in (("rpl:smooth=7", 3), ("rpl:smooth=3", 1), ("rpl:smooth=0", 0)):
+        expected = [gaussian_filter(score, 1.0, mode="mirror", radius=radius) for score in plain]
+        np.testing.assert_allclose(found[name](output).numpy(), expected, atol=1e-5)
+    assert np.abs(plain - found["rpl:smooth=7"](output).numpy()).max() > 0.01
+    with pytest.raises(OwsegError, match="a Gaussian has an odd size and a positive sigma, not 4"):
+        found["rpl:smooth=4"](output)
+    with pytest.raises(OwsegError, match="is too small for a Gaussian of 99 pixels"):
+        found["rpl:smooth=99"](output)
 
 
 @pytest.mark.parametrize(("name", "message"), [

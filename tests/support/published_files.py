@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 
 class Layout:
@@ -50,13 +51,59 @@ class Layout:
                 inside = 4 * narrow
         return inside
 
+    def deep_stem(self, width):
+        for k, (out, inside) in enumerate(((width, 3), (width, width), (2 * width, width)), 1):
+            self.conv(f"conv{k}", out, inside, 3)
+            self.norm(f"bn{k}", out, True)
+
+    def wide(self, blocks, width):
+        self.conv("mod1.conv1", width, 3, 3)
+        inside = width
+        for i, count in enumerate(blocks):
+            channels = [width * c for c in WIDE[i]]
+            for n in range(count):
+                block, into, sides = f"mod{i + 2}.block{n + 1}", inside, (1, 3, 1) if len(channels) == 3 else (3, 3)
+                self.norm(f"{block}.bn1.0", inside)
+                for k, (side, out) in enumerate(zip(sides, channels, strict=True), 1):
+                    if k > 1:
+                        self.norm(f"{block}.convs.bn{k}.0", into)
+                    self.conv(f"{block}.convs.conv{k}", out, into, side)
+                    into = out
+                if n == 0:  # every first block changes the width
+                    self.conv(f"{block}.proj_conv", into, inside, 1)
+                inside = into
+        return inside
+
+
+def imagenet_file(path, kind, blocks, width=2):
+    """Write a classifier of images whose encoder is "deep" (DMLNet's ResNet-50), "plain" or "wide"; return its tensors.
+
+    A name that ends in .safetensors is a file of that kind, any other one of torch.
+    """
+    layout = Layout(6)
+    if kind == "wide":
+        inside = layout.wide(blocks, width)
+        layout.norm("bn_out.0", inside)
+        layout.conv("classifier.fc", 5, inside, 1, bias=True)
+    else:
+        if kind == "deep":
+            layout.deep_stem(width)
+        else:
+            layout.conv("conv1", width, 3, 7)
+            layout.norm("bn1", width)
+        layout.conv("fc", 5, layout.resnet("", blocks, width, width * (2 if kind == "deep" else 1)), 1, bias=True)
+    if path.suffix == ".safetensors":
+        save_file(layout.state, path)
+    else:
+        # As a training on several GPUs stores it.
+        torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in layout.state.items()}}, path)
+    return layout.state
+
 
 def psp_files(folder, classes=13, width=2, narrow=4, blocks=(1, 2, 2, 2)):
     """Write DMLNet's two files for StreetHazards into ``folder``; return their tensors, the encoder's first."""
     encoder, decoder = Layout(1), Layout(2)
-    for k, (out, inside) in enumerate(((width, 3), (width, width), (2 * width, width)), 1):
-        encoder.conv(f"conv{k}", out, inside, 3)
-        encoder.norm(f"bn{k}", out, True)
+    encoder.deep_stem(width)
     deep = encoder.resnet("", blocks, width, 2 * width, True)
     for i in range(4):
         decoder.conv(f"ppm.{i}.1", narrow, deep, 1)
@@ -110,21 +157,8 @@ WIDE = ((2, 2), (4, 4), (8, 8), (8, 16), (8, 16, 32), (16, 32, 64))
 
 def rpl_file(path, classes=19, width=2, narrow=4, low=3, blocks=(1, 1, 2, 2, 1, 1), residual=True, projection=True):
     """Write RPL's file and return its tensors, without the prefix that they have there."""
-    layout, inside = Layout(4), width
-    layout.conv("mod1.conv1", width, 3, 3)
-    for i, count in enumerate(blocks):
-        channels = [width * c for c in WIDE[i]]
-        for n in range(count):
-            block, into, sides = f"mod{i + 2}.block{n + 1}", inside, (1, 3, 1) if len(channels) == 3 else (3, 3)
-            layout.norm(f"{block}.bn1.0", inside)
-            for k, (side, out) in enumerate(zip(sides, channels, strict=True), 1):
-                if k > 1:
-                    layout.norm(f"{block}.convs.bn{k}.0", into)
-                layout.conv(f"{block}.convs.conv{k}", out, into, side)
-                into = out
-            if n == 0:  # every first block changes the width
-                layout.conv(f"{block}.proj_conv", into, inside, 1)
-            inside = into
+    layout = Layout(4)
+    inside = layout.wide(blocks, width)
     _rpl_pooling(layout, "aspp", inside, narrow)
     layout.conv("bot_fine", low, 2 * width, 1)
     layout.conv("bot_aspp", narrow, 5 * narrow, 1)

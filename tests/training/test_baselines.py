@@ -1,5 +1,7 @@
 """Baselines by name: their cards, the presets, the images that they get, and what each stores can be measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from owseg.image_scorers import IMAGE_SCORERS
 from owseg.image_scorers.autoencoder import load
 from owseg.labels import IGNORE
 from owseg.training import BASELINES
-from owseg.training.autoencoder import train_autoencoder
+from owseg.training.autoencoder import LIGHT, train_autoencoder
 from owseg.training.baselines import fit_baseline, open_known
 from tests.support import tiny
 from tests.support.registries import assert_cards_are_what_their_text_says
@@ -51,12 +53,14 @@ def test_what_is_stored_scores_an_image(name, tmp_path):
 def test_the_autoencoder_s_card_passes_its_options_on(tmp_path):
     options = {"epochs": 2, "batch": 4, "crop": (32, 48), "lr": 1e-2, "width": 4, "depth": 2, "code": 3}
     assert set(options) == set(BASELINES.entries["autoencoder"].options)
-    arguments = (None, tiny.dataset(), None, tmp_path / "ae", tmp_path)
+    arguments = (None, tiny.dataset(), tiny.dataset(3), tmp_path / "ae", tmp_path / "run")
     path = BASELINES.make("autoencoder", *arguments, False, 5, **options)
-    expected = train_autoencoder(tiny.dataset(), seed=5, **options)
+    sizes = {name: options.pop(name) for name in ("width", "depth", "code")}
+    config = replace(LIGHT, seed=5, **options)
+    expected = train_autoencoder(tiny.dataset(), tiny.dataset(3), config, tmp_path / "other", **sizes)
     assert all(torch.equal(v, load(path).state_dict()[n]) for n, v in expected.state_dict().items())
-    with pytest.raises(OwsegError, match="cannot be resumed"):
-        BASELINES.make("autoencoder", *arguments, True, 5, **options)
+    with pytest.raises(OwsegError, match="other settings or data"):
+        BASELINES.make("autoencoder", *arguments, True, 6, **options, **sizes)
 
 
 def test_the_preset_of_the_paper_is_overridden_by_what_is_given(tmp_path, monkeypatch):

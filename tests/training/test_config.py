@@ -47,6 +47,16 @@ def test_settings_of_a_segmentation_network(setting, message):
         TrainConfig(**setting)
 
 
+@pytest.mark.parametrize(("setting", "message"), [
+    ({"pasted_into": "sky"}, "pasted into the image or view, not 'sky'"),
+    ({"factors": (0.5, 0.0)}, "a factor above 0, not 0"),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", [ResidualConfig, NegativeConfig])
+def test_settings_of_what_is_pasted(kind, setting, message):
+    with pytest.raises(OwsegError, match=message):
+        kind(**setting)
+
+
 def test_every_kind_has_the_settings_of_the_loop():
     shared = {f.name for f in fields(LoopConfig)}
     for kind in (TrainConfig, ResidualConfig, NegativeConfig):
@@ -56,7 +66,8 @@ def test_every_kind_has_the_settings_of_the_loop():
 
 
 def test_outliers_are_pasted_by_default_as_paste_does():
-    assert PastingConfig().sizes == inspect.signature(copy_paste.paste).parameters["sizes"].default
+    defaults = inspect.signature(copy_paste.paste).parameters
+    assert all(getattr(PastingConfig(), n) == defaults[n].default for n in ("sizes", "feather", "factors"))
 
 
 def test_they_are_read_without_torch():

@@ -11,6 +11,7 @@ from owseg.training.presets import RESIDUAL, TRAIN, configured, preset_named
 
 PAPER = {
     "epochs": 40, "batch": 8, "crop": (700, 700), "scale": (1, 1), "context_scale": (1, 1), "jitter": 0, "pasted": 1,
+    "pasted_into": "view", "factors": (0.25, 0.5, 0.5, 0.75, 0.1, 0.125), "context_centred": True, "skip": 0,
     "optimizer": "adam", "schedule": "poly", "lr": 7.5e-5, "final_lr": 7.5e-4, "weight_decay": 1e-4,
     "inlier_weight": 1, "entropy_weight": 1, "outlier_weight": 0.05, "contrast_weight": 1, "samples": 512,
     "temperature": 0.1, "losses_at": "image", "place": "penultimate", "form": "dense", "start": "kaiming",
@@ -39,6 +40,8 @@ def test_dmlnet_s_trainings(name, images, steps):
         assert (config.mode, config.freeze_stem) == ("tuned", False)
         assert config.balance == config.ema == config.small == 0 and config.scale == (1, 1)
         assert (preset.members, preset.scales) == (1, (1.0,))
+        decoder = ("pspnet", 512) if name == "streethazards" else ("deeplabv3plus", 256)
+        assert (preset.decoder, preset.width) == decoder
         assert images // config.batch * config.epochs == pytest.approx(steps, rel=0.005)
     assert paper.config.variance_weight == 0.01
     if name == "streethazards":
@@ -73,6 +76,11 @@ def test_what_is_given_wins_over_the_preset():
 def test_settings_that_cannot_be_read(settings, given, message):
     with pytest.raises(OwsegError, match=message):
         configured(ResidualConfig(), settings, **given)
+
+
+def test_the_factors_of_an_outlier_are_numbers():
+    assert configured(ResidualConfig(), {"factors": "0.5,1"}).factors == (0.5, 1.0)
+    assert configured(RESIDUAL["paper"], {"factors": "none"}).factors == ()
 
 
 def test_a_preset_that_does_not_exist():

@@ -14,6 +14,8 @@ from owseg.knowledge.commit import rollback_version
 from owseg.knowledge.load import load
 from owseg.labels import LabelSpace
 from owseg.metrics.pixel import Exact
+from owseg.models.assemble import assemble
+from owseg.models.backbones.base import build
 from owseg.models.ops import resize
 from owseg.models.published.transformers import to_network
 from owseg.models.residual_pattern import residual_of
@@ -157,7 +159,7 @@ def plain(tmp_path_factory):
         {"jitter": 0.5}, {"scale": (0.5, 0.6)}, {"crop": (32, 32)}, {"pasted": 1}, {"sizes": (0.1, 0.2)},
         {"feather": 3.0}, {"lr": 1e-3}, {"final_lr": 1e-1}, {"weight_decay": 1.0}, {"inlier_weight": 0.1},
         {"entropy_weight": 0.0}, {"outlier_weight": 0.1}, {"contrast_weight": 0.0}, {"samples": 4},
-        {"temperature": 1.0}, {"seed": 1}, {"batch": 2},
+        {"temperature": 1.0}, {"seed": 1}, {"batch": 2}, {"factors": (0.5,)}, {"pasted_into": "view"}, {"skip": 0},
     ],
     ids=str,
 )  # fmt: skip
@@ -221,6 +223,33 @@ def test_what_cannot_be_trained_on_ends_in_one_sentence(tmp_path):
         train_residual(base(), inlier_images(), inlier_images(4), objects(), None, fast, tmp_path)
     with pytest.raises(OwsegError, match="no residual"):
         rpl(base().forward(tiny.image()))
+
+
+def test_a_dense_pattern_is_interpolated_as_its_decoder_is(tmp_path):
+    """With aligned corners in RPL's network, to the grid of the first stage; the light form has no such choice."""
+    torch.manual_seed(0)
+    config = {"model_type": "wide_resnet", "blocks": [1] * 6, "width": 2}
+    wide = build({"config": config, "mean": [0.5] * 3, "std": [0.5] * 3})
+    network = assemble(wide, 3, "deeplabv3plus_wide", 8, "linear")
+    kb = KnowledgeBase(network, LabelSpace.of(["road", "sky", "tree"]))
+    dense = replace(ONE, form="dense", skip=0, width=8, rates=(1, 2), contrast=5, pasted_into="view", batch=2)
+    data = (inlier_images(2), inlier_images(2), objects(), None)
+    made = train_residual(kb, *data, dense, tmp_path / "a").residual
+    assert (made.align_corners, made.skip, made.config["skip"]) == (True, 0, 0)
+    assert made.pattern(network.encode(torch.zeros(1, 3, 32, 48))).shape[-2:] == (16, 24)
+    assert not train_residual(kb, *data, replace(dense, form="light"), tmp_path / "b").residual.align_corners
+    assert not train_residual(base(), *data, dense, tmp_path / "c").residual.align_corners
+    with pytest.raises(OwsegError, match="skip is a stage of the pyramid, 0 to 3, not 4"):
+        train_residual(kb, *data, replace(dense, skip=4), tmp_path / "d")
+
+
+def test_a_score_that_was_smoothed_stays_smoothed(tmp_path):
+    """As that of an imported network, whose residual is trained anew; a score of another kind gives way."""
+    data = (inlier_images(4), inlier_images(2), objects(), None, ONE)
+    kb = base()
+    smoothed = replace(kb, residual=residual_of(kb.network), scorer="rpl:smooth=3")
+    assert train_residual(smoothed, *data, tmp_path / "a").scorer == "rpl:smooth=3"
+    assert train_residual(kb, *data, tmp_path / "b").scorer == "rpl"
 
 
 def test_the_pattern_is_that_of_the_settings(tmp_path, monkeypatch):

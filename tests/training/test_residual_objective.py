@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from owseg.data.augment import augment
+from owseg.data.copy_paste import paste
 from owseg.data.dataset import DataSet
 from owseg.data.outliers import Outlier
 from owseg.data.unlabeled import open_inliers
@@ -18,6 +19,7 @@ from owseg.models.ops import resize
 from owseg.models.residual_pattern import residual_of
 from owseg.training.pasting import PastedViews, context_sample, inlier_sample, pasted, set_aside
 from owseg.training.residual import ResidualObjective
+from owseg.types import Sample
 from tests.support import tiny, trees
 from tests.support.outliers import FAST, inlier_images, objects
 
@@ -174,6 +176,35 @@ def test_a_context_is_augmented_like_an_image():
     for one, two in zip((image, target, context, context_target), expected, strict=True):
         assert torch.equal(one, two)
     assert (context_target == UNKNOWN).any() and context.shape == image.shape
+
+
+def test_outliers_in_the_view_are_pasted_after_it_is_taken():
+    """As in RPL's code: each view of a quarter of an image has one, at its own brightness."""
+    config = replace(FAST, pasted=1, pasted_into="view", factors=(0.4,), crop=(32, 32), scale=(2.0, 2.1), jitter=0.5)
+    for i in range(8):
+        image, target = PastedViews(inlier_images(), objects(), None, config)(0, i, np.random.default_rng(i))
+        rng = np.random.default_rng(i)
+        plain, void = augment(inlier_sample(inlier_images()[i]), (32, 32), (2.0, 2.1), 0.5, rng)
+        outlier = objects().read(int(rng.integers(16)))
+        sample = Sample((255 * plain).round().to(torch.uint8).numpy(), void.to(torch.uint8).numpy(), "")
+        expected = paste(sample, outlier, rng, config.sizes, 0.0, (0.4,))
+        assert np.array_equal((255 * image).round().to(torch.uint8).numpy(), expected.image)
+        assert np.array_equal(target.numpy(), expected.target) and (target == UNKNOWN).sum() > 60
+        assert image.dtype == torch.float32 and target.dtype == torch.long
+
+
+def test_a_context_is_cropped_at_its_centre_if_asked_for():
+    config = replace(FAST, context_centred=True, context_scale=(1.0, 1.0), crop=(32, 32))
+    seen = []
+    for seed in range(6):
+        *_, context, target = PastedViews(inlier_images(), objects(), objects(1), config)(
+            0, 0, np.random.default_rng(seed)
+        )
+        seen.append(target)
+        middle = context_sample(objects().read(0))
+        cut = torch.from_numpy(middle.image[:, 4:36, 4:36]).float() / 255
+        assert torch.equal(context, cut) or torch.equal(context, cut.flip(-1))
+    assert all((target == UNKNOWN).any() for target in seen)
 
 
 def test_the_same_outliers_are_pasted_whenever_they_are_asked_for():

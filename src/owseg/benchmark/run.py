@@ -112,10 +112,13 @@ def _with_key(key: str, function: Callable[..., T], *args: Any) -> T:
 
 
 def _scorers(model: Model, kb: KnowledgeBase) -> tuple[str, ...]:
-    """Return the names of the scorers to measure; refuse one that ``kb`` will not have once the model is fitted."""
+    """Return the names of the scorers to measure; refuse one that ``kb`` will not have once the model is fitted.
+
+    Options may follow a name; of all scorers the one in use has those that it is used with.
+    """
     own = [name for name in kb.scorers if name not in model.fit] + list(model.fit)
-    every = [n for name in model.scorers for n in (own if name == ALL else [name])]
-    if wrong := [name for name in every if name not in own and name not in IMAGE_SCORERS]:
+    every = [n for name in model.scorers for n in ([*own, kb.scorer] if name == ALL else [name])]
+    if wrong := [name for name in every if name.split(":")[0] not in own and name not in IMAGE_SCORERS]:
         has = ", ".join([*own, *IMAGE_SCORERS])
         raise OwsegError(f"models.{model.name}.scorers: there is no score {wrong[0]!r}; it has {has}.")
     return tuple(dict.fromkeys(every))

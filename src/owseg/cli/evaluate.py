@@ -128,7 +128,8 @@ def evaluate(
     if others:
         _print(evaluate_crosswise(base, first, others[0], names[0] if names else None, forward), as_json)
         return
-    wanted = tuple(base.scorers) if scorers == "all" else names or (base.scorer,)
+    # The one in use may have options, with which it is none of the names.
+    wanted = tuple(dict.fromkeys((*base.scorers, base.scorer))) if scorers == "all" else names or (base.scorer,)
     _print(measure(base, first, wanted, PerImage if per_image else None, forward), as_json)
 
 

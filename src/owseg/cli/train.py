@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 NewKB = Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new knowledge base.")]
 
 
-Backbone = Annotated[str, typer.Option(help="A backbone: efficientnet-lite0, hub name of transformers, or local path.")]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        help="A backbone: efficientnet-lite0, hub name of transformers, local path, or one of the papers with its "
+        "ImageNet weights, such as dilated-resnet50:FILE."
+    ),
+]
 
 
 Preset = Annotated[

@@ -18,12 +18,14 @@ def augment(
     jitter: float,
     rng: np.random.Generator,
     size: int | None = None,
+    centred: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return a random view: image (3, h, w) float in [0, 1] and target (h, w) long, of size ``crop``.
 
     The image, where ``size`` is given first made to have that shorter side, is resized by a log-uniform factor in
     ``scale``, cropped (padded with IGNORE where it is smaller), mirrored with probability 1/2, and its brightness,
-    contrast and saturation are each scaled by 1 ± ``jitter``.
+    contrast and saturation are each scaled by 1 ± ``jitter``. It is cropped at a random place and padded at the right
+    and the bottom, or, if ``centred``, cropped at its centre and padded on all sides.
     """
     assert sample.target is not None
     height, width = crop
@@ -33,7 +35,9 @@ def augment(
     factor *= 1.0 if size is None else size / min(full_h, full_w)
     # Cropping comes before resizing: only the pixels that are kept are interpolated.
     cut_h, cut_w = min(full_h, round(height / factor)), min(full_w, round(width / factor))
-    top, left = int(rng.integers(full_h - cut_h + 1)), int(rng.integers(full_w - cut_w + 1))
+    top, left = (full_h - cut_h) // 2, (full_w - cut_w) // 2
+    if not centred:
+        top, left = int(rng.integers(full_h - cut_h + 1)), int(rng.integers(full_w - cut_w + 1))
     window = np.s_[top : top + cut_h, left : left + cut_w]
     image = torch.from_numpy(np.ascontiguousarray(sample.image[:, window[0], window[1]])).float().div_(255)
     target = torch.from_numpy(np.ascontiguousarray(sample.target[window])).long()
@@ -47,8 +51,9 @@ def augment(
     image = _jitter(image, jitter, rng)
     pad_h, pad_w = height - shape[0], width - shape[1]
     if pad_h or pad_w:
-        image = F.pad(image, (0, pad_w, 0, pad_h))
-        target = F.pad(target, (0, pad_w, 0, pad_h), value=IGNORE)
+        above, before = (pad_h // 2, pad_w // 2) if centred else (0, 0)
+        border = (before, pad_w - before, above, pad_h - above)
+        image, target = F.pad(image, border), F.pad(target, border, value=IGNORE)
     return image, target
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,11 +22,13 @@ def paste(
     rng: np.random.Generator,
     sizes: tuple[float, float] = SIZES,
     feather: float = 0.0,
+    factors: Sequence[float] = (),
 ) -> Sample:
     """Return ``sample`` with ``outlier`` pasted into it, whose pixels are UNKNOWN; nothing else changes.
 
-    The outlier's size is drawn log-uniformly from ``sizes``; it is mirrored with probability 1/2, and lies wholly
-    inside at a uniformly random place. ``feather`` is the width in pixels of the border, inside its edge, in which it
+    The outlier's size is drawn log-uniformly from ``sizes``; with ``factors`` it is its own times one of these, or as
+    far as it fits (RPL's code). It is mirrored with probability 1/2, and lies wholly inside at a uniformly random
+    place. ``feather`` is the width in pixels of the border, inside its edge, in which it
     is blended with the image. A sample without a target gets one that is 0 everywhere else. An outlier without a pixel
     leaves the sample as it is.
     """
@@ -34,8 +38,10 @@ def paste(
     # The object alone is scaled to the size that was drawn, whatever its image has around it.
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     (height, width), (tall, wide) = sample.image.shape[1:], outlier.mask[box].shape
-    # Of the object, log-uniform; RPL scales the whole outlier image by one of six factors.
-    factor = np.exp(rng.uniform(*np.log(sizes))) * min(height, width) / max(tall, wide)
+    if factors:
+        factor = min(float(rng.choice(factors)), height / tall, width / wide)
+    else:
+        factor = np.exp(rng.uniform(*np.log(sizes))) * min(height, width) / max(tall, wide)
     h, w = min(height, max(1, round(factor * tall))), min(width, max(1, round(factor * wide)))
     # The edge is where the interpolated mask is one half.
     mask = _scaled(outlier.mask[box][None].astype(np.float32), (h, w))[0] > 0.5

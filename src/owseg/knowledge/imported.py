@@ -34,6 +34,9 @@ DEEPLAB_CLASSES = {19: CITYSCAPES, 16: CITYSCAPES.without(NOVEL)}
 
 AUTHORS = ("dmlnet", "rpl")
 
+RPL_SCORE = "rpl:smooth=7"
+"""The score of RPL's authors: the energy at every pixel of the image, blurred by a Gaussian of 7x7 pixels."""
+
 
 def import_network(spec: str, classes: LabelSpace | None = None) -> KnowledgeBase:
     """Return the knowledge base of a network that others trained.
@@ -41,8 +44,8 @@ def import_network(spec: str, classes: LabelSpace | None = None) -> KnowledgeBas
     ``spec`` is ``dmlnet:FILE`` (DeepLabV3+), ``dmlnet:ENCODER,DECODER`` or ``dmlnet:FOLDER`` with both (PSPNet),
     ``rpl:FILE``, or the name of a published network, such as ``hf:NAME``. ``classes`` are by default those of the data
     set that the network was trained on, which is known by their number, and by the classes that it learned since. The
-    score in use is that of its authors: ``eds`` in a metric space, ``rpl`` with a residual. Raises ``OwsegError`` for
-    another name, a file that is none of theirs, and where the number of classes is another.
+    score in use is that of its authors: ``eds`` in a metric space, ``RPL_SCORE`` with a residual. Raises ``OwsegError``
+    for another name, a file that is none of theirs, and where the number of classes is another.
     """
     kind, _, place = spec.partition(":")
     if kind in NETWORKS:
@@ -77,7 +80,7 @@ def _dmlnet(place: str, classes: LabelSpace | None) -> KnowledgeBase:
 def _rpl(path: Path, classes: LabelSpace | None) -> KnowledgeBase:
     network, residual = deeplab_wide(path)
     names = classes or _known(DEEPLAB_CLASSES, network.num_classes, path)
-    scorer = "max_logit" if residual is None else "rpl"
+    scorer = "max_logit" if residual is None else RPL_SCORE
     event = _event("rpl", (path,), len(names))
     return KnowledgeBase(
         network, _fitting(names, network.num_classes), scorer=scorer, history=(event,), residual=residual

@@ -69,9 +69,14 @@ class DiscrepancyNetwork(nn.Module):
 
 
 def stages_of(strides: Sequence[int], count: int) -> tuple[int, ...]:
-    """Return the numbers of the last stage of each of the ``count`` smallest strides of a pyramid, finest first."""
+    """Return the numbers of the last stage of each of the ``count`` smallest strides of a pyramid, finest first.
+
+    Where there are fewer strides, as in a dilated network, the latest of the other stages are among them.
+    """
     last = {stride: i for i, stride in enumerate(strides)}
-    return tuple(last[stride] for stride in sorted(last)[:count])
+    chosen = [last[stride] for stride in sorted(last)[:count]]
+    others = [i for i in reversed(range(len(strides))) if i not in chosen]
+    return tuple(sorted(chosen + others[: count - len(chosen)]))
 
 
 def _two(inside: int, out: int) -> nn.Sequential:

@@ -38,7 +38,7 @@ class ResidualPattern(nn.Module):
     DeepLab and it is interpolated to that map's grid. A 1x1 convolution takes it to ``out`` channels. With the
     ``start`` "zero" an untrained residual changes nothing; "kaiming" is that of RPL's code. ``align_corners`` is how
     the dense form is interpolated, as the frozen decoder is in RPL's code. ``project`` is CoroCL's, for training only.
-    Raises ``OwsegError`` for another place, form or start.
+    Raises ``OwsegError`` for another place, form or start, and a stage that there is not.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class ResidualPattern(nn.Module):
         for what, value, values in (("place", place, PLACES), ("form", form, FORMS), ("start", start, STARTS)):
             if value not in values:
                 raise OwsegError(f"the {what} of a residual is {' or '.join(values)}, not {value!r}.")
+        if not 0 <= skip < len(channels):
+            raise OwsegError(f"skip is a stage of the pyramid, 0 to {len(channels) - 1}, not {skip}.")
         # What 0.1.0 did not have is named only where it is another, so that fingerprints stay.
         self.config: dict[str, Any] = {
             "skip": skip, "width": width, "rates": list(rates), "contrast": contrast,

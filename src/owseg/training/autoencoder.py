@@ -2,79 +2,111 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from owseg._progress import progress
 from owseg._registry import Card
 from owseg.data.augment import augment
 from owseg.data.dataset import DataSet
-from owseg.errors import OwsegError
-from owseg.image_scorers.autoencoder import Autoencoder, save
+from owseg.image_scorers.autoencoder import Autoencoder, save, score
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import UNKNOWN
+from owseg.training.checkpoint import Checkpoint
 from owseg.training.config import LoopConfig
 from owseg.training.input import Batches
+from owseg.training.loop import Task, loop
+from owseg.training.optimizers import made_optimizer
+from owseg.training.processes import launched
 from owseg.types import Sample
+
+LIGHT = LoopConfig(
+    epochs=20, batch=8, crop=(192, 256), scale=(0.5, 1.0), jitter=0.0, lr=2e-3, weight_decay=0.0, optimizer="adam"
+)
+"""How an autoencoder is trained unless something else is asked for: on views at half to full size."""
+
+
+class ReconstructionObjective(nn.Module):
+    """The mean squared error of what ``model`` reconstructs, over the pixels that count."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, known: Tensor) -> Tensor:
+        """Return the loss of images (B, 3, H, W) in [0, 1] whose pixels ``known`` (B, H, W) bool count."""
+        error = (self.model(images) - images).square().mean(1)
+        loss: Tensor = error[known].sum() / known.sum().clamp(min=1)
+        return loss
 
 
 def train_autoencoder(
     data: DataSet,
-    epochs: int = 20,
-    batch: int = 8,
-    crop: tuple[int, int] = (192, 256),
-    lr: float = 2e-3,
-    seed: int = 0,
+    val: DataSet,
+    config: LoopConfig = LIGHT,
+    run: Path | str = "run",
+    resume: bool = False,
     **architecture: int,
 ) -> Autoencoder:
-    """Return an ``Autoencoder`` trained to reconstruct ``data``'s images: mean squared error, Adam, one cycle.
+    """Return an ``Autoencoder`` trained to reconstruct ``data``'s images, with the weights of least error on ``val``.
 
-    Views are random crops and mirror images at half to full size. The loss counts known pixels only, where an image has
-    a mask (open ``data`` against the known classes); the input is the whole view. The same seed gives the same weights.
-    Raises ``OwsegError`` for fewer images than a batch.
+    The error counts known pixels only, where an image has a mask (open both against the known classes); the input is
+    the whole view. The same seed gives the same weights. Raises ``OwsegError`` for fewer images than a batch, a loss
+    that is not finite, and where no pixel of ``val`` is known.
     """
-    config = LoopConfig(epochs, batch, crop, scale=(0.5, 1.0), jitter=0.0, lr=lr, seed=seed)
-    batches = Batches(len(data), lambda epoch, i, rng: _view(data[i], config, rng), config)
-    steps = batches.steps * epochs
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = Autoencoder(**architecture)
-    optimizer = torch.optim.Adam(model.parameters(), lr)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
-    with progress("training an autoencoder", steps) as tick:
-        for epoch in range(epochs):
-            for views, known in batches.of(epoch):
-                images = views.contiguous()  # laid out like the weights
-                error = (model(images) - images).square().mean(1)
-                loss = error[known].sum() / known.sum().clamp(min=1)
-                if not torch.isfinite(loss):
-                    raise OwsegError(f"the loss is {loss.item()} in epoch {epoch + 1}; lower the learning rate.")
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                tick(f"epoch {epoch + 1}/{epochs}  loss {loss.item():.4f}")
-    return model.eval()
+    fabric = launched(config)
+    torch.manual_seed(config.seed)
+    model, result = Autoencoder(**architecture), Autoencoder(**architecture)
+
+    def view(epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        return _view(data[i], config, rng)
+
+    task = Task(
+        objective=ReconstructionObjective(model),
+        optimizer=made_optimizer(model.parameters(), config),
+        batches=Batches(len(data), view, config, fabric.global_rank, fabric.world_size),
+        kept=model,
+        validate=lambda: -_mean_error(model, val),
+        metric="negative error",
+        title="training an autoencoder",
+    )
+    about = {"data": data.source.name, "frames": len(data), "model": model.config}
+    best, _ = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
+    result.load_state_dict(best)
+    return result.eval()
+
+
+def _mean_error(model: Autoencoder, val: DataSet) -> float:
+    """Return the mean error of all known pixels of ``val``; NaN where there is none."""
+    errors = [score(model, sample.image)[_known(sample)] for sample in val]
+    together = np.concatenate([*errors, np.zeros(0, np.float32)])
+    return float(together.mean(dtype=np.float64)) if together.size else float("nan")
+
+
+def _known(sample: Sample) -> np.ndarray:
+    """Return which pixels count, (H, W) bool: all of an image without a mask."""
+    known = np.ones(sample.image.shape[1:], bool)
+    return known if sample.target is None else np.asarray(sample.target < UNKNOWN)
 
 
 def _view(sample: Sample, config: LoopConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Return a random view (3, h, w) and which of its pixels count, (h, w) bool."""
-    target = np.zeros(sample.image.shape[1:], np.uint8) if sample.target is None else sample.target
+    target = np.where(_known(sample), 0, UNKNOWN).astype(np.uint8)
     image, ids = augment(Sample(sample.image, target, sample.id), config.crop, config.scale, config.jitter, rng)
     return image, ids < UNKNOWN
 
 
 def _fit(
     kb: KnowledgeBase, data: DataSet, val: DataSet, out: Path, run: Path, resume: bool, seed: int,
-    epochs: int = 20, batch: int = 8, crop: tuple[int, int] = (192, 256), lr: float = 2e-3,
+    epochs: int = LIGHT.epochs, batch: int = LIGHT.batch, crop: tuple[int, int] = LIGHT.crop, lr: float = LIGHT.lr,
     width: int = 16, depth: int = 4, code: int = 16,
 ) -> Path:  # fmt: skip
-    if resume:
-        raise OwsegError("the training of an autoencoder cannot be resumed; leave out --resume.")
-    return save(train_autoencoder(data, epochs, batch, crop, lr, seed, width=width, depth=depth, code=code), out)
+    config = replace(LIGHT, epochs=epochs, batch=batch, crop=crop, lr=lr, seed=seed)
+    return save(train_autoencoder(data, val, config, run, resume, width=width, depth=depth, code=code), out)
 
 
 CARDS = (

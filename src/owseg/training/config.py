@@ -33,6 +33,9 @@ SCHEDULES = ("cycle", "poly")
 LOSSES_AT = ("grid", "image")
 """Where the losses of a residual are taken: on the network's grid, or on logits interpolated to the view."""
 
+PASTED_INTO = ("image", "view")
+"""What outliers are pasted into: an inlier image before a view of it is taken, or the view."""
+
 SIZES = (0.08, 0.6)
 """The range of sizes of a pasted outlier: that of ``owseg.data.copy_paste``, whose import would load torch."""
 
@@ -127,8 +130,11 @@ class TrainConfig(LoopConfig):
 class PastingConfig(LoopConfig):
     """How outliers are shown: ``pasted`` of them, of ``sizes``, blended over ``feather`` pixels, in each inlier image.
 
-    See ``owseg.data.copy_paste.paste``. Images of outliers where they were photographed are resized by a factor in
-    ``context_scale``.
+    With ``factors`` an outlier is as large as its own image shows it, times one of them. See
+    ``owseg.data.copy_paste.paste``. ``pasted_into`` is one of ``PASTED_INTO``: an outlier in the image is resized and
+    recoloured with it, and may lie outside of the view; one in the view is always in it. Images of outliers where they
+    were photographed are resized by a factor in ``context_scale``, and cropped at a random place, or at their centre if
+    ``context_centred``.
     """
 
     crop: tuple[int, int] = (384, 512)
@@ -136,8 +142,18 @@ class PastingConfig(LoopConfig):
     validate_every: int = 2
     pasted: int = 4
     sizes: tuple[float, float] = SIZES
+    factors: tuple[float, ...] = ()
     feather: float = 0.0
+    pasted_into: str = "image"
     context_scale: tuple[float, float] = (0.75, 1.5)
+    context_centred: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pasted_into not in PASTED_INTO:
+            raise OwsegError(f"outliers are pasted into the {' or '.join(PASTED_INTO)}, not {self.pasted_into!r}.")
+        if min(self.factors, default=1.0) <= 0:
+            raise OwsegError(f"an outlier is resized by a factor above 0, not {min(self.factors):g}.")
 
 
 @dataclass(frozen=True)
@@ -171,9 +187,9 @@ class ResidualConfig(PastingConfig):
     ``owseg.losses.outlier``); CoroCL compares up to ``samples`` pixels of each of its sets at ``temperature``. The
     other losses are taken on the network's grid, or with ``losses_at`` "image" on logits interpolated to the view.
     ``final_lr`` is the learning rate of the last convolution; one that starts at zero has far to go. ``place``,
-    ``form``, ``width``, ``rates``, ``contrast`` and ``start`` are those of ``ResidualPattern``. What Liu et al. (ICCV
-    2023) have is the preset "paper" of ``owseg.training.presets``; the weights, ``pasted`` and ``final_lr`` here were
-    chosen on val images with outliers pasted into them.
+    ``form``, ``skip``, ``width``, ``rates``, ``contrast`` and ``start`` are those of ``ResidualPattern``. What Liu et
+    al. (ICCV 2023) have is the preset "paper" of ``owseg.training.presets``; the weights, ``pasted`` and ``final_lr``
+    here were chosen on val images with outliers pasted into them.
     """
 
     final_lr: float = 1e-2
@@ -186,6 +202,7 @@ class ResidualConfig(PastingConfig):
     losses_at: str = "grid"
     place: str = "penultimate"
     form: str = "light"
+    skip: int = 1
     width: int = 64
     rates: tuple[int, ...] = (3, 6, 12)
     contrast: int = 64

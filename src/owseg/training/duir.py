@@ -105,14 +105,14 @@ def train_duir(
 
     Without a ``generator`` it works on labels alone. ``data`` is opened against the base classes. Unlike in the
     release, the instances with a wrong label are drawn anew in each epoch. Raises ``OwsegError`` for data without
-    ground truth, for a backbone of too few strides and for a loss that is not finite.
+    ground truth, for a backbone of too few stages and for a loss that is not finite.
     """
     config = config or DiscrepancyConfig()
     fabric = launched(config)
     backbone = copy.deepcopy(kb.network.backbone).requires_grad_(False).eval().to(fabric.device)
     stages = stages_of(backbone.strides, len(config.widths))
     if len(stages) < len(config.widths):
-        raise OwsegError(f"the backbone has {len(stages)} strides, which are too few for {len(config.widths)} widths.")
+        raise OwsegError(f"the backbone has {len(stages)} stages, which are too few for {len(config.widths)} widths.")
     frames, ids = cached(data), things_of(data.labels, things)
     size = kb.network.size or min(frames[0].image.shape[1:])
     form = DiscrepancyNetwork(

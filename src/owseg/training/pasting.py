@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from owseg.data.augment import augment
@@ -22,7 +23,8 @@ from owseg.types import Forward, Sample, Scorer
 def pasted(sample: Sample, outliers: Outliers, config: PastingConfig, rng: np.random.Generator) -> Sample:
     """Return ``sample`` with ``config.pasted`` random outliers in it."""
     for _ in range(config.pasted):
-        sample = paste(sample, outliers.read(int(rng.integers(len(outliers)))), rng, config.sizes, config.feather)
+        outlier = outliers.read(int(rng.integers(len(outliers))))
+        sample = paste(sample, outlier, rng, config.sizes, config.feather, config.factors)
     return sample
 
 
@@ -50,13 +52,27 @@ class PastedViews:
     def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Return image and target of inlier image ``i`` and, with ``context``, those of a random one of these."""
         config = self.config
-        # Pasted first, so that one augmentation covers both: as sharp, as bright and as large.
-        sample = pasted(inlier_sample(self.inliers[i]), self.outliers, config, rng)
+        sample = inlier_sample(self.inliers[i])
+        if config.pasted_into == "image":
+            # Pasted first, one augmentation covers both: as sharp, as bright and as large.
+            sample = pasted(sample, self.outliers, config, rng)
         view = augment(sample, config.crop, config.scale, config.jitter, rng, self.size)
+        if config.pasted_into == "view":
+            view = _pasted_into_view(view, self.outliers, config, rng)
         if self.context is None:
             return view
-        shown = context_sample(self.context.read(int(rng.integers(len(self.context)))))
-        return *view, *augment(shown, config.crop, config.context_scale, config.jitter, rng, self.size)
+        shown, scale = context_sample(self.context.read(int(rng.integers(len(self.context))))), config.context_scale
+        return *view, *augment(shown, config.crop, scale, config.jitter, rng, self.size, config.context_centred)
+
+
+def _pasted_into_view(
+    view: tuple[Tensor, Tensor], outliers: Outliers, config: PastingConfig, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return a view, as ``augment`` does, with outliers in it."""
+    image, target = (part.numpy() for part in view)
+    sample = Sample(np.rint(255 * image).astype(np.uint8), target.astype(np.uint8), "")
+    made = pasted(sample, outliers, config, rng)
+    return torch.from_numpy(made.image).float().div_(255), torch.from_numpy(made.target).long()
 
 
 def require_inliers(data: DataSet) -> None:

@@ -44,10 +44,10 @@ _CITYSCAPES = replace(
 
 TRAIN: Mapping[str, TrainPreset] = {
     "light": TrainPreset(TrainConfig()),
-    "dmlnet-streethazards": TrainPreset(_STREETHAZARDS, "psp", 512, 1, (1.0,)),
-    "dmlnet-streethazards-code": TrainPreset(replace(_STREETHAZARDS, variance_weight=0.08), "psp", 512, 1, (1.0,)),
-    "dmlnet-cityscapes": TrainPreset(_CITYSCAPES, "aspp", 256, 1, (1.0,)),
-    "dmlnet-cityscapes-code": TrainPreset(replace(_CITYSCAPES, variance_weight=0.0), "aspp", 256, 1, (1.0,)),
+    "dmlnet-streethazards": TrainPreset(_STREETHAZARDS, "pspnet", 512, 1, (1.0,)),
+    "dmlnet-streethazards-code": TrainPreset(replace(_STREETHAZARDS, variance_weight=0.08), "pspnet", 512, 1, (1.0,)),
+    "dmlnet-cityscapes": TrainPreset(_CITYSCAPES, "deeplabv3plus", 256, 1, (1.0,)),
+    "dmlnet-cityscapes-code": TrainPreset(replace(_CITYSCAPES, variance_weight=0.0), "deeplabv3plus", 256, 1, (1.0,)),
 }
 """How ``owseg train`` trains, by name: for a CPU, and as Cen et al. (ICCV 2021) do.
 
@@ -58,16 +58,14 @@ more, so that 0.01 acts as 0.08, and on Cityscapes it leaves VL out.
 RESIDUAL: Mapping[str, ResidualConfig] = {
     "light": ResidualConfig(),
     "paper": ResidualConfig(
-        epochs=40, batch=8, crop=(700, 700), scale=(1.0, 1.0), jitter=0.0, context_scale=(1.0, 1.0), pasted=1,
+        epochs=40, batch=8, crop=(700, 700), scale=(1.0, 1.0), jitter=0.0, context_scale=(1.0, 1.0),
+        context_centred=True, pasted=1, pasted_into="view", factors=(0.25, 0.5, 0.5, 0.75, 0.1, 0.125),
         optimizer="adam", schedule="poly", lr=7.5e-5, final_lr=7.5e-4, weight_decay=1e-4,
         outlier_weight=0.05, contrast_weight=1.0, losses_at="image",
-        form="dense", width=256, rates=(12, 24, 36), contrast=304, start="kaiming",
+        form="dense", skip=0, width=256, rates=(12, 24, 36), contrast=304, start="kaiming",
     ),
 }  # fmt: skip
-"""How ``owseg train-residual`` trains, by name: for a CPU, and as Liu et al. (ICCV 2023) do.
-
-The paper resizes an outlier by one of five factors of its own size; here its size in the image is drawn (``sizes``).
-"""
+"""How ``owseg train-residual`` trains, by name: for a CPU, and as Liu et al. (ICCV 2023) do."""
 
 
 def preset_named(presets: Mapping[str, T], name: str) -> T:

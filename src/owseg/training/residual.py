@@ -105,8 +105,8 @@ def train_residual(
     ``inliers`` need no ground truth; where they have one, its void is left out. The weights kept are those with the
     best AP on ``val`` with other outliers pasted into it: one in eight is set aside for that. ``context`` shows
     outliers where they were photographed, for CoroCL. Network, classes and increments stay as they are; the score is
-    then ``rpl``, without a threshold. Raises ``OwsegError`` where there is nothing to train on and for a loss that is
-    not finite.
+    then ``rpl``, smoothed where it was before, without a threshold. Raises ``OwsegError`` where there is nothing to
+    train on and for a loss that is not finite.
     """
     config = config or ResidualConfig()
     fabric = launched(config)
@@ -139,15 +139,17 @@ def train_residual(
     }  # fmt: skip
     message = f"trained on {len(outliers)} outliers (AP on val with others pasted: {before:.3f} before, {ap:.3f} now)"
     event = Event("train-residual", message, details)
-    # The threshold was another score's.
-    return kb.after(event, residual=learned.requires_grad_(False).eval(), scorer="rpl", threshold=None)
+    # A smoothed score stays smoothed; the threshold was another residual's.
+    scorer = kb.scorer if kb.scorer.startswith("rpl:") else "rpl"
+    return kb.after(event, residual=learned.requires_grad_(False).eval(), scorer=scorer, threshold=None)
 
 
 def _untrained(network: Network, config: ResidualConfig) -> ResidualPattern:
-    """Return the residual pattern that ``config`` describes."""
+    """Return the residual pattern that ``config`` describes; a dense one is interpolated as the decoder's maps are."""
+    aligned = config.form == "dense" and bool(getattr(network.decoder, "align_corners", False))
     return residual_of(
-        network, place=config.place, form=config.form, start=config.start,
-        width=config.width, rates=config.rates, contrast=config.contrast,
+        network, place=config.place, form=config.form, start=config.start, skip=config.skip,
+        width=config.width, rates=config.rates, contrast=config.contrast, align_corners=aligned,
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
-"""The encoders of published networks as families of backbones; their weights come with a whole network."""
+"""The encoders of published networks as families of backbones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,26 +15,32 @@ from owseg.models.published.dabnet import DABNetEncoder
 from owseg.models.published.espnetv2 import ESPNetV2Encoder
 from owseg.models.published.fddwnet import FDDWNetEncoder
 from owseg.models.published.resnet import ResNetEncoder
+from owseg.models.published.resnet import load as load_resnet
 from owseg.models.published.wide_resnet import WideResNetEncoder
+from owseg.models.published.wide_resnet import load as load_wide_resnet
 
 
 class EncoderFamily:
     """A family whose models are encoders of ``owseg.models.published``.
 
     An encoder returns its stages, finest first; it has a ``kind`` and ``options``, the arguments of its constructor.
-    ``name`` is the form in which a user names the network that it comes with, by default ``KIND-cityscapes:FILE``.
+    ``load`` returns one by its name and file; without it weights come with a whole network alone, which a user names as
+    ``KIND-cityscapes:FILE``. ``first`` are the names of the layers down to the end of the first stage.
     """
 
     mean, std = IMAGENET
 
-    def __init__(self, make: Callable[..., nn.Module], name: str = "") -> None:
-        self.make, self.name = make, name
+    def __init__(
+        self, make: Callable[..., nn.Module], load: Callable[[str], nn.Module] | None = None, first: Sequence[str] = ()
+    ) -> None:
+        self.make, self.load, self.first = make, load, first
 
     def from_pretrained(self, name: str, config: Any, output_stride: int) -> nn.Module:
-        """Raise ``OwsegError``: the weights are those of a whole network."""
-        kind = getattr(self.make, "kind", "network of this kind")
-        name = self.name or f"{kind}-cityscapes:FILE"
-        raise OwsegError(f"{kind} is loaded as a whole network, {name}, and is no backbone.")
+        """Return the encoder ``name``; raise ``OwsegError`` where the weights are those of a whole network."""
+        if self.load is None:
+            kind = getattr(self.make, "kind", "network of this kind")
+            raise OwsegError(f"{kind} is loaded as a whole network, {kind}-cityscapes:FILE, and is no backbone.")
+        return self.load(name)
 
     def from_config(self, config: dict[str, Any]) -> nn.Module:
         """Return an encoder with random weights."""
@@ -57,8 +63,8 @@ class EncoderFamily:
         return maps
 
     def stem(self, model: nn.Module) -> list[nn.Module]:
-        """Return nothing: only published weights are used, which are not trained further."""
-        return []
+        """Return the layers down to the end of the first stage; none of a network that is not trained further."""
+        return [model.get_submodule(name) for name in self.first]
 
 
 CARDS = (
@@ -82,14 +88,28 @@ CARDS = (
     ),
     Card(
         "dilated_resnet",
-        "ResNet-50 at stride 8 or ResNet-101 at stride 16, of DMLNet's networks",
-        make=partial(EncoderFamily, ResNetEncoder, "owseg import dmlnet:FILE"),
+        "ResNet-50 with a deep stem at stride 8 or ResNet-101 at stride 16, of DMLNet's networks",
+        make=partial(EncoderFamily, ResNetEncoder, load_resnet, ("stem", "layer1")),
         source="He et al., CVPR 2016",
+        facts={
+            "prefix": "dilated-resnet",
+            "example": "dilated-resnet50:FILE",
+            "preprocessing": "mean and deviation of ImageNet",
+            "licence": "BSD-3-Clause (code)",
+            "sizes": (224,),
+        },
     ),
     Card(
         "wide_resnet",
         "WideResNet-38 at stride 8, of RPL's network",
-        make=partial(EncoderFamily, WideResNetEncoder, "owseg import rpl:FILE"),
+        make=partial(EncoderFamily, WideResNetEncoder, load_wide_resnet, ("mod1", "mod2")),
         source="Wu et al., Pattern Recognition 2019",
+        facts={
+            "prefix": "wide-resnet",
+            "example": "wide-resnet38:FILE",
+            "preprocessing": "mean and deviation of ImageNet",
+            "licence": "BSD-3-Clause (code)",
+            "sizes": (224,),
+        },
     ),
 )

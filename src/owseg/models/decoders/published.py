@@ -45,7 +45,8 @@ CARDS = (
     Card(
         "deeplabv3plus_wide",
         "the same with two last filters, of RPL's network",
-        make=lambda channels, strides, out, **config: WideDeepLabDecoder(channels, out, **config),
+        make=lambda channels, strides, out, width=256, **config: WideDeepLabDecoder(channels, out, width, **config),
         source="Zhu et al., CVPR 2019",
+        options={"width": "channels of the decoder"},
     ),
 )

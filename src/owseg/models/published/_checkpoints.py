@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
+from owseg.models.published._weights import place_of
+
+M = TypeVar("M", bound=nn.Module)
 
 INSIDE = ("model_state", "model", "state_dict")
 """The keys under which a training script keeps the tensors beside its optimiser."""
@@ -39,14 +44,18 @@ class Part:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file that ``torch.save`` wrote, by name, without what its training alone needs.
+    """Return the tensors of a file of torch or safetensors, by name, without what its training alone needs.
 
     Nothing but tensors and plain values is unpickled. Raises ``OwsegError`` for a file that is missing or damaged, asks
     for code, or holds no tensors.
     """
+    path = path.expanduser()
     try:
         with torch.serialization.safe_globals(_numbers()):
-            value = torch.load(path.expanduser(), map_location="cpu", weights_only=True)
+            safe = path.suffix == ".safetensors"
+            value: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise OwsegError(f"{path} is no file of safetensors ({error}).") from None
     except OSError as error:
         raise OwsegError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}).") from None
     except pickle.UnpicklingError as error:
@@ -91,7 +100,7 @@ def fill(
 ) -> None:
     """Fill the modules of ``parts`` with ``state``; tensors whose name begins with one of ``dropped`` are left out.
 
-    Raises ``OwsegError``, with its name, for a tensor that is missing, left over or of another shape.
+    Raises ``OwsegError``, with its name, for a tensor that is missing, left over, of another shape or not finite.
     """
     used = set()
     for part in parts:
@@ -105,11 +114,30 @@ def fill(
                 raise _other(path, what, f"{name} is missing")
             if state[name].shape != tensor.shape:
                 raise _other(path, what, f"{name} is {_size(state[name])}, not {_size(tensor)}")
+            if not state[name].isfinite().all():
+                raise _other(path, what, f"{name} holds NaN or infinite values")
             found[own] = state[name]
             used.add(name)
         part.module.load_state_dict(found)
     if left := next((name for name in state if name not in used and not name.startswith(dropped)), None):
         raise _other(path, what, f"{left} is left over")
+
+
+def load_encoder(
+    name: str, variants: Mapping[str, Callable[[], M]], names: Mapping[str, str], dropped: tuple[str, ...]
+) -> M:
+    """Return the encoder of ``variants`` that ``name``, VARIANT:FILE, names, with the weights of that file.
+
+    ``names`` are those of a ``Part``; tensors whose name begins with one of ``dropped``, which a classifier of images
+    has besides, are left out. Raises ``OwsegError`` for another name, without a file, and as ``read_checkpoint`` and
+    ``fill`` do.
+    """
+    variant, _, place = name.partition(":")
+    if variant not in variants:
+        raise OwsegError(f"there is no backbone {name!r}; give {' or '.join(f'{known}:FILE' for known in variants)}.")
+    path, encoder = place_of(variant, place, None), variants[variant]()
+    fill([Part(encoder, names)], read_checkpoint(path), path, variant, dropped)
+    return encoder
 
 
 def _bare(name: str) -> str:

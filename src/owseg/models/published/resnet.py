@@ -6,12 +6,14 @@ Modules have the names of torchvision's weights; those of the deep stem have the
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
+from owseg.models.published._checkpoints import load_encoder
 
 RESNET50 = (3, 4, 6, 3)
 RESNET101 = (3, 4, 23, 3)
@@ -89,6 +91,22 @@ class Bottleneck(nn.Module):
         y = self.bn3(self.conv3(y))
         total: Tensor = y + (x if self.downsample is None else self.downsample(x))
         return total.relu()
+
+
+VARIANTS: dict[str, Callable[[], ResNetEncoder]] = {
+    "dilated-resnet50": partial(ResNetEncoder, RESNET50, output_stride=8, deep_stem=True),
+    "dilated-resnet101": partial(ResNetEncoder, RESNET101, output_stride=16),
+}
+"""The encoders of DMLNet's two networks, by the names under which they are trained."""
+
+
+def load(name: str) -> ResNetEncoder:
+    """Return the encoder ``name``, VARIANT:FILE, with the ImageNet weights of that file.
+
+    The file of ``dilated-resnet50`` has the deep stem of CSAIL's resnet50-imagenet.pth, that of ``dilated-resnet101``
+    the names of torchvision's resnet101; their classifier is left out. Raises ``OwsegError`` as ``load_encoder`` does.
+    """
+    return load_encoder(name, VARIANTS, {"stem.": "", "": ""}, ("fc.",))
 
 
 def _stem(width: int) -> nn.Sequential:

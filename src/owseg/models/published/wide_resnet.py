@@ -6,10 +6,12 @@ Modules have the names of the published weights.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+
+from owseg.models.published._checkpoints import load_encoder
 
 WIDE38 = (3, 3, 6, 3, 1, 1)
 """Blocks of mod2 to mod7."""
@@ -53,6 +55,18 @@ class WideResNetEncoder(nn.Module):
             x = self.get_submodule(f"mod{i}")(self.pool(x) if i < 4 else x)
             maps[f"mod{i}"] = x
         return tuple(maps[name] for name in STAGES)
+
+
+VARIANTS: dict[str, Callable[[], WideResNetEncoder]] = {"wide-resnet38": WideResNetEncoder}
+
+
+def load(name: str) -> WideResNetEncoder:
+    """Return the encoder ``name``, ``wide-resnet38:FILE``, with the ImageNet weights of that file.
+
+    The file has mod1 to mod7; what comes behind them, a norm and the classifier, is left out. Raises ``OwsegError`` as
+    ``load_encoder`` does.
+    """
+    return load_encoder(name, VARIANTS, {"": ""}, ("bn_out.", "classifier.", "fc."))
 
 
 class Block(nn.Module):
