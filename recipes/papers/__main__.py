@@ -22,7 +22,10 @@ def run(name: str, runs: Path, dry: bool, seed: int, measured: Path | None = Non
     if not dry and not measured:
         hours = f"{table.gpu_hours:g} GPU hours" if table.gpu_hours else f"{table.core_hours:g} core hours"
         print(f"{table.title}: {hours}, {table.disk_gb:g} GB. {table.expected}", flush=True)
-    found = [(row, read_metrics(measured, row)) for row in table.rows] if measured else Run(table, runs, dry, seed).rows()
+    if measured:
+        found = [(row, read_metrics(measured, row)) for row in table.rows]
+    else:
+        found = Run(table, runs, dry, seed).rows()
     header, rows = (lines if any(row.published for row in table.rows) else side_by_side)(table, found)
     what = f"in small, with a stand-in for {table.network.published}" if dry else table.network.backbone
     markdown(f"{table.title} ({table.source}; {what})", header, rows)

@@ -90,7 +90,7 @@ class Run:
         return text
 
     def kb(self, name: str, unknown: Sequence[str] = ()) -> KnowledgeBase:
-        """Return the model ``name`` without the classes ``unknown``: given, of an earlier run, or trained and stored now."""
+        """Return the model ``name`` without the classes ``unknown``: given, of an earlier run, or trained now."""
         model, key = self.table.models[name], full_name(name, unknown)
         folder = self.runs / key
         if key not in self._made:
@@ -107,7 +107,7 @@ class Run:
         return self._made[key]
 
     def _timed(self, what: str) -> AbstractContextManager[None]:
-        """Keep how many core-minutes the training of ``what`` takes; of one that was stopped, those of the last part."""
+        """Keep how many core-minutes the training of ``what`` takes; of a resumed one, those of its last part."""
         return core_minutes(self.runs / "metrics" / "trained" / f"{what}.json")
 
     def _trained(self, model: Model, run: Path, unknown: Sequence[str]) -> KnowledgeBase:

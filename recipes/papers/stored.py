@@ -1,4 +1,4 @@
-"""The metrics of a table's rows: how they are kept, how long a score takes, and one line a row for several data sets."""
+"""The metrics of a table's rows: how they are kept, how long a score takes, and a line for several data sets."""
 
 from __future__ import annotations
 
