@@ -70,13 +70,13 @@ def milliseconds(score: ImageScorer, data: DataSet, most: int = 5) -> float:
 
 def side_by_side(table: Table, rows: Sequence[tuple[Row, dict[str, Metrics]]]) -> tuple[list[str], list[list[str]]]:
     """Return header and lines of a table without published metrics: one line a row, its metrics on each data set."""
-    header = ["row", *(" / ".join([f"{d}: {TITLES[table.metrics[0]]}", *(TITLES[m] for m in table.metrics[1:])])
-                       for d in table.data), "trained"]  # fmt: skip
-    lines = [
-        [row.name, *(" / ".join(value_text(found.get(d, {}).get(m), m) for m in table.metrics) for d in table.data),
-         row.trained]
-        for row, found in rows
-    ]  # fmt: skip
+    titles = " / ".join(TITLES.get(metric, metric) for metric in table.metrics)
+    header = ["row", *(f"{data}: {titles}" for data in table.data), "trained"]
+    lines = []
+    for row, found in rows:
+        name = f"{row.name} (needs {row.needs})" if row.needs and not found else row.name
+        cells = (" / ".join(value_text(found.get(d, {}).get(m), m) for m in table.metrics) for d in table.data)
+        lines.append([name, *cells, row.trained])
     return header, lines
 
 
