@@ -123,7 +123,7 @@ class Run:
             self.place(model.train_on), backbone, (*model.unknown, *unknown), config, run,
             decoder=preset.decoder, width=network.width if self.dry else preset.width,
             members=model.members or preset.members, classifier=model.classifier, scales=preset.scales,
-            fpr=self.table.fpr, resume=any(run.rglob("last.ckpt")),
+            fpr=self.table.fpr, scorer=model.scorer, resume=any(run.rglob("last.ckpt")),
         )  # fmt: skip
 
     def _residual(self, model: Model, run: Path, unknown: Sequence[str]) -> KnowledgeBase:

@@ -35,7 +35,7 @@ class Model:
     Where ``kb`` is given, and no dry run, that is loaded instead. With ``inliers`` and ``outliers`` the model is
     ``base`` with a residual pattern, of the same ``preset`` and ``settings``; ``context`` has images of outliers where
     they were photographed, by default ``outliers`` if they are such images. ``members`` is the number of its decoders,
-    by default that of the preset, and ``seed`` is added to that of the run.
+    by default that of the preset, ``seed`` is added to that of the run, and ``scorer`` is fitted and calibrated.
     """
 
     train_on: str = ""
@@ -50,6 +50,7 @@ class Model:
     context: str = ""
     members: int = 0
     seed: int = 0
+    scorer: str = "joint"
 
 
 @dataclass(frozen=True)
