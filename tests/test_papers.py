@@ -30,7 +30,7 @@ def texts(settings):
 
 
 def test_the_tables_are_those_of_both_papers():
-    assert set(TABLES) == {"dmlnet-1", "dmlnet-2", "dmlnet-3", "dmlnet-4", "open", "rpl", "rpl-ablation"}
+    assert set(TABLES) == {"dmlnet-1", "dmlnet-2", "dmlnet-3", "dmlnet-4", "open", "open-val", "rpl", "rpl-ablation"}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -80,7 +80,7 @@ def test_docs_have_every_published_metric():
             for data in table.data:
                 shown = [published_text(row, data, metric) for metric in table.metrics]
                 start = f"| {row.name} | {data} |" if len(table.data) > 1 else f"| {row.name} |"
-                if set(shown) == {"–"} and len(table.data) > 1:
+                if set(shown) == {"–"} and (len(table.data) > 1 or name == "open-val"):
                     continue
                 line = next(line for line in section.splitlines() if line.startswith(start))
                 cells = [cell.strip() for cell in line.split("|")[2 + (len(table.data) > 1) : -1]]

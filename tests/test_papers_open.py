@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from owseg.data.datasets.camvid import CLASSES as CAMVID
 from owseg.errors import OwsegError
 from owseg.image_scorers import IMAGE_SCORERS
+from owseg.labels import UNKNOWN
 from owseg.metrics.pixel import PixelMetrics
 from owseg.training import BASELINES
 from owseg.training.presets import RESIDUAL, TRAIN, configured
@@ -16,6 +19,7 @@ from recipes.papers import __main__ as command
 from recipes.papers import run as module
 from recipes.papers import stored
 from recipes.papers.run import Run
+from recipes.papers.sheet import draw_sheet, tile
 from recipes.papers.stored import core_minutes, milliseconds, read_metrics, side_by_side, slug, write_metrics
 from recipes.papers.table import Data, Model, Row, read_table
 from recipes.papers.trees import write_trees
@@ -95,7 +99,7 @@ def test_members_of_an_ensemble_know_the_same_classes(run):
     models = {name: Model("camvid:$CAMVID", seed=i) for i, name in enumerate(("linear", "second"))}
     made = run(models=models)
     row = Row("E", "linear", "ensemble", {"members": ("second",), "score": "variance"})
-    scorer = made._image_scorer(row, made.kb("linear", THREE), THREE)
+    scorer = made.image_scorer(row, THREE)
     assert scorer.score == "variance" and [entry[0] for entry in made.noted] == [THREE, THREE]
     assert {entry[2] for entry in made.noted} == {f"{n}-without-car-pedestrian-bicyclist.run" for n in models}
 
@@ -243,3 +247,25 @@ def test_an_image_scorer_is_measured_on_what_its_network_does_not_know(run, monk
     ((_, found),) = made.rows()
     assert found["three"]["ap"] == 0.25 and [scorers for scorers, _ in noted] == [["mc_dropout"]] * 2
     assert noted[0][1] == made.kb("linear", THREE).labels.names and "mc_dropout" in IMAGE_SCORERS
+
+
+def test_a_sheet_has_a_tile_for_each_row_that_can_be_drawn(run, tmp_path):
+    rows = (
+        Row("A", "linear", "msp"),
+        Row("B", "linear", "mc_dropout"),
+        Row("C", "linear", "dense_crf", needs="no_such"),
+    )
+    made = run(rows=(*rows, Row("D")))
+    made.kb = lambda name, unknown=(): tiny.knowledge_base(CAMVID.without(unknown).names)
+    page = Image.open(draw_sheet(made, tmp_path / "sheet.png", "three", 1))
+    assert page.size == (5 * 246 - 6, 160 + 18)
+
+
+def test_a_tile_shows_ranks_and_the_edge_of_what_is_unknown():
+    score = np.linspace(0, 1e-6, 240 * 160, dtype=np.float32).reshape(160, 240)
+    target = np.zeros((160, 240), np.uint8)
+    target[40:80, 60:120] = UNKNOWN
+    pixels = np.asarray(tile(score, target))
+    assert pixels.shape == (160, 240, 3) and tuple(pixels[40, 60]) == tuple(pixels[79, 119]) == (255, 80, 0)
+    grey = pixels[:, 0, 0].astype(int)
+    assert grey[0] == 0 and grey[-1] >= 252 and (np.diff(grey) >= 0).all() and tuple(pixels[60, 90]) != (255, 80, 0)

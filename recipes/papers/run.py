@@ -155,12 +155,11 @@ class Run:
         given = self.table.data[name]
         kb = self.kb(row.model, given.unknown)
         data = self._opened(given, kb)
+        score = self.image_scorer(row, given.unknown)
         if row.scorer in IMAGE_SCORERS:
-            score = self._image_scorer(row, kb, given.unknown)
             metric = PerImage if self.table.per_image else None
             found = _pixel(evaluate_image_scorers({row.scorer: score}, data, metric)[row.scorer])
         else:
-            score = partial(self._of_network, kb, row.scorer or kb.scorer)
             found = dict(self._of_all(row.model, name, kb, data)[row.scorer or kb.scorer])
         return {**found, **({"ms": milliseconds(score, data)} if "ms" in self.table.metrics else {})}
 
@@ -187,8 +186,11 @@ class Run:
         size = image.shape[1], image.shape[2]
         return kb.assess(kb.forward(image, sides=self._sides), size, (scorer,)).scores[scorer]
 
-    def _image_scorer(self, row: Row, kb: KnowledgeBase, unknown: Sequence[str]) -> ImageScorer:
-        options = dict(row.options)
+    def image_scorer(self, row: Row, unknown: Sequence[str] = ()) -> ImageScorer:
+        """Return the score of a row where the classes ``unknown`` are not known, image -> map."""
+        kb, options = self.kb(row.model, unknown), dict(row.options)
+        if row.scorer not in IMAGE_SCORERS:
+            return partial(self._of_network, kb, row.scorer or kb.scorer)
         if row.fit:
             options["weights"] = str(self.fitted(row, unknown))
         if "members" in options:  # models of the table, by name

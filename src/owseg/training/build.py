@@ -96,7 +96,7 @@ def build_knowledge_base(
     event = Event("train", message, {**data_card(trained_on), **card, **about})
     kb = KnowledgeBase(network, labels, history=(event,))
     if background or scorer in fitted_names():
-        kb = fit_scorers(kb, fitted_on, ("joint",) if background else (scorer,), held_out=choose)
+        kb = fit_scorers(kb, fitted_on, held_out=choose, names=("joint",) if background else (scorer,))
     return calibrate(kb, calibration, fpr, scorer=BACKGROUND if background else scorer)
 
 
