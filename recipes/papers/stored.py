@@ -55,14 +55,17 @@ def core_minutes(path: Path) -> Iterator[None]:
 
 
 def milliseconds(score: ImageScorer, data: DataSet, most: int = 5) -> float:
-    """Return the median time in ms that ``score`` takes on one thread, of up to ``most`` images of ``data``."""
+    """Return the median time in ms that ``score`` takes of one core of a CPU, for up to ``most`` images of ``data``.
+
+    It is the processor's, not the clock's, so that what else runs there counts less.
+    """
     threads, taken = torch.get_num_threads(), []
     torch.set_num_threads(1)
     try:
         for sample in spread_over(data, most):
-            started = time.perf_counter()
+            started = time.process_time()
             score(sample.image)
-            taken.append(1000 * (time.perf_counter() - started))
+            taken.append(1000 * (time.process_time() - started))
     finally:
         torch.set_num_threads(threads)
     return sorted(taken)[len(taken) // 2]
