@@ -227,11 +227,12 @@ def test_core_minutes_are_kept_of_what_ends(tmp_path, monkeypatch):
 
 def test_what_was_measured_is_printed_again_without_training(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(command, "Run", lambda *a, **k: pytest.fail("trains"))
+    stored.write_json(tmp_path / "trained" / "ae.json", {"core_minutes": 2.345})
     write_metrics(tmp_path, OPEN.rows[0], {"CamVid test": {"ap": 0.123, "auroc": 0.5, "fpr95": 1.0, "ms": 7.0}})
     monkeypatch.setattr(sys, "argv", ["papers", "open", "--measured", str(tmp_path)])
     command.main()
     out = capsys.readouterr().out
-    assert f"| {OPEN.rows[0].name} | 12.3 / 50.0 / 100.0 / 7 | – / – / – / – |" in out
+    assert f"| {OPEN.rows[0].name} | 12.3 / 50.0 / 100.0 / 7 | – / – / – / – |" in out and "| ae | 2.3 |" in out
 
 
 def test_an_image_scorer_is_measured_on_what_its_network_does_not_know(run, monkeypatch):

@@ -12,7 +12,7 @@ from owseg.errors import OwsegError
 from recipes import papers
 from recipes.papers.run import Run, lines
 from recipes.papers.sheet import draw_sheet
-from recipes.papers.stored import read_metrics, side_by_side
+from recipes.papers.stored import read_metrics, read_minutes, side_by_side
 from recipes.papers.table import read_table, table_names
 from recipes.tables import markdown
 
@@ -34,6 +34,8 @@ def run(name: str, runs: Path, args: argparse.Namespace) -> None:
     header, rows = (lines if any(row.published for row in table.rows) else side_by_side)(table, found)
     what = f"in small, with a stand-in for {table.network.published}" if args.dry else table.network.backbone
     markdown(f"{table.title} ({table.source}; {what})", header, rows)
+    if minutes := read_minutes((args.measured or runs / "metrics") / "trained"):
+        markdown("Trained", ("what", "core-minutes"), minutes)
 
 
 def main() -> None:

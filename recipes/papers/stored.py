@@ -54,6 +54,12 @@ def core_minutes(path: Path) -> Iterator[None]:
     write_json(path, {"core_minutes": (time.process_time() - started) / 60})
 
 
+def read_minutes(folder: Path) -> list[list[str]]:
+    """Return what was trained, by name, and in how many core-minutes, as lines of text."""
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    return [[name, f"{value['core_minutes']:.1f}"] for name, value in found.items()]
+
+
 def milliseconds(score: ImageScorer, data: DataSet, most: int = 5) -> float:
     """Return the median time in ms that ``score`` takes of one core of a CPU, for up to ``most`` images of ``data``.
 
