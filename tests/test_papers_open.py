@@ -250,16 +250,18 @@ def test_an_image_scorer_is_measured_on_what_its_network_does_not_know(run, monk
     assert noted[0][1] == made.kb("linear", THREE).labels.names and "mc_dropout" in IMAGE_SCORERS
 
 
-def test_a_sheet_has_a_tile_for_each_row_that_can_be_drawn(run, tmp_path):
-    rows = (
-        Row("A", "linear", "msp"),
-        Row("B", "linear", "mc_dropout"),
-        Row("C", "linear", "dense_crf", needs="no_such"),
-    )
-    made = run(rows=(*rows, Row("D")))
+def test_a_sheet_has_a_tile_for_each_row_that_was_measured(run, tmp_path):
+    rows = tuple(Row(f"row {i}", "linear", "msp") for i in range(7))
+    made = run(rows=rows)
     made.kb = lambda name, unknown=(): tiny.knowledge_base(CAMVID.without(unknown).names)
+    with pytest.raises(OwsegError, match="run the table first"):
+        draw_sheet(made, tmp_path / "sheet.png", "three", 1)
+    for row in rows[:6]:
+        write_metrics(made.runs / "metrics", row, {"three": {"ap": 0.5}})
     page = Image.open(draw_sheet(made, tmp_path / "sheet.png", "three", 1))
-    assert page.size == (5 * 246 - 6, 160 + 18)
+    assert page.size == (5 * 246 - 6, 2 * (160 + 18 + 6) - 6)
+    second = np.asarray(page)[160 + 18 + 6 :]
+    assert (second[30:, :240] < 255).any() and (second[:, 246:] == 255).all()
 
 
 def test_a_tile_shows_ranks_and_the_edge_of_what_is_unknown():

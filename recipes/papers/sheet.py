@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +9,29 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from owseg.data.datasets import open_dataset
+from owseg.errors import OwsegError
 from owseg.labels import UNKNOWN
 from recipes.papers.run import Run
+from recipes.papers.stored import read_metrics
 
 COLUMNS, WIDTH, GAP, TEXT = 5, 240, 6, 18
 
 
 def draw_sheet(run: Run, out: Path, data: str, number: int) -> Path:
-    """Draw the score map of each row on image ``number`` of ``data``, dark to bright by rank, into ``out``.
+    """Draw the score map of each row that was measured on image ``number`` of ``data``, dark to bright by rank.
 
-    Orange lines are the edges of what is unknown. The image itself is not shown: few data sets allow it. Models and
-    baselines are trained where they are not there.
+    Orange lines are the edges of what is unknown. The image itself is not shown: few data sets allow it. Raises
+    ``OwsegError`` where no row was measured.
     """
     given, tiles = run.table.data[data], []
     for row in run.table.rows:
-        if row.model and not (row.needs and find_spec(row.needs) is None):
+        if read_metrics(run.runs / "metrics", row):
             labels = run.kb(row.model, given.unknown).labels
             sample = open_dataset(run.place(given.spec), given.split, labels)[number]
             score = run.image_scorer(row, given.unknown)(sample.image)
             tiles.append((row.name, tile(score, np.asarray(sample.target))))
+    if not tiles:
+        raise OwsegError(f"no row of {run.table.title} was measured in {run.runs}; run the table first.")
     height = tiles[0][1].height + TEXT + GAP
     lines = -(-len(tiles) // COLUMNS)
     page = Image.new("RGB", (COLUMNS * (WIDTH + GAP) - GAP, lines * height - GAP), "white")

@@ -95,9 +95,17 @@ def build_knowledge_base(
     message = _message(fitted_on, shown, choose if choose is calibration else None)
     event = Event("train", message, {**data_card(trained_on), **card, **about})
     kb = KnowledgeBase(network, labels, history=(event,))
-    if background or scorer in fitted_names():
-        kb = fit_scorers(kb, fitted_on, held_out=choose, names=("joint",) if background else (scorer,))
-    return calibrate(kb, calibration, fpr, scorer=BACKGROUND if background else scorer)
+    return _with_scorer(kb, fitted_on, choose, calibration, fpr, BACKGROUND if background else scorer)
+
+
+def _with_scorer(
+    kb: KnowledgeBase, train: DataSet, held_out: DataSet, calibration: DataSet, fpr: float, scorer: str
+) -> KnowledgeBase:
+    """Return ``kb`` with ``scorer`` calibrated, and fitted before if it is a fitted one; with BACKGROUND joint is."""
+    fitted = "joint" if scorer == BACKGROUND else scorer
+    if fitted in fitted_names():
+        kb = fit_scorers(kb, train, held_out=held_out, names=(fitted,))
+    return calibrate(kb, calibration, fpr, scorer=scorer)
 
 
 def _known_classes(data: str, unknown: Sequence[str]) -> LabelSpace:

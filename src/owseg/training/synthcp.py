@@ -23,7 +23,7 @@ from owseg.training.resynthesis import generator_from, masked
 from owseg.types import Sample
 
 
-def fit_synthcp(kb: KnowledgeBase, val: Iterable[Sample], generator: Generator, sure: float = 0.8) -> SynthCP:
+def fit_synthcp(kb: KnowledgeBase, val: Iterable[Sample], generator: Generator, sure: float = 0.95) -> SynthCP:
     """Return SynthCP with the threshold below which 1 - MSP of the share ``sure`` of ``val``'s known pixels lies.
 
     Of each image, one pixel in 16 is read. The code of Xia et al., ECCV 2020, has the MSP .999 for any network. Raises
@@ -57,7 +57,7 @@ def _fit(
     generator_lr: float = GeneratorConfig.lr, generator_width: int = GeneratorConfig.width,
     generator_depth: int = GeneratorConfig.depth, generator_blocks: int = GeneratorConfig.blocks,
     generator_side: int = GeneratorConfig.side, generator_feature_weight: float = GeneratorConfig.feature_weight,
-    sure: float = 0.8, precision: str = GeneratorConfig.precision,
+    sure: float = 0.95, precision: str = GeneratorConfig.precision,
 ) -> Path:  # fmt: skip
     drawing = GeneratorConfig(
         epochs=generator_epochs, batch=generator_batch, crop=generator_crop, lr=generator_lr, seed=seed,
