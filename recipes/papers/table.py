@@ -11,7 +11,7 @@ from owseg._files import read_toml
 from owseg.errors import OwsegError
 
 FOLDER = Path(__file__).parent
-METRICS = ("ap", "auroc", "fpr95", "miou", "miou_novel", "miou_old", "miou_harmonic")
+METRICS = ("ap", "auroc", "fpr95", "miou", "miou_novel", "miou_old", "miou_harmonic", "ms")
 T = TypeVar("T")
 
 
@@ -35,7 +35,9 @@ class Model:
     """A knowledge base: trained on ``train_on`` without the classes ``unknown``, by a ``preset`` and ``settings``.
 
     Where ``kb`` is given, and no dry run, that is loaded instead. With ``inliers`` and ``outliers`` the model is
-    ``base`` with a residual pattern, of the same ``preset`` and ``settings``.
+    ``base`` with a residual pattern, of the same ``preset`` and ``settings``; ``context`` has images of outliers where
+    they were photographed, by default ``outliers`` if they are such images. ``members`` is the number of its decoders,
+    by default that of the preset, ``seed`` is added to that of the run, and ``scorer`` is fitted and calibrated.
     """
 
     train_on: str = ""
@@ -47,22 +49,32 @@ class Model:
     base: str = ""
     inliers: str = ""
     outliers: str = ""
+    context: str = ""
+    members: int = 0
+    seed: int = 0
+    scorer: str = "joint"
 
 
 @dataclass(frozen=True)
 class Data:
-    """A split to measure on; ``resize`` is not needed, as networks have a working size or ``sides``."""
+    """A split to measure on; ``resize`` is not needed, as networks have a working size or ``sides``.
+
+    A model is trained for it without the classes ``unknown`` as well, once for each set of them.
+    """
 
     spec: str
     split: str = "test"
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Row:
     """A row: a ``scorer`` of a model, or classes that it learns; ``published`` has its metrics by name of the data.
 
-    ``options`` are those of an image scorer; with ``fit`` it is trained first, as ``owseg fit-baseline`` does. With
-    ``learn`` the model learns these classes by ``method`` with ``options`` from ``shots`` images each.
+    ``options`` are those of an image scorer; with ``fit`` it is trained first, as ``owseg fit-baseline`` does, by a
+    ``preset`` and ``settings``. With ``learn`` the model learns these classes by ``method`` with ``options`` from
+    ``shots`` images each. ``needs`` is an optional library, without which the row is left empty. ``trained`` says what
+    is trained for it.
     """
 
     name: str
@@ -70,9 +82,13 @@ class Row:
     scorer: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     fit: bool = False
+    preset: str = "paper"
+    settings: Mapping[str, Any] = field(default_factory=dict)
     learn: tuple[str, ...] = ()
     method: str = ""
     shots: int = 0
+    needs: str = ""
+    trained: str = ""
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
@@ -80,19 +96,20 @@ class Row:
 class Table:
     """A table of a paper.
 
-    ``per_image`` is DMLNet's protocol of metrics, ``sides`` those of its test. ``gpu_hours`` and ``disk_gb`` are what a
-    full run needs, ``expected`` says which metrics to expect and why.
+    ``per_image`` is DMLNet's protocol of metrics, ``sides`` those of its test. ``gpu_hours``, or without a GPU
+    ``core_hours``, and ``disk_gb`` are what a full run needs, ``expected`` says which metrics to expect and why.
     """
 
     title: str
     source: str
     expected: str
-    gpu_hours: float
     disk_gb: float
     network: Network
     models: Mapping[str, Model]
     data: Mapping[str, Data]
     rows: tuple[Row, ...]
+    gpu_hours: float = 0.0
+    core_hours: float = 0.0
     metrics: tuple[str, ...] = ("ap", "auroc", "fpr95")
     per_image: bool = False
     sides: tuple[int, ...] = ()

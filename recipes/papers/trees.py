@@ -54,6 +54,12 @@ def cityscapes(root: Path) -> None:
             draw(image, mask, CITYSCAPES, i, (CAR, TRUCK, BUS)[i % 3])
 
 
+def camvid(root: Path) -> None:
+    for split, count in (("train", TRAIN), ("val", VAL), ("test", TEST)):
+        for i in range(count):
+            draw(root / f"{split}/{split}{i}.png", root / f"{split}annot/{split}{i}.png", range(11), i)
+
+
 def bdd100k(root: Path) -> None:
     for split, count in (("train", TRAIN), ("val", VAL)):
         for i in range(count):
@@ -90,6 +96,7 @@ TREES: dict[str, Callable[[Path], None]] = {
     "STREETHAZARDS": streethazards,
     "CITYSCAPES": cityscapes,
     "BDD100K": bdd100k,
+    "CAMVID": camvid,
     "LOSTANDFOUND": lostandfound,
     "ROADANOMALY": roadanomaly,
     "FS_LOSTFOUND": collected,
@@ -97,6 +104,8 @@ TREES: dict[str, Callable[[Path], None]] = {
     "ROADANOMALY21": collected,
     "ROADOBSTACLE21": collected,
     "OUTLIERS": outliers,
+    "OUTLIER_OBJECTS": outliers,
+    "COCO_CONTEXT": outliers,
 }
 """By the variable that names the folder in a recipe, what writes a tiny one."""
 

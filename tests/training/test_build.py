@@ -89,6 +89,13 @@ def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watch
     assert kb.threshold == find_threshold(kb, calibrated_on)
 
 
+@pytest.mark.parametrize(("scorer", "fitted"), [("msp", ()), ("mahalanobis", ("mahalanobis",)), ("joint", ("joint",))])
+def test_the_score_that_is_asked_for_is_fitted_and_calibrated(spec, tmp_path, watched, scorer, fitted):
+    kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", scorer=scorer)
+    assert kb.scorer == scorer and tuple(kb.fitted) == fitted and kb.threshold is not None
+    assert kb.threshold == find_threshold(kb, watched.calibrate[0][1], scorer=scorer)
+
+
 def test_outliers_are_shown_with_the_same_images_and_settings(spec, tmp_path, watched, monkeypatch):
     """By the trained network, before it is rounded; where nothing of it was stored, nothing of it is resumed.
 

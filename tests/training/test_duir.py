@@ -164,7 +164,7 @@ OPTIONS = {
     "generator": "train", "generator_epochs": 1, "generator_batch": 4, "generator_crop": (32, 32),
     "generator_lr": 1e-3, "generator_width": 4, "generator_depth": 1, "generator_blocks": 1, "generator_side": 32,
     "epochs": 1, "batch": 4, "crop": (32, 64), "lr": 1e-3, "share": 0.4, "things": ("sky",), "widths": (4, 4),
-    "label_widths": (3, 3),
+    "label_widths": (3, 3), "generator_feature_weight": 0.3, "precision": "bf16-mixed",
 }  # fmt: skip
 
 
@@ -198,6 +198,7 @@ def test_every_option_of_the_card_arrives(tmp_path, monkeypatch):
     kb, data, val, generator, things, config, place, resume = noted["trained"]
     assert (kb, data, val, generator, things) == ("K", "D", "V", "G", ("sky",))
     assert (place, resume, drawing.seed, config.seed) == (run / "discrepancy", True, 5, 5)
+    assert (drawing.feature_weight, drawing.precision, config.precision) == (0.3, "bf16-mixed", "bf16-mixed")
     expected = {name: OPTIONS[name] for name in ("epochs", "batch", "crop", "lr", "share", "widths", "label_widths")}
     assert {name: getattr(config, name) for name in expected} == expected
     BASELINES.make("duir", "K", "D", "V", "out", run, False, 5, **{**OPTIONS, "generator": "none"})

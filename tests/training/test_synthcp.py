@@ -62,7 +62,7 @@ def test_what_cannot_be_fitted_is_named():
 OPTIONS = {
     "generator": "train", "generator_epochs": 1, "generator_batch": 4, "generator_crop": (32, 32),
     "generator_lr": 1e-3, "generator_width": 4, "generator_depth": 1, "generator_blocks": 1, "generator_side": 32,
-    "sure": 0.7,
+    "sure": 0.7, "generator_feature_weight": 0.3, "precision": "bf16-mixed",
 }  # fmt: skip
 
 
@@ -81,3 +81,4 @@ def test_the_card_trains_and_stores_with_its_options(tmp_path, monkeypatch):
     ((file, asked, data, _, drawing, place, resume),) = noted
     assert (file, asked, data, place, resume) == ("train", kb, "D", tmp_path / "run" / "generator", True)
     assert (drawing.epochs, drawing.batch, drawing.crop, drawing.lr, drawing.seed) == (1, 4, (32, 32), 1e-3, 5)
+    assert (drawing.feature_weight, drawing.precision) == (0.3, "bf16-mixed")

@@ -21,7 +21,7 @@ from owseg.labels import BACKGROUND, LabelSpace, check_class_names
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, from_pretrained
 from owseg.models.network import Network
-from owseg.scorers import DEFAULT
+from owseg.scorers import DEFAULT, fitted_names, plain_name
 from owseg.training.config import (
     CLASSIFIER,
     DEFAULT_BACKBONE,
@@ -54,6 +54,7 @@ def build_knowledge_base(
     outliers: Outliers | None = None,
     half: bool = False,
     background: bool = False,
+    scorer: str = DEFAULT,
     resume: bool = False,
 ) -> KnowledgeBase:
     """Train on ``data``'s train split without the classes ``unknown``; choose and calibrate on its val split.
@@ -65,8 +66,8 @@ def build_knowledge_base(
     looks at each image. With ``outliers`` it gets a negative class as well (see ``with_negative``). ``half`` rounds it
     to what 16-bit floats can hold, before anything is fitted to it, so that it can be stored in half the space. With
     ``background`` it has one more class, trained on what is void in the train split, and its probability is the score:
-    a baseline. Raises ``OwsegError`` for an unknown class that the data set does not have, and for a class called
-    "unknown" or "void" that is not left out.
+    a baseline. Else ``scorer`` is: with one that is not fitted, such as "msp", nothing is. Raises ``OwsegError`` for an
+    unknown class that the data set does not have, and for a class called "unknown" or "void" that is not left out.
     """
     config = config or TrainConfig()
     labels = _known_classes(data, unknown)
@@ -94,8 +95,17 @@ def build_knowledge_base(
     message = _message(fitted_on, shown, choose if choose is calibration else None)
     event = Event("train", message, {**data_card(trained_on), **card, **about})
     kb = KnowledgeBase(network, labels, history=(event,))
-    kb = fit_scorers(kb, fitted_on, held_out=choose)
-    return calibrate(kb, calibration, fpr, scorer=BACKGROUND if background else DEFAULT)
+    return _with_scorer(kb, fitted_on, choose, calibration, fpr, BACKGROUND if background else scorer)
+
+
+def _with_scorer(
+    kb: KnowledgeBase, train: DataSet, held_out: DataSet, calibration: DataSet, fpr: float, scorer: str
+) -> KnowledgeBase:
+    """Return ``kb`` with ``scorer`` calibrated, and fitted before if it is a fitted one; with BACKGROUND joint is."""
+    fitted = "joint" if scorer == BACKGROUND else plain_name(scorer)
+    if fitted in fitted_names():
+        kb = fit_scorers(kb, train, held_out=held_out, names=(fitted,))
+    return calibrate(kb, calibration, fpr, scorer=scorer)
 
 
 def _known_classes(data: str, unknown: Sequence[str]) -> LabelSpace:

@@ -179,20 +179,22 @@ def _fit(
     generator_batch: int = GeneratorConfig.batch, generator_crop: tuple[int, int] = GeneratorConfig.crop,
     generator_lr: float = GeneratorConfig.lr, generator_width: int = GeneratorConfig.width,
     generator_depth: int = GeneratorConfig.depth, generator_blocks: int = GeneratorConfig.blocks,
-    generator_side: int = GeneratorConfig.side,
+    generator_side: int = GeneratorConfig.side, generator_feature_weight: float = GeneratorConfig.feature_weight,
     epochs: int = DiscrepancyConfig.epochs, batch: int = DiscrepancyConfig.batch,
     crop: tuple[int, int] = DiscrepancyConfig.crop, lr: float = DiscrepancyConfig.lr,
     share: float = DiscrepancyConfig.share, things: tuple[str, ...] = THINGS,
     widths: tuple[int, ...] = DiscrepancyConfig.widths,
-    label_widths: tuple[int, ...] = DiscrepancyConfig.label_widths,
+    label_widths: tuple[int, ...] = DiscrepancyConfig.label_widths, precision: str = DiscrepancyConfig.precision,
 ) -> Path:  # fmt: skip
     drawing = GeneratorConfig(
         epochs=generator_epochs, batch=generator_batch, crop=generator_crop, lr=generator_lr, seed=seed,
         width=generator_width, depth=generator_depth, blocks=generator_blocks, side=generator_side,
+        feature_weight=generator_feature_weight, precision=precision,
     )  # fmt: skip
     config = DiscrepancyConfig(
-        epochs=epochs, batch=batch, crop=crop, lr=lr, seed=seed, share=share, widths=widths, label_widths=label_widths
-    )
+        epochs=epochs, batch=batch, crop=crop, lr=lr, seed=seed, share=share, widths=widths, label_widths=label_widths,
+        precision=precision,
+    )  # fmt: skip
     drawer = (
         None if generator == "none"
         else generator_from(generator, kb, data, val, drawing, run / "generator", resume)
@@ -216,6 +218,7 @@ CARDS = (
             "generator_depth": "number of times that it halves the size",
             "generator_blocks": "its residual blocks",
             "generator_side": "shorter side of what it draws in pixels",
+            "generator_feature_weight": "weight of the backbone's features in its loss",
             "epochs": "passes over the images",
             "batch": "images a step",
             "crop": "height and width of a training view in pixels",
@@ -224,6 +227,7 @@ CARDS = (
             "things": "classes whose connected pixels are an instance; where the data has none of them, all",
             "widths": "channels at each stage, finest first",
             "label_widths": "channels of the labels at each stage",
+            "precision": "of both trainings: 32-true, bf16-mixed or 16-mixed",
         },
         facts={"paper": {
             "generator_epochs": "200", "generator_crop": "384,384", "generator_lr": "2e-4", "generator_width": "64",

@@ -23,7 +23,7 @@ from owseg.training.resynthesis import generator_from, masked
 from owseg.types import Sample
 
 
-def fit_synthcp(kb: KnowledgeBase, val: Iterable[Sample], generator: Generator, sure: float = 0.8) -> SynthCP:
+def fit_synthcp(kb: KnowledgeBase, val: Iterable[Sample], generator: Generator, sure: float = 0.95) -> SynthCP:
     """Return SynthCP with the threshold below which 1 - MSP of the share ``sure`` of ``val``'s known pixels lies.
 
     Of each image, one pixel in 16 is read. The code of Xia et al., ECCV 2020, has the MSP .999 for any network. Raises
@@ -56,12 +56,13 @@ def _fit(
     generator_batch: int = GeneratorConfig.batch, generator_crop: tuple[int, int] = GeneratorConfig.crop,
     generator_lr: float = GeneratorConfig.lr, generator_width: int = GeneratorConfig.width,
     generator_depth: int = GeneratorConfig.depth, generator_blocks: int = GeneratorConfig.blocks,
-    generator_side: int = GeneratorConfig.side,
-    sure: float = 0.8,
+    generator_side: int = GeneratorConfig.side, generator_feature_weight: float = GeneratorConfig.feature_weight,
+    sure: float = 0.95, precision: str = GeneratorConfig.precision,
 ) -> Path:  # fmt: skip
     drawing = GeneratorConfig(
         epochs=generator_epochs, batch=generator_batch, crop=generator_crop, lr=generator_lr, seed=seed,
         width=generator_width, depth=generator_depth, blocks=generator_blocks, side=generator_side,
+        feature_weight=generator_feature_weight, precision=precision,
     )  # fmt: skip
     drawer = generator_from(generator, kb, data, val, drawing, run / "generator", resume)
     return save(fit_synthcp(kb, val, drawer, sure), out)
@@ -83,7 +84,9 @@ CARDS = (
             "generator_depth": "number of times that it halves the size",
             "generator_blocks": "its residual blocks",
             "generator_side": "shorter side of what it draws in pixels",
+            "generator_feature_weight": "weight of the backbone's features in its loss",
             "sure": "share of known pixels that keep their MSP",
+            "precision": "of the training: 32-true, bf16-mixed or 16-mixed",
         },
         facts={"paper": {
             "generator_epochs": "200", "generator_crop": "384,384", "generator_lr": "2e-4", "generator_width": "64",
