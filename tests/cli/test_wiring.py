@@ -72,7 +72,7 @@ ROWS = [
     (f"{TRAIN} --epochs 3 --batch 2 --crop 64x96 --seed 5 --precision bf16-mixed --devices 2", BUILD,
      {"config": TrainConfig(epochs=3, batch=2, crop=(64, 96), seed=5, precision="bf16-mixed", devices=2)}),
     (f"{TRAIN} --preset dmlnet-streethazards", BUILD,
-     {"config": TRAIN_PRESETS["dmlnet-streethazards"].config, "decoder": "psp", "width": 512, "members": 1,
+     {"config": TRAIN_PRESETS["dmlnet-streethazards"].config, "decoder": "pspnet", "width": 512, "members": 1,
       "scales": [1.0], "scale": 3.0, "classifier": "prototype"}),
     (f"{TRAIN} --preset dmlnet-cityscapes --epochs 3 --width 64 --decoder pyramid --members 2 --scales 1,0.5 "
      "--set variance_weight=0 --set lr=0.5", BUILD,

@@ -86,14 +86,14 @@ def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watch
     assert calibrated_on.source.ids == ("f11", "f13", "f15", "f6", "f8") and fpr == 0.05
     assert (trained_on.unknown_as, chosen_on.unknown_as, calibrated_on.unknown_as) == (IGNORE, UNKNOWN, UNKNOWN)
     assert kb.history[0].details["val"] == {"images": 6, "calibrated_apart": True}
-    assert kb.threshold == find_threshold(kb, calibrated_on)
+    assert kb.threshold == find_threshold(kb, calibrated_on, false_alarms=0.3)
 
 
 @pytest.mark.parametrize(("scorer", "fitted"), [("msp", ()), ("mahalanobis", ("mahalanobis",)), ("joint", ("joint",))])
 def test_the_score_that_is_asked_for_is_fitted_and_calibrated(spec, tmp_path, watched, scorer, fitted):
     kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", scorer=scorer)
     assert kb.scorer == scorer and tuple(kb.fitted) == fitted and kb.threshold is not None
-    assert kb.threshold == find_threshold(kb, watched.calibrate[0][1], scorer=scorer)
+    assert kb.threshold == find_threshold(kb, watched.calibrate[0][1], scorer=scorer, false_alarms=0.3)
 
 
 def test_outliers_are_shown_with_the_same_images_and_settings(spec, tmp_path, watched, monkeypatch):
