@@ -53,6 +53,13 @@ ROWS = [
     ("predict a --size 720", "inference.predict:predict_files", {"forward": forward(size=720)}),
     ("predict a --tile", "inference.predict:predict_files", {"forward": forward(tile=True)}),
     ("predict a --multi-scale", "inference.predict:predict_files", {"forward": forward(multi_scale=True)}),
+    ("predict a b", "inference.predict:shift_of", {"kb": "street"}),
+    ("predict a b --kb K --adapt --size 720", "knowledge.adaptation:adapt_to_some",
+     {"kb": "K", "paths": ["a", "b"], "forward": forward(size=720)}),
+    ("predict a --kb K --adapt", "inference.predict:predict_files", {"kb": "K adapted"}),
+    ("predict a --kb K --adapt", "inference.predict:shift_of", {"kb": "K adapted"}),
+    ("adapt K a b", "knowledge.adaptation:adapt", {"kb": "K", "images": ["a", "b"], "forward": None}),
+    ("adapt K a --out O --slim", "save", {"kb": "K adapted", "directory": "O", "slim": True}),
     (TRAIN, BUILD, {"data": "folder:D", "backbone": "B", "unknown": [], "config": TrainConfig(), "decoder": "pyramid",
                     "width": 128, "members": 3, "classifier": "prototype", "scale": 3.0, "size": None,
                     "scales": [1.0, 0.667], "fpr": 0.05, "outliers": None, "background": False, "resume": False,
@@ -265,7 +272,7 @@ def test_every_option_of_every_command_has_a_row():
 
 @pytest.mark.parametrize("line", [
     "predict a", TRAIN, IMPORT, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D",
-    BASELINE, "calibrate K --data folder:D", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
+    BASELINE, "calibrate K --data folder:D", "adapt K a", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
     "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
     "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O",
     "submit K a --format smiyc -o O", "discover K a -o O",

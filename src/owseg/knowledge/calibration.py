@@ -17,7 +17,7 @@ from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.models.engine import CachedForward
 from owseg.models.ops import resize
-from owseg.openset import Threshold, closed_map, threshold_at_fpr
+from owseg.openset import Reference, Threshold, closed_map, quantiles, threshold_at_fpr
 from owseg.scorers import SCORERS, fitted_names, plain_name
 from owseg.scorers.base import FittedScorer
 from owseg.types import Forward, Output
@@ -38,13 +38,15 @@ def find_threshold(
 
     ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and an image without a mask
     counts as wholly known. Pixels of a learned class are never unknown, so they count as lying below. ``method`` is
-    "quantile" or "conformal" (see ``threshold_at_fpr``). ``forward`` is by default ``kb.forward``. Raises
-    ``OwsegError`` for a scorer that ``kb`` does not have, where no pixel is known, and for what ``threshold_at_fpr``
-    refuses.
+    "quantile" or "conformal" (see ``threshold_at_fpr``). ``reference`` is that of all pixels. ``forward`` is by default
+    ``kb.forward``. Raises ``OwsegError`` for a scorer that ``kb`` does not have, where no pixel is known, and for what
+    ``threshold_at_fpr`` refuses.
     """
     name = scorer or kb.scorer
     kb.require_scorer(name)
-    return threshold_at_fpr(_known_scores(kb, data, name, forward or kb.forward), fpr, method)
+    scores: list[np.ndarray] = []
+    threshold = threshold_at_fpr(_known_scores(kb, data, name, forward or kb.forward, scores), fpr, method)
+    return replace(threshold, reference=Reference.of(scores))
 
 
 def calibrate(
@@ -147,10 +149,12 @@ class _Outputs:
 
 
 def _known_scores(
-    kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward
+    kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward, scores: list[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield what ``threshold_at_fpr`` reads, and add the ``quantiles`` of each image's score to ``scores``."""
     for sample in track(data, "calibrating", len(data)):
         # All below UNKNOWN is known: the classes, and KNOWN, whose class is not given.
         known = np.ones(sample.image.shape[1:], bool) if sample.target is None else sample.target < UNKNOWN
         assessed = kb.assess(forward(sample.image), (known.shape[0], known.shape[1]), (scorer,))
+        scores.append(quantiles(assessed.scores[scorer]))
         yield assessed.decided(scorer), known
