@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from owseg.errors import OwsegError
 from owseg.labels import UNKNOWN
 from owseg.models.classifiers import PrototypeClassifier
-from owseg.openset import Threshold, closed_map, open_set_map, threshold_at_fpr
+from owseg.openset import Reference, Threshold, closed_map, open_set_map, quantiles, threshold_at_fpr
 from tests.reference import openset as oracle
 from tests.reference import scorers
 
@@ -149,6 +150,32 @@ def test_threshold_survives_json():
             Threshold.from_json({**threshold.to_json(), **change})
     with pytest.raises(OwsegError, match="calibrate again"):
         Threshold.from_json({"value": 1.0})
+
+
+def test_a_threshold_is_stored_with_its_reference_and_read_without_one():
+    maps = [np.arange(6.0).reshape(2, 3), np.arange(6.0).reshape(2, 3) + 4]
+    reference = Reference.of([quantiles(m) for m in maps])
+    assert reference == Reference(4.5, pytest.approx(4 / np.sqrt(2)), 2)
+    plain = Threshold(1.0, "quantile", 0.05, 0.05, 2.0, 3, 4)
+    assert set(plain.to_json()) == {"value", "method", "target_fpr", "achieved_fpr", "unit", "images", "pixels"}
+    whole = replace(plain, reference=reference, estimated=True)
+    assert Threshold.from_json(json.loads(json.dumps(whole.to_json(), allow_nan=False))) == whole
+    assert str(plain) == "1" and str(whole) == "1 (estimated; no rate is promised)"
+    for wrong in (3, {"mean": 1.0}, {**whole.to_json()["reference"], "deviation": np.inf}):
+        with pytest.raises(OwsegError, match="calibrate again"):
+            Threshold.from_json({**whole.to_json(), "reference": wrong})
+
+
+def test_a_reference_of_scores_that_are_not_finite_is_refused():
+    with pytest.raises(OwsegError, match="NaN or infinite"):
+        Reference.of([quantiles(np.full((2, 3), np.nan))])
+
+
+def test_quantiles_of_a_large_image_are_nearly_those_of_all_its_pixels():
+    score = np.random.default_rng(0).normal(size=(700, 900)).astype(np.float32)
+    assert np.abs(quantiles(score) - np.quantile(score, np.linspace(0, 1, 201)))[5:-5].max() < 0.03
+    small = score[:40, :30]
+    assert quantiles(small) == pytest.approx(np.quantile(small.astype(float), np.linspace(0, 1, 201)))
 
 
 def test_closed_map_is_equation_5():

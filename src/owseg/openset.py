@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
-from math import ceil, isfinite
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import ceil, isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from owseg.labels import UNKNOWN
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ESTIMATED = "estimated; no rate is promised"
+"""What is said wherever a threshold is shown that was moved to images without ground truth."""
 
 
 def closed_map(logits: Tensor) -> Tensor:
@@ -35,6 +38,43 @@ def open_set_map(labels: np.ndarray, score: np.ndarray, threshold: float) -> np.
     if np.isnan(score).any():
         raise OwsegError("the score holds NaN; check the weights and the image.")
     return np.where(score > np.float32(threshold), UNKNOWN, labels).astype(np.uint8)
+
+
+QUANTILES = 201
+"""By so many quantiles of its scores an image counts, from the least to the largest; the median is in the middle."""
+
+_GRID = 40_000
+
+
+def quantiles(score: np.ndarray) -> np.ndarray:
+    """Return the ``QUANTILES`` of an image's score (H, W), ascending, float64.
+
+    Of a large image every n-th row and column counts, about 40 000 pixels: scores are interpolated from a coarse grid.
+    """
+    step = max(1, round(sqrt(score.size / _GRID)))
+    found: np.ndarray = np.quantile(score[::step, ::step].astype(np.float64), np.linspace(0, 1, QUANTILES))
+    return found
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What scores are like on the images that a threshold is for, by which images of another place are noticed.
+
+    Of each image the median score over all its pixels counts, known or not, as new images have no ground truth:
+    ``mean`` and ``deviation`` (the sample standard deviation, 0 for one image) of these medians over ``images`` images.
+    """
+
+    mean: float
+    deviation: float
+    images: int
+
+    @classmethod
+    def of(cls, scores: Sequence[np.ndarray]) -> Reference:
+        """Return the reference of images by the ``quantiles`` of each; raise ``OwsegError`` for scores not finite."""
+        medians = [float(q[QUANTILES // 2]) for q in scores]
+        if not np.isfinite(medians).all():
+            raise OwsegError("a score is NaN or infinite; check the weights and the images.")
+        return cls(float(np.mean(medians)), float(np.std(medians, ddof=1)) if len(medians) > 1 else 0.0, len(medians))
 
 
 @dataclass(frozen=True)
@@ -59,7 +99,11 @@ class Threshold:
     ``target_fpr`` is the false-positive rate that was asked for, ``achieved_fpr`` the one on the calibration data: of
     all pixels for "quantile", averaged over the images for "conformal". ``unit`` is how far ``value`` lies above the
     median known score, a scale for drawing scores; always positive. ``images`` and ``pixels`` count the calibration
-    data. ``regions`` is the threshold of regions, if one was found.
+    data, ``reference`` is what all their scores are like (None in knowledge bases of earlier versions). ``regions`` is
+    the threshold of regions, if one was found.
+
+    One that is ``estimated`` was moved since to images without ground truth (see ``owseg.knowledge.adaptation``).
+    ``reference`` is then that of those images; all else but ``value`` and that of ``regions`` is as it was found.
     """
 
     value: float
@@ -69,23 +113,29 @@ class Threshold:
     unit: float
     images: int
     pixels: int
+    reference: Reference | None = None
+    estimated: bool = False
     regions: RegionThreshold | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain JSON; all numbers are finite."""
-        value = asdict(self)
-        if self.regions is None:  # as in 0.1.0, so that fingerprints of its knowledge bases stay
-            del value["regions"]
-        return value
+        """Return the fields as plain JSON, without those that are not set; numbers are finite."""
+        return {name: value for name, value in asdict(self).items() if value is not None and value is not False}
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g}" + f" ({ESTIMATED})" * self.estimated
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Threshold:
         """Read what ``to_json`` wrote; raise ``OwsegError`` if a field is missing, unknown or not finite."""
         try:
-            regions = RegionThreshold(**value["regions"]) if "regions" in value else None
-            threshold = cls(**{**value, "regions": regions})
+            threshold = cls(**value)
             numbers = [threshold.value, threshold.target_fpr, threshold.achieved_fpr, threshold.unit]
-            if regions is not None:
+            if threshold.reference is not None:
+                threshold = replace(threshold, reference=Reference(**value["reference"]))
+                numbers += value["reference"].values()
+            if threshold.regions is not None:
+                regions = RegionThreshold(**value["regions"])
+                threshold = replace(threshold, regions=regions)
                 numbers += [regions.value, regions.target, regions.achieved]
             if all(isfinite(number) for number in numbers) and threshold.unit > 0:
                 return threshold

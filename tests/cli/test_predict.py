@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from owseg.data.images import read_mask
+from owseg.knowledge.adaptation import adapt
 from owseg.knowledge.load import load
 
 
@@ -74,3 +75,57 @@ def test_images_far_from_the_working_size_are_noticed(run_cli, kb, photos, tmp_p
     assert code == 0 and (note in err if note else "working size" not in err)
     if note:
         assert "--size N asks for another size" in err
+
+
+@pytest.fixture
+def elsewhere(kb, tmp_path):
+    """The folder of ``kb`` with its threshold and reference far below the scores of any image."""
+    threshold = kb.threshold
+    reference = replace(threshold.reference, mean=threshold.reference.mean - 50)
+    replace(kb, threshold=replace(threshold, value=threshold.value - 50, reference=reference)).save(tmp_path / "kb")
+    return tmp_path / "kb"
+
+
+def test_images_of_another_place_are_noticed(run_cli, elsewhere, photos, tmp_path):
+    code, _, err = run_cli("predict", photos, "--kb", elsewhere, "-o", tmp_path / "maps")
+    assert code == 0 and err.count("\n") == 1
+    assert "differ from those that the threshold was calibrated on: an estimated 100% of the known pixels" in err
+    assert "(5% asked); --adapt moves" in err and f"owseg adapt {elsewhere} IMAGES stores it" in err
+    value = json.loads(run_cli("predict", photos, "--kb", elsewhere, "-o", tmp_path / "maps", "--json")[1])
+    assert value["shift"]["significant"] and value["shift"]["lost"] > 0.9 and value["shift"]["images"] == 3
+    assert value["threshold"] == load(elsewhere).threshold.to_json()
+
+
+def test_images_of_the_same_place_are_not(run_cli, stored_kb, photos, tmp_path):
+    code, _, err = run_cli("predict", photos, "--kb", stored_kb, "-o", tmp_path / "maps")
+    assert code == 0 and err == ""
+    value = json.loads(run_cli("predict", photos, "--kb", stored_kb, "-o", tmp_path / "maps", "--json")[1])
+    assert value["shift"]["significant"] is False
+
+
+def test_adapt_moves_the_threshold_of_what_is_written_and_of_nothing_else(run_cli, elsewhere, photos, tmp_path):
+    before = sorted(elsewhere.rglob("*"))
+    code, out, err = run_cli("predict", photos, "--kb", elsewhere, "-o", tmp_path / "maps", "--adapt")
+    new = adapt(load(elsewhere), sorted(photos.iterdir()))
+    assert code == 0 and err == "" and sorted(elsewhere.rglob("*")) == before
+    assert f"unknown where joint > {new.threshold.value:.4g} (estimated; no rate is promised)" in out
+    with Image.open(tmp_path / "maps" / "p1.score.png") as image:
+        assert float(image.text["threshold"]) == pytest.approx(new.threshold.value)
+    options = ("--kb", elsewhere, "-o", tmp_path / "maps", "--json")
+    adapted, plain = (json.loads(run_cli("predict", photos, *options, *more)[1]) for more in (("--adapt",), ()))
+    assert adapted["threshold"] == new.threshold.to_json() and not adapted["shift"]["significant"]
+    for result, as_it_is in zip(adapted["results"], plain["results"], strict=True):
+        assert result["unknown"] == new.predict(result["path"]).unknown < 0.5 < as_it_is["unknown"]
+
+
+def test_an_image_that_cannot_be_read_does_not_stop_adapting(run_cli, elsewhere, photos, tmp_path):
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8 no")
+    code, out, err = run_cli("predict", photos, "--kb", elsewhere, "-o", tmp_path / "maps", "--adapt")
+    assert code == 1 and "3 of 4" in out and err.startswith("skipped: ") and err.count("\n") == 1
+
+
+def test_a_threshold_of_an_earlier_version_notices_nothing(run_cli, kb, photos, tmp_path):
+    threshold = replace(kb.threshold, value=kb.threshold.value - 50, reference=None)
+    replace(kb, threshold=threshold).save(tmp_path / "kb")
+    code, out, err = run_cli("predict", photos, "--kb", tmp_path / "kb", "-o", tmp_path / "maps", "--json")
+    assert code == 0 and err == "" and json.loads(out)["shift"] is None

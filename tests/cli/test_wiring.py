@@ -7,13 +7,11 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import typer.main
 
 from owseg.cli import app
-from owseg.knowledge.base import Event
 from owseg.metrics.pixel import PerImage
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
@@ -53,6 +51,13 @@ ROWS = [
     ("predict a --size 720", "inference.predict:predict_files", {"forward": forward(size=720)}),
     ("predict a --tile", "inference.predict:predict_files", {"forward": forward(tile=True)}),
     ("predict a --multi-scale", "inference.predict:predict_files", {"forward": forward(multi_scale=True)}),
+    ("predict a b", "inference.predict:shift_of", {"kb": "street"}),
+    ("predict a b --kb K --adapt --size 720", "knowledge.adaptation:adapt_to_some",
+     {"kb": "K", "paths": ["a", "b"], "forward": forward(size=720)}),
+    ("predict a --kb K --adapt", "inference.predict:predict_files", {"kb": "K adapted"}),
+    ("predict a --kb K --adapt", "inference.predict:shift_of", {"kb": "K adapted"}),
+    ("adapt K a b", "knowledge.adaptation:adapt", {"kb": "K", "images": ["a", "b"], "forward": None}),
+    ("adapt K a --out O --slim", "save", {"kb": "K adapted", "directory": "O", "slim": True}),
     (TRAIN, BUILD, {"data": "folder:D", "backbone": "B", "unknown": [], "config": TrainConfig(), "decoder": "pyramid",
                     "width": 128, "members": 3, "classifier": "prototype", "scale": 3.0, "size": None,
                     "scales": [1.0, 0.667], "fpr": 0.05, "outliers": None, "background": False, "resume": False,
@@ -265,7 +270,8 @@ def test_every_option_of_every_command_has_a_row():
 
 @pytest.mark.parametrize("line", [
     "predict a", TRAIN, IMPORT, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D",
-    BASELINE, "calibrate K --data folder:D", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
+    BASELINE, "calibrate K --data folder:D", "adapt K a", LEARN,
+    "annotate K a --format cvat -o O", "exchange S D --to coco",
     "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
     "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O",
     "submit K a --format smiyc -o O", "discover K a -o O",
@@ -282,19 +288,3 @@ def test_only_the_first_of_several_processes_stores(run_cli, monkeypatch):
         code, out, _ = run_cli(*shlex.split(line))
         assert code == 0 and out == ""
     assert not calls("save") and not calls(CALIBRATE)
-
-
-@pytest.mark.parametrize(
-    "line, note",
-    [(TRAIN, "has no val/"), (f"{TRAIN} --seed 1", "too small to be divided"), (RESIDUAL, "too few to be divided")],
-)
-def test_what_chose_and_calibrated_at_once_is_said(run_cli, monkeypatch, line, note):
-    if "no val" in note:
-        monkeypatch.setattr("owseg.data.datasets.open_source", lambda spec, split: SimpleNamespace(name="same"))
-    elif "small" in note:
-        history = (Event("train", "made", {"val": {"calibrated_apart": False}}),)
-        monkeypatch.setattr(FakeKB, "history", history)
-    else:
-        monkeypatch.setattr("owseg.knowledge.calibration.divide_val", lambda val: (val, val))
-    code, out, _ = run_cli(*shlex.split(line))
-    assert code == 0 and note in out

@@ -13,6 +13,7 @@ import typer
 
 from owseg import __version__
 from owseg.cli import (
+    adapt,
     annotate,
     audit,
     benchmark,
@@ -69,6 +70,7 @@ for command in (  # in the order of `owseg --help`
     fit.fit,
     fit_baseline.fit_baseline,
     calibrate.calibrate,
+    adapt.adapt,
     learn.learn,
     review.review,
     annotate.annotate,

@@ -27,13 +27,18 @@ def save_version(kb: KnowledgeBase, target: str, as_json: bool, hint: str, slim:
     print(f"{target} is at version {version}: {kb.history[-1].message}.")
     print(f"It knows {', '.join(kb.labels.names)}.")
     if kb.threshold:
-        print(f"A pixel is unknown where {kb.scorer} > {kb.threshold.value:.4g}.")
+        print(f"A pixel is unknown where {kb.scorer} > {kb.threshold}.")
     print(hint)
 
 
 def next_command(*words: object) -> str:
     """Return a line that names the next command, quoted for a shell: ``Next: owseg predict --kb KB IMAGES``."""
-    return f"Next: owseg {shlex.join(map(str, words))}"
+    return f"Next: {command(*words)}"
+
+
+def command(*words: object) -> str:
+    """Return a command of owseg, quoted for a shell."""
+    return f"owseg {shlex.join(map(str, words))}"
 
 
 def print_json(value: object) -> None:

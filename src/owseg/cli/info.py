@@ -54,11 +54,13 @@ def describe(kb: KnowledgeBase) -> dict[str, Any]:
 
 def lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the same for people: a name and a text for each line."""
+    from owseg.openset import Threshold
+
     network, threshold, calibration = facts["network"], facts["threshold"], facts["calibration"] or {}
     version = "not stored" if facts["version"] is None else f"version {facts['version']} of {len(facts['versions'])}"
     decision = "not calibrated; run owseg calibrate"
     if threshold is not None:
-        decision = f"unknown where {facts['scorer']} > {threshold['value']:.4g}"
+        decision = f"unknown where {facts['scorer']} > {Threshold.from_json(threshold)}"
         share = f"{threshold['achieved_fpr']:.1%} of the known pixels ({threshold['target_fpr']:.1%} asked)"
         data = f"on {calibration.get('data', 'unknown data')}"
         images = f"{threshold['images']} images"
@@ -72,7 +74,8 @@ def lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("decision", decision),
     ]
     if threshold is not None:
-        found.append(("calibration", f"{threshold['method']} {data}, {images}: {share} above the threshold"))
+        since = ", before it was moved" if threshold.get("estimated") else ""
+        found.append(("calibration", f"{threshold['method']} {data}, {images}: {share} above the threshold{since}"))
     if threshold is not None and (regions := threshold.get("regions")):
         alarms = f"{regions['achieved']:.2f} false alarms per image ({regions['target']:g} asked)"
         found.append(("regions", f"those with a pixel above {regions['value']:.4g}: {alarms}"))

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Size, Tile
-from owseg.cli._printing import print_json, print_note
+from owseg.cli._printing import command, print_json, print_note
 
 if TYPE_CHECKING:
     from owseg.inference.predict import Result
+    from owseg.knowledge.adaptation import Shift
+    from owseg.openset import Threshold
 
 
 def predict(
@@ -26,25 +28,39 @@ def predict(
     multi_scale: MultiScale = False,
     size: Size = None,
     tile: Tile = False,
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adapt", help="Move the threshold to these images first: an estimate, which owseg adapt would store."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Label every pixel of images, and mark those that are unknown.
 
     Writes, for each image NAME: NAME.labels.png (class ids, with a palette), NAME.score.png (anomaly score) and
-    NAME.open.jpg (the image tinted with its classes, the unknown in magenta). Exit code 1 if any image could not be
-    read.
+    NAME.open.jpg (the image tinted with its classes, the unknown in magenta). Says so where the images are of another
+    place than those that the threshold was found on. Exit code 1 if any image could not be read.
     """
     from owseg.data.images import find_image_files
-    from owseg.inference.predict import predict_files
+    from owseg.inference.predict import predict_files, shift_of
+    from owseg.knowledge.adaptation import adapt_to_some
     from owseg.knowledge.load import load
 
-    base = load(kb)
+    base, paths = load(kb), find_image_files(images)
     forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
-    results = predict_files(base, find_image_files(images), out, npy, forward)
-    failed = [r for r in results if r.error]
+    if adapt:
+        base = adapt_to_some(base, paths, forward)
+    results = predict_files(base, paths, out, npy, forward)
+    failed, shift, threshold = [r for r in results if r.error], shift_of(base, results), base.threshold
     if as_json:
-        print_json({"kb": kb, "out": str(out), "results": [r.to_json() for r in results]})
+        decision = {"threshold": threshold and threshold.to_json(), "shift": shift and shift.to_json()}
+        print_json({"kb": kb, "out": str(out), **decision, "results": [r.to_json() for r in results]})
     else:
+        if adapt:
+            print(f"A pixel is unknown where {base.scorer} > {threshold}.")
+        if threshold and shift and shift.significant:
+            print_note(_shift_note(shift, threshold, kb))
         for result in failed:
             print_note(f"skipped: {result.error}")
         print(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
@@ -56,6 +72,16 @@ def predict(
     if failed:
         # All that could be labelled is on the disk; the exit code tells scripts that some could not.
         raise typer.Exit(1)
+
+
+def _shift_note(shift: Shift, threshold: Threshold, kb: str) -> str:
+    found = "estimated" if threshold.estimated else "calibrated"
+    target = () if Path(kb).is_dir() else ("--out", "NEW_KB")  # a shipped knowledge base is not changed
+    return (
+        f"Note: these images differ from those that the threshold was {found} on: an estimated {shift.lost:.0%} of the "
+        f"known pixels are called unknown ({threshold.target_fpr:.0%} asked); --adapt moves the threshold to them, "
+        f"{command('adapt', kb, 'IMAGES', *target)} stores it."
+    )
 
 
 def _far_note(far: list[Result], size: int | None) -> str:

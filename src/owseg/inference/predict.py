@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from owseg._progress import track
 from owseg.errors import OwsegError
+from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
 from owseg.types import Forward
 
@@ -20,7 +23,8 @@ class Result:
     """The outcome for one image: the share of its pixels that is unknown, in [0, 1], or why there is no prediction.
 
     ``files`` are the paths of its prediction, ``summary`` what ``Prediction.to_json`` says of it. ``factor`` is the
-    working size over the shorter side of the image; None for a network without a working size.
+    working size over the shorter side of the image; None for a network without a working size. ``scores`` are the
+    ``quantiles`` of its score, None for an image of one colour.
     """
 
     path: Path
@@ -29,6 +33,7 @@ class Result:
     files: tuple[Path, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     factor: float | None = None
+    scores: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_far(self) -> bool:
@@ -68,8 +73,20 @@ def predict_files(
             continue
         files = prediction.save(out, name, npy)
         factor = None if kb.network.size is None else kb.network.size / min(prediction.labels.shape)
-        results.append(Result(path, prediction.unknown, None, tuple(files), prediction.to_json(), factor))
+        scores = quantiles_of(prediction.image, prediction.score)
+        results.append(Result(path, prediction.unknown, None, tuple(files), prediction.to_json(), factor, scores))
     return results
+
+
+def shift_of(kb: KnowledgeBase, results: Sequence[Result]) -> Shift | None:
+    """Return how the scores of these images differ from those that the threshold of ``kb`` is for (``find_shift``).
+
+    None where that is not known: no image, or a threshold that earlier versions of owseg stored.
+    """
+    scores = [r.scores for r in results if r.scores is not None]
+    if kb.threshold is None or kb.threshold.reference is None or not scores:
+        return None
+    return find_shift(kb.threshold, scores)
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

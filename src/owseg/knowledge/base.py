@@ -249,7 +249,7 @@ class KnowledgeBase:
         parameters = sum(p.numel() for p in network.parameters()) / 1e6
         kinds = f"{network.backbone.kind}, {network.decoder.title}, {network.classifier.config['kind']}"
         decision = f"{self.scorer}, not calibrated" if threshold is None else (
-            f"unknown where {self.scorer} > {threshold.value:.4g} ({threshold.target_fpr:.1%} false positives asked)"
+            f"unknown where {self.scorer} > {threshold}; {threshold.target_fpr:.1%} false positives asked"
         )  # fmt: skip
         return "\n".join((
             f"KnowledgeBase of {len(self.labels)} classes: {', '.join(self.base_classes)}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.models.engine import CachedForward
 from owseg.models.ops import resize
-from owseg.openset import Threshold, closed_map, threshold_at_fpr
+from owseg.openset import Reference, Threshold, closed_map, quantiles, threshold_at_fpr
 from owseg.scorers import SCORERS, fitted_names, plain_name
 from owseg.scorers.base import FittedScorer
 from owseg.types import Forward, Output
@@ -41,18 +41,19 @@ def find_threshold(
     ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and an image without a mask
     counts as wholly known. Pixels of a learned class are never unknown, so they count as lying below. ``method`` is
     "quantile" or "conformal" (see ``threshold_at_fpr``). With ``false_alarms``, so many per image are asked of the
-    threshold of regions as well (see ``region_threshold``). ``forward`` is by default ``kb.forward``. Raises
-    ``OwsegError`` for a scorer that ``kb`` does not have, where no pixel is known, and for what ``threshold_at_fpr``
-    refuses.
+    threshold of regions as well (see ``region_threshold``). ``reference`` is that of all pixels. ``forward`` is by
+    default ``kb.forward``. Raises ``OwsegError`` for a scorer that ``kb`` does not have, where no pixel is known, and
+    for what ``threshold_at_fpr`` refuses.
     """
     name = scorer or kb.scorer
     kb.require_scorer(name)
-    maps = _known_scores(kb, data, name, forward or kb.forward)
-    if false_alarms is None:
-        return threshold_at_fpr(maps, fpr, method)
-    kept = list(maps)  # regions are found in whole maps, at many thresholds
-    threshold = threshold_at_fpr(kept, fpr, method)
-    return replace(threshold, regions=region_threshold(kept, threshold, false_alarms, method))
+    scores: list[np.ndarray] = []
+    maps: Iterable[tuple[np.ndarray, np.ndarray]] = _known_scores(kb, data, name, forward or kb.forward, scores)
+    if false_alarms is not None:
+        maps = list(maps)  # regions are found in whole maps, at many thresholds
+    threshold = threshold_at_fpr(maps, fpr, method)
+    regions = None if false_alarms is None else region_threshold(maps, threshold, false_alarms, method)
+    return replace(threshold, reference=Reference.of(scores), regions=regions)
 
 
 def calibrate(
@@ -165,10 +166,12 @@ class _Outputs:
 
 
 def _known_scores(
-    kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward
+    kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward, scores: list[np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield what ``threshold_at_fpr`` reads, and add the ``quantiles`` of each image's score to ``scores``."""
     for sample in track(data, "calibrating", len(data)):
         # All below UNKNOWN is known: the classes, and KNOWN, whose class is not given.
         known = np.ones(sample.image.shape[1:], bool) if sample.target is None else sample.target < UNKNOWN
         assessed = kb.assess(forward(sample.image), (known.shape[0], known.shape[1]), (scorer,))
+        scores.append(quantiles(assessed.scores[scorer]))
         yield assessed.decided(scorer), known

@@ -1,0 +1,148 @@
+"""Adaptation: how the scores of images without ground truth differ, and a threshold that is moved to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from math import inf, isfinite, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from owseg._progress import track
+from owseg.data.images import ImageLike, as_image, image_name, read_image
+from owseg.errors import OwsegError
+from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.openset import ESTIMATED, Reference, Threshold, quantiles
+from owseg.types import Forward
+
+LEVEL = 0.01
+"""How often images of the same place may be taken for those of another (see ``find_shift``)."""
+
+MOST = 16
+"""``adapt_to_some`` looks at most at so many images; eight are enough (docs/unknown.md)."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How the scores of ``images`` new images differ from those of the images that a threshold is for.
+
+    ``score`` is by how much they are higher (see ``find_shift``); ``critical`` is how far from 0 that may be by chance,
+    infinite where nothing can be said. ``lost`` estimates the share of known pixels that the threshold as it is calls
+    unknown in the new images, in [0, 1].
+    """
+
+    score: float
+    critical: float
+    lost: float
+    images: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the new images are of another place."""
+        return abs(self.score) > self.critical
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON, ``significant`` included; a ``critical`` that is infinite as None."""
+        critical = self.critical if isfinite(self.critical) else None
+        return {**asdict(self), "critical": critical, "significant": self.significant}
+
+
+def find_shift(threshold: Threshold, scores: Sequence[np.ndarray], level: float = LEVEL) -> Shift:
+    """Return how the scores of new images, the ``quantiles`` of each, differ from those that ``threshold`` is for.
+
+    The shift is the mean of their medians less that of the reference, m. With N images in the reference, whose medians
+    deviate by s, it is significant above the bound for one image (Student's t):
+
+        t(N - 1, 1 - level / 2) s sqrt(1 + 1 / N).
+
+    Frames of a video are much alike, so that many of them may tell no more than one. The mean of several deviates no
+    further than one does, however they depend on each other: images of the same place are taken for those of another
+    with probability ``level`` at most, if medians are normal and those of the reference independent.
+
+    Without a reference, as in knowledge bases of earlier versions, the median of the known pixels takes the place of m,
+    and nothing is significant. ``lost`` takes for known what the threshold moved by the shift leaves, and the share
+    that may be lost by intention: of these, it counts those above the threshold as it is.
+
+    Raises ``OwsegError`` for no image, and where the median of the known pixels is not stored either.
+    """
+    from scipy.special import stdtrit
+
+    if not scores:
+        raise OwsegError("there is no image to adapt to; give a few photos that show more than one colour.")
+    reference = _reference_of(threshold)
+    shift, n = Reference.of(scores).mean - reference.mean, reference.images
+    critical = float(stdtrit(n - 1, 1 - level / 2)) * reference.deviation * sqrt(1 + 1 / n) if n > 1 else inf
+    pooled, asked = np.concatenate(scores), threshold.target_fpr
+    above, moved = (float((pooled > value).mean()) for value in (threshold.value, threshold.value + shift))
+    lost = asked + (1 - asked) * (above - moved) / (1 - moved) if moved < 1 else 1.0
+    return Shift(shift, critical, max(0.0, lost), len(scores))
+
+
+def moved(threshold: Threshold, scores: Sequence[np.ndarray]) -> Threshold:
+    """Return ``threshold``, and its one of regions, moved by the shift of the scores, marked as estimated."""
+    shift, regions = find_shift(threshold, scores).score, threshold.regions
+    return replace(
+        threshold,
+        value=threshold.value + shift,
+        reference=Reference.of(scores),
+        estimated=True,
+        regions=None if regions is None else replace(regions, value=regions.value + shift),
+    )
+
+
+def adapt(kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | None = None) -> KnowledgeBase:
+    """Return ``kb`` with its threshold moved to ``images``, a few of another place, which need no ground truth.
+
+    The new threshold is the old one plus the shift of the scores: the mean over the new images of their median score,
+    less that over the images that the old one is for. That is an estimate. It supposes that the scores of known pixels
+    are all higher there by as much, and that well below half of what is shown is unknown; the threshold says that it is
+    ``estimated``. Images of one colour are left out. ``forward`` is by default ``kb.forward``.
+
+    Raises ``OwsegError`` for a knowledge base without a threshold, a threshold that does not say what it is for, no
+    image, and images of one colour alone.
+    """
+    if kb.threshold is None:
+        raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+    reference = _reference_of(kb.threshold)  # before the work
+    names, scores = [], []
+    for image in track(images, "adapting", len(images)):
+        pixels = as_image(image)
+        assessed = kb.assess((forward or kb.forward)(pixels), (pixels.shape[1], pixels.shape[2]))
+        if (found := quantiles_of(pixels, assessed.scores[kb.scorer])) is not None:
+            names.append(image_name(image))
+            scores.append(found)
+    shift, threshold = find_shift(kb.threshold, scores), moved(kb.threshold, scores)
+    since = "" if reference.images else ", from the median of known pixels alone"
+    message = f"moved the threshold by {shift.score:+.4g} to {len(scores)} images{since} ({ESTIMATED})"
+    details = {"names": names, "shift": shift.to_json(), "scorer": kb.scorer, **threshold.to_json()}
+    return kb.after(Event("adapt", message, details), threshold=threshold)
+
+
+def adapt_to_some(kb: KnowledgeBase, paths: Sequence[Path], forward: Forward | None = None) -> KnowledgeBase:
+    """Return ``adapt`` to at most ``MOST`` of the images, evenly spread; those that cannot be read are left out."""
+    picked = np.unique(np.linspace(0, len(paths) - 1, min(MOST, len(paths))).round().astype(int))
+    readable = []
+    for path in (paths[i] for i in picked):
+        with suppress(OwsegError):
+            read_image(path)
+            readable.append(path)
+    return adapt(kb, readable, forward)
+
+
+def quantiles_of(image: np.ndarray, score: np.ndarray) -> np.ndarray | None:
+    """Return the ``quantiles`` of an image's score; None where image or score has one value, which says nothing."""
+    flat = (image.max((1, 2)) == image.min((1, 2))).all() or score.max() == score.min()
+    return None if flat else quantiles(score)
+
+
+def _reference_of(threshold: Threshold) -> Reference:
+    """Return what ``threshold`` is for; where it does not say so, the median known score, as a mean of no image."""
+    if threshold.reference is not None:
+        return threshold.reference
+    # 1 stands where the threshold did not lie above the median (``threshold_at_fpr``).
+    if threshold.unit == 1:
+        raise OwsegError("this threshold does not say which scores it was calibrated on; run `owseg calibrate` again.")
+    return Reference(threshold.value - threshold.unit, 0.0, 0)

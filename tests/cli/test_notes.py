@@ -1,0 +1,28 @@
+"""What a command says beside its result: where one split of the data had two parts to play."""
+
+import shlex
+from types import SimpleNamespace
+
+import pytest
+
+from owseg.knowledge.base import Event
+from tests.cli.test_wiring import RESIDUAL, TRAIN, stubs
+from tests.support.commands import FakeKB
+
+__all__ = ["stubs"]  # a fixture that acts on every test
+
+
+@pytest.mark.parametrize(
+    "line, note",
+    [(TRAIN, "has no val/"), (f"{TRAIN} --seed 1", "too small to be divided"), (RESIDUAL, "too few to be divided")],
+)
+def test_what_chose_and_calibrated_at_once_is_said(run_cli, monkeypatch, line, note):
+    if "no val" in note:
+        monkeypatch.setattr("owseg.data.datasets.open_source", lambda spec, split: SimpleNamespace(name="same"))
+    elif "small" in note:
+        history = (Event("train", "made", {"val": {"calibrated_apart": False}}),)
+        monkeypatch.setattr(FakeKB, "history", history)
+    else:
+        monkeypatch.setattr("owseg.knowledge.calibration.divide_val", lambda val: (val, val))
+    code, out, _ = run_cli(*shlex.split(line))
+    assert code == 0 and note in out
