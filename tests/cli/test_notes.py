@@ -6,10 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from owseg.knowledge.base import Event
-from tests.cli.test_wiring import RESIDUAL, TRAIN, stubs
-from tests.support.commands import FakeKB
+from tests.support.commands import FakeKB, replace_all
 
-__all__ = ["stubs"]  # a fixture that acts on every test
+TRAIN, RESIDUAL = "train K --data folder:D --backbone B", "train-residual K --inliers folder:I --outliers O"
+
+
+@pytest.fixture(autouse=True)
+def stubs(monkeypatch):
+    replace_all(monkeypatch)
 
 
 @pytest.mark.parametrize(
