@@ -151,11 +151,7 @@ def test_a_context_of_its_own_is_shown_beside_the_outliers(run, monkeypatch):
 def test_scores_of_one_network_are_measured_in_one_pass(run, monkeypatch):
     noted = []
 
-<<<<<<< HEAD
-    class Rows:
-=======
     class Evaluated:
->>>>>>> w-table
         def __init__(self, scorers):
             self.scores = {
                 n: PixelMetrics(auroc=i, ap=10 + i, fpr95=0.5, outliers=1, inliers=1) for i, n in enumerate(scorers)
@@ -166,11 +162,7 @@ def test_scores_of_one_network_are_measured_in_one_pass(run, monkeypatch):
 
     def measured(kb, data, scorers, metric, forward):
         noted.append((data.source.name, scorers))
-<<<<<<< HEAD
-        return Rows(scorers)
-=======
         return Evaluated(scorers)
->>>>>>> w-table
 
     monkeypatch.setattr(module, "evaluate", measured)
     monkeypatch.setattr(module, "milliseconds", lambda score, data: score(data[0].image).shape[0])
