@@ -62,7 +62,7 @@ def test_what_a_table_names_is_there(name):
     assert set(Run(table, Path())._variables()) <= set(TREES)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", [name for name in TABLES if not name.startswith("open")])
 def test_networks_are_the_published_ones_and_so_are_their_stand_ins(name):
     """In small the same encoder at the same strides, and the same decoder."""
     table = TABLES[name]
@@ -232,6 +232,7 @@ def test_a_table_and_a_folder_that_are_not_there(monkeypatch, tmp_path, capsys):
     with pytest.raises(OwsegError, match="no table 'dmlnet-5'; it is one of dmlnet-1"):
         read_table("dmlnet-5")
     monkeypatch.delenv("STREETHAZARDS", raising=False)
+    monkeypatch.setenv("RESNET50", "resnet50.pth")
     monkeypatch.setattr(sys, "argv", ["papers", "dmlnet-1", "--runs", str(tmp_path)])
     with pytest.raises(SystemExit, match="error: the variable STREETHAZARDS is not set"):
         command.main()
