@@ -87,7 +87,7 @@ def elsewhere(kb, tmp_path):
 
 
 def test_images_of_another_place_are_noticed(run_cli, elsewhere, photos, tmp_path):
-    code, out, err = run_cli("predict", photos, "--kb", elsewhere, "-o", tmp_path / "maps")
+    code, _, err = run_cli("predict", photos, "--kb", elsewhere, "-o", tmp_path / "maps")
     assert code == 0 and err.count("\n") == 1
     assert "differ from those that the threshold was calibrated on: an estimated 100% of the known pixels" in err
     assert "(5% asked); --adapt moves" in err and f"owseg adapt {elsewhere} IMAGES stores it" in err

@@ -272,7 +272,8 @@ def test_every_option_of_every_command_has_a_row():
 
 @pytest.mark.parametrize("line", [
     "predict a", TRAIN, IMPORT, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D",
-    BASELINE, "calibrate K --data folder:D", "adapt K a", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
+    BASELINE, "calibrate K --data folder:D", "adapt K a", LEARN,
+    "annotate K a --format cvat -o O", "exchange S D --to coco",
     "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
     "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O",
     "submit K a --format smiyc -o O", "discover K a -o O",
