@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # for type checkers: the same names as below, with their type
     from owseg.errors import OwsegError as OwsegError
     from owseg.evaluation.evaluate import evaluate as evaluate
     from owseg.exchange.shots import read_shots as read_shots
+    from owseg.knowledge.adaptation import adapt as adapt
     from owseg.knowledge.base import KnowledgeBase as KnowledgeBase
     from owseg.knowledge.calibration import calibrate as calibrate
     from owseg.knowledge.calibration import fit_scorers as fit_scorers
@@ -45,6 +46,7 @@ _HOMES = {
     "Sample": "owseg.types",
     "Shot": "owseg.types",
     "UNKNOWN": "owseg.labels",
+    "adapt": "owseg.knowledge.adaptation",
     "calibrate": "owseg.knowledge.calibration",
     "evaluate": "owseg.evaluation.evaluate",
     "fit_scorers": "owseg.knowledge.calibration",
