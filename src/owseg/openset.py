@@ -79,7 +79,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class RegionThreshold:
-    """The score that an unknown region has to exceed somewhere, and how it was found (``owseg.knowledge.alarms``).
+    """The evidence (``owseg.knowledge.pieces``) that an unknown region has to exceed, and how it was found.
 
     ``target`` false alarms per image were asked for, ``achieved`` is their number on ``images`` calibration images; for
     "conformal" both are the share of images with a false alarm.
@@ -103,7 +103,7 @@ class Threshold:
     the threshold of regions, if one was found.
 
     One that is ``estimated`` was moved since to images without ground truth (see ``owseg.knowledge.adaptation``).
-    ``reference`` is then that of those images; all else but ``value`` and that of ``regions`` is as it was found.
+    ``reference`` is then that of those images; all else but ``value`` is as it was found.
     """
 
     value: float

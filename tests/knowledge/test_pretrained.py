@@ -29,7 +29,7 @@ def test_what_ships_loads_and_predicts(name):
     kb = load(name)
     prediction = kb.predict(tiny.image(size=(96, 128)))
     assert prediction.labels.max() < len(kb.labels)
-    assert kb.scorer == "joint" and kb.threshold.target_fpr == 0.05
+    assert kb.scorer == "joint@segments" and kb.threshold.target_fpr == 0.05 and kb.threshold.regions.target == 0.3
     assert sum(f.stat().st_size for f in (SHIPPED / name).rglob("*") if f.is_file()) < 10e6
 
 

@@ -78,6 +78,6 @@ def lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         found.append(("calibration", f"{threshold['method']} {data}, {images}: {share} above the threshold{since}"))
     if threshold is not None and (regions := threshold.get("regions")):
         alarms = f"{regions['achieved']:.2f} false alarms per image ({regions['target']:g} asked)"
-        found.append(("regions", f"those with a pixel above {regions['value']:.4g}: {alarms}"))
+        found.append(("regions", f"of evidence above {regions['value']:.4g}: {alarms}"))
     found.append(("scorers", ", ".join(facts["scorers"])))
     return [*found, *(("history" if i == 0 else "", text) for i, text in enumerate(facts["history"]))]

@@ -82,15 +82,9 @@ def find_shift(threshold: Threshold, scores: Sequence[np.ndarray], level: float 
 
 
 def moved(threshold: Threshold, scores: Sequence[np.ndarray]) -> Threshold:
-    """Return ``threshold``, and its one of regions, moved by the shift of the scores, marked as estimated."""
-    shift, regions = find_shift(threshold, scores).score, threshold.regions
-    return replace(
-        threshold,
-        value=threshold.value + shift,
-        reference=Reference.of(scores),
-        estimated=True,
-        regions=None if regions is None else replace(regions, value=regions.value + shift),
-    )
+    """Return ``threshold`` moved by the shift of the scores (see ``find_shift``), marked as estimated."""
+    value = threshold.value + find_shift(threshold, scores).score
+    return replace(threshold, value=value, reference=Reference.of(scores), estimated=True)
 
 
 def adapt(kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | None = None) -> KnowledgeBase:

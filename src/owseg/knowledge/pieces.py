@@ -10,8 +10,8 @@ from scipy import ndimage
 from owseg.errors import OwsegError
 from owseg.openset import Threshold
 
-GROWTH = 0.1
-"""How far below the threshold of regions a region reaches, in units of the pixels' threshold (``Threshold.unit``)."""
+GROWTH = 0.7
+"""How far above the pixels' threshold every pixel of a region is, in units of that (``Threshold.unit``)."""
 
 SPLIT_COSINE = 0.5
 """The cosine between the two sides of a region below which they are two regions (see ``split_pieces``)."""
@@ -42,20 +42,35 @@ def components(unknown: np.ndarray, least: int) -> np.ndarray:
 def pieces_above(score: np.ndarray, unknown: np.ndarray, threshold: Threshold, least: int) -> np.ndarray:
     """Return the pieces of ``unknown`` (H, W) that count, numbered from 1; 0 elsewhere.
 
-    With a threshold of regions t, they are the connected pixels with a ``score`` (H, W) above ``t - GROWTH unit`` that
-    have one above t (hysteresis): the haze around a thing, and what is not surely unknown, is in none. Each has at
-    least ``least`` pixels.
+    With a threshold of regions, they are the ``sure_pieces`` of higher ``evidence`` than that; without, all of at least
+    ``least`` pixels.
     """
-    limit = threshold.regions
-    if limit is None:
+    if threshold.regions is None:
         return components(unknown, least)
-    sure = unknown & (score > np.float32(limit.value))
-    if not sure.any():
-        return np.zeros(score.shape, np.int32)
-    pieces = components(unknown & (score > np.float32(limit.value - GROWTH * threshold.unit)), least)
-    counts = np.zeros(pieces.max() + 1, bool)
-    counts[np.unique(pieces[sure])] = True
+    pieces = sure_pieces(score, unknown, threshold, least)
+    counts = np.r_[False, evidence(score, pieces, threshold) > threshold.regions.value]
     return _renumbered(np.where(counts[pieces], pieces, 0), 1)
+
+
+def sure_pieces(score: np.ndarray, unknown: np.ndarray, threshold: Threshold, least: int) -> np.ndarray:
+    """Return the connected pixels that are ``unknown`` and have a ``score`` (H, W) above ``value + GROWTH unit``.
+
+    The haze around a thing is in none of these pieces. Each has at least ``least`` pixels; numbered from 1.
+    """
+    return components(unknown & (score > np.float32(threshold.value + GROWTH * threshold.unit)), least)
+
+
+def evidence(score: np.ndarray, pieces: np.ndarray, threshold: Threshold) -> np.ndarray:
+    """Return for each of n ``pieces`` (H, W) how surely it is a thing, (n,) float64.
+
+    It is ``e a^(1/4)``, with e the mean of ``max(0, score - value) / unit`` over its pixels and a its share of the
+    image: a large piece counts at a lower score than a small one.
+    """
+    excess = np.maximum(score.astype(np.float64) - threshold.value, 0) / threshold.unit
+    areas = np.bincount(pieces.ravel())[1:]
+    sums = np.bincount(pieces.ravel(), excess.ravel())[1:]
+    found: np.ndarray = sums / areas * (areas / pieces.size) ** 0.25
+    return found
 
 
 def split_pieces(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = SPLIT_COSINE) -> np.ndarray:
