@@ -33,7 +33,8 @@ def calibrate(
         ),
     ] = 0.3,
     scorer: Annotated[
-        str | None, typer.Option(help="Use another score from now on: {scorers}. Default: the one in use.")
+        str | None,
+        typer.Option(help="Use another score from now on: {scorers}, or NAME@segments. Default: the one in use."),
     ] = None,
     out: Out = None,
     slim: Slim = False,

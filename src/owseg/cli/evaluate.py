@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Scorers = Annotated[
     str,
     typer.Option(
-        help="Scores to compare, with commas, or all: {scorers}. Options follow the name: {scorer_options}. Default: "
+        help="Scores to compare, with commas, or all: {scorers}. Options follow the name: {scorer_options}. "
+        "NAME@segments is NAME pooled over segments of the image. Default: "
         "the one in use."
     ),
 ]

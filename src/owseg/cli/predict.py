@@ -38,9 +38,10 @@ def predict(
 ) -> None:
     """Label every pixel of images, and mark those that are unknown.
 
-    Writes, for each image NAME: NAME.labels.png (class ids, with a palette), NAME.score.png (anomaly score) and
-    NAME.open.jpg (the image tinted with its classes, the unknown in magenta). Says so where the images are of another
-    place than those that the threshold was found on. Exit code 1 if any image could not be read.
+    Writes, for each image NAME: NAME.labels.png (class ids, with a palette), NAME.score.png (anomaly score),
+    NAME.open.jpg (the image tinted with its classes, the unknown in magenta, unknown things in boxes) and
+    NAME.regions.json (these things: boxes, scores, masks). Says so where the images are of another place than those
+    that the threshold was found on. Exit code 1 if any image could not be read.
     """
     from owseg.data.images import find_image_files
     from owseg.inference.predict import predict_files, shift_of
