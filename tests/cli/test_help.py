@@ -24,8 +24,8 @@ from owseg.training.presets import RESIDUAL, TRAIN, configured
 
 COMMANDS = (
     "predict", "train", "import", "train-residual", "train-negative", "audit", "fit", "fit-baseline", "calibrate",
-    "learn", "review", "annotate", "exchange", "evaluate", "benchmark", "submit", "discover", "info", "history",
-    "rollback", "demo", "data",
+    "adapt", "learn", "review", "annotate", "exchange", "evaluate", "benchmark", "submit", "discover", "info",
+    "history", "rollback", "demo", "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
 NO_TORCH = """

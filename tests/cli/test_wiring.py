@@ -48,12 +48,9 @@ ROWS = [
      {"kb": "street", "paths": ["a"], "out": "predictions", "npy": False, "forward": forward()}),
     ("predict a --kb K -o O --npy", "inference.predict:predict_files", {"kb": "K", "out": "O", "npy": True}),
     ("predict a --out O --full-resolution", "inference.predict:predict_files", {"out": "O", "forward": forward(True)}),
-    ("predict a --size 720", "inference.predict:predict_files", {"forward": forward(size=720)}),
-    ("predict a --tile", "inference.predict:predict_files", {"forward": forward(tile=True)}),
-    ("predict a --multi-scale", "inference.predict:predict_files", {"forward": forward(multi_scale=True)}),
-    ("predict a b", "inference.predict:shift_of", {"kb": "street"}),
-    ("predict a b --kb K --adapt --size 720", "knowledge.adaptation:adapt_to_some",
-     {"kb": "K", "paths": ["a", "b"], "forward": forward(size=720)}),
+    *((f"predict a {option}", "inference.predict:predict_files", {"forward": given}) for option, given in (
+        ("--size 720", forward(size=720)), ("--tile", forward(tile=True)), ("--multi-scale", forward(False, True)))),
+    ("predict a --adapt --tile", "knowledge.adaptation:adapt_to_some", {"paths": ["a"], "forward": forward(tile=True)}),
     ("predict a --kb K --adapt", "inference.predict:predict_files", {"kb": "K adapted"}),
     ("predict a --kb K --adapt", "inference.predict:shift_of", {"kb": "K adapted"}),
     ("adapt K a b", "knowledge.adaptation:adapt", {"kb": "K", "images": ["a", "b"], "forward": None}),
@@ -62,8 +59,7 @@ ROWS = [
                     "width": 128, "members": 3, "classifier": "prototype", "scale": 3.0, "size": None,
                     "scales": [1.0, 0.667], "fpr": 0.05, "outliers": None, "background": False, "resume": False,
                     "run": str(Path("K.run").resolve())}),
-    (TRAIN, "knowledge.commit:check_place", {"directory": "K"}),
-    (TRAIN, "save", {"kb": "trained", "directory": "K"}),
+    (TRAIN, "knowledge.commit:check_place", {"directory": "K"}), (TRAIN, "save", {"kb": "trained", "directory": "K"}),
     (f"{TRAIN} --unknown car,cow --decoder psp --classifier linear", BUILD,
      {"unknown": ["car", "cow"], "decoder": "psp", "classifier": "linear"}),
     (f"{TRAIN} --scale 2", BUILD, {"scale": 2.0}),
@@ -147,8 +143,7 @@ ROWS = [
     (f"{BASELINE} --preset paper --seed 5 --resume", FIT_BASELINE, {"preset": "paper", "seed": 5, "resume": True}),
     (f"{BASELINE} --set lr=2 --set generator=none", FIT_BASELINE, {"settings": {"lr": "2", "generator": "none"}}),
     ("fit-baseline rbm K --data folder:D --out P", FIT_BASELINE, {"name": "rbm", "out": "P"}),
-    ("learn K cow,hen --data folder:D --slim", "save", {"slim": True}),
-    (f"{TRAIN} --slim", "save", {"slim": True}),
+    ("learn K cow,hen --data folder:D --slim", "save", {"slim": True}), (f"{TRAIN} --slim", "save", {"slim": True}),
     (f"{TRAIN} --slim", "models.backbones.base:from_pretrained", {"name": "B"}),
     (f"{RESIDUAL} --slim", "save", {"slim": True}),
     (SHOTS, "exchange.shots:read_shots", {"path": "S", "name": "cow", "images": None}),
@@ -269,13 +264,11 @@ def test_every_option_of_every_command_has_a_row():
 
 
 @pytest.mark.parametrize("line", [
-    "predict a", TRAIN, IMPORT, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D",
-    BASELINE, "calibrate K --data folder:D", "adapt K a", LEARN,
-    "annotate K a --format cvat -o O", "exchange S D --to coco",
+    "predict a", TRAIN, IMPORT, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D", BASELINE,
+    "calibrate K --data folder:D", "adapt K a", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
     "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
-    "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O",
-    "submit K a --format smiyc -o O", "discover K a -o O",
-    "history K", "rollback .", "demo", "data check folder:D",
+    "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O", "submit K a --format smiyc -o O",
+    "discover K a -o O", "history K", "rollback .", "demo", "data check folder:D",
 ])  # fmt: skip
 def test_json_is_one_object_on_standard_output(run_cli, line):
     code, out, err = run_cli(*shlex.split(line), "--json")

@@ -30,7 +30,7 @@ class Shift:
     """How the scores of ``images`` new images differ from those of the images that a threshold is for.
 
     ``score`` is by how much they are higher (see ``find_shift``); ``critical`` is how far from 0 that may be by chance,
-    infinite where nothing can be said. ``lost`` estimates the share of known pixels that the threshold as it is calls
+    infinite where that is not known. ``lost`` estimates the share of known pixels that the threshold, as it is, calls
     unknown in the new images, in [0, 1].
     """
 
