@@ -40,7 +40,7 @@ def test_predict_folder(run, tmp_path):
     assert lines[0].startswith("left out: ") and "notes.txt" in lines[0]
     assert [line[:7] for line in lines[1:]] == ["p0.jpg:", "p1.jpg:"] and "largest unknown region" in lines[1]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        f"p{i}.{suffix}" for i in range(2) for suffix in ("labels.png", "score.png", "open.jpg")
+        f"p{i}.{suffix}" for i in range(2) for suffix in ("labels.png", "score.png", "open.jpg", "regions.json")
     }
 
 
@@ -62,7 +62,7 @@ def test_evaluate(run):
     lines = run("evaluate")
     known = [numbers(line)[0] for line in lines if line.startswith("asked")]
     assert known == sorted(known) and len(known) == 3
-    assert any(line.startswith("joint | ") for line in lines)
+    assert any(line.startswith("joint@segments | ") for line in lines)
 
 
 def test_every_example_has_a_test():

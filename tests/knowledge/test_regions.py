@@ -118,6 +118,7 @@ def test_a_region_is_what_it_says(unsure_kb):
 def test_the_options_reach_the_regions(unsure_kb):
     """The least area, and the cosine: 1 cuts whatever may be cut, -1 nothing."""
     image = tiny.image(3)
+    unsure_kb = replace(unsure_kb, threshold=replace(unsure_kb.threshold, regions=None))  # all that is unknown
     areas = [r.area for r in unsure_kb.regions(image, min_area=1)]
     least = areas[-1] + 1
     assert [r.area for r in unsure_kb.regions(image, min_area=least)] == [a for a in areas if a >= least] != []

@@ -69,7 +69,7 @@ def test_the_shipped_demo_finds_the_unknown_and_learns_it(monkeypatch, tmp_path)
     """The main job on few frames: far better than chance before, and the class is there after."""
     monkeypatch.setattr(demo, "IMAGES", 8)
     result = demo.run("synthetic", None, None, tmp_path / "out")
-    metrics = result["before"]["scores"]["joint"]
+    metrics = result["before"]["scores"]["joint@segments"]
     assert metrics["auroc"] > 0.8
     assert metrics["ap"] > 3 * metrics["outliers"] / (metrics["outliers"] + metrics["inliers"])
     assert result["before"]["summary"]["miou"] > 0.6

@@ -41,6 +41,7 @@ from owseg.knowledge.load import load
 from owseg.knowledge.versions import has_version
 from owseg.models.engine import CachedForward
 from owseg.openset import Threshold
+from owseg.scorers import plain_name
 from owseg.types import ImageScorer
 
 T = TypeVar("T")
@@ -118,7 +119,7 @@ def _scorers(model: Model, kb: KnowledgeBase) -> tuple[str, ...]:
     """
     own = [name for name in kb.scorers if name not in model.fit] + list(model.fit)
     every = [n for name in model.scorers for n in ([*own, kb.scorer] if name == ALL else [name])]
-    if wrong := [name for name in every if name.split(":")[0] not in own and name not in IMAGE_SCORERS]:
+    if wrong := [name for name in every if plain_name(name) not in own and name not in IMAGE_SCORERS]:
         has = ", ".join([*own, *IMAGE_SCORERS])
         raise OwsegError(f"models.{model.name}.scorers: there is no score {wrong[0]!r}; it has {has}.")
     return tuple(dict.fromkeys(every))
@@ -128,7 +129,7 @@ def _check_scorers(model: Model, kb: KnowledgeBase, seed: int) -> None:
     """Make each scorer that the model names but those to fit; raise ``OwsegError`` for one that cannot be made."""
     names = _scorers(model, kb)
     _image_scorers(model, kb, names, seed)
-    own = [name for name in names if name not in model.fit and name not in IMAGE_SCORERS]
+    own = [name for name in names if plain_name(name) not in model.fit and name not in IMAGE_SCORERS]
     _with_key(f"models.{model.name}.scorers", make_scorers, kb, own)
 
 
