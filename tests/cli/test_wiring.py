@@ -53,7 +53,7 @@ ROWS = [
     *((f"predict a {option}", "inference.predict:predict_files", {"forward": given}) for option, given in (
         ("--size 720", forward(size=720)), ("--tile", forward(tile=True)), ("--multi-scale", forward(False, True)))),
     ("predict a --adapt --tile", "knowledge.adaptation:adapt_to_some", {"paths": ["a"], "forward": forward(tile=True)}),
-    *(("predict a --kb K --adapt", f"inference.predict:{f}", {"kb": "K adapted"}) for f in ("predict_files", "shift_of")),
+    *(("predict a --adapt", f"inference.predict:{f}", {"kb": "street adapted"}) for f in ("predict_files", "shift_of")),
     ("adapt K a b", "knowledge.adaptation:adapt", {"kb": "K", "images": ["a", "b"], "forward": None}),
     ("adapt K a --out O --slim", "save", {"kb": "K adapted", "directory": "O", "slim": True}),
     (TRAIN, BUILD, {"data": "folder:D", "backbone": "B", "unknown": [], "config": TrainConfig(), "decoder": "pyramid",
