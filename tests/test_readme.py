@@ -88,7 +88,7 @@ def test_the_quick_commands_run_one_after_another(place, monkeypatch, run_cli):
     monkeypatch.chdir(place)
     quick = next(block for block in blocks("sh", TEXT) if block.startswith("owseg "))
     lines = quick.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         code, _, errors = run_cli(*shlex.split(line, comments=True)[1:])
         assert code == 0, f"{line}\n{errors}"
