@@ -1,13 +1,13 @@
 """Thresholds in new places: how much of what is known is lost there, as it is and after `owseg adapt`.
 
     export OWSEG_DATA=DIR                                  # DIR/camvid, DIR/anomaly, DIR/labelmefacade
-    python -m recipes.places                               # of street by its own score; 25 minutes on one core
+    python -m recipes.places                               # of street by its own score
     python -m recipes.places --scorers joint,joint@segments
 
 Thresholds are found at 5 % on the second half of CamVid's val (``divide_val``). Each place has at most 16 images,
 Lost & Found and CamVid's test 24, evenly spread; of LabelMeFacade, each town of eight images or more. The threshold is
 moved by eight images, drawn three times where there are more, and measured on all of the place. Every second to seventh
-row and column counts. Scores are kept in --runs.
+row and column counts. Scores are kept in --runs; computing them takes a second or two of one core for an image.
 """
 
 from __future__ import annotations
