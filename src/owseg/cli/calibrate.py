@@ -28,8 +28,9 @@ def calibrate(
     false_alarms: Annotated[
         float,
         typer.Option(
-            help="How many false unknown regions are found per image, on average over images like these; with "
-            "conformal, the share of such images that have one. It decides what counts as a region, no pixel."
+            help="How many false unknown regions may be found per image, on average over images like these; with "
+            "conformal, the share of such images that may have one, approximately. It decides which regions count; "
+            "pixels stay as they are."
         ),
     ] = 0.3,
     scorer: Annotated[

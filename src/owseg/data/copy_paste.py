@@ -28,9 +28,8 @@ def paste(
 
     The outlier's size is drawn log-uniformly from ``sizes``; with ``factors`` it is its own times one of these, or as
     far as it fits (RPL's code). It is mirrored with probability 1/2, and lies wholly inside at a uniformly random
-    place. ``feather`` is the width in pixels of the border, inside its edge, in which it
-    is blended with the image. A sample without a target gets one that is 0 everywhere else. An outlier without a pixel
-    leaves the sample as it is.
+    place. ``feather`` is the width in pixels of the border, inside its edge, in which it is blended with the image. A
+    sample without a target gets one that is 0 everywhere else. An outlier without a pixel leaves the sample as it is.
     """
     rows, columns = np.nonzero(outlier.mask.any(1))[0], np.nonzero(outlier.mask.any(0))[0]
     if not len(rows):

@@ -29,11 +29,12 @@ def region_threshold(
 
     * "quantile": the mean over the images of their number is at most ``rate``.
     * "conformal": conformal risk control (Angelopoulos et al., ICLR 2024) of whether an image has one: if the next
-      image is exchangeable with these n, the probability that it has is at most ``rate``. It needs
-      ``n >= 1/rate - 1`` images.
+      image is exchangeable with these n, and ``threshold`` was found without them, the probability that it has is at
+      most ``rate``; with a ``threshold`` of the same images that holds approximately. It needs ``n >= 1/rate - 1``
+      images.
 
-    Both are exact: regions do not depend on their threshold, so their numbers fall as it rises. Raises ``OwsegError``
-    for a rate that is not above 0 (or not below 1, for "conformal"), too few images, and no known pixel.
+    Pieces do not depend on this threshold, so their number falls as it rises, and it is the least one. Raises
+    ``OwsegError`` for a rate that is not above 0 (or not below 1, for "conformal"), too few images, and no known pixel.
     """
     if not rate > 0 or (method == "conformal" and not rate < 1):
         raise OwsegError(f"false alarms per image are asked for above 0, and below 1 for conformal, not {rate}.")
