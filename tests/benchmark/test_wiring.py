@@ -137,6 +137,16 @@ def test_options_may_follow_the_name_of_a_score(place, recipe, tmp_path, no_plot
         run(replace(recipe, models=(replace(model, scorers=("mixture:delta=1",)),)), tmp_path / "wrong")
 
 
+def test_a_score_that_is_fitted_first_may_be_pooled_over_segments(place, recipe, tmp_path, no_plots):
+    spec = f"folder:{place / 'own'}"
+    model = Model("fit", str(place / "kb"), ("knn",), spec, scorers=("knn", "knn@segments"))
+    one = replace(recipe.data[1], most=1)
+    rows = rows_of(run(replace(recipe, models=(model,), data=(one,)), tmp_path / "out"), one.name)
+    assert list(rows) == ["knn", "knn@segments"]
+    maps = MapFolder.open(tmp_path / "out" / "maps" / one.name / "fit").read("0").scores
+    assert maps["knn"].shape == maps["knn@segments"].shape and np.abs(maps["knn"] - maps["knn@segments"]).max() > 0
+
+
 def test_options_reach_the_scorers_that_are_fitted(place, recipe, tmp_path):
     spec = f"folder:{place / 'own'}"
     model = Model("fit", str(place / "kb"), ("mahalanobis",), spec, scorers=("mahalanobis",))

@@ -157,3 +157,14 @@ def test_a_prediction_has_the_regions_that_the_knowledge_base_finds(kb):
             none.regions  # noqa: B018
         assert "regions.json" not in dict(none.files()) and "regions.json" in dict(prediction.files())
         assert np.array_equal(none.overlay(), prediction.overlay()) == (len(found) == 0)
+
+
+def test_a_box_says_by_how_many_units_the_score_is_above_the_threshold(kb, monkeypatch):
+    kb = replace(kb, threshold=replace(kb.threshold, regions=None))
+    prediction, drawn = next(p for p in map(kb.predict, map(tiny.image, range(8))) if len(p.regions)), []
+    monkeypatch.setattr("owseg.knowledge.prediction.draw_boxes", lambda pixels, boxes: drawn.extend(boxes) or pixels)
+    prediction.overlay()
+    assert [box for box, _ in drawn] == [r.box for r in prediction.regions]
+    for (_, text), region in zip(drawn, prediction.regions, strict=True):
+        score = prediction.score[region.mask.mask()].max()
+        assert float(text) == pytest.approx((score - kb.threshold.value) / kb.threshold.unit, abs=0.051)
