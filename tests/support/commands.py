@@ -88,6 +88,7 @@ STUBS = {
     "models.backbones.base:from_pretrained": lambda a: SimpleNamespace(eval=lambda: f"backbone {a['name']}"),
     "inference.predict:predict_files": lambda a: [Result(p, 0.5) for p in a["paths"]],
     "inference.predict:shift_of": lambda a: None,
+    "knowledge.tasks:for_task": lambda a: FakeKB(a["kb"].name + f" for {a['task']}" * (a["task"] != "unknown")),
     "knowledge.adaptation:adapt": lambda a: FakeKB(f"{a['kb'].name} adapted"),
     "knowledge.adaptation:adapt_to_some": lambda a: FakeKB(f"{a['kb'].name} adapted"),
     "inference.submit:submit": lambda a: ([], ""),
