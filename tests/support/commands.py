@@ -82,6 +82,7 @@ STUBS = {
     "data.outliers:open_outliers": lambda a: FakeOutliers(a["place"]),
     "data.outliers:leave_out": lambda a: (a["objects"], a["context"]),
     "data.unlabeled:open_inliers": lambda a: f"{a['spec']}/{a['split']}",
+    "data.unlabeled:unlabeled_images": lambda a: SimpleNamespace(name=f"photos {[str(p) for p in a['paths']]}"),
     "data.unlabeled:hold_out": lambda a: (f"most of {a['data']}", f"rest of {a['data']}"),
     "data.check:check": lambda a: [],
     "models.backbones.reference:reference_to": lambda a: {},

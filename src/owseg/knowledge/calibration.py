@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from owseg._progress import track
-from owseg.data.dataset import DataSet
+from owseg.data.dataset import DataSet, joined
 from owseg.errors import OwsegError
 from owseg.knowledge.alarms import FALSE_ALARMS, region_threshold
 from owseg.knowledge.base import Event, KnowledgeBase
@@ -110,11 +110,14 @@ def fit_scorers(
     names: Sequence[str] = ("joint",),
     held_out: DataSet | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    unlabeled: DataSet | None = None,
 ) -> KnowledgeBase:
     """Return ``kb`` with the fitted scorers ``names`` (see ``fitted_names``), fitted on labelled images.
 
     ``data`` are images that the network was trained on, ``held_out`` others: the network is far more confident on what
-    it was trained on, which would give its confidence too much weight in "joint". ``options`` are those of a scorer's
+    it was trained on, which would give its confidence too much weight in "joint". ``unlabeled`` are images of other
+    cameras and places, to which they are fitted in the network's own labels (see ``in_own_labels``): what varies from
+    place to place is then less of a distance. ``options`` are those of a scorer's
     card by the name of the scorer, such as {"knn": {"k": 5}}. A scorer that ``kb`` has already is fitted anew, which
     removes the threshold if it is the one in use, or a part of it; others stay. Raises ``OwsegError`` for a scorer that
     is not fitted, an image without a mask, and where nothing is labelled.
@@ -126,13 +129,19 @@ def fit_scorers(
     forward = CachedForward(kb.forward)
     train = _Outputs(data, forward)
     others = None if held_out is None else _Outputs(held_out, forward)
+    if unlabeled is not None:
+        train = _Outputs(joined(data, in_own_labels(kb, unlabeled)), forward)
     fitted: dict[str, FittedScorer] = {}
     for name in names:
         scorer = SCORERS.make(name, kb.network, **(options or {}).get(name, {}))
         assert isinstance(scorer, FittedScorer)
         fitted[name] = scorer.fit(train, others)
     details = {**data_card(data), **({} if held_out is None else {"held_out": data_card(held_out)})}
-    event = Event("fit", f"fitted {', '.join(names)} on {data.source.name}", details)
+    message = f"fitted {', '.join(names)} on {data.source.name}"
+    if unlabeled is not None:
+        details["unlabeled"] = data_card(unlabeled)
+        message += f" and {len(unlabeled)} images without labels"
+    event = Event("fit", message, details)
     # The scale of a score that is fitted anew is another, and so would be the meaning of its threshold.
     changed = {*fitted, *(part for scorer in fitted.values() for part in scorer.parts())}
     thresholds = {"threshold": None, "obstacles": None} if plain_name(kb.scorer) in changed else {}
