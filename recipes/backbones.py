@@ -42,6 +42,7 @@ from owseg.data.outliers import open_outliers
 from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import evaluate
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.calibration import calibrate, divide_val
 from owseg.knowledge.load import load
 from owseg.learners.base import Learner
 from owseg.learners.npm import NPM
@@ -104,6 +105,8 @@ def train(args: argparse.Namespace) -> None:
         unlabeled=shown_photos(args.data / "labelmefacade") if args.photos else (),
         resume=args.resume,
     )
+    _, calibration = divide_val(open_dataset(f"camvid:{args.data}/camvid", "val", kb.labels))
+    kb = calibrate(kb, calibration, task="obstacles")
     version = kb.save(args.runs / name, is_of_package(kb))
     core, minutes = (time.process_time() - started) / 60, (time.perf_counter() - wall) / 60
     write_whole(args.runs / "measured" / f"{name}.json", json.dumps({"core_minutes": core}).encode())

@@ -65,7 +65,7 @@ def places(place: Path, labels: LabelSpace) -> Iterator[tuple[str, DataSet]]:
     town = town_of(place / "labelmefacade")
     photos = open_towns(place / "labelmefacade", val.source.classes, labels)
     for name in sorted(set(town.values())):
-        found = where(photos, lambda image, name=name: town.get(Path(image).stem) == name)  # type: ignore[misc]
+        found = where(photos, lambda image, name=name: town[image] == name)  # type: ignore[misc]
         if len(found) >= LEAST:
             yield name, spread_over(found, MOST)
 

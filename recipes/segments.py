@@ -3,6 +3,7 @@
     export OWSEG_DATA=DIR                      # DIR/camvid, outlier_objects, labelmefacade
     python -m recipes.segments street8         # several minutes for each knowledge base
     python -m recipes.segments street8-inliers
+    python -m recipes.segments street          # nothing is unknown but the objects: what photos of other towns gain
 
 CamVid's val, street photos of other towns, and both with objects pasted into them that no training shows, of the usual
 sizes and small. "mean" is the plain mean over each segment, of the same segments: what ``joint@segments`` was chosen
@@ -99,7 +100,7 @@ def main() -> None:
                 state.update(resize(found, sample.target.shape)[0, 0].numpy(), sample.target)
         columns[where] = [state.compute() for state in states.values()]
     rows = [
-        (form, *(f"{m.ap:.3f} / {m.fpr95:.3f}" for m in found))
+        (form, *("–" if np.isnan(m.ap) else f"{m.ap:.3f} / {m.fpr95:.3f}" for m in found))
         for form, *found in zip(FORMS, *columns.values(), strict=True)
     ]
     markdown(f"Pooled over segments, {args.kb}: AP / FPR95", ("form", *columns), rows)
