@@ -15,17 +15,19 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from owseg._files import write_whole
-from owseg.data.datasets import open_dataset
+from owseg.data.datasets import open_dataset, open_source
 from owseg.evaluation.evaluate import evaluate
 from owseg.learners.learn import learn
 from owseg.learners.sequence import sample_classes
 from owseg.training.build import build_knowledge_base
 from owseg.training.config import TrainConfig
+from owseg.training.epochs import for_images
 from recipes.tables import markdown, spread
 
 UNKNOWN_CLASS = "weed"
@@ -57,11 +59,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("OWSEG_DATA", "data")))
     parser.add_argument("--runs", type=Path, default=Path("runs/field"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=TrainConfig.epochs)
+    parser.add_argument("--epochs", type=int, help="by default as many as suit so few images")
     parser.add_argument("--precision", default="bf16-mixed")
     args = parser.parse_args()
     spec = f"folder:{divided(args.data / 'cwfid', args.runs / 'data')}"
-    config = TrainConfig(seed=args.seed, precision=args.precision, epochs=args.epochs)
+    config = for_images(TrainConfig(seed=args.seed, precision=args.precision), len(open_source(spec, "train").ids))
+    config = config if args.epochs is None else replace(config, epochs=args.epochs)
     started = time.process_time()
     kb = build_knowledge_base(spec, unknown=[UNKNOWN_CLASS], config=config, run=args.runs / "run")
     kb.save(args.runs / "kb")

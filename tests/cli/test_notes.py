@@ -22,7 +22,9 @@ def stubs(monkeypatch):
 )
 def test_what_chose_and_calibrated_at_once_is_said(run_cli, monkeypatch, line, note):
     if "no val" in note:
-        monkeypatch.setattr("owseg.data.datasets.open_source", lambda spec, split: SimpleNamespace(name="same"))
+        monkeypatch.setattr(
+            "owseg.data.datasets.open_source", lambda spec, split: SimpleNamespace(name="same", ids=("a",))
+        )
     elif "small" in note:
         history = (Event("train", "made", {"val": {"calibrated_apart": False}}),)
         monkeypatch.setattr(FakeKB, "history", history)

@@ -9,7 +9,14 @@ import pytest
 
 from owseg.data import copy_paste
 from owseg.errors import OwsegError
-from owseg.training.config import LoopConfig, NegativeConfig, PastingConfig, ResidualConfig, TrainConfig
+from owseg.training.config import (
+    LoopConfig,
+    NegativeConfig,
+    PastingConfig,
+    ResidualConfig,
+    TrainConfig,
+)
+from owseg.training.epochs import USUAL_IMAGES, for_images
 
 
 @pytest.mark.parametrize("kind", [LoopConfig, TrainConfig, ResidualConfig])
@@ -74,3 +81,15 @@ def test_they_are_read_without_torch():
     code = "import sys, owseg.training.presets; print({'torch', 'transformers'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("config", [TrainConfig(batch=8), NegativeConfig(batch=5, seed=3), TrainConfig(batch=1000)])
+def test_few_images_are_seen_more_often_so_that_steps_are_as_many(config):
+    usual = config.epochs * -(-USUAL_IMAGES // config.batch)
+    for images in (1, 3, 32, 366):
+        found = for_images(config, images)
+        steps = found.epochs * -(-images // config.batch)
+        assert usual <= steps < usual + -(-images // config.batch)
+        assert replace(found, epochs=config.epochs, validate_every=config.validate_every) == config
+        assert found.epochs // found.validate_every <= config.epochs // config.validate_every  # no more validations
+    assert for_images(config, USUAL_IMAGES) == for_images(config, 10**6) == config

@@ -7,9 +7,16 @@ from typing import Annotated
 import typer
 
 from owseg.cli._options import parse_settings, parse_size
+from owseg.training.epochs import for_images
 from owseg.training.presets import Config, configured
 
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training images.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        help="Passes over the training images. Default: the preset's, and more of them where images are few, so that "
+        "there are as many steps as of CamVid's 367."
+    ),
+]
 
 
 Batch = Annotated[int | None, typer.Option(help="Images per step.")]
@@ -36,6 +43,12 @@ Members = Annotated[
         help="Decoders on one backbone, each trained for itself, whose mean is used; more of them err less.",
     ),
 ]
+
+
+def for_so_many(config: Config, images: int, epochs: int | None, settings: list[str] | None) -> Config:
+    """Return ``config`` with more epochs where images are few (``for_images``), unless their number was given."""
+    given = epochs is not None or "epochs" in parse_settings(settings)
+    return config if given else for_images(config, images)
 
 
 def config_of(

@@ -18,7 +18,7 @@ from owseg.cli._options import (
     parse_scales,
 )
 from owseg.cli._printing import next_command, save_version
-from owseg.cli._training import Batch, Crop, Devices, Epochs, Members, Precision, Seed, config_of
+from owseg.cli._training import Batch, Crop, Devices, Epochs, Members, Precision, Seed, config_of, for_so_many
 from owseg.errors import OwsegError
 from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE
 from owseg.training.presets import TRAIN, preset_named
@@ -174,22 +174,27 @@ def train(
     check_parts(decoder or chosen.decoder, classifier, scale)
     if slim:
         check_slim(backbone, config.mode)
-    # Before hours of training, not after.
-    check_place(out)
-    photos = [] if unlabeled is None else find_image_files([unlabeled])
+    check_place(out)  # before hours of training, not after
+    config = for_so_many(config, image_count(data), epochs, settings)
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
     run = Path(f"{out.resolve()}.run")
     kb = build_knowledge_base(
         data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
         width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale, size=size,
         scales=chosen.scales if scales is None else parse_scales(scales), fpr=fpr, outliers=objects,
-        unlabeled=photos, background=background, resume=resume,
+        unlabeled=find_image_files([unlabeled]) if unlabeled else [], background=background, resume=resume,
     )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.
-    if not is_first_process():
-        return
-    hint = next_command("evaluate", out, "--data", data)
-    save_version(kb, str(out), as_json, f"{note_on_val(kb, data)}{hint}", slim)
+    if is_first_process():
+        hint = next_command("evaluate", out, "--data", data)
+        save_version(kb, str(out), as_json, f"{note_on_val(kb, data)}{hint}", slim)
+
+
+def image_count(data: str) -> int:
+    """Return how many training images a data set has."""
+    from owseg.data.datasets import open_source
+
+    return len(open_source(data, "train").ids)
 
 
 def note_on_val(kb: KnowledgeBase, data: str) -> str:

@@ -33,6 +33,7 @@ from owseg.training.config import (
     NegativeConfig,
     TrainConfig,
 )
+from owseg.training.epochs import for_images
 from owseg.training.negative import with_negative
 from owseg.training.segmentation import train
 
@@ -74,11 +75,10 @@ def build_knowledge_base(
     Raises ``OwsegError`` for an unknown class that the data set does not have, and for a class called "unknown" or
     "void" that is not left out.
     """
-    config = config or TrainConfig()
-    labels = _known_classes(data, unknown)
-    labels = labels.extend(BACKGROUND) if background else labels
+    labels = _known_classes(data, unknown, background)
     shown = None if outliers is None else outliers.unknown_to(labels)
     fitted_on = open_dataset(data, "train", labels, train=True)
+    config = config or for_images(TrainConfig(), len(fitted_on))
     trained_on = replace(fitted_on, source=with_background(fitted_on.source)) if background else fitted_on
     choose, calibration = divide_val(open_dataset(data, "val", labels))
     photos = unlabeled_images(unlabeled, labels) if unlabeled else None
@@ -87,16 +87,9 @@ def build_knowledge_base(
     size = size or usual_size(fitted_on)
     network = assemble(body, len(labels), decoder, width, classifier, scale, size, scales, members)
     network = train(network, trained_on, choose, config, Path(run), resume)
-    card: dict[str, Any] = {}
-    if shown is not None:
-        inliers = fitted_on if photos is None else joined(fitted_on, photos)
-        network, ap = _with_negative(network, inliers, choose, shown, config, Path(run) / "negative", resume)
-        card = {"outliers": shown.name, "objects": len(shown), "categories": shown.counts(), "val_ap": ap}
+    network, card = _with_negative(network, fitted_on, photos, choose, shown, config, Path(run) / "negative", resume)
     if half:
-        learned = [part for part in ("decoder", "classifier", "negative") if getattr(network, part) is not None]
-        round_to_half(network, learned if config.mode == "frozen" else ("",))
-    if photos is not None:
-        card["unlabeled"] = data_card(photos)
+        round_to_half(network, _learned(network, config.mode))
     about = {
         "unknown": list(unknown), "backbone": Path(backbone).name if isinstance(backbone, str) else backbone.kind,
         "config": asdict(config), "val": {"images": len(choose), "calibrated_apart": choose is not calibration},
@@ -104,27 +97,37 @@ def build_knowledge_base(
     message = _message(fitted_on, shown, choose if choose is calibration else None)
     event = Event("train", message, {**data_card(trained_on), **card, **about})
     kb = KnowledgeBase(network, labels, history=(event,))
-    fitted = _fitted(kb, fitted_on, choose, photos, "joint" if background else plain_name(scorer))
-    return calibrate(fitted, calibration, fpr, scorer=BACKGROUND if background else scorer)
+    return _calibrated(kb, fitted_on, photos, choose, calibration, fpr, BACKGROUND if background else scorer)
 
 
-def _fitted(
-    kb: KnowledgeBase, train: DataSet, held_out: DataSet, unlabeled: DataSet | None, name: str
-) -> KnowledgeBase:
-    """Return ``kb`` with the scorer ``name`` fitted, if it is a fitted one."""
-    if name not in fitted_names():
-        return kb
-    return fit_scorers(kb, train, held_out=held_out, names=(name,), unlabeled=unlabeled)
+def _learned(network: Network, mode: str) -> list[str]:
+    """Return the parts of ``network`` that a training in this ``mode`` changes."""
+    parts = ("decoder", "classifier", "negative")
+    return [part for part in parts if getattr(network, part) is not None] if mode == "frozen" else [""]
 
 
-def _known_classes(data: str, unknown: Sequence[str]) -> LabelSpace:
-    """Return the classes of ``data`` less ``unknown``; raise ``OwsegError`` for fewer than two, or a reserved name."""
+def _calibrated(
+    kb: KnowledgeBase, train: DataSet, photos: DataSet | None, choose: DataSet, calibration: DataSet, fpr: float,
+    scorer: str,
+) -> KnowledgeBase:  # fmt: skip
+    """Return ``kb`` with ``scorer`` calibrated, and fitted before if it is a fitted one; with BACKGROUND joint is."""
+    fitted = "joint" if scorer == BACKGROUND else plain_name(scorer)
+    if fitted in fitted_names():
+        kb = fit_scorers(kb, train, held_out=choose, names=(fitted,), unlabeled=photos)
+    return calibrate(kb, calibration, fpr, scorer=scorer)
+
+
+def _known_classes(data: str, unknown: Sequence[str], background: bool) -> LabelSpace:
+    """Return the classes of ``data`` less ``unknown``, with BACKGROUND if it is asked for.
+
+    Raises ``OwsegError`` for fewer than two, and for a reserved name.
+    """
     everything = open_dataset(data, "train").labels
     labels = everything.without(unknown)
     if len(labels) < 2:
         raise OwsegError(f"{len(labels)} known classes are too few; leave out fewer of {', '.join(everything.names)}.")
     check_class_names(labels.names)
-    return labels
+    return labels.extend(BACKGROUND) if background else labels
 
 
 def _message(data: DataSet, shown: Outliers | None, undivided: DataSet | None) -> str:
@@ -137,15 +140,26 @@ def _message(data: DataSet, shown: Outliers | None, undivided: DataSet | None) -
 
 
 def _with_negative(
-    network: Network, inliers: DataSet, val: DataSet, outliers: Outliers, config: TrainConfig, run: Path, resume: bool
-) -> tuple[Network, float]:
-    """Return ``network`` with a negative class, trained with the usual settings, and its AP on val."""
+    network: Network, train: DataSet, photos: DataSet | None, val: DataSet, outliers: Outliers | None,
+    config: TrainConfig, run: Path, resume: bool,
+) -> tuple[Network, dict[str, Any]]:  # fmt: skip
+    """Return ``network`` with a negative class, trained with the usual settings, and what the history says of it.
+
+    Without ``outliers`` that is the network itself, and nothing.
+    """
+    if outliers is None:
+        return network, {}
+    inliers = train if photos is None else joined(train, photos)
     # Where the images are few, a step takes them all.
     batch = min(NegativeConfig.batch, max(1, len(inliers) // config.devices))
     same = NegativeConfig(batch=batch, seed=config.seed, precision=config.precision, devices=config.devices)
+    if config.epochs >= TrainConfig.epochs:  # a training that is short by intention stays so
+        same = for_images(same, len(inliers))
     # A run that was stopped before this part has nothing to resume here.
     resume = resume and any(run.rglob("last.ckpt"))
-    return with_negative(network, inliers, val, outliers, same, run, resume)
+    network, ap = with_negative(network, inliers, val, outliers, same, run, resume)
+    card = {"outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(), "val_ap": ap}
+    return network, card if photos is None else {**card, "unlabeled": data_card(photos)}
 
 
 def usual_size(data: DataSet, most: int = 32) -> int:
