@@ -37,7 +37,7 @@ CHOSEN_ON, MEASURED_ON = 24, 30
 class Scored:
     """An image by its score (h, w) float32 on the grid of the scorer, and its ground truth (H, W) uint8.
 
-    ``quantiles`` are those of the score at the size of the image, by which a threshold is moved.
+    ``quantiles`` are those of the score, by which a threshold is moved.
     """
 
     coarse: np.ndarray
@@ -46,7 +46,7 @@ class Scored:
 
     @property
     def score(self) -> np.ndarray:
-        """The score (H, W) float32 at the size of the ground truth, as ``KnowledgeBase.assess`` gives it."""
+        """The score (H, W) float32 at the size of the image, as ``KnowledgeBase.assess`` gives it."""
         return _resized(self.coarse, self.target.shape)
 
     @property
@@ -63,7 +63,9 @@ def scored(kb: KnowledgeBase, samples: Iterable[Sample], file: Path, count: int)
             assert sample.target is not None
             coarse = kb.require_scorer(kb.scorer)(kb.forward(sample.image))[0].float().cpu().numpy()
             found = quantiles(_resized(coarse, sample.image.shape[1:]))
-            arrays |= {f"coarse {i}": coarse, f"target {i}": sample.target, f"quantiles {i}": found}
+            # Masks of more pixels than their images are reduced to these, where regions are predicted.
+            step = sample.target.shape[0] // sample.image.shape[1]
+            arrays |= {f"coarse {i}": coarse, f"target {i}": sample.target[::step, ::step], f"quantiles {i}": found}
         memory = io.BytesIO()
         np.savez_compressed(memory, **arrays)  # type: ignore[arg-type]
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -135,10 +137,13 @@ class Images:
 
     def __init__(self, place: Path, runs: Path) -> None:
         self.place, self.runs = place, runs
-        self.kb = cache(load)
+        self.kb, self._read = cache(load), cache(self._scored)
 
     def __call__(self, name: str) -> list[Scored]:
         """Return the images of a set; raise ``KeyError`` for a name that none has."""
+        return self._read(name)
+
+    def _scored(self, name: str) -> list[Scored]:
         chosen = SETS[name]
         kb = self.kb(chosen.kb)
         file = self.runs / f"{chosen.kb}-{kb.fingerprint()}" / f"{name}.npz"

@@ -27,11 +27,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from owseg._files import write_whole
 from owseg.knowledge.alarms import region_threshold
-from owseg.knowledge.pieces import components, evidence, pieces_above, pixels, sure_pieces
+from owseg.knowledge.pieces import EXTENT, GROWTH, components, half_maximum, parents, pixels, rated_pieces
 from owseg.knowledge.regions import MIN_AREA
 from owseg.metrics.binned import Binned
 from owseg.metrics.components import ComponentMetrics, Components, Sizes
@@ -55,39 +54,48 @@ FORMS: Mapping[str, Form] = {
     "e a^(1/2)": lambda e, a, highest: e * a**0.5,
     "highest excess": lambda e, a, highest: highest,
 }
-GROWTHS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5)
+GROWTHS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.1)
+EXTENTS = (0.0, 0.5, 0.6, 0.7)
+IN_USE = "e a^(1/4)"
 
 
-def rated(score: np.ndarray, threshold: Threshold, growth: float) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return the pieces (H, W) above ``value + growth unit``, and the evidence of each (n,) in each form."""
-    above = score > np.float32(threshold.value + growth * threshold.unit)
-    pieces = components(above, pixels(MIN_AREA, score.shape))
+def rated(
+    score: np.ndarray, threshold: Threshold, growth: float, extent: float
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return ``rated_pieces`` (H, W) of another growth and extent, and their evidence (n,) in each form."""
+    least = pixels(MIN_AREA, score.shape)
+    pieces = components(score > np.float32(threshold.value + growth * threshold.unit), least)
+    parts = half_maximum(score, pieces, threshold, least, extent)
     excess = (score.astype(np.float64) - threshold.value) / threshold.unit
-    areas, sums = (np.bincount(pieces.ravel(), weights)[1:] for weights in (None, excess.ravel()))
-    highest = np.array(ndimage.maximum(excess, pieces, range(1, len(areas) + 1)), np.float64)
-    return pieces, {name: form(sums / areas, areas / pieces.size, highest) for name, form in FORMS.items()}
+    areas, sums = (np.bincount(pieces.ravel(), weights)[1:] for weights in (None, excess.clip(0).ravel()))
+    highest = np.zeros(len(areas) + 1)
+    np.maximum.at(highest, pieces.ravel(), excess.ravel())
+    of = parents(pieces, parts) - 1
+    return parts, {name: form(sums / areas, areas / pieces.size, highest[1:])[of] for name, form in FORMS.items()}
 
 
-def tried(images: Images, growth: float) -> dict[str, dict[str, ComponentMetrics]]:
+def tried(
+    images: Images, growth: float, extent: float, forms: Sequence[str] = tuple(FORMS)
+) -> dict[str, dict[str, ComponentMetrics]]:
     """Return the component metrics by form and by set of ``CHOICE``, where a limit has 0.3 false alarms per image."""
     limits: dict[str, dict[str, float]] = {}
     for kb, name in LIMITS.items():
-        each: dict[str, list[froc.Detections]] = {form: [] for form in FORMS}
+        each: dict[str, list[froc.Detections]] = {form: [] for form in forms}
         for image in images(name):
-            pieces, evidences = rated(image.score, images.threshold(name), growth)
-            first = froc.detections(pieces, evidences["e"], image.target, 1)
-            for form, found in evidences.items():
-                each[form].append(replace(first, evidence=found))
+            pieces, evidences = rated(image.score, images.threshold(name), growth, extent)
+            first = froc.detections(pieces, evidences[IN_USE], image.target, 1)
+            for form in forms:
+                each[form].append(replace(first, evidence=evidences[form]))
         limits[kb] = {form: froc.limit_at(found, FALSE_ALARMS[0]) for form, found in each.items()}
-    metrics: dict[str, dict[str, ComponentMetrics]] = {form: {} for form in FORMS}
+    metrics: dict[str, dict[str, ComponentMetrics]] = {form: {} for form in forms}
     for name in CHOICE:
         every, chosen = images(name), SETS[name]
         threshold = adapted(images.threshold(name), every, 0)
-        states = {form: Components(chosen.sizes) for form in FORMS}
+        states = {form: Components(chosen.sizes) for form in forms}
         for image in every:
-            pieces, evidences = rated(image.score, threshold, growth)
-            for form, found in evidences.items():
-                counts = np.r_[False, found > limits[chosen.kb][form]]
+            pieces, evidences = rated(image.score, threshold, growth, extent)
+            for form in forms:
+                counts = np.r_[False, evidences[form] > limits[chosen.kb][form]]
                 states[form].update(counts[pieces], image.target)
         for form, state in states.items():
             metrics[form][name] = state.compute()
@@ -95,56 +103,58 @@ def tried(images: Images, growth: float) -> dict[str, dict[str, ComponentMetrics
 
 
 def choose(images: Images) -> dict[str, Any]:
-    """Print the mean F1 of components by form and growth, and of the form that is in use each set."""
-    found = {growth: tried(images, growth) for growth in GROWTHS}
-    means = {form: {g: float(np.mean([m.f1 for m in found[g][form].values()])) for g in GROWTHS} for form in FORMS}
-    rows = [(form, *(f"{value:.3f}" for value in by.values())) for form, by in means.items()]
-    markdown("Mean F1 of components", ("evidence", *(f"GROWTH {g:g}" for g in GROWTHS)), rows)
-    rows = [(f"{g:g}", *(_components(m) for m in found[g]["e a^(1/4)"].values())) for g in GROWTHS]
-    markdown("e a^(1/4): sIoU / PPV / F1", ("GROWTH", *CHOICE), rows)
-    return {f"{g:g}": {form: {n: asdict(m) for n, m in by.items()} for form, by in found[g].items()} for g in GROWTHS}
+    """Print the F1 of components by the extent of regions, and by the form of the evidence and GROWTH."""
+    extents = {f"{extent:g}": tried(images, GROWTH, extent, (IN_USE,))[IN_USE] for extent in EXTENTS}
+    header = ("", *CHOICE, "mean F1")
+    markdown("Extent: sIoU / PPV / F1", header, [_row(extent, by) for extent, by in extents.items()])
+    growths = {f"{growth:g}": tried(images, growth, EXTENT) for growth in GROWTHS}
+    rows = [(form, *(f"{_mean_f1(by[form]):.3f}" for by in growths.values())) for form in FORMS]
+    markdown("Mean F1 of components", ("evidence", *(f"GROWTH {growth}" for growth in growths)), rows)
+    markdown(f"GROWTH, {IN_USE}: sIoU / PPV / F1", header, [_row(g, by[IN_USE]) for g, by in growths.items()])
+    kept = {g: {form: {n: asdict(m) for n, m in by[form].items()} for form in FORMS} for g, by in growths.items()}
+    return {"extent": {e: {n: asdict(m) for n, m in by.items()} for e, by in extents.items()}, "growth": kept}
+
+
+def _mean_f1(metrics: Mapping[str, ComponentMetrics]) -> float:
+    return float(np.mean([m.f1 for m in metrics.values()]))
+
+
+def _row(name: str, metrics: Mapping[str, ComponentMetrics]) -> tuple[str, ...]:
+    cells = (f"{m.siou:.3f} / {m.ppv:.3f} / {m.f1:.3f}" for m in metrics.values())
+    return (name, *cells, f"{_mean_f1(metrics):.3f}")
 
 
 # ---- what is reported
 
 
-def all_unknown(score: np.ndarray, threshold: Threshold) -> np.ndarray:
-    """Return every unknown pixel, (H, W) bool."""
-    return np.asarray(score > np.float32(threshold.value))
+def assessed(
+    images: Sequence[Scored], threshold: Threshold, sizes: Sizes
+) -> tuple[dict[str, ComponentMetrics], list[froc.Detections]]:
+    """Return how well all unknown pixels, and those of regions, fit the things; and the regions with any evidence.
 
-
-def in_regions(score: np.ndarray, threshold: Threshold) -> np.ndarray:
-    """Return the pixels of regions, (H, W) bool, before those that show several things are split."""
-    least = pixels(MIN_AREA, score.shape)
-    return np.asarray(pieces_above(score, all_unknown(score, threshold), threshold, least) > 0)
-
-
-def fit(
-    images: Sequence[Scored], threshold: Threshold, mask: Callable[[np.ndarray, Threshold], np.ndarray], sizes: Sizes
-) -> ComponentMetrics:
-    """Return how well the components of a mask fit the things of the images."""
-    state = Components(sizes)
-    for image in images:
-        state.update(mask(image.score, threshold), image.target)
-    return state.compute()
-
-
-def best_f1(images: Sequence[Scored], threshold: Threshold) -> Threshold:
-    """Return the threshold of the best pixel F1, which needs the ground truth of the images."""
-    state = Binned()
-    for image in images:
-        state.update(image.score, image.target)
-    return replace(threshold, value=state.best_f1_threshold())
-
-
-def detected(images: Sequence[Scored], threshold: Threshold, sizes: Sizes) -> list[froc.Detections]:
-    """Return the regions of each image with any evidence, and the things that they find."""
+    Regions are ``pieces_above`` the threshold: ``Prediction.regions``, before those that show several things are split.
+    """
+    states = {"all unknown pixels": Components(sizes), "regions": Components(sizes)}
+    assert threshold.regions is not None
     found = []
     for image in images:
         score = image.score
-        pieces = sure_pieces(score, all_unknown(score, threshold), threshold, pixels(MIN_AREA, score.shape))
-        found.append(froc.detections(pieces, evidence(score, pieces, threshold), image.target, sizes.ground_truth))
-    return found
+        unknown = score > np.float32(threshold.value)
+        pieces, rating = rated_pieces(score, unknown, threshold, pixels(MIN_AREA, score.shape))
+        states["all unknown pixels"].update(unknown, image.target)
+        states["regions"].update(np.r_[False, rating > threshold.regions.value][pieces], image.target)
+        found.append(froc.detections(pieces, rating, image.target, sizes.ground_truth))
+    return {name: state.compute() for name, state in states.items()}, found
+
+
+def at_best_f1(images: Sequence[Scored], sizes: Sizes) -> ComponentMetrics:
+    """Return how well all pixels fit above the threshold of the best pixel F1, which needs the ground truth."""
+    pixel, state = Binned(), Components(sizes)
+    for image in images:
+        pixel.update(image.score, image.target)
+    for image in images:
+        state.update(image.score > np.float32(pixel.best_f1_threshold()), image.target)
+    return state.compute()
 
 
 def limits(images: Images, kb: str) -> dict[float, float]:
@@ -160,28 +170,25 @@ def measure(images: Images) -> dict[str, Any]:
     for name in REPORTED:
         every, chosen, threshold = images(name), SETS[name], images.threshold(name)
         after = [adapted(threshold, every, seed) for seed in range(DRAWS)]
-        states = {"as it is": [threshold], "after adapt": after, "best pixel F1": [best_f1(every, threshold)]}
-        found = {
-            state: {mask.__name__: [asdict(fit(every, t, mask, chosen.sizes)) for t in states[state]] for mask in masks}
-            for state, masks in zip(states, ((all_unknown, in_regions),) * 2 + ((all_unknown,),), strict=True)
+        states = {
+            state: [assessed(every, t, chosen.sizes) for t in thresholds]
+            for state, thresholds in (("as it is", [threshold]), ("after adapt", after))
         }
-        for state, by in found.items():
-            for mask, each in by.items():
-                cells = (spread([m[part] for m in each]) for part in ("siou", "ppv", "f1"))
-                rows.append((name, mask.replace("_", " "), state, *cells))
+        found = {(k, state): [f[k] for f, _ in each] for state, each in states.items() for k in each[0][0]}
+        found["all unknown pixels", "best pixel F1"] = [at_best_f1(every, chosen.sizes)]
+        for key, each in found.items():
+            cells = (spread([getattr(m, part) for m in each]) for part in ("siou", "ppv", "f1"))
+            rows.append((name, *key, *cells))
         rates = {}
         for asked, limit in limits(images, chosen.kb).items():
-            rates[asked] = {
-                state: [froc.alarms(detected(every, t, chosen.sizes), limit) for t in states[state]]
-                for state in ("as it is", "after adapt")
-            }
+            rates[asked] = {state: [froc.alarms(d, limit) for _, d in each] for state, each in states.items()}
             within = 0.5 * asked <= np.mean(rates[asked]["after adapt"]) <= 2 * asked
-            cells = (spread(rates[asked][state], 2) for state in rates[asked])
+            cells = (spread(each, 2) for each in rates[asked].values())
             alarms.append((name, f"{asked:g}", *cells, "yes" if within else "no"))
-        metrics[name] = {"images": len(every), "components": found, "false alarms": rates}
+        kept = {", ".join(key): [asdict(m) for m in each] for key, each in found.items()}
+        metrics[name] = {"images": len(every), "components": kept, "false alarms": rates}
     markdown("Components", ("set", "pixels", "threshold", "sIoU", "PPV", "F1"), rows)
-    header = ("set", "asked", "as it is", "after adapt", "within a factor of two")
-    markdown("False alarms per image", header, alarms)
+    markdown("False alarms per image", ("set", "asked", *states, "within a factor of two"), alarms)
     return metrics
 
 
@@ -191,7 +198,7 @@ def curves(images: Images, plot: Path) -> dict[str, Any]:
     for name in REPORTED:
         every, chosen, threshold = images(name), SETS[name], images.threshold(name)
         states = {"as it is": threshold, "after adapt": adapted(threshold, every, 0)}
-        panels[name] = {state: detected(every, t, chosen.sizes) for state, t in states.items()}
+        panels[name] = {state: assessed(every, t, chosen.sizes)[1] for state, t in states.items()}
         assert threshold.regions is not None
         in_use[name], metrics[name] = threshold.regions.value, {}
         for state, found in panels[name].items():
@@ -209,10 +216,6 @@ def curves(images: Images, plot: Path) -> dict[str, Any]:
     froc.plot(panels, in_use).savefig(file, format="png", dpi=110, metadata={"Software": None})
     write_whole(plot, file.getvalue())
     return metrics
-
-
-def _components(metrics: ComponentMetrics) -> str:
-    return f"{metrics.siou:.3f} / {metrics.ppv:.3f} / {metrics.f1:.3f}"
 
 
 def _by_size(found: Sequence[froc.Detections], limit: float, low: float, high: float) -> tuple[float, int]:

@@ -12,9 +12,9 @@ from owseg.data.dataset import DataSet
 from owseg.knowledge.adaptation import adapt
 from owseg.knowledge.alarms import region_threshold
 from owseg.knowledge.calibration import calibrate
-from owseg.knowledge.pieces import GROWTH, evidence, sure_pieces
+from owseg.knowledge.pieces import EXTENT, GROWTH, pieces_above, rated_pieces, sure_pieces
 from owseg.labels import IGNORE, UNKNOWN
-from owseg.metrics.components import Sizes
+from owseg.metrics.components import Components, Sizes
 from owseg.openset import Reference, RegionThreshold, Threshold, quantiles
 from recipes import froc, region_images, regions
 from recipes.region_images import CHOICE, LIMITS, REPORTED, SETS, Scored, adapted, scored
@@ -120,22 +120,24 @@ def test_of_void_alone_and_of_small_things_nothing_counts():
 def test_a_limit_is_the_one_that_a_calibration_finds(rate):
     images = some_images(12)
     found = region_threshold([(image.score, image.known) for image in images], THRESHOLD, rate)
-    each = regions.detected(images, THRESHOLD, Sizes(1, 1))
+    _, each = regions.assessed(images, THRESHOLD, Sizes(1, 1))
     assert froc.limit_at(each, rate) == found.value > 0
     assert froc.alarms(each, found.value) == pytest.approx(found.achieved)
 
 
-def test_the_form_and_the_growth_that_are_in_use_are_among_those_tried():
+def test_the_form_the_growth_and_the_extent_that_are_in_use_are_among_those_tried():
+    assert GROWTH in regions.GROWTHS and EXTENT in regions.EXTENTS
     for seed in range(4):
         score = some_image(seed).score
-        pieces, forms = regions.rated(score, THRESHOLD, GROWTH)
-        expected = sure_pieces(score, score > 0.5, THRESHOLD, 4)
-        assert np.array_equal(pieces, expected) and GROWTH in regions.GROWTHS
-        assert forms["e a^(1/4)"] == pytest.approx(evidence(score, expected, THRESHOLD))
-        highest = [(score[pieces == i].max() - 0.5) / 0.8 for i in range(1, pieces.max() + 1)]
+        pieces, forms = regions.rated(score, THRESHOLD, GROWTH, EXTENT)
+        expected, rating = rated_pieces(score, score > 0.5, THRESHOLD, 4)
+        assert np.array_equal(pieces, expected) and forms[regions.IN_USE] == pytest.approx(rating)
+        whole, forms = regions.rated(score, THRESHOLD, GROWTH, 0.0)
+        assert np.array_equal(whole, sure_pieces(score, score > 0.5, THRESHOLD, 4))
+        highest = [(score[whole == i].max() - 0.5) / 0.8 for i in range(1, whole.max() + 1)]
         assert forms["highest excess"] == pytest.approx(highest)
-        assert forms["e a^(1/2)"] ** 2 == pytest.approx(forms["e"] ** 2 * np.bincount(pieces.ravel())[1:] / 2000)
-    assert [len(e) for e in regions.rated(score, THRESHOLD, 99.0)[1].values()] == [0] * 5
+        assert forms["e a^(1/2)"] ** 2 == pytest.approx(forms["e"] ** 2 * np.bincount(whole.ravel())[1:] / 2000)
+    assert [len(e) for e in regions.rated(score, THRESHOLD, 99.0, EXTENT)[1].values()] == [0] * 5
 
 
 # ---- images
@@ -209,22 +211,38 @@ def test_adapting_undoes_a_shift_of_all_scores_and_limits_come_from_val(capsys):
     there, here = regions.measure(MadeUp(2.0)), regions.measure(images)
     assert set(images.read) == {*REPORTED, *LIMITS.values()}
     for name in REPORTED:
-        for mask in ("all_unknown", "in_regions"):
-            moved, usual = (m[name]["components"]["after adapt"][mask] for m in (there, here))
-            assert len(moved) == 3 and [m["f1"] for m in moved] == pytest.approx([m["f1"] for m in usual])
-            stored = there[name]["components"]["as it is"][mask][0]
-            assert stored["f1"] < moved[0]["f1"] and stored != here[name]["components"]["as it is"][mask][0]
-        best = here[name]["components"]["best pixel F1"]["all_unknown"][0]
-        # It follows the shift, up to the width of a bin.
-        assert best["f1"] == pytest.approx(there[name]["components"]["best pixel F1"]["all_unknown"][0]["f1"], abs=0.05)
+        shifted, usual = there[name]["components"], here[name]["components"]
+        for kind in ("all unknown pixels", "regions"):
+            moved = [m["f1"] for m in shifted[f"{kind}, after adapt"]]
+            assert len(moved) == 3 and moved == pytest.approx([m["f1"] for m in usual[f"{kind}, after adapt"]])
+            assert shifted[f"{kind}, as it is"][0]["f1"] < moved[0]
+        best, again = (found["all unknown pixels, best pixel F1"][0]["f1"] for found in (shifted, usual))
+        assert best == pytest.approx(again, abs=0.05)  # up to the width of a bin
         for asked, rates in there[name]["false alarms"].items():
             limit = regions.limits(images, SETS[name].kb)[asked]
-            every = MadeUp(2.0)(name)
-            each = regions.detected(every, THRESHOLD, SETS[name].sizes)
+            _, each = regions.assessed(MadeUp(2.0)(name), THRESHOLD, SETS[name].sizes)
             assert rates["as it is"] == [froc.alarms(each, limit)]
             assert rates["after adapt"] == pytest.approx(here[name]["false alarms"][asked]["after adapt"])
             assert np.mean(rates["as it is"]) > np.mean(rates["after adapt"])
-    assert "| RoadAnomaly21 | in regions | after adapt |" in capsys.readouterr().out
+    assert "| RoadAnomaly21 | regions | after adapt |" in capsys.readouterr().out
+
+
+def test_regions_are_those_above_the_threshold_of_regions_and_the_best_f1_is_of_all_pixels():
+    images, sizes = some_images(6), Sizes(20, 20)
+    states, best = (Components(sizes), Components(sizes)), []
+    for image in images:
+        unknown = image.score > 0.5
+        states[0].update(unknown, image.target)
+        states[1].update(pieces_above(image.score, unknown, THRESHOLD, 4) > 0, image.target)
+    assert list(regions.assessed(images, THRESHOLD, sizes)[0].values()) == [state.compute() for state in states]
+    score, target = (np.concatenate([getattr(i, part).ravel() for i in images]) for part in ("score", "target"))
+    for t in np.quantile(score, np.linspace(0.5, 1, 400)):
+        tp, fp = ((score > t) & (target == UNKNOWN)).sum(), ((score > t) & (target < UNKNOWN)).sum()
+        best.append((2 * tp / (tp + fp + (target == UNKNOWN).sum()), t))
+    expected = Components(sizes)
+    for image in images:
+        expected.update(image.score > max(best)[1], image.target)
+    assert regions.at_best_f1(images, sizes).f1 == pytest.approx(expected.compute().f1, abs=0.06)
 
 
 @pytest.mark.parametrize(("rate", "said"), [(0.16, "yes"), (0.6, "yes"), (0.14, "no"), (0.62, "no")])
@@ -242,14 +260,16 @@ def test_a_choice_reads_its_own_sets_alone_and_holds_what_is_in_use(monkeypatch)
     images = MadeUp()
     found = regions.choose(images)
     assert set(images.read) == {*CHOICE, *LIMITS.values()}
-    assert set(found) == {"0.1", f"{GROWTH:g}"} and set(found["0.1"]) == set(regions.FORMS)
+    growth, extent = found["growth"], found["extent"]
+    assert set(growth) == {"0.1", f"{GROWTH:g}"} and set(growth["0.1"]) == set(regions.FORMS)
     for name in CHOICE:
         limit = regions.limits(images, SETS[name].kb)[0.3]
         threshold = adapted(THRESHOLD, images(name), 0)
         threshold = replace(threshold, regions=replace(threshold.regions, value=limit))
-        fit = regions.fit(images(name), threshold, regions.in_regions, SETS[name].sizes)
-        assert found[f"{GROWTH:g}"]["e a^(1/4)"][name]["f1"] == pytest.approx(fit.f1)
-        assert found["0.1"]["e a^(1/4)"][name]["f1"] != fit.f1
+        expected = regions.assessed(images(name), threshold, SETS[name].sizes)[0]["regions"].f1
+        assert growth[f"{GROWTH:g}"][regions.IN_USE][name]["f1"] == pytest.approx(expected)
+        assert extent[f"{EXTENT:g}"][name]["f1"] == pytest.approx(expected)
+        assert growth["0.1"][regions.IN_USE][name]["f1"] != expected != extent["0"][name]["f1"]
 
 
 def test_the_step_froc_writes_metrics_and_a_plot(tmp_path, monkeypatch, capsys):
@@ -261,7 +281,8 @@ def test_the_step_froc_writes_metrics_and_a_plot(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     for name in REPORTED:
         states = found[name]
-        expected = regions.detected(MadeUp(2.0)(name), adapted(THRESHOLD, MadeUp(2.0)(name), 0), SETS[name].sizes)
+        every = MadeUp(2.0)(name)
+        _, expected = regions.assessed(every, adapted(THRESHOLD, every, 0), SETS[name].sizes)
         at = [froc.found(expected, froc.limit_at(expected, rate)) for rate in froc.RATES]
         assert list(states["after adapt"]["found"].values()) == at != list(states["as it is"]["found"].values())
         assert sum(count for _, count in states["as it is"]["sizes"].values()) == sum(len(d.best) for d in expected)
@@ -269,7 +290,7 @@ def test_the_step_froc_writes_metrics_and_a_plot(tmp_path, monkeypatch, capsys):
 
 
 def test_the_plot_has_a_curve_for_each_state_and_a_dot_at_the_limit_in_use():
-    each = regions.detected(some_images(8), THRESHOLD, Sizes(1, 1))
+    _, each = regions.assessed(some_images(8), THRESHOLD, Sizes(1, 1))
     figure = froc.plot({"one": {"as it is": each, "after adapt": each}}, {"one": 0.3})
     lines = figure.axes[0].lines
     assert len(lines) == 4 and lines[1].get_ydata() == [froc.found(each, 0.3)]
