@@ -1,10 +1,12 @@
 """Backbones that stay as they are, and those that are tuned: docs/backbones.md, and the shipped street and street8.
 
-    export OWSEG_DATA=DIR                                    # DIR/camvid, DIR/anomaly and DIR/outlier_objects
+    export OWSEG_DATA=DIR                            # DIR/camvid, DIR/anomaly, DIR/outlier_objects, DIR/labelmefacade
     python -m recipes.backbones train --classes 8 --seed 0   # car, pedestrian, bicyclist are unknown: street8-inliers
     python -m recipes.backbones train --classes 9 --seed 0   # car is known: what 8+1 could at best become
-    python -m recipes.backbones train --classes 11 --seed 0  # all: what 8+3 could at best become; street-inliers
-    python -m recipes.backbones train --classes 11 --outliers --seed 0      # and shown outliers: street; with 8 street8
+    python -m recipes.backbones train --classes 11 --seed 0  # all: what 8+3 could at best become
+    python -m recipes.backbones train --classes 11 --photos --seed 0        # and photos of other towns: street-inliers
+    python -m recipes.backbones train --classes 8 --outliers --seed 0       # and shown outliers: street8
+    python -m recipes.backbones train --classes 11 --outliers --photos --seed 0     # and photos of other towns: street
     python -m recipes.backbones train --backbone efficientnet-lite1 --mode tuned --classes 8 --seed 0
     python -m recipes.backbones train --classes 8 --scales 1 --seed 0       # each image at one size
     python -m recipes.backbones train --classes 8 --classifier linear --seed 0
@@ -51,6 +53,7 @@ from owseg.training.build import build_knowledge_base
 from owseg.training.config import CLASSIFIER, MEMBERS, PROTOTYPE_SCALE, SCALES, WIDTH, TrainConfig
 from recipes.sequence import learned
 from recipes.tables import markdown, spread
+from recipes.towns import shown_photos
 
 UNKNOWN_CLASSES = ("car", "pedestrian", "bicyclist")
 SIZE = 540
@@ -75,8 +78,8 @@ def kind_of(args: argparse.Namespace) -> str:
     scales = "" if args.scales == FACTORS else f"scales{args.scales}"
     decoders = "" if (args.members, args.width) == (MEMBERS, WIDTH) else f"{args.members}x{args.width}"
     batch = "" if args.batch == TrainConfig.batch else f"batch{args.batch}"
-    shown = "outliers" if args.outliers else ""
-    parts = (Path(args.backbone).name, args.mode, head, scale, scales, decoders, batch, shown)
+    shown = ("photos" if args.photos else "", "outliers" if args.outliers else "")
+    parts = (Path(args.backbone).name, args.mode, head, scale, scales, decoders, batch, *shown)
     return "-".join(part for part in parts if part)
 
 
@@ -98,6 +101,7 @@ def train(args: argparse.Namespace) -> None:
         scales=parse_scales(args.scales),
         half=True,
         outliers=open_outliers(args.data / "outlier_objects") if args.outliers else None,
+        unlabeled=shown_photos(args.data / "labelmefacade") if args.photos else (),
         resume=args.resume,
     )
     version = kb.save(args.runs / name, is_of_package(kb))
@@ -269,6 +273,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=TrainConfig.batch, help="images a step")
     parser.add_argument("--classes", type=int, default=8, choices=(8, 9, 11), help="how many are known")
     parser.add_argument("--outliers", action="store_true", help="show outliers in training")
+    parser.add_argument("--photos", action="store_true", help="show photos of other towns, without labels, for scores")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("OWSEG_DATA", "data")))
@@ -278,6 +283,8 @@ def main() -> None:
     parser.add_argument("--measured", type=Path, help="the folder of metrics for the table, by default RUNS/measured")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
+    if args.photos and args.classes != 11:
+        parser.error("the photos show cars and people, which a network of fewer classes must not see; omit --photos")
     {"train": train, "measure": measure, "table": table}[args.step](args)
 
 

@@ -20,9 +20,8 @@ trained on two of train's three sequences (0016E5, 0001TP; 266 images) and evalu
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,7 @@ import numpy as np
 import torch
 
 from owseg.data.dataset import DataSet, spread_over
-from owseg.data.datasets import open_dataset, open_source
+from owseg.data.datasets import open_dataset
 from owseg.data.outliers import Outliers, open_outliers
 from owseg.evaluation.evaluate import evaluate
 from owseg.knowledge.base import KnowledgeBase
@@ -66,6 +65,7 @@ from owseg.training.segmentation import train as train_network
 from owseg.types import Sample
 from recipes.camvid import TUNED, UNKNOWN_CLASSES
 from recipes.tables import markdown
+from recipes.towns import open_towns, where
 
 HELD_OUT = "0006R0"
 SIZE = 540
@@ -82,20 +82,12 @@ VARIANTS = {
 WEIGHTS = ((1.0, 1.0, 0.0), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 0.5), (1.0, 0.5, 0.5), (1.0, 1.0, 0.25),
            (1.0, 0.75, 0.5), (1.0, 0.5, 0.25), (1.0, 0.5, 0.0))  # fmt: skip
 NEGATIVE = ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.0, 1.0), (0.0, 2.0))
-TOWNS = {"building": "building", "car": "car", "door": "building", "pavement": "pavement", "road": "road",
-         "sky": "sky", "vegetation": "tree", "window": "building"}  # fmt: skip
 BALANCES = (1.0, None, 0.5, 0.0)
 
 
 def place_of_data() -> Path:
     """Return the folder of CamVid."""
     return Path(os.environ.get("OWSEG_DATA", ".")) / "camvid"
-
-
-def where(data: DataSet, wanted: Callable[[str], bool]) -> DataSet:
-    """Return the images of ``data`` whose name is wanted."""
-    picked = [i for i, name in enumerate(data.source.ids) if wanted(name)]
-    return data.pick(picked, f"{data.source.name}, {len(picked)} images")
 
 
 def sequences(place: Path, labels: LabelSpace) -> tuple[DataSet, DataSet]:
@@ -149,7 +141,7 @@ def weights(args: argparse.Namespace) -> None:
     joint = kb.fitted["joint"]
     assert isinstance(joint, Joint)
     tried = [(*w, *n) for w in (*WEIGHTS[3:5], WEIGHTS[6]) for n in NEGATIVE] if joint.negative else WEIGHTS
-    for where, samples in weighed_on(args.data, kb.labels).items():
+    for name, samples in weighed_on(args.data, kb.labels).items():
         states = [Exact() for _ in (*tried, "msp")]
         for sample in samples:
             output = kb.forward(sample.image)
@@ -160,22 +152,22 @@ def weights(args: argparse.Namespace) -> None:
             scores = [(z * z.new_tensor(w).view(1, -1, 1, 1)).sum(1) for w in tried] + [msp(output)]
             for state, score in zip(states, scores, strict=True):
                 state.update(resize(score[:, None], sample.target.shape)[0, 0].numpy(), sample.target)
-        columns[where] = [state.compute() for state in states]
+        columns[name] = [state.compute() for state in states]
     names = [*([f"{w:g}" for w in row] for row in tried), ["msp", *[""] * (len(tried[0]) - 1)]]
     rows = [
         (*name, *(cell for m in found for cell in (f"{m.ap:.3f}", f"{m.fpr95:.3f}")))
         for name, *found in zip(names, *columns.values(), strict=True)
     ]
     parts = ("log M", "u", "M - M_0", "n", "asinh n")[: len(tried[0])]
-    header = (*parts, *(cell for where in columns for cell in (f"AP, {where}", "FPR95")))
+    header = (*parts, *(cell for name in columns for cell in (f"AP, {name}", "FPR95")))
     markdown(f"Weights of the components, {name_of(args)}", header, rows)
 
 
 def weighed_on(place: Path, labels: LabelSpace) -> dict[str, Iterable[Sample]]:
     """Return images with something unknown: of the held-out sequence, of val, and with objects pasted into them.
 
-    The objects are those that no training shows (``set_aside``); the street photos of other towns are LabelMeFacade's,
-    where cars are unknown. What else is unknown in an image with objects is left out.
+    The objects are those that no training shows (``set_aside``); the street photos of other towns are LabelMeFacade's
+    (see ``recipes.towns``), where cars are unknown. What else is unknown in an image with objects is left out.
     """
     found: dict[str, Iterable[Sample]] = {"held out": sequences(place, labels)[1]}
     found["val"] = val = open_dataset(f"camvid:{place}", "val", labels)
@@ -194,20 +186,6 @@ def with_objects(data: DataSet, objects: Outliers) -> Iterator[Sample]:
     for i, sample in enumerate(data):
         known = replace(sample, target=np.where(sample.target == UNKNOWN, IGNORE, sample.target))
         yield pasted(known, objects, PastingConfig(pasted=2), np.random.default_rng([7, i]))
-
-
-def open_towns(place: Path, classes: LabelSpace, labels: LabelSpace) -> DataSet:
-    """Return the street photos of LabelMeFacade, in ``classes``, those of CamVid."""
-    source = open_source(f"folder:{place}", "all")
-    ids = np.full(256, IGNORE, np.uint8)
-    for i, name in enumerate(json.loads((place / "classes.json").read_text())):
-        ids[i] = classes.names.index(TOWNS[name])
-
-    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
-        image, mask = source.read(i)
-        return image, ids[mask]
-
-    return DataSet(replace(source, classes=classes, read=read), labels)
 
 
 def objects_of(place: Path, labels: LabelSpace) -> Outliers:

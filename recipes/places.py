@@ -5,7 +5,8 @@
     python -m recipes.places --scorers joint,joint@segments
 
 Thresholds are found at 5 % on the second half of CamVid's val (``divide_val``). Each place has at most 16 images,
-Lost & Found and CamVid's test 24, evenly spread; of LabelMeFacade, each town of eight images or more. The threshold is
+Lost & Found and CamVid's test 24, evenly spread; of LabelMeFacade, each town of eight images or more that no training
+sees (``recipes.towns``). The threshold is
 moved by eight images, drawn three times where there are more, and measured on all of the place. Every second to seventh
 row and column counts. Scores are kept in --runs; computing them takes a second or two of one core for an image.
 """
@@ -13,7 +14,6 @@ row and column counts. Scores are kept in --runs; computing them takes a second 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,8 +29,8 @@ from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.openset import Reference, Threshold, quantiles, threshold_at_fpr
-from recipes.held_out import open_towns, where
 from recipes.tables import markdown
+from recipes.towns import open_towns, town_of, where
 
 IMAGES, DRAWS, MOST, LEAST = 8, 3, 16, 8
 GRID = 40_000
@@ -62,8 +62,7 @@ def places(place: Path, labels: LabelSpace) -> Iterator[tuple[str, DataSet]]:
     yield "RoadAnomaly21", open_dataset(f"roadanomaly21:{place}/anomaly/RoadAnomaly21", "val", labels)
     lost = open_dataset(f"fishyscapes-lostfound:{place}/anomaly/FS_LostFound_1024x512", "val", labels)
     yield "Lost & Found", spread_over(lost, 24)
-    with (place / "labelmefacade" / "list.csv").open() as file:
-        town = {row["name"]: row["place"] for row in csv.DictReader(file)}
+    town = town_of(place / "labelmefacade")
     photos = open_towns(place / "labelmefacade", val.source.classes, labels)
     for name in sorted(set(town.values())):
         found = where(photos, lambda image, name=name: town.get(Path(image).stem) == name)  # type: ignore[misc]

@@ -26,8 +26,9 @@ from owseg.openset import Threshold, quantiles
 from owseg.training.config import PastingConfig
 from owseg.training.pasting import set_aside
 from owseg.types import Sample
-from recipes.held_out import objects_of, open_towns
+from recipes.held_out import objects_of
 from recipes.segments import SMALL, with_objects
+from recipes.towns import open_towns
 
 IMAGES = 8
 CHOSEN_ON, MEASURED_ON = 24, 30

@@ -32,8 +32,9 @@ from owseg.scorers.segments import ROWS, pooled, segmentations
 from owseg.training.config import PastingConfig
 from owseg.training.pasting import pasted, set_aside
 from owseg.types import Sample
-from recipes.held_out import objects_of, open_towns, place_of_data
+from recipes.held_out import objects_of, place_of_data
 from recipes.tables import markdown
+from recipes.towns import open_towns
 
 SMALL = (0.03, 0.1)
 """The sizes of small objects: their longer side as a share of the image's shorter side."""

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from owseg.knowledge.load import load
@@ -15,7 +17,27 @@ def test_the_threshold_is_stored_as_a_new_version(run_cli, stored_kb, own_data, 
     assert load(stored_kb).threshold == threshold and load(tmp_path / "copy").threshold == before
 
 
+def test_obstacles_have_a_threshold_of_their_own(run_cli, fails, stored_kb, own_data, tmp_path):
+    image = next((own_data / "images").iterdir())
+    asked = ("predict", "--kb", stored_kb, image, "-o", tmp_path / "maps", "--task", "obstacles")
+    assert "--task obstacles" in fails(*asked)
+    before = load(stored_kb)
+    code, out, _ = run_cli("calibrate", stored_kb, "--data", own_data, "--task", "obstacles", "--fpr", "0.1")
+    after = load(stored_kb)
+    assert code == 0 and out.endswith(f"Next: owseg predict --kb {stored_kb} --task obstacles IMAGES\n")
+    assert after.threshold == before.threshold and after.obstacles.target_fpr == 0.1
+    assert run_cli(*asked)[0] == 0
+    code, out, _ = run_cli(*asked, "--json")
+    found = json.loads(out)
+    assert found["task"] == "obstacles" and found["threshold"]["value"] == after.obstacles.value
+    assert found["shift"] is None  # how much road an image shows is no matter of its place
+    code, out, _ = run_cli(*asked, "--adapt", "--json")
+    assert json.loads(out)["threshold"]["estimated"]
+    assert "there is no task 'things'" in fails(*asked[:-1], "things")
+
+
 @pytest.mark.parametrize("options, why", [
+    (("--scorer", "msp", "--task", "obstacles"), "without --task"),
     (("--fpr", "2"), "between 0 and 1"),
     (("--fpr", "0.01", "--method", "conformal"), "at least 99"),
     (("--scorer", "magic"), "no scorer 'magic'"),

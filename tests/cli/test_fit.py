@@ -26,3 +26,10 @@ def test_without_labels_it_fits_to_those_of_the_network_itself(run_cli, fails, k
     assert code == 0 and set(load(tmp_path / "bare").fitted) == {"joint", "sml"}
     assert "give either" in fails("fit", tmp_path / "bare")
     assert "give either" in fails("fit", tmp_path / "bare", photos, "--data", "synthetic")
+    assert "--unlabeled adds" in fails("fit", tmp_path / "bare", photos, "--unlabeled", photos)
+
+
+def test_photos_are_added_to_labelled_images(run_cli, stored_kb, own_data, photos):
+    data = ("--data", f"folder:{own_data}", "--scorers", "joint")
+    code, out, _ = run_cli("fit", stored_kb, *data, "--unlabeled", photos)
+    assert code == 0 and f"and {len(list(photos.iterdir()))} images without labels" in out

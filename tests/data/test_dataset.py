@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from owseg.data.dataset import DataSet, Source, fingerprint_of, spread_over
+from owseg.data.dataset import DataSet, Source, fingerprint_of, joined, spread_over
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace
 
@@ -55,6 +55,19 @@ def test_samples_are_picked_in_the_order_that_is_given():
     for i in (-1, 3):
         with pytest.raises(IndexError):
             few[i]
+
+
+def test_two_data_sets_are_joined_in_order_to_train_on():
+    labels = LabelSpace.of(["sky", "road"])
+    both = joined(DataSet(source(count=2), labels), DataSet(source(None, count=3), labels))
+    assert both.source.ids == ("f0", "f1", "f0", "f1", "f2") and both.labels == labels
+    assert [int(s.image[0, 0, 0]) for s in both] == [0, 1, 0, 1, 2]
+    assert [s.target is None for s in both] == [False, False, True, True, True]
+    assert both[1].target[0].tolist() == [1, IGNORE, 0, IGNORE, IGNORE]  # what is unknown or of no class is void
+    other = LabelSpace.of(["car", "sky"])  # another source has another order of classes
+    swapped = joined(DataSet(source(), LabelSpace.of(["car", "road"])), DataSet(Source("t", other, ("g",), lambda i: (
+        np.zeros((3, 1, 2), np.uint8), np.array([[0, 1]], np.uint8))), LabelSpace.of(["car", "road"])))  # fmt: skip
+    assert swapped[1].target.tolist() == [[0, IGNORE]]
 
 
 def test_samples_are_spread_evenly():

@@ -193,3 +193,18 @@ def test_images_in_the_network_s_own_labels(kb):
     fitted = fit_scorers(kb, own, ("mahalanobis",)).fitted["mahalanobis"]
     by_hand = fit_scorers(kb, data, ("mahalanobis",)).fitted["mahalanobis"]
     assert fitted.counts.sum() >= by_hand.counts.sum() and not torch.equal(fitted.counts, by_hand.counts)
+
+
+def test_photos_are_fitted_to_in_the_network_s_own_labels():
+    """As if these had been the ground truth of images like any other; scales stay those of held-out images."""
+    kb, data, photos = tiny.knowledge_base(), tiny.dataset(4), tiny.dataset(9)
+    photos = photos.pick(range(5, 9))
+    images = replace(photos, source=replace(photos.source, read=lambda i: (photos.source.read(i)[0], None)))
+    found = fit_scorers(kb, data, held_out=tiny.dataset(3), unlabeled=images)
+    own = in_own_labels(kb, images)
+    every = [*data, *own]
+    source = replace(data.source, ids=tuple("abcdefgh"), read=lambda i: (every[i].image, every[i].target))
+    expected = fit_scorers(kb, DataSet(source, data.labels), held_out=tiny.dataset(3)).fitted["joint"].state_dict()
+    assert all(torch.equal(v, expected[n]) for n, v in found.fitted["joint"].state_dict().items())
+    assert found.history[-1].message == "fitted joint on tiny and 4 images without labels"
+    assert found.history[-1].details["unlabeled"] == data_card(images)

@@ -117,6 +117,25 @@ def test_outliers_are_shown_with_the_same_images_and_settings(spec, tmp_path, wa
     assert kb.history[0].message == "trained on folder:train with 3 classes and 16 outliers"
 
 
+def test_photos_are_inliers_and_what_the_score_is_fitted_to(spec, photos, tmp_path, watched, monkeypatch):
+    calls, paths = [], sorted(photos.iterdir())
+    monkeypatch.setattr(module, "with_negative", lambda network, *given: calls.append(given) or (network, 0.5))
+    kb = build_knowledge_base(
+        spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", outliers=objects(), unlabeled=paths
+    )
+    _, trained_on, chosen_on, *_ = watched.train[0]
+    inliers, val, *_ = calls[0]
+    assert inliers.source.ids == (*trained_on.source.ids, *map(str, paths)) and val is chosen_on
+    assert inliers[0].target is not None and inliers[len(trained_on)].target is None
+    given = watched.fit_scorers[1]["unlabeled"]
+    assert given.source.ids == tuple(map(str, paths)) and given.labels.names == kb.base_classes
+    assert len(trained_on) == 6  # the network itself learns from labelled images alone
+    assert kb.history[0].details["unlabeled"] == data_card(given)
+    assert kb.history[1].message == f"fitted joint on folder:train and {len(paths)} images without labels"
+    build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "again", outliers=objects())
+    assert calls[1][0].source.ids == trained_on.source.ids and watched.fit_scorers[1]["unlabeled"] is None
+
+
 @pytest.mark.parametrize("val", [1, 9])
 def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, watched, val):
     spec = write(tmp_path / "data", {"train": 4, "val": val})

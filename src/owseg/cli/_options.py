@@ -98,6 +98,15 @@ Slim = Annotated[
 Fpr = Annotated[float, typer.Option(help="Share of known pixels that may be predicted unknown (false positives).")]
 
 
+Task = Annotated[
+    str,
+    typer.Option(
+        help="unknown: all that is unknown, anywhere in the image. obstacles: unknown things on the road, small ones "
+        "too; for networks with a class road."
+    ),
+]
+
+
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, Data, Fpr, Json, Out, Slim
+from owseg.cli._options import KB, Data, Fpr, Json, Out, Slim, Task
 from owseg.cli._printing import next_command, save_version
 
 
@@ -35,15 +35,19 @@ def calibrate(
     ] = 0.3,
     scorer: Annotated[
         str | None,
-        typer.Option(help="Use another score from now on: {scorers}, or NAME@segments. Default: the one in use."),
+        typer.Option(
+            help="Use another score from now on: {scorers}, NAME@segments, or NAME@road. Default: the one in use."
+        ),
     ] = None,
+    task: Task = "unknown",
     out: Out = None,
     slim: Slim = False,
     as_json: Json = False,
 ) -> None:
     """Choose the thresholds above which a pixel, and a region, is unknown, on images whose known pixels are labelled.
 
-    What is asked for is a mean over images like these, and holds for no others: see owseg predict for new places.
+    What is asked for is a mean over images like these, and holds for no others: see owseg predict for new places. With
+    --task obstacles the thresholds of that task are found, and stored beside the others; pixels on the road count.
     """
     from owseg.data.datasets import open_dataset
     from owseg.knowledge.calibration import calibrate as calibrated
@@ -52,5 +56,6 @@ def calibrate(
 
     # The target first: a shipped knowledge base without --out is refused before the work.
     target, base = writable(kb, out), load(kb)
-    new = calibrated(base, open_dataset(data, split, base.labels), fpr, method, scorer, false_alarms)
-    save_version(new, target, as_json, next_command("predict", "--kb", target, "IMAGES"), slim)
+    new = calibrated(base, open_dataset(data, split, base.labels), fpr, method, scorer, false_alarms, task)
+    asked = () if task == "unknown" else ("--task", task)
+    save_version(new, target, as_json, next_command("predict", "--kb", target, *asked, "IMAGES"), slim)

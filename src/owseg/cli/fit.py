@@ -29,6 +29,12 @@ def fit(
         str, typer.Option(help="Which, with commas: {fitted}. Default: knn,sml, and joint for IMAGES.")
     ] = "",
     split: Annotated[str, typer.Option(help="The split that the network was trained on.")] = "train",
+    unlabeled: Annotated[
+        str | None,
+        typer.Option(
+            help="With --data: a folder of photos of other cameras and places as well, which the network labels itself."
+        ),
+    ] = None,
     out: Out = None,
     slim: Slim = False,
     as_json: Json = False,
@@ -40,19 +46,24 @@ def fit(
     the split val, where there is one. The score in use does not change; use another with owseg calibrate --scorer
     NAME, or compare them with owseg evaluate.
     """
+    from owseg.data.images import find_image_files
+    from owseg.data.unlabeled import unlabeled_images
     from owseg.knowledge.calibration import fit_scorers
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
     if bool(images) == (data is not None):
         raise OwsegError("scorers are fitted on labelled images, --data SET, or on IMAGES without labels: give either.")
+    if unlabeled is not None and data is None:
+        raise OwsegError("--unlabeled adds photos to labelled images, --data SET; without them give the photos alone.")
     target, base = writable(kb, out), load(kb)
     wanted = parse_names(scorers) or (("joint",) if images else ("knn", "sml"))
     if data is None:
         new = fit_scorers(base, _own(base, images or []), wanted)
         hint = next_command("calibrate", target, "--data", "SET", "--scorer", wanted[0])
     else:
-        new = fit_scorers(base, *_labelled(base, data, split, wanted))
+        photos = None if unlabeled is None else unlabeled_images(find_image_files([unlabeled]), base.labels)
+        new = fit_scorers(base, *_labelled(base, data, split, wanted), unlabeled=photos)
         hint = next_command("evaluate", target, "--data", data, "--scorers", "all")
     save_version(new, target, as_json, hint, slim)
 

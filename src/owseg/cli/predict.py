@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import FullResolution, Images, Json, MultiScale, Size, Tile
+from owseg.cli._options import FullResolution, Images, Json, MultiScale, Size, Task, Tile
 from owseg.cli._printing import command, print_json, print_note
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def predict(
             "--adapt", help="Move the threshold to these images first: an estimate, which owseg adapt would store."
         ),
     ] = False,
+    task: Task = "unknown",
     as_json: Json = False,
 ) -> None:
     """Label every pixel of images, and mark those that are unknown.
@@ -47,8 +48,9 @@ def predict(
     from owseg.inference.predict import predict_files, shift_of
     from owseg.knowledge.adaptation import adapt_to_some
     from owseg.knowledge.load import load
+    from owseg.knowledge.tasks import for_task
 
-    base, paths = load(kb), find_image_files(images)
+    base, paths = for_task(load(kb), task), find_image_files(images)
     forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
     if adapt:
         base = adapt_to_some(base, paths, forward)
@@ -56,7 +58,7 @@ def predict(
     failed, shift, threshold = [r for r in results if r.error], shift_of(base, results), base.threshold
     if as_json:
         decision = {"threshold": threshold and threshold.to_json(), "shift": shift and shift.to_json()}
-        print_json({"kb": kb, "out": str(out), **decision, "results": [r.to_json() for r in results]})
+        print_json({"kb": kb, "task": task, "out": str(out), **decision, "results": [r.to_json() for r in results]})
     else:
         if adapt:
             print(f"A pixel is unknown where {base.scorer} > {threshold}.")

@@ -114,6 +114,15 @@ Exclude = Annotated[
 ]
 
 
+Unlabeled = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of photos of other cameras and places, which show known classes and need no labels: so that "
+        "another place is less unknown. Scores alone read them."
+    ),
+]
+
+
 Background = Annotated[
     bool, typer.Option("--background", help="A baseline: train void as a class; its probability is the score.")
 ]
@@ -143,6 +152,7 @@ def train(
     fpr: Fpr = 0.05,
     outliers: OutlierFolder = None,
     exclude: Exclude = "",
+    unlabeled: Unlabeled = None,
     background: Background = False,
     resume: Resume = False,
     slim: Slim = False,
@@ -153,6 +163,7 @@ def train(
     Half of the val split chooses the weights and fits the score, the other half calibrates the threshold. Logs (CSV,
     TensorBoard) and the checkpoint for --resume are in KB.run beside it.
     """
+    from owseg.data.images import find_image_files
     from owseg.data.outliers import leave_out, open_outliers
     from owseg.knowledge.commit import check_place
     from owseg.training.build import build_knowledge_base
@@ -165,13 +176,14 @@ def train(
         check_slim(backbone, config.mode)
     # Before hours of training, not after.
     check_place(out)
+    photos = [] if unlabeled is None else find_image_files([unlabeled])
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
     run = Path(f"{out.resolve()}.run")
     kb = build_knowledge_base(
         data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
         width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale, size=size,
         scales=chosen.scales if scales is None else parse_scales(scales), fpr=fpr, outliers=objects,
-        background=background, resume=resume,
+        unlabeled=photos, background=background, resume=resume,
     )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.
     if not is_first_process():

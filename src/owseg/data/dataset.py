@@ -115,6 +115,22 @@ def spread_over(data: DataSet, most: int) -> DataSet:
     return data.pick(picked, f"{data.source.name}, {most} of {len(data)}")
 
 
+def joined(one: DataSet, other: DataSet) -> DataSet:
+    """Return the samples of two data sets as one to train on, those of ``one`` first; ``other`` may have no targets.
+
+    Both are opened against the same labels; what either does not know is void.
+    """
+    parts = [replace(data, unknown_as=IGNORE) for data in (one, other)]
+    count = len(one)
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
+        sample = parts[0][i] if i < count else parts[1][i - count]
+        return sample.image, sample.target
+
+    name, ids = f"{one.source.name} and {other.source.name}", (*one.source.ids, *other.source.ids)
+    return DataSet(Source(name, one.labels, ids, read), one.labels, IGNORE)
+
+
 def _is_enlarged(image: np.ndarray, mask: np.ndarray) -> bool:
     """Return whether ``mask`` has the aspect ratio of ``image`` and more pixels."""
     (height, width), (tall, wide) = image.shape[1:], mask.shape

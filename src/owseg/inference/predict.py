@@ -15,6 +15,7 @@ from owseg._progress import track
 from owseg.errors import OwsegError
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
+from owseg.scorers import ON_ROAD
 from owseg.types import Forward
 
 
@@ -24,7 +25,7 @@ class Result:
 
     ``files`` are the paths of its prediction, ``summary`` what ``Prediction.to_json`` says of it. ``factor`` is the
     working size over the shorter side of the image; None for a network without a working size. ``scores`` are the
-    ``quantiles`` of its score, None for an image of one colour.
+    ``quantiles`` of its score, None for an image of one colour and for a score on the road.
     """
 
     path: Path
@@ -73,7 +74,9 @@ def predict_files(
             continue
         files = prediction.save(out, name, npy)
         factor = None if kb.network.size is None else kb.network.size / min(prediction.labels.shape)
-        scores = quantiles_of(prediction.image, prediction.score)
+        # A score on the road says how much road an image shows, and not of which place it is.
+        on_road = kb.scorer.endswith(ON_ROAD)
+        scores = None if on_road else quantiles_of(prediction.image, prediction.score)
         results.append(Result(path, prediction.unknown, None, tuple(files), prediction.to_json(), factor, scores))
     return results
 

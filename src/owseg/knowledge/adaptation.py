@@ -16,6 +16,7 @@ from owseg.data.images import ImageLike, as_image, image_name, read_image
 from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.openset import ESTIMATED, Reference, Threshold, quantiles
+from owseg.scorers import whole_image
 from owseg.types import Forward
 
 LEVEL = 0.01
@@ -93,7 +94,8 @@ def adapt(kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | Non
     The new threshold is the old one plus the shift of the scores: the mean over the new images of their median score,
     less that over the images that the old one is for. That is an estimate. It supposes that the scores of known pixels
     are all higher there by as much, and that well below half of what is shown is unknown; the threshold says that it is
-    ``estimated``. Images of one colour are left out. ``forward`` is by default ``kb.forward``.
+    ``estimated``. That of obstacles, if there is one, moves by the shift of the same scores. Images of one colour are
+    left out. ``forward`` is by default ``kb.forward``.
 
     Raises ``OwsegError`` for a knowledge base without a threshold, a threshold that does not say what it is for, no
     image, and images of one colour alone.
@@ -101,18 +103,19 @@ def adapt(kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | Non
     if kb.threshold is None:
         raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
     reference = _reference_of(kb.threshold)  # before the work
-    names, scores = [], []
+    names, scores, scorer = [], [], whole_image(kb.scorer)
     for image in track(images, "adapting", len(images)):
         pixels = as_image(image)
-        assessed = kb.assess((forward or kb.forward)(pixels), (pixels.shape[1], pixels.shape[2]))
-        if (found := quantiles_of(pixels, assessed.scores[kb.scorer])) is not None:
+        assessed = kb.assess((forward or kb.forward)(pixels), (pixels.shape[1], pixels.shape[2]), (scorer,))
+        if (found := quantiles_of(pixels, assessed.scores[scorer])) is not None:
             names.append(image_name(image))
             scores.append(found)
     shift, threshold = find_shift(kb.threshold, scores), moved(kb.threshold, scores)
     since = "" if reference.images else ", from the median of known pixels alone"
     message = f"moved the threshold by {shift.score:+.4g} to {len(scores)} images{since} ({ESTIMATED})"
     details = {"names": names, "shift": shift.to_json(), "scorer": kb.scorer, **threshold.to_json()}
-    return kb.after(Event("adapt", message, details), threshold=threshold)
+    obstacles = moved(kb.obstacles, scores) if kb.obstacles else None
+    return kb.after(Event("adapt", message, details), threshold=threshold, obstacles=obstacles)
 
 
 def adapt_to_some(kb: KnowledgeBase, paths: Sequence[Path], forward: Forward | None = None) -> KnowledgeBase:

@@ -21,10 +21,11 @@ def region_threshold(
     threshold: Threshold,
     rate: float = FALSE_ALARMS,
     method: str = "quantile",
+    min_area: float = MIN_AREA,
 ) -> RegionThreshold:
     """Return the least threshold of regions at which no more than ``rate`` false ones are found in an image.
 
-    ``score_maps`` are as for ``threshold_at_fpr``. A region (see ``pieces_above``) has at least ``MIN_AREA``, and is
+    ``score_maps`` are as for ``threshold_at_fpr``. A region (see ``pieces_above``) has at least ``min_area``, and is
     false where at least half of its pixels are known.
 
     * "quantile": the mean over the images of their number is at most ``rate``.
@@ -38,7 +39,7 @@ def region_threshold(
     """
     if not rate > 0 or (method == "conformal" and not rate < 1):
         raise OwsegError(f"false alarms per image are asked for above 0, and below 1 for conformal, not {rate}.")
-    false = [false_evidence(score, known, threshold) for score, known in score_maps if known.any()]
+    false = [false_evidence(score, known, threshold, min_area) for score, known in score_maps if known.any()]
     n = len(false)
     if not n:
         raise OwsegError("no known pixel is left to calibrate on; give images that show known classes.")
@@ -55,13 +56,15 @@ def region_threshold(
     return RegionThreshold(value, method, rate, sum(e > value for e in each) / n, n)
 
 
-def false_evidence(score: np.ndarray, known: np.ndarray, threshold: Threshold) -> np.ndarray:
+def false_evidence(
+    score: np.ndarray, known: np.ndarray, threshold: Threshold, min_area: float = MIN_AREA
+) -> np.ndarray:
     """Return the ``evidence`` of the false pieces of one image: at least half of their pixels are ``known`` (H, W).
 
     ``score`` (H, W) is -inf where a pixel is never unknown.
     """
     unknown = score > np.float32(threshold.value)
-    pieces, evidence = rated_pieces(score, unknown, threshold, pixels(MIN_AREA, score.shape))
+    pieces, evidence = rated_pieces(score, unknown, threshold, pixels(min_area, score.shape))
     areas = np.bincount(pieces.ravel())[1:]
     of_known = np.bincount(pieces.ravel(), known.ravel())[1:]
     found: np.ndarray = evidence[2 * of_known >= areas]

@@ -22,7 +22,16 @@ from owseg.increments.base import Increment
 from owseg.knowledge.commit import commit_version
 from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.prediction import Assessment, Prediction
-from owseg.knowledge.regions import MIN_AREA, RegionProposals, find_regions, nearest_class, region_features
+from owseg.knowledge.regions import RegionProposals, find_regions, min_area_of, nearest_class, region_features
+from owseg.knowledge.stored import (
+    BACKBONE_PREFIX,
+    FORMAT,
+    JOINT_FILE,
+    NETWORK_FILE,
+    increment_file,
+    scorer_file,
+    storable,
+)
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.models.backbones.reference import reference_to
 from owseg.models.engine import Engine, prepared
@@ -35,11 +44,6 @@ from owseg.scorers.base import FittedScorer
 from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Forward, Output, Scorer
-
-FORMAT = 2
-NETWORK_FILE, JOINT_FILE = "network.safetensors", "scorer.safetensors"
-BACKBONE_PREFIX = "backbone."
-"""With what the names of the backbone's tensors begin in the network's file."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class KnowledgeBase:
 
     ``labels`` names the base classes and then, in order, one class per increment. ``scorer`` is the name of the score
     that ``predict`` uses, ``fitted`` the fitted scorers by name (see ``owseg.scorers``), ``threshold`` the score above
-    which a pixel is unknown, ``residual`` what was learned from outliers. Learning and calibrating return a new value.
+    which a pixel is unknown, ``residual`` what was learned from outliers, ``obstacles`` the threshold of the task
+    "obstacles", if one was found (see ``for_task``). Learning and calibrating return a new value.
     The network is copied where it is not ready for inference, so that the caller's stays as it is. Two knowledge bases
     are equal only if they are the same object; ``fingerprint`` compares what they hold.
     """
@@ -71,6 +76,7 @@ class KnowledgeBase:
     threshold: Threshold | None = None
     history: tuple[Event, ...] = ()
     residual: ResidualPattern | None = None
+    obstacles: Threshold | None = None
 
     def __post_init__(self) -> None:
         if len(self.labels) != self.network.num_classes + len(self.increments):
@@ -171,21 +177,25 @@ class KnowledgeBase:
         return Prediction(assessed.labels, score, open_set, pixels, self.labels, threshold, name, find)
 
     def _regions(
-        self, output: Output, prediction: Prediction, min_area: float = MIN_AREA, split_at: float = SPLIT_COSINE
+        self, output: Output, prediction: Prediction, min_area: float | None = None, split_at: float = SPLIT_COSINE
     ) -> RegionProposals:
         space, p = self.feature_space, prediction
+        min_area = min_area_of(self.scorer) if min_area is None else min_area
         how = region_features(output, space), partial(nearest_class, space, self.labels.names)
         return find_regions(p.open_set == UNKNOWN, p.score, p.labels, p.threshold, *how, p.id, min_area, split_at)
 
     def regions(
         self,
         image: ImageLike,
-        min_area: float = MIN_AREA,
+        min_area: float | None = None,
         split_at: float = SPLIT_COSINE,
         forward: Forward | None = None,
         image_id: str | None = None,
     ) -> RegionProposals:
-        """Return the unknown regions of an image, the largest first, as ``predict(image).regions``; raises as that."""
+        """Return the unknown regions of an image, the largest first, as ``predict(image).regions``; raises as that.
+
+        ``min_area`` is by default that of the score in use (see ``min_area_of``).
+        """
         if self.threshold is None:
             raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
         pixels, name = as_image(image), image_name(image) if image_id is None else image_id
@@ -203,12 +213,12 @@ class KnowledgeBase:
         if it ``decides`` what is unknown.
         """
         described = _describe(self)
-        for name in ("history",) if decides else ("scorer", "threshold", "history"):
-            del described[name]
+        for name in ("history",) if decides else ("scorer", "threshold", "obstacles", "history"):
+            described.pop(name, None)
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
         for name, state in self._weights().items():
             digest.update(name.encode())
-            digest.update(save(_storable(state)))
+            digest.update(save(storable(state)))
         return digest.hexdigest()[:16]
 
     def save(self, directory: str | Path, slim: bool = False) -> int:
@@ -224,7 +234,7 @@ class KnowledgeBase:
         for name, state in weights.items():
             if bad := [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
                 raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
-        files = {name: save(_storable(state)) for name, state in weights.items()}
+        files = {name: save(storable(state)) for name, state in weights.items()}
         described = {**_describe(self), **({} if named is None else {"backbone": named})}
         files["knowledge.json"] = (json.dumps(described, indent=1) + "\n").encode()
         return commit_version(directory, files, self.history[-1].message if self.history else "")
@@ -260,16 +270,6 @@ class KnowledgeBase:
         ))  # fmt: skip
 
 
-def scorer_file(name: str) -> str:
-    """Return the file in which a fitted scorer other than "joint" is stored."""
-    return f"scorer-{name}.safetensors"
-
-
-def increment_file(number: int) -> str:
-    """Return the file in which the weights of the increment ``number``, from 1, are stored."""
-    return f"increment-{number}.safetensors"
-
-
 def _describe(kb: KnowledgeBase) -> dict[str, Any]:
     """Return ``knowledge.json``. Format 2 keeps joint under "fitted" and other fitted scorers under "extra"."""
     prototypes = getattr(kb.network.classifier, "prototypes", None) if kb.network.is_metric else None
@@ -280,6 +280,7 @@ def _describe(kb: KnowledgeBase) -> dict[str, Any]:
         "prototypes": None if prototypes is None else prototypes.tolist(),
         "scorer": kb.scorer,
         "threshold": kb.threshold.to_json() if kb.threshold else None,
+        **({"obstacles": kb.obstacles.to_json()} if kb.obstacles else {}),
         "fitted": kb.fitted["joint"].config if "joint" in kb.fitted else None,
         "residual": None if kb.residual is None else kb.residual.config,
         "extra": {name: scorer.config for name, scorer in kb.fitted.items() if name != "joint"},
@@ -287,12 +288,4 @@ def _describe(kb: KnowledgeBase) -> dict[str, Any]:
         "history": [
             {"action": e.action, "message": e.message, "details": dict(e.details), "when": e.when} for e in kb.history
         ],
-    }
-
-
-def _storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors ready to be stored, in 16 bits where that loses nothing."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    return {
-        n: v.half() if v.dtype == torch.float32 and torch.equal(v.half().float(), v) else v for n, v in tensors.items()
     }

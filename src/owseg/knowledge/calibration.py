@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from owseg._progress import track
-from owseg.data.dataset import DataSet
+from owseg.data.dataset import DataSet, joined
 from owseg.errors import OwsegError
 from owseg.knowledge.alarms import FALSE_ALARMS, region_threshold
 from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.regions import min_area_of
+from owseg.knowledge.tasks import scorer_for
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.models.engine import CachedForward
 from owseg.models.ops import resize
 from owseg.openset import Reference, Threshold, closed_map, quantiles, threshold_at_fpr
-from owseg.scorers import SCORERS, fitted_names, plain_name
+from owseg.scorers import SCORERS, fitted_names, plain_name, whole_image
 from owseg.scorers.base import FittedScorer
 from owseg.types import Forward, Output
 
@@ -41,18 +43,22 @@ def find_threshold(
     ``data`` is opened against ``kb.labels``; its unknown and void pixels are left out, and an image without a mask
     counts as wholly known. Pixels of a learned class are never unknown, so they count as lying below. ``method`` is
     "quantile" or "conformal" (see ``threshold_at_fpr``). With ``false_alarms``, so many per image are asked of the
-    threshold of regions as well (see ``region_threshold``). ``reference`` is that of all pixels. ``forward`` is by
+    threshold of regions as well (see ``region_threshold``). ``reference`` is that of all pixels. Of a score on the road
+    the pixels on the road count alone, and the reference is of the score over the whole image. ``forward`` is by
     default ``kb.forward``. Raises ``OwsegError`` for a scorer that ``kb`` does not have, where no pixel is known, and
     for what ``threshold_at_fpr`` refuses.
     """
     name = scorer or kb.scorer
     kb.require_scorer(name)
     scores: list[np.ndarray] = []
-    maps: Iterable[tuple[np.ndarray, np.ndarray]] = _known_scores(kb, data, name, forward or kb.forward, scores)
+    maps: Iterable[_Map] = _known_scores(kb, data, name, forward or kb.forward, scores)
     if false_alarms is not None:
         maps = list(maps)  # regions are found in whole maps, at many thresholds
-    threshold = threshold_at_fpr(maps, fpr, method)
-    regions = None if false_alarms is None else region_threshold(maps, threshold, false_alarms, method)
+    threshold = threshold_at_fpr(((m.score, m.counted) for m in maps), fpr, method)
+    regions = None
+    if false_alarms is not None:
+        known = ((m.score, m.known) for m in maps)
+        regions = region_threshold(known, threshold, false_alarms, method, min_area_of(name))
     return replace(threshold, reference=Reference.of(scores), regions=regions)
 
 
@@ -63,23 +69,28 @@ def calibrate(
     method: str = "quantile",
     scorer: str | None = None,
     false_alarms: float | None = FALSE_ALARMS,
+    task: str = "unknown",
 ) -> KnowledgeBase:
     """Return ``kb`` with ``scorer`` as its score and the threshold that ``find_threshold`` finds for it on ``data``.
 
+    For the ``task`` "obstacles" it is that of the score in use on the road, stored beside the other (see ``for_task``).
     With ``false_alarms`` it has a threshold of regions as well, at which so many false regions are found per image (see
-    ``region_threshold``).
+    ``region_threshold``). Raises ``OwsegError`` as these do.
 
     The rate carries over to other images like these only if these had no part in training the network, in fitting the
     scorer or in choosing it: use a split of its own (see ``divide_val``). "conformal" then bounds the mean over such
     images by ``fpr``; the rate of a single image may be higher.
     """
-    name = scorer or kb.scorer
+    name = scorer_for(kb, task, scorer)
     threshold = find_threshold(kb, data, fpr, method, name, false_alarms=false_alarms)
     message = f"calibrated {name} at {fpr:.1%} false positives ({method})"
     if false_alarms is not None:
         message += f", {false_alarms:g} false alarms per image"
-    details = {**data_card(data), "scorer": name, **threshold.to_json()}
-    return kb.after(Event("calibrate", message, details), scorer=name, threshold=threshold)
+    event = Event("calibrate", message, {**data_card(data), "scorer": name, **threshold.to_json()})
+    if task != "unknown":
+        return kb.after(event, obstacles=threshold)
+    # The threshold of obstacles is of the score that was in use.
+    return kb.after(event, scorer=name, threshold=threshold, obstacles=kb.obstacles if name == kb.scorer else None)
 
 
 def divide_val(val: DataSet) -> tuple[DataSet, DataSet]:
@@ -99,11 +110,14 @@ def fit_scorers(
     names: Sequence[str] = ("joint",),
     held_out: DataSet | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    unlabeled: DataSet | None = None,
 ) -> KnowledgeBase:
     """Return ``kb`` with the fitted scorers ``names`` (see ``fitted_names``), fitted on labelled images.
 
     ``data`` are images that the network was trained on, ``held_out`` others: the network is far more confident on what
-    it was trained on, which would give its confidence too much weight in "joint". ``options`` are those of a scorer's
+    it was trained on, which would give its confidence too much weight in "joint". ``unlabeled`` are images of other
+    cameras and places, to which they are fitted in the network's own labels (see ``in_own_labels``): what varies from
+    place to place is then less of a distance. ``options`` are those of a scorer's
     card by the name of the scorer, such as {"knn": {"k": 5}}. A scorer that ``kb`` has already is fitted anew, which
     removes the threshold if it is the one in use, or a part of it; others stay. Raises ``OwsegError`` for a scorer that
     is not fitted, an image without a mask, and where nothing is labelled.
@@ -115,17 +129,23 @@ def fit_scorers(
     forward = CachedForward(kb.forward)
     train = _Outputs(data, forward)
     others = None if held_out is None else _Outputs(held_out, forward)
+    if unlabeled is not None:
+        train = _Outputs(joined(data, in_own_labels(kb, unlabeled)), forward)
     fitted: dict[str, FittedScorer] = {}
     for name in names:
         scorer = SCORERS.make(name, kb.network, **(options or {}).get(name, {}))
         assert isinstance(scorer, FittedScorer)
         fitted[name] = scorer.fit(train, others)
     details = {**data_card(data), **({} if held_out is None else {"held_out": data_card(held_out)})}
-    event = Event("fit", f"fitted {', '.join(names)} on {data.source.name}", details)
+    message = f"fitted {', '.join(names)} on {data.source.name}"
+    if unlabeled is not None:
+        details["unlabeled"] = data_card(unlabeled)
+        message += f" and {len(unlabeled)} images without labels"
+    event = Event("fit", message, details)
     # The scale of a score that is fitted anew is another, and so would be the meaning of its threshold.
     changed = {*fitted, *(part for scorer in fitted.values() for part in scorer.parts())}
-    threshold = None if plain_name(kb.scorer) in changed else kb.threshold
-    return kb.after(event, fitted={**kb.fitted, **fitted}, threshold=threshold)
+    thresholds = {"threshold": None, "obstacles": None} if plain_name(kb.scorer) in changed else {}
+    return kb.after(event, fitted={**kb.fitted, **fitted}, **thresholds)
 
 
 def in_own_labels(kb: KnowledgeBase, images: DataSet) -> DataSet:
@@ -165,13 +185,25 @@ class _Outputs:
             yield self.forward(sample.image), torch.from_numpy(target)[None]
 
 
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """The score of an image (H, W), where it is ``known``, and which of these pixels are ``counted`` in a rate."""
+
+    score: np.ndarray
+    known: np.ndarray
+    counted: np.ndarray
+
+
 def _known_scores(
     kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward, scores: list[np.ndarray]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield what ``threshold_at_fpr`` reads, and add the ``quantiles`` of each image's score to ``scores``."""
+) -> Iterator[_Map]:
+    """Yield the map of each image, and add the ``quantiles`` of its score over the whole image to ``scores``."""
+    whole = whole_image(scorer)
     for sample in track(data, "calibrating", len(data)):
         # All below UNKNOWN is known: the classes, and KNOWN, whose class is not given.
         known = np.ones(sample.image.shape[1:], bool) if sample.target is None else sample.target < UNKNOWN
-        assessed = kb.assess(forward(sample.image), (known.shape[0], known.shape[1]), (scorer,))
-        scores.append(quantiles(assessed.scores[scorer]))
-        yield assessed.decided(scorer), known
+        names = tuple(dict.fromkeys((scorer, whole)))
+        assessed = kb.assess(forward(sample.image), (known.shape[0], known.shape[1]), names)
+        scores.append(quantiles(assessed.scores[whole]))
+        # On the road, and there alone, a score on the road is that over the whole image.
+        yield _Map(assessed.decided(scorer), known, known & (assessed.scores[scorer] == assessed.scores[whole]))

@@ -15,17 +15,16 @@ from owseg._files import read_json
 from owseg.errors import OwsegError
 from owseg.increments import INCREMENTS
 from owseg.increments.base import Increment
-from owseg.knowledge.base import (
+from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.pretrained import resolve
+from owseg.knowledge.stored import (
     BACKBONE_PREFIX,
     FORMAT,
     JOINT_FILE,
     NETWORK_FILE,
-    Event,
-    KnowledgeBase,
     increment_file,
     scorer_file,
 )
-from owseg.knowledge.pretrained import resolve
 from owseg.knowledge.versions import current_version, read_version, version_history
 from owseg.labels import LabelSpace
 from owseg.models.assemble import build_network
@@ -59,7 +58,7 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
         network = prepare(build_network(value["network"]))  # here, or the knowledge base would copy it
         named = referenced(value["backbone"], network.backbone) if "backbone" in value else {}
         _fill(network, folder / NETWORK_FILE, {BACKBONE_PREFIX + name: tensor for name, tensor in named.items()})
-        threshold = value["threshold"]
+        threshold, obstacles = value["threshold"], value.get("obstacles")
         return KnowledgeBase(
             network,
             LabelSpace.from_json(value["classes"]),
@@ -69,6 +68,7 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
             Threshold.from_json(threshold) if threshold else None,
             tuple(Event(**e) for e in value["history"]),
             _residual(value, folder, network),
+            Threshold.from_json(obstacles) if obstacles else None,
         )
     except (KeyError, TypeError) as error:
         raise OwsegError(f"{path} does not describe a knowledge base ({error!r}).") from None

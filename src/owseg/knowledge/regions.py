@@ -14,11 +14,15 @@ from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.pieces import SPLIT_COSINE, cells, pieces_above, pixels, split_pieces
 from owseg.openset import Threshold
+from owseg.scorers import ON_ROAD
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output
 
 MIN_AREA = 0.002
 """The smallest region by default, as a share of the image: 345 pixels of 480x360."""
+
+OBSTACLE_AREA = 2.5e-5
+"""The smallest obstacle, as a share of the image: 50 pixels of 1920x1080 (SegmentMeIfYouCan, Chan et al. 2021)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +90,11 @@ class RegionProposals:
 
     def __repr__(self) -> str:
         return f"RegionProposals({len(self)} regions, {self.unknown.mean():.1%} of the image unknown)"
+
+
+def min_area_of(scorer: str) -> float:
+    """Return the smallest region, as a share of the image, of a score: obstacles on the road may be small."""
+    return OBSTACLE_AREA if scorer.endswith(ON_ROAD) else MIN_AREA
 
 
 def find_regions(

@@ -27,6 +27,12 @@ negative", one with a class of outliers; "background", a class of that name. Wit
 ON_SEGMENTS = "@segments"
 """What follows the name of a score that is pooled over segments of the image."""
 
+ON_ROAD = "@road"
+"""What follows the name of a score for what lies on the road (see ``owseg.scorers.road``)."""
+
+ROAD = "road"
+"""The class that ``ON_ROAD`` needs."""
+
 DEFAULT = "joint" + ON_SEGMENTS
 """The score of a knowledge base that has a fitted ``joint``."""
 
@@ -43,20 +49,26 @@ def configurable() -> dict[str, tuple[str, ...]]:
 
 
 def plain_name(name: str) -> str:
-    """Return the name of the scorer alone: "mixture" of "mixture:beta=50@segments"."""
-    return name.removesuffix(ON_SEGMENTS).split(":")[0]
+    """Return the name of the scorer alone: "mixture" of "mixture:beta=50@segments@road"."""
+    return name.split("@")[0].split(":")[0]
+
+
+def whole_image(name: str) -> str:
+    """Return the name of the score over the whole image: "joint@segments" of "joint@segments@road"."""
+    return name.removesuffix(ON_ROAD)
 
 
 class Available(Mapping[str, "Scorer"]):
     """Scorers by name, each made when it is first asked for; their names import no plug-in.
 
     Options of a scorer that is not fitted may follow its name: "mixture:beta=50:gamma=0.7" is a name, too, and so is
-    any name followed by "@segments" (see ``owseg.scorers.segments``). Such names are not among those that are iterated
-    over. For an option that there is not it raises ``OwsegError``.
+    any name followed by "@segments" or, where ``road`` is the id of a class, by "@road" (see ``owseg.scorers.segments``
+    and ``owseg.scorers.road``). Such names are not among those that are iterated over. For an option that there is not
+    it raises ``OwsegError``.
     """
 
-    def __init__(self, makers: Mapping[str, Callable[..., Scorer]]) -> None:
-        self._makers, self._made = makers, dict[str, "Scorer"]()
+    def __init__(self, makers: Mapping[str, Callable[..., Scorer]], road: int | None = None) -> None:
+        self._makers, self._road, self._made = makers, road, dict[str, "Scorer"]()
 
     def __getitem__(self, name: str) -> Scorer:
         if name not in self._made:
@@ -68,11 +80,21 @@ class Available(Mapping[str, "Scorer"]):
             from owseg.scorers.segments import Segments
 
             return Segments(self[name.removesuffix(ON_SEGMENTS)])
+        if name.endswith(ON_ROAD) and self._road is not None:
+            from owseg.scorers.road import OnRoad
+
+            return OnRoad(self[name.removesuffix(ON_ROAD)], self._road)
         base, *settings = name.split(":")
         return self._makers[base](**_options(base, settings))
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and plain_name(name) in self._makers  # Mapping's own would make it
+        # Mapping's own would make it.
+        if not isinstance(name, str) or plain_name(name) not in self._makers:
+            return False
+        suffixes = name[len(name.split("@")[0]) :]
+        return suffixes in ("", ON_SEGMENTS) or (
+            self._road is not None and suffixes in (ON_ROAD, ON_SEGMENTS + ON_ROAD)
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._makers)
@@ -123,4 +145,4 @@ def available(
     for scorer in fitted.values():
         for name in scorer.parts():
             makers.setdefault(name, partial(scorer.parts().__getitem__, name))
-    return Available(makers)
+    return Available(makers, base.index(ROAD) if ROAD in base else None)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from owseg.data.dataset import DataSet, spread_over
+from owseg.data.dataset import DataSet, joined, spread_over
 from owseg.data.datasets import open_dataset
 from owseg.data.outliers import Outliers
+from owseg.data.unlabeled import unlabeled_images
 from owseg.data.void_class import with_background
 from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
@@ -52,6 +53,7 @@ def build_knowledge_base(
     size: int | None = None,
     scales: Sequence[float] = SCALES,
     outliers: Outliers | None = None,
+    unlabeled: Sequence[Path] = (),
     half: bool = False,
     background: bool = False,
     scorer: str = DEFAULT,
@@ -63,11 +65,14 @@ def build_knowledge_base(
     ``fpr`` (see ``divide_val``). ``backbone`` is a name or path (see ``from_pretrained``) or a backbone; ``decoder``,
     ``width``, ``members``, ``classifier`` and ``scale`` are those of ``assemble``. ``size`` is the working size, by
     default the usual size of the training images, and ``scales`` are the factors of it at which the trained network
-    looks at each image. With ``outliers`` it gets a negative class as well (see ``with_negative``). ``half`` rounds it
-    to what 16-bit floats can hold, before anything is fitted to it, so that it can be stored in half the space. With
-    ``background`` it has one more class, trained on what is void in the train split, and its probability is the score:
-    a baseline. Else ``scorer`` is: with one that is not fitted, such as "msp", nothing is. Raises ``OwsegError`` for an
-    unknown class that the data set does not have, and for a class called "unknown" or "void" that is not left out.
+    looks at each image. With ``outliers`` it gets a negative class as well (see ``with_negative``). ``unlabeled`` are
+    image files of other cameras and places, which show known classes and need no labels: the score is fitted to them as
+    well (see ``fit_scorers``), and they are inliers of the negative class, so that less of another place is unknown.
+    ``half`` rounds it to what 16-bit floats can hold, before anything is fitted to it, so that it can be stored in half
+    the space. With ``background`` it has one more class, trained on what is void in the train split, and its
+    probability is the score: a baseline. Else ``scorer`` is: with one that is not fitted, such as "msp", nothing is.
+    Raises ``OwsegError`` for an unknown class that the data set does not have, and for a class called "unknown" or
+    "void" that is not left out.
     """
     config = config or TrainConfig()
     labels = _known_classes(data, unknown)
@@ -76,6 +81,7 @@ def build_knowledge_base(
     fitted_on = open_dataset(data, "train", labels, train=True)
     trained_on = replace(fitted_on, source=with_background(fitted_on.source)) if background else fitted_on
     choose, calibration = divide_val(open_dataset(data, "val", labels))
+    photos = unlabeled_images(unlabeled, labels) if unlabeled else None
     torch.manual_seed(config.seed)
     body = from_pretrained(backbone) if isinstance(backbone, str) else backbone
     size = size or usual_size(fitted_on)
@@ -83,11 +89,14 @@ def build_knowledge_base(
     network = train(network, trained_on, choose, config, Path(run), resume)
     card: dict[str, Any] = {}
     if shown is not None:
-        network, ap = _with_negative(network, fitted_on, choose, shown, config, Path(run) / "negative", resume)
+        inliers = fitted_on if photos is None else joined(fitted_on, photos)
+        network, ap = _with_negative(network, inliers, choose, shown, config, Path(run) / "negative", resume)
         card = {"outliers": shown.name, "objects": len(shown), "categories": shown.counts(), "val_ap": ap}
     if half:
         learned = [part for part in ("decoder", "classifier", "negative") if getattr(network, part) is not None]
         round_to_half(network, learned if config.mode == "frozen" else ("",))
+    if photos is not None:
+        card["unlabeled"] = data_card(photos)
     about = {
         "unknown": list(unknown), "backbone": Path(backbone).name if isinstance(backbone, str) else backbone.kind,
         "config": asdict(config), "val": {"images": len(choose), "calibrated_apart": choose is not calibration},
@@ -95,17 +104,17 @@ def build_knowledge_base(
     message = _message(fitted_on, shown, choose if choose is calibration else None)
     event = Event("train", message, {**data_card(trained_on), **card, **about})
     kb = KnowledgeBase(network, labels, history=(event,))
-    return _with_scorer(kb, fitted_on, choose, calibration, fpr, BACKGROUND if background else scorer)
+    fitted = _fitted(kb, fitted_on, choose, photos, "joint" if background else plain_name(scorer))
+    return calibrate(fitted, calibration, fpr, scorer=BACKGROUND if background else scorer)
 
 
-def _with_scorer(
-    kb: KnowledgeBase, train: DataSet, held_out: DataSet, calibration: DataSet, fpr: float, scorer: str
+def _fitted(
+    kb: KnowledgeBase, train: DataSet, held_out: DataSet, unlabeled: DataSet | None, name: str
 ) -> KnowledgeBase:
-    """Return ``kb`` with ``scorer`` calibrated, and fitted before if it is a fitted one; with BACKGROUND joint is."""
-    fitted = "joint" if scorer == BACKGROUND else plain_name(scorer)
-    if fitted in fitted_names():
-        kb = fit_scorers(kb, train, held_out=held_out, names=(fitted,))
-    return calibrate(kb, calibration, fpr, scorer=scorer)
+    """Return ``kb`` with the scorer ``name`` fitted, if it is a fitted one."""
+    if name not in fitted_names():
+        return kb
+    return fit_scorers(kb, train, held_out=held_out, names=(name,), unlabeled=unlabeled)
 
 
 def _known_classes(data: str, unknown: Sequence[str]) -> LabelSpace:

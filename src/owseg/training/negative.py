@@ -92,7 +92,7 @@ def train_negative(
         fitted["joint"] = _with_component(joint, replace(kb, network=network, fitted={}, scorer="negative"), val)
     # The threshold was another score's.
     scorer = DEFAULT if "joint" in fitted else "negative"
-    return kb.after(event, network=network, fitted=fitted, scorer=scorer, threshold=None)
+    return kb.after(event, network=network, fitted=fitted, scorer=scorer, threshold=None, obstacles=None)
 
 
 def with_negative(

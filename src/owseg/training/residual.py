@@ -141,7 +141,7 @@ def train_residual(
     event = Event("train-residual", message, details)
     # A smoothed score stays smoothed; the threshold was another residual's.
     scorer = kb.scorer if kb.scorer.startswith("rpl:") else "rpl"
-    return kb.after(event, residual=learned.requires_grad_(False).eval(), scorer=scorer, threshold=None)
+    return kb.after(event, residual=learned.requires_grad_(False).eval(), scorer=scorer, threshold=None, obstacles=None)
 
 
 def _untrained(network: Network, config: ResidualConfig) -> ResidualPattern:

@@ -1,0 +1,62 @@
+"""A score for what lies on the road: ``joint@segments@road`` is low away from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from owseg.models.ops import resize
+from owseg.openset import closed_map
+from owseg.types import Output, Scorer
+
+LIMIT = 2.5
+"""By how much the score is lowered far from the road, in standard deviations of the score in the image."""
+
+SPREAD = 0.09
+"""The distance from the road at which it is lowered in full, as a share of the image's shorter side."""
+
+
+@dataclass(frozen=True)
+class OnRoad:
+    """A ``Scorer``: another ``scorer``, lowered by ``LIMIT V^(1/2) min(1, d / SPREAD)`` away from the road.
+
+    d is the distance from the ``hull`` of what the closed map calls ``road``, an id, as a share of the image's shorter
+    side, V the variance of the score in the image. Inside the hull the score stays as it is: an obstacle is no road to
+    the network, but has road around it. Where an image has no road, all of it is lowered in full.
+    """
+
+    scorer: Scorer
+    road: int
+
+    def __call__(self, output: Output) -> Tensor:
+        """Return the score (B, h, w) float32, on the grid of ``scorer``."""
+        score = self.scorer(output).float()
+        size = (score.shape[-2], score.shape[-1])
+        roads = (closed_map(resize(output.logits.float(), size)) == self.road).cpu().numpy()
+        away = torch.from_numpy(np.stack([distance(hull(road)) for road in roads])).to(score)
+        spread = score.flatten(1).std(1, correction=0).view(-1, 1, 1)
+        return score - LIMIT * spread * (away / SPREAD).clamp(max=1)
+
+
+def hull(road: np.ndarray) -> np.ndarray:
+    """Return the convex hull (h, w) bool of the largest 4-connected piece of ``road`` (h, w) bool; empty for none."""
+    from skimage.morphology import convex_hull_image
+
+    pieces, count = ndimage.label(road)
+    if not count:
+        return np.zeros_like(road)
+    largest = pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
+    found: np.ndarray = convex_hull_image(largest)  # type: ignore[no-untyped-call]
+    return found
+
+
+def distance(inside: np.ndarray) -> np.ndarray:
+    """Return how far each pixel is from those ``inside`` (h, w) bool, as a share of the shorter side; inf for none."""
+    if not inside.any():
+        return np.full(inside.shape, np.inf)
+    found: np.ndarray = ndimage.distance_transform_edt(~inside) / min(inside.shape)
+    return found
