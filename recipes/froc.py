@@ -86,27 +86,30 @@ def curve(images: Sequence[Detections]) -> tuple[np.ndarray, np.ndarray]:
     return rates, np.array([found(images, limit_at(images, rate)) for rate in rates])
 
 
-LEFT, RIGHT = 0.03, 6.0
+LEFT, RIGHT = 0.03, 5.0
 COLORS = {"as it is": "#4a6b8a", "after adapt": "#d6249f"}
 
 
 def plot(panels: Mapping[str, Mapping[str, Sequence[Detections]]], limit: Mapping[str, float]) -> Figure:
-    """Draw a panel for each set and in it a curve of each state; a dot where the limit that is in use lies."""
+    """Draw a panel for each set and in it a curve of each state; a dot where the limit that is in use lies.
+
+    A curve ends where all regions with any evidence count.
+    """
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(3.6 * len(panels) + 0.4, 3.5), layout="constrained")
         row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (name, states) in zip(row, panels.items(), strict=True):
             for state, images in states.items():
                 rates, shares = curve(images)
-                x = np.r_[np.maximum(rates, LEFT), max(RIGHT, rates[-1])]
-                axes.plot(x, np.r_[shares, shares[-1]], color=COLORS[state], label=state, drawstyle="steps-post")
+                style = {"color": COLORS[state], "clip_on": False}  # none at all lies on the left edge
+                axes.plot(np.maximum(rates, LEFT), shares, label=state, drawstyle="steps-post", **style)
                 at = alarms(images, limit[name])
-                axes.plot(max(at, LEFT), found(images, limit[name]), "o", color=COLORS[state])
+                axes.plot(max(at, LEFT), found(images, limit[name]), "o", **style)
             axes.set(xscale="log", xlim=(LEFT, RIGHT), ylim=(0, 1), xlabel="false alarms per image")
             axes.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
             axes.set_title(name, size=10, loc="left")
             axes.grid(color="#e3e3e3", linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel("things found")
-        row[0].legend(frameon=False, fontsize=9, loc="upper left")
+        row[0].legend(frameon=False, fontsize=9, loc="lower right")
         return figure

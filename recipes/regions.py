@@ -1,7 +1,7 @@
 """Regions of unknown things: what their form was chosen by, how well they fit, how often they are false.
 
     export OWSEG_DATA=DIR                      # DIR/camvid, DIR/anomaly, DIR/labelmefacade, DIR/outlier_objects
-    python -m recipes.regions choose           # forms of evidence and GROWTH, on images that no table reports
+    python -m recipes.regions choose           # EXTENT, GROWTH and forms of evidence, on images that no table reports
     python -m recipes.regions measure          # components and false alarms on the sets that are reported
     python -m recipes.regions froc             # false alarms against things found, and docs/froc.png
 
@@ -9,7 +9,8 @@
 Limits of evidence are found on the half of CamVid's val that `owseg calibrate` uses. `choose` reads the other half,
 photos of other towns, and both with objects pasted into them that no training shows. A threshold is adapted to eight
 images of a set, drawn from those that are measured: their ground truth is not read. Scores are kept in --runs;
-computing them takes two to three seconds of one core for an image, 22 minutes for all. Metrics go to --measured.
+computing them takes a second or two of one core for an image, seven minutes for all, and each step another one or two.
+Metrics go to --measured.
 """
 
 from __future__ import annotations

@@ -64,4 +64,4 @@ def open_towns(place: Path, classes: LabelSpace, labels: LabelSpace) -> DataSet:
         town_of(place),
         shown_towns(place),
     )
-    return where(photos, lambda name: town[Path(name).stem] not in shown)
+    return where(photos, lambda name: town[name] not in shown)
