@@ -8,7 +8,7 @@ from math import ceil, floor
 import numpy as np
 
 from owseg.errors import OwsegError
-from owseg.knowledge.pieces import evidence, pixels, sure_pieces
+from owseg.knowledge.pieces import pixels, rated_pieces
 from owseg.knowledge.regions import MIN_AREA
 from owseg.openset import RegionThreshold, Threshold
 
@@ -63,8 +63,9 @@ def false_evidence(
 
     ``score`` (H, W) is -inf where a pixel is never unknown.
     """
-    pieces = sure_pieces(score, score > np.float32(threshold.value), threshold, pixels(min_area, score.shape))
+    unknown = score > np.float32(threshold.value)
+    pieces, evidence = rated_pieces(score, unknown, threshold, pixels(min_area, score.shape))
     areas = np.bincount(pieces.ravel())[1:]
     of_known = np.bincount(pieces.ravel(), known.ravel())[1:]
-    found: np.ndarray = evidence(score, pieces, threshold)[2 * of_known >= areas]
+    found: np.ndarray = evidence[2 * of_known >= areas]
     return found

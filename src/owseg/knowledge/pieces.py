@@ -13,6 +13,9 @@ from owseg.openset import Threshold
 GROWTH = 0.7
 """How far above the pixels' threshold every pixel of a region is, in units of that (``Threshold.unit``)."""
 
+EXTENT = 0.5
+"""A region ends where its score above the pixels' threshold falls below this share of its highest: half maximum."""
+
 SPLIT_COSINE = 0.5
 """The cosine between the two sides of a region below which they are two regions (see ``split_pieces``)."""
 
@@ -42,14 +45,32 @@ def components(unknown: np.ndarray, least: int) -> np.ndarray:
 def pieces_above(score: np.ndarray, unknown: np.ndarray, threshold: Threshold, least: int) -> np.ndarray:
     """Return the pieces of ``unknown`` (H, W) that count, numbered from 1; 0 elsewhere.
 
-    With a threshold of regions, they are the ``sure_pieces`` of higher ``evidence`` than that; without, all of at least
+    With a threshold of regions, they are the ``rated_pieces`` of higher evidence than that; without, all of at least
     ``least`` pixels.
     """
     if threshold.regions is None:
         return components(unknown, least)
-    pieces = sure_pieces(score, unknown, threshold, least)
-    counts = np.r_[False, evidence(score, pieces, threshold) > threshold.regions.value]
-    return _renumbered(np.where(counts[pieces], pieces, 0), 1)
+    pieces, found = rated_pieces(score, unknown, threshold, least)
+    return _renumbered(np.where(np.r_[False, found > threshold.regions.value][pieces], pieces, 0), 1)
+
+
+def rated_pieces(
+    score: np.ndarray, unknown: np.ndarray, threshold: Threshold, least: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return n pieces (H, W), numbered from 1, and how surely each is a thing, (n,) float64.
+
+    They are the ``sure_pieces`` at their ``half_maximum``; a part of one has the ``evidence`` of all of it.
+    """
+    whole = sure_pieces(score, unknown, threshold, least)
+    parts = half_maximum(score, whole, threshold, least)
+    return parts, evidence(score, whole, threshold)[parents(whole, parts) - 1]
+
+
+def parents(pieces: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Return the number of the piece (H, W) that each of n ``parts`` (H, W) lies in, (n,) int64."""
+    found = np.zeros(parts.max() + 1, np.int64)
+    found[parts[pieces > 0]] = pieces[pieces > 0]  # a hole that was filled is in no piece
+    return found[1:]
 
 
 def sure_pieces(score: np.ndarray, unknown: np.ndarray, threshold: Threshold, least: int) -> np.ndarray:
@@ -58,6 +79,22 @@ def sure_pieces(score: np.ndarray, unknown: np.ndarray, threshold: Threshold, le
     The haze around a thing is in none of these pieces. Each has at least ``least`` pixels; numbered from 1.
     """
     return components(unknown & (score > np.float32(threshold.value + GROWTH * threshold.unit)), least)
+
+
+def half_maximum(
+    score: np.ndarray, pieces: np.ndarray, threshold: Threshold, least: int, extent: float = EXTENT
+) -> np.ndarray:
+    """Return ``pieces`` (H, W) where ``score - value`` is at least ``extent`` times its highest in the piece.
+
+    What is around a thing in a coarse map of scores is lower than the thing, whatever the score of that. Each connected
+    part of at least ``least`` pixels is a piece; a piece without such a part stays whole. Numbered from 1.
+    """
+    excess = score.astype(np.float64) - threshold.value
+    highest, narrowed = np.zeros(pieces.max() + 1), np.zeros(pieces.max() + 1, bool)
+    np.maximum.at(highest, pieces[pieces > 0], excess[pieces > 0])
+    parts = components((pieces > 0) & (excess >= extent * highest[pieces]), least) > 0
+    narrowed[pieces[parts]] = True
+    return components(parts | ((pieces > 0) & ~narrowed[pieces]), least)
 
 
 def evidence(score: np.ndarray, pieces: np.ndarray, threshold: Threshold) -> np.ndarray:
