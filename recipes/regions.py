@@ -195,7 +195,8 @@ def measure(images: Images) -> dict[str, Any]:
 
 def curves(images: Images, plot: Path) -> dict[str, Any]:
     """Print the share of things found at several false alarms per image, and by size; draw the curves into ``plot``."""
-    rows, by_size, metrics, panels, in_use = [], [], {}, {}, {}
+    rows, by_size, panels, in_use = [], [], {}, {}
+    metrics: dict[str, Any] = {}
     for name in REPORTED:
         every, chosen, threshold = images(name), SETS[name], images.threshold(name)
         states = {"as it is": threshold, "after adapt": adapted(threshold, every, 0)}
@@ -233,8 +234,9 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, default=Path("docs/froc.png"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    step = {"choose": choose, "measure": measure, "froc": partial(curves, plot=args.plot)}[args.step]
-    found = step(Images(args.data, args.runs))
+    steps: dict[str, Callable[[Images], dict[str, Any]]]
+    steps = {"choose": choose, "measure": measure, "froc": partial(curves, plot=args.plot)}
+    found = steps[args.step](Images(args.data, args.runs))
     args.measured.mkdir(parents=True, exist_ok=True)
     write_whole(args.measured / f"{args.step}.json", (json.dumps(found, indent=1) + "\n").encode())
 
