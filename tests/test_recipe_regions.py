@@ -245,6 +245,14 @@ def test_regions_are_those_above_the_threshold_of_regions_and_the_best_f1_is_of_
     assert regions.at_best_f1(images, sizes).f1 == pytest.approx(expected.compute().f1, abs=0.06)
 
 
+def test_each_limit_is_that_of_the_rate_asked_for():
+    images = MadeUp()
+    found = regions.limits(images, "street8")
+    assert images.read == [LIMITS["street8"]] and found[0.3] < found[0.1]
+    maps = [(image.score, image.known) for image in images(LIMITS["street8"])]
+    assert found == {rate: region_threshold(maps, THRESHOLD, rate).value for rate in (0.3, 0.1)}
+
+
 @pytest.mark.parametrize(("rate", "said"), [(0.16, "yes"), (0.6, "yes"), (0.14, "no"), (0.62, "no")])
 def test_within_a_factor_of_two(rate, said, monkeypatch, capsys):
     monkeypatch.setattr(regions.froc, "alarms", lambda images, limit: rate)
