@@ -1,7 +1,7 @@
-"""Street photos of many towns and cameras: LabelMeFacade, one half of its towns to be shown, the other to choose by.
+"""Street photos of many towns and cameras: LabelMeFacade, one half of its places to be shown, the other to choose by.
 
-No town of one half has a photo in the other. Trainings take photos of the first without labels; what is chosen, and
-what tables say of other towns, is of the second.
+No place, as the data set names it, has photos in both halves; a large city may have several names. Trainings take
+photos of the first half without labels; what is chosen, and what tables say of other towns, is of the second.
 """
 
 from __future__ import annotations
