@@ -1,7 +1,7 @@
 """A field in place of a street: soil and crop are known, weed is unknown and then learned, all by the defaults.
 
     export OWSEG_DATA=DIR                  # DIR/cwfid: the Crop/Weed Field Image Dataset (Haug and Ostermann, 2014)
-    python -m recipes.field                # about 15 core-minutes with bf16-mixed
+    python -m recipes.field                # 19 core-minutes with bf16-mixed, and more to measure
 
 Writes runs/field/kb. The data set's own split; image 28, which is in both of its lists, is in test alone. Every fifth
 training image is val, one half of which chooses weights and fits scales, the other calibrates. Nothing is chosen on

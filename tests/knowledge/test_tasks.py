@@ -110,5 +110,8 @@ def test_what_cannot_be_done_is_said(kb):
     names = LabelSpace.of(("street", "sky", "tree"))
     with pytest.raises(OwsegError, match="needs a network with a class 'road'"):
         for_task(replace(kb, labels=names), "obstacles")
-    with pytest.raises(OwsegError, match="without --task"):
-        scorer_for(kb, "obstacles", "msp")
+    for other in ("msp", "msp@road"):  # its threshold would be read as that of the score in use
+        with pytest.raises(OwsegError, match="without --task"):
+            scorer_for(kb, "obstacles", other)
+    for own in (kb.scorer, kb.scorer + "@road"):
+        assert scorer_for(kb, "obstacles", own) == kb.scorer + "@road"

@@ -23,7 +23,8 @@ Scorers = Annotated[
     str,
     typer.Option(
         help="Scores to compare, with commas, or all: {scorers}. Options follow the name: {scorer_options}. "
-        "NAME@segments is NAME pooled over segments of the image. Default: the one in use."
+        "NAME@segments is NAME pooled over segments of the image, NAME@road for what lies on the road. Default: the "
+        "one in use."
     ),
 ]
 

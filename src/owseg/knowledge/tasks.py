@@ -18,16 +18,17 @@ def scorer_for(kb: KnowledgeBase, task: str, scorer: str | None = None) -> str:
     Raises ``OwsegError`` for a task that there is not, for obstacles by another score than that in use, and where the
     network knows no road.
     """
-    name = scorer or kb.scorer
     if task not in TASKS:
         raise OwsegError(f"there is no task {task!r}; it is {' or '.join(TASKS)}.")
-    if task == "unknown" or name.endswith(ON_ROAD):
-        return name
-    if name != kb.scorer:
+    if task == "unknown":
+        return scorer or kb.scorer
+    own = kb.scorer if kb.scorer.endswith(ON_ROAD) else kb.scorer + ON_ROAD
+    # Its threshold is stored without the name of a score: it is of the one in use.
+    if scorer not in (None, kb.scorer, own):
         raise OwsegError(f"the task {task} is done by the score in use, {kb.scorer}; choose another without --task.")
     if ROAD not in kb.base_classes:
         raise OwsegError(f"the task {task} needs a network with a class {ROAD!r}; this one has none.")
-    return name + ON_ROAD
+    return own
 
 
 def for_task(kb: KnowledgeBase, task: str) -> KnowledgeBase:
