@@ -9,14 +9,14 @@ same over segments, on the road, and the regions of a prediction. The image is a
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.residual import in_turn
 from owseg.data.datasets import open_dataset
 from owseg.knowledge.load import load
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scene = Image.fromarray(open_dataset("synthetic", "test")[0].image.transpose(1, 2, 0))
     image = np.ascontiguousarray(np.asarray(scene.resize((width, height))).transpose(2, 0, 1))
     output = kb.forward(image)
-    steps: dict[str, Callable[[], object]] = {"forward pass": lambda: kb.forward(image)}
+    steps: dict[str, Callable[[], Any]] = {"forward pass": lambda: kb.forward(image)}
     for name in ("joint", "joint@segments", "joint@segments@road"):
         if name in kb.scorers:
             steps[name] = lambda name=name: kb.assess(output, (height, width), (name,))  # type: ignore[misc]
@@ -43,22 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     steps["regions"] = lambda: next(predictions).regions
     print(f"{args.kb}, {args.size}, {args.threads} threads, medians of {args.repeats}, in turn")
     first: float | None = None
-    for name, seconds in in_turn(args.repeats, steps).items():
+    for name, seconds in zip(steps, in_turn(args.repeats, *map(no_result, steps.values())), strict=True):
         first = first or seconds
         print(f"{name:20} {1000 * seconds:7.1f} ms  {seconds / first:.2f}x", flush=True)
 
 
-def in_turn(times: int, steps: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the median seconds of each step, all called one after the other so many times."""
-    for call in steps.values():
+def no_result(call: Callable[[], Any]) -> Callable[[], None]:
+    """Return ``call`` without its result, which ``in_turn`` would read as a number of units."""
+
+    def run() -> None:
         call()
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(times):
-        for name, call in steps.items():
-            started = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(spent) for name, spent in seconds.items()}
+
+    return run
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from owseg.learners.learn import learn
 from owseg.learners.sequence import sample_classes
 from owseg.training.build import build_knowledge_base
 from owseg.training.config import TrainConfig
-from owseg.training.epochs import for_images
+from owseg.training.epochs import enough_epochs
 from recipes.tables import markdown, spread
 
 UNKNOWN_CLASS = "weed"
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16-mixed")
     args = parser.parse_args()
     spec = f"folder:{divided(args.data / 'cwfid', args.runs / 'data')}"
-    config = for_images(TrainConfig(seed=args.seed, precision=args.precision), len(open_source(spec, "train").ids))
+    config = enough_epochs(TrainConfig(seed=args.seed, precision=args.precision), len(open_source(spec, "train").ids))
     config = config if args.epochs is None else replace(config, epochs=args.epochs)
     started = time.process_time()
     kb = build_knowledge_base(spec, unknown=[UNKNOWN_CLASS], config=config, run=args.runs / "run")

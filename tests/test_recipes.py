@@ -120,3 +120,42 @@ def test_no_town_is_shown_and_chosen_by(tmp_path):
     kept = open_towns(tmp_path, LabelSpace.of(("car", "building")), LabelSpace.of(("building",)))
     assert {*kept.source.ids} == {*names} - shown
     assert (kept[0].target != IGNORE).all() and (kept[0].target != 0).all()  # a car, which is not known
+
+
+def test_the_field_is_divided_by_its_own_lists(tmp_path):
+    """An image in both lists is of test alone; every fifth of the others is val; links lead to the files."""
+    from recipes.field import divided
+
+    for kind, suffix in (("images", "jpg"), ("masks", "png")):
+        (tmp_path / "cwfid" / kind).mkdir(parents=True)
+        for number in range(1, 15):
+            (tmp_path / "cwfid" / kind / f"{number:03d}.{suffix}").write_text(f"{kind} {number}")
+    (tmp_path / "cwfid" / "classes.json").write_text('["soil", "crop", "weed"]')
+    lists = "train: [1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12]\ntest: [4, 5, 13, 14]"
+    (tmp_path / "cwfid" / "train_test_split.yaml").write_text(lists)
+    for _ in range(2):  # what an earlier run wrote is replaced
+        place = divided(tmp_path / "cwfid", tmp_path / "data")
+    found = {split: [int(p.stem) for p in sorted((place / split / "images").iterdir())] for split in ("train", "val")}
+    assert found == {"train": [1, 2, 3, 6, 8, 9, 10, 11], "val": [7, 12]}
+    assert (place / "test" / "masks" / "005.png").read_text() == "masks 5" and (place / "classes.json").exists()
+
+
+@pytest.mark.parametrize("photos", [True, False])
+def test_photos_of_other_towns_are_shown_where_they_are_asked_for(tmp_path, monkeypatch, photos, kb):
+    from recipes import backbones
+
+    given, calibrated = [], []
+    monkeypatch.setattr(backbones, "build_knowledge_base", lambda *a, **more: given.append(more) or kb)
+    monkeypatch.setattr(backbones, "shown_photos", lambda place: [place / "a.jpg"])
+    monkeypatch.setattr(backbones, "open_dataset", lambda spec, split, labels: tiny.dataset(12))
+    monkeypatch.setattr(backbones, "calibrate", lambda kb, data, task: calibrated.append((data.source.ids, task)) or kb)
+    option = ["--photos"] if photos else []
+    argv = ["backbones", "train", "--classes", "11", "--runs", str(tmp_path), "--data", "D", *option]
+    monkeypatch.setattr(sys, "argv", argv)
+    backbones.main()
+    assert list(given[0]["unlabeled"]) == ([Path("D/labelmefacade/a.jpg")] if photos else [])
+    assert calibrated == [(tuple(f"f{i}" for i in range(1, 12, 2)), "obstacles")]  # the half that calibrates
+    assert any("-photos-" in path.name for path in tmp_path.iterdir()) == photos
+    monkeypatch.setattr(sys, "argv", [*argv[:3], "8", *argv[4:], "--photos"])
+    with pytest.raises(SystemExit):  # the photos show what it must not know
+        backbones.main()

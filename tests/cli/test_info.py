@@ -25,6 +25,17 @@ def test_what_a_knowledge_base_is(run_cli, stored_kb, own_data):
     assert "8 images" in lines["calibration"] and f"{kb.threshold.target_fpr:.1%} asked" in lines["calibration"]
 
 
+def test_obstacles_have_a_line_and_are_no_calibration_of_the_unknown(run_cli, stored_kb, own_data):
+    before = json.loads(run_cli("info", stored_kb, "--json")[1])
+    assert before["obstacles"] is None and "\nobstacles " not in run_cli("info", stored_kb)[1]
+    given = ("--data", own_data, "--task", "obstacles", "--fpr", "0.2")
+    assert run_cli("calibrate", stored_kb, *given)[0] == 0
+    after, kb = json.loads(run_cli("info", stored_kb, "--json")[1]), load(stored_kb)
+    assert after["obstacles"] == kb.obstacles.to_json() and after["calibration"] == before["calibration"]
+    out = run_cli("info", stored_kb)[1]
+    assert f"where the score on the road > {kb.obstacles.value:.4g}: {kb.obstacles.achieved_fpr:.1%}" in out
+
+
 def test_one_that_is_not_calibrated(run_cli, kb, tmp_path):
     replace(kb, threshold=None).save(tmp_path / "kb")
     code, out, _ = run_cli("info", tmp_path / "kb")

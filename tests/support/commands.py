@@ -79,7 +79,7 @@ STUBS = {
     "data.images:find_image_files": lambda a: [Path(name) for name in a["names"]],
     "data.datasets:open_dataset": lambda a: f"{a['spec']}/{a['split']}{', to train' if a['train'] else ''}",
     "data.datasets:open_source": lambda a: SimpleNamespace(name=a["split"], ids=("a", "b")),
-    "cli._training:for_images": lambda a: a["config"],
+    "cli._training:enough_epochs": lambda a: a["config"],
     "data.outliers:open_outliers": lambda a: FakeOutliers(a["place"]),
     "data.outliers:leave_out": lambda a: (a["objects"], a["context"]),
     "data.unlabeled:open_inliers": lambda a: f"{a['spec']}/{a['split']}",

@@ -18,7 +18,7 @@ from owseg.labels import IGNORE, UNKNOWN
 from owseg.training import build as module
 from owseg.training.build import build_knowledge_base, round_to_half
 from owseg.training.config import MEMBERS, SCALES, WIDTH, NegativeConfig, TrainConfig
-from owseg.training.epochs import for_images
+from owseg.training.epochs import enough_epochs
 from tests.support import tiny
 from tests.support.outliers import objects
 
@@ -137,7 +137,7 @@ def test_photos_are_inliers_and_what_the_score_is_fitted_to(spec, photos, tmp_pa
     build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], longer, tmp_path / "again", outliers=objects())
     assert calls[1][0].source.ids == trained_on.source.ids and watched.fit_scorers[1]["unlabeled"] is None
     # Few images are seen more often, unless the training was asked to be short.
-    assert calls[1][3] == for_images(NegativeConfig(batch=6), 6) and calls[0][3] == NegativeConfig()
+    assert calls[1][3] == enough_epochs(NegativeConfig(batch=6), 6) and calls[0][3] == NegativeConfig()
 
 
 @pytest.mark.parametrize("val", [1, 9])

@@ -16,7 +16,7 @@ from owseg.training.config import (
     ResidualConfig,
     TrainConfig,
 )
-from owseg.training.epochs import USUAL_IMAGES, for_images
+from owseg.training.epochs import USUAL_IMAGES, enough_epochs
 
 
 @pytest.mark.parametrize("kind", [LoopConfig, TrainConfig, ResidualConfig])
@@ -87,9 +87,9 @@ def test_they_are_read_without_torch():
 def test_few_images_are_seen_more_often_so_that_steps_are_as_many(config):
     usual = config.epochs * -(-USUAL_IMAGES // config.batch)
     for images in (1, 3, 32, 366):
-        found = for_images(config, images)
+        found = enough_epochs(config, images)
         steps = found.epochs * -(-images // config.batch)
         assert usual <= steps < usual + -(-images // config.batch)
         assert replace(found, epochs=config.epochs, validate_every=config.validate_every) == config
         assert found.epochs // found.validate_every <= config.epochs // config.validate_every  # no more validations
-    assert for_images(config, USUAL_IMAGES) == for_images(config, 10**6) == config
+    assert enough_epochs(config, USUAL_IMAGES) == enough_epochs(config, 10**6) == config

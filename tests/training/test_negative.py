@@ -54,6 +54,7 @@ def test_outliers_are_found_and_labels_do_not_change_by_a_bit(classifier, tmp_pa
     """Those of a class that was learned before, too."""
     kb = fit_scorers(base(classifier, scales=(1.0, 0.5)), tiny.dataset())
     kb = learn(kb, "rock", [tiny_shot()], method=Probe(scales=(1.0,)))
+    kb = replace(kb, obstacles=tiny.calibrated().threshold)
     weights = {k: v.clone() for k, v in kb.network.state_dict().items()}
     long = replace(FAST, epochs=12, validate_every=6)
     new = train_negative(kb, inlier_images(), inlier_images(4), objects(), long, tmp_path / "run")
@@ -66,7 +67,7 @@ def test_outliers_are_found_and_labels_do_not_change_by_a_bit(classifier, tmp_pa
     untrained = copy.deepcopy(kb.network)
     untrained.negative = untrained_negative(kb.network, 16)
     assert ap(new, inlier_images(6)) > ap(replace(kb, network=untrained), inlier_images(6)) + 0.1
-    assert new.scorer == "joint@segments" and new.threshold is None and "negative" not in kb.scorers
+    assert new.scorer == "joint@segments" and new.threshold is new.obstacles is None and "negative" not in kb.scorers
     new = calibrate(new, inlier_images(4))
     new.save(tmp_path / "kb")
     loaded = load(tmp_path / "kb")

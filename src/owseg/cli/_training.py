@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from owseg.cli._options import parse_settings, parse_size
-from owseg.training.epochs import for_images
+from owseg.training.epochs import enough_epochs
 from owseg.training.presets import Config, configured
 
 Epochs = Annotated[
@@ -45,10 +45,10 @@ Members = Annotated[
 ]
 
 
-def for_so_many(config: Config, images: int, epochs: int | None, settings: list[str] | None) -> Config:
-    """Return ``config`` with more epochs where images are few (``for_images``), unless their number was given."""
+def epochs_unless_given(config: Config, images: int, epochs: int | None, settings: list[str] | None) -> Config:
+    """Return ``config`` with more epochs where images are few (``enough_epochs``), unless their number was given."""
     given = epochs is not None or "epochs" in parse_settings(settings)
-    return config if given else for_images(config, images)
+    return config if given else enough_epochs(config, images)
 
 
 def config_of(

@@ -32,7 +32,8 @@ def info(kb: KB, as_json: Json = False) -> None:
 def describe(kb: KnowledgeBase) -> dict[str, Any]:
     """Return what a knowledge base is, as plain JSON; ``calibration`` has the data of the last calibration."""
     network = kb.network
-    calibrated = [event for event in kb.history if event.action == "calibrate"]
+    # One for obstacles is of another threshold.
+    calibrated = [e for e in kb.history if e.action == "calibrate" and e.details.get("scorer", kb.scorer) == kb.scorer]
     return {
         "classes": list(kb.base_classes),
         "learned": list(kb.learned_classes),
@@ -47,6 +48,7 @@ def describe(kb: KnowledgeBase) -> dict[str, Any]:
         "scorers": list(kb.scorers),
         "fitted": list(kb.fitted),
         "threshold": kb.threshold.to_json() if kb.threshold else None,
+        "obstacles": kb.obstacles.to_json() if kb.obstacles else None,
         "calibration": {**calibrated[-1].details, "when": calibrated[-1].when} if kb.threshold and calibrated else None,
         "history": [f"{event.when} {event.message}" for event in kb.history],
     }
@@ -79,5 +81,8 @@ def lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if threshold is not None and (regions := threshold.get("regions")):
         alarms = f"{regions['achieved']:.2f} false alarms per image ({regions['target']:g} asked)"
         found.append(("regions", f"of evidence above {regions['value']:.4g}: {alarms}"))
+    if (obstacles := facts["obstacles"]) is not None:
+        share = f"{obstacles['achieved_fpr']:.1%} of the known pixels on the road"
+        found.append(("obstacles", f"where the score on the road > {Threshold.from_json(obstacles)}: {share}"))
     found.append(("scorers", ", ".join(facts["scorers"])))
     return [*found, *(("history" if i == 0 else "", text) for i, text in enumerate(facts["history"]))]

@@ -18,7 +18,7 @@ from owseg.cli._options import (
     parse_scales,
 )
 from owseg.cli._printing import next_command, save_version
-from owseg.cli._training import Batch, Crop, Devices, Epochs, Members, Precision, Seed, config_of, for_so_many
+from owseg.cli._training import Batch, Crop, Devices, Epochs, Members, Precision, Seed, config_of, epochs_unless_given
 from owseg.errors import OwsegError
 from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE
 from owseg.training.presets import TRAIN, preset_named
@@ -175,7 +175,7 @@ def train(
     if slim:
         check_slim(backbone, config.mode)
     check_place(out)  # before hours of training, not after
-    config = for_so_many(config, image_count(data), epochs, settings)
+    config = epochs_unless_given(config, image_count(data), epochs, settings)
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
     run = Path(f"{out.resolve()}.run")
     kb = build_knowledge_base(

@@ -16,7 +16,7 @@ from owseg.cli._options import (
     Slim,
 )
 from owseg.cli._outlier_training import Exclude, Inliers, OutlierFolder, Val, open_all, open_objects
-from owseg.cli._training import Batch, Crop, Devices, Epochs, Members, Precision, Seed, config_of, for_so_many
+from owseg.cli._training import Batch, Crop, Devices, Epochs, Members, Precision, Seed, config_of, epochs_unless_given
 from owseg.training.config import NegativeConfig
 
 Settings = Annotated[
@@ -56,7 +56,7 @@ def train_negative(
     config = config_of(NegativeConfig(), settings, epochs, batch, crop, seed, precision, devices, members=members)
     given = open_all(kb, out, inliers, val)
     objects, _ = open_objects(outliers, None, exclude, given.base.labels)
-    config = for_so_many(config, len(given.train), epochs, settings)
+    config = epochs_unless_given(config, len(given.train), epochs, settings)
     run = Path(f"{Path(given.target).resolve()}.negative.run")
     new = trained(given.base, given.train, given.choose, objects, config, run, resume)
     if is_first_process():

@@ -9,7 +9,7 @@ import typer
 
 from owseg.cli._options import KB, Fpr, Json, Out, Resume, Slim
 from owseg.cli._outlier_training import Exclude, Inliers, OutlierFolder, Val, open_all, open_objects
-from owseg.cli._training import Batch, Crop, Devices, Epochs, Precision, Seed, config_of, for_so_many
+from owseg.cli._training import Batch, Crop, Devices, Epochs, Precision, Seed, config_of, epochs_unless_given
 from owseg.training.presets import RESIDUAL, preset_named
 
 Context = Annotated[
@@ -64,7 +64,7 @@ def train_residual(
     config = config_of(chosen, settings, epochs, batch, crop, seed, precision, devices)
     given = open_all(kb, out, inliers, val)
     objects, around = open_objects(outliers, context, exclude, given.base.labels)
-    config = for_so_many(config, len(given.train), epochs, settings)
+    config = epochs_unless_given(config, len(given.train), epochs, settings)
     run = Path(f"{Path(given.target).resolve()}.residual.run")
     new = with_residual(given.base, given.train, given.choose, objects, around, config, run, resume)
     if is_first_process():

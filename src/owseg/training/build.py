@@ -33,7 +33,7 @@ from owseg.training.config import (
     NegativeConfig,
     TrainConfig,
 )
-from owseg.training.epochs import for_images
+from owseg.training.epochs import enough_epochs
 from owseg.training.negative import with_negative
 from owseg.training.segmentation import train
 
@@ -66,19 +66,19 @@ def build_knowledge_base(
     ``fpr`` (see ``divide_val``). ``backbone`` is a name or path (see ``from_pretrained``) or a backbone; ``decoder``,
     ``width``, ``members``, ``classifier`` and ``scale`` are those of ``assemble``. ``size`` is the working size, by
     default the usual size of the training images, and ``scales`` are the factors of it at which the trained network
-    looks at each image. With ``outliers`` it gets a negative class as well (see ``with_negative``). ``unlabeled`` are
-    image files of other cameras and places, which show known classes and need no labels: the score is fitted to them as
-    well (see ``fit_scorers``), and they are inliers of the negative class, so that less of another place is unknown.
-    ``half`` rounds it to what 16-bit floats can hold, before anything is fitted to it, so that it can be stored in half
-    the space. With ``background`` it has one more class, trained on what is void in the train split, and its
-    probability is the score: a baseline. Else ``scorer`` is: with one that is not fitted, such as "msp", nothing is.
-    Raises ``OwsegError`` for an unknown class that the data set does not have, and for a class called "unknown" or
-    "void" that is not left out.
+    looks at each image. Without a ``config``, few images are seen more often. With ``outliers`` it gets a negative
+    class as well (see ``with_negative``). ``unlabeled`` are image files of other cameras and places, which show known
+    classes and need no labels: the score is fitted to them as well (see ``fit_scorers``), and they are inliers of the
+    negative class, so that less of another place is unknown. ``half`` rounds it to what 16-bit floats can hold, before
+    anything is fitted to it, so that it can be stored in half the space. With ``background`` it has one more class,
+    trained on what is void in the train split, and its probability is the score: a baseline. Else ``scorer`` is: with
+    one that is not fitted, such as "msp", nothing is. Raises ``OwsegError`` for an unknown class that the data set does
+    not have, and for a class called "unknown" or "void" that is not left out.
     """
     labels = _known_classes(data, unknown, background)
     shown = None if outliers is None else outliers.unknown_to(labels)
     fitted_on = open_dataset(data, "train", labels, train=True)
-    config = config or for_images(TrainConfig(), len(fitted_on))
+    config = config or enough_epochs(TrainConfig(), len(fitted_on))
     trained_on = replace(fitted_on, source=with_background(fitted_on.source)) if background else fitted_on
     choose, calibration = divide_val(open_dataset(data, "val", labels))
     photos = unlabeled_images(unlabeled, labels) if unlabeled else None
@@ -154,7 +154,7 @@ def _with_negative(
     batch = min(NegativeConfig.batch, max(1, len(inliers) // config.devices))
     same = NegativeConfig(batch=batch, seed=config.seed, precision=config.precision, devices=config.devices)
     if config.epochs >= TrainConfig.epochs:  # a training that is short by intention stays so
-        same = for_images(same, len(inliers))
+        same = enough_epochs(same, len(inliers))
     # A run that was stopped before this part has nothing to resume here.
     resume = resume and any(run.rglob("last.ckpt"))
     network, ap = with_negative(network, inliers, val, outliers, same, run, resume)

@@ -14,7 +14,7 @@ USUAL_IMAGES = 367
 Config = TypeVar("Config", bound=LoopConfig)
 
 
-def for_images(config: Config, images: int) -> Config:
+def enough_epochs(config: Config, images: int) -> Config:
     """Return ``config`` with the number of epochs that suits so many images.
 
     Where they are fewer than ``USUAL_IMAGES``, for which the usual epochs were chosen, there are more epochs, so that
