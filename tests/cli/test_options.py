@@ -1,7 +1,10 @@
 import pytest
 
 from owseg.cli._options import data_spec, parse_names, parse_scales, parse_settings, parse_sides, parse_size, size_text
+from owseg.cli._training import epochs_unless_given
 from owseg.errors import OwsegError
+from owseg.training.config import TrainConfig
+from owseg.training.epochs import enough_epochs
 
 
 def test_names_sizes_and_settings():
@@ -55,3 +58,11 @@ def test_a_directory_of_images_is_a_data_set(tmp_path, monkeypatch):
         assert data_spec(place) == f"folder:{place}"
     for text in ("other", "none", "synthetic", "camvid:whole", "folder:whole", "", None):
         assert data_spec(text) == text
+
+
+def test_a_number_of_epochs_that_is_given_stays_whatever_the_images():
+    config = TrainConfig()
+    more = enough_epochs(config, 9)
+    assert more.epochs > config.epochs and epochs_unless_given(config, 9, None, ["lr=0.1"]) == more
+    for epochs, settings in ((20, None), (None, ["lr=0.1", "epochs=20"])):
+        assert epochs_unless_given(config, 9, epochs, settings) is config

@@ -66,7 +66,7 @@ def build_knowledge_base(
     ``fpr`` (see ``divide_val``). ``backbone`` is a name or path (see ``from_pretrained``) or a backbone; ``decoder``,
     ``width``, ``members``, ``classifier`` and ``scale`` are those of ``assemble``. ``size`` is the working size, by
     default the usual size of the training images, and ``scales`` are the factors of it at which the trained network
-    looks at each image. Without a ``config``, few images are seen more often. With ``outliers`` it gets a negative
+    looks at each image. Without a ``config``, few images get more epochs. With ``outliers`` it gets a negative
     class as well (see ``with_negative``). ``unlabeled`` are image files of other cameras and places, which show known
     classes and need no labels: the score is fitted to them as well (see ``fit_scorers``), and they are inliers of the
     negative class, so that less of another place is unknown. ``half`` rounds it to what 16-bit floats can hold, before
