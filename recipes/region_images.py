@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -19,10 +19,13 @@ from owseg.knowledge.adaptation import moved
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import divide_val
 from owseg.knowledge.load import load
+from owseg.knowledge.regions import MIN_AREA, OBSTACLE_AREA
+from owseg.knowledge.tasks import for_task
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.metrics.components import ANOMALY_TRACK, OBSTACLE_TRACK, Sizes
 from owseg.models.ops import resize
 from owseg.openset import Threshold, quantiles
+from owseg.scorers import whole_image
 from owseg.training.config import PastingConfig
 from owseg.training.pasting import set_aside
 from owseg.types import Sample
@@ -62,8 +65,11 @@ def scored(kb: KnowledgeBase, samples: Iterable[Sample], file: Path, count: int)
         arrays: dict[str, np.ndarray] = {}
         for i, sample in enumerate(track(samples, file.stem, count)):
             assert sample.target is not None
-            coarse = kb.require_scorer(kb.scorer)(kb.forward(sample.image))[0].float().cpu().numpy()
-            found = quantiles(_resized(coarse, sample.image.shape[1:]))
+            output = kb.forward(sample.image)
+            coarse, whole = (
+                kb.require_scorer(name)(output)[0].float().cpu().numpy() for name in (kb.scorer, whole_image(kb.scorer))
+            )
+            found = quantiles(_resized(whole, sample.image.shape[1:]))
             # Masks of more pixels than their images are reduced to these, where regions are predicted.
             step = sample.target.shape[0] // sample.image.shape[1]
             arrays |= {f"coarse {i}": coarse, f"target {i}": sample.target[::step, ::step], f"quantiles {i}": found}
@@ -104,16 +110,26 @@ def published(spec: str, split: str = "val") -> Callable[[Path, LabelSpace], Dat
 
 @dataclass(frozen=True)
 class Set:
-    """Images by the knowledge base that is measured on them, with the least sizes of components."""
+    """Images by the knowledge base that is measured on them and its task, with the least sizes of components."""
 
     kb: str
     count: int
     samples: Callable[[Path, LabelSpace], Iterable[Sample]]
     sizes: Sizes = OBSTACLE_TRACK
+    task: str = "unknown"
+
+    @property
+    def limits(self) -> str:
+        """The name of the set on which the limits of evidence are found."""
+        return f"limits of {self.kb}, {self.task}"
+
+    @property
+    def min_area(self) -> float:
+        """The smallest region, as a share of the image."""
+        return MIN_AREA if self.task == "unknown" else OBSTACLE_AREA
 
 
 USUAL, LOST = PastingConfig.sizes, "fishyscapes-lostfound:{}/anomaly/FS_LostFound_1024x512"
-LIMITS = {kb: f"limits of {kb}" for kb in ("street", "street8")}
 CHOICE = {
     "val": Set("street8", CHOSEN_ON, lambda p, known: camvid(p, known, False)),
     "val, pasted": Set("street", CHOSEN_ON, lambda p, known: pasted(camvid(p, known, False), p, 2, USUAL)),
@@ -124,10 +140,14 @@ CHOICE = {
 REPORTED = {
     "RoadAnomaly21": Set("street", 10, published("roadanomaly21:{}/anomaly/RoadAnomaly21"), ANOMALY_TRACK),
     "Lost & Found": Set("street", MEASURED_ON, published(LOST)),
+    "Lost & Found, obstacles": Set("street", MEASURED_ON, published(LOST), task="obstacles"),
     "CamVid test": Set("street8", MEASURED_ON, published("camvid:{}/camvid", "test")),
 }
 SETS: Mapping[str, Set] = {
-    **{name: Set(kb, 50, lambda place, labels: camvid(place, labels, True)) for kb, name in LIMITS.items()},
+    **{
+        chosen.limits: replace(chosen, count=50, samples=lambda place, labels: camvid(place, labels, True))
+        for chosen in REPORTED.values()
+    },
     **CHOICE,
     **REPORTED,
 }
@@ -146,13 +166,13 @@ class Images:
 
     def _scored(self, name: str) -> list[Scored]:
         chosen = SETS[name]
-        kb = self.kb(chosen.kb)
+        kb = for_task(self.kb(chosen.kb), chosen.task)
         file = self.runs / f"{chosen.kb}-{kb.fingerprint()}" / f"{name}.npz"
         return scored(kb, chosen.samples(self.place, kb.labels), file, chosen.count)
 
     def threshold(self, name: str) -> Threshold:
         """Return the threshold that is stored with the knowledge base of a set."""
-        threshold = self.kb(SETS[name].kb).threshold
+        threshold = for_task(self.kb(SETS[name].kb), SETS[name].task).threshold
         assert threshold is not None
         return threshold
 

@@ -5,7 +5,8 @@
     python -m recipes.regions measure          # components and false alarms on the sets that are reported
     python -m recipes.regions froc             # false alarms against things found, and docs/froc.png
 
-`street` and its own score; on CamVid's val and test `street8`, to which cars, pedestrians and bicyclists are unknown.
+`street` and its own score, on Lost & Found for the task "obstacles", too; on CamVid's val and test `street8`, to which
+cars, pedestrians and bicyclists are unknown.
 Limits of evidence are found on the half of CamVid's val that `owseg calibrate` uses. `choose` reads the other half,
 photos of other towns, and both with objects pasted into them that no training shows. A threshold is adapted to eight
 images of a set, drawn from those that are measured: their ground truth is not read. Scores are kept in --runs;
@@ -37,7 +38,7 @@ from owseg.metrics.binned import Binned
 from owseg.metrics.components import ComponentMetrics, Components, Sizes
 from owseg.openset import Threshold
 from recipes import froc
-from recipes.region_images import CHOICE, LIMITS, REPORTED, SETS, Images, Scored, adapted
+from recipes.region_images import CHOICE, REPORTED, SETS, Images, Scored, Set, adapted
 from recipes.tables import markdown, spread
 
 DRAWS, FALSE_ALARMS = 3, (0.3, 0.1)
@@ -80,7 +81,7 @@ def tried(
 ) -> dict[str, dict[str, ComponentMetrics]]:
     """Return the component metrics by form and by set of ``CHOICE``, where a limit has 0.3 false alarms per image."""
     limits: dict[str, dict[str, float]] = {}
-    for kb, name in LIMITS.items():
+    for kb, name in {chosen.kb: chosen.limits for chosen in CHOICE.values()}.items():
         each: dict[str, list[froc.Detections]] = {form: [] for form in forms}
         for image in images(name):
             pieces, evidences = rated(image.score, images.threshold(name), growth, extent)
@@ -129,7 +130,7 @@ def _row(name: str, metrics: Mapping[str, ComponentMetrics]) -> tuple[str, ...]:
 
 
 def assessed(
-    images: Sequence[Scored], threshold: Threshold, sizes: Sizes
+    images: Sequence[Scored], threshold: Threshold, sizes: Sizes, min_area: float = MIN_AREA
 ) -> tuple[dict[str, ComponentMetrics], list[froc.Detections]]:
     """Return how well all unknown pixels, and those of regions, fit the things; and the regions with any evidence.
 
@@ -141,7 +142,7 @@ def assessed(
     for image in images:
         score = image.score
         unknown = score > np.float32(threshold.value)
-        pieces, rating = rated_pieces(score, unknown, threshold, pixels(MIN_AREA, score.shape))
+        pieces, rating = rated_pieces(score, unknown, threshold, pixels(min_area, score.shape))
         states["all unknown pixels"].update(unknown, image.target)
         states["regions"].update(np.r_[False, rating > threshold.regions.value][pieces], image.target)
         found.append(froc.detections(pieces, rating, image.target, sizes.ground_truth))
@@ -158,11 +159,11 @@ def at_best_f1(images: Sequence[Scored], sizes: Sizes) -> ComponentMetrics:
     return state.compute()
 
 
-def limits(images: Images, kb: str) -> dict[float, float]:
+def limits(images: Images, of: Set) -> dict[float, float]:
     """Return the limit of evidence by the false alarms per image that are asked for, as `owseg calibrate` finds it."""
-    name = LIMITS[kb]
-    maps = [(image.score, image.known) for image in images(name)]
-    return {rate: region_threshold(maps, images.threshold(name), rate).value for rate in FALSE_ALARMS}
+    maps, threshold = [(image.score, image.known) for image in images(of.limits)], images.threshold(of.limits)
+    found = {rate: region_threshold(maps, threshold, rate, min_area=of.min_area) for rate in FALSE_ALARMS}
+    return {rate: regions.value for rate, regions in found.items()}
 
 
 def measure(images: Images) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def measure(images: Images) -> dict[str, Any]:
         every, chosen, threshold = images(name), SETS[name], images.threshold(name)
         after = [adapted(threshold, every, seed) for seed in range(DRAWS)]
         states = {
-            state: [assessed(every, t, chosen.sizes) for t in thresholds]
+            state: [assessed(every, t, chosen.sizes, chosen.min_area) for t in thresholds]
             for state, thresholds in (("as it is", [threshold]), ("after adapt", after))
         }
         found = {(k, state): [f[k] for f, _ in each] for state, each in states.items() for k in each[0][0]}
@@ -181,7 +182,7 @@ def measure(images: Images) -> dict[str, Any]:
             cells = (spread([getattr(m, part) for m in each]) for part in ("siou", "ppv", "f1"))
             rows.append((name, *key, *cells))
         rates = {}
-        for asked, limit in limits(images, chosen.kb).items():
+        for asked, limit in limits(images, chosen).items():
             rates[asked] = {state: [froc.alarms(d, limit) for _, d in each] for state, each in states.items()}
             within = 0.5 * asked <= np.mean(rates[asked]["after adapt"]) <= 2 * asked
             cells = (spread(each, 2) for each in rates[asked].values())
@@ -200,7 +201,7 @@ def curves(images: Images, plot: Path) -> dict[str, Any]:
     for name in REPORTED:
         every, chosen, threshold = images(name), SETS[name], images.threshold(name)
         states = {"as it is": threshold, "after adapt": adapted(threshold, every, 0)}
-        panels[name] = {state: assessed(every, t, chosen.sizes)[1] for state, t in states.items()}
+        panels[name] = {state: assessed(every, t, chosen.sizes, chosen.min_area)[1] for state, t in states.items()}
         assert threshold.regions is not None
         in_use[name], metrics[name] = threshold.regions.value, {}
         for state, found in panels[name].items():

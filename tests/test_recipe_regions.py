@@ -17,8 +17,10 @@ from owseg.labels import IGNORE, UNKNOWN
 from owseg.metrics.components import Components, Sizes
 from owseg.openset import Reference, RegionThreshold, Threshold, quantiles
 from recipes import froc, region_images, regions
-from recipes.region_images import CHOICE, LIMITS, REPORTED, SETS, Scored, adapted, scored
+from recipes.region_images import CHOICE, REPORTED, SETS, Scored, Set, adapted, scored
 from tests.support import tiny
+
+LIMITS = {one.limits for one in REPORTED.values()}
 
 THRESHOLD = Threshold(
     0.5, "quantile", 0.05, 0.05, 0.8, 1, 1, Reference(0.0, 0.1, 9), False, RegionThreshold(0.3, "quantile", 0.3, 0, 1)
@@ -84,6 +86,22 @@ def test_scores_and_thresholds_are_those_of_the_package_and_are_kept(tmp_path):
     assert adapted(kb.threshold, found, 0) != adapted(kb.threshold, found, 1)
 
 
+def test_of_obstacles_the_score_is_that_on_the_road_and_moves_with_that_of_the_whole_image(tmp_path, monkeypatch):
+    kb = calibrate(calibrate(tiny.calibrated(), tiny.dataset(), fpr=0.3), tiny.dataset(), task="obstacles")
+    monkeypatch.setattr(region_images, "load", lambda name: kb)
+    data = tiny.dataset(12)
+    monkeypatch.setitem(SETS, "here", Set("tiny", 12, lambda place, labels: data, task="obstacles"))
+    images = region_images.Images(tmp_path, tmp_path)
+    found = images("here")
+    for sample, image in zip(data, found, strict=True):
+        scores = kb.assess(kb.forward(sample.image), sample.target.shape, (kb.scorer, f"{kb.scorer}@road")).scores
+        assert np.array_equal(image.score, scores[f"{kb.scorer}@road"])
+        assert np.array_equal(image.quantiles, quantiles(scores[kb.scorer]))
+    assert images.threshold("here") == kb.obstacles != kb.threshold
+    drawn = np.random.default_rng(0).choice(12, 8, replace=False)
+    assert adapted(kb.obstacles, found, 0) == adapt(kb, [data[i].image for i in drawn]).obstacles
+
+
 def test_what_is_chosen_on_is_not_what_calibrates_and_neither_is_reported(tmp_path, monkeypatch):
     opened = []
 
@@ -103,9 +121,9 @@ def test_what_is_chosen_on_is_not_what_calibrates_and_neither_is_reported(tmp_pa
     numbers = {name: {int(i.split()[-1]) % 2 for i in found} for name, found in ids.items()}
     chosen = set().union(*(ids[name] for name in CHOICE))
     assert {" ".join(i.split()[:2]) for i in chosen} == {"camvid val", "towns all"} and shown == {"set aside": 1}
-    assert all(numbers[name] == {1} and len(ids[name]) == 20 for name in LIMITS.values())
+    assert all(numbers[name] == {1} and len(ids[name]) == 20 for name in LIMITS)
     assert all(numbers[name] == {0} for name in CHOICE if name.startswith("val"))
-    assert not chosen & set().union(*(ids[name] for name in (*LIMITS.values(), *REPORTED)))
+    assert not chosen & set().union(*(ids[name] for name in (*LIMITS, *REPORTED)))
     assert {i.split()[1] for i in ids["CamVid test"]} == {"test"} and SETS["CamVid test"].kb == "street8"
     assert {i.split()[0] for i in ids["Lost & Found"]} == {"fishyscapes-lostfound"}
 
@@ -135,18 +153,20 @@ class MadeUp:
 def test_adapting_undoes_a_shift_of_all_scores_and_limits_come_from_val(capsys):
     images = MadeUp()
     there, here = regions.measure(MadeUp(2.0)), regions.measure(images)
-    assert set(images.read) == {*REPORTED, *LIMITS.values()}
+    assert set(images.read) == {*REPORTED, *LIMITS}
     for name in REPORTED:
         shifted, usual = there[name]["components"], here[name]["components"]
         for kind in ("all unknown pixels", "regions"):
             moved = [m["f1"] for m in shifted[f"{kind}, after adapt"]]
             assert len(moved) == 3 and moved == pytest.approx([m["f1"] for m in usual[f"{kind}, after adapt"]])
-            assert shifted[f"{kind}, as it is"][0]["f1"] < moved[0]
+            assert shifted[f"{kind}, as it is"][0]["f1"] != moved[0]
+        every, after = (shifted[f"all unknown pixels, {state}"][0]["f1"] for state in ("as it is", "after adapt"))
+        assert every < after
         best, again = (found["all unknown pixels, best pixel F1"][0]["f1"] for found in (shifted, usual))
         assert best == pytest.approx(again, abs=0.05)  # up to the width of a bin
         for asked, rates in there[name]["false alarms"].items():
-            limit = regions.limits(images, SETS[name].kb)[asked]
-            _, each = regions.assessed(MadeUp(2.0)(name), THRESHOLD, SETS[name].sizes)
+            limit = regions.limits(images, SETS[name])[asked]
+            _, each = regions.assessed(MadeUp(2.0)(name), THRESHOLD, SETS[name].sizes, SETS[name].min_area)
             assert rates["as it is"] == [froc.alarms(each, limit)]
             assert rates["after adapt"] == pytest.approx(here[name]["false alarms"][asked]["after adapt"])
             assert np.mean(rates["as it is"]) > np.mean(rates["after adapt"])
@@ -171,12 +191,17 @@ def test_regions_are_those_above_the_threshold_of_regions_and_the_best_f1_is_of_
     assert regions.at_best_f1(images, sizes).f1 == pytest.approx(expected.compute().f1, abs=0.06)
 
 
-def test_each_limit_is_that_of_the_rate_asked_for():
+def test_each_limit_is_that_of_the_rate_asked_for(monkeypatch):
     images = MadeUp()
-    found = regions.limits(images, "street8")
-    assert images.read == [LIMITS["street8"]] and found[0.3] < found[0.1]
-    maps = [(image.score, image.known) for image in images(LIMITS["street8"])]
-    assert found == {rate: region_threshold(maps, THRESHOLD, rate).value for rate in (0.3, 0.1)}
+    for task, area in (("unknown", 0.002), ("obstacles", 2.5e-5)):
+        of = Set("street8", 9, lambda place, labels: (), task=task)
+        images.read.clear()
+        name = f"limits of street8, {task}"
+        monkeypatch.setitem(SETS, name, of)
+        found = regions.limits(images, of)
+        assert set(images.read) == {name} and found[0.3] < found[0.1]
+        maps = [(image.score, image.known) for image in images(name)]
+        assert found == {rate: region_threshold(maps, THRESHOLD, rate, min_area=area).value for rate in (0.3, 0.1)}
 
 
 @pytest.mark.parametrize(("rate", "said"), [(0.16, "yes"), (0.6, "yes"), (0.14, "no"), (0.62, "no")])
@@ -193,11 +218,11 @@ def test_a_choice_reads_its_own_sets_alone_and_holds_what_is_in_use(monkeypatch)
     monkeypatch.setattr(regions, "GROWTHS", (0.1, GROWTH))
     images = MadeUp()
     found = regions.choose(images)
-    assert set(images.read) == {*CHOICE, *LIMITS.values()}
+    assert set(images.read) == {*CHOICE, *(one.limits for one in CHOICE.values())}
     growth, extent = found["growth"], found["extent"]
     assert set(growth) == {"0.1", f"{GROWTH:g}"} and set(growth["0.1"]) == set(regions.FORMS)
     for name in CHOICE:
-        limit = regions.limits(images, SETS[name].kb)[0.3]
+        limit = regions.limits(images, SETS[name])[0.3]
         threshold = adapted(THRESHOLD, images(name), 0)
         threshold = replace(threshold, regions=replace(threshold.regions, value=limit))
         expected = regions.assessed(images(name), threshold, SETS[name].sizes)[0]["regions"].f1
@@ -217,7 +242,7 @@ def test_the_step_froc_writes_metrics_and_a_plot(tmp_path, monkeypatch, capsys):
     for name in REPORTED:
         states = found[name]
         every = MadeUp(2.0)(name)
-        _, expected = regions.assessed(every, adapted(THRESHOLD, every, 0), SETS[name].sizes)
+        _, expected = regions.assessed(every, adapted(THRESHOLD, every, 0), SETS[name].sizes, SETS[name].min_area)
         at = [froc.found(expected, froc.limit_at(expected, rate)) for rate in froc.RATES]
         assert list(states["after adapt"]["found"].values()) == at != list(states["as it is"]["found"].values())
         assert sum(count for _, count in states["as it is"]["sizes"].values()) == sum(len(d.best) for d in expected)
