@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from owseg.data.dataset import joined
 from owseg.errors import OwsegError
 from owseg.knowledge.calibration import calibrate, fit_scorers
 from owseg.knowledge.load import load
@@ -47,6 +48,38 @@ def ap(kb, data):
         sample = pasted(inlier_sample(data[i]), objects(), FAST, np.random.default_rng([3, i]))
         state.update(kb.assess(kb.forward(sample.image), (48, 64), ("negative",)).scores["negative"], sample.target)
     return state.compute().ap
+
+
+@pytest.mark.parametrize(("classifier", "name"), [("linear", "max_logit"), ("prototype", "eds")])
+def test_of_an_image_without_ground_truth_what_the_network_is_least_sure_of_is_no_inlier(classifier, name):
+    kb = base(classifier)
+    known, photos = tiny.dataset(3), inlier_images(4)
+    void = np.array([[0, 2], [IGNORE, 1]], np.uint8).repeat(24, 0).repeat(32, 1)
+    known = replace(known, source=replace(known.source, read=lambda i: (tiny.image(i), void)))
+    found = pasting.sure_inliers(joined(known, photos), kb.network)
+    assert len(found) == 7 and found.source.ids == (*known.source.ids, *photos.source.ids)
+    for sample, target in zip(known, [s.target for s in found][:3], strict=True):
+        assert np.array_equal(target, np.where(sample.target < UNKNOWN, 0, IGNORE)) and (target == 0).any()
+    for sample, shown in zip(photos, [found[i] for i in range(3, 7)], strict=True):
+        assert np.array_equal(shown.image, sample.image) and set(np.unique(shown.target)) == {0, IGNORE}
+        score = kb.require_scorer(name)(kb.forward(sample.image))[0].numpy()
+        least, cells = score > np.quantile(score, 0.9), np.asarray(score.shape)
+        for y, x in np.ndindex(shown.target.shape):
+            cell = tuple(np.array([y, x]) * cells // shown.target.shape)
+            assert (shown.target[y, x] == IGNORE) == least[cell]
+
+
+def test_what_is_unsure_in_photos_is_not_shown_as_an_inlier(tmp_path, monkeypatch):
+    shown, usual = [], pasting.PastedViews
+
+    def views(inliers, *rest):
+        shown.append(inliers)
+        return usual(inliers, *rest)
+
+    monkeypatch.setattr(module, "PastedViews", views)
+    with_negative(base().network, inlier_images(), inlier_images(2), objects(), ONE, tmp_path)
+    expected = pasting.sure_inliers(inlier_images(), base().network)
+    assert shown[0].fingerprint() == expected.fingerprint()
 
 
 @pytest.mark.parametrize("classifier", ["linear", "prototype"])

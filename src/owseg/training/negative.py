@@ -33,7 +33,7 @@ from owseg.training.loop import Task, loop
 from owseg.training.members import Member, members_of
 from owseg.training.negative_row import NegativeRowObjective, in_place, mean_row, row_of
 from owseg.training.optimizers import made_optimizer
-from owseg.training.pasting import PastedViews, masks_on, pasted_ap, require_inliers, set_aside
+from owseg.training.pasting import PastedViews, masks_on, pasted_ap, require_inliers, set_aside, sure_inliers
 from owseg.training.processes import launched
 
 
@@ -107,15 +107,17 @@ def with_negative(
     """Return a copy of ``network`` with a negative class, and its AP on ``val`` with outliers pasted into it.
 
     It is a decoder of its own on the backbone's pyramid, so that all else stays as it is to the bit. ``inliers`` need
-    no ground truth; where they have one, its void is left out. One outlier in eight is set aside for ``val``; the
-    weights kept are those with the best AP of the score ``negative`` there. Of several ``members`` its logit is the
-    mean; each is trained for itself, with other outliers in other places, on which a single one depends much. Of a mask
-    classifier it is a further row of the class layer (see ``NegativeRowObjective``), and all else stays the same.
+    no ground truth; where they have one, its void is left out, else the pixels of which the network is least sure (see
+    ``sure_inliers``). One outlier in eight is set aside for ``val``; the weights kept are those with the best AP of the
+    score ``negative`` there. Of several ``members`` its logit is the mean; each is trained for itself, with other
+    outliers in other places, on which a single one depends much. Of a mask classifier it is a further row of the class
+    layer (see ``NegativeRowObjective``), and all else stays the same.
     """
     fabric = launched(config)
     require_inliers(inliers)
     without = copy.deepcopy(network)
     without.negative = None  # what was there has no part in what is trained
+    inliers = sure_inliers(inliers, without, fabric.device)
     trainings = members_of(config.members, config, run, resume)
     members = [_trained_member(without, inliers, val, outliers, training) for training in trainings]
     result = _with_members(without, members)

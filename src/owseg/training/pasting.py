@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -10,14 +12,21 @@ from torch import Tensor, nn
 
 from owseg.data.augment import augment
 from owseg.data.copy_paste import paste
-from owseg.data.dataset import DataSet
+from owseg.data.dataset import DataSet, Source
 from owseg.data.outliers import Outlier, Outliers
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.metrics.pixel import Exact
+from owseg.models.engine import Engine
+from owseg.models.network import Network
 from owseg.models.ops import resize
+from owseg.scorers.eds import eds
+from owseg.scorers.max_logit import max_logit
 from owseg.training.config import PastingConfig
 from owseg.types import Forward, Sample, Scorer
+
+UNSURE = 0.1
+"""The share of an image without ground truth that is no inlier (see ``sure_inliers``)."""
 
 
 def pasted(sample: Sample, outliers: Outliers, config: PastingConfig, rng: np.random.Generator) -> Sample:
@@ -73,6 +82,33 @@ def _pasted_into_view(
     sample = Sample(np.rint(255 * image).astype(np.uint8), target.astype(np.uint8), "")
     made = pasted(sample, outliers, config, rng)
     return torch.from_numpy(made.image).float().div_(255), torch.from_numpy(made.target).long()
+
+
+def sure_inliers(images: DataSet, network: Network, device: torch.device | str = "cpu") -> DataSet:
+    """Return ``images`` with targets that are 0 on inliers and IGNORE elsewhere (see ``inlier_sample``).
+
+    Of an image without ground truth the share ``UNSURE`` is left out of which ``network`` is least sure, by EDS, with a
+    linear classifier by the largest logit: whatever is unknown in it would be shown as an inlier. Computed once for
+    each image, when it is first read.
+    """
+    engine = Engine(copy.deepcopy(network).eval().to(device))
+    score: Scorer = eds if network.is_metric else max_logit
+
+    @cache
+    def unsure(i: int) -> np.ndarray:
+        found = score(engine(images[i].image))[0].cpu().numpy()
+        return np.asarray(found > np.quantile(found, 1 - UNSURE))
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray]:
+        sample = images[i]
+        target = np.asarray(inlier_sample(sample).target)
+        if sample.target is None:
+            left_out = unsure(i)
+            rows, columns = (np.arange(n) * m // n for n, m in zip(target.shape, left_out.shape, strict=True))
+            target = np.where(left_out[rows[:, None], columns], IGNORE, target).astype(np.uint8)
+        return sample.image, target
+
+    return DataSet(Source(images.source.name, images.labels, images.source.ids, read), images.labels, IGNORE)
 
 
 def require_inliers(data: DataSet) -> None:
