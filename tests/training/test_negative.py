@@ -56,14 +56,14 @@ def test_of_an_image_without_ground_truth_what_the_network_is_least_sure_of_is_n
     known, photos = tiny.dataset(3), inlier_images(4)
     void = np.array([[0, 2], [IGNORE, 1]], np.uint8).repeat(24, 0).repeat(32, 1)
     known = replace(known, source=replace(known.source, read=lambda i: (tiny.image(i), void)))
-    found = pasting.sure_inliers(joined(known, photos), kb.network)
+    found = pasting.sure_inliers(joined(known, photos), kb.network, 0.2)
     assert len(found) == 7 and found.source.ids == (*known.source.ids, *photos.source.ids)
     for sample, target in zip(known, [s.target for s in found][:3], strict=True):
         assert np.array_equal(target, np.where(sample.target < UNKNOWN, 0, IGNORE)) and (target == 0).any()
     for sample, shown in zip(photos, [found[i] for i in range(3, 7)], strict=True):
         assert np.array_equal(shown.image, sample.image) and set(np.unique(shown.target)) == {0, IGNORE}
         score = kb.require_scorer(name)(kb.forward(sample.image))[0].numpy()
-        least, cells = score > np.quantile(score, 0.9), np.asarray(score.shape)
+        least, cells = score > np.quantile(score, 0.8), np.asarray(score.shape)
         for y, x in np.ndindex(shown.target.shape):
             cell = tuple(np.array([y, x]) * cells // shown.target.shape)
             assert (shown.target[y, x] == IGNORE) == least[cell]
@@ -77,9 +77,12 @@ def test_what_is_unsure_in_photos_is_not_shown_as_an_inlier(tmp_path, monkeypatc
         return usual(inliers, *rest)
 
     monkeypatch.setattr(module, "PastedViews", views)
-    with_negative(base().network, inlier_images(), inlier_images(2), objects(), ONE, tmp_path)
-    expected = pasting.sure_inliers(inlier_images(), base().network)
-    assert shown[0].fingerprint() == expected.fingerprint()
+    for unsure in (0.1, 0.4, 0.0):
+        config = replace(ONE, unsure=unsure)
+        with_negative(base().network, inlier_images(), inlier_images(2), objects(), config, tmp_path / str(unsure))
+        expected = pasting.sure_inliers(inlier_images(), base().network, unsure)
+        assert shown.pop().fingerprint() == expected.fingerprint()
+    assert all((sample.target == 0).all() for sample in expected)
 
 
 @pytest.mark.parametrize("classifier", ["linear", "prototype"])
@@ -196,6 +199,9 @@ def test_each_member_is_a_training_of_its_own(tmp_path):
     assert found == pasted_ap(Engine(network), negative, inlier_images(4), set_aside(objects())[1], ONE)
     with pytest.raises(OwsegError, match="members must be 1 or more"):
         replace(ONE, members=0)
+    for unsure in (-0.1, 1.0):
+        with pytest.raises(OwsegError, match="unsure is a share from 0 to below 1"):
+            NegativeConfig(unsure=unsure)
 
 
 def test_validation_is_of_the_score_and_has_outliers_of_its_own(tmp_path, monkeypatch):

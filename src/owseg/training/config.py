@@ -163,7 +163,8 @@ class NegativeConfig(PastingConfig):
     What is asked of it is a probability of ``1 - smoothing`` on outliers and of ``smoothing`` on inliers. Trained
     longer or without smoothing, it finds more of what is like the outliers and less of anything else. Of ``members``
     decoders, each trained for itself, the mean is used. That of a mask classifier is a row of its class layer: it has
-    no ``width`` and no ``smoothing``.
+    no ``width`` and no ``smoothing``. Of an inlier image without ground truth the share ``unsure`` is left out of which
+    the network is least sure.
     """
 
     epochs: int = 3
@@ -172,9 +173,12 @@ class NegativeConfig(PastingConfig):
     width: int = 64
     smoothing: float = 0.05
     members: int = 3
+    unsure: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.unsure < 1:
+            raise OwsegError(f"unsure is a share from 0 to below 1, not {self.unsure}.")
         if self.members < 1:
             raise OwsegError(f"members must be 1 or more, not {self.members}.")
 

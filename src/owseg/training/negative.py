@@ -117,7 +117,7 @@ def with_negative(
     require_inliers(inliers)
     without = copy.deepcopy(network)
     without.negative = None  # what was there has no part in what is trained
-    inliers = sure_inliers(inliers, without, fabric.device)
+    inliers = sure_inliers(inliers, without, config.unsure, fabric.device)
     trainings = members_of(config.members, config, run, resume)
     members = [_trained_member(without, inliers, val, outliers, training) for training in trainings]
     result = _with_members(without, members)

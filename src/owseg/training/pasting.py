@@ -25,9 +25,6 @@ from owseg.scorers.max_logit import max_logit
 from owseg.training.config import PastingConfig
 from owseg.types import Forward, Sample, Scorer
 
-UNSURE = 0.1
-"""The share of an image without ground truth that is no inlier (see ``sure_inliers``)."""
-
 
 def pasted(sample: Sample, outliers: Outliers, config: PastingConfig, rng: np.random.Generator) -> Sample:
     """Return ``sample`` with ``config.pasted`` random outliers in it."""
@@ -84,28 +81,28 @@ def _pasted_into_view(
     return torch.from_numpy(made.image).float().div_(255), torch.from_numpy(made.target).long()
 
 
-def sure_inliers(images: DataSet, network: Network, device: torch.device | str = "cpu") -> DataSet:
+def sure_inliers(images: DataSet, network: Network, unsure: float, device: torch.device | str = "cpu") -> DataSet:
     """Return ``images`` with targets that are 0 on inliers and IGNORE elsewhere (see ``inlier_sample``).
 
-    Of an image without ground truth the share ``UNSURE`` is left out of which ``network`` is least sure, by EDS, with a
-    linear classifier by the largest logit: whatever is unknown in it would be shown as an inlier. Computed once for
+    Of an image without ground truth the share ``unsure`` is left out of which ``network`` is least sure, by EDS, with a
+    linear classifier by the largest logit: what is unknown in it should not be shown as an inlier. Computed once for
     each image, when it is first read.
     """
     engine = Engine(copy.deepcopy(network).eval().to(device))
     score: Scorer = eds if network.is_metric else max_logit
 
     @cache
-    def unsure(i: int) -> np.ndarray:
+    def left_out(i: int) -> np.ndarray:
         found = score(engine(images[i].image))[0].cpu().numpy()
-        return np.asarray(found > np.quantile(found, 1 - UNSURE))
+        return np.asarray(found > np.quantile(found, 1 - unsure))
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray]:
         sample = images[i]
         target = np.asarray(inlier_sample(sample).target)
         if sample.target is None:
-            left_out = unsure(i)
-            rows, columns = (np.arange(n) * m // n for n, m in zip(target.shape, left_out.shape, strict=True))
-            target = np.where(left_out[rows[:, None], columns], IGNORE, target).astype(np.uint8)
+            cells = left_out(i)
+            rows, columns = (np.arange(n) * m // n for n, m in zip(target.shape, cells.shape, strict=True))
+            target = np.where(cells[rows[:, None], columns], IGNORE, target).astype(np.uint8)
         return sample.image, target
 
     return DataSet(Source(images.source.name, images.labels, images.source.ids, read), images.labels, IGNORE)
