@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
-from owseg.labels import LabelSpace
+from owseg.labels import LabelSpace, short_name
 from owseg.models.backbones.base import Backbone, family_of
 from owseg.models.backbones.preprocessing import stored_normalisation
 from owseg.models.classifiers import MaskClassifier
@@ -184,4 +184,4 @@ def _labels_of(name: str, config: Any) -> LabelSpace:
     numbered = sorted(names) == list(range(len(names)))
     if not numbered or all(names[i] == f"LABEL_{i}" for i in names):  # what transformers makes up
         raise OwsegError(f"the configuration of {name!r} names no classes; give it an id2label of ids from 0.")
-    return LabelSpace.of(names[i] for i in range(len(names)))
+    return LabelSpace.of(short_name(names[i]) for i in range(len(names)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
-from owseg.labels import LabelSpace
+from owseg.labels import LabelSpace, short_name
 from owseg.models.backbones.base import Backbone, family_of
 from owseg.models.classifiers import LinearClassifier
 from owseg.models.configs import config_of, stored_config
@@ -144,7 +144,7 @@ def _load(place: str, weights: str | Path | None = None) -> tuple[Network, Label
         return mask_classifiers.load(place)
     model = from_pretrained(place)
     names: dict[int, str] = model.config.id2label
-    return to_network(model).eval(), LabelSpace.of(names[i] for i in range(len(names)))
+    return to_network(model).eval(), LabelSpace.of(short_name(names[i]) for i in range(len(names)))
 
 
 CARDS = (
