@@ -42,7 +42,7 @@ class _Network(_Known):
     backbone: _Backbone
     decoder: _Part
     classifier: _Part
-    size: Annotated[int, Field(ge=32, le=4096)] | None = None
+    size: Annotated[int, Field(ge=1, le=4096)] | None = None
     scales: Annotated[list[Annotated[float, Field(ge=0.1, le=8)]], Field(min_length=1, max_length=8)] = [1.0]
     negative: _Part | None = None
     squares: bool = False
