@@ -88,7 +88,7 @@ def test_equal_spaces_are_equal_and_print_their_names():
     assert repr(space) == "LabelSpace(names=('a', 'b'))" and "a" in space and "c" not in space
 
 
-ODD_NAMES = ["", "  ", "a\nb", "e\x1b[31m", "x" * 61, "a‮b", "bad\udcff", "a​b", "a\x7f", "a b", 3, None]
+ODD_NAMES = ["", "  ", "a\nb", "e\x1b[31m", "x" * 61, "a\u202eb", "bad\udcff", "a\u200bb", "a\x7f", "a\u2028b", 3, None]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)

@@ -75,14 +75,23 @@ def test_a_key_that_is_missing_is_named(stored, key):
 
 def test_sizes_are_compared_before_memory_is_taken(stored, tmp_path, monkeypatch):
     files, value = stored
-    made = []
-    build = module.build_network
-    monkeypatch.setattr(module, "build_network", lambda config: made.append(build(config)) or made[-1])
+    build, planned = module.build_network, []
+
+    def built(config):
+        network = build(config)
+        planned.append(all(p.is_meta for p in network.parameters()))
+        return network
+
+    monkeypatch.setattr(module, "build_network", built)
     described = changed(value, "network.decoder.width", 60_000)
     commit_version(tmp_path / "odd", {**files, "knowledge.json": json.dumps(described).encode()})
     with pytest.raises(OwsegError, match="does not hold this network's weights"):
         load(tmp_path / "odd")
-    assert len(made) == 1 and all(p.is_meta for p in made[0].parameters())
+    assert planned == [True]
+    load_of = {**files, "knowledge.json": json.dumps(value).encode()}
+    commit_version(tmp_path / "sound", load_of)
+    load(tmp_path / "sound")
+    assert planned == [True, True, False]
 
 
 def test_weights_that_do_not_fit_are_never_allocated():

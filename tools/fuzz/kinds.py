@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -114,8 +115,21 @@ def cvat(folder: Path, random: Random) -> None:
 
 
 def cvat_masks(folder: Path, random: Random) -> None:
-    """An export of CVAT as a zip of masks."""
-    _annotations("cvat-masks.zip", folder, random, random.choice((None, "cvat-masks")))
+    """An export of CVAT as a zip of masks: one of its members, or the zip."""
+    from owseg.exchange.formats import read
+
+    data = (MADE / "cvat-masks.zip").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = random.choice(sorted(members))
+    members[name] = (changed_text if name.endswith(".txt") else changed_bytes)(members[name], random)
+    with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+    if random.random() < 0.2:
+        (folder / "a.zip").write_bytes(changed_bytes((folder / "a.zip").read_bytes(), random))
+    for annotation in read(folder / "a.zip", random.choice((None, "cvat-masks"))):
+        assert annotation.mask.dtype == bool
 
 
 def labelstudio(folder: Path, random: Random) -> None:

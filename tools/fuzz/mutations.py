@@ -9,7 +9,7 @@ from typing import Any
 
 ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 3, 255, 4096, 2**16, 2**31, 2**63, 10**30, 0.5, -0.5, 1e-30, 1e308, float("nan"),
-    float("inf"), "", "x", "unknown", "../../etc/passwd", "a/b", "\x1b[31m", "‮", "\ud800", "é" * 300, "bad\udcff",
+    float("inf"), "", "x", "unknown", "../../etc/passwd", "a/b", "\x1b[31m", "\u202e", "\ud800", "é" * 300, "bad\udcff",
     [], {}, [[]], [None], ["x"], [-1, 2**40], {"x": 1}, {"kind": "x"}, {"size": [10**5, 10**5], "counts": [1]},
     [[0, 0, 1e9, 0, 1e9, 1e9]], "os.system", "evil/kernel", "resnet", "timm_backbone", "eager", "float16",
 )  # fmt: skip
