@@ -12,8 +12,8 @@ from tools.fuzz import kinds, mutations
 from tools.fuzz.known import is_known
 from tools.fuzz.run import Outcome, Watched, run_all, run_case
 
-FEW = {"knowledge": 40}
-"""How many cases of a kind are run here; 25 of the others."""
+FEW = {"knowledge": 20}
+"""How many cases of a kind each part runs; 5 of the others."""
 
 
 @pytest.mark.parametrize("part", range(5))
