@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace, check_class_names
+from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace, check_class_names, is_class_name, short_name
 
 
 def test_lookup_matches_by_name_and_leaves_nothing_else():
@@ -86,3 +86,32 @@ def test_equal_spaces_are_equal_and_print_their_names():
     space = LabelSpace.of(["a", "b"])
     assert space == LabelSpace.of(["a", "b"]) != LabelSpace.of(["b", "a"]) and len({space, LabelSpace.of("ab")}) == 1
     assert repr(space) == "LabelSpace(names=('a', 'b'))" and "a" in space and "c" not in space
+
+
+ODD_NAMES = ["", "  ", "a\nb", "e\x1b[31m", "x" * 61, "a\u202eb", "bad\udcff", "a\u200bb", "a\x7f", "a\u2028b", 3, None]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_class_name_is_one_printable_line(name):
+    for make in (lambda: LabelSpace.of(["road", name]), lambda: LabelSpace.of(["road"]).extend(name)):
+        with pytest.raises(OwsegError, match=r"is not a class name; write 1 to 60 characters on one line\.$") as caught:
+            make()
+        assert str(caught.value).isprintable()
+    assert not is_class_name(name)
+
+
+@pytest.mark.parametrize("name", ["x" * 60, "traffic light, signal", "Straße", "道路", "[b]", "a-b_c/d", "🐄"])
+def test_names_of_any_language_are_class_names(name):
+    assert is_class_name(name) and LabelSpace.of([name]).names == (name,)
+    check_class_names([name])
+
+
+def test_a_new_class_has_a_name():
+    with pytest.raises(OwsegError, match="is not a class name"):
+        check_class_names(["e\x1b[31m"])
+
+
+def test_a_long_list_of_words_becomes_the_first():
+    listed = "television receiver, television, television set, tv, tv set, idiot box, boob tube, telly, goggle box"
+    assert short_name(listed) == "television receiver" and short_name("tv, telly") == "tv, telly"
+    assert short_name("x" * 99) == "x" * 60

@@ -1,4 +1,4 @@
-"""The exceptions whose message is written for the user.
+"""The exceptions whose message is written for the user, and how text from files is shown.
 
 ValueError
 └── OwsegError                something that the user can correct
@@ -17,3 +17,12 @@ class NoSuchSplit(OwsegError):
 
 class FormatNotRecognised(OwsegError):
     """A file, folder or archive holds annotations of no format that is known."""
+
+
+def shown(text: object) -> str:
+    """Return ``text`` as a terminal may have it: what is not printable is escaped, as in ``\\x1b``.
+
+    That is what would move the cursor or change the order of the letters, bytes of a file name that are no UTF-8, and
+    the end of a line.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))

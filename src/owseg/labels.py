@@ -30,6 +30,10 @@ BACKGROUND = "background"
 """The name of the class for all pixels of no other class, where a network is trained with one."""
 
 
+MAX_NAME = 60
+"""How many characters the name of a class may have."""
+
+
 Color = tuple[int, int, int]
 
 
@@ -37,7 +41,8 @@ Color = tuple[int, int, int]
 class LabelSpace:
     """The ordered known classes; class ``names[i]`` has id ``i`` and colour ``colors[i]`` (RGB, 0..255).
 
-    Raises ``OwsegError`` for no class, a repeated or empty name, more than 253 classes, or a bad colour.
+    Raises ``OwsegError`` for no class, a repeated name, one that ``is_class_name`` refuses, more than 253 classes, or a
+    bad colour.
     """
 
     names: tuple[str, ...]
@@ -49,8 +54,7 @@ class LabelSpace:
         if len(self.names) > KNOWN:
             raise OwsegError(f"a label space holds at most {KNOWN} classes, not {len(self.names)}.")
         for name in self.names:
-            if not isinstance(name, str) or not name.strip():
-                raise OwsegError(f"{name!r} is not a class name; give every class a non-empty name.")
+            _check_class_name(name)
             if self.names.count(name) > 1:
                 raise OwsegError(f"the class {name!r} is named twice; give every class one name of its own.")
         if len(self.colors) != len(self.names):
@@ -125,9 +129,31 @@ class LabelSpace:
         return cls(tuple(names), tuple(c or distinct_color(i) for i, c in enumerate(colors)))  # type: ignore[misc]
 
 
+def is_class_name(name: object) -> bool:
+    """Return whether ``name`` is 1 to 60 printable characters on one line, not all of them blank.
+
+    Control characters are not printable, nor are those that change the order of others.
+    """
+    return isinstance(name, str) and name.strip() != "" and len(name) <= MAX_NAME and name.isprintable()
+
+
+def _check_class_name(name: object) -> None:
+    if not is_class_name(name):
+        raise OwsegError(f"{name!r:.99} is not a class name; write 1 to {MAX_NAME} characters on one line.")
+
+
+def short_name(name: str) -> str:
+    """Return the name of a class of a published network in ``MAX_NAME`` characters: its first word for it, if need be.
+
+    Some data sets list all words for a class, with commas.
+    """
+    return name if len(name) <= MAX_NAME else name.partition(",")[0][:MAX_NAME]
+
+
 def check_class_names(names: Iterable[str]) -> None:
-    """Raise ``OwsegError`` for a name of a new class that is reserved (see ``RESERVED``), in any case."""
+    """Raise ``OwsegError`` for a name of a new class that is none, or is reserved (see ``RESERVED``), in any case."""
     for name in names:
+        _check_class_name(name)
         if name.strip().lower() in RESERVED.values():
             raise OwsegError(
                 f"no class can have the name {name!r}, which is reserved; rename the class or leave it out."

@@ -1,7 +1,7 @@
 import json
 from dataclasses import replace
 
-from owseg.cli._printing import next_command, print_json, print_note, print_table, save_version
+from owseg.cli._printing import next_command, print_json, print_note, print_table, save_version, say
 
 
 def test_a_next_command_can_be_pasted_into_a_shell():
@@ -31,3 +31,13 @@ def test_a_stored_version_is_described(kb, tmp_path, capsys):
     value = json.loads(capsys.readouterr().out)
     assert value["version"] == 2 and value["threshold"] is None and value["scorer"] == "joint"
     assert value["classes"] == ["road", "sky", "tree"] and value["did"][-1].startswith("calibrated")
+
+
+def test_nothing_that_is_printed_moves_the_cursor(capsys):
+    """Names and messages come from files of others."""
+    print_table("h\x1b[2J", ("a",), (("b\x1b]0;x\x07",),))
+    print_note("c\x1b[31m")
+    say("d\x1b[31m\ne\udcff")
+    out, err = capsys.readouterr()
+    assert not {"\x1b", "\x07", "\udcff"} & set(out + err)
+    assert err == "c\\x1b[31m\n" and out.endswith("d\\x1b[31m\ne\\udcff\n") and r"h\x1b[2J" in out

@@ -32,7 +32,8 @@ def test_a_queue_holds_what_was_put_in(queue, ids):
 def test_what_makes_no_sense_is_refused_and_changes_nothing(queue, ids):
     queue.accept(ids[0], "dog")
     for wrong, why in (
-        ("road", "known already"), ("", "not a class name"), (" ", "not a class name"), ("a\nb", "not a class name"),
+        ("road", "known already"), ("Unknown", "reserved"), ("", "not a class name"), (" ", "not a class name"),
+        ("a\nb", "not a class name"),
         ("x" * (MAX_NAME + 1), "not a class name"), ("a\x00", "not a class name"), (None, "not a class name"),
     ):  # fmt: skip
         with pytest.raises(OwsegError, match=why):

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -184,6 +185,22 @@ def test_a_folder_of_anything_else_is_refused(tmp_path):
         (tmp_path / MANIFEST).write_text(bad, encoding="latin-1")
         with pytest.raises(OwsegError, match="damaged or of another version"):
             MapFolder.open(tmp_path)
+
+
+@pytest.mark.parametrize("change", [
+    {"classes": 1}, {"scores": [1]}, {"name": None}, {"settings": [1]}, {"version": 2}, {"data": ["x"]},
+])  # fmt: skip
+def test_a_manifest_of_other_types_is_refused(tmp_path, change):
+    (tmp_path / MANIFEST).write_text(json.dumps({**OF.to_json(), **change}))
+    with pytest.raises(OwsegError, match="damaged or of another version"):
+        MapFolder.open(tmp_path)
+
+
+def test_an_image_may_have_a_name_that_is_no_text(tmp_path):
+    name = os.fsdecode(b"bad\xff.png")
+    folder = MapFolder.begin(tmp_path, replace(OF, images=(name,)))
+    folder.write(name, maps())
+    assert MapFolder.open(tmp_path).read(name).labels.shape == maps().labels.shape
 
 
 def test_maps_that_do_not_belong_are_refused(tmp_path):

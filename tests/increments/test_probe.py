@@ -80,6 +80,9 @@ def test_it_is_restored_from_what_is_stored():
     again = INCREMENTS["probe"].make(made.to_json(), made.tensors(), network)
     assert (again.name, again.level) == ("rock", 1) and torch.equal(again.weights, weights)
     assert torch.equal(again.biases, made.biases)
+    for level in (-1, 99, "1", True):
+        with pytest.raises(OwsegError, match=r"the probe of 'rock' does not fit the backbone"):
+            INCREMENTS["probe"].make({**made.to_json(), "level": level}, made.tensors(), network)
     narrow = replace(made, weights=weights[:, 1:])
     with pytest.raises(OwsegError, match=r"the probe of 'rock' does not fit the backbone"):
         INCREMENTS["probe"].make(narrow.to_json(), narrow.tensors(), network)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from owseg.errors import OwsegError
 from owseg.increments import INCREMENTS
 from owseg.increments.prototype import NovelPrototype
 from owseg.types import Output
@@ -123,3 +124,15 @@ def test_two_are_equal_by_value():
     assert one == two and hash(one) == hash(two) and one != NovelPrototype("x", (1.0, 2.0), 4.0)
     with pytest.raises(AttributeError):
         one.radius = 5.0
+
+
+@pytest.mark.parametrize("change", [
+    {"prototype": [1.0, 2.0]}, {"prototype": ["x", 0.0, 0.0]}, {"rivals": [[1.0]]}, {"radius": float("nan")},
+    {"radius": "x"}, {"rivals": [[0.0, 0.0, float("inf")]]}, {"prototype": [True, 0.0, 0.0]},
+])  # fmt: skip
+def test_a_prototype_of_another_space_is_not_restored(change):
+    value = {"name": "rock", "prototype": [1.0, 2.0, 3.0], "radius": 2.0, "rivals": [[0.0, 1.0, 2]]}
+    network, restore = tiny.network(), INCREMENTS["novel_prototype"].make
+    assert restore(value, {}, network) == NovelPrototype("rock", (1.0, 2.0, 3.0), 2.0, ((0.0, 1.0, 2),))
+    with pytest.raises(OwsegError, match=r"^the prototype of 'rock' does not fit the network beside it\.$"):
+        restore({**value, **change}, {}, network)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -108,6 +109,9 @@ def options(
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one sentence on standard error and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may have ASCII alone
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print_note(f"warning: {message}")  # not where, and in which file

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from owseg.errors import shown
+
 if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
 
@@ -24,11 +26,11 @@ def save_version(kb: KnowledgeBase, target: str, as_json: bool, hint: str, slim:
         print_json({"kb": target, "version": version, "classes": list(kb.labels.names), "scorer": kb.scorer,
                     "threshold": threshold, "did": [e.message for e in kb.history]})  # fmt: skip
         return
-    print(f"{target} is at version {version}: {kb.history[-1].message}.")
-    print(f"It knows {', '.join(kb.labels.names)}.")
+    say(f"{target} is at version {version}: {kb.history[-1].message}.")
+    say(f"It knows {', '.join(kb.labels.names)}.")
     if kb.threshold:
-        print(f"A pixel is unknown where {kb.scorer} > {kb.threshold}.")
-    print(hint)
+        say(f"A pixel is unknown where {kb.scorer} > {kb.threshold}.")
+    say(hint)
 
 
 def next_command(*words: object) -> str:
@@ -48,14 +50,19 @@ def print_json(value: object) -> None:
 
 def print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print a table; all columns but the first, and one called "what", are aligned right."""
-    table = Table(title=escape(title), title_justify="left")  # a class may be called [car]
+    table = Table(title=escape(shown(title)), title_justify="left")  # a class may be called [car]
     for i, name in enumerate(header):
         table.add_column(escape(name), justify="left" if i == 0 or name == "what" else "right")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(shown(cell)) for cell in row))
     Console().print(table)
 
 
+def say(text: str) -> None:
+    """Print a line, or several, for people (see ``shown``)."""
+    print("\n".join(map(shown, text.split("\n"))))
+
+
 def print_note(message: str) -> None:
-    """Print a line on standard error."""
-    print(message, file=sys.stderr)
+    """Print a line on standard error (see ``shown``)."""
+    print(shown(message), file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from owseg.cli._options import KB, Data, Json, Split
-from owseg.cli._printing import print_json, print_table
+from owseg.cli._printing import print_json, print_table, say
 
 
 def audit(
@@ -44,4 +44,4 @@ def audit(
         return
     header = ("category", "anomalies", "pixels", "similarity")
     print_table("Outlier categories most similar to the anomalies", header, summary(found))
-    print(found.text())
+    say(found.text())

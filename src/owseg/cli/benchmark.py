@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from owseg.cli._options import Json
-from owseg.cli._printing import print_json, print_note, print_table
+from owseg.cli._printing import print_json, print_note, print_table, say
 
 
 def benchmark(
@@ -43,4 +43,4 @@ def benchmark(
         return
     for table in results.tables():
         print_table(*table)
-    print(f"All results are in {out}/results.md, .tex, .csv and .json; plots are in {out}/images/.")
+    say(f"All results are in {out}/results.md, .tex, .csv and .json; plots are in {out}/images/.")

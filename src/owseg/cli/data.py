@@ -8,7 +8,7 @@ import typer
 
 from owseg.cli._help import Command
 from owseg.cli._options import Json, data_spec
-from owseg.cli._printing import print_json, print_note, print_table
+from owseg.cli._printing import print_json, print_note, print_table, say
 
 app = typer.Typer(no_args_is_help=True, help="Data sets: list those that can be opened, and check your own.")
 
@@ -24,15 +24,15 @@ def list_kinds(as_json: Json = False) -> None:
         return
     for kind, entry in entries.items():
         facts = entry.facts
-        print(f"{kind if facts.get('generated') else f'{kind}:DIR'}  {entry.help}")
+        say(f"{kind if facts.get('generated') else f'{kind}:DIR'}  {entry.help}")
         for name, text in (
             ("classes", facts.get("classes", "")),
             ("layout", facts.get("layout", "")),
             ("splits", ", ".join(facts.get("splits", ()))),
             ("from", f"{entry.source} (licence: {facts.get('licence', 'not stated')})"),
         ):
-            print(f"    {name:8} {text}")
-    print("Next: owseg data check KIND:DIR")
+            say(f"    {name:8} {text}")
+    say("Next: owseg data check KIND:DIR")
 
 
 @app.command("check", cls=Command)
@@ -60,8 +60,8 @@ def check_data(
             rows = [(n, f"{checked.pixels[n]:,}", f"{share:.3%}") for n, share in checked.shares().items()]
             sizes = "; ".join(f"{count} of {size}" for size, count in checked.sizes.items())
             fingerprint = checked.fingerprint or "none, because of the errors below"
-            print(f"{checked.name}: {checked.frames} images; {sizes or 'none could be read'}.")
-            print(f"Without ground truth: {checked.without_ground_truth}. Fingerprint: {fingerprint}.")
+            say(f"{checked.name}: {checked.frames} images; {sizes or 'none could be read'}.")
+            say(f"Without ground truth: {checked.without_ground_truth}. Fingerprint: {fingerprint}.")
             print_table("", ("class", "pixels", "share"), rows)
             for line in checked.errors:
                 print_note(f"error: {line}")

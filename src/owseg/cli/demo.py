@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from owseg.cli._options import Json, data_spec
-from owseg.cli._printing import print_json
+from owseg.cli._printing import print_json, say
 
 
 def demo(
@@ -36,4 +36,4 @@ def demo(
     if as_json:
         print_json(result)
     else:
-        print(result["summary"])
+        say(result["summary"])

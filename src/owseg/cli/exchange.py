@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._options import Json, parse_settings
-from owseg.cli._printing import print_json
+from owseg.cli._printing import print_json, say
 
 if TYPE_CHECKING:
     from owseg.exchange.annotation import Annotation
@@ -71,6 +71,6 @@ def write_annotations(
         print_json({"file": str(path), "format": to, "images": dict(counts)})
         return
     found = ", ".join(f"{name} in {count}" for name, count in counts.most_common()) or "nothing"
-    print(f"{path} has annotations of {found} (images each).")
+    say(f"{path} has annotations of {found} (images each).")
     hint = FORMATS.entries[to].facts["hint"]
-    print(f"Next: {hint}".format(path=path, stem=path.with_suffix("")))
+    say(f"Next: {hint}".format(path=path, stem=path.with_suffix("")))

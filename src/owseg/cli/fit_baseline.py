@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from owseg.cli._options import KB, Data, Json, Resume, Seed, parse_settings
-from owseg.cli._printing import print_json
+from owseg.cli._printing import print_json, say
 
 
 def fit_baseline(
@@ -43,5 +43,5 @@ def fit_baseline(
     if as_json:
         print_json({"baseline": baseline, "file": path, "preset": preset, "options": given})
         return
-    print(f"{path} holds {baseline}, trained on {data}.")
-    print(f'In a recipe of owseg benchmark: scorers = ["{baseline}"] and options.{baseline}.weights = "{path}".')
+    say(f"{path} holds {baseline}, trained on {data}.")
+    say(f'In a recipe of owseg benchmark: scorers = ["{baseline}"] and options.{baseline}.weights = "{path}".')

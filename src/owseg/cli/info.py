@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from owseg.cli._options import KB, Json
-from owseg.cli._printing import print_json
+from owseg.cli._printing import print_json, say
 
 if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
@@ -26,7 +26,7 @@ def info(kb: KB, as_json: Json = False) -> None:
         print_json(facts)
         return
     for name, text in lines(facts):
-        print(f"{name:12} {text}")
+        say(f"{name:12} {text}")
 
 
 def describe(kb: KnowledgeBase) -> dict[str, Any]:

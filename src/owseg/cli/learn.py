@@ -141,10 +141,13 @@ def check_sources(shots: Path | None, data: str | None, images: Path | None) -> 
 
 
 def new_classes(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes to learn, from names with commas; raise ``OwsegError`` for none, and one known already."""
+    """Return the classes to learn, from names with commas; raise ``OwsegError`` for none, a bad and a known name."""
+    from owseg.labels import check_class_names
+
     names = parse_names(text)
     if not names:
         raise OwsegError("name the class to learn, or several with commas.")
+    check_class_names(names)
     if taken := sorted(set(names) & set(known)):
         raise OwsegError(f"{taken[0]!r} is known already; give the new class another name, or roll back first.")
     return names

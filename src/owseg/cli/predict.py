@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Size, Task, Tile
-from owseg.cli._printing import command, print_json, print_note
+from owseg.cli._printing import command, print_json, print_note, say
 
 if TYPE_CHECKING:
     from owseg.inference.predict import Result
@@ -61,17 +61,17 @@ def predict(
         print_json({"kb": kb, "task": task, "out": str(out), **decision, "results": [r.to_json() for r in results]})
     else:
         if adapt:
-            print(f"A pixel is unknown where {base.scorer} > {threshold}.")
+            say(f"A pixel is unknown where {base.scorer} > {threshold}.")
         if threshold and shift and shift.significant:
             print_note(_shift_note(shift, threshold, kb))
         for result in failed:
             print_note(f"skipped: {result.error}")
-        print(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
+        say(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
         if done := [r for r in results if r.unknown is not None]:
             most = max(done, key=lambda r: r.unknown or 0.0)
             if size is None and not tile and (far := [r for r in done if r.is_far]):
                 print_note(_far_note(far, base.network.size))
-            print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
+            say(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
     if failed:
         # All that could be labelled is on the disk; the exit code tells scripts that some could not.
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from owseg.cli._options import KB, Json
-from owseg.cli._printing import print_json
+from owseg.cli._printing import print_json, say
 from owseg.errors import OwsegError
 
 
@@ -31,4 +31,4 @@ def rollback(
     if as_json:
         print_json({"version": number, "message": message})
     else:
-        print(f"{kb} is at version {number} now: {message}.")
+        say(f"{kb} is at version {number} now: {message}.")

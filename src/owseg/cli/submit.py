@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Size, Tile, parse_settings
-from owseg.cli._printing import print_json, print_note
+from owseg.cli._printing import print_json, print_note, say
 
 
 def submit(
@@ -49,7 +49,7 @@ def submit(
             print_note(f"Note: {note}")
         kept = sum(r.kept for r in results)
         there = f" ({kept} were there)" if kept else ""
-        print(f"{len(results) - len(failed)} of {len(results)} images have their files in {out}/{there}.")
+        say(f"{len(results) - len(failed)} of {len(results)} images have their files in {out}/{there}.")
     if failed:
         # All that could be scored is on the disk; the exit code tells scripts that some could not.
         raise typer.Exit(1)

@@ -100,7 +100,7 @@ def fingerprint_of(samples: Iterable[Sample], labels: LabelSpace, unknown_as: in
     # Opened against other classes, the same files are another data set, even where they have no targets.
     digest = hashlib.sha256(repr((labels.names, unknown_as)).encode())
     for sample in samples:
-        digest.update(sample.id.encode())
+        digest.update(sample.id.encode(errors="surrogatepass"))  # a file name may be no UTF-8
         digest.update(np.ascontiguousarray(sample.image).data)
         if sample.target is not None:
             digest.update(np.ascontiguousarray(sample.target).data)

@@ -43,6 +43,7 @@ from owseg.discovery.shot_masks import shot_masks
 from owseg.discovery.storage import Group, QueueImage, QueueInfo, file_hash, image_id_of, is_region_id
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region, RegionProposals
+from owseg.labels import check_class_names
 from owseg.types import MAX_SHOTS, Shot
 
 
@@ -221,9 +222,10 @@ class Queue:
         return Shot(self.image(entry.id), positives, entry.name, void)
 
     def _new_class(self, name: str) -> str:
-        """Return the name of a new class; raise ``OwsegError`` if it is not a class name, or known already."""
+        """Return the name of a new class; raise ``OwsegError`` if it is no class name, is reserved, or known."""
         if (name := class_name(name)) in self.info.classes:
             raise OwsegError(f"{name!r} is known already; reject the region, or name a new class.")
+        check_class_names([name])
         return name
 
     def _split(self, region: str) -> tuple[str, int]:

@@ -88,8 +88,9 @@ class Group:
 
 def image_id_of(name: str) -> str:
     """Return the id of the image ``name``: the first 16 hexadecimal digits of the SHA-256 of the name."""
-    # A hash, as a name may be long and hold a "/", and must not choose where files are written.
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
+    # A hash, as a name may be long and hold a "/", and must not choose where files are written. A name that is no UTF-8
+    # has surrogates.
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def is_image_id(value: Any) -> bool:

@@ -75,7 +75,12 @@ class Manifest:
         try:
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
             if fields.pop("format") == FORMAT:
-                return cls(**{"images" if name == IMAGES_KEY else name: v for name, v in fields.items()})
+                found = cls(**{"images" if name == IMAGES_KEY else name: v for name, v in fields.items()})
+                texts = (found.knowledge, found.data, found.name, found.version)
+                lists = (found.classes, found.scores, found.images)
+                are_lists = all(isinstance(one, tuple) and all(isinstance(p, str) for p in one) for one in lists)
+                if are_lists and isinstance(found.settings, dict) and all(isinstance(text, str) for text in texts):
+                    return found
         except (AttributeError, KeyError, TypeError):
             pass
         raise OwsegError(f"it is not the manifest of a folder of maps, or not of format {FORMAT}.")
@@ -132,7 +137,7 @@ class MapFolder:
     def file(self, image: str) -> Path:
         """Return where the maps of ``image`` are, or will be."""
         # Quoted, as an image may be named after its path: "town/b 1" is one file, not a folder.
-        return self.path / f"{quote(image, safe=' ')}.safetensors.zst"
+        return self.path / f"{quote(image, safe=' ', errors='surrogatepass')}.safetensors.zst"
 
     def write(self, image: str, maps: Maps) -> Path:
         """Write one image's maps, whole or not at all, and return the file.

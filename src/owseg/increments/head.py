@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from owseg._registry import Card
-from owseg.errors import OwsegError
 from owseg.models.assemble import make_classifier, make_decoder
 from owseg.models.classifiers import Classifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
-from owseg.models.ops import resize
+from owseg.models.ops import filled, resize
 from owseg.openset import closed_map
 from owseg.types import Output
 
@@ -75,15 +74,13 @@ def frozen(module: M) -> M:
 
 
 def _restore(value: dict[str, Any], tensors: Mapping[str, Tensor], network: Network) -> Head:
-    classifier = make_classifier(num_classes=value["classes"], **value["classifier"])
-    decoder = make_decoder(backbone=network.backbone, out=classifier.embedding_channels, **value["decoder"])
-    try:
-        nn.ModuleDict({"decoder": decoder, "classifier": classifier}).load_state_dict(tensors)
-    except RuntimeError as error:
-        raise OwsegError(
-            f"the head of {value['name']!r} does not have its weights ({str(error).splitlines()[0]})."
-        ) from None
-    return Head(value["name"], frozen(decoder), frozen(classifier), value["alone"])
+    def make() -> nn.ModuleDict:
+        classifier = make_classifier(num_classes=value["classes"], **value["classifier"])
+        decoder = make_decoder(backbone=network.backbone, out=classifier.embedding_channels, **value["decoder"])
+        return nn.ModuleDict({"decoder": decoder, "classifier": classifier})
+
+    parts = frozen(filled(make, lambda: tensors, f"the head of {value['name']!r} does not have its weights"))
+    return Head(value["name"], cast(Decoder, parts["decoder"]), cast(Classifier, parts["classifier"]), value["alone"])
 
 
 CARDS = (

@@ -69,7 +69,9 @@ class LinearProbe:
 
 def _restore(value: dict[str, Any], tensors: Mapping[str, Tensor], network: Network) -> LinearProbe:
     weights, biases = tensors["weights"], tensors["biases"]
-    if weights.shape != (len(biases), sum(network.backbone.channels)):
+    stages = len(network.backbone.channels)
+    fit = weights.shape == (len(biases), sum(network.backbone.channels)) and biases.ndim == 1
+    if not (fit and type(value["level"]) is int and 0 <= value["level"] < stages):
         raise OwsegError(f"the probe of {value['name']!r} does not fit the backbone beside it.")
     return LinearProbe(value["name"], weights, biases, value["level"], value.get("method", "probe"))
 

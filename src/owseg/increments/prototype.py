@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from owseg._registry import Card
+from owseg.errors import OwsegError
 from owseg.models.network import Network
 from owseg.models.ops import resize
 from owseg.types import Output
@@ -82,8 +84,13 @@ class NovelPrototype:
 
 
 def _restore(value: dict[str, Any], tensors: Mapping[str, Tensor], network: Network) -> NovelPrototype:
-    competitors = tuple(tuple(r) for r in value["rivals"])
-    return NovelPrototype(value["name"], tuple(value["prototype"]), value["radius"], competitors)
+    points, width = [value["prototype"], *value["rivals"]], network.classifier.embedding_channels
+    numbers = [value["radius"], *(x for point in points for x in point)]
+    fit = all(len(point) == width for point in points) and all(type(x) in (int, float) for x in numbers)
+    if not (fit and all(map(isfinite, numbers))):
+        raise OwsegError(f"the prototype of {value['name']!r} does not fit the network beside it.")
+    own, *competitors = (tuple(point) for point in points)
+    return NovelPrototype(value["name"], own, value["radius"], tuple(competitors))
 
 
 CARDS = (

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
-from owseg.errors import OwsegError
+from owseg.errors import OwsegError, shown
 from owseg.knowledge.versions import (
     CURRENT,
     RECORD,
@@ -82,7 +82,7 @@ def commit_version(
                 "version": number,
                 "parent": parent,
                 "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "message": " ".join(message.split()),
+                "message": shown(" ".join(message.split())),
                 "files": {name: len(data) for name, data in files.items()},
             }
             text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"

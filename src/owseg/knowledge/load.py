@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +18,7 @@ from owseg.increments import INCREMENTS
 from owseg.increments.base import Increment
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.pretrained import resolve
+from owseg.knowledge.schema import check_knowledge
 from owseg.knowledge.stored import (
     BACKBONE_PREFIX,
     FORMAT,
@@ -32,11 +34,14 @@ from owseg.models.backbones.reference import referenced
 from owseg.models.engine import prepare
 from owseg.models.hub import published
 from owseg.models.network import Network
+from owseg.models.ops import filled, on_meta
 from owseg.models.residual_pattern import ResidualPattern, residual_of
 from owseg.openset import Threshold
 from owseg.scorers import SCORERS
 from owseg.scorers.base import FittedScorer
 from owseg.scorers.joint import WEIGHTS_0_1
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 def load(directory: str | Path, version: int | None = None, weights: str | Path | None = None) -> KnowledgeBase:
@@ -51,13 +56,14 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
         return KnowledgeBase(network, labels, history=(Event("load", f"loaded {directory}", {"classes": len(labels)}),))
     _, folder = read_version(resolve(directory), version)
     path = folder / "knowledge.json"
+    value = read_json(path)
+    if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
+        raise OwsegError(f"{path} is of format {value['format']!s:.40}; this owseg reads format {FORMAT}.")
+    check_knowledge(value, str(path))
     try:
-        value = read_json(path)
-        if value["format"] != FORMAT:
-            raise OwsegError(f"{path} is of format {value['format']}; this owseg reads format {FORMAT}.")
-        network = prepare(build_network(value["network"]))  # here, or the knowledge base would copy it
-        named = referenced(value["backbone"], network.backbone) if "backbone" in value else {}
-        _fill(network, folder / NETWORK_FILE, {BACKBONE_PREFIX + name: tensor for name, tensor in named.items()})
+        make = partial(_network, value["network"])
+        named = referenced(value["backbone"], on_meta(make).backbone) if "backbone" in value else {}
+        network = _filled(make, folder / NETWORK_FILE, {BACKBONE_PREFIX + n: tensor for n, tensor in named.items()})
         threshold, obstacles = value["threshold"], value.get("obstacles")
         return KnowledgeBase(
             network,
@@ -70,8 +76,11 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
             _residual(value, folder, network),
             Threshold.from_json(obstacles) if obstacles else None,
         )
-    except (KeyError, TypeError) as error:
-        raise OwsegError(f"{path} does not describe a knowledge base ({error!r}).") from None
+    except OwsegError:
+        raise
+    except Exception as error:  # whatever transformers and PyTorch raise for values that make no network
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        raise OwsegError(f"{path} does not describe a knowledge base ({reason:.200}).") from error
 
 
 def load_stages(directory: str | Path) -> list[KnowledgeBase]:
@@ -106,22 +115,32 @@ def _fitted(value: dict[str, Any], folder: Path, network: Network) -> dict[str, 
     first = {"compress": False, "rectify": False, "weights": WEIGHTS_0_1}
     configs = {} if value["fitted"] is None else {"joint": {**first, **value["fitted"]}}
     fitted: dict[str, FittedScorer] = {}
+    levels = range(len(network.backbone.channels))
     for name, config in {**configs, **value.get("extra", {})}.items():
-        scorer = SCORERS.make(name, network, **config)
-        if not isinstance(scorer, FittedScorer):
-            raise OwsegError(f"{folder} holds a fit of the scorer {name!r}, which is none that is fitted.")
-        _fill(scorer, folder / (JOINT_FILE if name == "joint" else scorer_file(name)))
-        fitted[name] = scorer
+        if config.get("level", 0) not in levels:
+            raise OwsegError(f"the level of the scorer {name!r} is a stage of the pyramid, not {config['level']!r}.")
+        make = partial(_fitted_scorer, name, network, config)
+        fitted[name] = _filled(make, folder / (JOINT_FILE if name == "joint" else scorer_file(name)))
     return fitted
+
+
+def _fitted_scorer(name: str, network: Network, config: Mapping[str, Any]) -> FittedScorer:
+    scorer = SCORERS.make(name, network, **config)
+    if not isinstance(scorer, FittedScorer):
+        raise OwsegError(f"{name!r} is none of the scorers that are fitted.")
+    return scorer
+
+
+def _network(config: dict[str, Any]) -> Network:
+    return prepare(build_network(config))  # here, or the knowledge base would copy it
 
 
 def _residual(value: dict[str, Any], folder: Path, network: Network) -> ResidualPattern | None:
     if value.get("residual") is None:
         return None
     # Those of 0.1.0, which do not name their place, are added to the embedding.
-    residual = residual_of(network, **{"place": "embedding", **value["residual"]})
-    _fill(residual, folder / "residual.safetensors")
-    return residual
+    make = partial(residual_of, network, **{"place": "embedding", **value["residual"]})
+    return _filled(make, folder / "residual.safetensors")
 
 
 def _increments(value: dict[str, Any], folder: Path, network: Network) -> tuple[Increment, ...]:
@@ -131,15 +150,12 @@ def _increments(value: dict[str, Any], folder: Path, network: Network) -> tuple[
     )
 
 
-def _fill(module: torch.nn.Module, path: Path, others: Mapping[str, Tensor] | None = None) -> None:
-    """Load ``module``'s weights, ``others`` beside those of the file.
+def _filled(make: Callable[[], M], path: Path, others: Mapping[str, Tensor] | None = None) -> M:
+    """Return the module that ``make`` makes, with the weights of a file, and ``others`` beside them.
 
     Raises ``OwsegError`` if they are damaged, do not fit, or are not finite.
     """
-    try:
-        module.load_state_dict({**_read(path), **(others or {})})
-    except RuntimeError as error:
-        raise OwsegError(f"{path} does not hold this network's weights ({str(error).splitlines()[0]}).") from None
+    return filled(make, lambda: {**_read(path), **(others or {})}, f"{path} does not hold this network's weights")
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

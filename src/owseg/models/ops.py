@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
+
+M = TypeVar("M", bound=nn.Module)
+
+MOST_MULTIPLE = 512
+"""The largest number of pixels that an image's sides become a multiple of."""
+
+
+def on_meta(make: Callable[[], M]) -> M:
+    """Return the module that ``make`` makes, on the device "meta": its names and shapes, in no memory."""
+    with torch.device("meta"):
+        return make()
+
+
+def filled(make: Callable[[], M], read: Callable[[], Mapping[str, Tensor]], else_: str) -> M:
+    """Return the module that ``make`` makes, with the weights that ``read`` returns.
+
+    Whether they fit is found ``on_meta``, so that what someone wrote into a file takes no more memory than the file.
+    Raises ``OwsegError``, which begins with ``else_``, where a name or a shape differs.
+    """
+    planned = on_meta(make)
+    state = dict(read())
+    try:
+        planned.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise OwsegError(f"{else_} ({str(error).splitlines()[0]}).") from None
+    module = make()
+    module.load_state_dict(state)
+    return module
 
 
 def working_size(size: tuple[int, int], shorter: int | None, scale: float = 1.0, multiple: int = 1) -> tuple[int, int]:
@@ -61,6 +90,8 @@ def resize_to_multiple(image: Tensor, multiple: int | Sequence[int]) -> Tensor:
     ``multiple`` is one number, or one of the height and one of the width. Half-way between two it is the larger.
     """
     rows, columns = (multiple, multiple) if isinstance(multiple, int) else multiple
+    if not (0 < rows <= MOST_MULTIPLE and 0 < columns <= MOST_MULTIPLE):
+        raise OwsegError(f"an image becomes a multiple of 1 to {MOST_MULTIPLE} pixels, not of {multiple}.")
     height, width = image.shape[-2:]
     return resize(image, (_nearest(height, rows), _nearest(width, columns)))
 

@@ -128,7 +128,8 @@ def residual_of(network: Network, **config: Any) -> ResidualPattern:
     out = network.classifier.embedding_channels if place == "embedding" else _penultimate_channels(network)
     pattern = ResidualPattern(network.backbone.channels, out, **config)
     frozen = getattr(network.decoder, "aspp", None)
-    if pattern.form == "dense" and isinstance(frozen, ASPP) and frozen.size == pattern.aspp.size:
+    planned = pattern.final.weight.is_meta  # it has no values
+    if pattern.form == "dense" and not planned and isinstance(frozen, ASPP) and frozen.size == pattern.aspp.size:
         pattern.aspp.load_state_dict(frozen.state_dict())
     return pattern
 

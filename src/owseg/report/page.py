@@ -131,7 +131,7 @@ def render(report: Report) -> str:
 
 def save(report: Report, path: str | Path) -> Path:
     """Write the page to ``path``, whole or not at all, and return the path; else raise ``OwsegError``."""
-    return write_whole(path, render(report).encode())
+    return write_whole(path, render(report).encode(errors="backslashreplace"))  # file names may be no UTF-8
 
 
 def _asset(name: str) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.models.backbones.family import IMAGENET, TransformersFamily, to_strides
+from owseg.models.configs import stored_config
 from owseg.models.ops import resize_to_multiple
 
 MOST_STAGES = 5
@@ -94,12 +95,10 @@ def load(name: str, config: Any) -> nn.Module:
 
 def configuration(config: dict[str, Any]) -> Any:
     """Return the configuration of transformers of what ``config_of`` returned."""
-    from transformers import AutoConfig
-
     values = dict(config)
     if values.get("out_features"):
         values.pop("out_indices", None)  # the same information; transformers refuses both
-    return AutoConfig.for_model(values.pop("model_type"), **values)
+    return stored_config(values)
 
 
 def build(config: Any) -> nn.Module:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from owseg.models.configs import config_of, stored_config
 from owseg.models.ops import resize
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -64,11 +65,10 @@ class TransformersFamily:
 
     def from_config(self, config: dict[str, Any]) -> nn.Module:
         """Return a model with random weights."""
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoModel
 
-        values = dict(config)
         build: Any = AutoModel.from_config
-        model: nn.Module = build(AutoConfig.for_model(values.pop("model_type"), **values))
+        model: nn.Module = build(stored_config(config))
         return model
 
     def trim(self, model: nn.Module) -> None:
@@ -79,7 +79,7 @@ class TransformersFamily:
         return None
 
     def config_of(self, model: Any) -> dict[str, Any]:
-        """Return the model's configuration (see ``config_of`` of this module)."""
+        """Return the model's configuration (see ``owseg.models.configs``)."""
         return config_of(model.config)
 
 
@@ -88,11 +88,3 @@ def to_strides(maps: Sequence[Tensor], strides: Sequence[int], size: tuple[int, 
     height, width = size
     sizes = [(math.ceil(height / stride), math.ceil(width / stride)) for stride in strides]
     return tuple(resize(m, grid) for m, grid in zip(maps, sizes, strict=True))
-
-
-def config_of(config: Any) -> dict[str, Any]:
-    """Return a configuration of transformers as plain JSON, without the path that the model was loaded from."""
-    values = dict(config.to_dict())
-    # A stored knowledge base must not name a folder of the machine that made it.
-    values.pop("_name_or_path", None)
-    return values

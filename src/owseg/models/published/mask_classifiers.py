@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
-from owseg.labels import LabelSpace
+from owseg.labels import LabelSpace, short_name
 from owseg.models.backbones.base import Backbone, family_of
-from owseg.models.backbones.family import config_of
 from owseg.models.backbones.preprocessing import stored_normalisation
 from owseg.models.classifiers import MaskClassifier
+from owseg.models.configs import config_of, stored_config
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
 from owseg.models.published.eomt import EomtEncoder, EomtHead
@@ -134,13 +134,11 @@ class MaskDecoder(Decoder):
 
 def from_config(config: dict[str, Any]) -> Any:
     """Return a mask classifier with random weights from what ``config_of`` returned."""
-    from transformers import AutoConfig, AutoModelForUniversalSegmentation
+    from transformers import AutoModelForUniversalSegmentation
 
-    values = dict(config)
     # Only its training reads the text branch of a OneFormer.
-    values.update({"is_training": False} if values["model_type"] == "oneformer" else {})
-    made = AutoConfig.for_model(values.pop("model_type"), **values)
-    return AutoModelForUniversalSegmentation.from_config(made)  # type: ignore[no-untyped-call]
+    training = {"is_training": False} if config.get("model_type") == "oneformer" else {}
+    return AutoModelForUniversalSegmentation.from_config(stored_config({**config, **training}))  # type: ignore[no-untyped-call]
 
 
 def load(name: str) -> tuple[Network, LabelSpace]:
@@ -186,4 +184,4 @@ def _labels_of(name: str, config: Any) -> LabelSpace:
     numbered = sorted(names) == list(range(len(names)))
     if not numbered or all(names[i] == f"LABEL_{i}" for i in names):  # what transformers makes up
         raise OwsegError(f"the configuration of {name!r} names no classes; give it an id2label of ids from 0.")
-    return LabelSpace.of(names[i] for i in range(len(names)))
+    return LabelSpace.of(short_name(names[i]) for i in range(len(names)))

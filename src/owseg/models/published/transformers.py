@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
-from owseg.labels import LabelSpace
+from owseg.labels import LabelSpace, short_name
 from owseg.models.backbones.base import Backbone, family_of
-from owseg.models.backbones.family import config_of
 from owseg.models.classifiers import LinearClassifier
+from owseg.models.configs import config_of, stored_config
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
 from owseg.models.published import mask_classifiers
@@ -110,11 +110,9 @@ def last_convolution(model: Any) -> nn.Conv2d:
 
 def from_config(config: dict[str, Any]) -> Any:
     """Return a segmenter with random weights from what ``config_of`` returned."""
-    from transformers import AutoConfig, AutoModelForSemanticSegmentation
+    from transformers import AutoModelForSemanticSegmentation
 
-    values = dict(config)
-    made = AutoConfig.for_model(values.pop("model_type"), **values)
-    return AutoModelForSemanticSegmentation.from_config(made)  # type: ignore[no-untyped-call]
+    return AutoModelForSemanticSegmentation.from_config(stored_config(config))  # type: ignore[no-untyped-call]
 
 
 def from_pretrained(name: str) -> Any:
@@ -146,7 +144,7 @@ def _load(place: str, weights: str | Path | None = None) -> tuple[Network, Label
         return mask_classifiers.load(place)
     model = from_pretrained(place)
     names: dict[int, str] = model.config.id2label
-    return to_network(model).eval(), LabelSpace.of(names[i] for i in range(len(names)))
+    return to_network(model).eval(), LabelSpace.of(short_name(names[i]) for i in range(len(names)))
 
 
 CARDS = (
