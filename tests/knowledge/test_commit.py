@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from owseg.knowledge.commit import check_place, commit_version, rollback_version
+from owseg.errors import NotCurrent
+from owseg.knowledge.commit import add_version, check_place, commit_version, rollback_version, writing
 from owseg.knowledge.versions import (
     current_version,
     read_version,
@@ -72,11 +73,23 @@ def test_history_is_a_tree_after_a_rollback(place: Path) -> None:
     assert contents(place / "0003")["knowledge.json"] == b"3"
 
 
-def test_the_parent_can_be_named(place: Path) -> None:
-    commit_version(place, FILES, parent=2)
-    assert version_history(place)[-1].parent == 2
-    says(lambda: commit_version(place, FILES, parent=9), "no version 9", "1, 2, 3, 4")
-    assert version_numbers(place) == [1, 2, 3, 4]
+def test_nothing_is_stored_on_a_version_that_is_no_longer_current(place: Path) -> None:
+    before = everything(place)
+    with pytest.raises(NotCurrent, match=r"kb is at version 3 now, and this was made from version 2: nothing was st"):
+        commit_version(place, FILES, parent=2)
+    says(lambda: commit_version(place, FILES, parent=9), "no version 9", "1, 2, 3")
+    assert everything(place) == before
+    rollback_version(place, 2)
+    assert commit_version(place, FILES, parent=2) == 4 and version_history(place)[-1].parent == 2
+    (place / "CURRENT").unlink()
+    says(lambda: commit_version(place, FILES, parent=4), "CURRENT is missing")
+
+
+def test_a_version_of_no_parent_shares_what_the_current_one_has(place: Path) -> None:
+    with writing(place):
+        assert add_version(place, FILES, "from elsewhere", None) == 4
+    assert version_history(place)[-1].parent is None
+    assert len({(place / f"000{n}" / "network.safetensors").stat().st_ino for n in (3, 4)}) == 1
 
 
 def test_an_unchanged_file_is_stored_once(place: Path) -> None:

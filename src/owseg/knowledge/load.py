@@ -16,16 +16,18 @@ from owseg.errors import OwsegError
 from owseg.increments import INCREMENTS
 from owseg.increments.base import Increment
 from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.lineage import read_origin
 from owseg.knowledge.pretrained import resolve
 from owseg.knowledge.stored import (
     BACKBONE_PREFIX,
     FORMAT,
     JOINT_FILE,
+    KNOWLEDGE_FILE,
     NETWORK_FILE,
     increment_file,
     scorer_file,
 )
-from owseg.knowledge.versions import current_version, read_version, version_history
+from owseg.knowledge.versions import current_version, version_history
 from owseg.labels import LabelSpace
 from owseg.models.assemble import build_network
 from owseg.models.backbones.reference import referenced
@@ -49,8 +51,8 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
     if found := published(str(directory), weights):
         network, labels = found
         return KnowledgeBase(network, labels, history=(Event("load", f"loaded {directory}", {"classes": len(labels)}),))
-    _, folder = read_version(resolve(directory), version)
-    path = folder / "knowledge.json"
+    origin, folder = read_origin(resolve(directory), version)
+    path = folder / KNOWLEDGE_FILE
     try:
         value = read_json(path)
         if value["format"] != FORMAT:
@@ -69,6 +71,7 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
             tuple(Event(**e) for e in value["history"]),
             _residual(value, folder, network),
             Threshold.from_json(obstacles) if obstacles else None,
+            origin,
         )
     except (KeyError, TypeError) as error:
         raise OwsegError(f"{path} does not describe a knowledge base ({error!r}).") from None
