@@ -105,9 +105,15 @@ def test_what_comes_from_elsewhere_has_no_parent(kb, stored_kb, tmp_path):
     assert other.save(stored_kb) == 2 and parents(stored_kb) == [None, None]
     done(load(stored_kb, 1), "copied").save(tmp_path / "copy")
     assert parents(tmp_path / "copy") == [None]
-    assert done(load(tmp_path / "copy"), "back").save(stored_kb) == 3 or True
-    empty = replace(kb, history=())
-    assert empty.save(stored_kb) == 4 and parents(stored_kb)[-1] is None
+    assert replace(kb, history=()).save(stored_kb) == 3 and parents(stored_kb)[-1] is None
+
+
+def test_what_goes_by_way_of_another_directory_hides_nothing_either(stored_kb, tmp_path):
+    done(load(stored_kb), "copied").save(tmp_path / "copy")
+    done(load(stored_kb), "meanwhile").save(stored_kb)
+    refused(load(tmp_path / "copy"), stored_kb, 2, 1)
+    rollback_version(stored_kb)
+    assert load(tmp_path / "copy").save(stored_kb) == 3 and parents(stored_kb) == [None, 1, 1]
 
 
 def test_a_copy_of_the_directory_knows_its_parents(stored_kb, tmp_path):
@@ -171,7 +177,7 @@ def add_words(place, who, rounds, announced):
     for i in range(rounds):
         word, number = f"{who}-{i}", None
         while number is None:
-            parent, folder = read_version(place)
+            parent, folder = read_version(place, verify=False)
             held = (folder / "knowledge.json").read_bytes()
             try:
                 number = commit_version(place, {**FILES, "knowledge.json": held + f"{word} ".encode()}, word, parent)
@@ -180,7 +186,8 @@ def add_words(place, who, rounds, announced):
         announced.put((number, word))
 
 
-def test_eight_writers_of_a_hundred_rounds_lose_nothing(tmp_path):
+def test_eight_writers_of_a_hundred_rounds_lose_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # what survives a power cut is tested elsewhere; this takes long
     place = tmp_path / "kb"
     commit_version(place, {**FILES, "knowledge.json": b""})
     stored = dict(in_processes(add_words, place, 8, 100))

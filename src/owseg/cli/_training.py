@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from owseg.cli._options import parse_settings, parse_size
+from owseg.errors import OwsegError
 from owseg.training.epochs import enough_epochs
 from owseg.training.presets import Config, configured
 
@@ -36,6 +38,16 @@ Precision = Annotated[
 Devices = Annotated[int | None, typer.Option(help="Number of GPUs or, without a GPU, of processes.")]
 
 
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Train anew where there is a result or a run already: a knowledge base gets a new version, and stays "
+        "undoable; the checkpoint of the run is lost.",
+    ),
+]
+
+
 Members = Annotated[
     int | None,
     typer.Option(
@@ -43,6 +55,25 @@ Members = Annotated[
         help="Decoders on one backbone, each trained for itself, whose mean is used; more of them err less.",
     ),
 ]
+
+
+def begin_run(run: Path, result: Path, exists: bool, overwrite: bool, resume: bool) -> None:
+    """Raise ``OwsegError`` where a training would replace another: ``result``, if it ``exists``, or a run's checkpoint.
+
+    With ``resume`` nothing is checked, and with ``overwrite`` the checkpoints of the old run are removed, so that
+    nobody resumes it by mistake; both together are refused.
+    """
+    if overwrite and resume:
+        raise OwsegError("--resume goes on with a run, --overwrite begins anew; give one of them.")
+    checkpoints = [] if resume else [*run.rglob("last.ckpt")]
+    if overwrite:
+        for path in checkpoints:
+            path.unlink(missing_ok=True)  # each process of a training comes here
+    elif checkpoints or (exists and not resume):
+        there = f"{result} is there already" if exists else f"{run} holds the checkpoint of a run already"
+        raise OwsegError(
+            f"{there}; give --overwrite to train anew, --resume to go on with the run, or another directory or file."
+        )
 
 
 def epochs_unless_given(config: Config, images: int, epochs: int | None, settings: list[str] | None) -> Config:

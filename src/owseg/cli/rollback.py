@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -17,18 +18,35 @@ def rollback(
     version: Annotated[
         int | None, typer.Argument(metavar="[VERSION]", help="Number of the version; by default the parent's.")
     ] = None,
+    to: Annotated[int | None, typer.Option("--to", hidden=True, help="The same as VERSION.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make an earlier version current again. Nothing is deleted: name a later version to go forward."""
     from owseg.knowledge.commit import rollback_version
-    from owseg.knowledge.versions import version_history
+    from owseg.knowledge.versions import version_folder, version_history
 
     # Not resolve(): a shipped knowledge base must stay as it is.
     if not Path(kb).exists():
         raise OwsegError(f"{kb} is not a directory; name a knowledge base of your own.")
-    number = rollback_version(kb, version)
+    if version is not None and to is not None:
+        raise OwsegError("name the version once: owseg rollback KB VERSION.")
+    number = rollback_version(kb, to if version is None else version)
     message = next(v.message for v in version_history(kb) if v.number == number)
+    classes = _classes(version_folder(Path(kb), number))
     if as_json:
-        print_json({"version": number, "message": message})
-    else:
-        print(f"{kb} is at version {number} now: {message}.")
+        print_json({"version": number, "message": message, "classes": classes})
+        return
+    print(f"{kb} is at version {number} now: {message}.")
+    if classes:
+        print(f"It knows {', '.join(classes)}.")
+
+
+def _classes(folder: Path) -> list[str]:
+    """Return the classes of a version, read without its network; [] where they cannot be read."""
+    from owseg._files import read_json
+    from owseg.knowledge.lineage import KNOWLEDGE_FILE
+    from owseg.labels import LabelSpace
+
+    with suppress(OwsegError, OSError, KeyError, TypeError):
+        return list(LabelSpace.from_json(read_json(folder / KNOWLEDGE_FILE)["classes"]).names)
+    return []

@@ -20,7 +20,7 @@ from owseg.data.images import ImageLike, as_image, image_name
 from owseg.errors import OwsegError
 from owseg.increments.base import Increment
 from owseg.knowledge.commit import add_version, writing
-from owseg.knowledge.lineage import Origin, find_parent
+from owseg.knowledge.lineage import KNOWLEDGE_FILE, Origin, find_parent
 from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.knowledge.regions import RegionProposals, find_regions, min_area_of, nearest_class, region_features
@@ -28,7 +28,6 @@ from owseg.knowledge.stored import (
     BACKBONE_PREFIX,
     FORMAT,
     JOINT_FILE,
-    KNOWLEDGE_FILE,
     NETWORK_FILE,
     increment_file,
     scorer_file,

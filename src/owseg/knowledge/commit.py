@@ -178,10 +178,17 @@ def _point(directory: Path, number: int) -> None:
         _sync(directory)  # the version has to be on the disk before CURRENT names it
         # A rename within a folder is atomic: a reader sees the old name or the new one.
         aside.replace(directory / CURRENT)
-        _sync(directory)
     except BaseException:
         _remove(aside)
         raise
+    try:
+        _sync(directory)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OwsegError(
+            f"{directory} is at version {number} now, but may be at the old one after a power cut ({reason}); "
+            "check the disk."
+        ) from error
 
 
 def _link(source: Path, target: Path, size: int, digest: str) -> bool:
@@ -205,6 +212,10 @@ def _sync(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems, as of networks, sync no folders: they write them at once, or nothing can be done.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(descriptor)
 

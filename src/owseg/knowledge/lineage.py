@@ -15,8 +15,10 @@ from typing import Any
 from owseg._files import read_json
 from owseg.errors import OwsegError
 from owseg.knowledge.commit import require_current
-from owseg.knowledge.stored import KNOWLEDGE_FILE
 from owseg.knowledge.versions import pointed_name, read_version, stored_numbers, version_folder
+
+KNOWLEDGE_FILE = "knowledge.json"
+"""The file of a version that says what the knowledge base is, with its history."""
 
 
 @dataclass(frozen=True)

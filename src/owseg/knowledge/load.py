@@ -16,13 +16,12 @@ from owseg.errors import OwsegError
 from owseg.increments import INCREMENTS
 from owseg.increments.base import Increment
 from owseg.knowledge.base import Event, KnowledgeBase
-from owseg.knowledge.lineage import read_origin
+from owseg.knowledge.lineage import KNOWLEDGE_FILE, read_origin
 from owseg.knowledge.pretrained import resolve
 from owseg.knowledge.stored import (
     BACKBONE_PREFIX,
     FORMAT,
     JOINT_FILE,
-    KNOWLEDGE_FILE,
     NETWORK_FILE,
     increment_file,
     scorer_file,

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 FORMAT = 2
-KNOWLEDGE_FILE = "knowledge.json"
 NETWORK_FILE, JOINT_FILE = "network.safetensors", "scorer.safetensors"
 BACKBONE_PREFIX = "backbone."
 """With what the names of the backbone's tensors begin in the network's file."""
