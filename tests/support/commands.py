@@ -80,7 +80,7 @@ STUBS = {
     "data.datasets:open_dataset": lambda a: f"{a['spec']}/{a['split']}{', to train' if a['train'] else ''}",
     "data.datasets:open_source": lambda a: SimpleNamespace(name=a["split"], ids=("a", "b")),
     "cli._training:enough_epochs": lambda a: a["config"],
-    **{f"cli.{name}:begin_run": lambda a: None for name in ("train", "train_residual", "train_negative",
+    **{f"cli.{name}:check_run": lambda a: None for name in ("train", "train_residual", "train_negative",
                                                             "fit_baseline")},
     **{f"cli.{name}:on_newest": lambda a: a["step"](a["base"]) for name in ("calibrate", "learn")},
     "data.outliers:open_outliers": lambda a: FakeOutliers(a["place"]),

@@ -42,8 +42,8 @@ Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Train anew where there is a result or a run already: a knowledge base gets a new version, and stays "
-        "undoable; the checkpoint of the run is lost.",
+        help="Train anew where there is a result or a run already: the checkpoint of that run is lost, a "
+        "knowledge base gets a new version.",
     ),
 ]
 
@@ -57,19 +57,16 @@ Members = Annotated[
 ]
 
 
-def begin_run(run: Path, result: Path, exists: bool, overwrite: bool, resume: bool) -> None:
+def check_run(run: Path, result: Path, exists: bool, overwrite: bool, resume: bool) -> None:
     """Raise ``OwsegError`` where a training would replace another: ``result``, if it ``exists``, or a run's checkpoint.
 
-    With ``resume`` nothing is checked, and with ``overwrite`` the checkpoints of the old run are removed, so that
-    nobody resumes it by mistake; both together are refused.
+    Either may be meant, with ``overwrite`` or ``resume``; both together are refused.
     """
     if overwrite and resume:
         raise OwsegError("--resume goes on with a run, --overwrite begins anew; give one of them.")
-    checkpoints = [] if resume else [*run.rglob("last.ckpt")]
-    if overwrite:
-        for path in checkpoints:
-            path.unlink(missing_ok=True)  # each process of a training comes here
-    elif checkpoints or (exists and not resume):
+    if overwrite or resume:
+        return
+    if exists or any(run.rglob("last.ckpt")):
         there = f"{result} is there already" if exists else f"{run} holds the checkpoint of a run already"
         raise OwsegError(
             f"{there}; give --overwrite to train anew, --resume to go on with the run, or another directory or file."

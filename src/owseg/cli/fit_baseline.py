@@ -9,7 +9,7 @@ import typer
 
 from owseg.cli._options import KB, Data, Json, Resume, Seed, parse_settings
 from owseg.cli._printing import print_json
-from owseg.cli._training import Overwrite, begin_run
+from owseg.cli._training import Overwrite, check_run
 
 
 def fit_baseline(
@@ -40,7 +40,7 @@ def fit_baseline(
 
     given, base = parse_settings(settings), load(kb)
     known = open_known(data, base)
-    begin_run(Path(f"{out.resolve()}.run"), out, out.is_file(), overwrite, resume)
+    check_run(Path(f"{out.resolve()}.run"), out, out.is_file(), overwrite, resume)
     path = fitted(baseline, base, *known, out, preset, given, seed, resume)
     if not is_first_process():
         return

@@ -23,7 +23,7 @@ def rollback(
 ) -> None:
     """Make an earlier version current again. Nothing is deleted: name a later version to go forward."""
     from owseg.knowledge.commit import rollback_version
-    from owseg.knowledge.versions import version_folder, version_history
+    from owseg.knowledge.versions import version_history
 
     # Not resolve(): a shipped knowledge base must stay as it is.
     if not Path(kb).exists():
@@ -32,7 +32,7 @@ def rollback(
         raise OwsegError("name the version once: owseg rollback KB VERSION.")
     number = rollback_version(kb, to if version is None else version)
     message = next(v.message for v in version_history(kb) if v.number == number)
-    classes = _classes(version_folder(Path(kb), number))
+    classes = _classes(kb, number)
     if as_json:
         print_json({"version": number, "message": message, "classes": classes})
         return
@@ -41,12 +41,14 @@ def rollback(
         print(f"It knows {', '.join(classes)}.")
 
 
-def _classes(folder: Path) -> list[str]:
+def _classes(kb: str, number: int) -> list[str]:
     """Return the classes of a version, read without its network; [] where they cannot be read."""
     from owseg._files import read_json
     from owseg.knowledge.lineage import KNOWLEDGE_FILE
+    from owseg.knowledge.versions import version_folder
     from owseg.labels import LabelSpace
 
     with suppress(OwsegError, OSError, KeyError, TypeError):
-        return list(LabelSpace.from_json(read_json(folder / KNOWLEDGE_FILE)["classes"]).names)
+        path = version_folder(Path(kb), number) / KNOWLEDGE_FILE
+        return list(LabelSpace.from_json(read_json(path)["classes"]).names)
     return []

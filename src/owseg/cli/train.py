@@ -27,7 +27,7 @@ from owseg.cli._training import (
     Overwrite,
     Precision,
     Seed,
-    begin_run,
+    check_run,
     config_of,
     epochs_unless_given,
 )
@@ -192,7 +192,7 @@ def train(
     config = epochs_unless_given(config, image_count(data), epochs, settings)
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
     run = Path(f"{out.resolve()}.run")
-    begin_run(run, out, has_version(out), overwrite, resume)
+    check_run(run, out, has_version(out), overwrite, resume)
     kb = build_knowledge_base(
         data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
         width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale, size=size,

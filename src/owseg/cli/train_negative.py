@@ -25,7 +25,7 @@ from owseg.cli._training import (
     Overwrite,
     Precision,
     Seed,
-    begin_run,
+    check_run,
     config_of,
     epochs_unless_given,
 )
@@ -71,7 +71,7 @@ def train_negative(
     objects, _ = open_objects(outliers, None, exclude, given.base.labels)
     config = epochs_unless_given(config, len(given.train), epochs, settings)
     run = Path(f"{Path(given.target).resolve()}.negative.run")
-    begin_run(run, Path(given.target), False, overwrite, resume)
+    check_run(run, Path(given.target), False, overwrite, resume)
     new = trained(given.base, given.train, given.choose, objects, config, run, resume)
     if is_first_process():
         given.finish(new, fpr, slim, as_json)

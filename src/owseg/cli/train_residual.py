@@ -17,7 +17,7 @@ from owseg.cli._training import (
     Overwrite,
     Precision,
     Seed,
-    begin_run,
+    check_run,
     config_of,
     epochs_unless_given,
 )
@@ -78,7 +78,7 @@ def train_residual(
     objects, around = open_objects(outliers, context, exclude, given.base.labels)
     config = epochs_unless_given(config, len(given.train), epochs, settings)
     run = Path(f"{Path(given.target).resolve()}.residual.run")
-    begin_run(run, Path(given.target), False, overwrite, resume)
+    check_run(run, Path(given.target), False, overwrite, resume)
     new = with_residual(given.base, given.train, given.choose, objects, around, config, run, resume)
     if is_first_process():
         given.finish(new, fpr, slim, as_json)
