@@ -4,7 +4,7 @@ MAKEFLAGS += --jobs=2  # two installations at a time
 PY ?= python3
 V := .venv
 
-.PHONY: demo test check dry bench mutants clean
+.PHONY: demo test check dry bench mutants storm clean
 demo: $(V)/.ok
 	$(V)/bin/owseg demo
 
@@ -28,6 +28,9 @@ bench: $(V)/.ok
 
 mutants: $(V)/.ok
 	$(V)/bin/python -m tools.mutants
+
+storm: $(V)/.ok
+	$(V)/bin/python -m tools.storm --seconds 600
 
 # A pip before 25.3 takes twice as long to find a release of each package. What is not compiled beforehand is compiled
 # when it is first imported; most of it never is. Node, which pyright runs on, comes with playwright.

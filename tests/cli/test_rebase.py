@@ -98,7 +98,7 @@ def test_classes_that_were_stored_before_are_not_learned_again(run_cli, stored_k
 
     monkeypatch.setattr(KnowledgeBase, "save", save)
     line = ("learn", stored_kb, "rock,cow", "--shots", path, "--images", images, "--method", "npm")
-    code, out, err = run_cli(*line)
+    code, _, err = run_cli(*line)
     assert code == 0 and "done again" in err, err
     told = [e.message.split(" from ")[0] for e in load(stored_kb).history[-3:]]
     assert told == ["learned rock", "between", "learned cow"]
@@ -107,5 +107,5 @@ def test_classes_that_were_stored_before_are_not_learned_again(run_cli, stored_k
 
 def test_a_class_that_another_learned_meanwhile_is_refused(run_cli, stored_kb, own_data, monkeypatch):
     meanwhile(monkeypatch, SEQUENCE, lambda: rock(stored_kb))
-    code, out, err = run_cli("learn", stored_kb, "rock", "--data", own_data, "--method", "npm")
+    code, _, err = run_cli("learn", stored_kb, "rock", "--data", own_data, "--method", "npm")
     assert code == 1 and "'rock' is known already" in err and version_numbers(stored_kb) == [1, 2]

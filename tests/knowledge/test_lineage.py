@@ -4,7 +4,9 @@ import multiprocessing
 import os
 import pickle
 import shutil
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -135,7 +137,7 @@ def test_the_directory_may_be_named_in_any_way(stored_kb, monkeypatch):
     monkeypatch.chdir(stored_kb.parent)
     kb = load("kb")
     done(load(stored_kb), "theirs").save(stored_kb)
-    os.symlink(stored_kb, "link")
+    Path("link").symlink_to(stored_kb)
     for name in ("kb", "./kb", "link", stored_kb):
         with pytest.raises(NotCurrent):
             done(kb, "mine").save(name)
@@ -179,10 +181,8 @@ def add_words(place, who, rounds, announced):
         while number is None:
             parent, folder = read_version(place, verify=False)
             held = (folder / "knowledge.json").read_bytes()
-            try:
+            with suppress(NotCurrent):
                 number = commit_version(place, {**FILES, "knowledge.json": held + f"{word} ".encode()}, word, parent)
-            except NotCurrent:
-                pass
         announced.put((number, word))
 
 
@@ -201,10 +201,8 @@ def add_events(place, who, rounds, announced):
     for i in range(rounds):
         number = None
         while number is None:
-            try:
+            with suppress(NotCurrent):
                 number = done(load(place), f"{who}-{i}").save(place)
-            except NotCurrent:
-                pass
         announced.put((number, f"{who}-{i}"))
 
 

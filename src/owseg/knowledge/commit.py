@@ -113,7 +113,7 @@ def add_version(directory: Path, files: Mapping[str, bytes], message: str, paren
         "files": {name: len(data) for name, data in files.items()},
     }
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    # What did not change is shared with the parent, or with the current version; a folder that is not there has no file.
+    # What did not change is shared with the parent, or else with the current version, if there is one.
     similar = pointed_name(directory) if parent is None else version_name(parent)
     _publish(directory, number, {**files, RECORD: text.encode()}, directory / (similar or CURRENT))
     return number

@@ -43,9 +43,7 @@ def read_origin(directory: Path, version: int | None = None) -> tuple[Origin, Pa
     return Origin(directory.resolve(), number, current, max(stored_numbers(directory))), folder
 
 
-def find_parent(
-    directory: Path, history: Sequence[Mapping[str, Any]], origin: Origin | None
-) -> tuple[int | None, int]:
+def find_parent(directory: Path, history: Sequence[Mapping[str, Any]], origin: Origin | None) -> tuple[int | None, int]:
     """Return the version that a knowledge base was made from, and how many events of its ``history`` that one has.
 
     It is the latest that begins its history among those stored since it was loaded, else the one that it was loaded
