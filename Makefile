@@ -4,7 +4,7 @@ MAKEFLAGS += --jobs=2  # two installations at a time
 PY ?= python3
 V := .venv
 
-.PHONY: demo test check dry bench mutants fuzz clean
+.PHONY: demo test check dry bench mutants fuzz storm clean
 demo: $(V)/.ok
 	$(V)/bin/owseg demo
 
@@ -32,6 +32,9 @@ mutants: $(V)/.ok
 SECONDS ?= 600
 fuzz: $(V)/.ok
 	$(V)/bin/python -m tools.fuzz --seconds $(SECONDS)
+
+storm: $(V)/.ok
+	$(V)/bin/python -m tools.storm --seconds $(SECONDS)
 
 # A pip before 25.3 takes twice as long to find a release of each package. What is not compiled beforehand is compiled
 # when it is first imported; most of it never is. Node, which pyright runs on, comes with playwright.

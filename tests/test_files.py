@@ -1,6 +1,8 @@
 """Files that are whole or absent, folders to go on with, and values as plain JSON."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from owseg.exchange.formats import read
 from owseg.knowledge.versions import read_record
 from owseg.learners.sequence import read_manifest
 from tests.support import annotated, tiny
+from tests.support.killing import in_child
 
 DIFFERS = {"data": "of another data set", "sizes": "made with other sizes"}
 
@@ -143,3 +146,30 @@ def test_every_file_of_a_user_is_read_within_these_limits(tmp_path, monkeypatch,
     with pytest.raises(OwsegError, match=name.replace(".", r"\.")):
         READERS[name](tmp_path)
     assert set(asked) == {tmp_path / name}
+
+
+def left_behind(folder):
+    return sorted(p.name for p in folder.iterdir() if p.name.endswith(".part"))
+
+
+def write_and_die(path):
+    """Be killed when all is written but the name."""
+    Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    write_whole(path, b"half")
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    assert in_child(lambda: write_and_die(tmp_path / "a.txt")) == -signal.SIGKILL
+    (left,) = left_behind(tmp_path)
+    others = (f".{left[1:9]}-{os.getppid()}-00000000.part", ".ffffffff-1-00000000.part", "mine.part", ".a-b-c.part",
+              f".{left[1:9]}-x-0.part")  # fmt: skip
+    for name in others:  # of a process that lives, of another machine, and of others
+        (tmp_path / name).write_text("")
+    assert in_child(lambda: write_whole(tmp_path / "b.txt", b"whole")) == 0
+    assert left_behind(tmp_path) == sorted(others) and (tmp_path / "b.txt").read_bytes() == b"whole"
+    assert not (tmp_path / "a.txt").exists()
+
+
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path):
+    path = tmp_path / ("n" * 251 + ".png")
+    assert write_whole(path, b"whole").read_bytes() == b"whole"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from owseg.errors import OwsegError
 
@@ -67,10 +69,12 @@ def write_whole(path: str | Path, data: bytes) -> Path:
     An error or Ctrl-C leaves the file as it was, never half of it. Raises ``OwsegError`` where it cannot be written.
     """
     path = Path(path)
-    # A file is renamed in one step, so nobody reads half of it; the process id keeps two writers apart.
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # A file is renamed in one step, so nobody reads half of it; the process id keeps two writers apart. The name itself
+    # may be as long as names can be, so its checksum stands for it.
+    aside = path.with_name(f".{_host()}-{os.getpid()}-{crc32(os.fsencode(path.name)):08x}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent)
         try:
             aside.write_bytes(data)
             aside.replace(path)
@@ -80,6 +84,27 @@ def write_whole(path: str | Path, data: bytes) -> Path:
         reason = (error.strerror or str(error)).lower()
         raise OwsegError(f"{path} cannot be written ({reason}); make room, or give another path.") from None
     return path
+
+
+@cache
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in ``folder``; looked for once by each process, as a folder may hold many files.
+
+    A process of another machine, or of another container, cannot be found here, so that its files stay.
+    """
+    if sys.platform == "win32":
+        return  # os.kill would end the process there
+    for left in folder.glob(f".{_host()}-*-*.part"):
+        try:
+            os.kill(int(left.name.split("-")[1]), 0)
+        except (ProcessLookupError, OverflowError):
+            left.unlink(missing_ok=True)
+        except (PermissionError, ValueError):
+            pass  # it lives, as another user's, or this is no file of ours
+
+
+def _host() -> str:
+    return f"{crc32(platform.node().encode()):08x}"
 
 
 def begin_or_resume(

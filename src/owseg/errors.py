@@ -3,6 +3,7 @@
 ValueError
 └── OwsegError                something that the user can correct
     ├── NoSuchSplit           the data set has no split of that name
+    ├── NotCurrent            the version that something was made from is no longer the current one
     └── FormatNotRecognised   files hold annotations of no format that is known
 """
 
@@ -13,6 +14,10 @@ class OwsegError(ValueError):
 
 class NoSuchSplit(OwsegError):
     """The data set exists, but has no split of the name that was asked for."""
+
+
+class NotCurrent(OwsegError):
+    """A knowledge base was made from a version that is no longer the current one; nothing was stored."""
 
 
 class FormatNotRecognised(OwsegError):

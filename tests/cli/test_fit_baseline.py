@@ -14,6 +14,8 @@ def test_what_is_trained_is_named_in_a_recipe(run_cli, fails, own_data, tmp_path
                "epochs=1", "--set", "side=0")  # fmt: skip
     code, text, err = run_cli(*command)
     assert code == 0 and f'options.rbm.weights = "{out}"' in text, err
+    assert f"{out} is there already; give --overwrite" in fails(*command)
+    command = (*command, "--overwrite")
     code, text, _ = run_cli(*command, "--json")
     assert code == 0 and json.loads(text)["file"] == str(out)
     recipe = tmp_path / "recipe.toml"

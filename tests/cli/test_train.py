@@ -3,11 +3,15 @@ import json
 import pytest
 from transformers import AutoBackbone, AutoConfig
 
+from owseg.cli._training import check_run
+from owseg.errors import OwsegError
 from owseg.knowledge.load import load
+from owseg.knowledge.versions import version_history
 from tests.support import tiny
+from tests.support.folders import contents
 
 
-def test_a_network_is_trained_stored_and_evaluated(run_cli, own_data, tmp_path, monkeypatch):
+def test_a_network_is_trained_stored_and_evaluated(run_cli, fails, own_data, tmp_path, monkeypatch):
     monkeypatch.setattr("owseg.training.build.from_pretrained", lambda name: tiny.backbone())
     options = ("--backbone", "tiny", "--unknown", "rock", "--epochs", 1, "--batch", 2, "--crop", "32x32", "--fpr", 0.2)
     code, out, err = run_cli("train", tmp_path / "new", "--data", own_data, *options)
@@ -19,6 +23,16 @@ def test_a_network_is_trained_stored_and_evaluated(run_cli, own_data, tmp_path, 
     assert (tmp_path / "new.run").is_dir()
     code, out, err = run_cli("evaluate", tmp_path / "new", "--data", own_data, "--split", "train", "--json")
     assert code == 0 and set(json.loads(out)["iou"]) == {"road", "sky", "tree"}, err
+    assert version_history(tmp_path / "new")[0].message.startswith("trained on folder:own with 3 classes; ")
+
+    before = contents(tmp_path)
+    train = ("train", tmp_path / "new", "--data", own_data, *options)
+    assert "new is there already; give --overwrite to train anew, --resume to go on with the run" in fails(*train)
+    assert contents(tmp_path) == before
+    assert run_cli(*train, "--resume")[0] == 0  # the run is complete: what it made is stored once more
+    code, _, err = run_cli(*train, "--overwrite", "--seed", 1)
+    assert code == 0, err
+    assert [v.parent for v in version_history(tmp_path / "new")] == [None, None, None]
 
 
 def test_from_train_to_learn_on_a_plain_transformer_from_a_folder(run_cli, own_data, tmp_path):
@@ -69,3 +83,21 @@ def test_mistakes_end_in_one_sentence(fails, own_data, tmp_path, options, why):
 
 def test_a_folder_of_other_files_is_refused(fails, own_data):
     assert "holds other files" in fails("train", own_data, "--data", f"folder:{own_data}", "--backbone", "./none")
+
+
+def test_a_training_replaces_another_only_if_asked(tmp_path):
+    run, result = tmp_path / "kb.run", tmp_path / "kb"
+    check_run(run, result, False, False, False)
+    (run / "1").mkdir(parents=True)
+    (run / "metrics.csv").write_text("epoch\n")
+    check_run(run, result, False, False, False)  # a run that was stopped before its first checkpoint
+    for options in ((True, False, True), (True, True, False), (False, False, True)):
+        check_run(run, result, *options)
+    with pytest.raises(OwsegError, match=r"kb is there already; give --overwrite .*, --resume .*, or another"):
+        check_run(run, result, True, False, False)
+    (run / "1" / "last.ckpt").write_bytes(b"state")
+    with pytest.raises(OwsegError, match=r"kb\.run holds the checkpoint of a run already; give --overwrite"):
+        check_run(run, result, False, False, False)
+    check_run(run, result, True, False, True)
+    with pytest.raises(OwsegError, match="give one of them"):
+        check_run(run, result, True, True, True)

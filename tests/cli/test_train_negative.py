@@ -34,7 +34,7 @@ def test_a_class_is_trained_from_two_folders_and_can_be_undone(run_cli, tmp_path
     assert [e.action for e in new.history][-2:] == ["train-negative", "calibrate"]
     one, two = (k.assess(k.forward(image), image.shape[1:]).labels for k in (before, new))
     assert np.array_equal(one, two)
-    assert run_cli(*asked, "--seed", "1")[0] == 0 and current_version(kb) == 3
+    assert run_cli(*asked, "--seed", "1", "--overwrite")[0] == 0 and current_version(kb) == 3
     assert "another negative class" in load(kb).history[-2].message
     assert all(run_cli("rollback", kb)[0] == 0 for _ in range(2)) and not load(kb).network.negative
 

@@ -34,6 +34,7 @@ def test_a_residual_is_trained_from_two_folders_and_can_be_undone(run_cli, fails
     image = tiny.image(3)
     size = image.shape[1:]
     assert np.array_equal(kb.assess(kb.forward(image), size).labels, before.assess(before.forward(image), size).labels)
+    assert "kb.residual.run holds the checkpoint of a run already; give --overwrite" in fails(*command)
     assert "give others" in fails(*command, "--exclude", "mattress")
     for i in range(10):
         (tmp_path / "objects" / f"mattress_{i}.png").rename(tmp_path / "objects" / f"tree_{i}.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import stat
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.queues import SimpleQueue
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from owseg.knowledge.commit import check_place, commit_version, rollback_version
+from owseg.errors import NotCurrent
+from owseg.knowledge.commit import add_version, check_place, commit_version, rollback_version, writing
 from owseg.knowledge.versions import (
     current_version,
     read_version,
@@ -72,11 +74,23 @@ def test_history_is_a_tree_after_a_rollback(place: Path) -> None:
     assert contents(place / "0003")["knowledge.json"] == b"3"
 
 
-def test_the_parent_can_be_named(place: Path) -> None:
-    commit_version(place, FILES, parent=2)
-    assert version_history(place)[-1].parent == 2
-    says(lambda: commit_version(place, FILES, parent=9), "no version 9", "1, 2, 3, 4")
-    assert version_numbers(place) == [1, 2, 3, 4]
+def test_nothing_is_stored_on_a_version_that_is_no_longer_current(place: Path) -> None:
+    before = everything(place)
+    with pytest.raises(NotCurrent, match=r"kb is at version 3 now, and this was made from version 2: nothing was st"):
+        commit_version(place, FILES, parent=2)
+    says(lambda: commit_version(place, FILES, parent=9), "no version 9", "1, 2, 3")
+    assert everything(place) == before
+    rollback_version(place, 2)
+    assert commit_version(place, FILES, parent=2) == 4 and version_history(place)[-1].parent == 2
+    (place / "CURRENT").unlink()
+    says(lambda: commit_version(place, FILES, parent=4), "CURRENT is missing")
+
+
+def test_a_version_of_no_parent_shares_what_the_current_one_has(place: Path) -> None:
+    with writing(place):
+        assert add_version(place, FILES, "from elsewhere", None) == 4
+    assert version_history(place)[-1].parent is None
+    assert len({(place / f"000{n}" / "network.safetensors").stat().st_ino for n in (3, 4)}) == 1
 
 
 def test_an_unchanged_file_is_stored_once(place: Path) -> None:
@@ -156,6 +170,39 @@ def test_a_failing_disk_leaves_the_store_as_it_was(
             says(lambda: rollback_version(place), str(place), words)
     assert everything(place) == before
     assert commit_version(place, FILES) == 4
+
+
+def fail_for_folders(monkeypatch: pytest.MonkeyPatch, code: int, after: int = 0) -> None:
+    """Let fsync fail for folders, from the ``after``-th call on."""
+    real, calls = os.fsync, 0
+
+    def fail(descriptor: int) -> None:
+        nonlocal calls
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            calls += 1
+            if calls > after:
+                raise OSError(code, os.strerror(code))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EBADF])
+def test_a_file_system_that_syncs_no_folders_will_do(place: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    fail_for_folders(monkeypatch, code)
+    assert commit_version(place, FILES) == 4 == read_version(place)[0]
+    assert rollback_version(place) == 3 == read_version(place)[0]
+
+
+def test_what_is_stored_but_may_not_be_on_the_disk_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        fail_for_folders(patch, errno.EIO, after=2)  # the version's folder, and that of all before CURRENT is replaced
+        says(lambda: commit_version(place, FILES), f"{place} is at version 4 now, but may be", "power cut", "check the")
+    assert read_version(place)[0] == 4
+    with monkeypatch.context() as patch:
+        fail_for_folders(patch, errno.EIO, after=1)
+        says(lambda: rollback_version(place), f"{place} is at version 3 now, but may be")
+    assert read_version(place)[0] == 3 and not list(place.glob(".tmp-*"))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

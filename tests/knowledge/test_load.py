@@ -93,11 +93,13 @@ def test_stages_are_those_of_one_network_and_one_line(kb, tmp_path):
     for stage in (kb, one, two):
         stage.save(place)
     assert names() == [three, (*three, "rock"), (*three, "rock", "cow")]
-    learn(kb, "dog", [corner_shot()], method=NPM(1.0)).save(place)  # made from the first, stored after the third
-    assert names() == [(*three, "dog")]
+    rollback_version(place, 1)
+    learn(kb, "dog", [corner_shot()], method=NPM(1.0)).save(place)  # a branch from the first
+    assert names() == [three, (*three, "dog")]
     other = tiny.network(3, scale=2.0)
     with torch.no_grad():
         other.decoder.head.bias += 1
+    rollback_version(place, 1)
     learn(replace(kb, network=other), "dog", [corner_shot()], method=NPM(1.0)).save(place)
     assert names() == [(*three, "dog")]
     kb.save(tmp_path / "other")

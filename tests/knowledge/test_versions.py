@@ -148,6 +148,28 @@ def test_a_directory_that_may_not_be_read(place: Path, monkeypatch: pytest.Monke
     assert read_version(place)[0] == 3
 
 
+def test_a_version_that_may_not_be_read_is_a_line_of_history(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.open
+
+    def refuse(path: Path, *args: object, **options: object) -> object:
+        if path.parent.name == "0002":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *args, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refuse)
+    lines = version_history(place)
+    assert [v.message for v in lines] == ["learned 1", "(version.json cannot be read)", "learned 3"]
+    assert [(v.number, v.parent, v.current) for v in lines] == [(1, None, False), (2, None, False), (3, 2, True)]
+
+
+def test_a_directory_that_may_not_be_looked_into(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    says(lambda: has_version(place), f"{place} could not be read", "no permission for", str(place / "CURRENT"))
+
+
 @pytest.mark.parametrize("moment", ["stored_numbers", "pointed_name"])
 @pytest.mark.parametrize("call", [current_version, read_version, version_history])
 def test_a_reader_overtaken_by_a_writer(

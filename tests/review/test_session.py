@@ -4,7 +4,9 @@ import pytest
 
 from owseg.discovery.discover import discover
 from owseg.discovery.queue import Queue
-from owseg.errors import OwsegError
+from owseg.errors import NotCurrent, OwsegError
+from owseg.knowledge.base import Event
+from owseg.knowledge.commit import rollback_version
 from owseg.knowledge.versions import current_version
 from owseg.review.session import LearningSession
 from owseg.review.state import ReviewState, provisional_name
@@ -99,3 +101,20 @@ def test_another_knowledge_base_is_refused(place):
     tiny.knowledge_base(("water", "sand", "moss")).save(place / "other")
     with pytest.raises(OwsegError, match="does not"):
         LearningSession(ReviewState(Queue.open(place / "queue")), str(place / "other"), str(place / "new"))
+
+
+def test_what_another_stored_while_a_class_was_learned_is_not_hidden(place, monkeypatch):
+    session = session_in(place, "kb")
+    session.state.accept(session.state.group(1).regions, "cow")
+    assert session.learn("cow") == 2
+    session.kb(), session.load(1)  # both loaded while 2 is the current one
+    assert session.undo() == 1
+
+    def learned(base, name, shots, **options):
+        rollback_version(place / "kb", 2)  # forward again, meanwhile
+        return base.after(Event("learn", "learned cow again"))
+
+    monkeypatch.setattr("owseg.review.session.learn", learned)
+    with pytest.raises(NotCurrent, match="is at version 2 now, and this was made from version 1"):
+        session.learn("cow")
+    assert current_version(place / "kb") == 2 and not session.stage

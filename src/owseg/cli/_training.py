@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from owseg.cli._options import parse_settings, parse_size
+from owseg.errors import OwsegError
 from owseg.training.epochs import enough_epochs
 from owseg.training.presets import Config, configured
 
@@ -36,6 +38,16 @@ Precision = Annotated[
 Devices = Annotated[int | None, typer.Option(help="Number of GPUs or, without a GPU, of processes.")]
 
 
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Train anew where there is a result or a run already: the checkpoint of that run is lost, a "
+        "knowledge base gets a new version.",
+    ),
+]
+
+
 Members = Annotated[
     int | None,
     typer.Option(
@@ -43,6 +55,22 @@ Members = Annotated[
         help="Decoders on one backbone, each trained for itself, whose mean is used; more of them err less.",
     ),
 ]
+
+
+def check_run(run: Path, result: Path, exists: bool, overwrite: bool, resume: bool) -> None:
+    """Raise ``OwsegError`` where a training would replace another: ``result``, if it ``exists``, or a run's checkpoint.
+
+    Either may be meant, with ``overwrite`` or ``resume``; both together are refused.
+    """
+    if overwrite and resume:
+        raise OwsegError("--resume goes on with a run, --overwrite begins anew; give one of them.")
+    if overwrite or resume:
+        return
+    if exists or any(run.rglob("last.ckpt")):
+        there = f"{result} is there already" if exists else f"{run} holds the checkpoint of a run already"
+        raise OwsegError(
+            f"{there}; give --overwrite to train anew, --resume to go on with the run, or another directory or file."
+        )
 
 
 def epochs_unless_given(config: Config, images: int, epochs: int | None, settings: list[str] | None) -> Config:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from owseg.cli._options import KB, Data, Fpr, Json, Out, Slim, Task
 from owseg.cli._printing import next_command, save_version
+from owseg.cli._rebase import Rebase, on_newest
+
+if TYPE_CHECKING:
+    from owseg.knowledge.base import KnowledgeBase
 
 
 def calibrate(
@@ -40,6 +44,7 @@ def calibrate(
         ),
     ] = None,
     task: Task = "unknown",
+    rebase: Rebase = True,
     out: Out = None,
     slim: Slim = False,
     as_json: Json = False,
@@ -56,6 +61,11 @@ def calibrate(
 
     # The target first: a shipped knowledge base without --out is refused before the work.
     target, base = writable(kb, out), load(kb)
-    new = calibrated(base, open_dataset(data, split, base.labels), fpr, method, scorer, false_alarms, task)
     asked = () if task == "unknown" else ("--task", task)
-    save_version(new, target, as_json, next_command("predict", "--kb", target, *asked, "IMAGES"), slim)
+    hint = next_command("predict", "--kb", target, *asked, "IMAGES")
+
+    def step(base: KnowledgeBase) -> None:
+        new = calibrated(base, open_dataset(data, split, base.labels), fpr, method, scorer, false_alarms, task)
+        save_version(new, target, as_json, hint, slim)
+
+    on_newest(step, kb, target, base, rebase)

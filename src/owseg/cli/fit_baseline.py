@@ -9,6 +9,7 @@ import typer
 
 from owseg.cli._options import KB, Data, Json, Resume, Seed, parse_settings
 from owseg.cli._printing import print_json, say
+from owseg.cli._training import Overwrite, check_run
 
 
 def fit_baseline(
@@ -24,6 +25,7 @@ def fit_baseline(
     ] = None,
     seed: Seed = 0,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Train a baseline of the papers' tables on known images: an image scorer that is a network of its own.
@@ -37,7 +39,9 @@ def fit_baseline(
     from owseg.training.processes import is_first_process
 
     given, base = parse_settings(settings), load(kb)
-    path = fitted(baseline, base, *open_known(data, base), out, preset, given, seed, resume)
+    known = open_known(data, base)
+    check_run(Path(f"{out.resolve()}.run"), out, out.is_file(), overwrite, resume)
+    path = fitted(baseline, base, *known, out, preset, given, seed, resume)
     if not is_first_process():
         return
     if as_json:

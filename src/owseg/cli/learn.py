@@ -10,9 +10,11 @@ import typer
 
 from owseg.cli._options import KB, Json, Out, Slim, data_spec, parse_names, parse_settings
 from owseg.cli._printing import next_command, save_version
+from owseg.cli._rebase import Rebase, on_newest
 from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
+    from owseg.knowledge.base import KnowledgeBase
     from owseg.learners.sequence import ClassShots
 
 Name = Annotated[
@@ -97,6 +99,7 @@ def learn(
     method: Method = "",
     settings: Settings = None,
     known: Known = None,
+    rebase: Rebase = True,
     out: Out = None,
     slim: Slim = False,
     as_json: Json = False,
@@ -118,14 +121,22 @@ def learn(
         to_learn = annotated_shots(names, shots, images, manifest)
     else:
         to_learn = drawn_shots(names, data or "", split, count, seed, top, manifest)
-    calibration = open_dataset(spec, "val", base.labels) if (spec := known or data) else None
-    stages = learn_sequence(base, to_learn, calibration, learner)
-    # A version for each class, so that each can be undone; the last one is stored and reported below.
-    save_stages(base, stages[:-1], target, slim)
+    spec, left = known or data, list(to_learn)
     hint = next_command("predict", "--kb", target, "IMAGES")
-    if calibration is None and base.threshold:
+    if not spec and base.threshold:
         hint = f"The threshold was not changed; --known KIND:DIR would calibrate it again.\n{hint}"
-    save_version(stages[-1], target, as_json, hint, slim)
+
+    def step(base: KnowledgeBase) -> None:
+        calibration = open_dataset(spec, "val", base.labels) if spec else None
+        stages = learn_sequence(base, left, calibration, learner)
+        # A version for each class, so that each can be undone; the last one is stored and reported below.
+        save_stages(base, [], target, slim)
+        for stage in stages[:-1]:
+            stage.save(target, slim)
+            del left[0]  # stored: not to be learned again
+        save_version(stages[-1], target, as_json, hint, slim)
+
+    on_newest(step, kb, target, base, rebase)
 
 
 def check_sources(shots: Path | None, data: str | None, images: Path | None) -> None:

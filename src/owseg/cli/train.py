@@ -18,7 +18,19 @@ from owseg.cli._options import (
     parse_scales,
 )
 from owseg.cli._printing import next_command, save_version
-from owseg.cli._training import Batch, Crop, Devices, Epochs, Members, Precision, Seed, config_of, epochs_unless_given
+from owseg.cli._training import (
+    Batch,
+    Crop,
+    Devices,
+    Epochs,
+    Members,
+    Overwrite,
+    Precision,
+    Seed,
+    check_run,
+    config_of,
+    epochs_unless_given,
+)
 from owseg.errors import OwsegError
 from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE
 from owseg.training.presets import TRAIN, preset_named
@@ -155,6 +167,7 @@ def train(
     unlabeled: Unlabeled = None,
     background: Background = False,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     slim: Slim = False,
     as_json: Json = False,
 ) -> None:
@@ -166,6 +179,7 @@ def train(
     from owseg.data.images import find_image_files
     from owseg.data.outliers import leave_out, open_outliers
     from owseg.knowledge.commit import check_place
+    from owseg.knowledge.versions import has_version
     from owseg.training.build import build_knowledge_base
     from owseg.training.processes import is_first_process
 
@@ -178,6 +192,7 @@ def train(
     config = epochs_unless_given(config, image_count(data), epochs, settings)
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
     run = Path(f"{out.resolve()}.run")
+    check_run(run, out, has_version(out), overwrite, resume)
     kb = build_knowledge_base(
         data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
         width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale, size=size,

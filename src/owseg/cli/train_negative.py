@@ -16,7 +16,19 @@ from owseg.cli._options import (
     Slim,
 )
 from owseg.cli._outlier_training import Exclude, Inliers, OutlierFolder, Val, open_all, open_objects
-from owseg.cli._training import Batch, Crop, Devices, Epochs, Members, Precision, Seed, config_of, epochs_unless_given
+from owseg.cli._training import (
+    Batch,
+    Crop,
+    Devices,
+    Epochs,
+    Members,
+    Overwrite,
+    Precision,
+    Seed,
+    check_run,
+    config_of,
+    epochs_unless_given,
+)
 from owseg.training.config import NegativeConfig
 
 Settings = Annotated[
@@ -41,6 +53,7 @@ def train_negative(
     settings: Settings = None,
     fpr: Fpr = 0.05,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     out: Out = None,
     slim: Slim = False,
     as_json: Json = False,
@@ -58,6 +71,7 @@ def train_negative(
     objects, _ = open_objects(outliers, None, exclude, given.base.labels)
     config = epochs_unless_given(config, len(given.train), epochs, settings)
     run = Path(f"{Path(given.target).resolve()}.negative.run")
+    check_run(run, Path(given.target), False, overwrite, resume)
     new = trained(given.base, given.train, given.choose, objects, config, run, resume)
     if is_first_process():
         given.finish(new, fpr, slim, as_json)

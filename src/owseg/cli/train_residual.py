@@ -9,7 +9,18 @@ import typer
 
 from owseg.cli._options import KB, Fpr, Json, Out, Resume, Slim
 from owseg.cli._outlier_training import Exclude, Inliers, OutlierFolder, Val, open_all, open_objects
-from owseg.cli._training import Batch, Crop, Devices, Epochs, Precision, Seed, config_of, epochs_unless_given
+from owseg.cli._training import (
+    Batch,
+    Crop,
+    Devices,
+    Epochs,
+    Overwrite,
+    Precision,
+    Seed,
+    check_run,
+    config_of,
+    epochs_unless_given,
+)
 from owseg.training.presets import RESIDUAL, preset_named
 
 Context = Annotated[
@@ -49,6 +60,7 @@ def train_residual(
     settings: Settings = None,
     fpr: Fpr = 0.05,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     out: Out = None,
     slim: Slim = False,
     as_json: Json = False,
@@ -66,6 +78,7 @@ def train_residual(
     objects, around = open_objects(outliers, context, exclude, given.base.labels)
     config = epochs_unless_given(config, len(given.train), epochs, settings)
     run = Path(f"{Path(given.target).resolve()}.residual.run")
+    check_run(run, Path(given.target), False, overwrite, resume)
     new = with_residual(given.base, given.train, given.choose, objects, around, config, run, resume)
     if is_first_process():
         given.finish(new, fpr, slim, as_json)

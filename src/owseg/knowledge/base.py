@@ -19,7 +19,8 @@ from torch import Tensor
 from owseg.data.images import ImageLike, as_image, image_name
 from owseg.errors import OwsegError
 from owseg.increments.base import Increment
-from owseg.knowledge.commit import commit_version
+from owseg.knowledge.commit import add_version, writing
+from owseg.knowledge.lineage import KNOWLEDGE_FILE, Origin, find_parent
 from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.knowledge.regions import RegionProposals, find_regions, min_area_of, nearest_class, region_features
@@ -63,7 +64,8 @@ class KnowledgeBase:
     ``labels`` names the base classes and then, in order, one class per increment. ``scorer`` is the name of the score
     that ``predict`` uses, ``fitted`` the fitted scorers by name (see ``owseg.scorers``), ``threshold`` the score above
     which a pixel is unknown, ``residual`` what was learned from outliers, ``obstacles`` the threshold of the task
-    "obstacles", if one was found (see ``for_task``). Learning and calibrating return a new value.
+    "obstacles", if one was found (see ``for_task``), ``origin`` the version that it was loaded from, if it was.
+    Learning and calibrating return a new value.
     The network is copied where it is not ready for inference, so that the caller's stays as it is. Two knowledge bases
     are equal only if they are the same object; ``fingerprint`` compares what they hold.
     """
@@ -77,6 +79,7 @@ class KnowledgeBase:
     history: tuple[Event, ...] = ()
     residual: ResidualPattern | None = None
     obstacles: Threshold | None = None
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         if len(self.labels) != self.network.num_classes + len(self.increments):
@@ -225,7 +228,8 @@ class KnowledgeBase:
         """Store it as a new version of ``directory``, make that the current one, and return its number.
 
         With ``slim`` the backbone is not stored, but named by its package and its SHA-256: whoever loads it needs that
-        package. Raises ``OwsegError`` for a backbone that is of no package, and for weights that are not finite.
+        package. Raises ``NotCurrent`` if it was made from a version of ``directory`` that is no longer the current one,
+        and ``OwsegError`` for a backbone that is of no package, and for weights that are not finite.
         """
         weights, named = self._weights(), reference_to(self.network.backbone) if slim else None
         if named is not None:
@@ -236,8 +240,11 @@ class KnowledgeBase:
                 raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
         files = {name: save(storable(state)) for name, state in weights.items()}
         described = {**_describe(self), **({} if named is None else {"backbone": named})}
-        files["knowledge.json"] = (json.dumps(described, indent=1) + "\n").encode()
-        return commit_version(directory, files, self.history[-1].message if self.history else "")
+        files[KNOWLEDGE_FILE] = (json.dumps(described, indent=1) + "\n").encode()
+        with writing(directory) as place:
+            parent, events = find_parent(place, described["history"], self.origin)
+            done = self.history[events:] or self.history[-1:]  # saved once more, it says the same once more
+            return add_version(place, files, "; ".join(event.message for event in done), parent)
 
     def _weights(self) -> dict[str, Mapping[str, Tensor]]:
         """Return every tensor that is stored, by file and name."""

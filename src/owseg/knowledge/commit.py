@@ -14,12 +14,12 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
-from owseg.errors import OwsegError, shown
+from owseg.errors import NotCurrent, OwsegError, shown
 from owseg.knowledge.versions import (
     CURRENT,
     RECORD,
@@ -54,18 +54,14 @@ def check_place(directory: str | Path) -> None:
             raise PermissionError(errno.EACCES, "no permission", str(nearest))
 
 
-def commit_version(
-    directory: str | Path, files: Mapping[str, bytes], message: str = "", parent: int | None = None
-) -> int:
-    """Store ``files`` (name: contents) as a new version, make it the current one, and return its number.
+@contextmanager
+def writing(directory: str | Path) -> Iterator[Path]:
+    """Hold the lock of ``directory``'s writers; meanwhile nobody else stores a version or changes the current one.
 
-    The number is the highest that there is plus one. ``parent`` is the version that it was made from, by default the
-    current one. Raises ``OwsegError`` if it cannot be written; neither that nor Ctrl-C leaves half a version.
+    The directory is made if it is missing, and what killed writers left there is removed. Raises ``OwsegError`` if it
+    cannot be written, and where it is in use for something else.
     """
     directory = Path(directory)
-    for name in files:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in (RECORD, SUMS):
-            raise OwsegError(f"{name!r} cannot name a stored file; use letters, digits, '.', '_' and '-'.")
     with explained(directory, "written"):
         directory.mkdir(parents=True, exist_ok=True)
         with _locked(directory):
@@ -73,21 +69,60 @@ def commit_version(
             # With the lock held, no living process can be writing them.
             for leftover in directory.glob(".tmp-*"):
                 _remove(leftover)
-            if parent is None and (directory / CURRENT).exists():
-                parent = current_version(directory)
-            old = None if parent is None else version_folder(directory, parent)
-            # Above every number there is, not above the current one: after a rollback later versions stay as they are.
-            number = max(stored_numbers(directory), default=0) + 1
-            record = {
-                "version": number,
-                "parent": parent,
-                "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                "message": shown(" ".join(message.split())),
-                "files": {name: len(data) for name, data in files.items()},
-            }
-            text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-            _publish(directory, number, {**files, RECORD: text.encode()}, old)
+            yield directory
+
+
+def commit_version(
+    directory: str | Path, files: Mapping[str, bytes], message: str = "", parent: int | None = None
+) -> int:
+    """Store ``files`` (name: contents) as a new version, make it the current one, and return its number.
+
+    The number is the highest that there is plus one. ``parent`` is the version that it was made from: nothing is stored
+    where that is no longer the current one. By default it is the current one. Raises ``NotCurrent`` for another, and
+    ``OwsegError`` if it cannot be written; neither that nor Ctrl-C leaves half a version.
+    """
+    _check_names(files)
+    with writing(directory) as place:
+        current = current_version(place) if (place / CURRENT).exists() else None
+        if parent is not None:
+            require_current(place, parent)
+        return add_version(place, files, message, current)
+
+
+def require_current(directory: Path, number: int, *also: str | None) -> None:
+    """Raise ``NotCurrent`` unless CURRENT names version ``number``, or is ``also``; called while ``writing``."""
+    if pointed_name(directory) not in (version_name(number), *also):
+        version_folder(directory, number)  # one that does not exist is another mistake
+        now = current_version(directory)
+        raise NotCurrent(
+            f"{directory} is at version {now} now, and this was made from version {number}: nothing was stored; "
+            f"load version {now} and do the step again, or store it elsewhere."
+        )
+
+
+def add_version(directory: Path, files: Mapping[str, bytes], message: str, parent: int | None) -> int:
+    """Store a version as ``commit_version`` does, made from ``parent`` or from none; called while ``writing``."""
+    _check_names(files)
+    # Above every number there is, not above the current one: after a rollback later versions stay as they are.
+    number = max(stored_numbers(directory), default=0) + 1
+    record = {
+        "version": number,
+        "parent": parent,
+        "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "message": shown(" ".join(message.split())),
+        "files": {name: len(data) for name, data in files.items()},
+    }
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    # What did not change is shared with the parent, or else with the current version, if there is one.
+    similar = pointed_name(directory) if parent is None else version_name(parent)
+    _publish(directory, number, {**files, RECORD: text.encode()}, directory / (similar or CURRENT))
     return number
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in (RECORD, SUMS):
+            raise OwsegError(f"{name!r} cannot name a stored file; use letters, digits, '.', '_' and '-'.")
 
 
 def rollback_version(directory: str | Path, version: int | None = None) -> int:
@@ -111,7 +146,7 @@ def rollback_version(directory: str | Path, version: int | None = None) -> int:
     return version
 
 
-def _publish(directory: Path, number: int, files: Mapping[str, bytes], old: Path | None) -> None:
+def _publish(directory: Path, number: int, files: Mapping[str, bytes], old: Path) -> None:
     """Write a whole version aside, rename it into place and point CURRENT to it; if any of that fails, remove it."""
     folder, aside = directory / version_name(number), directory / f".tmp-{version_name(number)}"
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -119,7 +154,7 @@ def _publish(directory: Path, number: int, files: Mapping[str, bytes], old: Path
         aside.mkdir()
         for name, data in files.items():
             # Linked only if its bytes on the disk are right: damage to the old version is not passed on.
-            if old is None or not _link(old / name, aside / name, len(data), sums[name]):
+            if not _link(old / name, aside / name, len(data), sums[name]):
                 _write(aside / name, data)
         _write(aside / SUMS, checksum_list(sums))
         _sync(aside)
@@ -143,10 +178,17 @@ def _point(directory: Path, number: int) -> None:
         _sync(directory)  # the version has to be on the disk before CURRENT names it
         # A rename within a folder is atomic: a reader sees the old name or the new one.
         aside.replace(directory / CURRENT)
-        _sync(directory)
     except BaseException:
         _remove(aside)
         raise
+    try:
+        _sync(directory)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OwsegError(
+            f"{directory} is at version {number} now, but may be at the old one after a power cut ({reason}); "
+            "check the disk."
+        ) from error
 
 
 def _link(source: Path, target: Path, size: int, digest: str) -> bool:
@@ -170,6 +212,10 @@ def _sync(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems, as of networks, sync no folders: they write them at once, or nothing can be done.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(descriptor)
 

@@ -17,6 +17,7 @@ from owseg.errors import OwsegError
 from owseg.increments import INCREMENTS
 from owseg.increments.base import Increment
 from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.lineage import KNOWLEDGE_FILE, read_origin
 from owseg.knowledge.pretrained import resolve
 from owseg.knowledge.schema import check_knowledge
 from owseg.knowledge.stored import (
@@ -27,7 +28,7 @@ from owseg.knowledge.stored import (
     increment_file,
     scorer_file,
 )
-from owseg.knowledge.versions import current_version, read_version, version_history
+from owseg.knowledge.versions import current_version, version_history
 from owseg.labels import LabelSpace
 from owseg.models.assemble import build_network
 from owseg.models.backbones.reference import referenced
@@ -54,8 +55,8 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
     if found := published(str(directory), weights):
         network, labels = found
         return KnowledgeBase(network, labels, history=(Event("load", f"loaded {directory}", {"classes": len(labels)}),))
-    _, folder = read_version(resolve(directory), version)
-    path = folder / "knowledge.json"
+    origin, folder = read_origin(resolve(directory), version)
+    path = folder / KNOWLEDGE_FILE
     value = read_json(path)
     if isinstance(value, dict) and value.get("format", FORMAT) != FORMAT:
         raise OwsegError(f"{path} is of format {value['format']!s:.40}; this owseg reads format {FORMAT}.")
@@ -75,6 +76,7 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
             tuple(Event(**e) for e in value["history"]),
             _residual(value, folder, network),
             Threshold.from_json(obstacles) if obstacles else None,
+            origin,
         )
     except OwsegError:
         raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -36,8 +37,10 @@ class Version:
 
 
 def has_version(directory: str | Path) -> bool:
-    """Return whether ``directory`` has a current version."""
-    return (Path(directory) / CURRENT).exists()
+    """Return whether ``directory`` has a current version; raise ``OwsegError`` where that cannot be read."""
+    directory = Path(directory)
+    with explained(directory, "read"):
+        return (directory / CURRENT).exists()
 
 
 def holds_versions(directory: str | Path) -> bool:
@@ -87,7 +90,7 @@ def version_numbers(directory: str | Path) -> list[int]:
 
 
 def version_history(directory: str | Path) -> list[Version]:
-    """Return every version with its parent, oldest first; a damaged one says so as its message."""
+    """Return every version with its parent, oldest first; one that cannot be read says so as its message."""
     directory = Path(directory)
     with explained(directory, "read"):
         version_numbers(directory)
@@ -95,8 +98,9 @@ def version_history(directory: str | Path) -> list[Version]:
         for number in version_numbers(directory):
             try:
                 record = read_record(version_folder(directory, number))
-            except OwsegError:
-                record = {"parent": None, "written": "", "message": f"({RECORD} is damaged)"}
+            except (OwsegError, OSError) as error:
+                what = "is damaged" if isinstance(error, OwsegError) else "cannot be read"
+                record = {"parent": None, "written": "", "message": f"({RECORD} {what})"}
             is_current = version_name(number) == now
             lines.append(Version(number, record["parent"], record["written"], record["message"], is_current))
     return lines
@@ -194,7 +198,8 @@ def pointed_name(directory: Path) -> str | None:
 
 def stored_numbers(directory: Path) -> list[int]:
     """Return the numbers of the versions in ``directory``, ascending; there may be none."""
-    return sorted(int(path.name) for path in directory.iterdir() if is_version(path))
+    with os.scandir(directory) as entries:  # which knows what is a folder, without another call for each
+        return sorted(int(entry.name) for entry in entries if _is_number(entry.name) and entry.is_dir())
 
 
 def version_name(number: int) -> str:
@@ -204,8 +209,12 @@ def version_name(number: int) -> str:
 
 def is_version(path: Path) -> bool:
     """Return whether ``path`` is a folder with the name of a version."""
+    return _is_number(path.name) and path.is_dir()
+
+
+def _is_number(name: str) -> bool:
     # Four digits, more from 10000 on, so that names have one form and sort by number below that.
-    return re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,}", path.name) is not None and path.is_dir()
+    return re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,}", name) is not None
 
 
 def is_stored(path: Path) -> bool:

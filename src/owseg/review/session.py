@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from owseg.data.render import encode_jpeg
@@ -123,7 +123,9 @@ class LearningSession:
         return [*others[: MAX_COMPARED - min(2, len(shots))], *shots][:MAX_COMPARED]
 
     def _load(self, version: int | None) -> KnowledgeBase:
-        return load(self.source) if version is None else load(self.target, version)
+        kb = load(self.source) if version is None else load(self.target, version)
+        # Named by its number because it is the current one, not to branch off from it.
+        return replace(kb, origin=replace(kb.origin, current=None)) if kb.origin else kb
 
     def _overlay(self, version: int, image_id: str) -> bytes:
         image, kb = self.state.queue.image(image_id), self.load(version)
