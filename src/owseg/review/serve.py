@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
+from owseg._files import locked
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 
@@ -19,7 +20,8 @@ def serve(
     """Serve the pages of ``queue`` at ``host`` and ``port`` (0: any free one); versions learned go to ``target``.
 
     Any address but loopback gets a random token that every request must bring. Raises ``OwsegError`` if NiceGUI is not
-    installed, for a queue that ``kb`` did not make, and for an address that cannot be served at.
+    installed, for a queue that ``kb`` did not make or that is served already, and for an address that cannot be served
+    at.
     """
     try:
         import nicegui  # noqa: F401
@@ -35,7 +37,8 @@ def serve(
     state.groups()  # damaged groups are reported here, not on the page
     # Before the knowledge base is loaded: a port that is taken is reported at once.
     listener = listen(host, port)
-    with listener:
+    busy = f"{queue} is open in another `owseg review`; go on in its page, or stop it first."
+    with listener, locked(state.queue.folder / ".review.lock", busy):
         session = LearningSession(state, kb, target)
         token = "" if is_loopback(host) else secrets.token_urlsafe(24)
         shown = f"[{host}]" if ":" in host else host
