@@ -66,9 +66,8 @@ def test_a_damaged_log_is_refused(queue, ids):
 def test_what_two_processes_did_at_once_is_no_damage(queue, ids):
     """Logs of 0.1.0 may hold such lines."""
     log = queue.folder / "decisions.jsonl"
-    accept, rename = (
-        {"do": do, "regions": [ids[0]], "name": name} for do, name in (("accept", "dog"), ("rename", "cat"))
-    )
+    accept = {"do": "accept", "regions": [ids[0]], "name": "dog"}
+    rename = {**accept, "do": "rename", "name": "cat"}
     undo, reject = {"do": "undo", "regions": []}, {"do": "reject", "regions": [ids[0]]}
     for lines, accepted in (
         ([accept, undo, undo], {}),
