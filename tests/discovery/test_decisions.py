@@ -48,6 +48,21 @@ def test_a_new_name_keeps_the_corrected_mask(queue, ids):
         queue.shots("dog")
 
 
+def test_a_region_may_be_of_a_known_class(queue, ids):
+    queue.accept(ids[0], "dog")
+    queue.mark_known(ids[:2], "road")
+    found = queue.decisions()
+    assert {(d.action, d.name, d.known) for d in found.values()} == {("known", None, "road")}
+    assert list(found) == ids[:2] and queue.accepted() == {} and repr(found[ids[0]]) == "Decision(known as 'road')"
+    for regions, name, why in (
+        (ids[2], "dog", "'dog' is no known class; known are road, sky"), (ids[2], None, "no known class"),
+        ([], "road", "no region"), ("x", "road", "names no"),
+    ):  # fmt: skip
+        with pytest.raises(OwsegError, match=why):
+            queue.mark_known(regions, name)
+    assert queue.undo() and queue.accepted() == {"dog": [ids[0]]}
+
+
 def test_a_damaged_log_is_refused(queue, ids):
     log = queue.folder / "decisions.jsonl"
     for line in ('{"do": "accept", "regions": ["../x-1"], "name": "dog"}', '{"undo": 1}', "[]", '{"do": "sell"}',
@@ -68,13 +83,14 @@ def test_what_two_processes_did_at_once_is_no_damage(queue, ids):
     log = queue.folder / "decisions.jsonl"
     accept = {"do": "accept", "regions": [ids[0]], "name": "dog"}
     rename = {**accept, "do": "rename", "name": "cat"}
-    undo, reject = {"do": "undo", "regions": []}, {"do": "reject", "regions": [ids[0]]}
+    undo, reject = {"do": "undo", "regions": []}, {"do": "reject", "regions": [ids[0]], "name": "none"}
     for lines, accepted in (
         ([accept, undo, undo], {}),
         ([undo, accept], {"dog": [ids[0]]}),
         ([rename], {}),
         ([accept, undo, rename], {}),
         ([accept, reject, rename], {}),
+        ([accept, {**accept, "do": "known"}, rename], {}),
         ([rename, accept, rename], {"cat": [ids[0]]}),
     ):
         log.write_text("".join(json.dumps(line) + "\n" for line in lines))

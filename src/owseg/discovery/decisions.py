@@ -1,8 +1,8 @@
 """The log of a reviewer's actions, one line each, and the decisions that follow from it.
 
-An action accepts regions as a class, rejects them, renames accepted ones, or undoes the last action that holds. Lines
-are only ever added, and by one process at a time, so neither a kill nor another writer loses an action that was
-confirmed.
+An action accepts regions as a new class, rejects them, marks them as a known class, renames accepted ones, or undoes
+the last action that holds. Lines are only ever added, and by one process at a time, so neither a kill nor another
+writer loses an action that was confirmed.
 """
 
 from __future__ import annotations
@@ -33,24 +33,25 @@ MAX_LOG = 256 << 20
 DECISIONS, LOCK = "decisions.jsonl", ".lock"
 
 
-ACCEPT, REJECT, RENAME, UNDO = "accept", "reject", "rename", "undo"
+ACCEPT, REJECT, KNOWN, RENAME, UNDO = "accept", "reject", "known", "rename", "undo"
 
 
 @dataclass(frozen=True)
 class Decision:
     """The decision about one region.
 
-    ``action`` is ``ACCEPT`` or ``REJECT``; an accepted region has the ``name`` of its class and, where the reviewer
-    corrected it, its ``mask``.
+    ``action`` is ``ACCEPT``, ``REJECT`` or ``KNOWN``. An accepted region has the ``name`` of its new class and, where
+    the reviewer corrected it, its ``mask``; one that is no unknown thing has the known class that it shows, ``known``.
     """
 
     action: str
     name: str | None = None
     mask: Rle | None = None
+    known: str | None = None
 
     def __repr__(self) -> str:
-        corrected = ", mask corrected" if self.mask else ""
-        return f"Decision({self.action}{'' if self.name is None else f' as {self.name!r}'}{corrected})"
+        corrected, shown = ", mask corrected" if self.mask else "", self.name or self.known
+        return f"Decision({self.action}{'' if shown is None else f' as {shown!r}'}{corrected})"
 
 
 def class_name(name: str) -> str:
@@ -127,7 +128,7 @@ def _active(actions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             if active:
                 active.pop()
         elif (
-            action["do"] in (ACCEPT, REJECT, RENAME)
+            action["do"] in (ACCEPT, REJECT, KNOWN, RENAME)
             and all(map(is_region_id, action["regions"]))
             and (action["do"] == REJECT or class_name(action["name"]) == action["name"])
         ):
@@ -140,17 +141,22 @@ def _active(actions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def _decisions(actions: Iterable[dict[str, Any]]) -> dict[str, Decision]:
     found: dict[str, Decision] = {}
     for action in actions:
-        mask = None
+        do, mask = action["do"], None
         if "mask" in action:
             mask = Rle.from_json(action["mask"], (action["mask"]["size"][0], action["mask"]["size"][1]))
         for region in action["regions"]:
-            if action["do"] == RENAME:
+            if do == RENAME:
                 before = found.get(region)
                 if before is None or before.name is None:
                     continue  # as with undo: what it named had been undone or rejected by another process
                 mask = before.mask  # a new name leaves the corrected mask as it is
             # Of several decisions the last counts; the dict keeps the place of the first.
-            found[region] = Decision(REJECT if action["do"] == REJECT else ACCEPT, action.get("name"), mask)
+            if do == REJECT:
+                found[region] = Decision(REJECT)
+            elif do == KNOWN:
+                found[region] = Decision(KNOWN, known=action["name"])
+            else:
+                found[region] = Decision(ACCEPT, action["name"], mask)
     return found
 
 

@@ -9,9 +9,9 @@
     decisions.jsonl      one line for every action, in order
 
 Images stay where they are. Every file is written whole, ``ID.json`` after what belongs to it, and an action is on the
-disk before ``accept``, ``reject``, ``rename`` or ``undo`` returns, so a kill loses nothing. Processes that act on one
-queue take turns by the lock ``.lock``. A name in a file must lie below the queue or below the folder of the images, and
-an image is used only while its hash is the stored one.
+disk before the call that does it returns, so a kill loses nothing. Processes that act on one queue take turns by the
+lock ``.lock``. A name in a file must lie below the queue or below the folder of the images, and an image is used only
+while its hash is the stored one.
 
 ``storage.py`` has these files, ``decisions.py`` the log of actions, ``shot_masks.py`` the way from there to shots.
 """
@@ -31,6 +31,7 @@ from owseg.discovery import storage
 from owseg.discovery.decisions import (
     ACCEPT,
     DECISIONS,
+    KNOWN,
     REJECT,
     RENAME,
     UNDO,
@@ -163,6 +164,15 @@ class Queue:
         """Reject ``regions`` (one, or a group's): they show nothing new."""
         self._log_action({"do": REJECT, "regions": _as_list(regions)})
 
+    def mark_known(self, regions: str | Sequence[str], name: str) -> None:
+        """Note that ``regions`` (one, or a group's) show the known class ``name``: they are false alarms.
+
+        Raises ``OwsegError`` for a class that the knowledge base of the queue does not know.
+        """
+        if name not in self.info.classes:
+            raise OwsegError(f"{name!r:.99} is no known class; known are {', '.join(self.info.classes)}.")
+        self._log_action({"do": KNOWN, "regions": _as_list(regions), "name": class_name(name)})
+
     def rename(self, regions: str | Sequence[str], name: str) -> None:
         """Change the class of accepted ``regions`` to ``name``; their corrected masks stay.
 
@@ -228,7 +238,7 @@ class Queue:
         """Return the name of a new class; raise ``OwsegError`` if it is none, is reserved, or known already."""
         check_class_names([name := class_name(name)])
         if name in self.info.classes:
-            raise OwsegError(f"{name!r} is known already; reject the region, or name a new class.")
+            raise OwsegError(f"{name!r} is known already; mark the region as known, or name a new class.")
         return name
 
     def _split(self, region: str) -> tuple[str, int]:
