@@ -1,110 +1,26 @@
-"""What a stranger may try, against ``owseg review`` as it runs: a process of its own at a free port."""
+"""What others may try, against ``owseg review`` as it runs: a process of its own at a free port."""
 
 import base64
 import json
-import os
 import select
-import signal
-import socket
 import subprocess
-import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
 
 from owseg.data.masks import Rle
-from tests.support.queues import IDS, make, square
+from tests.support.queues import IDS, square
+from tests.support.review_server import read_answer, serving
 
 pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
 from owseg.serve.limits import MAX_CONNECTIONS, MAX_HEAD
-
-LIMIT = "import owseg.serve.limits as limits; limits.MAX_SECONDS = {seconds}; "
-"""So that a test need not wait as long as a client may."""
 
 POLLING = "/_nicegui_ws/socket.io/?EIO=4&transport=polling"
 UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
            "Sec-WebSocket-Key": base64.b64encode(b"x" * 16).decode()}  # fmt: skip
 MASK = json.dumps({"name": "dog", "counts": list(Rle.of(square(9, 9, 3)).counts)}).encode()
-
-
-class Server:
-    """``owseg review`` of a small queue; clients have ``seconds`` to send a request."""
-
-    def __init__(self, place, kb, seconds=20.0):
-        self.queue, self.errors = place / "queue", place / "errors"
-        start = LIMIT.format(seconds=seconds) + "from owseg.cli import main; main()"
-        self.command = [sys.executable, "-c", start, "review", str(kb), str(self.queue), "--out", str(place / "kb"),
-                        "--no-browser", "--port", "0"]  # fmt: skip
-        with self.errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                self.command, stdout=subprocess.PIPE, stderr=errors, text=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )  # fmt: skip
-        url = self.process.stdout.readline().split()[-1]
-        self.host, _, self.token = url.removeprefix("http://").partition("/?token=")
-        self.port = int(self.host.rpartition(":")[2])
-        self.cookie = f"owseg_{self.port}={self.token}"
-
-    def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
-
-    def raw(self, *parts):
-        """Send bytes as they are; return the status of the answer and all of it, 0 where there is none."""
-        with self.connect() as client:
-            try:
-                for part in parts:
-                    client.sendall(part)
-                return read_answer(client)
-            except ConnectionError:
-                return read_answer(client)
-
-    def ask(self, path="/", method="GET", body=b"", **headers):
-        """Send a request, by default with the token and of no page; a header that is None is left out."""
-        given = {"Host": self.host, "Cookie": self.cookie, "Connection": "close", "Content-Length": str(len(body))}
-        given |= {name.replace("_", "-"): value for name, value in headers.items()}
-        lines = [
-            f"{method} {path} HTTP/1.1",
-            *(f"{name}: {value}" for name, value in given.items() if value is not None),
-        ]
-        return self.raw("\r\n".join((*lines, "", "")).encode() + body)
-
-    def memory(self):
-        """The resident memory of the process, in MiB."""
-        return int(Path(f"/proc/{self.process.pid}/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
-
-    def log(self):
-        path = self.queue / "decisions.jsonl"
-        return path.read_bytes() if path.exists() else b""
-
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
-        return self.process.communicate(timeout=60)[0]
-
-
-def read_answer(client):
-    found = b""
-    try:
-        while part := client.recv(1 << 16):
-            found += part
-            if found.startswith(b"HTTP/1.1 101"):
-                break
-    except ConnectionError:
-        pass
-    return (int(found.split()[1]) if found.startswith(b"HTTP/1.1 ") else 0), found
-
-
-@contextmanager
-def serving(place, kb, **options):
-    make(place)
-    server = Server(place, kb, **options)
-    try:
-        yield server
-        assert server.ask()[0] == 200  # it still answers
-    finally:
-        server.stop()
-    assert server.process.returncode == 0 and "Traceback" not in server.errors.read_text()
 
 
 @pytest.fixture(scope="module")

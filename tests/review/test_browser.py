@@ -43,7 +43,7 @@ LOAD_FROM_ELSEWHERE = """new Promise((resolve) => {
     addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective));
     new Image().src = "http://127.0.0.1:9/x.png";
 })"""
-"""What a script that a stranger had put into the page might do; the answer is the directive that forbids it."""
+"""What a script that others had put into the page might do; the answer is the directive that forbids it."""
 
 
 class Server:
@@ -112,23 +112,39 @@ def restart(server, page, queue):
     assert shown(page) == before and queue.decisions() == decisions
 
 
+def choose_tiles(page, queue):
+    """List the groups of one state, then all."""
+    images = page.wait_for_selector(".tile").query_selector_all("img")
+    assert len(images) == min(4, len(queue.groups()[0]))
+    page.get_by_text("Done", exact=True).click()
+    page.wait_for_function("!document.querySelector('.tile')")
+    page.get_by_text("All", exact=True).click()
+    page.wait_for_function("n => document.querySelectorAll('.tile').length === n", arg=len(queue.groups()))
+
+
+def mark_known(page, queue, region):
+    """Mark the first region as the known class that is nearest, and undo that."""
+    nearest = queue.region(region).nearest
+    page.locator("#region-0").click()
+    page.keyboard.press("k")
+    page.wait_for_selector(f"#region-0.known .state:has-text('known: {nearest}')")
+    assert queue.decisions()[region].known == nearest
+    page.keyboard.press("u")
+    page.wait_for_selector("#region-0.accept")
+
+
 @pytest.mark.timeout(900)
 def test_from_unknown_regions_to_a_class_and_back(place):
     server = Server(place)
     queue = Queue.open(place / "queue")
     group = max(queue.groups(), key=len)
-    mine, nearest = group.regions[:3], queue.region(group.regions[0]).nearest
+    mine = group.regions[:3]
     assert len(mine) == 3
 
     try:
         with browser(server) as page:
             page.goto(server.url)
-            images = page.wait_for_selector(".tile").query_selector_all("img")
-            assert len(images) == min(4, len(queue.groups()[0]))
-            page.get_by_text("Done", exact=True).click()
-            page.wait_for_function("!document.querySelector('.tile')")
-            page.get_by_text("All", exact=True).click()
-            page.wait_for_selector(f"#tile-{group.number}")
+            choose_tiles(page, queue)
             page.locator(f"#tile-{group.number}").focus()
             page.keyboard.press("Enter")
             shown(page)
@@ -150,12 +166,7 @@ def test_from_unknown_regions_to_a_class_and_back(place):
             page.wait_for_function("!document.querySelector('.tools').innerText.includes('corrected')")
             assert queue.accepted() == {NAME: list(mine)} and queue.decisions()[mine[0]].mask is None
 
-            page.keyboard.press("k")
-            page.wait_for_selector(f"#region-0.known .state:has-text('known: {nearest}')")
-            assert queue.decisions()[mine[0]].known == nearest
-            page.keyboard.press("u")
-            page.wait_for_selector("#region-0.accept")
-
+            mark_known(page, queue, mine[0])
             page.keyboard.press("l")
             page.wait_for_url("**/learned")
             page.wait_for_selector(".pairs img")
@@ -171,8 +182,7 @@ def test_from_unknown_regions_to_a_class_and_back(place):
             page.wait_for_selector(".tile")
             assert current_version(place / "kb") == 1 and NAME not in owseg.load(place / "kb").labels.names
             assert page.wrong == []
-            directive = page.evaluate(LOAD_FROM_ELSEWHERE)
-            assert directive == "img-src"
+            assert page.evaluate(LOAD_FROM_ELSEWHERE) == "img-src"
     finally:
         output = server.stop(signal.SIGINT)
     assert "goes on from there" in output and server.process.returncode == 0

@@ -13,7 +13,6 @@ from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 8 * 2**20
@@ -71,13 +70,15 @@ class Guard:
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and cut it off where its body is longer than ``max_body``, whatever its header says."""
-        left, begun = self.max_body, False
+        left, begun, gone = self.max_body, False, False
 
         async def receive_some() -> Message:
-            nonlocal left
+            nonlocal left, gone
             message = await receive()
             left -= len(message.get("body", b"")) if message["type"] == "http.request" else 0
-            return message if left >= 0 else {"type": "http.disconnect"}
+            message = message if left >= 0 else {"type": "http.disconnect"}
+            gone = gone or message["type"] == "http.disconnect"
+            return message
 
         async def send_more(message: Message) -> None:
             nonlocal begun
@@ -90,10 +91,9 @@ class Guard:
 
         try:
             await self.app(scope, receive_some, send_more)
-        except ClientDisconnect:
-            pass  # nobody is there to be answered
         except Exception:
-            if left >= 0:
+            # Whoever reads a body that ends too early fails in some way, and nobody is there to be answered.
+            if not gone:
                 raise
         if left < 0 and not begun:
             await self._refuse_size(scope, receive, send)
