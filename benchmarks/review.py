@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         queue = filled(Path(place), options.images, options.regions)
         state, web = ReviewState(queue), FastAPI()
         serve_files(web, state, None)  # type: ignore[arg-type]
-        client = TestClient(Guard(web), base_url="http://127.0.0.1")
+        client = TestClient(Guard(web, "token"), base_url="http://127.0.0.1")
+        client.get("/?token=token")
         groups = iter(reversed(queue.groups()))
         counts = list(image(options.regions, 0).regions[0].mask.counts)
 

@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, partial
 from itertools import islice
 from math import isfinite
@@ -105,6 +106,33 @@ def _remove_leftovers(folder: Path) -> None:
 
 def _host() -> str:
     return f"{crc32(platform.node().encode()):08x}"
+
+
+@contextmanager
+def locked(path: Path, busy: str = "") -> Iterator[None]:
+    """Hold the lock that the file ``path`` stands for; the system releases it when its holder dies.
+
+    Waits while another process, or another thread, holds it; with ``busy`` that is an ``OwsegError`` of this sentence
+    instead. Raises ``OwsegError`` where the file cannot be made.
+    """
+    if sys.platform == "win32":
+        raise OwsegError(f"{path.parent} cannot be written on Windows, which lacks flock; use WSL.")
+    import fcntl
+
+    try:
+        # The file is never removed: who waits for it would then hold a lock on a file that is gone.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OwsegError(f"{path} cannot be written ({reason}); check the permissions of its folder.") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError:
+            raise OwsegError(busy) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def begin_or_resume(

@@ -1,10 +1,14 @@
 import json
+from functools import partial
+from threading import Thread
 
 import numpy as np
 import pytest
 
 from owseg.discovery.decisions import MAX_NAME, class_name
+from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
+from tests.support.killing import in_children
 from tests.support.queues import square
 
 
@@ -38,18 +42,30 @@ def test_a_new_name_keeps_the_corrected_mask(queue, ids):
             queue.rename(several, name)
     assert queue.accepted() == {"dgo": [ids[3]]}
     log = queue.folder / "decisions.jsonl"
-    log.write_text(json.dumps({"do": "rename", "regions": [ids[1]], "name": "dog"}) + "\n")
-    with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
-        queue.decisions()
     log.write_text(json.dumps({"do": "accept", "regions": [ids[3]], "name": "dog",
                                "mask": {"size": [1, 1], "counts": [0, 1]}}) + "\n")  # fmt: skip
     with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
         queue.shots("dog")
 
 
+def test_a_region_may_be_of_a_known_class(queue, ids):
+    queue.accept(ids[0], "dog")
+    queue.mark_known(ids[:2], "road")
+    found = queue.decisions()
+    assert {(d.action, d.name, d.known) for d in found.values()} == {("known", None, "road")}
+    assert list(found) == ids[:2] and queue.accepted() == {} and repr(found[ids[0]]) == "Decision(known as 'road')"
+    for regions, name, why in (
+        (ids[2], "dog", "'dog' is no known class; known are road, sky"), (ids[2], None, "no known class"),
+        ([], "road", "no region"), ("x", "road", "names no"),
+    ):  # fmt: skip
+        with pytest.raises(OwsegError, match=why):
+            queue.mark_known(regions, name)
+    assert queue.undo() and queue.accepted() == {"dog": [ids[0]]}
+
+
 def test_a_damaged_log_is_refused(queue, ids):
     log = queue.folder / "decisions.jsonl"
-    for line in ('{"do": "accept", "regions": ["../x-1"], "name": "dog"}', '{"do": "undo"}', "[]", '{"do": "sell"}',
+    for line in ('{"do": "accept", "regions": ["../x-1"], "name": "dog"}', '{"undo": 1}', "[]", '{"do": "sell"}',
                  f'{{"do": "accept", "regions": ["{ids[0]}"], "name": "{"x" * 99}"}}'):  # fmt: skip
         log.write_text(line + "\n")
         with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
@@ -59,6 +75,88 @@ def test_a_damaged_log_is_refused(queue, ids):
         queue.decisions()
     log.write_text(json.dumps({"do": "accept", "regions": [ids[0]], "name": "dog", "mask": {"counts": [3]}}) + "\n")
     with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
+        queue.decisions()
+
+
+def test_what_two_processes_did_at_once_is_no_damage(queue, ids):
+    """Logs of 0.1.0 may hold such lines."""
+    log = queue.folder / "decisions.jsonl"
+    accept = {"do": "accept", "regions": [ids[0]], "name": "dog"}
+    rename = {**accept, "do": "rename", "name": "cat"}
+    undo, reject = {"do": "undo", "regions": []}, {"do": "reject", "regions": [ids[0]], "name": "none"}
+    for lines, accepted in (
+        ([accept, undo, undo], {}),
+        ([undo, accept], {"dog": [ids[0]]}),
+        ([rename], {}),
+        ([accept, undo, rename], {}),
+        ([accept, reject, rename], {}),
+        ([accept, {**accept, "do": "known"}, rename], {}),
+        ([rename, accept, rename], {"cat": [ids[0]]}),
+    ):
+        log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        assert queue.accepted() == accepted
+    log.write_text("".join(json.dumps(line) + "\n" for line in (accept, undo, undo)))
+    assert not queue.undo()
+    queue.accept(ids[1], "cow")
+    assert queue.undo() and not queue.undo()
+
+
+def test_no_action_of_several_processes_is_lost(queue, ids):
+    def acting(process):
+        for i in range(50):
+            queue.accept(ids[process], f"class {process} {i}")
+
+    assert in_children([partial(acting, process) for process in range(4)]) == [0] * 4
+    lines = [json.loads(line) for line in (queue.folder / "decisions.jsonl").read_text().splitlines()]
+    for process in range(4):
+        names = [line["name"] for line in lines if line["regions"] == [ids[process]]]
+        assert names == [f"class {process} {i}" for i in range(50)]
+    assert len(queue.decisions()) == 4
+
+
+def test_of_several_processes_one_undoes_an_action(queue, ids, tmp_path):
+    def undoing(process):
+        undone = sum(queue.undo() for _ in range(20))
+        (tmp_path / str(process)).write_text(str(undone))
+
+    for i in range(10):
+        queue.accept(ids[i % 4], "dog")
+    assert in_children([partial(undoing, process) for process in range(4)]) == [0] * 4
+    assert sum(int((tmp_path / str(process)).read_text()) for process in range(4)) == 10 and not queue.decisions()
+    assert len((queue.folder / "decisions.jsonl").read_text().splitlines()) == 20
+
+
+def test_the_check_and_the_action_are_one_step(queue, ids, monkeypatch):
+    """A region that is rejected while it is being renamed: the one comes before the other."""
+    queue.accept(ids[0], "dgo")
+    rejecting = Thread(target=queue.reject, args=(ids[0],))
+    decisions = Queue.decisions
+
+    def slowly(self):
+        found = decisions(self)
+        if not rejecting.ident:
+            rejecting.start()
+            rejecting.join(0.2)
+        return found
+
+    monkeypatch.setattr(Queue, "decisions", slowly)
+    queue.rename(ids[0], "dog")
+    rejecting.join()
+    lines = (queue.folder / "decisions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["do"] for line in lines] == ["accept", "rename", "reject"]
+
+
+def test_a_log_has_a_bounded_size(queue, ids, monkeypatch):
+    queue.accept(ids[0], "dog")
+    log = queue.folder / "decisions.jsonl"
+    before = log.read_bytes()
+    monkeypatch.setattr("owseg.discovery.decisions.MAX_LOG", len(before) + 9)
+    with pytest.raises(OwsegError, match=r"decisions.jsonl cannot be written \(it would have more than"):
+        queue.accept(ids[1], "dog")
+    assert log.read_bytes() == before and len(queue.decisions()) == 1
+    monkeypatch.setattr("owseg.discovery.decisions.MAX_LOG", 1 << 20)
+    log.write_bytes(b" " * (1 << 21))
+    with pytest.raises(OwsegError, match="more than 1 MiB"):
         queue.decisions()
 
 
@@ -85,9 +183,11 @@ def test_an_action_that_cannot_be_written_is_refused(queue, ids, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
+    queue.accept(ids[0], "dog")
     monkeypatch.setattr("owseg.discovery.decisions.os.fsync", full)
     with pytest.raises(OwsegError, match=r"decisions.jsonl cannot be written \(no space left on device\)"):
-        queue.accept(ids[0], "dog")
+        queue.reject(ids[0])
+    assert queue.accepted() == {"dog": [ids[0]]}  # what was refused does not come back later
 
 
 def test_class_names_are_plain_text():

@@ -35,9 +35,12 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(queue, ids):
         ("road", "known already"), ("Unknown", "reserved"), ("", "not a class name"), (" ", "not a class name"),
         ("a\nb", "not a class name"),
         ("x" * (MAX_NAME + 1), "not a class name"), ("a\x00", "not a class name"), (None, "not a class name"),
+        ("unknown", "is reserved"), (" Void ", "is reserved"),
     ):  # fmt: skip
         with pytest.raises(OwsegError, match=why):
             queue.accept(ids[1], wrong)
+        with pytest.raises(OwsegError, match=why):
+            queue.rename(ids[0], wrong)
     first = ids[0][:16]
     for region in ("../../etc-1", f"{first}-0", f"{first}-4", "f" * 16 + "-1", f"{ids[0]}/..", "", 7, None):
         for do in (lambda r: queue.accept([r], "dog"), lambda r: queue.reject([r]), queue.region, queue.thumbnail):

@@ -45,6 +45,15 @@ def test_regions_of_a_class_in_one_image_are_one_shot(queue, ids):
     assert np.array_equal(shot.positives, square(2, 12, 5) | square(14, 20, 4))
 
 
+@pytest.mark.parametrize("decide", [lambda q, r: q.reject(r), lambda q, r: q.mark_known(r, "road")])
+def test_what_is_nothing_new_is_negative(queue, ids, decide):
+    queue.accept(ids[1], "dog")
+    assert queue.shots("dog")[0].void[15, 21]  # nobody has decided about it yet
+    decide(queue, ids[2])
+    (shot,) = queue.shots("dog")
+    assert shot.negatives[14:18, 20:24].all()
+
+
 def test_a_region_as_found_has_a_void_margin_and_a_corrected_one_has_none(queue, ids):
     queue.accept(ids[3], "dog")
     (found,) = queue.shots("dog")

@@ -39,6 +39,13 @@ def place(tmp_path_factory):
     return place
 
 
+LOAD_FROM_ELSEWHERE = """new Promise((resolve) => {
+    addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective));
+    new Image().src = "http://127.0.0.1:9/x.png";
+})"""
+"""What a script that others had put into the page might do; the answer is the directive that forbids it."""
+
+
 class Server:
     """``owseg review`` as a process that can be killed and started again at the same place."""
 
@@ -68,6 +75,7 @@ def browser(server):
         page.set_default_timeout(120_000)
         page.wrong = []
         page.on("pageerror", lambda error: page.wrong.append(error))
+        page.on("console", lambda m: "Content Security Policy" not in m.text or page.wrong.append(m.text))
         page.on(
             "request",
             lambda r: r.url.startswith((server.url[:17], "data:", "ws:", "blob:")) or page.wrong.append(r.url),
@@ -99,8 +107,30 @@ def restart(server, page, queue):
     page.goto("about:blank")  # the page would load itself again once the server is back, and so get in the way
     server.stop()
     server.start()
+    page.goto(server.url)  # it has another token
     page.goto(before[0])
     assert shown(page) == before and queue.decisions() == decisions
+
+
+def choose_tiles(page, queue):
+    """List the groups of one state, then all."""
+    images = page.wait_for_selector(".tile").query_selector_all("img")
+    assert len(images) == min(4, len(queue.groups()[0]))
+    page.get_by_text("Done", exact=True).click()
+    page.wait_for_function("!document.querySelector('.tile')")
+    page.get_by_text("All", exact=True).click()
+    page.wait_for_function("n => document.querySelectorAll('.tile').length === n", arg=len(queue.groups()))
+
+
+def mark_known(page, queue, region):
+    """Mark the first region as the known class that is nearest, and undo that."""
+    nearest = queue.region(region).nearest
+    page.locator("#region-0").click()
+    page.keyboard.press("k")
+    page.wait_for_selector(f"#region-0.known .state:has-text('known: {nearest}')")
+    assert queue.decisions()[region].known == nearest
+    page.keyboard.press("u")
+    page.wait_for_selector("#region-0.accept")
 
 
 @pytest.mark.timeout(900)
@@ -114,7 +144,7 @@ def test_from_unknown_regions_to_a_class_and_back(place):
     try:
         with browser(server) as page:
             page.goto(server.url)
-            assert len(page.wait_for_selector(".tile").query_selector_all("img")) == 1
+            choose_tiles(page, queue)
             page.locator(f"#tile-{group.number}").focus()
             page.keyboard.press("Enter")
             shown(page)
@@ -136,6 +166,7 @@ def test_from_unknown_regions_to_a_class_and_back(place):
             page.wait_for_function("!document.querySelector('.tools').innerText.includes('corrected')")
             assert queue.accepted() == {NAME: list(mine)} and queue.decisions()[mine[0]].mask is None
 
+            mark_known(page, queue, mine[0])
             page.keyboard.press("l")
             page.wait_for_url("**/learned")
             page.wait_for_selector(".pairs img")
@@ -151,6 +182,7 @@ def test_from_unknown_regions_to_a_class_and_back(place):
             page.wait_for_selector(".tile")
             assert current_version(place / "kb") == 1 and NAME not in owseg.load(place / "kb").labels.names
             assert page.wrong == []
+            assert page.evaluate(LOAD_FROM_ELSEWHERE) == "img-src"
     finally:
         output = server.stop(signal.SIGINT)
     assert "goes on from there" in output and server.process.returncode == 0

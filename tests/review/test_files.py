@@ -23,7 +23,13 @@ def state(tmp_path):
 def web(state):
     app = FastAPI()
     serve_files(app, state, None)
-    return TestClient(Guard(app), base_url="http://127.0.0.1")
+    return client(app)
+
+
+def client(app):
+    web = TestClient(Guard(app, "s3cret"), base_url="http://127.0.0.1")
+    web.get("/?token=s3cret")
+    return web
 
 
 def test_images_thumbnails_and_masks(web, state):
@@ -40,7 +46,7 @@ def test_label_maps_are_those_of_the_version_that_was_asked_for(state):
 
     app = FastAPI()
     serve_files(app, state, Session())
-    web = TestClient(Guard(app), base_url="http://127.0.0.1")
+    web = client(app)
     assert web.get(f"/maps/12/{IDS[0][:16]}.jpg").content == f"12 of {IDS[0][:16]}".encode()
 
 
@@ -57,8 +63,9 @@ def test_what_is_not_there_is_refused(web, path):
     "body",
     [b"", b"{", b"[]", b"{}", b"\xff", b'{"name": "dog"}', b"[" * 100_000, b'{"name": "dog", "counts": [0, 1e400]}',
      b'{"name": "dog", "counts": [767]}', b'{"name": "dog", "counts": [768]}', b'{"name": "road", "counts": [0, 768]}',
-     b'{"name": "", "counts": [0, 768]}', b'{"name": "a\\nb", "counts": [0, 768]}',
-     b'{"name": ["dog"], "counts": [0, 768]}', json.dumps({"name": "x" * 61, "counts": [0, 768]}).encode()],
+     b'{"name": "unknown", "counts": [0, 768]}', b'{"name": "", "counts": [0, 768]}',
+     b'{"name": "a\\nb", "counts": [0, 768]}', b'{"name": ["dog"], "counts": [0, 768]}',
+     json.dumps({"name": "x" * 61, "counts": [0, 768]}).encode()],
 )  # fmt: skip
 def test_what_is_not_a_mask_is_refused_in_a_sentence(web, state, body):
     found = web.post(f"/masks/{IDS[3]}", content=body)

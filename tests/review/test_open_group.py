@@ -83,3 +83,12 @@ def test_captions_and_labels(state):
     assert group.label(FIRST[0]) == ("reject", "rejected")
     group.show(0)
     assert group.caption() == "p0.png · rejected"
+    group.mark_known("sky")
+    assert group.region == FIRST[1] and group.label(FIRST[0]) == ("known", "known: sky")
+    group.show(0)
+    assert group.caption() == "p0.png · known: sky"
+    with pytest.raises(OwsegError, match="no known class"):
+        group.mark_known("dog")
+    assert group.region == FIRST[0]
+    group.undo()
+    assert group.caption() == "p0.png · rejected"

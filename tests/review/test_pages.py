@@ -33,6 +33,7 @@ def page(state, ui):
     page.state, page.open = state, OpenGroup(state, 1)
     page.buttons = dict.fromkeys(range(3), (MagicMock(), MagicMock()))
     page.editor, page.panel, page.field, page.known, page.status = (MagicMock() for _ in range(5))
+    page.choice = MagicMock(value="sky")
     return page
 
 
@@ -52,6 +53,14 @@ def test_keys_that_decide(page, state):
     page.key("u", False)
     page.key("a", True)
     assert actions(state) == {0: "accept", 1: "accept", 3: "accept"}
+
+
+def test_a_region_of_a_known_class(page, state):
+    page.key("k", False)
+    assert state.decisions()[IDS[0]].known == "sky" and page.open.index == 1
+    page.editor.show.assert_called_with(state.view(IDS[1]), "group 1", page.open.caption())
+    page.key("u", False)
+    assert not state.decisions() and page.open.index == 0
 
 
 @pytest.mark.parametrize("key, index", [("ArrowRight", 2), ("ArrowDown", 2), ("ArrowLeft", 0), ("ArrowUp", 0)])
@@ -109,6 +118,7 @@ def test_a_refused_name_leaves_the_field(page):
 def test_keys_on_the_tiles(state, ui):
     page = object.__new__(TilesPage)
     page.state, page.groups, page.at, page.drawn, page.status = state, state.groups(), 2, {}, MagicMock()
+    page.links = {2: MagicMock()}
     page.key("a", False)
     assert actions(state) == {2: "accept"}
     page.key("u", False)
@@ -117,3 +127,24 @@ def test_keys_on_the_tiles(state, ui):
     page.status.set_text.assert_called_with("1 of 4 regions decided")
     page.key("ArrowLeft", False)
     ui.run_javascript.assert_called_once_with("moveFocus('Left')")
+    page.links = {}  # the group is not drawn, so nothing is decided about it unseen
+    page.key("u", False)
+    page.key("a", False)
+    page.key("r", False)
+    assert not actions(state)
+
+
+def test_tiles_of_one_state(state, ui, monkeypatch):
+    monkeypatch.setattr(tiles_page, "draw_frame", MagicMock())
+    page = TilesPage(state, 1)
+    assert list(page.links) == list(page.drawn) == [1, 2]
+    state.accept([IDS[0]], "dog")
+    page.choose("begun")
+    assert list(page.links) == list(page.drawn) == [1]
+    state.undo()
+    page.refresh()
+    assert list(page.links) == [1]  # it stays until the reviewer chooses again
+    page.choose("done")
+    assert not page.links
+    page.choose("")
+    assert list(page.links) == [1, 2]

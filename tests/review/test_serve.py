@@ -35,19 +35,17 @@ def test_what_is_served_where_and_to_whom(stored_kb, tmp_path, monkeypatch, caps
 
     made, sockets, opened = [], [], []
     monkeypatch.setattr(pages, "application", lambda *args: made.append(args))
-    monkeypatch.setattr(uvicorn, "Config", lambda app, **options: None)
+    monkeypatch.setattr("owseg.serve.limits.bounded_config", lambda app: None)
     monkeypatch.setattr(uvicorn, "Server", lambda config: SimpleNamespace(run=lambda given: sockets.extend(given)))
     monkeypatch.setattr("owseg.review.serve.Timer", lambda _, act, args: SimpleNamespace(start=lambda: act(*args)))
     monkeypatch.setattr("owseg.review.serve.webbrowser.open", opened.append)
     queue = make(tmp_path).folder
     serve(str(stored_kb), str(tmp_path / "new"), queue, host, 0, open_browser)
-    ((state, session, token),) = made
+    ((state, session, token, local),) = made
     output = capsys.readouterr().out
     url = next(word for word in output.split() if word.startswith("http"))
     assert state.queue.folder == queue and (session.source, session.target) == (str(stored_kb), str(tmp_path / "new"))
     assert url.startswith(f"http://{host}:") and opened == ([url] if open_browser else [])
-    if host == "127.0.0.1":
-        assert token == "" and "token" not in output
-    else:
-        assert len(token) >= 32 and url.endswith(f"/?token={token}") and "not encrypted" in output
+    assert len(token) >= 32 and url.endswith(f"/?token={token}")
+    assert local == (host == "127.0.0.1") and ("not encrypted" in output) == (not local)
     assert len(sockets) == 1 and str(tmp_path / "new") in output

@@ -3,6 +3,7 @@ import pytest
 
 from owseg.data.masks import Rle
 from owseg.discovery.queue import Queue
+from owseg.discovery.storage import Group
 from owseg.errors import OwsegError
 from owseg.review.state import ReviewState, is_provisional, provisional_name
 from tests.support.queues import IDS, SIZE, make, square
@@ -20,7 +21,8 @@ def again(state):
 
 def test_a_tile_counts_what_was_decided(state):
     tile = state.tile(state.group(1))
-    assert (tile.typical, tile.regions, tile.copies, tile.nearest, tile.state) == (IDS[0], 3, 0, "road", "untouched")
+    assert tile.typical == (IDS[0], IDS[1], IDS[3])
+    assert (tile.regions, tile.copies, tile.nearest, tile.state) == (3, 0, "road", "untouched")
     state.accept([IDS[0]], "dog")
     state.queue.reject(IDS[1])
     tile = state.tile(state.group(1))
@@ -30,6 +32,35 @@ def test_a_tile_counts_what_was_decided(state):
     state.accept([IDS[3]], "cat")
     assert state.tile(state.group(1)).state == "done" and state.tile(state.group(2)).state == "untouched"
     assert state.progress() == (3, 4)
+    state.queue.mark_known(IDS[3], "sky")
+    tile = state.tile(state.group(1))
+    assert (tile.accepted, tile.rejected, tile.known, tile.undecided, tile.state) == (1, 1, 1, 0, "done")
+    assert tile.summary == "1 dog · 1 rejected · 1 known"
+
+
+def test_a_tile_shows_at_most_four_regions(state):
+    many = Group(1, tuple(IDS * 3))
+    assert state.tile(many).typical == tuple(IDS)
+
+
+def test_groups_by_their_state(state):
+    first, second = state.groups()
+    assert state.groups_in("") == state.groups_in("untouched") == [first, second] and not state.groups_in("done")
+    state.accept([IDS[0]], "dog")
+    state.queue.mark_known(IDS[2], "road")
+    assert (state.groups_in("untouched"), state.groups_in("begun"), state.groups_in("done")) == ([], [first], [second])
+
+
+def test_a_known_region_is_none_of_a_new_class(state):
+    state.correct(IDS[3], "dog", list(Rle.of(square(9, 9, 3)).counts))
+    state.queue.mark_known(IDS[3], "sky")
+    view = again(state).view(IDS[3])
+    assert (view["action"], view["class"], view["corrected"]) == ("known", "sky", False)
+    assert state.class_names() == [] and state.queue.accepted() == {} and not state.candidates("sky")
+    assert is_provisional(state.name_for(state.group(1)))
+    with pytest.raises(OwsegError, match="not accepted"):
+        state.queue.rename(IDS[3], "dog")
+    assert state.undo() == [IDS[3]] and state.class_names() == ["dog"] and state.view(IDS[3])["corrected"]
 
 
 def test_what_another_process_decides_counts_at_once(state):

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PATIENCE = 120.0  # seconds a child may take for one step before it counts as hung
@@ -54,17 +54,24 @@ def kill_repeatedly(
 
 def in_child(work: Callable[[], None]) -> int:
     """Run ``work`` in a forked child; return how it ended: 0 well, 1 by an exception, -N by signal N."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            os.write(2, traceback.format_exc().encode())
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return in_children([work])[0]
+
+
+def in_children(works: Sequence[Callable[[], None]]) -> list[int]:
+    """Run all ``works`` at once, each in a forked child, and return how they ended, as ``in_child`` does."""
+    children = []
+    for work in works:
+        children.append(os.fork())
+        if children[-1] == 0:
+            code = 1
+            try:
+                work()
+                code = 0
+            except BaseException:
+                os.write(2, traceback.format_exc().encode())
+            finally:
+                os._exit(code)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
 class _Child:

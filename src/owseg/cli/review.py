@@ -17,7 +17,7 @@ def review(
     port: Annotated[int, typer.Option(help="Port to serve the pages at; 0 takes any free one.")] = 8765,
     host: Annotated[
         str,
-        typer.Option(help="Address to serve the pages at; any but this computer's own adds a token to the URL."),
+        typer.Option(help="Address to serve the pages at; another than this computer's own lets others in."),
     ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
 ) -> None:

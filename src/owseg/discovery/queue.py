@@ -9,15 +9,16 @@
     decisions.jsonl      one line for every action, in order
 
 Images stay where they are. Every file is written whole, ``ID.json`` after what belongs to it, and an action is on the
-disk before ``accept``, ``reject``, ``rename`` or ``undo`` returns, so a kill loses nothing. A name in a file must lie
-below the queue or below the folder of the images, and an image is used only while its hash is the stored one.
+disk before the call that does it returns, so a kill loses nothing. Processes that act on one queue take turns by the
+lock ``.lock``. A name in a file must lie below the queue or below the folder of the images, and an image is used only
+while its hash is the stored one.
 
 ``storage.py`` has these files, ``decisions.py`` the log of actions, ``shot_masks.py`` the way from there to shots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from owseg.discovery import storage
 from owseg.discovery.decisions import (
     ACCEPT,
     DECISIONS,
+    KNOWN,
     REJECT,
     RENAME,
     UNDO,
@@ -162,22 +164,33 @@ class Queue:
         """Reject ``regions`` (one, or a group's): they show nothing new."""
         self._log_action({"do": REJECT, "regions": _as_list(regions)})
 
+    def mark_known(self, regions: str | Sequence[str], name: str) -> None:
+        """Note that ``regions`` (one, or a group's) show the known class ``name``: they are false alarms.
+
+        Raises ``OwsegError`` for a class that the knowledge base of the queue does not know.
+        """
+        if name not in self.info.classes:
+            raise OwsegError(f"{name!r:.99} is no known class; known are {', '.join(self.info.classes)}.")
+        self._log_action({"do": KNOWN, "regions": _as_list(regions), "name": class_name(name)})
+
     def rename(self, regions: str | Sequence[str], name: str) -> None:
         """Change the class of accepted ``regions`` to ``name``; their corrected masks stay.
 
         Raises ``OwsegError`` as ``accept`` does, and for a region that is not accepted.
         """
-        regions, name, decisions = _as_list(regions), self._new_class(name), self.decisions()
-        if others := [r for r in regions if r not in decisions or decisions[r].name is None]:
-            raise OwsegError(f"{others[0]!r} is not accepted, so it has no name to change; accept it first.")
-        self._log_action({"do": RENAME, "regions": regions, "name": name})
+        regions, name = _as_list(regions), self._new_class(name)
+
+        def are_accepted() -> bool:
+            decisions = self.decisions()
+            if others := [r for r in regions if r not in decisions or decisions[r].name is None]:
+                raise OwsegError(f"{others[0]!r} is not accepted, so it has no name to change; accept it first.")
+            return True
+
+        self._log_action({"do": RENAME, "regions": regions, "name": name}, are_accepted)
 
     def undo(self) -> bool:
         """Undo the last action that holds, for all of its regions; return whether there was one."""
-        found = bool(active_actions(self._log))
-        if found:
-            append_action(self._log, {"do": UNDO, "regions": []})
-        return found
+        return append_action(self._log, {"do": UNDO, "regions": []}, lambda: active_actions(self._log))
 
     def decisions(self) -> dict[str, Decision]:
         """Return the decision about each decided region, by region."""
@@ -222,10 +235,10 @@ class Queue:
         return Shot(self.image(entry.id), positives, entry.name, void)
 
     def _new_class(self, name: str) -> str:
-        """Return the name of a new class; raise ``OwsegError`` if it is no class name, is reserved, or known."""
-        if (name := class_name(name)) in self.info.classes:
-            raise OwsegError(f"{name!r} is known already; reject the region, or name a new class.")
-        check_class_names([name])
+        """Return the name of a new class; raise ``OwsegError`` if it is none, is reserved, or known already."""
+        check_class_names([name := class_name(name)])
+        if name in self.info.classes:
+            raise OwsegError(f"{name!r} is known already; mark the region as known, or name a new class.")
         return name
 
     def _split(self, region: str) -> tuple[str, int]:
@@ -239,10 +252,10 @@ class Queue:
                 return image_id, int(k)
         raise OwsegError(f"{region!r} names no region of {self.folder}.")
 
-    def _log_action(self, action: Mapping[str, Any]) -> None:
+    def _log_action(self, action: Mapping[str, Any], check: Callable[[], object] = lambda: True) -> None:
         for region in action["regions"]:
             self._split(region)
-        append_action(self._log, action)
+        append_action(self._log, action, check)
 
     @property
     def _log(self) -> Path:

@@ -18,8 +18,8 @@ def shot_masks(image: QueueImage, name: str, decisions: Mapping[str, Decision]) 
     """Return the positives and the void pixels of an image for the class ``name``, both (H, W) bool.
 
     Positive is every region accepted as the class: its corrected mask, else its core. Negative are known pixels, and
-    regions that were rejected or accepted as another class. All other unknown pixels are void, and so are those within
-    ``MARGIN`` of a mask that nobody corrected: where the object ends is not known there.
+    regions that were rejected, marked as known or accepted as another class. All other unknown pixels are void, and so
+    are those within ``MARGIN`` of a mask that nobody corrected: where the object ends is not known there.
     """
     positives, other, uncorrected = np.zeros((3, *image.size), bool)
     void = image.unknown.mask()

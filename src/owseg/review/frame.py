@@ -23,6 +23,7 @@ KEYS: Final = (
     ("Esc", "back"),
     ("A", "accept the region as the class of the group"),
     ("R", "reject it: nothing new"),
+    ("K", "it is of the known class that is chosen: a false alarm"),
     ("Shift A, Shift R", "the same for all undecided regions of the group"),
     ("U", "undo the last action"),
     ("N", "name the class"),

@@ -21,8 +21,8 @@ class GroupPage:
         self.state = state
         self.open = OpenGroup(state, number, region)
         self.buttons: dict[int, tuple[ui.element, ui.label]] = {}
-        nearest = state.tile(self.open.group).nearest
-        title = f"Group {number}: {count(len(self.open.regions), 'region')}, nearest known class: {nearest}"
+        self.nearest = state.tile(self.open.group).nearest
+        title = f"Group {number}: {count(len(self.open.regions), 'region')}, nearest known class: {self.nearest}"
         self.status = draw_frame(title, self.undo, self.key)
         with ui.element("main").classes("work"):
             self.strip = ui.element("nav").classes("strip")
@@ -49,6 +49,14 @@ class GroupPage:
                 with button.classes(mark):
                     ui.label(label)
                     ui.label(label[0]).classes("key")
+        with ui.element("div").classes("decide"):
+            classes = [*self.state.queue.info.classes]
+            chosen = self.nearest if self.nearest in classes else classes[0]
+            self.choice = ui.select(classes, value=chosen, label="or a known class")
+            self.choice.props("outlined dense options-dense")
+            with ui.button(on_click=showing_errors(self.mark_known), color=None).props("unelevated no-caps id=known"):
+                ui.label("Known")
+                ui.label("K").classes("key")
         ui.button("Accept all undecided", on_click=showing_errors(self.accept_rest)).props("flat no-caps dense")
         ui.separator()
         self.panel = LearnPanel(self.state, session, self.ask_name)
@@ -113,6 +121,8 @@ class GroupPage:
             self.accept_rest() if shift else self.accept()
         elif name == "r":
             self.reject_rest() if shift else self.reject()
+        elif name == "k":
+            self.mark_known()
         elif name == "u":
             self.undo()
         elif name == "n":
@@ -148,6 +158,11 @@ class GroupPage:
     def reject(self) -> None:
         """Reject the region that is shown."""
         self.open.reject()
+        self.moved()
+
+    def mark_known(self) -> None:
+        """Note that the region that is shown is of the known class that is chosen."""
+        self.open.mark_known(str(self.choice.value))
         self.moved()
 
     def accept_rest(self) -> None:

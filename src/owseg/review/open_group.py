@@ -43,6 +43,11 @@ class OpenGroup:
         self.state.queue.reject(self.region)
         self.show(self.index + 1)
 
+    def mark_known(self, name: str) -> None:
+        """Note that the region that is shown is of the known class ``name``, and go on to the next."""
+        self.state.queue.mark_known(self.region, name)
+        self.show(self.index + 1)
+
     def accept_rest(self) -> None:
         """Accept all regions that are not decided."""
         if undecided := self.state.undecided(self.group):
@@ -77,15 +82,19 @@ class OpenGroup:
     def caption(self) -> str:
         """Return a line about the region that is shown: its image, the decision, whether its mask was corrected."""
         view = self.state.view(self.region)
-        decided = {"": "not decided", "accept": accepted_label(view["class"]), "reject": "rejected"}[view["action"]]
+        decided = {
+            "": "not decided", "accept": accepted_label(view["class"]), "reject": "rejected",
+            "known": f"known: {view['class']}",
+        }[view["action"]]  # fmt: skip
         return f"{view['name']} · {decided}{', mask corrected' if view['corrected'] else ''}"
 
     def label(self, region: str) -> tuple[str, str]:
-        """Return a region's decision as a style, ``open``, ``accept`` or ``reject``, and as a word."""
+        """Return a region's decision as a style, ``open``, ``accept``, ``reject`` or ``known``, and as a word."""
         decision = self.state.decisions().get(region)
         if decision is None:
             return "open", ""
-        return decision.action, "rejected" if decision.name is None else accepted_label(decision.name)
+        word = "rejected" if decision.known is None else f"known: {decision.known}"
+        return decision.action, word if decision.name is None else accepted_label(decision.name)
 
 
 def accepted_label(name: str) -> str:

@@ -16,9 +16,25 @@ from owseg.review.state import ReviewState
 from owseg.review.tiles_page import TilesPage
 from owseg.serve.guard import Guard
 
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        # NiceGUI writes scripts and styles into the page, and compiles templates there.
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "font-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+"""The Content-Security-Policy: nothing is loaded from, and nothing sent to, any other server."""
 
-def application(state: ReviewState, session: LearningSession, token: str = "") -> Guard:
-    """Return the pages as an ASGI application, behind the guard."""
+
+def application(state: ReviewState, session: LearningSession, token: str, local: bool) -> Guard:
+    """Return the pages as an ASGI application, behind the guard, which ``token`` and ``local`` are for."""
     # No schema and no pages of it: the routes are for these pages alone.
     web = FastAPI(openapi_url=None)
     serve_files(web, state, session)
@@ -37,4 +53,4 @@ def application(state: ReviewState, session: LearningSession, token: str = "") -
 
     warnings.filterwarnings("ignore", module="nicegui")  # it inspects every object there is, and some of torch's warn
     ui.run_with(web, title="owseg review", reconnect_timeout=30, show_welcome_message=False, tailwind=False)
-    return Guard(web, token)
+    return Guard(web, token, local, POLICY)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
+from owseg._files import locked
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 
@@ -18,8 +19,9 @@ def serve(
 ) -> None:
     """Serve the pages of ``queue`` at ``host`` and ``port`` (0: any free one); versions learned go to ``target``.
 
-    Any address but loopback gets a random token that every request must bring. Raises ``OwsegError`` if NiceGUI is not
-    installed, for a queue that ``kb`` did not make, and for an address that cannot be served at.
+    Every request must bring a random token, which the address that is printed and opened has. Raises ``OwsegError`` if
+    NiceGUI is not installed, for a queue that ``kb`` did not make or that is served already, and for an address that
+    cannot be served at.
     """
     try:
         import nicegui  # noqa: F401
@@ -30,18 +32,20 @@ def serve(
     from owseg.review.session import LearningSession
     from owseg.review.state import ReviewState
     from owseg.serve.guard import is_loopback
+    from owseg.serve.limits import bounded_config
 
     state = ReviewState(Queue.open(queue))
     state.groups()  # damaged groups are reported here, not on the page
     # Before the knowledge base is loaded: a port that is taken is reported at once.
     listener = listen(host, port)
-    with listener:
+    busy = f"{queue} is open in another `owseg review`; go on in its page, or stop it first."
+    with listener, locked(state.queue.folder / ".review.lock", busy):
         session = LearningSession(state, kb, target)
-        token = "" if is_loopback(host) else secrets.token_urlsafe(24)
+        token, local = secrets.token_urlsafe(24), is_loopback(host)
         shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listener.getsockname()[1]}/{f'?token={token}' if token else ''}"
+        url = f"http://{shown}:{listener.getsockname()[1]}/?token={token}"
         print(f"Reviewing {queue}: open {url}", flush=True)
-        if token:
+        if not local:
             print("Anyone with this address can decide and learn; the connection is not encrypted.", flush=True)
         print(
             f"A class that is learned becomes a new version of {target}. Press ? there for the keys, Ctrl-C here to "
@@ -51,13 +55,8 @@ def serve(
         if open_browser:
             # Later, since run() does not return; the socket listens already, so a browser that is early waits.
             Timer(1.0, webbrowser.open, (url,)).start()
-        config = uvicorn.Config(
-            # Proxy headers would let a client choose the address that it seems to come from.
-            application(state, session, token), log_level="warning", timeout_graceful_shutdown=1, ws_max_size=1 << 20,
-            proxy_headers=False, server_header=False,
-        )  # fmt: skip
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run([listener])
+            uvicorn.Server(bounded_config(application(state, session, token, local))).run([listener])
     print(f"Stopped. All decisions are in {queue}; the same command goes on from there.")
 
 

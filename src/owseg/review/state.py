@@ -27,38 +27,45 @@ T = TypeVar("T")
 _CHOSEN = "shots.json"
 
 
+MAX_TYPICAL = 4
+"""How many regions of a group its tile shows."""
+
+
 @dataclass(frozen=True)
 class Tile:
-    """Summary of a group: ``typical`` is its most typical region, ``nearest`` the known class nearest to that.
+    """Summary of a group: ``typical`` are its most typical regions, ``nearest`` the known class nearest to the first.
 
-    ``regions``, ``copies``, ``accepted`` and ``rejected`` are counts, ``names`` the classes that regions were accepted
-    as, the most frequent first.
+    ``regions``, ``copies``, ``accepted``, ``rejected`` and ``known`` are counts, ``names`` the classes that regions
+    were accepted as, the most frequent first.
     """
 
     number: int
-    typical: str
+    typical: tuple[str, ...]
     regions: int
     copies: int
     nearest: str
     accepted: int
     rejected: int
+    known: int
     names: tuple[str, ...]
 
     @property
     def undecided(self) -> int:
         """How many regions are not decided."""
-        return self.regions - self.accepted - self.rejected
+        return self.regions - self.accepted - self.rejected - self.known
 
     @property
     def state(self) -> str:
         """``untouched``, ``begun`` or ``done``."""
-        return "done" if not self.undecided else "begun" if self.undecided < self.regions else "untouched"
+        return _state_of(self.undecided, self.regions)
 
     @property
     def summary(self) -> str:
-        """Its decisions in a few words, such as ``3 deer · 1 rejected · 2 undecided``; empty if untouched."""
+        """Its decisions in a few words, such as ``3 deer · 1 known · 2 undecided``; empty if untouched."""
         names = ", ".join(n for n in self.names if not is_provisional(n)) or "accepted"
-        counts = ((self.accepted, names), (self.rejected, "rejected"), (self.undecided, "undecided"))
+        counts = (
+            (self.accepted, names), (self.rejected, "rejected"), (self.known, "known"), (self.undecided, "undecided"),
+        )  # fmt: skip
         return "" if self.state == "untouched" else " · ".join(f"{n} {what}" for n, what in counts if n)
 
 
@@ -114,12 +121,16 @@ class ReviewState:
         decisions = self.decisions()
         made = [decisions[r] for r in group.regions if r in decisions]
         names = Counter(d.name for d in made if d.name is not None)
-        copies, typical = sum(map(len, group.copies.values())), group.regions[0]
-        accepted = names.total()
+        copies, nearest = sum(map(len, group.copies.values())), self.region(group.regions[0]).nearest
+        accepted, known = names.total(), sum(d.known is not None for d in made)
         return Tile(
-            group.number, typical, len(group), copies, self.region(typical).nearest, accepted, len(made) - accepted,
-            tuple(name for name, _ in names.most_common()),
+            group.number, group.regions[:MAX_TYPICAL], len(group), copies, nearest, accepted,
+            len(made) - accepted - known, known, tuple(name for name, _ in names.most_common()),
         )  # fmt: skip
+
+    def groups_in(self, state: str) -> list[Group]:
+        """Return the groups that are ``untouched``, ``begun`` or ``done``, in the order of review; all for ""."""
+        return [g for g in self.groups() if state in ("", _state_of(len(self.undecided(g)), len(g)))]
 
     def undecided(self, group: Group) -> list[str]:
         """Return the regions of a group that are not decided."""
@@ -135,7 +146,8 @@ class ReviewState:
         """Return what the editor shows of a region, as plain JSON.
 
         ``image`` is the image's id, ``name`` its name, ``size`` [H, W]; ``box`` and ``counts`` (COCO's run lengths) are
-        the region's; ``action`` is "" for one that is not decided, ``class`` "" for one that is not accepted.
+        the region's; ``action`` is "" for one that is not decided, ``class`` "" for one that is neither accepted nor
+        known.
         """
         found, decision = self.region(region), self.decisions().get(region)
         corrected = decision.mask if decision else None
@@ -148,7 +160,7 @@ class ReviewState:
             "counts": list((corrected or found.mask).counts),
             "corrected": corrected is not None,
             "action": decision.action if decision else "",
-            "class": (decision.name or "") if decision else "",
+            "class": (decision.name or decision.known or "") if decision else "",
         }
 
     def class_names(self) -> list[str]:
@@ -249,6 +261,10 @@ class ReviewState:
             self._cache[key] = (stamp, read())
         value: T = self._cache[key][1]
         return value
+
+
+def _state_of(undecided: int, regions: int) -> str:
+    return "done" if not undecided else "begun" if undecided < regions else "untouched"
 
 
 def provisional_name(group: Group) -> str:

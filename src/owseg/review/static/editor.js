@@ -1,6 +1,6 @@
 // The image on which a mask is corrected. The mask is a canvas of the image's size. After each stroke it is sent to the
 // server as COCO's run lengths (column by column), and it is read back from there whenever another region is shown.
-const COLORS = { "": "#e5009d", accept: "#0f9d58", reject: "#7a7f87" };
+const COLORS = { "": "#e5009d", accept: "#0f9d58", reject: "#7a7f87", known: "#3b6ea5" };
 
 export default {
   template: `
@@ -102,7 +102,7 @@ export default {
       ctx.globalCompositeOperation = "destination-out";
       put(0, 0);
       ctx.globalCompositeOperation = "source-over";
-      ctx.globalAlpha = this.view.action === "reject" ? 0.15 : 0.32;
+      ctx.globalAlpha = ["reject", "known"].includes(this.view.action) ? 0.15 : 0.32;
       put(0, 0);
       ctx.globalAlpha = 1;
       ctx.globalCompositeOperation = "source-in";
