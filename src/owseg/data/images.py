@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from owseg.data.decoding import FORMATS, load_image
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE
 
@@ -72,22 +73,6 @@ def find_image_files(names: Sequence[str]) -> list[Path]:
     return sorted(set(found))
 
 
-def load_image(file: Path | io.BytesIO, upright: bool = False, name: str = "") -> Image.Image:
-    """Return the image in a file, decoded, and turned ``upright`` as its EXIF tag says; errors call it ``name``.
-
-    Raises ``OwsegError`` if it is missing, not an image, or too large (Pillow's limit, ``Image.MAX_IMAGE_PIXELS``).
-    """
-    what = name or str(file)
-    try:
-        with Image.open(file) as image:
-            image.load()  # Pillow decodes when pixels are asked for, which is too late to say which file is broken
-            return ImageOps.exif_transpose(image) if upright else image
-    except FileNotFoundError:
-        raise OwsegError(f"{what} does not exist.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OwsegError(f"{what} cannot be read as an image ({error}); replace or remove it.") from None
-
-
 def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
     """Read an image as (3, H, W) uint8 RGB; grey is repeated, transparency dropped.
 
@@ -139,7 +124,8 @@ def _rgb(image: Image.Image, what: str) -> np.ndarray:
     if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip to 8 instead of scaling them
         grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
         return np.stack([grey] * 3)
-    return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+    # torch warns of an array that cannot be written to.
+    return np.require(np.asarray(image.convert("RGB")).transpose(2, 0, 1), requirements=("C", "W"))
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -149,11 +135,11 @@ def read_mask(path: Path) -> np.ndarray:
     when they are decoded.
     """
     image = load_image(path)
-    if image.format == "JPEG":
+    if image.format in ("JPEG", "MPO"):
         raise OwsegError(f"{path} is a JPEG, which alters the ids along every edge; save the mask as PNG.")
     if image.mode not in ("L", "P", "1"):
         raise OwsegError(f"{path} is a {image.mode} image; a mask is 8-bit grey or palette, one id per pixel.")
-    with Image.open(path) as header:  # nothing is decoded
+    with Image.open(path, formats=FORMATS) as header:  # nothing is decoded
         if re.search("L;[24]", str(header.tile)):
             raise OwsegError(f"{path} has greys of 2 or 4 bits, not ids; save the mask with 8 bits a pixel.")
     return np.asarray(image).astype(np.uint8)

@@ -11,8 +11,8 @@ from pycocotools import mask as coco
 
 from owseg.errors import OwsegError
 
-MAX_PIXELS = 1 << 27
-"""No image has more pixels than this (134 million); a file that says so is broken, or meant to fill the memory."""
+MAX_PIXELS = 1 << 26
+"""No image or mask of more pixels than this (67 million, such as 8192x8192) is read: a pass takes 130 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,8 @@ def check_size(height: object, width: object) -> tuple[int, int]:
             raise OwsegError(f"an image cannot be {width!r} wide and {height!r} high.")
     assert isinstance(height, int) and isinstance(width, int)
     if height * width > MAX_PIXELS:
-        raise OwsegError(f"an image of {width}x{height} is larger than this program reads ({MAX_PIXELS} pixels).")
+        much = f"an image of {width}x{height} is larger than {MAX_PIXELS:,} pixels"
+        raise OwsegError(f"{much}; cut it into parts, or make it smaller.")
     return height, width
 
 

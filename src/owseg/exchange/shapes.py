@@ -6,9 +6,10 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from owseg.data.masks import Rle, check_size
+from owseg.data.decoding import load_image
+from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 
 
@@ -39,12 +40,5 @@ def check_polygon(polygon: Sequence[float], size: tuple[int, int], what: str) ->
 
 
 def open_mask_image(data: bytes) -> Image.Image:
-    """Return a mask from the bytes of its image file; raise ``OwsegError`` if it is not an image, or too large."""
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data))
-        with image:
-            check_size(image.height, image.width)
-            image.load()
-            return image
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise OwsegError(f"a mask cannot be read as an image ({error}).") from None
+    """Return a mask from the bytes of its image file; raises what ``load_image`` raises."""
+    return load_image(io.BytesIO(data), name="a mask")
