@@ -110,6 +110,7 @@ def main() -> None:
     """Run the command line; an error that the user can mend is one sentence on standard error and exit code 1."""
     try:
         with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # Pillow's; an error of ours follows
             warnings.showwarning = lambda message, *_: print_note(f"warning: {message}")  # not where, and in which file
             app()
     except OwsegError as error:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from owseg.data.decoding import FORMATS, load_image
 from owseg.errors import OwsegError
@@ -50,27 +50,6 @@ def by_unique_name(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
             raise OwsegError(f"{files[name]} and {path} have the same name, {name!r}; rename or remove one.")
         files[name] = path
     return files
-
-
-def find_image_files(names: Sequence[str]) -> list[Path]:
-    """Return the image files that ``names`` (files, folders, glob patterns) stand for, sorted, each once.
-
-    Raises ``OwsegError`` for a name that stands for no image.
-    """
-    found: list[Path] = []
-    for name in names:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            found += find_images(path)
-        elif path.exists():
-            found.append(path)
-        else:
-            # Unlike Path.glob, glob.glob takes absolute patterns.
-            matched = [Path(p) for p in glob.glob(str(path)) if Path(p).suffix.lower() in SUFFIXES]  # noqa: PTH207
-            if not matched:
-                raise OwsegError(f"{name} is not an image, a folder, or a pattern that matches an image.")
-            found += matched
-    return sorted(set(found))
 
 
 def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
@@ -116,6 +95,21 @@ def as_image(image: ImageLike) -> np.ndarray:
 def image_name(image: ImageLike) -> str:
     """Return the file name of an image that is given as a path; an empty string for any other."""
     return Path(image).name if isinstance(image, str | Path) else ""
+
+
+def failure(path: Path, error: Exception, ways: str = "make it smaller") -> str:
+    """Return in one sentence why an image could not be processed; a lack of memory with its size and ``ways`` out.
+
+    torch raises a RuntimeError where memory runs out.
+    """
+    if isinstance(error, OwsegError):
+        return str(error)
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, MemoryError) or re.search(r"alloc|out of memory|not enough memory", text, re.IGNORECASE):
+        with suppress(OSError, UnidentifiedImageError), Image.open(path, formats=FORMATS) as image:
+            return f"{path} needs more memory than there is ({image.width}x{image.height}); {ways}."
+        return f"{path} needs more memory than there is; {ways}."
+    return f"{path}: {text}"
 
 
 def _rgb(image: Image.Image, what: str) -> np.ndarray:
