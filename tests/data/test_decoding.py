@@ -107,8 +107,8 @@ def test_a_png_whose_last_rows_are_0_is_whole(tmp_path):
     for mode in ("L", "P", "1"):
         Image.fromarray(ids).convert(mode).save(tmp_path / "a.png")
         assert not read_mask(tmp_path / "a.png")[20:].any()
-    Image.fromarray(np.uint16(ids) * 256).save(tmp_path / "b.png")
-    assert np.array_equal(read_image(tmp_path / "b.png")[0], ids)
+    Image.fromarray(np.uint16(ids) * 8192).save(tmp_path / "b.png")
+    assert np.array_equal(read_image(tmp_path / "b.png")[0], ids * 32)
 
 
 SMOOTH = np.add.outer(np.arange(96), np.arange(64))[..., None].repeat(3, 2).astype(np.uint8)
@@ -143,3 +143,18 @@ def test_pixels_can_be_written_to(tmp_path, shape):
         (tmp_path / "a.png").write_bytes(encoded(values))
         image = read_image(tmp_path / "a.png")
         assert image.flags["WRITEABLE"] and image.flags["C_CONTIGUOUS"] and image.shape == (3, *shape)
+
+
+@pytest.mark.parametrize(("highest", "bits"), [(4095, 12), (1000, 10), (1, 1), (4096, None), (65535, None), (0, None)])
+def test_a_16_bit_image_that_uses_few_of_its_bits_is_said(tmp_path, highest, bits):
+    values = np.zeros((4, 5), np.uint16)
+    values[1:3] = highest // 2, highest // 3, highest // 4, highest // 5, highest
+    Image.fromarray(values).save(tmp_path / "a.png")
+    if bits is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            image = read_image(tmp_path / "a.png")
+    else:
+        with pytest.warns(UserWarning, match=rf"a\.png uses {bits} of its 16 .* by {2 ** (16 - bits)}\."):
+            image = read_image(tmp_path / "a.png")
+    assert np.array_equal(image[0], values >> 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """The image files that a folder is searched for."""
+
+FEW_BITS = 1 << 12
+"""A 16-bit image whose highest value is below this is taken for one of a camera of 12 bits or fewer, not scaled up."""
 
 ImageLike: TypeAlias = "str | Path | bytes | np.ndarray | Image.Image | Tensor"
 """What can be read as one image (see ``as_image``)."""
@@ -56,8 +60,8 @@ def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
     """Read an image as (3, H, W) uint8 RGB; grey is repeated, transparency dropped.
 
     It is turned ``upright`` as its EXIF tag says; read an image that has a mask with ``upright=False``, as the mask has
-    no such tag. A 16-bit grey image keeps its upper 8 bits. Raises ``OwsegError`` for what is not an image, or one of
-    floats.
+    no such tag. A 16-bit grey image keeps its upper 8 bits; one that uses 12 or fewer gets a warning. Raises
+    ``OwsegError`` for what is not an image, or one of floats.
     """
     path = Path(path).expanduser()
     return _rgb(load_image(path, upright), str(path))
@@ -116,8 +120,12 @@ def _rgb(image: Image.Image, what: str) -> np.ndarray:
     if image.mode == "F":
         raise OwsegError(f"{what} holds floats of unknown range; store it with 8 bits a channel.")
     if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip to 8 instead of scaling them
-        grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
-        return np.stack([grey] * 3)
+        values = np.asarray(image).astype(np.int64)
+        if 0 < values.max() < FEW_BITS:
+            bits = int(values.max()).bit_length()
+            why = f"{what} uses {bits} of its 16 bits a pixel, of which the upper 8 are read: it is nearly black"
+            warnings.warn(f"{why}; multiply its values by {1 << (16 - bits)}.", stacklevel=3)
+        return np.stack([np.clip(values >> 8, 0, 255).astype(np.uint8)] * 3)
     # torch warns of an array that cannot be written to.
     return np.require(np.asarray(image.convert("RGB")).transpose(2, 0, 1), requirements=("C", "W"))
 
