@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -12,6 +13,7 @@ from functools import cache, partial
 from itertools import islice
 from math import isfinite
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 from zlib import crc32
 
@@ -82,9 +84,38 @@ def write_whole(path: str | Path, data: bytes) -> Path:
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OwsegError(f"{path} cannot be written ({reason}); make room, or give another path.") from None
+        raise _unwritable(path, error) from None
     return path
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ``OwsegError`` unless files can be written to ``folder``; one that is not there yet is not made."""
+    try:
+        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        with TemporaryFile(dir=there) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def fits(path: Path) -> bool:
+    """Return whether the file system takes a file name, and a path, as long as that of ``path``."""
+    try:
+        path.lstat()
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG
+    return True
+
+
+def _unwritable(path: Path, error: OSError) -> OwsegError:
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        advice = "make room, or give another path"
+    elif error.errno == errno.ENAMETOOLONG:
+        advice = "give a shorter name"
+    else:
+        advice = "give another path"
+    return OwsegError(f"{path} cannot be written ({reason}); {advice}.")
 
 
 @cache

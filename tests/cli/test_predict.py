@@ -1,5 +1,7 @@
 import copy
+import io
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +16,9 @@ from owseg.knowledge.load import load
 def test_three_maps_are_written_for_each_image(run_cli, stored_kb, photos, tmp_path):
     code, out, _ = run_cli("predict", photos, "--kb", stored_kb, "-o", tmp_path / "maps")
     assert code == 0 and "3 of 3" in out and "Most unknown: " in out
-    assert sorted(p.name for p in (tmp_path / "maps").iterdir()) == sorted(
-        f"p{i}.{kind}" for i in range(3) for kind in ("labels.png", "score.png", "open.jpg", "regions.json")
-    )
+    kinds = ("labels.png", "score.png", "open.jpg", "regions.json")
+    expected = {"classes.json", "legend.png", *(f"p{i}.{kind}" for i in range(3) for kind in kinds)}
+    assert {p.name for p in (tmp_path / "maps").iterdir()} == expected
     prediction = load(stored_kb).predict(photos / "p1.png")
     assert np.array_equal(read_mask(tmp_path / "maps" / "p1.labels.png"), prediction.labels)
     with Image.open(tmp_path / "maps" / "p1.score.png") as image:
@@ -45,7 +47,109 @@ def test_json_says_what_a_prediction_says_and_where_its_files_are(run_cli, store
         stem = result["image"].removesuffix(".png")
         names = [f"{stem}.{kind}" for kind in ("labels.png", "score.png", "open.jpg", "regions.json")]
         assert result["files"] == [str(tmp_path / "maps" / name) for name in names]
-    assert {p.name for p in (tmp_path / "maps").iterdir()} == {f.rpartition("/")[2] for r in done for f in r["files"]}
+    files = {f.rpartition("/")[2] for r in done for f in r["files"]}
+    assert {p.name for p in (tmp_path / "maps").iterdir()} == files | {"classes.json", "legend.png"}
+
+
+def test_a_line_of_json_for_each_image(run_cli, stored_kb, photos, tmp_path):
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8 no")
+    load(stored_kb).save(stored_kb)
+    run = ("predict", photos, "--kb", stored_kb, "-o", tmp_path / "maps")
+    code, out, err = run_cli(*run, "--jsonl")
+    lines, whole = [json.loads(line) for line in out.splitlines()], json.loads(run_cli(*run, "--json")[1])
+    about = {"kb": str(stored_kb), "version": 2, "task": "unknown"}
+    assert code == 1 and err == "" and lines == [{**about, **result} for result in whole["results"]]
+    assert [line["error"] is None for line in lines] == [False, True, True, True] and whole["version"] == 2
+    for line in lines[1:]:
+        assert {"path", "threshold", "unknown", "classes", "regions", "files"} <= line.keys()
+        assert line["threshold"] == load(stored_kb).threshold.value
+
+
+def test_lines_come_as_images_are_done(run_cli, stored_kb, photos, tmp_path, monkeypatch):
+    seen = []
+
+    def line(*parts, **options):
+        seen.append((len(list((tmp_path / "maps").glob("*.labels.png"))), options))
+
+    monkeypatch.setattr("builtins.print", line)
+    run_cli("predict", photos, "--kb", stored_kb, "-o", tmp_path / "maps", "--jsonl")
+    assert seen == [(1, {"flush": True}), (2, {"flush": True}), (3, {"flush": True})]
+
+
+def test_subfolders_keep_their_names(run_cli, stored_kb, photos, tmp_path):
+    (photos / "trip1").mkdir()
+    (photos / "p1.png").rename(photos / "trip1" / "p0.png")
+    run = ("predict", photos, "--kb", stored_kb, "-o", photos / "maps")
+    code, out, err = run_cli(*run)
+    assert code == 0 and "2 of 2" in out and err.startswith("Note: 1 more image in subfolders of")
+    code, out, err = run_cli(*run, "--recursive")
+    assert code == 0 and "3 of 3" in out and err == ""  # the maps of the first run are in a subfolder, too
+    assert (photos / "maps" / "trip1" / "p0.labels.png").is_file() and (photos / "maps" / "p0.labels.png").is_file()
+
+
+def test_paths_come_from_standard_input(run_cli, stored_kb, photos, tmp_path, monkeypatch):
+    run = ("predict", "-", "--kb", stored_kb, "-o", tmp_path / "maps")
+    paths = [os.fsencode(path) for path in sorted(photos.iterdir())]
+    for text, n in ((b"\n".join(paths), 3), (b"\r\n".join(paths[:2]) + b"\r\n", 2), (b"\0".join(paths[1:]) + b"\0", 2)):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+        code, out, _ = run_cli(*run)
+        assert code == 0 and f"{n} of {n}" in out
+
+
+@pytest.mark.parametrize(("text", "why"), [(b"", "names no image"), (b"\n\n", "names no image"),
+                                           (b"none.png", "none.png is not an image")])  # fmt: skip
+def test_standard_input_without_an_image(fails, stored_kb, tmp_path, monkeypatch, text, why):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert why in fails("predict", "-", "--kb", stored_kb, "-o", tmp_path / "maps")
+
+
+def test_a_list_without_end_is_refused(fails, stored_kb, tmp_path, monkeypatch):
+    monkeypatch.setattr("owseg.cli._images.MAX_TEXT", 1 << 20)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a" * (1 << 20 | 1))))
+    assert "more than 1 MiB of paths" in fails("predict", "-", "--kb", stored_kb, "-o", tmp_path / "maps")
+
+
+def test_both_kinds_of_json_are_refused(fails, stored_kb, photos, tmp_path):
+    options = ("--kb", stored_kb, "-o", tmp_path / "maps", "--json", "--jsonl")
+    assert "give either" in fails("predict", photos, *options) and not (tmp_path / "maps").exists()
+
+
+@pytest.mark.parametrize("line", [
+    ("predict", "photos"), ("annotate", "kb", "photos", "--format", "cvat"), ("discover", "kb", "photos"),
+    ("submit", "kb", "photos", "--format", "smiyc"),
+])  # fmt: skip
+def test_a_folder_that_cannot_be_written_is_said_before_the_network_is_loaded(
+    fails, photos, tmp_path, line, monkeypatch
+):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert "file/maps cannot be written (not a directory); give another path" in fails(*line, "-o", "file/maps")
+
+
+def test_small_images_are_not_called_the_most_unknown(run_cli, kb, photos, tmp_path):
+    network = copy.deepcopy(kb.network)
+    network.size = 48
+    threshold = replace(kb.threshold, value=-1e9)  # all of every image is unknown, and the first would be named
+    replace(kb, network=network, threshold=threshold).save(tmp_path / "kb")
+    run = ("predict", photos, "--kb", tmp_path / "kb", "-o", tmp_path / "maps")
+    for size in ((64, 31), (20, 15)):
+        Image.new("RGB", size, (200, 0, 0)).save(photos / "a.png")
+        _, out, err = run_cli(*run)
+        assert "Most unknown: " in out and "a.png" not in out
+        assert "Note: 1 of the images have a side below 32 pixels; they are too small to judge." in err
+    Image.new("RGB", (200, 150), (200, 0, 0)).save(photos / "a.png")
+    assert "a.png" in run_cli(*run)[1]
+
+
+def test_images_that_were_enlarged_are_not_called_the_most_unknown(run_cli, kb, photos, tmp_path):
+    network = copy.deepcopy(kb.network)
+    network.size = 96
+    replace(kb, network=network, threshold=replace(kb.threshold, value=-1e9)).save(tmp_path / "kb")
+    run = ("predict", photos, "--kb", tmp_path / "kb", "-o", tmp_path / "maps")
+    Image.new("RGB", (60, 40), (200, 0, 0)).save(photos / "a.png")
+    _, out, err = run_cli(*run)
+    assert "p0.png (100.0% of its pixels)" in out and "some images are less than half of" in err
+    assert "a.png (100.0% of its pixels)" in run_cli(*run, "--size", 48)[1]
 
 
 @pytest.mark.parametrize("images, place, out, why", [

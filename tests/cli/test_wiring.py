@@ -42,10 +42,21 @@ BASELINE, FIT_BASELINE = "fit-baseline duir K --data folder:D -o O", "training.b
 EVALUATE, FIND = "evaluation.evaluate:evaluate", "discovery.discover:discover"
 CROSSWISE = "evaluation.crosswise:evaluate_crosswise"
 SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_sequence"
+SEARCH = "data.search:search_images"
 ROWS = [
-    ("predict a b", "data.images:find_image_files", {"names": ["a", "b"]}),
+    ("predict a b", SEARCH, {"names": ["a", "b"], "recursive": False, "apart": "predictions"}),
+    ("predict a --recursive -o O", SEARCH, {"recursive": True, "apart": "O"}),
+    ("discover K a --recursive -o O", SEARCH, {"names": ["a"], "recursive": True, "apart": "O"}),
+    ("submit K a --recursive --format smiyc -o O", SEARCH, {"recursive": True, "apart": "O"}),
+    ("annotate K a --recursive --format cvat -o O", SEARCH, {"names": ["a"], "recursive": True, "apart": None}),
+    ("adapt K a --recursive", SEARCH, {"names": ["a"], "recursive": True, "apart": None}),
+    *((f"{line} -o O", "_files:check_writable", {"folder": "O"}) for line in (
+        "predict a", "annotate K a --format cvat", "submit K a --format smiyc", "discover K a", "benchmark R")),
+    ("predict a --jsonl", "inference.predict:predict_files", {"on_result": {}}),
+    ("predict a --jsonl --kb K", "knowledge.pretrained:stored_version", {"kb": "K"}),
     ("predict a", "inference.predict:predict_files",
-     {"kb": "street", "paths": ["a"], "out": "predictions", "npy": False, "forward": forward()}),
+     {"kb": "street", "paths": ["a"], "out": "predictions", "npy": False, "forward": forward(),
+      "names": ["name of a"]}),
     ("predict a --kb K -o O --npy", "inference.predict:predict_files", {"kb": "K", "out": "O", "npy": True}),
     ("predict a --out O --full-resolution", "inference.predict:predict_files", {"out": "O", "forward": forward(True)}),
     *((f"predict a {option}", "inference.predict:predict_files", {"forward": given}) for option, given in (

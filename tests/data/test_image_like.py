@@ -1,4 +1,4 @@
-"""One image as people have it: a path, bytes, a PIL image, an array, a tensor; and the files that names stand for."""
+"""One image as people have it: a path, bytes, a PIL image, an array, a tensor."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from owseg.data.images import as_image, find_image_files, image_name
+from owseg.data.images import as_image, image_name
 from owseg.errors import OwsegError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
@@ -69,24 +69,3 @@ def test_anything_else_is_refused(form, message):
 def test_only_a_path_has_a_name(tmp_path):
     assert image_name("a/b.png") == image_name(tmp_path / "b.png") == "b.png"
     assert image_name(PIXELS) == image_name(b"") == ""
-
-
-def test_names_stand_for_files_folders_and_patterns(tmp_path, monkeypatch):
-    for name in ("a/1.png", "a/2.JPG", "a/notes.txt", "a/.hidden.png", "b/3.webp", "4.gif"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-
-    def found(*names):
-        return [p.relative_to(tmp_path).as_posix() for p in find_image_files([str(tmp_path / n) for n in names])]
-
-    assert found("a") == found("a/*") == ["a/1.png", "a/2.JPG"]
-    assert found("b", "a/2.JPG", "a") == ["a/1.png", "a/2.JPG", "b/3.webp"]  # sorted, each once
-    assert found("4.gif") == ["4.gif"]  # a file that is named is taken whatever it is called
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert find_image_files(["~/b"]) == [tmp_path / "b" / "3.webp"]
-    for names in (["c"], ["*.gif"], ["a", "c"]):
-        with pytest.raises(OwsegError, match="is not an image, a folder, or a pattern that matches an image"):
-            found(*names)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(OwsegError, match="empty holds no image"):
-        found("empty")

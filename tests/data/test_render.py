@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.data.render import encode_jpeg, encode_labels, encode_npy, encode_score, overlay
+from owseg.data.render import encode_jpeg, encode_labels, encode_legend, encode_npy, encode_score, hatching, overlay
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.openset import Threshold
 
@@ -41,14 +41,34 @@ def test_scores_and_pixels_come_back():
 
 
 @pytest.mark.parametrize("known", [0, 1])
-def test_the_unknown_is_tinted_more_strongly_and_has_an_outline(known):
-    open_set = np.full((9, 9), known, np.uint8)
-    open_set[2:7, 3:8] = UNKNOWN
-    image = np.full((3, 9, 9), 100, np.uint8)
+def test_the_unknown_is_tinted_more_strongly_hatched_and_has_an_outline(known):
+    open_set = np.full((30, 40), known, np.uint8)
+    open_set[2:27, 3:38] = UNKNOWN
+    image = np.full((3, 30, 40), 100, np.uint8)
     drawn = overlay(image, open_set, SPACE)
     tint = np.array(SPACE.colors[known])
     assert np.array_equal(drawn[0, 0], np.round(55 + 0.45 * tint)) and (drawn[open_set == known] == drawn[0, 0]).all()
-    inside = np.zeros((9, 9), bool)
-    inside[3:6, 4:7] = True
-    assert (drawn[inside] == np.round(35 + 0.65 * np.array((255, 0, 200)))).all()
+    inside = np.zeros((30, 40), bool)
+    inside[3:26, 4:37] = True
+    lines = inside & (np.add.outer(np.arange(30), np.arange(40)) % 8 == 0)
+    assert (drawn[inside & ~lines] == np.round(35 + 0.65 * np.array((255, 0, 200)))).all()
+    assert (drawn[lines] == np.round(35 + 0.65 * 255)).all() and lines.sum() > 50
     assert (drawn[(open_set == UNKNOWN) & ~inside] == 255).all() and (image == 100).all()
+
+
+@pytest.mark.parametrize(("size", "width"), [((30, 40), 1), ((1000, 2000), 4), ((3000, 1000), 4), ((1, 1), 1)])
+def test_lines_are_an_eighth_and_wider_in_larger_images(size, width):
+    rows, columns = np.indices(size)
+    assert np.array_equal(hatching(size), (rows + columns) % (8 * width) < width)
+
+
+@pytest.mark.parametrize("number", [1, 11, 24, 25, 60])
+def test_the_legend_has_the_colour_and_the_name_of_every_class(number):
+    space = LabelSpace.of(f"class {i}" for i in range(number))
+    image = np.asarray(Image.open(io.BytesIO(encode_legend(space))).convert("RGB"))
+    colours = {tuple(c) for c in image.reshape(-1, 3).tolist()}
+    assert {*space.colors, (255, 0, 200)} <= colours
+    for i, colour in enumerate(space.colors):
+        top, left = np.argwhere((image == colour).all(-1))[0]
+        name = image[top : top + 22, left + 24 : left + 90]
+        assert (name < 100).any(), f"nothing is written beside the colour of class {i}"

@@ -22,7 +22,7 @@ SHAPE = 'label="car" left="0" top="0" width="9" height="7"'
         (f'<mask {SHAPE} rle="x"/>', "not a CVAT"),
         (f'<mask {SHAPE} rle=""/>', "not a CVAT"),
         (f"<mask {SHAPE}/>", "'rle' is missing"),
-        (f'<mask {SHAPE.replace("9", "10")} rle="70"/>', "outside a.jpg"),
+        (f'<mask {SHAPE.replace("9", "10")} rle="70"/>', "outside its image of 9x7"),
         (
             f'<mask {SHAPE.replace("top=?0".replace("?", chr(34)), "top=?-1".replace("?", chr(34)))} rle="63"/>',
             "outside",

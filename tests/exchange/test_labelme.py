@@ -37,4 +37,4 @@ def test_a_mask_outside_of_its_image(tmp_path):
         if fine:
             assert next(read(path)).mask[3:7, 2:6].all()
         else:
-            refused(path, "labelme", "is outside a.jpg")
+            refused(path, "labelme", "car in a.jpg is outside its image of 9x7")

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from owseg.data.search import Found
 from owseg.discovery.discover import DiscoveryResult
 from owseg.inference.predict import Result
 from owseg.knowledge.base import Event
@@ -28,7 +29,7 @@ class FakeKB:
     labels = LabelSpace.of(("road", "sky"))
     scorers = ("msp", "joint")
     scorer, threshold, learned_classes = "joint", None, ()
-    network = SimpleNamespace(backbone="the backbone of KB")
+    network = SimpleNamespace(backbone="the backbone of KB", size=None)
     history = (Event("train", "made", {"val": {"calibrated_apart": True}}),)
 
     def __init__(self, name):
@@ -60,6 +61,11 @@ def wrote(arguments):
     return Path("there.json")
 
 
+def found(arguments):
+    names = arguments["names"]
+    return Found(tuple(map(Path, names)), tuple(f"name of {name}" for name in names))
+
+
 noted: list[tuple[str, dict]] = []
 STUBS = {
     "knowledge.load:load": lambda a: FakeKB(a["directory"]),
@@ -68,6 +74,7 @@ STUBS = {
     "knowledge.imported:import_network": lambda a: FakeKB(f"imported {a['spec']}"),
     "knowledge.pretrained:writable": lambda a: a["out"] or a["kb"],
     "knowledge.pretrained:resolve": lambda a: Path("place of", a["name"]),
+    "knowledge.pretrained:stored_version": lambda a: 3,
     "knowledge.commit:check_place": lambda a: None,
     "knowledge.commit:rollback_version": lambda a: 7,
     "knowledge.versions:has_version": lambda a: "new" not in str(a["directory"]),
@@ -76,7 +83,9 @@ STUBS = {
     "knowledge.calibration:calibrate": lambda a: FakeKB(f"calibrated {a['kb'].name}"),
     "knowledge.calibration:fit_scorers": lambda a: FakeKB(f"fitted {a['kb'].name}"),
     "knowledge.calibration:divide_val": lambda a: (f"half of {a['val']}", f"other half of {a['val']}"),
-    "data.images:find_image_files": lambda a: [Path(name) for name in a["names"]],
+    "_files:check_writable": lambda a: None,
+    "data.search:search_images": found,
+    "data.search:find_image_files": lambda a: [Path(name) for name in a["names"]],
     "data.datasets:open_dataset": lambda a: f"{a['spec']}/{a['split']}{', to train' if a['train'] else ''}",
     "data.datasets:open_source": lambda a: SimpleNamespace(name=a["split"], ids=("a", "b")),
     "cli._training:enough_epochs": lambda a: a["config"],

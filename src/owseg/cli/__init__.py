@@ -114,6 +114,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal may have ASCII alone
     try:
         with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # Pillow's; an error of ours follows
             warnings.showwarning = lambda message, *_: print_note(f"warning: {message}")  # not where, and in which file
             app()
     except OwsegError as error:

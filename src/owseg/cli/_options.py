@@ -28,8 +28,15 @@ KB = Annotated[
 
 
 Images = Annotated[
-    list[str], typer.Argument(metavar="IMAGES", help="Image files, folders, or quoted patterns such as 'a/*.jpg'.")
+    list[str],
+    typer.Argument(
+        metavar="IMAGES",
+        help="Image files, folders, quoted patterns such as 'a/**/*.jpg', or - for paths on standard input.",
+    ),
 ]
+
+
+Recursive = Annotated[bool, typer.Option("--recursive", help="Of a folder, take the images in subfolders, too.")]
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

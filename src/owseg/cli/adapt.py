@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from owseg.cli._options import KB, Images, Json, Out, Slim
+from owseg.cli._images import given_images
+from owseg.cli._options import KB, Images, Json, Out, Recursive, Slim
 from owseg.cli._printing import next_command, save_version
 
 
-def adapt(kb: KB, images: Images, out: Out = None, slim: Slim = False, as_json: Json = False) -> None:
+def adapt(
+    kb: KB, images: Images, out: Out = None, recursive: Recursive = False, slim: Slim = False, as_json: Json = False
+) -> None:
     """Move the threshold to a few images of another place, which nobody has labelled: an estimate.
 
     About eight images do. Where known pixels score higher than on the images of the calibration, the threshold rises by
     as much, so that they are not lost. No rate is promised: to have one, label some images and run owseg calibrate.
     """
-    from owseg.data.images import find_image_files
     from owseg.knowledge.adaptation import adapt as adapted
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
     # The target first: a shipped knowledge base without --out is refused before the work.
     target, base = writable(kb, out), load(kb)
-    new = adapted(base, find_image_files(images))
+    new = adapted(base, given_images(images, recursive).paths)
     save_version(new, target, as_json, next_command("predict", "--kb", target, "IMAGES"), slim)

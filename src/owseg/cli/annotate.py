@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Size, Tile
+from owseg.cli._images import given_images
+from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Recursive, Size, Tile
 from owseg.cli.exchange import Settings, Url, format_options, write_annotations
 
 
@@ -23,18 +24,20 @@ def annotate(
     multi_scale: MultiScale = False,
     size: Size = None,
     tile: Tile = False,
+    recursive: Recursive = False,
     as_json: Json = False,
 ) -> None:
     """Predict images and write the result as annotations, for people to correct in CVAT, Label Studio or another tool.
 
     Correct them there, name the unknown regions, export, and give the export to owseg learn --shots.
     """
-    from owseg.data.images import find_image_files
+    from owseg._files import check_writable
     from owseg.inference.annotate import predicted_annotations
     from owseg.knowledge.load import load
 
+    check_writable(out.parent if out.suffix else out)  # before the network is loaded
     options = format_options(settings, url)
-    base = load(kb)
+    paths, base = given_images(images, recursive).paths, load(kb)
     forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
-    annotations = predicted_annotations(base, find_image_files(images), forward)
+    annotations = predicted_annotations(base, paths, forward)
     write_annotations(annotations, out, to, options, as_json, predicted=True)

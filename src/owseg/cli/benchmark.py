@@ -31,10 +31,12 @@ def benchmark(
 
     docs/benchmark.md has the rest, such as the options of scorers: models.NAME.options.SCORER.
     """
+    from owseg._files import check_writable
     from owseg.benchmark.recipe import read_recipe
     from owseg.benchmark.run import run
 
     wanted = read_recipe(recipe)
+    check_writable(out)
     for line in wanted.left_out:
         print_note(f"left out: {line}")
     results = run(wanted, out, workers, print_note)

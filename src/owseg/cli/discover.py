@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, Images, Json
+from owseg.cli._images import given_images
+from owseg.cli._options import KB, Images, Json, Recursive
 from owseg.cli._printing import next_command, print_json, print_note, say
 
 
@@ -21,6 +22,7 @@ def discover(
     split_at: Annotated[
         float, typer.Option(help="Objects that touch are separated below this cosine, from -1 (never) to 1.")
     ] = 0.5,
+    recursive: Recursive = False,
     as_json: Json = False,
 ) -> None:
     """Find the unknown regions of many images and group similar ones: a queue for owseg review.
@@ -28,11 +30,13 @@ def discover(
     Writes a folder with every unknown region, the groups in the order of review, and an overview, groups.jpg. A run
     that was stopped continues where it was. Exit code 1 if any image could not be read.
     """
-    from owseg.data.images import find_image_files
+    from owseg._files import check_writable
     from owseg.discovery.discover import discover as find_and_group
     from owseg.knowledge.load import load
 
-    queue, found = find_and_group(load(kb), find_image_files(images), out, kb, min_area, split_at)
+    check_writable(out)
+    paths = given_images(images, recursive, out).paths
+    queue, found = find_and_group(load(kb), paths, out, kb, min_area, split_at)
     if as_json:
         print_json({"queue": str(queue.folder), **vars(found)})
     else:

@@ -46,7 +46,7 @@ def fit(
     the split val, where there is one. The score in use does not change; use another with owseg calibrate --scorer
     NAME, or compare them with owseg evaluate.
     """
-    from owseg.data.images import find_image_files
+    from owseg.data.search import find_image_files
     from owseg.data.unlabeled import unlabeled_images
     from owseg.knowledge.calibration import fit_scorers
     from owseg.knowledge.load import load
@@ -69,7 +69,7 @@ def fit(
 
 
 def _own(kb: KnowledgeBase, images: list[str]) -> DataSet:
-    from owseg.data.images import find_image_files
+    from owseg.data.search import find_image_files
     from owseg.data.unlabeled import unlabeled_images
     from owseg.knowledge.calibration import in_own_labels
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import FullResolution, Images, Json, MultiScale, Size, Task, Tile
+from owseg.cli._images import given_images
+from owseg.cli._options import FullResolution, Images, Json, MultiScale, Recursive, Size, Task, Tile
 from owseg.cli._printing import command, print_json, print_note, say
+from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
     from owseg.inference.predict import Result
@@ -35,46 +38,74 @@ def predict(
         ),
     ] = False,
     task: Task = "unknown",
+    recursive: Recursive = False,
     as_json: Json = False,
+    as_lines: Annotated[
+        bool, typer.Option("--jsonl", help="Print one line of JSON for each image, as soon as it is done.")
+    ] = False,
 ) -> None:
     """Label every pixel of images, and mark those that are unknown.
 
     Writes, for each image NAME: NAME.labels.png (class ids, with a palette), NAME.score.png (anomaly score),
-    NAME.open.jpg (the image tinted with its classes, the unknown in magenta, unknown things in boxes) and
-    NAME.regions.json (these things: boxes, scores, masks). Says so where the images are of another place than those
-    that the threshold was found on. Exit code 1 if any image could not be read.
+    NAME.open.jpg (the image tinted with its classes, the unknown hatched in magenta, unknown things in boxes) and
+    NAME.regions.json (these things: boxes, scores, masks); and beside them classes.json and legend.png, the classes and
+    their colours. Of a folder, NAME is the path below it. Says so where the images are of another place than those that
+    the threshold was found on. Exit code 1 if any image could not be read.
     """
-    from owseg.data.images import find_image_files
+    from owseg._files import check_writable
     from owseg.inference.predict import predict_files, shift_of
     from owseg.knowledge.adaptation import adapt_to_some
     from owseg.knowledge.load import load
+    from owseg.knowledge.pretrained import stored_version
     from owseg.knowledge.tasks import for_task
 
-    base, paths = for_task(load(kb), task), find_image_files(images)
+    if as_json and as_lines:
+        raise OwsegError("--json prints one object at the end and --jsonl a line for each image; give either.")
+    check_writable(out)  # before the network is loaded
+    found = given_images(images, recursive, out)
+    base, paths, version = for_task(load(kb), task), found.paths, stored_version(kb)
     forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
     if adapt:
         base = adapt_to_some(base, paths, forward)
-    results = predict_files(base, paths, out, npy, forward)
+    about: dict[str, object] = {"kb": kb, "version": version, "task": task}
+    tell = partial(_print_line, about) if as_lines else _ignore
+    results = predict_files(base, paths, out, npy, forward, found.names, tell)
     failed, shift, threshold = [r for r in results if r.error], shift_of(base, results), base.threshold
+    if threshold and shift and shift.significant and not as_json:
+        print_note(_shift_note(shift, threshold, kb))
     if as_json:
         decision = {"threshold": threshold and threshold.to_json(), "shift": shift and shift.to_json()}
-        print_json({"kb": kb, "task": task, "out": str(out), **decision, "results": [r.to_json() for r in results]})
-    else:
+        print_json({**about, "out": str(out), **decision, "results": [r.to_json() for r in results]})
+    elif not as_lines:
         if adapt:
             say(f"A pixel is unknown where {base.scorer} > {threshold}.")
-        if threshold and shift and shift.significant:
-            print_note(_shift_note(shift, threshold, kb))
         for result in failed:
             print_note(f"skipped: {result.error}")
         say(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
-        if done := [r for r in results if r.unknown is not None]:
-            most = max(done, key=lambda r: r.unknown or 0.0)
-            if size is None and not tile and (far := [r for r in done if r.is_far]):
-                print_note(_far_note(far, base.network.size))
-            say(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
+        _print_most_unknown(results, None if size or tile else base.network.size)
     if failed:
         # All that could be labelled is on the disk; the exit code tells scripts that some could not.
         raise typer.Exit(1)
+
+
+def _print_line(about: dict[str, object], result: Result) -> None:
+    print(json.dumps({**about, **result.to_json()}, default=str), flush=True)
+
+
+def _ignore(result: Result) -> None:
+    pass
+
+
+def _print_most_unknown(results: list[Result], working: int | None) -> None:
+    """Print which image is the most unknown, of those that are not too small, nor much smaller than ``working``."""
+    done = [r for r in results if r.unknown is not None and not r.is_small]
+    if small := sum(r.is_small for r in results):
+        print_note(f"Note: {small} of the images have a side below 32 pixels; they are too small to judge.")
+    if far := [r for r in done if working and r.is_far]:
+        print_note(_far_note(far, working))
+    if fine := [r for r in done if not working or (r.factor or 1) <= 2]:
+        most = max(fine, key=lambda r: r.unknown or 0.0)
+        say(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
 
 
 def _shift_note(shift: Shift, threshold: Threshold, kb: str) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Size, Tile, parse_settings
+from owseg.cli._images import given_images
+from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Recursive, Size, Tile, parse_settings
 from owseg.cli._printing import print_json, print_note, say
 
 
@@ -26,6 +27,7 @@ def submit(
     multi_scale: MultiScale = False,
     size: Size = None,
     tile: Tile = False,
+    recursive: Recursive = False,
     as_json: Json = False,
 ) -> None:
     """Write score files for a hidden test: a benchmark whose masks are not published.
@@ -33,12 +35,14 @@ def submit(
     Images that have their files already are left out, so a run that was stopped is resumed by the same command. Exit
     code 1 if any image could not be read.
     """
-    from owseg.data.images import find_image_files
+    from owseg._files import check_writable
     from owseg.inference.submit import submit as write_files
     from owseg.knowledge.load import load
 
+    check_writable(out)
     run = {"full_resolution": full_resolution, "multi_scale": multi_scale, "size": size, "tile": tile}
-    results, note = write_files(load(kb), find_image_files(images), out, to, parse_settings(settings), run)
+    paths = given_images(images, recursive, out).paths
+    results, note = write_files(load(kb), paths, out, to, parse_settings(settings), run)
     failed = [r for r in results if r.error]
     if as_json:
         print_json({"kb": kb, "out": str(out), "note": note, "results": [r.to_json() for r in results]})

@@ -176,8 +176,8 @@ def train(
     Half of the val split chooses the weights and fits the score, the other half calibrates the threshold. Logs (CSV,
     TensorBoard) and the checkpoint for --resume are in KB.run beside it.
     """
-    from owseg.data.images import find_image_files
     from owseg.data.outliers import leave_out, open_outliers
+    from owseg.data.search import find_image_files
     from owseg.knowledge.commit import check_place
     from owseg.knowledge.versions import has_version
     from owseg.training.build import build_knowledge_base

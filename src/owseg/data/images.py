@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import re
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from owseg.data.decoding import FORMATS, load_image
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """The image files that a folder is searched for."""
+
+FEW_BITS = 1 << 12
+"""A 16-bit image whose highest value is below this is taken for one of a camera of 12 bits or fewer, not scaled up."""
 
 ImageLike: TypeAlias = "str | Path | bytes | np.ndarray | Image.Image | Tensor"
 """What can be read as one image (see ``as_image``)."""
@@ -51,49 +56,12 @@ def by_unique_name(named: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     return files
 
 
-def find_image_files(names: Sequence[str]) -> list[Path]:
-    """Return the image files that ``names`` (files, folders, glob patterns) stand for, sorted, each once.
-
-    Raises ``OwsegError`` for a name that stands for no image.
-    """
-    found: list[Path] = []
-    for name in names:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            found += find_images(path)
-        elif path.exists():
-            found.append(path)
-        else:
-            # Unlike Path.glob, glob.glob takes absolute patterns.
-            matched = [Path(p) for p in glob.glob(str(path)) if Path(p).suffix.lower() in SUFFIXES]  # noqa: PTH207
-            if not matched:
-                raise OwsegError(f"{name} is not an image, a folder, or a pattern that matches an image.")
-            found += matched
-    return sorted(set(found))
-
-
-def load_image(file: Path | io.BytesIO, upright: bool = False, name: str = "") -> Image.Image:
-    """Return the image in a file, decoded, and turned ``upright`` as its EXIF tag says; errors call it ``name``.
-
-    Raises ``OwsegError`` if it is missing, not an image, or too large (Pillow's limit, ``Image.MAX_IMAGE_PIXELS``).
-    """
-    what = name or str(file)
-    try:
-        with Image.open(file) as image:
-            image.load()  # Pillow decodes when pixels are asked for, which is too late to say which file is broken
-            return ImageOps.exif_transpose(image) if upright else image
-    except FileNotFoundError:
-        raise OwsegError(f"{what} does not exist.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OwsegError(f"{what} cannot be read as an image ({error}); replace or remove it.") from None
-
-
 def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
     """Read an image as (3, H, W) uint8 RGB; grey is repeated, transparency dropped.
 
     It is turned ``upright`` as its EXIF tag says; read an image that has a mask with ``upright=False``, as the mask has
-    no such tag. A 16-bit grey image keeps its upper 8 bits. Raises ``OwsegError`` for what is not an image, or one of
-    floats.
+    no such tag. A 16-bit grey image keeps its upper 8 bits; one that uses 12 or fewer gets a warning. Raises
+    ``OwsegError`` for what is not an image, or one of floats.
     """
     path = Path(path).expanduser()
     return _rgb(load_image(path, upright), str(path))
@@ -133,13 +101,33 @@ def image_name(image: ImageLike) -> str:
     return Path(image).name if isinstance(image, str | Path) else ""
 
 
+def failure(path: Path, error: Exception, ways: str = "make it smaller") -> str:
+    """Return in one sentence why an image could not be processed; a lack of memory with its size and ``ways`` out.
+
+    torch raises a RuntimeError where memory runs out.
+    """
+    if isinstance(error, OwsegError):
+        return str(error)
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, MemoryError) or re.search(r"alloc|out of memory|not enough memory", text, re.IGNORECASE):
+        with suppress(OSError, UnidentifiedImageError), Image.open(path, formats=FORMATS) as image:
+            return f"{path} needs more memory than there is ({image.width}x{image.height}); {ways}."
+        return f"{path} needs more memory than there is; {ways}."
+    return f"{path}: {text}"
+
+
 def _rgb(image: Image.Image, what: str) -> np.ndarray:
     if image.mode == "F":
         raise OwsegError(f"{what} holds floats of unknown range; store it with 8 bits a channel.")
     if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip to 8 instead of scaling them
-        grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
-        return np.stack([grey] * 3)
-    return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+        values = np.asarray(image).astype(np.int64)
+        if 0 < values.max() < FEW_BITS:
+            bits = int(values.max()).bit_length()
+            why = f"{what} uses {bits} of its 16 bits a pixel, of which the upper 8 are read: it is nearly black"
+            warnings.warn(f"{why}; multiply its values by {1 << (16 - bits)}.", stacklevel=3)
+        return np.stack([np.clip(values >> 8, 0, 255).astype(np.uint8)] * 3)
+    # torch warns of an array that cannot be written to.
+    return np.require(np.asarray(image.convert("RGB")).transpose(2, 0, 1), requirements=("C", "W"))
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -149,11 +137,11 @@ def read_mask(path: Path) -> np.ndarray:
     when they are decoded.
     """
     image = load_image(path)
-    if image.format == "JPEG":
+    if image.format in ("JPEG", "MPO"):
         raise OwsegError(f"{path} is a JPEG, which alters the ids along every edge; save the mask as PNG.")
     if image.mode not in ("L", "P", "1"):
         raise OwsegError(f"{path} is a {image.mode} image; a mask is 8-bit grey or palette, one id per pixel.")
-    with Image.open(path) as header:  # nothing is decoded
+    with Image.open(path, formats=FORMATS) as header:  # nothing is decoded
         if re.search("L;[24]", str(header.tile)):
             raise OwsegError(f"{path} has greys of 2 or 4 bits, not ids; save the mask with 8 bits a pixel.")
     return np.asarray(image).astype(np.uint8)

@@ -11,8 +11,8 @@ from pycocotools import mask as coco
 
 from owseg.errors import OwsegError
 
-MAX_PIXELS = 1 << 27
-"""No image has more pixels than this (134 million); a file that says so is broken, or meant to fill the memory."""
+MAX_PIXELS = 1 << 26
+"""No image or mask of more pixels than this (67 million, such as 8192x8192) is read: a pass takes 130 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,29 @@ class Rle:
         return cls._from_coco(coco.frPyObjects([list(corners)], *size)[0])
 
     @classmethod
+    def placed(cls, inside: np.ndarray, top: int, left: int, size: tuple[int, int]) -> Rle:
+        """Return the mask of ``size`` that is ``inside`` (h, w) bool in a box of it, and off elsewhere.
+
+        The work is that of the box, however large the mask is.
+        """
+        edges = np.diff(np.pad(inside, ((1, 1), (0, 0))).astype(np.int8), axis=0) != 0  # (h + 1, w), along columns
+        columns, rows = np.nonzero(edges.T)
+        return cls._from_edges((left + columns) * size[0] + top + rows, size)
+
+    @classmethod
     def from_counts(cls, counts: Sequence[int], size: tuple[int, int]) -> Rle:
         """Return the mask of ``size`` whose run lengths, column by column and off first, are ``counts``.
 
         Raises ``OwsegError`` for other values than integers from 0, and for runs that do not fill the mask exactly.
         """
         _check_runs(counts, size)
+        return cls._from_edges(np.cumsum(counts, dtype=np.int64)[:-1], size)
+
+    @classmethod
+    def _from_edges(cls, ends: np.ndarray, size: tuple[int, int]) -> Rle:
+        """Return the mask that changes between off and on at each of ``ends``, column by column."""
         # A run of length 0 joins its neighbours: the positions where it starts and ends cancel.
-        ends, times = np.unique(np.cumsum(counts, dtype=np.int64)[:-1], return_counts=True)
+        ends, times = np.unique(ends, return_counts=True)
         edges = ends[(times % 2 == 1) & (ends < size[0] * size[1])]
         runs = np.diff(edges, prepend=0, append=size[0] * size[1]).tolist()
         return cls._from_coco(coco.frPyObjects({"size": list(size), "counts": runs}, *size))
@@ -76,8 +91,8 @@ class Rle:
 
     def mask(self) -> np.ndarray:
         """Return the mask, (H, W) bool."""
-        decoded: np.ndarray = coco.decode(self._to_coco())
-        return decoded.astype(bool)
+        decoded: np.ndarray = coco.decode(self._to_coco())  # uint8, 0 and 1
+        return decoded.view(bool)
 
     def union(self, *others: Rle) -> Rle:
         """Return the pixels that this mask or any of ``others``, of the same size, holds."""
@@ -150,7 +165,8 @@ def check_size(height: object, width: object) -> tuple[int, int]:
             raise OwsegError(f"an image cannot be {width!r} wide and {height!r} high.")
     assert isinstance(height, int) and isinstance(width, int)
     if height * width > MAX_PIXELS:
-        raise OwsegError(f"an image of {width}x{height} is larger than this program reads ({MAX_PIXELS} pixels).")
+        much = f"an image of {width}x{height} is larger than {MAX_PIXELS:,} pixels"
+        raise OwsegError(f"{much}; cut it into parts, or make it smaller.")
     return height, width
 
 

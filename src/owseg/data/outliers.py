@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from owseg._files import MAX_ANNOTATIONS, read_json
-from owseg.data.images import are_black_and_white, by_stem, load_image, read_class_mask, read_image
+from owseg.data.decoding import load_image
+from owseg.data.images import are_black_and_white, by_stem, read_class_mask, read_image
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 

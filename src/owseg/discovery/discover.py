@@ -12,7 +12,7 @@ import numpy as np
 
 from owseg._files import write_whole
 from owseg._progress import track
-from owseg.data.images import read_image
+from owseg.data.images import failure, read_image
 from owseg.data.render import encode_jpeg
 from owseg.discovery.clustering import cluster, find_duplicates, principal, priority, rank, sort_by_typicality
 from owseg.discovery.queue import Queue
@@ -66,9 +66,8 @@ def discover(
         try:
             image = read_image(path)
             proposals = kb.regions(image, min_area, split_at, forward, image_id=relative)
-        except (OwsegError, RuntimeError, MemoryError) as error:  # torch says so when it runs out of memory
-            reason = (str(error).strip() or f"{path}: there is not enough memory for it").splitlines()[0]
-            skipped.append(reason if isinstance(error, OwsegError) else f"{path}: {reason}")
+        except (OwsegError, RuntimeError, MemoryError) as error:
+            skipped.append(failure(path, error))
             continue
         thumbnails = [encode_jpeg(thumbnail(image, r.mask, r.box)) for r in proposals.regions]
         queue.add(relative, file_hash(path), proposals, thumbnails)

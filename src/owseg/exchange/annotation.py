@@ -10,10 +10,18 @@ import numpy as np
 
 from owseg.data.masks import Rle, check_size
 from owseg.errors import OwsegError
-from owseg.labels import IGNORE, RESERVED, Color
+from owseg.labels import IGNORE, KNOWN, RESERVED, Color
 
 VOID = RESERVED[IGNORE]
 """The class name of pixels that are ignored (see ``Shot.void``)."""
+
+
+MAX_SHAPES = 10_000
+"""The shapes that one image may have; those of crowds in published data sets have a few hundred."""
+
+
+MAX_MASKS = 1 << 31
+"""The pixels of an image times the classes in it: 32 classes where it is as large as images may be."""
 
 
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # XML 1.0 has no way to write these
@@ -76,11 +84,16 @@ def by_image(annotations: Iterable[Annotation]) -> tuple[dict[str, ImageMasks], 
 def by_class(image: str, shapes: Iterable[tuple[str, Rle]], colors: Mapping[str, Color | None]) -> Iterator[Annotation]:
     """Yield one annotation for each class of the ``shapes`` (name, mask) of an image: the union of its masks.
 
-    Classes come in the order in which they first appear.
+    Classes come in the order in which they first appear. Raises ``OwsegError`` for more than ``MAX_SHAPES``, for more
+    classes than a label space holds, and for masks of more than ``MAX_MASKS`` pixels.
     """
     masks: dict[str, Rle] = {}
-    for name, rle in shapes:
+    for number, (name, rle) in enumerate(shapes):
         _add(masks, name, rle)
+        most = min(KNOWN, MAX_MASKS // (rle.size[0] * rle.size[1]))
+        if number >= MAX_SHAPES or len(masks) > most:
+            many = f"{MAX_SHAPES:,} shapes" if number >= MAX_SHAPES else f"{most} classes"
+            raise OwsegError(f"{image} has more than {many}; remove some, or leave the image out.")
     for name, rle in masks.items():
         yield Annotation(name, rle.mask(), image, colors.get(name))
 

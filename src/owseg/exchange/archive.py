@@ -20,7 +20,11 @@ MAX_UNPACKED = 4 << 30
 
 
 MAX_RATIO = 100
-"""How many times larger than packed a member of an archive of over 64 MiB may be."""
+"""How many times larger than packed the members of an archive of over 64 MiB may be together."""
+
+
+MAX_MEMBERS = 100_000
+"""The files that an archive may have."""
 
 
 class Files:
@@ -39,14 +43,15 @@ class Files:
 
     def json(self, name: str) -> Any:
         """Return the value of the JSON file ``name``; raise ``OwsegError`` if it is broken."""
-        # The last value is kept: recognising a file and then reading it parse it once.
+        # The last value is kept, or why there is none: all formats that look at a file parse it once.
         if self._last is None or self._last[0] != name:
             try:
                 self._last = (name, json.loads(self.read(name)))
             except (ValueError, RecursionError) as error:
-                raise OwsegError(
-                    f"{name} is not JSON ({error}); correct or remove it, or name the file of annotations itself."
-                ) from None
+                why = f"{name} is not JSON ({error}); correct or remove it, or name the file of annotations itself."
+                self._last = (name, OwsegError(why))
+        if isinstance(self._last[1], OwsegError):
+            raise OwsegError(str(self._last[1]))
         return self._last[1]
 
     def fitting(self, fits: Callable[[Files, str], bool], what: str) -> Iterator[str]:
@@ -110,6 +115,8 @@ def as_owseg_error(path: Path, what: str) -> Iterator[None]:
 
 def _checked(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     members = [i for i in archive.infolist() if not i.is_dir()]
+    if len(members) > MAX_MEMBERS:
+        raise OwsegError(f"it holds more than {MAX_MEMBERS:,} files; split it.")
     for member in members:
         # Names may be written for Windows: with backslashes, or with the letter of a drive.
         name = PurePosixPath(member.filename.replace("\\", "/"))
@@ -117,9 +124,10 @@ def _checked(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
             raise OwsegError(f"its member {member.filename!r} would be outside of it; do not trust this file.")
         if member.flag_bits & 1:
             raise OwsegError(f"its member {member.filename} is encrypted; unpack it first.")
-        # zipfile unpacks no more than a member declares, so the declared size is what counts.
-        if member.file_size > max(64 << 20, MAX_RATIO * member.compress_size):
-            raise OwsegError(f"its member {member.filename} is {member.file_size} bytes unpacked; do not trust it.")
-    if sum(m.file_size for m in members) > MAX_UNPACKED:
+    # zipfile unpacks no more than a member declares, so the declared sizes are what counts.
+    unpacked, packed = sum(m.file_size for m in members), sum(m.compress_size for m in members)
+    if unpacked > max(64 << 20, MAX_RATIO * packed):
+        raise OwsegError(f"its {packed:,} bytes are {unpacked:,} unpacked; do not trust it.")
+    if unpacked > MAX_UNPACKED:
         raise OwsegError(f"it holds more than {MAX_UNPACKED >> 30} GiB unpacked; split it.")
     return members

@@ -19,7 +19,7 @@ from owseg.errors import OwsegError
 from owseg.exchange.annotation import Annotation, by_class, by_image, from_hex
 from owseg.exchange.archive import Files
 from owseg.exchange.base import Format
-from owseg.exchange.shapes import fill_polygon
+from owseg.exchange.shapes import Canvas
 from owseg.labels import Color
 
 WHAT = "a COCO annotation"
@@ -76,9 +76,10 @@ def _annotations(value: dict[str, Any]) -> Iterator[Annotation]:
     for o in value["annotations"]:
         objects.setdefault(o["image_id"], []).append(o)
     for entry in value["images"]:
-        size, image = check_size(entry["height"], entry["width"]), entry["file_name"]
+        image = entry["file_name"]
+        canvas = Canvas(image, check_size(entry["height"], entry["width"]))
         # Popped, so that what is left at the end belongs to no image.
-        shapes = ((names[o["category_id"]], _mask(o, image, size)) for o in objects.pop(entry["id"], []))
+        shapes = ((names[o["category_id"]], _mask(o, canvas)) for o in objects.pop(entry["id"], []))
         yield from by_class(image, shapes, colors)
     if objects:
         raise OwsegError(f"an object is in the image {next(iter(objects))!r}, which is not among the images.")
@@ -95,13 +96,14 @@ def _color(value: Any) -> Color | None:
     return None
 
 
-def _mask(value: dict[str, Any], image: str, size: tuple[int, int]) -> Rle:
+def _mask(value: dict[str, Any], canvas: Canvas) -> Rle:
+    image, size = canvas.image, canvas.size
     shape, what = value.get("segmentation"), f"the object {value.get('id')} of {image}"
     if not shape:
         raise OwsegError(f"{what} is a box without a mask; outline it, or remove it.")
     if isinstance(shape, list):
         polygons = [p for p in shape if len(p) > 4] or shape  # tools leave lines of two points beside polygons
-        first, *others = (fill_polygon(polygon, size, what) for polygon in polygons)
+        first, *others = (canvas.polygon(polygon, what) for polygon in polygons)
         return first.union(*others)
     if tuple(shape["size"]) != size:  # a mask of a resized copy would be off by its scale
         raise OwsegError(f"a mask of {image} is {shape['size']} and its image {list(size)} (height, width).")

@@ -23,7 +23,7 @@ from owseg.exchange._cvat_labels import write_labels
 from owseg.exchange.annotation import Annotation, by_class, by_image, from_hex, hex_color
 from owseg.exchange.archive import Files
 from owseg.exchange.base import Format
-from owseg.exchange.shapes import fill_polygon
+from owseg.exchange.shapes import Canvas
 
 WHAT = "a CVAT annotation (for images 1.1)"
 
@@ -82,29 +82,27 @@ def _annotations(root: Any) -> Iterator[Annotation]:
     labels = root.iterfind("meta//label")
     colors = {label.findtext("name"): from_hex(label.findtext("color")) for label in labels}
     for element in root.iterfind("image"):
-        size = check_size(int(element.attrib["height"]), int(element.attrib["width"]))
         image = element.attrib["name"]
-        shapes = ((s.attrib["label"], _mask(s, image, size)) for s in element if s.tag not in NO_PIXELS)
+        canvas = Canvas(image, check_size(int(element.attrib["height"]), int(element.attrib["width"])))
+        shapes = ((s.attrib["label"], _mask(s, canvas)) for s in element if s.tag not in NO_PIXELS)
         yield from by_class(image, shapes, colors)
 
 
-def _mask(shape: Any, image: str, size: tuple[int, int]) -> Rle:
+def _mask(shape: Any, canvas: Canvas) -> Rle:
     value = shape.attrib
+    what = f"{value['label']} in {canvas.image}"
     if shape.tag == "polygon":
         corners = [float(v) for corner in value["points"].split(";") for v in corner.split(",")]
-        return fill_polygon(corners, size, f"{value['label']} in {image}")
+        return canvas.polygon(corners, what)
     if shape.tag != "mask":
         raise OwsegError(
-            f"{value['label']} is a {shape.tag} in {image}; outline it as a mask or polygon, or remove it."
+            f"{value['label']} is a {shape.tag} in {canvas.image}; outline it as a mask or polygon, or remove it."
         )
-    # Checked before anything is decoded: the size of the box is what the decoder allocates.
     top, left, height, width = (int(value[k]) for k in ("top", "left", "height", "width"))
-    box = check_size(height, width)
-    if top < 0 or left < 0 or top + height > size[0] or left + width > size[1]:
-        raise OwsegError(f"a mask of {value['label']} is outside {image}, which is {size[1]}x{size[0]}.")
-    mask = np.zeros(size, bool)
-    mask[top : top + height, left : left + width] = decode_rows([int(r) for r in value["rle"].split(",")], box)
-    return Rle.of(mask)
+    # Checked before anything is decoded: the size of the box is what the decoder allocates.
+    canvas.box(top, left, height, width, what)
+    inside = decode_rows([int(r) for r in value["rle"].split(",")], (height, width))
+    return Rle.placed(inside, top, left, canvas.size)
 
 
 def mask_attributes(mask: np.ndarray) -> dict[str, str]:

@@ -19,7 +19,7 @@ from owseg.errors import OwsegError
 from owseg.exchange.annotation import Annotation, by_class
 from owseg.exchange.archive import Files
 from owseg.exchange.base import Format
-from owseg.exchange.shapes import check_polygon, open_mask_image
+from owseg.exchange.shapes import Canvas, open_mask_image
 
 WHAT = "a LabelMe annotation"
 
@@ -32,9 +32,9 @@ def read(files: Files) -> Iterator[Annotation]:
     """
     for name in files.fitting(fits, WHAT):
         value = files.json(name)
-        size = check_size(value["imageHeight"], value["imageWidth"])
         image = PureWindowsPath(value["imagePath"]).name  # the class that splits at both / and \
-        yield from by_class(image, ((s["label"], _mask(s, image, size)) for s in value["shapes"]), {})
+        canvas = Canvas(image, check_size(value["imageHeight"], value["imageWidth"]))
+        yield from by_class(image, ((s["label"], _mask(s, canvas)) for s in value["shapes"]), {})
 
 
 def fits(files: Files, name: str) -> bool:
@@ -45,26 +45,31 @@ def fits(files: Files, name: str) -> bool:
     return isinstance(value, dict) and value.keys() >= {"shapes", "imagePath"}
 
 
-def _mask(shape: dict[str, Any], image: str, size: tuple[int, int]) -> Rle:
-    kind = shape.get("shape_type") or "polygon"
+def _mask(shape: dict[str, Any], canvas: Canvas) -> Rle:
+    kind, what = shape.get("shape_type") or "polygon", f"{shape['label']} in {canvas.image}"
     if kind == "polygon":
-        corners = check_polygon(
-            np.asarray(shape["points"], np.float64).ravel().tolist(), size, f"{shape['label']} in {image}"
-        )
-        drawn = Image.new("1", (size[1], size[0]))
-        ImageDraw.Draw(drawn).polygon([(float(x), float(y)) for x, y in corners], fill=1, outline=1)
-        return Rle.of(np.asarray(drawn))
+        return _polygon(canvas.corners(np.asarray(shape["points"], np.float64).ravel().tolist(), what), canvas, what)
     if kind != "mask":
-        raise OwsegError(f"{shape['label']} is a {kind} in {image}; outline it as a polygon or mask, or remove it.")
+        raise OwsegError(
+            f"{shape['label']} is a {kind} in {canvas.image}; outline it as a polygon or mask, or remove it."
+        )
     # A mask is a PNG of its bounding box, whose corner is the first point.
     inside = np.asarray(open_mask_image(base64.b64decode(shape["mask"])).convert("L")) > 0
     left, top = (int(v) for v in shape["points"][0])
-    bottom, right = top + inside.shape[0], left + inside.shape[1]
-    if top < 0 or left < 0 or bottom > size[0] or right > size[1]:
-        raise OwsegError(f"the mask of {shape['label']} is outside {image}, which is {size[1]}x{size[0]}.")
-    mask = np.zeros(size, bool)
-    mask[top:bottom, left:right] = inside
-    return Rle.of(mask)
+    canvas.box(top, left, inside.shape[0], inside.shape[1], what)
+    return Rle.placed(inside, top, left, canvas.size)
+
+
+def _polygon(corners: np.ndarray, canvas: Canvas, what: str) -> Rle:
+    """Return a polygon drawn by Pillow, with its outline; only its box is drawn, as far as it lies in the image."""
+    height, width = canvas.size
+    # A pixel more to each side: corners are rounded.
+    (left, top) = np.clip(np.floor(corners.min(0)) - 1, 0, (width - 1, height - 1)).astype(int).tolist()
+    (right, bottom) = np.clip(np.ceil(corners.max(0)) + 2, (left + 1, top + 1), (width, height)).astype(int).tolist()
+    canvas.box(top, left, bottom - top, right - left, what)
+    drawn = Image.new("1", (right - left, bottom - top))
+    ImageDraw.Draw(drawn).polygon([(float(x), float(y)) for x, y in corners - (left, top)], fill=1, outline=1)
+    return Rle.placed(np.asarray(drawn), top, left, canvas.size)
 
 
 def labelme() -> Format:

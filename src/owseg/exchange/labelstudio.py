@@ -26,7 +26,7 @@ from owseg.errors import OwsegError
 from owseg.exchange.annotation import Annotation, by_class, by_image, from_hex, hex_color
 from owseg.exchange.archive import Files
 from owseg.exchange.base import Format
-from owseg.exchange.shapes import fill_polygon
+from owseg.exchange.shapes import Canvas
 from owseg.labels import Color
 
 WHAT = "a Label Studio export (JSON)"
@@ -175,6 +175,7 @@ def _result(task: dict[str, Any], image: str) -> list[dict[str, Any]]:
 
 
 def _shapes(result: list[dict[str, Any]], image: str) -> Iterator[tuple[str, Rle]]:
+    canvas: Canvas | None = None
     for region in result:
         value = region.get("value") or {}
         names = next((v for k, v in value.items() if k.endswith("labels")), None)
@@ -186,12 +187,16 @@ def _shapes(result: list[dict[str, Any]], image: str) -> Iterator[tuple[str, Rle
         if region.get("image_rotation"):
             raise OwsegError(f"{image} was turned by {region['image_rotation']} degrees; turn it back.")
         size = check_size(region["original_height"], region["original_width"])
+        canvas = canvas or Canvas(image, size)
+        if size != canvas.size:
+            raise OwsegError(f"{image} has masks of two sizes, {canvas.size} and {size} (height, width); keep one.")
         if "rle" in value:
+            canvas.box(0, 0, *size, f"{names[0]} in {image}")
             mask = Rle.of(decode(value["rle"], size))
         else:
             # Corners are in percent of the image's width and height.
             corners = np.asarray(value["points"], np.float64) * [size[1] / 100, size[0] / 100]
-            mask = fill_polygon(corners.ravel().tolist(), size, f"{names[0]} in {image}")
+            mask = canvas.polygon(corners.ravel().tolist(), f"{names[0]} in {image}")
         yield from ((name, mask) for name in names)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from owseg._files import fits
 from owseg.data.images import SUFFIXES, read_image
 from owseg.data.shots import read_shot_folder
 from owseg.errors import FormatNotRecognised, OwsegError
@@ -80,7 +81,7 @@ def find_annotated(image: str, folder: str | Path) -> Path:
     names = [path] if inside else []
     names += [PurePosixPath(path.name), PurePosixPath(UPLOAD_PREFIX.sub("", path.name, count=1))]
     places = [root / name for name in names for root in (folder, folder / "images")]
-    for place in places:
+    for place in filter(fits, places):
         if place.is_file():
             return place
         if place.parent.is_dir():
@@ -89,4 +90,5 @@ def find_annotated(image: str, folder: str | Path) -> Path:
                 raise OwsegError(f"{place} may be {' or '.join(sorted(p.name for p in found))}; keep one.")
             if found:
                 return found[0]
+    image = image if len(image) < 200 else f"{image[:200]}..."
     raise OwsegError(f"there is no image {image} in {folder}; name the folder that has it (--images).")

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from owseg._files import fits, read_json, write_whole
 from owseg._progress import track
+from owseg.data.images import failure
+from owseg.data.render import encode_legend
 from owseg.errors import OwsegError
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
+from owseg.labels import LabelSpace
 from owseg.scorers import ON_ROAD
 from owseg.types import Forward
+
+CLASSES, LEGEND = "classes.json", "legend.png"
+"""The files beside the maps: the id, name and colour of each class, and the same for people, with the unknown."""
+
+SMALLEST = 32
+"""An image with a shorter side, in pixels, is too small to judge: it is one cell of the network's last features."""
 
 
 @dataclass(frozen=True)
 class Result:
     """The outcome for one image: the share of its pixels that is unknown, in [0, 1], or why there is no prediction.
 
-    ``files`` are the paths of its prediction, ``summary`` what ``Prediction.to_json`` says of it. ``factor`` is the
-    working size over the shorter side of the image; None for a network without a working size. ``scores`` are the
-    ``quantiles`` of its score, None for an image of one colour and for a score on the road.
+    ``files`` are the paths of its prediction, ``summary`` what ``Prediction.to_json`` says of it, and its ``regions``
+    without their masks. ``factor`` is the working size over the shorter side of the image; None for a network without a
+    working size. ``scores`` are the ``quantiles`` of its score, None for an image of one colour and for a score on the
+    road.
     """
 
     path: Path
@@ -35,6 +45,12 @@ class Result:
     summary: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     factor: float | None = None
     scores: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the image has a side below ``SMALLEST`` pixels."""
+        size: list[int] = self.summary.get("size", [SMALLEST])
+        return min(size) < SMALLEST
 
     @property
     def is_far(self) -> bool:
@@ -48,37 +64,91 @@ class Result:
 
 
 def predict_files(
-    kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None
-) -> list[Result]:
+    kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None,
+    names: Sequence[str] | None = None, on_result: Callable[[Result], None] = lambda result: None,
+) -> list[Result]:  # fmt: skip
     """Predict every image and write the prediction into ``out``; return a result for each, in order.
 
-    For ``NAME.jpg`` these are ``NAME.labels.png`` (palette, ids of ``kb.labels``), ``NAME.score.png`` (16 bits, see
-    ``encode_score``) or with ``npy`` ``NAME.score.npy`` (float32), and ``NAME.open.jpg``, the image under its open-set
-    map; ``names_of`` has the names. Each file is written whole or not at all. An image that cannot be read, or is too
-    large for the memory, has an error in its result and does not stop the others. Raises ``OwsegError`` for a knowledge
-    base without a threshold, and where ``out`` cannot be written.
+    For an image called NAME these are ``NAME.labels.png`` (palette, ids of ``kb.labels``), ``NAME.score.png`` (16 bits,
+    see ``encode_score``) or with ``npy`` ``NAME.score.npy`` (float32), and ``NAME.open.jpg``, the image under its
+    open-set map. ``names`` may have folders in them, and are by default the file names without suffix; beside the maps
+    are ``CLASSES`` and ``LEGEND``. Each file is written whole or not at all. ``on_result`` is called after each image.
+
+    An image that cannot be read, is too large for the memory, or has too long a name, has an error in its result and
+    does not stop the others. Raises ``OwsegError`` for a knowledge base without a threshold, for two images of one
+    name, and where ``out`` cannot be written.
     """
     if kb.threshold is None:
         raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
-    results = []
-    for path, name in track(list(zip(paths, names_of(paths), strict=True)), "predicting", len(paths)):
-        # One image that fails must not lose the work on all others.
+    names = [path.stem for path in paths] if names is None else names
+    _check_names(names, paths)
+    _write_classes(kb.labels, out)
+    results: list[Result] = []
+    for path, name in track(list(zip(paths, names, strict=True)), "predicting", len(paths)):
         try:
-            prediction = kb.predict(path, forward)
+            result, contents = _predicted(kb, path, name, out, npy, forward)
+        # One image that fails must not lose the work on all others.
+        except (OwsegError, RuntimeError, MemoryError) as error:
+            takes_less = kb.network.size is None  # else --tile sees more pixels than the working size has
+            result, contents = Result(path, None, failure(path, error, WAYS if takes_less else "make it smaller")), {}
+        try:
+            for place, data in contents.items():
+                write_whole(place, data)
         except OwsegError as error:
-            results.append(Result(path, None, str(error)))
-            continue
-        except (RuntimeError, MemoryError) as error:  # torch raises a RuntimeError where it runs out of memory
-            reason = str(error).strip() or "there is not enough memory for it"
-            results.append(Result(path, None, reason.splitlines()[0]))
-            continue
-        files = prediction.save(out, name, npy)
-        factor = None if kb.network.size is None else kb.network.size / min(prediction.labels.shape)
-        # A score on the road says how much road an image shows, and not of which place it is.
-        on_road = kb.scorer.endswith(ON_ROAD)
-        scores = None if on_road else quantiles_of(prediction.image, prediction.score)
-        results.append(Result(path, prediction.unknown, None, tuple(files), prediction.to_json(), factor, scores))
+            done = sum(r.error is None for r in results)
+            raise OwsegError(f"{str(error).removesuffix('.')}; {done} of {len(paths)} images are done.") from None
+        results.append(result)
+        on_result(result)
     return results
+
+
+WAYS = "--size N or --tile takes less, or make it smaller"
+"""What helps where a network without a working size needs too much memory."""
+
+
+def _predicted(
+    kb: KnowledgeBase, path: Path, name: str, out: Path, npy: bool, forward: Forward | None
+) -> tuple[Result, dict[Path, bytes]]:
+    """Return the result for an image, and what its files hold."""
+    longest = out / f"{name}.regions.json"
+    if not (fits(longest) and fits(out / longest.name)):
+        raise OwsegError(f"{path}: its name is too long for that of its maps, such as NAME.regions.json; shorten it.")
+    prediction = kb.predict(path, forward)
+    contents = {out / f"{name}.{suffix}": data for suffix, data in prediction.files(npy)}
+    summary = prediction.to_json()
+    if prediction.find is not None:
+        found = [region.to_json() for region in prediction.regions]
+        summary["regions"] = [{k: v for k, v in one.items() if k not in ("image", "mask")} for one in found]
+    factor = None if kb.network.size is None else kb.network.size / min(prediction.labels.shape)
+    # A score on the road says how much road an image shows, and not of which place it is.
+    on_road = kb.scorer.endswith(ON_ROAD)
+    scores = None if on_road else quantiles_of(prediction.image, prediction.score)
+    return Result(path, prediction.unknown, None, tuple(contents), summary, factor, scores), contents
+
+
+def _check_names(names: Sequence[str], paths: Sequence[Path]) -> None:
+    """Raise ``OwsegError`` where two images have one name: the maps of one would replace those of the other."""
+    first: dict[str, Path] = {}
+    for name, path in zip(names, paths, strict=True):
+        if first.setdefault(name, path) is not path:
+            raise OwsegError(
+                f"{first[name]} and {path} would both become {name}.labels.png; rename one, or give the folder above "
+                "both with --recursive."
+            )
+
+
+def _write_classes(labels: LabelSpace, out: Path) -> None:
+    """Write ``CLASSES`` and ``LEGEND``; raise ``OwsegError`` for such a file of another program, or of a data set."""
+    place = out / CLASSES
+    if place.exists():
+        there = read_json(place)
+        if not isinstance(there, list) or not all(
+            isinstance(c, dict) and {*c} == {"id", "name", "color"} for c in there
+        ):
+            raise OwsegError(f"{place} is not from an earlier owseg predict and would be lost; give another --out.")
+    value = [{"id": i, **entry} for i, entry in enumerate(labels.to_json())]
+    write_whole(place, (json.dumps(value, indent=1) + "\n").encode())
+    write_whole(out / LEGEND, encode_legend(labels))
 
 
 def shift_of(kb: KnowledgeBase, results: Sequence[Result]) -> Shift | None:
@@ -90,32 +160,3 @@ def shift_of(kb: KnowledgeBase, results: Sequence[Result]) -> Shift | None:
     if kb.threshold is None or kb.threshold.reference is None or not scores:
         return None
     return find_shift(kb.threshold, scores)
-
-
-def names_of(paths: Sequence[Path]) -> list[str]:
-    """Return a different name for each image: its stem, preceded by as many of its folders as tell it from the others.
-
-    Where folders do not help, "_2" and so on are added.
-    """
-    names = [p.stem for p in paths]
-    for depth in range(1, 1 + max((len(p.parts) for p in paths), default=0)):
-        repeated = {name for name, count in Counter(names).items() if count > 1}
-        if not repeated:
-            break
-        names = [
-            # With the suffix, as a.png and a.jpg may lie in one folder.
-            "_".join((*p.parts[-depth - 1 : -1], p.name.replace(".", "_"))).replace("/", "") if n in repeated else n
-            for n, p in zip(names, paths, strict=True)
-        ]
-    # The numbers below the next one are taken for good, so none is tried twice.
-    taken: set[str] = set()
-    following: dict[str, int] = {}
-    unique: list[str] = []
-    for name in names:
-        free = name
-        if name in taken:
-            number = next(k for k in itertools.count(following.get(name, 2)) if f"{name}_{k}" not in taken)
-            following[name], free = number + 1, f"{name}_{number}"
-        taken.add(free)
-        unique.append(free)
-    return unique

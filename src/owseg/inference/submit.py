@@ -13,6 +13,7 @@ import numpy as np
 from owseg._files import begin_or_resume, read_json, write_whole
 from owseg._progress import track
 from owseg._registry import with_options
+from owseg.data.images import failure
 from owseg.errors import OwsegError
 from owseg.inference.submissions import SUBMISSIONS
 from owseg.inference.submissions.base import Submission
@@ -77,9 +78,8 @@ def submit(
             continue
         try:
             contents = _encoded(kb, path, submission, forward)
-        except (OwsegError, RuntimeError, MemoryError) as error:  # torch raises a RuntimeError where memory runs out
-            reason = str(error).strip() or "there is not enough memory for it"
-            results.append(Submitted(path, error=reason.splitlines()[0]))
+        except (OwsegError, RuntimeError, MemoryError) as error:
+            results.append(Submitted(path, error=failure(path, error)))
             continue
         for place, data in zip(places, contents, strict=True):
             write_whole(place, data)

@@ -13,12 +13,12 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
+from owseg._files import locked
 from owseg.errors import NotCurrent, OwsegError, shown
 from owseg.knowledge.versions import (
     CURRENT,
@@ -64,7 +64,7 @@ def writing(directory: str | Path) -> Iterator[Path]:
     directory = Path(directory)
     with explained(directory, "written"):
         directory.mkdir(parents=True, exist_ok=True)
-        with _locked(directory):
+        with locked(directory / ".lock"):
             _refuse_other_files(directory)
             # With the lock held, no living process can be writing them.
             for leftover in directory.glob(".tmp-*"):
@@ -135,7 +135,7 @@ def rollback_version(directory: str | Path, version: int | None = None) -> int:
     with explained(directory, "written"):
         # Raises where there is no knowledge base, before a lock is made there.
         version_numbers(directory)
-        with _locked(directory):
+        with locked(directory / ".lock"):
             if version is None:
                 now = current_version(directory)
                 version = read_record(version_folder(directory, now))["parent"]
@@ -225,22 +225,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold the lock of ``directory``'s writers; wait while another process has it."""
-    if sys.platform == "win32":
-        raise OwsegError(f"{directory} cannot be written on Windows, which lacks flock; use WSL.")
-    import fcntl
-
-    # The file is never removed: a writer that waits for it would then hold a lock on a file that is gone.
-    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _refuse_other_files(directory: Path) -> None:

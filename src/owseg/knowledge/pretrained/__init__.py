@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from owseg.errors import OwsegError
-from owseg.knowledge.versions import holds_versions
+from owseg.knowledge.versions import current_version, has_version, holds_versions
 
 SHIPPED = Path(__file__).parent
 """``street`` (CamVid's 11 classes), ``street8`` (without car, pedestrian, bicyclist) and ``synthetic`` (the demo's
@@ -37,6 +37,14 @@ def resolve(name: str | Path) -> Path:
         hint = f"did you mean {meant[0]}?" if meant else "give a directory."
         raise OwsegError(f"{path} {there}, and none that comes with owseg is called so ({names}); {hint}")
     return SHIPPED / path.name
+
+
+def stored_version(kb: str) -> int | None:
+    """Return the number of the version of ``kb`` that is in use; None for a published network, such as hf:NAME."""
+    if ":" in kb:
+        return None
+    place = resolve(kb)
+    return current_version(place) if has_version(place) else None
 
 
 def writable(kb: str, out: str | None) -> str:

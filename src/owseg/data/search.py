@@ -1,0 +1,95 @@
+"""The images that names stand for: files, folders and patterns, as they are given to a command."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from owseg.data.images import SUFFIXES
+from owseg.errors import OwsegError
+
+OTHERS = (".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga", ".ico", ".svg", ".eps", ".psd", ".pgm", ".pbm",
+          ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2")  # fmt: skip
+"""Images of formats that are not read; where a folder has some, it is said."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Images that were found: their ``paths``, sorted, and for each its name (see ``search_images``).
+
+    ``notes`` says, one sentence each, what was not taken: images in subfolders, and files of other formats.
+    """
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_image_files(names: Sequence[str]) -> list[Path]:
+    """Return the paths that ``search_images`` finds."""
+    return list(search_images(names).paths)
+
+
+def search_images(names: Sequence[str], recursive: bool = False, apart: Path | None = None) -> Found:
+    """Return the images that ``names`` (files, folders, glob patterns, in which ``**`` is any folder) stand for.
+
+    Of a folder, ``recursive`` takes its subfolders as well, but hidden ones and the folder ``apart``. Each image is
+    taken once. Its name has no suffix; it is its path below the folder, or below the fixed part of the pattern, by
+    which it was found first, and of a file that was named itself the name of that. Raises ``OwsegError`` for a name
+    that stands for no image.
+    """
+    named: dict[Path, str] = {}
+    notes: list[str] = []
+    for name in names:
+        path = Path(name).expanduser()
+        if re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE):
+            raise OwsegError(f"{name} is an address, and nothing is downloaded; save the image, and name its file.")
+        if path.is_dir():
+            found, root = _in_folder(path, recursive, apart, notes), path
+        elif path.exists():
+            found, root = [path], path.parent
+        else:
+            found, root = _matching(name, path)
+        for image in found:
+            named.setdefault(image, image.relative_to(root).with_suffix("").as_posix())
+    paths = sorted(named)
+    return Found(tuple(paths), tuple(named[path] for path in paths), tuple(notes))
+
+
+def _in_folder(folder: Path, recursive: bool, apart: Path | None, notes: list[str]) -> list[Path]:
+    every = list(_below(folder, apart and apart.resolve()))
+    own = [path for path in every if recursive or path.parent == folder]
+    taken = [path for path in own if path.suffix.lower() in SUFFIXES]
+    deeper = sum(path.suffix.lower() in SUFFIXES for path in every) - len(taken)
+    if not taken:
+        inside = f"; {deeper} in its subfolders: --recursive takes them" if deeper else ""
+        raise OwsegError(f"{folder} holds no image ({', '.join(SUFFIXES)}){inside}.")
+    if deeper:
+        notes.append(f"{deeper} more image{'s'[: deeper > 1]} in subfolders of {folder}; --recursive takes them, too.")
+    if left := [path.suffix.lower() for path in own if path.suffix.lower() in OTHERS]:
+        files, kinds = f"{len(left)} file{'s'[: len(left) > 1]}", ", ".join(sorted(set(left)))
+        notes.append(f"{files} left out of {folder} ({kinds}); convert to PNG or JPEG what is to be read.")
+    return taken
+
+
+def _below(folder: Path, apart: Path | None) -> Iterator[Path]:
+    """Yield the files in a folder and its subfolders; hidden ones and the folder ``apart`` are left out."""
+    next(folder.iterdir(), None)  # unlike os.walk, raises where it cannot be read
+    for place, folders, files in os.walk(folder):
+        folders[:] = [f for f in folders if not f.startswith(".") and Path(place, f).resolve() != apart]
+        # macOS leaves a hidden ._NAME.jpg, which is no image, beside each NAME.jpg on foreign disks.
+        yield from (Path(place, file) for file in files if not file.startswith("."))
+
+
+def _matching(name: str, pattern: Path) -> tuple[list[Path], Path]:
+    # Unlike Path.glob, glob.glob takes absolute patterns.
+    matched = [Path(p) for p in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207
+    images = [p for p in matched if p.suffix.lower() in SUFFIXES and p.is_file()]
+    if not images:
+        raise OwsegError(f"{name} is not an image, a folder, or a pattern that matches an image.")
+    fixed = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
+    return images, Path(*pattern.parts[:fixed])
