@@ -150,12 +150,12 @@ def calibrates(place: Path, rng: random.Random, announce: Announce, token: str) 
 
 def rolls_back(place: Path, rng: random.Random, announce: Announce, token: str, number: int | None = None) -> None:
     """Go to a version at random, or to ``number``; the numbers before and after say between which versions."""
+    time.sleep(rng.uniform(0, 4) if number is None else 0)  # else nothing would ever be built on anything
     numbers = version_numbers(place / "kb")
     number = rng.choice(numbers) if number is None else number
     announce(did="try to roll back", token=token, to=number, before=numbers[-1])
     rollback_version(place / "kb", number)
     announce(did="rollback", token=token, after=version_numbers(place / "kb")[-1])
-    time.sleep(rng.uniform(0, 3))  # else nothing would ever be built on anything
 
 
 def decides(place: Path, rng: random.Random, announce: Announce, token: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
-import stat
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.queues import SimpleQueue
@@ -170,39 +169,6 @@ def test_a_failing_disk_leaves_the_store_as_it_was(
             says(lambda: rollback_version(place), str(place), words)
     assert everything(place) == before
     assert commit_version(place, FILES) == 4
-
-
-def fail_for_folders(monkeypatch: pytest.MonkeyPatch, code: int, after: int = 0) -> None:
-    """Let fsync fail for folders, from the ``after``-th call on."""
-    real, calls = os.fsync, 0
-
-    def fail(descriptor: int) -> None:
-        nonlocal calls
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            calls += 1
-            if calls > after:
-                raise OSError(code, os.strerror(code))
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fail)
-
-
-@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EBADF])
-def test_a_file_system_that_syncs_no_folders_will_do(place: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    fail_for_folders(monkeypatch, code)
-    assert commit_version(place, FILES) == 4 == read_version(place)[0]
-    assert rollback_version(place) == 3 == read_version(place)[0]
-
-
-def test_what_is_stored_but_may_not_be_on_the_disk_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        fail_for_folders(patch, errno.EIO, after=2)  # the version's folder, and that of all before CURRENT is replaced
-        says(lambda: commit_version(place, FILES), f"{place} is at version 4 now, but may be", "power cut", "check the")
-    assert read_version(place)[0] == 4
-    with monkeypatch.context() as patch:
-        fail_for_folders(patch, errno.EIO, after=1)
-        says(lambda: rollback_version(place), f"{place} is at version 3 now, but may be")
-    assert read_version(place)[0] == 3 and not list(place.glob(".tmp-*"))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

@@ -178,8 +178,6 @@ def train(
     """
     from owseg.data.outliers import leave_out, open_outliers
     from owseg.data.search import find_image_files
-    from owseg.knowledge.commit import check_place
-    from owseg.knowledge.versions import has_version
     from owseg.training.build import build_knowledge_base
     from owseg.training.processes import is_first_process
 
@@ -188,11 +186,9 @@ def train(
     check_parts(decoder or chosen.decoder, classifier, scale)
     if slim:
         check_slim(backbone, config.mode)
-    check_place(out)  # before hours of training, not after
+    run = run_beside(out, overwrite, resume)  # before hours of training, not after
     config = epochs_unless_given(config, image_count(data), epochs, settings)
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
-    run = Path(f"{out.resolve()}.run")
-    check_run(run, out, has_version(out), overwrite, resume)
     kb = build_knowledge_base(
         data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
         width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale, size=size,
@@ -203,6 +199,17 @@ def train(
     if is_first_process():
         hint = next_command("evaluate", out, "--data", data)
         save_version(kb, str(out), as_json, f"{note_on_val(kb, data)}{hint}", slim)
+
+
+def run_beside(out: Path, overwrite: bool, resume: bool) -> Path:
+    """Return the folder of the run; raise ``OwsegError`` where nothing can be stored, or something is there already."""
+    from owseg.knowledge.commit import check_place
+    from owseg.knowledge.versions import has_version
+
+    check_place(out)
+    run = Path(f"{out.resolve()}.run")
+    check_run(run, out, has_version(out), overwrite, resume)
+    return run
 
 
 def image_count(data: str) -> int:
