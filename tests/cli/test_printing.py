@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+from owseg.cli._log import logged
 from owseg.cli._printing import next_command, print_json, print_note, print_table, save_version
 
 
@@ -16,7 +17,8 @@ def test_tables_show_markup_as_text_and_align_numbers_right(capsys):
 
 
 def test_notes_go_to_standard_error_and_json_to_standard_output(capsys, tmp_path):
-    print_note("note")
+    with logged():
+        print_note("note")
     print_json({"path": tmp_path})
     out, err = capsys.readouterr()
     assert err == "note\n" and json.loads(out) == {"path": str(tmp_path)}

@@ -256,6 +256,10 @@ JSON_ONLY = {("info",), ("data", "list")}
 """Commands without an option but --json; their real runs are in test_info.py and test_data.py."""
 
 
+SHARED = ("--json", "--help", "--quiet", "--verbose", "--log-file", "--config")
+"""Options of every command: those of the log are in test_log.py, and --config is in test_config.py."""
+
+
 def test_every_option_of_every_command_has_a_row():
     lines = [shlex.split(line) for line, _, _ in ROWS]
     missing = []
@@ -265,7 +269,7 @@ def test_every_option_of_every_command_has_a_row():
             missing.append(path)
         for parameter in command.params:
             for names in filter(None, (parameter.opts, parameter.secondary_opts)):
-                option = names[0].startswith("-") and names[0] not in ("--json", "--help")
+                option = names[0].startswith("-") and names[0] not in SHARED
                 if option and path not in JSON_ONLY and not any(name in line for line in own for name in names):
                     missing.append((*path, names))
     assert not missing

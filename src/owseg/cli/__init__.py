@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from owseg import __version__
+from owseg._progress import logger
 from owseg.cli import (
     adapt,
     annotate,
@@ -38,7 +39,10 @@ from owseg.cli import (
     train_residual,
 )
 from owseg.cli._help import Command, Group
-from owseg.cli._printing import print_note
+from owseg.cli._log import logged
+from owseg.cli._printing import print_error, print_note
+from owseg.cli._running import runnable
+from owseg.cli._stopping import Stopped, stoppable
 from owseg.errors import OwsegError
 
 app = typer.Typer(
@@ -84,7 +88,7 @@ for command in (  # in the order of `owseg --help`
     rollback.rollback,
     demo.demo,
 ):
-    app.command(cls=Command, name=command.__name__.strip("_").replace("_", "-"))(command)
+    app.command(cls=Command, name=command.__name__.strip("_").replace("_", "-"))(runnable(command))
 
 
 app.add_typer(data.app, name="data")
@@ -108,16 +112,22 @@ def options(
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one sentence on standard error and exit code 1."""
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: print_note(f"warning: {message}")  # not where, and in which file
+    with logged(), stoppable(), warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: print_note(f"warning: {message}")  # not where, and in which file
+        try:
             app()
-    except OwsegError as error:
-        print_note(f"error: {error}")
-        sys.exit(1)
-    # As in ``owseg ... | head``: nobody reads on.
-    except BrokenPipeError:
-        sys.exit(1)
-    except OSError as error:
-        print_note(f"error: {error.filename or 'the disk'}: {error.strerror or error}.")
-        sys.exit(1)
+        except OwsegError as error:
+            _fail(str(error))
+        except Stopped as stop:  # before a command began
+            sys.exit(stop.exit_code)
+        # As in ``owseg ... | head``: nobody reads on.
+        except BrokenPipeError:
+            sys.exit(1)
+        except OSError as error:
+            _fail(f"{error.filename or 'the disk'}: {error.strerror or error}.")
+
+
+def _fail(sentence: str) -> None:
+    print_error(f"error: {sentence}")
+    logger.debug("it was raised here:", exc_info=True)
+    sys.exit(1)

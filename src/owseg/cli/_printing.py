@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from owseg._progress import logger
 
 if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
@@ -57,5 +58,10 @@ def print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, .
 
 
 def print_note(message: str) -> None:
-    """Print a line on standard error."""
-    print(message, file=sys.stderr)
+    """Print a line on standard error, through the log: not with ``--quiet``."""
+    logger.warning("%s", message)
+
+
+def print_error(message: str) -> None:
+    """Print a line on standard error, through the log: with ``--quiet``, too."""
+    logger.error("%s", message)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Size, Task, Tile
-from owseg.cli._printing import command, print_json, print_note
+from owseg.cli._printing import command, print_error, print_json, print_note
+from owseg.cli._stopping import Stopped
 
 if TYPE_CHECKING:
     from owseg.inference.predict import Result
@@ -54,24 +55,32 @@ def predict(
     forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
     if adapt:
         base = adapt_to_some(base, paths, forward)
-    results = predict_files(base, paths, out, npy, forward)
+    results: list[Result] = []
+    stopped = None
+    try:
+        results = predict_files(base, paths, out, npy, forward, results)
+    except Stopped as stop:  # what is done is said as ever
+        stopped, stop.is_printed = stop, as_json
     failed, shift, threshold = [r for r in results if r.error], shift_of(base, results), base.threshold
     if as_json:
         decision = {"threshold": threshold and threshold.to_json(), "shift": shift and shift.to_json()}
-        print_json({"kb": kb, "task": task, "out": str(out), **decision, "results": [r.to_json() for r in results]})
+        asked = {"kb": kb, "task": task, "out": str(out), "stopped": stopped is not None}
+        print_json({**asked, **decision, "results": [r.to_json() for r in results]})
     else:
         if adapt:
             print(f"A pixel is unknown where {base.scorer} > {threshold}.")
         if threshold and shift and shift.significant:
             print_note(_shift_note(shift, threshold, kb))
         for result in failed:
-            print_note(f"skipped: {result.error}")
-        print(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
+            print_error(f"skipped: {result.error}")
+        print(f"{len(results) - len(failed)} of {len(paths)} images labelled; the maps are in {out}/.")
         if done := [r for r in results if r.unknown is not None]:
             most = max(done, key=lambda r: r.unknown or 0.0)
             if size is None and not tile and (far := [r for r in done if r.is_far]):
                 print_note(_far_note(far, base.network.size))
             print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
+    if stopped:
+        raise stopped
     if failed:
         # All that could be labelled is on the disk; the exit code tells scripts that some could not.
         raise typer.Exit(1)

@@ -48,19 +48,25 @@ class Result:
 
 
 def predict_files(
-    kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None
+    kb: KnowledgeBase,
+    paths: Sequence[Path],
+    out: Path,
+    npy: bool = False,
+    forward: Forward | None = None,
+    results: list[Result] | None = None,
 ) -> list[Result]:
     """Predict every image and write the prediction into ``out``; return a result for each, in order.
 
     For ``NAME.jpg`` these are ``NAME.labels.png`` (palette, ids of ``kb.labels``), ``NAME.score.png`` (16 bits, see
     ``encode_score``) or with ``npy`` ``NAME.score.npy`` (float32), and ``NAME.open.jpg``, the image under its open-set
     map; ``names_of`` has the names. Each file is written whole or not at all. An image that cannot be read, or is too
-    large for the memory, has an error in its result and does not stop the others. Raises ``OwsegError`` for a knowledge
-    base without a threshold, and where ``out`` cannot be written.
+    large for the memory, has an error in its result and does not stop the others. Each result is added to
+    ``results``, for a caller that is stopped before the last. Raises ``OwsegError`` for a knowledge base without a
+    threshold, and where ``out`` cannot be written.
     """
     if kb.threshold is None:
         raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
-    results = []
+    results = [] if results is None else results
     for path, name in track(list(zip(paths, names_of(paths), strict=True)), "predicting", len(paths)):
         # One image that fails must not lose the work on all others.
         try:
