@@ -27,8 +27,8 @@ class FakeKB:
 
     labels = LabelSpace.of(("road", "sky"))
     scorers = ("msp", "joint")
-    scorer, threshold, learned_classes = "joint", None, ()
-    network = SimpleNamespace(backbone="the backbone of KB")
+    scorer, threshold, obstacles, learned_classes = "joint", None, None, ()
+    network = SimpleNamespace(backbone="the backbone of KB", size=None)
     history = (Event("train", "made", {"val": {"calibrated_apart": True}}),)
 
     def __init__(self, name):
@@ -42,6 +42,12 @@ class FakeKB:
         return 1
 
 
+class FakeShot(str):
+    """A shot of which its name matters."""
+
+    size = (48, 64)
+
+
 class FakeOutliers:
     def __init__(self, place):
         self.name, self.in_context = f"outliers in {place}", "cutouts" not in str(place)
@@ -52,7 +58,7 @@ class FakeOutliers:
 
 
 def table_of(name):
-    return SimpleNamespace(to_json=lambda: {"of": name}, tables=lambda: [], text=lambda: name)
+    return SimpleNamespace(name=name, to_json=lambda: {"of": name}, tables=lambda: [], text=lambda: name)
 
 
 def wrote(arguments):
@@ -95,7 +101,7 @@ STUBS = {
     "knowledge.adaptation:adapt_to_some": lambda a: FakeKB(f"{a['kb'].name} adapted"),
     "inference.submit:submit": lambda a: ([], ""),
     "inference.annotate:predicted_annotations": lambda a: [],
-    "exchange.shots:read_shots": lambda a: [f"shot of {a['name']} in {a['path']}"],
+    "exchange.shots:read_shots": lambda a: [FakeShot(f"shot of {a['name']} in {a['path']}")],
     "exchange.formats:read": lambda a: [],
     "exchange.formats:write": wrote,
     "training.build:build_knowledge_base": lambda a: FakeKB("trained"),
@@ -106,6 +112,15 @@ STUBS = {
     "training.negative:train_negative": lambda a: FakeKB(f"{a['kb'].name} with a negative class"),
     "evaluation.outlier_audit:audit": lambda a: table_of("audit"),
     "evaluation.outlier_audit:summary": lambda a: [],
+    "evaluation.diagnostics:of_training": lambda a: [],
+    "evaluation.diagnostics:of_calibration": lambda a: [],
+    "evaluation.diagnostics:of_evaluation": lambda a: [],
+    "evaluation.diagnostics:of_sizes": lambda a: [],
+    "evaluation.diagnostics:of_fit": lambda a: [],
+    "evaluation.diagnostics:of_adaptation": lambda a: [],
+    "evaluation.diagnostics:of_shots": lambda a: [],
+    "evaluation.diagnostics:sizes_of": lambda a: [],
+    "learners.leave_one_out:left_out_iou": lambda a: {},
     "evaluation.evaluate:evaluate": lambda a: table_of("evaluation"),
     "evaluation.crosswise:evaluate_crosswise": lambda a: table_of("crosswise"),
     "evaluation.sequence:evaluate_sequence": lambda a: table_of("sequence"),
@@ -115,7 +130,7 @@ STUBS = {
     "benchmark.run:run": lambda a: table_of("benchmark"),
     "learners.auto:learner_named": lambda a: f"{a['method']} with {a['options']}",
     "learners.sequence:learn_sequence": lambda a: [FakeKB(f"{c.name} learned") for c in a["classes"]],
-    "learners.sequence:sample_classes": lambda a: [SimpleNamespace(name=n, shots="drawn") for n in a["names"]],
+    "learners.sequence:sample_classes": lambda a: [SimpleNamespace(name=n, shots=[FakeShot("drawn")]) for n in a["names"]],
     "learners.sequence:save_stages": lambda a: [],
     "learners.sequence:write_manifest": lambda a: None,
     "review.serve:serve": lambda a: None,

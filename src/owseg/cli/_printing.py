@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,18 +17,30 @@ if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
 
 
-def save_version(kb: KnowledgeBase, target: str, as_json: bool, hint: str, slim: bool = False) -> None:
-    """Store ``kb`` as a new version of ``target``, and print what it is now; ``hint`` is what to do next."""
+def save_version(
+    kb: KnowledgeBase,
+    target: str,
+    as_json: bool,
+    hint: str,
+    slim: bool = False,
+    check: Callable[[], Sequence[str]] = tuple,
+) -> None:
+    """Store ``kb`` as a new version of ``target``, and print what it is now; ``hint`` is what to do next.
+
+    ``check`` returns sentences about what is wrong with it; it is called once the version is stored.
+    """
     version = kb.save(target, slim)
+    notes = list(check())
     if as_json:
         threshold = kb.threshold.to_json() if kb.threshold else None
         print_json({"kb": target, "version": version, "classes": list(kb.labels.names), "scorer": kb.scorer,
-                    "threshold": threshold, "did": [e.message for e in kb.history]})  # fmt: skip
+                    "threshold": threshold, "did": [e.message for e in kb.history], "notes": notes})  # fmt: skip
         return
     print(f"{target} is at version {version}: {kb.history[-1].message}.")
     print(f"It knows {', '.join(kb.labels.names)}.")
     if kb.threshold:
         print(f"A pixel is unknown where {kb.scorer} > {kb.threshold}.")
+    print_notes(notes)
     print(hint)
 
 
@@ -60,6 +72,12 @@ def print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, .
 def print_note(message: str) -> None:
     """Print a line on standard error, through the log: not with ``--quiet``."""
     logger.warning("%s", message)
+
+
+def print_notes(lines: Sequence[str]) -> None:
+    """Print what is wrong, each sentence as a note."""
+    for line in lines:
+        print_note(f"Note: {line}")
 
 
 def print_error(message: str) -> None:

@@ -13,11 +13,14 @@ def adapt(kb: KB, images: Images, out: Out = None, slim: Slim = False, as_json: 
     as much, so that they are not lost. No rate is promised: to have one, label some images and run owseg calibrate.
     """
     from owseg.data.images import find_image_files
+    from owseg.evaluation.diagnostics import of_adaptation
     from owseg.knowledge.adaptation import adapt as adapted
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
     # The target first: a shipped knowledge base without --out is refused before the work.
     target, base = writable(kb, out), load(kb)
-    new = adapted(base, find_image_files(images))
-    save_version(new, target, as_json, next_command("predict", "--kb", target, "IMAGES"), slim)
+    paths = find_image_files(images)
+    new = adapted(base, paths)
+    hint = next_command("predict", "--kb", target, "IMAGES")
+    save_version(new, target, as_json, hint, slim, lambda: of_adaptation(len(paths)))

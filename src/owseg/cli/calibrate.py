@@ -50,12 +50,19 @@ def calibrate(
     --task obstacles the thresholds of that task are found, and stored beside the others; pixels on the road count.
     """
     from owseg.data.datasets import open_dataset
+    from owseg.evaluation import diagnostics
     from owseg.knowledge.calibration import calibrate as calibrated
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
     # The target first: a shipped knowledge base without --out is refused before the work.
     target, base = writable(kb, out), load(kb)
-    new = calibrated(base, open_dataset(data, split, base.labels), fpr, method, scorer, false_alarms, task)
+    labelled = open_dataset(data, split, base.labels)
+    new = calibrated(base, labelled, fpr, method, scorer, false_alarms, task)
+
+    def check() -> list[str]:
+        found = diagnostics.of_calibration(new, labelled, new.threshold if task == "unknown" else new.obstacles)
+        return found + diagnostics.of_sizes(base.network.size, diagnostics.sizes_of(labelled))
+
     asked = () if task == "unknown" else ("--task", task)
-    save_version(new, target, as_json, next_command("predict", "--kb", target, *asked, "IMAGES"), slim)
+    save_version(new, target, as_json, next_command("predict", "--kb", target, *asked, "IMAGES"), slim, check)

@@ -103,10 +103,13 @@ def learn(
 ) -> None:
     """Learn a class from one to five annotated images, without forgetting the others. Undo with owseg rollback."""
     from owseg.data.datasets import open_dataset
+    from owseg.evaluation import diagnostics
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
     from owseg.learners.auto import learner_named
+    from owseg.learners.leave_one_out import left_out_iou
     from owseg.learners.sequence import learn_sequence, save_stages
+    from owseg.models.engine import CachedForward
 
     check_sources(shots, data, images)
     target, base = writable(kb, out), load(kb)
@@ -119,13 +122,21 @@ def learn(
     else:
         to_learn = drawn_shots(names, data or "", split, count, seed, top, manifest)
     calibration = open_dataset(spec, "val", base.labels) if (spec := known or data) else None
-    stages = learn_sequence(base, to_learn, calibration, learner)
+    forward = CachedForward(base.forward)  # what the shots leave is read again where they are checked
+    stages = learn_sequence(base, to_learn, calibration, learner, forward)
     # A version for each class, so that each can be undone; the last one is stored and reported below.
     save_stages(base, stages[:-1], target, slim)
     hint = next_command("predict", "--kb", target, "IMAGES")
     if calibration is None and base.threshold:
         hint = f"The threshold was not changed; --known KIND:DIR would calibrate it again.\n{hint}"
-    save_version(stages[-1], target, as_json, hint, slim)
+
+    def check() -> list[str]:
+        found = diagnostics.of_sizes(base.network.size, [shot.size for new in to_learn for shot in new.shots])
+        for before, new in zip((base, *stages), to_learn, strict=False):
+            found += diagnostics.of_shots(new.name, left_out_iou(before, new.name, new.shots, learner, forward))
+        return found
+
+    save_version(stages[-1], target, as_json, hint, slim, check)
 
 
 def check_sources(shots: Path | None, data: str | None, images: Path | None) -> None:

@@ -163,8 +163,10 @@ def train(
     Half of the val split chooses the weights and fits the score, the other half calibrates the threshold. Logs (CSV,
     TensorBoard) and the checkpoint for --resume are in KB.run beside it.
     """
+    from owseg.data.datasets import open_dataset
     from owseg.data.images import find_image_files
     from owseg.data.outliers import leave_out, open_outliers
+    from owseg.evaluation.diagnostics import of_training
     from owseg.knowledge.commit import check_place
     from owseg.training.build import build_knowledge_base
     from owseg.training.processes import is_first_process
@@ -187,7 +189,11 @@ def train(
     # With several devices every process arrives here with the same weights; one stores them.
     if is_first_process():
         hint = next_command("evaluate", out, "--data", data)
-        save_version(kb, str(out), as_json, f"{note_on_val(kb, data)}{hint}", slim)
+        train_and_val = (open_dataset(data, split, kb.labels) for split in ("train", "val"))
+        save_version(
+            kb, str(out), as_json, f"{note_on_val(kb, data)}{hint}", slim,
+            lambda: of_training(kb, *train_and_val),
+        )  # fmt: skip
 
 
 def image_count(data: str) -> int:

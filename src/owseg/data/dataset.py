@@ -115,6 +115,12 @@ def spread_over(data: DataSet, most: int) -> DataSet:
     return data.pick(picked, f"{data.source.name}, {most} of {len(data)}")
 
 
+def shared_images(one: DataSet, other: DataSet) -> int:
+    """Return how many images of ``other`` are, pixel by pixel, among those of ``one``, whatever their names."""
+    known = {_digest(sample.image) for sample in one}
+    return sum(_digest(sample.image) in known for sample in other)
+
+
 def joined(one: DataSet, other: DataSet) -> DataSet:
     """Return the samples of two data sets as one to train on, those of ``one`` first; ``other`` may have no targets.
 
@@ -129,6 +135,10 @@ def joined(one: DataSet, other: DataSet) -> DataSet:
 
     name, ids = f"{one.source.name} and {other.source.name}", (*one.source.ids, *other.source.ids)
     return DataSet(Source(name, one.labels, ids, read), one.labels, IGNORE)
+
+
+def _digest(image: np.ndarray) -> bytes:
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).digest()
 
 
 def _is_enlarged(image: np.ndarray, mask: np.ndarray) -> bool:
