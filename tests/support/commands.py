@@ -61,6 +61,10 @@ def table_of(name):
     return SimpleNamespace(name=name, to_json=lambda: {"of": name}, tables=lambda: [], text=lambda: name)
 
 
+def drawn(name):
+    return SimpleNamespace(name=name, shots=[FakeShot("drawn")])
+
+
 def wrote(arguments):
     list(arguments["annotations"])
     return Path("there.json")
@@ -94,7 +98,7 @@ STUBS = {
     "data.check:check": lambda a: [],
     "models.backbones.reference:reference_to": lambda a: {},
     "models.backbones.base:from_pretrained": lambda a: SimpleNamespace(eval=lambda: f"backbone {a['name']}"),
-    "inference.predict:predict_files": lambda a: [Result(p, 0.5) for p in a["paths"]],
+    "inference.predict:predict_files": lambda a: a["results"].extend(Result(p, 0.5) for p in a["paths"]),
     "inference.predict:shift_of": lambda a: None,
     "knowledge.tasks:for_task": lambda a: FakeKB(a["kb"].name + f" for {a['task']}" * (a["task"] != "unknown")),
     "knowledge.adaptation:adapt": lambda a: FakeKB(f"{a['kb'].name} adapted"),
@@ -104,6 +108,7 @@ STUBS = {
     "exchange.shots:read_shots": lambda a: [FakeShot(f"shot of {a['name']} in {a['path']}")],
     "exchange.formats:read": lambda a: [],
     "exchange.formats:write": wrote,
+    "training.build:train_and_val": lambda a: (f"{a['data']}/train", f"{a['data']}/val"),
     "training.build:build_knowledge_base": lambda a: FakeKB("trained"),
     "training.baselines:open_known": lambda a: (f"{a['spec']}/train", f"{a['spec']}/val"),
     "training.baselines:fit_baseline": lambda a: Path(a["out"]),
@@ -130,7 +135,7 @@ STUBS = {
     "benchmark.run:run": lambda a: table_of("benchmark"),
     "learners.auto:learner_named": lambda a: f"{a['method']} with {a['options']}",
     "learners.sequence:learn_sequence": lambda a: [FakeKB(f"{c.name} learned") for c in a["classes"]],
-    "learners.sequence:sample_classes": lambda a: [SimpleNamespace(name=n, shots=[FakeShot("drawn")]) for n in a["names"]],
+    "learners.sequence:sample_classes": lambda a: [drawn(name) for name in a["names"]],
     "learners.sequence:save_stages": lambda a: [],
     "learners.sequence:write_manifest": lambda a: None,
     "review.serve:serve": lambda a: None,

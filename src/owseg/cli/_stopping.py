@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -54,6 +54,15 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def caught(work: Callable[[], object]) -> Stopped | None:
+    """Do ``work`` and return the signal that stopped it, or None, for a caller that says what is done."""
+    try:
+        work()
+    except Stopped as stop:
+        return stop
+    return None
 
 
 def sentence(command: str, run: Path | None) -> str:

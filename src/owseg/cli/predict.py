@@ -10,7 +10,7 @@ import typer
 
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Size, Task, Tile
 from owseg.cli._printing import command, print_error, print_json, print_note
-from owseg.cli._stopping import Stopped
+from owseg.cli._stopping import caught
 
 if TYPE_CHECKING:
     from owseg.inference.predict import Result
@@ -56,15 +56,12 @@ def predict(
     if adapt:
         base = adapt_to_some(base, paths, forward)
     results: list[Result] = []
-    stopped = None
-    try:
-        results = predict_files(base, paths, out, npy, forward, results)
-    except Stopped as stop:  # what is done is said as ever
-        stopped, stop.is_printed = stop, as_json
+    # Where that is stopped, what is done is printed as ever.
+    stopped = caught(lambda: predict_files(base, paths, out, npy, forward, results))
     failed, shift, threshold = [r for r in results if r.error], shift_of(base, results), base.threshold
     if as_json:
         decision = {"threshold": threshold and threshold.to_json(), "shift": shift and shift.to_json()}
-        asked = {"kb": kb, "task": task, "out": str(out), "stopped": stopped is not None}
+        asked = {"kb": kb, "task": task, "out": str(out), "stopped": bool(stopped)}
         print_json({**asked, **decision, "results": [r.to_json() for r in results]})
     else:
         if adapt:
@@ -74,16 +71,21 @@ def predict(
         for result in failed:
             print_error(f"skipped: {result.error}")
         print(f"{len(results) - len(failed)} of {len(paths)} images labelled; the maps are in {out}/.")
-        if done := [r for r in results if r.unknown is not None]:
-            most = max(done, key=lambda r: r.unknown or 0.0)
-            if size is None and not tile and (far := [r for r in done if r.is_far]):
-                print_note(_far_note(far, base.network.size))
-            print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
+        _print_most(results, base.network.size if size is None and not tile else None)
     if stopped:
+        stopped.is_printed = as_json
         raise stopped
     if failed:
         # All that could be labelled is on the disk; the exit code tells scripts that some could not.
         raise typer.Exit(1)
+
+
+def _print_most(results: list[Result], size: int | None) -> None:
+    if done := [r for r in results if r.unknown is not None]:
+        most = max(done, key=lambda r: r.unknown or 0.0)
+        if size is not None and (far := [r for r in done if r.is_far]):
+            print_note(_far_note(far, size))
+        print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
 
 
 def _shift_note(shift: Shift, threshold: Threshold, kb: str) -> str:
