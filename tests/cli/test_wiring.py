@@ -254,8 +254,8 @@ def commands(group=None, path=()):
             yield (*path, name), command
 
 
-JSON_ONLY = {("info",), ("data", "list")}
-"""Commands without an option but --json; their real runs are in test_info.py and test_data.py."""
+JSON_ONLY = {("info",), ("list",), ("data", "list")}
+"""Commands without an option but --json; their real runs are in test_info.py, test_list.py and test_data.py."""
 
 
 SHARED = ("--json", "--help", "--quiet", "--verbose", "--log-file", "--config")
@@ -282,7 +282,7 @@ def test_every_option_of_every_command_has_a_row():
     "calibrate K --data folder:D", "adapt K a", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
     "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
     "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O", "submit K a --format smiyc -o O",
-    "discover K a -o O", "history K", "rollback .", "demo", "data check folder:D",
+    "discover K a -o O", "list", "history K", "rollback .", "demo", "data check folder:D",
 ])  # fmt: skip
 def test_json_is_one_object_on_standard_output(run_cli, line):
     code, out, err = run_cli(*shlex.split(line), "--json")

@@ -30,6 +30,7 @@ from owseg.cli import (
     import_,
     info,
     learn,
+    list_,
     predict,
     review,
     rollback,
@@ -41,7 +42,7 @@ from owseg.cli import (
 from owseg.cli._help import Command, Group
 from owseg.cli._log import logged
 from owseg.cli._printing import print_error, print_note
-from owseg.cli._running import runnable
+from owseg.cli._running import command_name, runnable
 from owseg.cli._stopping import Stopped, stoppable
 from owseg.errors import OwsegError
 
@@ -83,12 +84,13 @@ for command in (  # in the order of `owseg --help`
     benchmark.benchmark,
     submit.submit,
     discover.discover,
+    list_.list_,
     info.info,
     history.history,
     rollback.rollback,
     demo.demo,
 ):
-    app.command(cls=Command, name=command.__name__.strip("_").replace("_", "-"))(runnable(command))
+    app.command(cls=Command, name=command_name(command))(runnable(command))
 
 
 app.add_typer(data.app, name="data")

@@ -60,12 +60,14 @@ def print_json(value: object) -> None:
 
 
 def print_table(title: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table; all columns but the first, and one called "what", are aligned right."""
-    table = Table(title=escape(title), title_justify="left")  # a class may be called [car]
+    """Print a title and a table; all columns but the first, and one called "what", are aligned right."""
+    if title:
+        print(title)  # a title of a rich table would be wrapped to the table's width
+    table = Table(show_header=any(header))
     for i, name in enumerate(header):
         table.add_column(escape(name), justify="left" if i == 0 or name == "what" else "right")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(escape, row))  # a class may be called [car]
     Console().print(table)
 
 

@@ -46,13 +46,18 @@ CONFIG = Annotated[
 ]  # fmt: skip
 
 
+def command_name(command: Callable[..., None]) -> str:
+    """Return what the function of a command is called on the command line."""
+    return command.__name__.strip("_").replace("_", "-")
+
+
 def runnable(command: Callable[..., None]) -> Callable[..., None]:
     """Return ``command`` with the options that every command has.
 
     One that ``--config`` is for stores its options beside its result. One that is stopped says what is done and how to
     go on, with ``--json`` on standard output, too, and ends with the exit code of the signal.
     """
-    name = command.__name__.strip("_").replace("_", "-")
+    name = command_name(command)
     hints, own = get_type_hints(command, include_extras=True), inspect.signature(command).parameters.values()
     shared = {**SHARED, **({"config": CONFIG} if name in FOLDERS else {})}
 

@@ -32,8 +32,8 @@ NewKB = Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new
 Backbone = Annotated[
     str,
     typer.Option(
-        help="A backbone: efficientnet-lite0, hub name of transformers, local path, or one of the papers with its "
-        "ImageNet weights, such as dilated-resnet50:FILE."
+        help="A backbone: a name of the hub (OWNER/NAME), a folder of transformers, or a name of owseg, with FILE for "
+        "its ImageNet weights. One of each family: {backbones}."
     ),
 ]
 

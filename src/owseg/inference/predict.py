@@ -15,6 +15,7 @@ from owseg._progress import track
 from owseg.errors import OwsegError
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
+from owseg.openset import NO_THRESHOLD
 from owseg.scorers import ON_ROAD
 from owseg.types import Forward
 
@@ -65,7 +66,7 @@ def predict_files(
     threshold, and where ``out`` cannot be written.
     """
     if kb.threshold is None:
-        raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+        raise OwsegError(NO_THRESHOLD)
     results = [] if results is None else results
     for path, name in track(list(zip(paths, names_of(paths), strict=True)), "predicting", len(paths)):
         # One image that fails must not lose the work on all others.
