@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.commands import calls, replace_all
 
-ROOM = "evaluation.diagnostics"
+DIAGNOSTICS = "evaluation.diagnostics"
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def stubs(monkeypatch):
 def test_what_is_checked(run_cli, stubs, line, target, expected):
     code, _, err = run_cli(*shlex.split(line))
     assert code == 0, err
-    arguments = calls(f"{ROOM}:{target}")[0]
+    arguments = calls(f"{DIAGNOSTICS}:{target}")[0]
     assert {name: arguments[name] for name in expected} == expected
 
 
 def test_the_size_that_was_asked_for_is_not_criticised(run_cli, stubs):
     for options in ("--size 64", "--tile", "--sides 64"):
         assert run_cli(*shlex.split(f"evaluate K --data folder:D {options}"))[0] == 0
-    assert not calls(f"{ROOM}:sizes_of")
+    assert not calls(f"{DIAGNOSTICS}:sizes_of")
 
 
 def test_each_class_is_checked_against_what_was_known_before_it(run_cli, stubs, monkeypatch):

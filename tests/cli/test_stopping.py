@@ -14,6 +14,15 @@ from owseg.cli._log import logged
 from owseg.cli._stopping import Stopped, sentence, stoppable
 from tests.support.commands import replace_all
 
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Whoever runs the tests in the background ignores Ctrl-C, which a process inherits."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 

@@ -15,7 +15,7 @@ from owseg.errors import OwsegError
 class StderrHandler(logging.Handler):
     """Prints the text of each record on standard error.
 
-    Not logging's StreamHandler, which would keep the stream that there was at the start: a progress bar replaces it.
+    Not logging's StreamHandler, which would keep the file that it was at the start: a progress bar replaces it.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
