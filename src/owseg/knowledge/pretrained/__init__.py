@@ -22,7 +22,7 @@ def shipped_names() -> tuple[str, ...]:
 
 
 CARDS = {
-    "street": "street scenes from a car: CamVid, shown outliers and photos of other places; find what is unknown with it",
+    "street": "street scenes from a car (CamVid); was shown outliers and photos of other places, for better scores",
     "street-inliers": "the same without outliers, to compare with methods that were not shown any",
     "street8": "street without cars, pedestrians and bicyclists, so that these can be found and learned",
     "street8-inliers": "the same without outliers",
