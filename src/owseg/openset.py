@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 ESTIMATED = "estimated; no rate is promised"
 """What is said wherever a threshold is shown that was moved to images without ground truth."""
 
+NO_THRESHOLD = (
+    "this knowledge base has no threshold yet; run `owseg calibrate KB --data KIND:DIR` first, with --out NEW_KB for "
+    "one that ships with owseg or is opened from elsewhere, as hf:NAME."
+)
+"""What is said where a threshold is needed and there is none."""
+
 
 def closed_map(logits: Tensor) -> Tensor:
     """Return ``argmax_t p_t`` (B, h, w) long of logits (B, K, h, w) (DMLNet, Eq. 5).

@@ -33,6 +33,10 @@ def test_the_list_needs_no_torch():
 def test_a_data_set_is_checked(run_cli, own_data):
     code, out, err = run_cli("data", "check", own_data)  # folder: is guessed
     assert code == 0 and "8 images" in out and "rock" in out and err == ""
+    (own_data / "classes.json").write_text('["road", "sky", "tree", "rock", "cow"]')
+    assert "folder:own has no pixel of cow" in run_cli("data", "check", own_data)[2]
+    assert "cow" in json.loads(run_cli("data", "check", own_data, "--json")[1])["notes"][0]
+    (own_data / "classes.json").write_text('["road", "sky", "tree", "rock"]')
     (own_data / "masks" / "f3.png").write_bytes(b"no image")
     code, out, err = run_cli("data", "check", f"folder:{own_data}", "--split", "train")
     assert code == 1 and err.startswith("error: ") and "f3.png" in err and "because of the errors below" in out

@@ -15,6 +15,7 @@ from owseg.exchange import FORMATS
 from owseg.inference.submissions import SUBMISSIONS
 from owseg.knowledge.pretrained import shipped_names
 from owseg.learners import LEARNERS
+from owseg.models.backbones import example_names
 from owseg.models.decoders import DECODERS
 from owseg.models.published import NETWORKS
 from owseg.scorers import SCORERS
@@ -24,7 +25,7 @@ from owseg.training.presets import RESIDUAL, TRAIN, configured
 
 COMMANDS = (
     "predict", "train", "import", "train-residual", "train-negative", "audit", "fit", "fit-baseline", "calibrate",
-    "adapt", "learn", "review", "annotate", "exchange", "evaluate", "benchmark", "submit", "discover", "info",
+    "adapt", "learn", "review", "annotate", "exchange", "evaluate", "benchmark", "submit", "discover", "list", "info",
     "history", "rollback", "demo", "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
@@ -53,6 +54,7 @@ def test_every_command_is_listed_and_has_help(run_cli):
 
 
 KINDS = {
+    "backbones": (["train --backbone"], set(example_names())),
     "baselines": (["fit-baseline BASELINE"], set(BASELINES)),
     "datasets": (["train --data", "evaluate --data", "data check DATA"], set(DATASETS)),
     "decoders": (["train --decoder"], {n for n, e in DECODERS.entries.items() if "width" in e.options}),

@@ -39,7 +39,7 @@ def test_a_file_name_that_is_no_utf_8(odd_photos, unsure_kb, tmp_path, run_cli):
     code, out, err = run("predict", odd_photos, "--kb", tmp_path / "kb", "-o", tmp_path / "maps",
                          PYTHONIOENCODING="utf-8:strict")  # fmt: skip
     assert (code, b"Traceback" in err) == (0, False) and b"Most unknown: " in out and b"\x1b" not in out + err
-    assert len(list((tmp_path / "maps").iterdir())) == 4
+    assert sum(path.name.startswith("bad") for path in (tmp_path / "maps").iterdir()) == 4
     code, out, err = run_cli("discover", tmp_path / "kb", odd_photos, "-o", tmp_path / "q", "--min-area", 20)
     assert code == 0 and "from 1 images" in out
     name = os.fsdecode(BAD)
@@ -56,7 +56,7 @@ def test_the_id_of_an_image_is_what_it_was_for_names_in_utf_8():
 def test_a_terminal_of_ascii(stored_kb):
     for environment in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
         code, out, err = run("history", stored_kb, **environment)
-        assert (code, err) == (0, b"") and out.isascii() and b"calibrated joint" in out
+        assert (code, err) == (0, b"") and out.isascii() and b"calibrated" in out
         code, out, err = run("history", f"{stored_kb}é", **environment)
         assert code == 1 and err.startswith(b"error: ") and err.isascii() and err.count(b"\n") == 1
 

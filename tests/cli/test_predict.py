@@ -17,7 +17,7 @@ def test_three_maps_are_written_for_each_image(run_cli, stored_kb, photos, tmp_p
     code, out, _ = run_cli("predict", photos, "--kb", stored_kb, "-o", tmp_path / "maps")
     assert code == 0 and "3 of 3" in out and "Most unknown: " in out
     kinds = ("labels.png", "score.png", "open.jpg", "regions.json")
-    expected = {"classes.json", "legend.png", *(f"p{i}.{kind}" for i in range(3) for kind in kinds)}
+    expected = {"classes.json", "legend.png", "settings.toml", *(f"p{i}.{kind}" for i in range(3) for kind in kinds)}
     assert {p.name for p in (tmp_path / "maps").iterdir()} == expected
     prediction = load(stored_kb).predict(photos / "p1.png")
     assert np.array_equal(read_mask(tmp_path / "maps" / "p1.labels.png"), prediction.labels)
@@ -48,7 +48,7 @@ def test_json_says_what_a_prediction_says_and_where_its_files_are(run_cli, store
         names = [f"{stem}.{kind}" for kind in ("labels.png", "score.png", "open.jpg", "regions.json")]
         assert result["files"] == [str(tmp_path / "maps" / name) for name in names]
     files = {f.rpartition("/")[2] for r in done for f in r["files"]}
-    assert {p.name for p in (tmp_path / "maps").iterdir()} == files | {"classes.json", "legend.png"}
+    assert {p.name for p in (tmp_path / "maps").iterdir()} == files | {"classes.json", "legend.png", "settings.toml"}
 
 
 def test_a_line_of_json_for_each_image(run_cli, stored_kb, photos, tmp_path):

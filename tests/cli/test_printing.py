@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+from owseg.cli._log import logged
 from owseg.cli._printing import next_command, print_json, print_note, print_table, save_version, say
 
 
@@ -15,8 +16,18 @@ def test_tables_show_markup_as_text_and_align_numbers_right(capsys):
     assert cells == [[" [b]   ", " x    ", "   1 "], [" b     ", " yy   ", "  22 "]]
 
 
+def test_a_title_is_a_line_of_its_own(capsys):
+    title = "a title that is longer than the table"
+    print_table(title, ("", ""), [("a", "1")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == title and len(lines) == 4 and "a" in lines[2]  # no header where the names are empty
+    print_table("", ("class",), [("a",)])
+    assert capsys.readouterr().out.startswith("┏")
+
+
 def test_notes_go_to_standard_error_and_json_to_standard_output(capsys, tmp_path):
-    print_note("note")
+    with logged():
+        print_note("note")
     print_json({"path": tmp_path})
     out, err = capsys.readouterr()
     assert err == "note\n" and json.loads(out) == {"path": str(tmp_path)}

@@ -70,11 +70,13 @@ ROWS = [
     (TRAIN, BUILD, {"data": "folder:D", "backbone": "B", "unknown": [], "config": TrainConfig(), "decoder": "pyramid",
                     "width": 128, "members": 3, "classifier": "prototype", "scale": 3.0, "size": None,
                     "scales": [1.0, 0.667], "fpr": 0.05, "outliers": None, "background": False, "resume": False,
-                    "run": str(Path("K.run").resolve())}),
+                    "val_share": None, "run": str(Path("K.run").resolve())}),
     (TRAIN, "knowledge.commit:check_place", {"directory": "K"}), (TRAIN, "save", {"kb": "trained", "directory": "K"}),
     (f"{TRAIN} --unknown car,cow --decoder psp --classifier linear", BUILD,
      {"unknown": ["car", "cow"], "decoder": "psp", "classifier": "linear"}),
-    (f"{TRAIN} --scale 2", BUILD, {"scale": 2.0}),
+    (f"{TRAIN} --scale 2", BUILD, {"scale": 2.0}), (f"{TRAIN} --val 0.25", BUILD, {"val_share": 0.25}),
+    (f"{TRAIN} --val 0.5", "cli._training:enough_epochs", {"images": 1}),
+    (f"{TRAIN} --val 0.5 --seed 3", "training.build:train_and_val", {"val_share": 0.5, "seed": 3}),
     (f"{TRAIN} --size 540 --scales 1,0.5", BUILD, {"size": 540, "scales": [1.0, 0.5]}),
     (f"{TRAIN} --width 32 --members 2", BUILD, {"width": 32, "members": 2}),
     (f"{TRAIN} --outliers O", BUILD, {"outliers": "outliers in O"}),
@@ -272,8 +274,12 @@ def commands(group=None, path=()):
             yield (*path, name), command
 
 
-JSON_ONLY = {("info",), ("data", "list")}
-"""Commands without an option but --json; their real runs are in test_info.py and test_data.py."""
+JSON_ONLY = {("info",), ("list",), ("data", "list")}
+"""Commands without an option but --json; their real runs are in test_info.py, test_list.py and test_data.py."""
+
+
+SHARED = ("--json", "--help", "--quiet", "--verbose", "--log-file", "--config")
+"""Options of every command: those of the log are in test_log.py, and --config is in test_config.py."""
 
 
 def test_every_option_of_every_command_has_a_row():
@@ -285,7 +291,7 @@ def test_every_option_of_every_command_has_a_row():
             missing.append(path)
         for parameter in command.params:
             for names in filter(None, (parameter.opts, parameter.secondary_opts)):
-                option = names[0].startswith("-") and names[0] not in ("--json", "--help")
+                option = names[0].startswith("-") and names[0] not in SHARED
                 if option and path not in JSON_ONLY and not any(name in line for line in own for name in names):
                     missing.append((*path, names))
     assert not missing
@@ -296,7 +302,7 @@ def test_every_option_of_every_command_has_a_row():
     "calibrate K --data folder:D", "adapt K a", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
     "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
     "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O", "submit K a --format smiyc -o O",
-    "discover K a -o O", "history K", "rollback .", "demo", "data check folder:D",
+    "discover K a -o O", "list", "history K", "rollback .", "demo", "data check folder:D",
 ])  # fmt: skip
 def test_json_is_one_object_on_standard_output(run_cli, line):
     code, out, err = run_cli(*shlex.split(line), "--json")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.data.check import check
+from owseg.data.check import SplitReport, absent_classes, check
 from owseg.data.datasets import DATASETS, open_dataset
 from owseg.data.images import read_mask
 from owseg.errors import OwsegError
@@ -102,3 +103,18 @@ def test_a_folder_without_splits_is_checked_once(tmp_path):
     trees.save(tmp_path / "masks" / "a.png", np.zeros((4, 4)))
     (tmp_path / "classes.json").write_text('["road"]')
     assert [c.pixels for c in check(f"folder:{tmp_path}")] == [{"road": 16}]
+
+
+def report(split, pixels, without=0):
+    return SplitReport(f"d:{split}", split, 2, {}, without, pixels, (), None)
+
+
+def test_classes_without_a_pixel_are_named():
+    train = report("train", {"road": 5, "sky": 5, "cow": 0, "(void)": 1})
+    val, test = report("val", {"road": 5, "sky": 0, "cow": 0}), report("test", {"road": 0, "sky": 0}, without=2)
+    assert absent_classes([train, val, test]) == [
+        "d:train has no pixel of cow: what it does not show is not learned.",
+        "d:val has no pixel of sky: what is learned of it is not measured.",
+    ]
+    assert absent_classes([val, test]) == absent_classes([replace(train, pixels={"sky": 1}), test]) == []
+    assert len(absent_classes([train, replace(val, errors=("one",))])) == 1

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from owseg.data.dataset import DataSet, Source, fingerprint_of, joined, spread_over
+from owseg.data.dataset import DataSet, Source, divide, fingerprint_of, joined, spread_over
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace
+from tests.support import tiny
 
 CLASSES = LabelSpace.of(["road", "car", "sky"])
 IDS = np.array([[0, 1, 2, KNOWN, IGNORE]] * 2, np.uint8)
@@ -100,3 +101,23 @@ def test_values_compare_and_print_in_a_line():
         "unknown_as=254)"
     )
     assert data[0] != data[0] and "\n" not in repr(CLASSES)  # samples hold arrays, and are equal to themselves alone
+
+
+@pytest.mark.parametrize("share, count", [(0.2, 2), (0.25, 2), (0.9, 9)])
+def test_a_data_set_is_divided_at_random(share, count):
+    data = tiny.dataset(10)
+    rest, part = divide(data, share, 3)
+    ids = [set(one.source.ids) for one in (rest, part)]
+    assert len(part) == count and not ids[0] & ids[1] and ids[0] | ids[1] == set(data.source.ids)
+    assert part.source.ids == tuple(sorted(part.source.ids)) and rest.source.ids == tuple(sorted(rest.source.ids))
+    assert divide(data, share, 3)[1].source.ids == part.source.ids
+    others = {divide(data, share, seed)[1].source.ids for seed in range(8)}
+    assert len(others) > 1 and rest.source.name != part.source.name
+    # Each sample is read from its place.
+    assert (part[0].image == data[data.source.ids.index(part.source.ids[0])].image).all()
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, 20, float("nan"), 0.01, 0.99])
+def test_a_share_that_leaves_nothing_is_refused(share):
+    with pytest.raises(OwsegError, match="share"):
+        divide(tiny.dataset(10), share)

@@ -218,3 +218,12 @@ def test_what_cannot_be_evaluated_ends_in_one_sentence(kb):
 def test_an_evaluator_without_an_image_has_no_metric(kb):
     found = Evaluator(kb, tiny.dataset(2, 4, unknown=True)).result()
     assert np.isnan(found.unknown_recall) and np.isnan(found.iou.mean()) and np.isnan(found.scores["energy"].ap)
+
+
+def test_the_column_of_what_was_learned_is_there_only_if_something_was(kb):
+    plain = evaluate(kb, tiny.dataset(2))
+    title, header, rows = plain.tables()[0]
+    assert header == ("class", "IoU") and [len(row) for row in rows] == [2, 2, 2]
+    _, header, rows = replace(plain, learned=("tree",)).tables()[0]
+    assert header == ("class", "", "IoU") and [row[1] for row in rows] == ["", "", "learned"]
+    assert "IoU" in title

@@ -99,6 +99,9 @@ def test_what_cannot_be_a_shot(tmp_path, images, made):
         shots_of([Annotation("rock", np.zeros((48, 64), bool), "f0.png")], images, "rock")
     with pytest.raises(OwsegError, match=r"images holds neither a folder masks/ nor annotations that are recognised"):
         read_shots(images, "rock")
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(OwsegError, match=f"that are recognised; give its parent, {tmp_path}"):
+        read_shots(images, "rock")
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(OwsegError, match=r"x\.json holds no annotations that are recognised"):
         read_shots(tmp_path / "x.json", "rock")

@@ -90,6 +90,15 @@ def test_what_means_no_knowledge_base_ends_in_one_sentence(here, name, message):
             call(name)
 
 
+def test_a_folder_of_transformers_is_recognised(here):
+    for place in (here / "segf", here / "nets" / "segf"):
+        place.mkdir(parents=True)
+        (place / "config.json").write_text("{}")
+        name = place.relative_to(here)
+        with pytest.raises(OwsegError, match=f"looks like a network of transformers, which hf:{name} opens"):
+            resolve(str(name))
+
+
 def test_what_ships_is_not_written_to(here, kb):
     assert writable("street", "out") == "out"
     with pytest.raises(OwsegError, match=r"^synthetic came with owseg and stays as it is; give --out DIR\.$"):

@@ -93,6 +93,23 @@ def test_a_backbone_that_is_not_there(name, monkeypatch):
         from_pretrained(name)
 
 
+@pytest.mark.parametrize("name, said", [
+    ("dinov2-smal", "did you mean facebook/dinov2-small?"), ("efficientnet-lit0", "did you mean efficientnet-lite0?"),
+    ("wde-resnet38", "did you mean wide-resnet38:FILE?"), ("zzz", "one of facebook/convnext-tiny-224, "),
+])  # fmt: skip
+def test_a_bare_name_is_not_looked_up_on_the_hub(name, said, monkeypatch):
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", None)
+    with pytest.raises(OwsegError, match="there is no backbone") as caught:
+        from_pretrained(name)
+    assert said in str(caught.value)
+
+
+def test_a_folder_without_a_slash_in_its_name(tmp_path, monkeypatch):
+    tiny.backbone("mobilenet_v2").model.save_pretrained(tmp_path / "net")
+    monkeypatch.chdir(tmp_path)
+    assert from_pretrained("net").kind == "mobilenet_v2"
+
+
 @pytest.mark.parametrize("options", [{"decoder": "unet"}, {"classifier": "cosine"}])
 def test_parts_that_do_not_exist(options):
     with pytest.raises(OwsegError, match="there is no"):

@@ -28,7 +28,7 @@ class FakeKB:
 
     labels = LabelSpace.of(("road", "sky"))
     scorers = ("msp", "joint")
-    scorer, threshold, learned_classes = "joint", None, ()
+    scorer, threshold, obstacles, learned_classes = "joint", None, None, ()
     network = SimpleNamespace(backbone="the backbone of KB", size=None)
     history = (Event("train", "made", {"val": {"calibrated_apart": True}}),)
 
@@ -43,6 +43,12 @@ class FakeKB:
         return 1
 
 
+class FakeShot(str):
+    """A shot of which its name matters."""
+
+    size = (48, 64)
+
+
 class FakeOutliers:
     def __init__(self, place):
         self.name, self.in_context = f"outliers in {place}", "cutouts" not in str(place)
@@ -53,7 +59,11 @@ class FakeOutliers:
 
 
 def table_of(name):
-    return SimpleNamespace(to_json=lambda: {"of": name}, tables=lambda: [], text=lambda: name)
+    return SimpleNamespace(name=name, to_json=lambda: {"of": name}, tables=lambda: [], text=lambda: name)
+
+
+def drawn(name):
+    return SimpleNamespace(name=name, shots=[FakeShot("drawn")])
 
 
 def wrote(arguments):
@@ -100,16 +110,17 @@ STUBS = {
     "data.check:check": lambda a: [],
     "models.backbones.reference:reference_to": lambda a: {},
     "models.backbones.base:from_pretrained": lambda a: SimpleNamespace(eval=lambda: f"backbone {a['name']}"),
-    "inference.predict:predict_files": lambda a: [Result(p, 0.5) for p in a["paths"]],
+    "inference.predict:predict_files": lambda a: a["results"].extend(Result(p, 0.5) for p in a["paths"]),
     "inference.predict:shift_of": lambda a: None,
     "knowledge.tasks:for_task": lambda a: FakeKB(a["kb"].name + f" for {a['task']}" * (a["task"] != "unknown")),
     "knowledge.adaptation:adapt": lambda a: FakeKB(f"{a['kb'].name} adapted"),
     "knowledge.adaptation:adapt_to_some": lambda a: FakeKB(f"{a['kb'].name} adapted"),
     "inference.submit:submit": lambda a: ([], ""),
     "inference.annotate:predicted_annotations": lambda a: [],
-    "exchange.shots:read_shots": lambda a: [f"shot of {a['name']} in {a['path']}"],
+    "exchange.shots:read_shots": lambda a: [FakeShot(f"shot of {a['name']} in {a['path']}")],
     "exchange.formats:read": lambda a: [],
     "exchange.formats:write": wrote,
+    "training.build:train_and_val": lambda a: (f"{a['data']}/train", f"{a['data']}/val"),
     "training.build:build_knowledge_base": lambda a: FakeKB("trained"),
     "training.baselines:open_known": lambda a: (f"{a['spec']}/train", f"{a['spec']}/val"),
     "training.baselines:fit_baseline": lambda a: Path(a["out"]),
@@ -118,6 +129,15 @@ STUBS = {
     "training.negative:train_negative": lambda a: FakeKB(f"{a['kb'].name} with a negative class"),
     "evaluation.outlier_audit:audit": lambda a: table_of("audit"),
     "evaluation.outlier_audit:summary": lambda a: [],
+    "evaluation.diagnostics:of_training": lambda a: [],
+    "evaluation.diagnostics:of_calibration": lambda a: [],
+    "evaluation.diagnostics:of_evaluation": lambda a: [],
+    "evaluation.diagnostics:of_sizes": lambda a: [],
+    "evaluation.diagnostics:of_fit": lambda a: [],
+    "evaluation.diagnostics:of_adaptation": lambda a: [],
+    "evaluation.diagnostics:of_shots": lambda a: [],
+    "evaluation.diagnostics:sizes_of": lambda a: [],
+    "learners.leave_one_out:left_out_iou": lambda a: {},
     "evaluation.evaluate:evaluate": lambda a: table_of("evaluation"),
     "evaluation.crosswise:evaluate_crosswise": lambda a: table_of("crosswise"),
     "evaluation.sequence:evaluate_sequence": lambda a: table_of("sequence"),
@@ -127,7 +147,7 @@ STUBS = {
     "benchmark.run:run": lambda a: table_of("benchmark"),
     "learners.auto:learner_named": lambda a: f"{a['method']} with {a['options']}",
     "learners.sequence:learn_sequence": lambda a: [FakeKB(f"{c.name} learned") for c in a["classes"]],
-    "learners.sequence:sample_classes": lambda a: [SimpleNamespace(name=n, shots="drawn") for n in a["names"]],
+    "learners.sequence:sample_classes": lambda a: [drawn(name) for name in a["names"]],
     "learners.sequence:save_stages": lambda a: [],
     "learners.sequence:write_manifest": lambda a: None,
     "review.serve:serve": lambda a: None,

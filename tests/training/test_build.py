@@ -9,14 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from owseg.data.dataset import DataSet
-from owseg.errors import OwsegError
+from owseg.data.dataset import DataSet, divide
+from owseg.data.datasets import open_dataset
+from owseg.errors import NoSuchSplit, OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import data_card, find_threshold
 from owseg.knowledge.load import load
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.training import build as module
-from owseg.training.build import build_knowledge_base, round_to_half
+from owseg.training.build import build_knowledge_base, round_to_half, train_and_val
 from owseg.training.config import MEMBERS, SCALES, WIDTH, NegativeConfig, TrainConfig
 from owseg.training.epochs import enough_epochs
 from tests.support import tiny
@@ -265,3 +266,30 @@ def test_validation_is_not_on_the_training_images(spec, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "train", train)
     build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
     assert sorted(set(read)) == ["f10", "f12", "f14", "f16", "f7", "f9"]
+
+
+def test_a_share_of_train_is_val_where_there_is_none(tmp_path, watched):
+    spec = write(tmp_path / "data", {"train": 10})
+    with pytest.raises(NoSuchSplit):
+        build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
+    config = replace(FAST, seed=5)
+    kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], config, tmp_path / "run", val_share=0.3)
+    trained_on, chosen_on = watched.train[0][1:3]
+    everything = open_dataset(spec, "train", kb.labels)
+    assert chosen_on.source.ids == divide(everything, 0.3, 5)[1].source.ids and len(chosen_on) == 3
+    assert set(trained_on.source.ids) == set(everything.source.ids) - set(chosen_on.source.ids)
+    assert (trained_on.unknown_as, chosen_on.unknown_as) == (IGNORE, UNKNOWN)
+    assert kb.history[0].details["val_share"] == 0.3
+
+
+def test_a_share_of_a_data_set_that_has_a_val_is_refused(spec):
+    with pytest.raises(OwsegError, match="has a split val of its own; leave --val out"):
+        train_and_val(spec, tiny.dataset().labels, 0.2)
+
+
+def test_a_folder_without_splits_is_divided(own_data):
+    labels = tiny.dataset().labels
+    train, val = train_and_val(f"folder:{own_data}", labels, 0.25)
+    assert len(train) == 6 and len(val) == 2 and not set(train.source.ids) & set(val.source.ids)
+    train, val = train_and_val(f"folder:{own_data}", labels)
+    assert train.source.ids == val.source.ids

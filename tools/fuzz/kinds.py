@@ -201,7 +201,8 @@ def http(folder: Path, random: Random) -> None:
 
     app, found = FastAPI(), copy_queue(folder)
     serve_files(app, ReviewState(found), None)  # type: ignore[arg-type]
-    web = TestClient(Guard(app), base_url="http://127.0.0.1")
+    web = TestClient(Guard(app, "token"), base_url="http://127.0.0.1")
+    web.get("/?token=token")  # from then on in a cookie
     ids = [region for group in found.groups() for region in group.regions]
     for _ in range(8):
         _request(web, ids, random)

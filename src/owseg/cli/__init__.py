@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from owseg import __version__
+from owseg._progress import logger
 from owseg.cli import (
     adapt,
     annotate,
@@ -30,6 +31,7 @@ from owseg.cli import (
     import_,
     info,
     learn,
+    list_,
     predict,
     review,
     rollback,
@@ -39,7 +41,10 @@ from owseg.cli import (
     train_residual,
 )
 from owseg.cli._help import Command, Group
-from owseg.cli._printing import print_note
+from owseg.cli._log import logged
+from owseg.cli._printing import print_error, print_note
+from owseg.cli._running import command_name, runnable
+from owseg.cli._stopping import Stopped, stoppable
 from owseg.errors import OwsegError
 
 app = typer.Typer(
@@ -80,12 +85,13 @@ for command in (  # in the order of `owseg --help`
     benchmark.benchmark,
     submit.submit,
     discover.discover,
+    list_.list_,
     info.info,
     history.history,
     rollback.rollback,
     demo.demo,
 ):
-    app.command(cls=Command, name=command.__name__.strip("_").replace("_", "-"))(command)
+    app.command(cls=Command, name=command_name(command))(runnable(command))
 
 
 app.add_typer(data.app, name="data")
@@ -112,17 +118,23 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may have ASCII alone
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # Pillow's; an error of ours follows
-            warnings.showwarning = lambda message, *_: print_note(f"warning: {message}")  # not where, and in which file
+    with logged(), stoppable(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # Pillow's; an error of ours follows
+        warnings.showwarning = lambda message, *_: print_note(f"warning: {message}")  # not where, and in which file
+        try:
             app()
-    except OwsegError as error:
-        print_note(f"error: {error}")
-        sys.exit(1)
-    # As in ``owseg ... | head``: nobody reads on.
-    except BrokenPipeError:
-        sys.exit(1)
-    except OSError as error:
-        print_note(f"error: {error.filename or 'the disk'}: {error.strerror or error}.")
-        sys.exit(1)
+        except OwsegError as error:
+            _fail(str(error))
+        except Stopped as stop:  # before a command began
+            sys.exit(stop.exit_code)
+        # As in ``owseg ... | head``: nobody reads on.
+        except BrokenPipeError:
+            sys.exit(1)
+        except OSError as error:
+            _fail(f"{error.filename or 'the disk'}: {error.strerror or error}.")
+
+
+def _fail(sentence: str) -> None:
+    print_error(f"error: {sentence}")
+    logger.debug("it was raised here:", exc_info=True)
+    sys.exit(1)

@@ -11,6 +11,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 NAMES = {
+    "backbones": "owseg.models.backbones:example_names",
     "baselines": "owseg.training:BASELINES",
     "datasets": "owseg.data.datasets:DATASETS",
     "fitted": "owseg.scorers:fitted_names",

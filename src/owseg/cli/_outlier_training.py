@@ -57,6 +57,7 @@ class Given:
 
     def finish(self, new: KnowledgeBase, fpr: float, slim: bool, as_json: bool) -> None:
         """Calibrate, store and print what to do next."""
+        from owseg.evaluation.diagnostics import of_threshold
         from owseg.knowledge.calibration import calibrate
         from owseg.knowledge.versions import has_version
 
@@ -67,7 +68,7 @@ class Given:
         if self.choose is self.calibration:
             few = f"{len(self.choose)} images to validate on are too few to be divided: they also calibrated."
             hint = f"Note: {few}\n{hint}"
-        save_version(new, self.target, as_json, hint, slim)
+        save_version(new, self.target, as_json, hint, slim, lambda: of_threshold(new.threshold))
 
 
 def open_all(kb: str, out: str | None, inliers: str, val: str | None) -> Given:

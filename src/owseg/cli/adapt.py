@@ -15,11 +15,14 @@ def adapt(
     About eight images do. Where known pixels score higher than on the images of the calibration, the threshold rises by
     as much, so that they are not lost. No rate is promised: to have one, label some images and run owseg calibrate.
     """
+    from owseg.evaluation.diagnostics import of_adaptation
     from owseg.knowledge.adaptation import adapt as adapted
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
     # The target first: a shipped knowledge base without --out is refused before the work.
     target, base = writable(kb, out), load(kb)
-    new = adapted(base, given_images(images, recursive).paths)
-    save_version(new, target, as_json, next_command("predict", "--kb", target, "IMAGES"), slim)
+    paths = given_images(images, recursive).paths
+    new = adapted(base, paths)
+    hint = next_command("predict", "--kb", target, "IMAGES")
+    save_version(new, target, as_json, hint, slim, lambda: of_adaptation(len(paths)))

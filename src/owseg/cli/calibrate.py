@@ -55,6 +55,7 @@ def calibrate(
     --task obstacles the thresholds of that task are found, and stored beside the others; pixels on the road count.
     """
     from owseg.data.datasets import open_dataset
+    from owseg.evaluation import diagnostics
     from owseg.knowledge.calibration import calibrate as calibrated
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
@@ -65,7 +66,13 @@ def calibrate(
     hint = next_command("predict", "--kb", target, *asked, "IMAGES")
 
     def step(base: KnowledgeBase) -> None:
-        new = calibrated(base, open_dataset(data, split, base.labels), fpr, method, scorer, false_alarms, task)
-        save_version(new, target, as_json, hint, slim)
+        labelled = open_dataset(data, split, base.labels)
+        new = calibrated(base, labelled, fpr, method, scorer, false_alarms, task)
+
+        def check() -> list[str]:
+            found = diagnostics.of_calibration(new, labelled, new.threshold if task == "unknown" else new.obstacles)
+            return found + diagnostics.of_sizes(base.network.size, diagnostics.sizes_of(labelled))
+
+        save_version(new, target, as_json, hint, slim, check)
 
     on_newest(step, kb, target, base, rebase)

@@ -8,12 +8,14 @@ import typer
 
 from owseg.cli._help import Command
 from owseg.cli._options import Json, data_spec
-from owseg.cli._printing import print_json, print_note, print_table, say
+from owseg.cli._printing import print_error, print_json, print_notes, print_table, say
+from owseg.cli._running import runnable
 
 app = typer.Typer(no_args_is_help=True, help="Data sets: list those that can be opened, and check your own.")
 
 
 @app.command("list", cls=Command)
+@runnable
 def list_kinds(as_json: Json = False) -> None:
     """List the kinds of data set that can be opened: what each is, its layout on disk, its source."""
     from owseg.data.datasets import DATASETS
@@ -36,6 +38,7 @@ def list_kinds(as_json: Json = False) -> None:
 
 
 @app.command("check", cls=Command)
+@runnable
 def check_data(
     spec: Annotated[
         str,
@@ -50,11 +53,12 @@ def check_data(
 
     The fingerprint is the same wherever the same images and masks are opened.
     """
-    from owseg.data.check import check
+    from owseg.data.check import absent_classes, check
 
     found = check(spec, split)
+    notes = absent_classes(found)
     if as_json:
-        print_json({"spec": spec, "splits": [checked.to_json() for checked in found]})
+        print_json({"spec": spec, "splits": [checked.to_json() for checked in found], "notes": notes})
     else:
         for checked in found:
             rows = [(n, f"{checked.pixels[n]:,}", f"{share:.3%}") for n, share in checked.shares().items()]
@@ -64,7 +68,8 @@ def check_data(
             say(f"Without ground truth: {checked.without_ground_truth}. Fingerprint: {fingerprint}.")
             print_table("", ("class", "pixels", "share"), rows)
             for line in checked.errors:
-                print_note(f"error: {line}")
+                print_error(f"error: {line}")
+        print_notes(notes)
     if any(checked.errors for checked in found):
         # For scripts and CI: the report is printed, and the run fails all the same.
         raise typer.Exit(1)

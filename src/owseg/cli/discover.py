@@ -9,7 +9,7 @@ import typer
 
 from owseg.cli._images import given_images
 from owseg.cli._options import KB, Images, Json, Recursive
-from owseg.cli._printing import next_command, print_json, print_note, say
+from owseg.cli._printing import next_command, print_error, print_json, say
 
 
 def discover(
@@ -41,7 +41,7 @@ def discover(
         print_json({"queue": str(queue.folder), **vars(found)})
     else:
         for reason in found.skipped:
-            print_note(f"skipped: {reason}")
+            print_error(f"skipped: {reason}")
         copies = f" ({found.copies} of them near-duplicates)" if found.copies else ""
         say(f"{found.regions} unknown regions{copies} in {found.groups} groups, from {found.images} images.")
         target = () if Path(kb).is_dir() else ("--out", "NEW_KB")  # a shipped knowledge base is not changed

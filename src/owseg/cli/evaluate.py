@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Size, Split, Tile, parse_names, parse_sides
-from owseg.cli._printing import print_json, print_note, print_table
+from owseg.cli._printing import print_json, print_note, print_notes, print_table
 from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def evaluate(
     Classes of the data set that the knowledge base does not know count as unknown.
     """
     from owseg.data.datasets import open_dataset
+    from owseg.evaluation import diagnostics
     from owseg.evaluation.crosswise import evaluate_crosswise
     from owseg.evaluation.evaluate import evaluate as measure
     from owseg.knowledge.load import load
@@ -131,7 +132,11 @@ def evaluate(
         return
     # The one in use may have options, with which it is none of the names.
     wanted = tuple(dict.fromkeys((*base.scorers, base.scorer))) if scorers == "all" else names or (base.scorer,)
-    _print(measure(base, first, wanted, PerImage if per_image else None, forward), as_json)
+    result = measure(base, first, wanted, PerImage if per_image else None, forward)
+    notes = diagnostics.of_evaluation(result, base.threshold)
+    if not any(views) and not sides:
+        notes += diagnostics.of_sizes(base.network.size, diagnostics.sizes_of(first))
+    _print(result, as_json, tuple(notes))
 
 
 def _evaluate_sequence(kb: str, frames: DataSet, report: Path | None, as_json: bool) -> None:
@@ -149,9 +154,10 @@ def _evaluate_sequence(kb: str, frames: DataSet, report: Path | None, as_json: b
         print_note(f"The report is in {page}; open it in a browser.")
 
 
-def _print(result: Evaluation | SequenceEvaluation | Crosswise, as_json: bool) -> None:
+def _print(result: Evaluation | SequenceEvaluation | Crosswise, as_json: bool, notes: tuple[str, ...] = ()) -> None:
     if as_json:
-        print_json(result.to_json())
+        print_json({**result.to_json(), "notes": list(notes)})
     else:
         for table in result.tables():
             print_table(*table)
+        print_notes(notes)

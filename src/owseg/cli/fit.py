@@ -48,6 +48,7 @@ def fit(
     """
     from owseg.data.search import find_image_files
     from owseg.data.unlabeled import unlabeled_images
+    from owseg.evaluation import diagnostics
     from owseg.knowledge.calibration import fit_scorers
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
@@ -56,16 +57,22 @@ def fit(
         raise OwsegError("scorers are fitted on labelled images, --data SET, or on IMAGES without labels: give either.")
     if unlabeled is not None and data is None:
         raise OwsegError("--unlabeled adds photos to labelled images, --data SET; without them give the photos alone.")
-    target, base = writable(kb, out), load(kb)
+    target, base, held_out = writable(kb, out), load(kb), None
     wanted = parse_names(scorers) or (("joint",) if images else ("knn", "sml"))
     if data is None:
-        new = fit_scorers(base, _own(base, images or []), wanted)
+        new = fit_scorers(base, labelled := _own(base, images or []), wanted)
         hint = next_command("calibrate", target, "--data", "SET", "--scorer", wanted[0])
     else:
         photos = None if unlabeled is None else unlabeled_images(find_image_files([unlabeled]), base.labels)
-        new = fit_scorers(base, *_labelled(base, data, split, wanted), unlabeled=photos)
+        labelled, _, held_out = _labelled(base, data, split, wanted)
+        new = fit_scorers(base, labelled, wanted, held_out, unlabeled=photos)
         hint = next_command("evaluate", target, "--data", data, "--scorers", "all")
-    save_version(new, target, as_json, hint, slim)
+
+    def check() -> list[str]:
+        found = diagnostics.of_sizes(base.network.size, diagnostics.sizes_of(labelled))
+        return found + (diagnostics.of_fit(wanted, held_out is not None) if data else [])
+
+    save_version(new, target, as_json, hint, slim, check)
 
 
 def _own(kb: KnowledgeBase, images: list[str]) -> DataSet:

@@ -106,10 +106,13 @@ def learn(
 ) -> None:
     """Learn a class from one to five annotated images, without forgetting the others. Undo with owseg rollback."""
     from owseg.data.datasets import open_dataset
+    from owseg.evaluation import diagnostics
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
     from owseg.learners.auto import learner_named
+    from owseg.learners.leave_one_out import left_out_iou
     from owseg.learners.sequence import learn_sequence, save_stages
+    from owseg.models.engine import CachedForward
 
     check_sources(shots, data, images)
     target, base = writable(kb, out), load(kb)
@@ -127,14 +130,22 @@ def learn(
         hint = f"The threshold was not changed; --known KIND:DIR would calibrate it again.\n{hint}"
 
     def step(base: KnowledgeBase) -> None:
+        forward = CachedForward(base.forward)  # what the shots leave is read again where they are checked
         calibration = open_dataset(spec, "val", base.labels) if spec else None
-        stages = learn_sequence(base, left, calibration, learner)
+        stages, learned = learn_sequence(base, left, calibration, learner, forward), list(left)
+
+        def check() -> list[str]:
+            found = diagnostics.of_sizes(base.network.size, [shot.size for new in learned for shot in new.shots])
+            for before, new in zip((base, *stages), learned, strict=False):
+                found += diagnostics.of_shots(new.name, left_out_iou(before, new.name, new.shots, learner, forward))
+            return found
+
         # A version for each class, so that each can be undone; the last one is stored and reported below.
         save_stages(base, [], target, slim)
         for stage in stages[:-1]:
             stage.save(target, slim)
             del left[0]  # stored: not to be learned again
-        save_version(stages[-1], target, as_json, hint, slim)
+        save_version(stages[-1], target, as_json, hint, slim, check)
 
     on_newest(step, kb, target, base, rebase)
 

@@ -11,7 +11,8 @@ import typer
 
 from owseg.cli._images import given_images
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Recursive, Size, Task, Tile
-from owseg.cli._printing import command, print_json, print_note, say
+from owseg.cli._printing import command, print_error, print_json, print_note, say
+from owseg.cli._stopping import caught
 from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
@@ -68,32 +69,35 @@ def predict(
     if adapt:
         base = adapt_to_some(base, paths, forward)
     about: dict[str, object] = {"kb": kb, "version": version, "task": task}
-    tell = partial(_print_line, about) if as_lines else _ignore
-    results = predict_files(base, paths, out, npy, forward, found.names, tell)
+    results: list[Result] = []
+
+    def on_result(result: Result) -> None:
+        results.append(result)
+        if as_lines:
+            print(json.dumps({**about, **result.to_json()}, default=str), flush=True)
+
+    # Where that is stopped, what is done is printed as ever.
+    stopped = caught(lambda: predict_files(base, paths, out, npy, forward, found.names, on_result))
     failed, shift, threshold = [r for r in results if r.error], shift_of(base, results), base.threshold
     if threshold and shift and shift.significant and not as_json:
         print_note(_shift_note(shift, threshold, kb))
     if as_json:
         decision = {"threshold": threshold and threshold.to_json(), "shift": shift and shift.to_json()}
-        print_json({**about, "out": str(out), **decision, "results": [r.to_json() for r in results]})
+        said = {**about, "out": str(out), "stopped": bool(stopped), **decision}
+        print_json({**said, "results": [r.to_json() for r in results]})
     elif not as_lines:
         if adapt:
             say(f"A pixel is unknown where {base.scorer} > {threshold}.")
         for result in failed:
-            print_note(f"skipped: {result.error}")
-        say(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
+            print_error(f"skipped: {result.error}")
+        say(f"{len(results) - len(failed)} of {len(paths)} images labelled; the maps are in {out}/.")
         _print_most_unknown(results, None if size or tile else base.network.size)
+    if stopped:
+        stopped.is_printed = as_json
+        raise stopped
     if failed:
         # All that could be labelled is on the disk; the exit code tells scripts that some could not.
         raise typer.Exit(1)
-
-
-def _print_line(about: dict[str, object], result: Result) -> None:
-    print(json.dumps({**about, **result.to_json()}, default=str), flush=True)
-
-
-def _ignore(result: Result) -> None:
-    pass
 
 
 def _print_most_unknown(results: list[Result], working: int | None) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from owseg.cli._images import given_images
 from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Recursive, Size, Tile, parse_settings
-from owseg.cli._printing import print_json, print_note, say
+from owseg.cli._printing import print_error, print_json, print_note, say
 
 
 def submit(
@@ -48,7 +48,7 @@ def submit(
         print_json({"kb": kb, "out": str(out), "note": note, "results": [r.to_json() for r in results]})
     else:
         for result in failed:
-            print_note(f"skipped: {result.error}")
+            print_error(f"skipped: {result.error}")
         if note:
             print_note(f"Note: {note}")
         kept = sum(r.kept for r in results)

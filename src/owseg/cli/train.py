@@ -44,8 +44,8 @@ NewKB = Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new
 Backbone = Annotated[
     str,
     typer.Option(
-        help="A backbone: efficientnet-lite0, hub name of transformers, local path, or one of the papers with its "
-        "ImageNet weights, such as dilated-resnet50:FILE."
+        help="A backbone: a name of the hub (OWNER/NAME), a folder of transformers, or a name of owseg, with FILE for "
+        "its ImageNet weights. One of each family: {backbones}."
     ),
 ]
 
@@ -69,6 +69,15 @@ Mode = Annotated[
     typer.Option(
         help="frozen: the backbone stays as it is, decoder and classifier learn on its features; minutes on a CPU. "
         "tuned: it learns, too."
+    ),
+]
+
+
+Val = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Where the data set has no split val: this share of its training images, such as 0.2, drawn with --seed.",
     ),
 ]
 
@@ -146,6 +155,7 @@ def train(
     backbone: Backbone = DEFAULT_BACKBONE,
     preset: Preset = "light",
     mode: Mode = None,
+    val: Val = None,
     unknown: Unknown = "",
     decoder: Decoder = None,
     width: Width = None,
@@ -187,18 +197,27 @@ def train(
     if slim:
         check_slim(backbone, config.mode)
     run = run_beside(out, overwrite, resume)  # before hours of training, not after
-    config = epochs_unless_given(config, image_count(data), epochs, settings)
+    config = epochs_unless_given(config, image_count(data, val), epochs, settings)
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
     kb = build_knowledge_base(
         data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
         width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale, size=size,
         scales=chosen.scales if scales is None else parse_scales(scales), fpr=fpr, outliers=objects,
         unlabeled=find_image_files([unlabeled]) if unlabeled else [], background=background, resume=resume,
+        val_share=val,
     )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.
     if is_first_process():
-        hint = next_command("evaluate", out, "--data", data)
-        save_version(kb, str(out), as_json, f"{note_on_val(kb, data)}{hint}", slim)
+        finish(kb, out, data, val, config.seed, slim, as_json)
+
+
+def finish(kb: KnowledgeBase, out: Path, data: str, val: float | None, seed: int, slim: bool, as_json: bool) -> None:
+    """Store the knowledge base, evaluate it on val, and print what is wrong and what to do next."""
+    from owseg.evaluation.diagnostics import of_training
+    from owseg.training.build import train_and_val
+
+    hint = f"{note_on_val(kb, data, val)}{next_command('evaluate', out, '--data', data)}"
+    save_version(kb, str(out), as_json, hint, slim, lambda: of_training(kb, *train_and_val(data, kb.labels, val, seed)))
 
 
 def run_beside(out: Path, overwrite: bool, resume: bool) -> Path:
@@ -212,19 +231,22 @@ def run_beside(out: Path, overwrite: bool, resume: bool) -> Path:
     return run
 
 
-def image_count(data: str) -> int:
-    """Return how many training images a data set has."""
+def image_count(data: str, val_share: float | None) -> int:
+    """Return how many training images a data set has, besides the share that is kept to validate."""
     from owseg.data.datasets import open_source
 
-    return len(open_source(data, "train").ids)
+    return round((1 - (val_share or 0)) * len(open_source(data, "train").ids))
 
 
-def note_on_val(kb: KnowledgeBase, data: str) -> str:
+def note_on_val(kb: KnowledgeBase, data: str, val_share: float | None) -> str:
     """Return a line that says where one set of images had to do for two uses; "" where each had its own."""
     from owseg.data.datasets import open_source
 
-    if open_source(data, "train").name == open_source(data, "val").name:
-        return f"Note: {data} has no val/, so its training images also chose the weights and the threshold.\n"
+    if val_share is None and open_source(data, "train").name == open_source(data, "val").name:
+        return (
+            f"Note: {data} has no val/, so its training images also chose the weights and the threshold; --val 0.2 "
+            "keeps a fifth of them for that.\n"
+        )
     if not kb.history[0].details["val"]["calibrated_apart"]:
         return "Note: val is too small to be divided: all of it chose the weights and the threshold.\n"
     return ""

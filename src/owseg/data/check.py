@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,23 @@ def check(spec: str, split: str | None = None) -> list[SplitReport]:
     if not sources:
         raise absent or OwsegError(f"{spec} has no split.")
     return [_check_split(source, name) for name, source in sources.values()]
+
+
+def absent_classes(found: Sequence[SplitReport]) -> list[str]:
+    """Say which classes have no pixel in the split train, and which of those that it has are absent in another split.
+
+    Splits without ground truth, or with errors, are left out; without a split train nothing is said.
+    """
+    train = next((report for report in found if report.split == "train"), None)
+    if train is None:
+        return []
+    none = [name for name, count in train.pixels.items() if not count]
+    lines = [f"{train.name} has no pixel of {', '.join(none)}: what it does not show is not learned."] if none else []
+    for report in found:
+        none = [name for name, count in report.pixels.items() if not count and train.pixels.get(name)]
+        if none and report.without_ground_truth < report.frames and not report.errors:
+            lines.append(f"{report.name} has no pixel of {', '.join(none)}: what is learned of it is not measured.")
+    return lines
 
 
 def _check_split(source: Source, split: str) -> SplitReport:

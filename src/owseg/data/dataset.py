@@ -115,6 +115,30 @@ def spread_over(data: DataSet, most: int) -> DataSet:
     return data.pick(picked, f"{data.source.name}, {most} of {len(data)}")
 
 
+def divide(data: DataSet, share: float, seed: int = 0) -> tuple[DataSet, DataSet]:
+    """Return ``data`` without a ``share`` of its samples, and those, drawn at random; both in their order.
+
+    Raises ``OwsegError`` for a share outside (0, 1), and where either part would be empty.
+    """
+    if not 0 < share < 1:
+        raise OwsegError(f"a share lies between 0 and 1, not at {share}.")
+    count = round(share * len(data))
+    if not 0 < count < len(data):
+        raise OwsegError(
+            f"{share:g} of the {len(data)} images of {data.source.name} is {count}; ask for another share."
+        )
+    picked = np.random.default_rng(seed).permutation(len(data))[:count]
+    rest = sorted(set(range(len(data))) - set(picked.tolist()))
+    name = f"{share:g} of {data.source.name}, seed {seed}"
+    return data.pick(rest, f"{data.source.name} without {name}"), data.pick(sorted(picked.tolist()), name)
+
+
+def shared_images(one: DataSet, other: DataSet) -> int:
+    """Return how many images of ``other`` are, pixel by pixel, among those of ``one``, whatever their names."""
+    known = {_digest(sample.image) for sample in one}
+    return sum(_digest(sample.image) in known for sample in other)
+
+
 def joined(one: DataSet, other: DataSet) -> DataSet:
     """Return the samples of two data sets as one to train on, those of ``one`` first; ``other`` may have no targets.
 
@@ -129,6 +153,10 @@ def joined(one: DataSet, other: DataSet) -> DataSet:
 
     name, ids = f"{one.source.name} and {other.source.name}", (*one.source.ids, *other.source.ids)
     return DataSet(Source(name, one.labels, ids, read), one.labels, IGNORE)
+
+
+def _digest(image: np.ndarray) -> bytes:
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).digest()
 
 
 def _is_enlarged(image: np.ndarray, mask: np.ndarray) -> bool:

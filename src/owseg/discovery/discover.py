@@ -22,6 +22,7 @@ from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.regions import MIN_AREA
+from owseg.openset import NO_THRESHOLD
 from owseg.types import Forward
 
 
@@ -52,7 +53,7 @@ def discover(
     other settings or of images below another folder.
     """
     if kb.threshold is None:
-        raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+        raise OwsegError(NO_THRESHOLD)
     if not paths:
         raise OwsegError("there is no image to process; name images or folders.")
     paths = [path.parent.resolve() / path.name for path in paths]  # a link to an image keeps its own name

@@ -104,9 +104,12 @@ class Evaluation:
 
     def tables(self) -> list[tuple[str, tuple[str, ...], Rows]]:
         """Return (title, header, rows) of text, for people."""
-        classes: Rows = [
-            (n, "learned" if n in self.learned else "", number(v)) for n, v in self.iou.per_class().items()
-        ]
+        iou = {name: number(value) for name, value in self.iou.per_class().items()}
+        classes: Rows = list(iou.items())
+        header: tuple[str, ...] = ("class", "IoU")
+        if self.learned:
+            classes = [(name, "learned" if name in self.learned else "", value) for name, value in iou.items()]
+            header = ("class", "", "IoU")
         metrics = ("auroc", "ap", "fpr95")
         scores: Rows = [(name, *(score.text(metric) for metric in metrics)) for name, score in self.scores.items()]
         names = {
@@ -121,7 +124,7 @@ class Evaluation:
         where = f"{self.data}, {self.images} images"
         has_classes = not isnan(self.iou.mean())  # anomaly sets name no known class
         return [
-            *([(f"IoU per class ({where})", ("class", "", "IoU"), classes)] if has_classes else []),
+            *([(f"IoU per class ({where})", header, classes)] if has_classes else []),
             (f"Anomaly scores ({where}; {self.protocol})", ("score", "AUROC", "AP", "FPR95"), scores),
             ("Summary", ("", ""), sums),
         ]

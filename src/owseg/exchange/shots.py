@@ -33,7 +33,8 @@ def read_shots(path: str | Path, name: str, images: str | Path | None = None) ->
     except FormatNotRecognised:
         if not path.is_dir():
             raise
-        raise OwsegError(f"{path} holds neither a folder masks/ nor annotations that are recognised.") from None
+        hint = f"; give its parent, {path.parent}" if (path.parent / "masks").is_dir() else ""
+        raise OwsegError(f"{path} holds neither a folder masks/ nor annotations that are recognised{hint}.") from None
 
 
 def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -> list[Shot]:

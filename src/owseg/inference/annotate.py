@@ -14,6 +14,7 @@ from owseg.errors import OwsegError
 from owseg.exchange.annotation import Annotation
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import RESERVED, UNKNOWN
+from owseg.openset import NO_THRESHOLD
 from owseg.types import Forward
 
 
@@ -26,7 +27,7 @@ def predicted_annotations(
     ``OwsegError`` without a threshold, and for an image that cannot be read.
     """
     if kb.threshold is None:
-        raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+        raise OwsegError(NO_THRESHOLD)
     # Labelling tools find an image by its name, so it must tell images of several folders apart.
     root = os.path.commonpath([p.resolve().parent for p in paths])
     names = {**dict(enumerate(kb.labels.names)), UNKNOWN: RESERVED[UNKNOWN]}

@@ -18,6 +18,7 @@ from owseg.errors import OwsegError
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import LabelSpace
+from owseg.openset import NO_THRESHOLD
 from owseg.scorers import ON_ROAD
 from owseg.types import Forward
 
@@ -79,7 +80,7 @@ def predict_files(
     name, and where ``out`` cannot be written.
     """
     if kb.threshold is None:
-        raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+        raise OwsegError(NO_THRESHOLD)
     names = [path.stem for path in paths] if names is None else names
     _check_names(names, paths)
     _write_classes(kb.labels, out)

@@ -18,6 +18,7 @@ from owseg.errors import OwsegError
 from owseg.inference.submissions import SUBMISSIONS
 from owseg.inference.submissions.base import Submission
 from owseg.knowledge.base import KnowledgeBase
+from owseg.openset import NO_THRESHOLD
 from owseg.types import Forward
 
 RECORD = "submission.json"
@@ -64,7 +65,7 @@ def submit(
     """
     card, run = SUBMISSIONS[format], dict(run or {})
     if kb.threshold is None:
-        raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+        raise OwsegError(NO_THRESHOLD)
     submission = with_options(card, options or {}, kb)
     files = _files_by_image(submission, paths)
     record = {"format": format, "options": dict(options or {}), "kb": kb.fingerprint(decides=True), "run": run}

@@ -15,7 +15,7 @@ from owseg._progress import track
 from owseg.data.images import ImageLike, as_image, image_name, read_image
 from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
-from owseg.openset import ESTIMATED, Reference, Threshold, quantiles
+from owseg.openset import ESTIMATED, NO_THRESHOLD, Reference, Threshold, quantiles
 from owseg.scorers import whole_image
 from owseg.types import Forward
 
@@ -101,7 +101,7 @@ def adapt(kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | Non
     image, and images of one colour alone.
     """
     if kb.threshold is None:
-        raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+        raise OwsegError(NO_THRESHOLD)
     reference = _reference_of(kb.threshold)  # before the work
     names, scores, scorer = [], [], whole_image(kb.scorer)
     for image in track(images, "adapting", len(images)):

@@ -39,7 +39,7 @@ from owseg.models.engine import Engine, prepared
 from owseg.models.network import Network
 from owseg.models.ops import resize
 from owseg.models.residual_pattern import ResidualPattern
-from owseg.openset import Threshold, closed_map, open_set_map
+from owseg.openset import NO_THRESHOLD, Threshold, closed_map, open_set_map
 from owseg.scorers import available
 from owseg.scorers.base import FittedScorer
 from owseg.scorers.joint import Joint
@@ -166,7 +166,7 @@ class KnowledgeBase:
         if isinstance(image, list | tuple):
             return [self.predict(one, forward) for one in image]
         if self.threshold is None:
-            raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+            raise OwsegError(NO_THRESHOLD)
         pixels = as_image(image)
         return self._decided((forward or self.forward)(pixels), pixels, image_name(image), self.threshold)
 
@@ -200,7 +200,7 @@ class KnowledgeBase:
         ``min_area`` is by default that of the score in use (see ``min_area_of``).
         """
         if self.threshold is None:
-            raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+            raise OwsegError(NO_THRESHOLD)
         pixels, name = as_image(image), image_name(image) if image_id is None else image_id
         output = (forward or self.forward)(pixels)
         return self._regions(output, self._decided(output, pixels, name, self.threshold), min_area, split_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from owseg.data.dataset import DataSet, joined, spread_over
+from owseg.data.dataset import DataSet, divide, joined, spread_over
 from owseg.data.datasets import open_dataset
 from owseg.data.outliers import Outliers
 from owseg.data.unlabeled import unlabeled_images
 from owseg.data.void_class import with_background
-from owseg.errors import OwsegError
+from owseg.errors import NoSuchSplit, OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import calibrate, data_card, divide_val, fit_scorers
 from owseg.labels import BACKGROUND, LabelSpace, check_class_names
@@ -59,6 +60,7 @@ def build_knowledge_base(
     background: bool = False,
     scorer: str = DEFAULT,
     resume: bool = False,
+    val_share: float | None = None,
 ) -> KnowledgeBase:
     """Train on ``data``'s train split without the classes ``unknown``; choose and calibrate on its val split.
 
@@ -72,15 +74,16 @@ def build_knowledge_base(
     negative class, so that less of another place is unknown. ``half`` rounds it to what 16-bit floats can hold, before
     anything is fitted to it, so that it can be stored in half the space. With ``background`` it has one more class,
     trained on what is void in the train split, and its probability is the score: a baseline. Else ``scorer`` is: with
-    one that is not fitted, such as "msp", nothing is. Raises ``OwsegError`` for an unknown class that the data set does
-    not have, and for a class called "unknown" or "void" that is not left out.
+    one that is not fitted, such as "msp", nothing is. ``val_share`` is that of ``train_and_val``. Raises ``OwsegError``
+    for an unknown class that the data set does not have, and for a class called "unknown" or "void" that is not left
+    out.
     """
     labels = _known_classes(data, unknown, background)
     shown = None if outliers is None else outliers.unknown_to(labels)
-    fitted_on = open_dataset(data, "train", labels, train=True)
+    fitted_on, val = train_and_val(data, labels, val_share, (config or TrainConfig()).seed)
     config = config or enough_epochs(TrainConfig(), len(fitted_on))
     trained_on = replace(fitted_on, source=with_background(fitted_on.source)) if background else fitted_on
-    choose, calibration = divide_val(open_dataset(data, "val", labels))
+    choose, calibration = divide_val(val)
     photos = unlabeled_images(unlabeled, labels) if unlabeled else None
     torch.manual_seed(config.seed)
     body = from_pretrained(backbone) if isinstance(backbone, str) else backbone
@@ -90,14 +93,30 @@ def build_knowledge_base(
     network, card = _with_negative(network, fitted_on, photos, choose, shown, config, Path(run) / "negative", resume)
     if half:
         round_to_half(network, _learned(network, config.mode))
-    about = {
-        "unknown": list(unknown), "backbone": Path(backbone).name if isinstance(backbone, str) else backbone.kind,
-        "config": asdict(config), "val": {"images": len(choose), "calibrated_apart": choose is not calibration},
-    }  # fmt: skip
+    about = {"unknown": list(unknown), "config": asdict(config), **_card_of_val(choose, calibration, val_share)}
+    about["backbone"] = Path(backbone).name if isinstance(backbone, str) else backbone.kind
     message = _message(fitted_on, shown, choose if choose is calibration else None)
     event = Event("train", message, {**data_card(trained_on), **card, **about})
     kb = KnowledgeBase(network, labels, history=(event,))
     return _calibrated(kb, fitted_on, photos, choose, calibration, fpr, BACKGROUND if background else scorer)
+
+
+def train_and_val(
+    data: str, labels: LabelSpace, val_share: float | None = None, seed: int = 0
+) -> tuple[DataSet, DataSet]:
+    """Return the splits train, to be trained on, and val of a data set, opened against ``labels``.
+
+    Where there is no val of its own, ``val_share`` of train takes its place, drawn with ``seed``. Raises ``OwsegError``
+    for a share of a data set that has a val, and ``NoSuchSplit`` where there is neither.
+    """
+    train = open_dataset(data, "train", labels, train=True)
+    if val_share is None:
+        return train, open_dataset(data, "val", labels)
+    with suppress(NoSuchSplit):
+        if open_dataset(data, "val", labels).source.name != train.source.name:
+            raise OwsegError(f"{data} has a split val of its own; leave --val out.")
+    rest, _ = divide(train, val_share, seed)
+    return rest, divide(open_dataset(data, "train", labels), val_share, seed)[1]
 
 
 def _learned(network: Network, mode: str) -> list[str]:
@@ -128,6 +147,12 @@ def _known_classes(data: str, unknown: Sequence[str], background: bool) -> Label
         raise OwsegError(f"{len(labels)} known classes are too few; leave out fewer of {', '.join(everything.names)}.")
     check_class_names(labels.names)
     return labels.extend(BACKGROUND) if background else labels
+
+
+def _card_of_val(choose: DataSet, calibration: DataSet, val_share: float | None) -> dict[str, Any]:
+    """Return what the history says of the images that were not trained on."""
+    card = {"val": {"images": len(choose), "calibrated_apart": choose is not calibration}}
+    return card if val_share is None else {**card, "val_share": val_share}
 
 
 def _message(data: DataSet, shown: Outliers | None, undivided: DataSet | None) -> str:

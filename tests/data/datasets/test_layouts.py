@@ -8,6 +8,7 @@ from owseg.data.datasets import open_dataset
 from owseg.data.datasets.camvid import CLASSES
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
+from tests.support import tiny
 
 
 def save_image(path, size=(8, 6), value=100):
@@ -132,3 +133,17 @@ def test_bad_folders_end_in_one_sentence(own, case):
 def test_bad_names_end_in_one_sentence(spec):
     with pytest.raises(OwsegError, match="name"):
         open_dataset(spec, "test")
+
+
+def test_where_classes_json_may_be_is_said(tmp_path):
+    photos = tiny.write_photos(tmp_path / "train" / "images", 1)
+    with pytest.raises(OwsegError) as caught:
+        open_dataset(f"folder:{tmp_path}", "train")
+    assert str(caught.value) == (
+        f"{tmp_path / 'train'} has no classes.json, nor has {tmp_path}; write the class names into either, in the "
+        'order of their ids, such as ["soil", "crop"].'
+    )
+    photos.rename(tmp_path / "images")
+    (tmp_path / "train").rmdir()
+    with pytest.raises(OwsegError, match=f"{tmp_path} has no classes.json; write the class names there, in the"):
+        open_dataset(f"folder:{tmp_path}", "train")

@@ -49,7 +49,13 @@ def read_classes(*folders: Path) -> LabelSpace:
         path = place / "classes.json"
         if path.is_file():
             return LabelSpace.from_json(read_json(path))
-    raise OwsegError(f"{folders[0]} has no classes.json; write the class names there, in the order of their ids.")
+    first, *others = dict.fromkeys(folders)
+    also = "".join(f", nor has {place}" for place in others)
+    where = "into either" if others else "there"
+    raise OwsegError(
+        f"{first} has no classes.json{also}; write the class names {where}, in the order of their ids, such as "
+        '["soil", "crop"].'
+    )
 
 
 CARDS = (

@@ -15,7 +15,7 @@ from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.inference.submissions.base import Submission
 from owseg.knowledge.base import KnowledgeBase
-from owseg.openset import Threshold
+from owseg.openset import NO_THRESHOLD, Threshold
 
 DATASETS = ("AnomalyTrack-all", "ObstacleTrack-all", "LostAndFound-test", "LostAndFound-train")
 """The benchmark's folders; a part of a data set, such as LostAndFound-testNoKnown, has none of its own."""
@@ -33,7 +33,7 @@ def smiyc(kb: KnowledgeBase, dataset: str = "", method: str = "owseg") -> Submis
     if not method or not all(c.isalnum() or c in "-_." for c in method) or method.startswith("."):
         raise OwsegError(f"{method!r} cannot name a method; use letters, digits, - and _ alone.")
     if kb.threshold is None:
-        raise OwsegError("this knowledge base has no threshold yet; run `owseg calibrate` first.")
+        raise OwsegError(NO_THRESHOLD)
     h5py, threshold = _library(), kb.threshold
 
     def encode(score: np.ndarray, labels: np.ndarray) -> tuple[bytes, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from owseg._files import read_json
 from owseg.errors import OwsegError
-from owseg.knowledge.versions import current_version, has_version, holds_versions
+from owseg.knowledge.versions import current_version, has_version, holds_versions, read_version
 
 SHIPPED = Path(__file__).parent
 """``street`` (CamVid's 11 classes), ``street8`` (without car, pedestrian, bicyclist) and ``synthetic`` (the demo's
@@ -17,6 +19,39 @@ docs/model-cards.md has a card of each. ``street@1`` and so on are those of owse
 def shipped_names() -> tuple[str, ...]:
     """Return the names of the knowledge bases that come with the package, those of earlier releases left out."""
     return tuple(sorted(path.name for path in SHIPPED.iterdir() if "@" not in path.name and holds_versions(path)))
+
+
+CARDS = {
+    "street": "street scenes from a car (CamVid); was shown outliers and photos of other places, for better scores",
+    "street-inliers": "the same without outliers, to compare with methods that were not shown any",
+    "street8": "street without cars, pedestrians and bicyclists, so that these can be found and learned",
+    "street8-inliers": "the same without outliers",
+    "synthetic": "the drawn scenes of owseg demo; small and quick, for trials and tests",
+}
+"""What each is for, in a line; docs/model-cards.md has a card of each."""
+
+
+@dataclass(frozen=True)
+class ShippedCard:
+    """What a shipped knowledge base is: its classes, bytes on the disk, working size (shorter side), and what for."""
+
+    name: str
+    classes: tuple[str, ...]
+    stored_bytes: int
+    size: int | None
+    text: str
+
+
+def shipped_cards() -> list[ShippedCard]:
+    """Return what each shipped knowledge base is, in the order of ``CARDS``."""
+    found = []
+    for name, text in CARDS.items():
+        _, folder = read_version(SHIPPED / name, verify=False)
+        described = read_json(folder / "knowledge.json")
+        classes = tuple(value["name"] for value in described["classes"])
+        stored = sum(path.stat().st_size for path in folder.iterdir())
+        found.append(ShippedCard(name, classes, stored, described["network"].get("size"), text))
+    return found
 
 
 def resolve(name: str | Path) -> Path:
@@ -31,10 +66,10 @@ def resolve(name: str | Path) -> Path:
     there = "holds no knowledge base" if path.is_dir() else "is a file" if path.exists() else "does not exist"
     # Only a bare name can be that of a shipped one.
     if len(path.parts) != 1:
-        raise OwsegError(f"{path} {there}; give the directory of a knowledge base.")
+        raise OwsegError(f"{path} {there}; {_network_hint(path) or 'give the directory of a knowledge base'}.")
     if path.name not in shipped_names() and not holds_versions(SHIPPED / path.name):
         names, meant = ", ".join(shipped_names()), get_close_matches(path.name, shipped_names(), 1)
-        hint = f"did you mean {meant[0]}?" if meant else "give a directory."
+        hint = f"did you mean {meant[0]}?" if meant else f"{_network_hint(path) or 'give a directory'}."
         raise OwsegError(f"{path} {there}, and none that comes with owseg is called so ({names}); {hint}")
     return SHIPPED / path.name
 
@@ -45,6 +80,11 @@ def stored_version(kb: str) -> int | None:
         return None
     place = resolve(kb)
     return current_version(place) if has_version(place) else None
+
+
+def _network_hint(path: Path) -> str:
+    """Return how a folder of transformers is opened; "" for another."""
+    return f"it looks like a network of transformers, which hf:{path} opens" if (path / "config.json").is_file() else ""
 
 
 def writable(kb: str, out: str | None) -> str:

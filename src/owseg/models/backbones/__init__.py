@@ -17,3 +17,8 @@ user (docs/backbones.md shows them): ``example``, a name to give; ``preprocessin
 nothing else is stored beside the weights; ``licence``, that of the published weights; ``sizes``, the shorter sides in
 pixels of the images that these were trained on.
 """
+
+
+def example_names() -> tuple[str, ...]:
+    """Return a name of each family, as ``owseg train --backbone`` takes it."""
+    return tuple(entry.facts["example"] for entry in FAMILIES.entries.values() if "example" in entry.facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
-from owseg.models.backbones import FAMILIES
+from owseg.models.backbones import FAMILIES, example_names
 from owseg.models.backbones.family import Family
 from owseg.models.backbones.preprocessing import stored_normalisation
 
@@ -113,6 +114,8 @@ def from_pretrained(name: str, output_stride: int = 16) -> Backbone:
     own = _family_by_prefix(name)
     if own:
         return Backbone(own.from_pretrained(name, None, output_stride))
+    if "/" not in name and not Path(name).exists():  # the hub has no such names, and would be asked in vain
+        raise OwsegError(f"there is no backbone {name!r}; {_meant(name)}")
     from transformers import AutoConfig
 
     is_path = os.sep in name and Path(name).exists()
@@ -139,6 +142,15 @@ def _family_by_prefix(name: str) -> Family | None:
         if prefix and any(n.startswith(prefix) for n in names):
             return FAMILIES.make(kind)
     return None
+
+
+def _meant(name: str) -> str:
+    """Return the example of a family that is close to ``name``, or all."""
+    # By what a model is called there, as in dinov2-small for facebook/dinov2-small.
+    short = {example.rpartition("/")[2].partition(":")[0]: example for example in example_names()}
+    if close := get_close_matches(name, short, 1):
+        return f"did you mean {short[close[0]]}?"
+    return f"it is a name of the hub, OWNER/NAME, a folder, or one of {', '.join(example_names())}."
 
 
 def _first_line(error: Exception) -> str:

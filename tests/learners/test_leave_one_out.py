@@ -1,0 +1,62 @@
+"""``left_out_iou``: each shot is predicted by what is learned from the others."""
+
+from dataclasses import replace
+from math import isnan
+
+import numpy as np
+import pytest
+
+from owseg.errors import OwsegError
+from owseg.learners import leave_one_out
+from owseg.learners.learn import learn
+from owseg.learners.leave_one_out import left_out_iou
+from owseg.learners.npm import NPM
+from tests.support.shots import corner_shot, overlap, red_shot
+
+
+def test_it_is_the_iou_of_what_the_others_teach(kb):
+    shots = [red_shot(i) for i in range(3)]
+    found = left_out_iou(kb, "square", shots)
+    assert list(found) == ["s0", "s1", "s2"]
+    for shot in shots:
+        learned = learn(kb, "square", [s for s in shots if s is not shot])
+        predicted = (learned.assess(kb.forward(shot.image), shot.size).labels == 3) & ~shot.void
+        assert found[shot.id] == pytest.approx(overlap(predicted, shot))
+    assert min(found.values()) > 0.4
+
+
+def test_a_shot_of_another_thing_is_found_out(kb):
+    green = red_shot(3, (0, 255, 0))
+    found = left_out_iou(kb, "square", [red_shot(0), red_shot(1), green])
+    assert found["s3"] < 0.2 < min(found["s0"], found["s1"])
+
+
+def test_the_method_and_the_forward_are_used(kb, monkeypatch):
+    given = []
+
+    def spy(kb, name, shots, method, forward):
+        given.append((name, [s.id for s in shots], method, forward))
+        return learn(kb, name, shots, method=method, forward=forward)
+
+    monkeypatch.setattr(leave_one_out, "learn", spy)
+    method = NPM(5.0)
+    left_out_iou(kb, "square", [red_shot(0), red_shot(1)], method, kb.forward)
+    assert given == [("square", ["s1"], method, kb.forward), ("square", ["s0"], method, kb.forward)]
+
+
+def test_one_shot_has_no_others(kb):
+    assert left_out_iou(kb, "square", [red_shot()]) == {}
+
+
+def test_shots_of_one_name_are_all_there(kb):
+    found = left_out_iou(kb, "corner", [corner_shot(1), corner_shot(2)], NPM(1.0))
+    assert list(found) == ["shot", "shot (2)"]
+
+
+def test_what_nothing_can_be_learned_from_is_undefined(kb):
+    tiny_mask = np.zeros((96, 128), bool)
+    tiny_mask[40, 40] = True
+    dot = replace(red_shot(1), positives=tiny_mask)
+    with pytest.raises(OwsegError):
+        learn(kb, "square", [dot])
+    assert isnan(left_out_iou(kb, "square", [red_shot(0), dot])["s0"])
