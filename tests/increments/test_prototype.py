@@ -126,13 +126,17 @@ def test_two_are_equal_by_value():
         one.radius = 5.0
 
 
-@pytest.mark.parametrize("change", [
-    {"prototype": [1.0, 2.0]}, {"prototype": ["x", 0.0, 0.0]}, {"rivals": [[1.0]]}, {"radius": float("nan")},
-    {"radius": "x"}, {"rivals": [[0.0, 0.0, float("inf")]]}, {"prototype": [True, 0.0, 0.0]},
+OWN, NAN = (1.0, 2.0, 3.0), float("nan")
+
+
+@pytest.mark.parametrize("bad", [
+    NovelPrototype("rock", (1.0, 2.0), 2.0), NovelPrototype("rock", ("x", 0.0, 0.0), 2.0),
+    NovelPrototype("rock", OWN, 2.0, ((1.0,),)), NovelPrototype("rock", OWN, NAN), NovelPrototype("rock", OWN, "x"),
+    NovelPrototype("rock", OWN, 2.0, ((0.0, 0.0, float("inf")),)), NovelPrototype("rock", (True, 0.0, 0.0), 2.0),
 ])  # fmt: skip
-def test_a_prototype_of_another_space_is_not_restored(change):
-    value = {"name": "rock", "prototype": [1.0, 2.0, 3.0], "radius": 2.0, "rivals": [[0.0, 1.0, 2]]}
+def test_a_prototype_of_another_space_is_not_restored(bad):
+    good = NovelPrototype("rock", OWN, 2.0, ((0.0, 1.0, 2),))
     network, restore = tiny.network(), INCREMENTS["novel_prototype"].make
-    assert restore(value, {}, network) == NovelPrototype("rock", (1.0, 2.0, 3.0), 2.0, ((0.0, 1.0, 2),))
+    assert restore(good.to_json(), {}, network) == good
     with pytest.raises(OwsegError, match=r"^the prototype of 'rock' does not fit the network beside it\.$"):
-        restore({**value, **change}, {}, network)
+        restore(bad.to_json(), {}, network)

@@ -9,8 +9,8 @@ from transformers import AutoBackbone, AutoConfig, BertConfig
 from owseg.errors import OwsegError
 from owseg.models.backbones import FAMILIES
 from owseg.models.backbones.base import Backbone, build, family_of, from_pretrained
+from owseg.models.backbones.configs import config_of
 from owseg.models.backbones.family import IMAGENET
-from owseg.models.configs import config_of
 from owseg.models.published.dabnet import DABNetEncoder
 from owseg.models.published.eomt import EomtEncoder
 from owseg.models.published.espnetv2 import ESPNetV2Encoder

@@ -10,7 +10,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from owseg.errors import OwsegError
 from owseg.models.assemble import assemble, build_network, make_decoder
-from owseg.models.configs import config_of
+from owseg.models.backbones.configs import config_of
 from owseg.models.decoders import DECODERS
 from owseg.models.decoders.aspp import ASPPDecoder
 from owseg.models.decoders.mean import MeanDecoder

@@ -1,4 +1,4 @@
-"""Files and requests of strangers: whatever they hold ends in a result or in one sentence (``OwsegError``).
+"""Files and requests of others: whatever they hold ends in a result or in one sentence (``OwsegError``).
 
     python -m tools.fuzz [--seconds 600] [--seed 0] [--only KIND[:NUMBER]]
 

@@ -165,7 +165,7 @@ def mask(folder: Path, random: Random) -> None:
     from owseg.data.images import read_class_mask, read_mask
 
     path = folder / "a.png"
-    path.write_bytes(changed_bytes(_encoded((_image()[0] > 128).astype(np.uint8), "PNG"), random))
+    path.write_bytes(changed_bytes(_encoded((_image()[0] > np.median(_image()[0])).astype(np.uint8), "PNG"), random))
     assert read_mask(path).ndim == 2
     read_class_mask(path)
 

@@ -115,9 +115,9 @@ def options(
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one sentence on standard error and exit code 1."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may have ASCII alone
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")  # a terminal may have ASCII alone
     with logged(), stoppable(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # Pillow's; an error of ours follows
         warnings.showwarning = lambda message, *_: print_note(f"warning: {message}")  # not where, and in which file

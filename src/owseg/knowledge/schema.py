@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from owseg.errors import OwsegError
-from owseg.models.configs import check_bounds
+from owseg.models.backbones.configs import check_bounds
 
 Setting: TypeAlias = bool | int | float | str | list[float] | None
 Mean: TypeAlias = Annotated[list[Annotated[float, Field(ge=-1e3, le=1e3)]], Field(min_length=3, max_length=3)]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from owseg._registry import Card
+from owseg.models.backbones.configs import stored_config
 from owseg.models.backbones.family import IMAGENET, TransformersFamily, to_strides
-from owseg.models.configs import stored_config
 from owseg.models.ops import resize_to_multiple
 
 MOST_STAGES = 5

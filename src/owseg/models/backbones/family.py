@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from owseg.models.configs import config_of, stored_config
+from owseg.models.backbones.configs import config_of, stored_config
 from owseg.models.ops import resize
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -79,7 +79,7 @@ class TransformersFamily:
         return None
 
     def config_of(self, model: Any) -> dict[str, Any]:
-        """Return the model's configuration (see ``owseg.models.configs``)."""
+        """Return the model's configuration (see ``owseg.models.backbones.configs``)."""
         return config_of(model.config)
 
 

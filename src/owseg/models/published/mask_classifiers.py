@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace, short_name
 from owseg.models.backbones.base import Backbone, family_of
+from owseg.models.backbones.configs import config_of, stored_config
 from owseg.models.backbones.preprocessing import stored_normalisation
 from owseg.models.classifiers import MaskClassifier
-from owseg.models.configs import config_of, stored_config
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
 from owseg.models.published.eomt import EomtEncoder, EomtHead

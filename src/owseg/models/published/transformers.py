@@ -13,8 +13,8 @@ from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace, short_name
 from owseg.models.backbones.base import Backbone, family_of
+from owseg.models.backbones.configs import config_of, stored_config
 from owseg.models.classifiers import LinearClassifier
-from owseg.models.configs import config_of, stored_config
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
 from owseg.models.published import mask_classifiers

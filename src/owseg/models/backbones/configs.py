@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from owseg.errors import OwsegError
+from owseg.models.backbones import FAMILIES
 
 WHOLE = ("segformer", "mobilenet_v2", "upernet", "mask2former", "oneformer", "eomt")
 """Types of model that owseg builds besides those that have an ``AutoBackbone``."""
@@ -54,13 +55,12 @@ def stored_config(values: Mapping[str, Any]) -> Any:
     return AutoConfig.for_model(known.pop("model_type"), **known)
 
 
-@cache
 def model_types() -> tuple[str, ...]:
-    """Return the types of model that a stored configuration may have."""
+    """Return the types of model that a stored configuration may have: of these and of families that are installed."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING_NAMES
 
     # A backbone of timm is code and weights of another package, chosen by a name in the configuration.
-    return (*WHOLE, *(name for name in MODEL_FOR_BACKBONE_MAPPING_NAMES if "timm" not in name))
+    return (*WHOLE, *(name for name in MODEL_FOR_BACKBONE_MAPPING_NAMES if "timm" not in name), *FAMILIES)
 
 
 @cache
