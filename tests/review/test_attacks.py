@@ -27,7 +27,8 @@ MASK = json.dumps({"name": "dog", "counts": list(Rle.of(square(9, 9, 3)).counts)
 def server(kb, tmp_path_factory):
     place = tmp_path_factory.mktemp("attacked")
     kb.save(place / "stored")
-    with serving(place, place / "stored") as server:
+    # So long that the limit of time is not what ends a connection.
+    with serving(place, place / "stored", seconds=600.0) as server:
         yield server
 
 

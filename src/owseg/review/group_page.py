@@ -52,7 +52,7 @@ class GroupPage:
         with ui.element("div").classes("decide"):
             classes = [*self.state.queue.info.classes]
             chosen = self.nearest if self.nearest in classes else classes[0]
-            self.choice = ui.select(classes, value=chosen, label="or a known class")
+            self.choice = ui.select(classes, value=chosen, label="Known class")
             self.choice.props("outlined dense options-dense")
             with ui.button(on_click=showing_errors(self.mark_known), color=None).props("unelevated no-caps id=known"):
                 ui.label("Known")

@@ -26,7 +26,7 @@ class TilesPage:
             else:
                 line = "Groups of high priority come first. Open one to name it, or press R if it shows nothing new."
                 ui.label(line).classes("muted")
-                ui.toggle(STATES, value="", on_change=lambda e: self.choose(e.value)).props("dense no-caps flat")
+                ui.toggle(STATES, value="", on_change=lambda e: self.choose(e.value)).props("dense no-caps unelevated")
             self.grid = ui.element("div").classes("grid")
             self.rest = ui.button("Show more groups", on_click=self.more).props("flat no-caps")
         self.more()
