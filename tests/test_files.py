@@ -1,5 +1,6 @@
 """Files that are whole or absent, folders to go on with, and values as plain JSON."""
 
+import errno
 import json
 import os
 import signal
@@ -9,7 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg._files import begin_or_resume, json_ready, read_at_most, read_json, read_toml, write_whole
+from owseg._files import (
+    begin_or_resume,
+    check_writable,
+    fits,
+    json_ready,
+    read_at_most,
+    read_json,
+    read_toml,
+    write_whole,
+)
 from owseg.benchmark.recipe import read_recipe
 from owseg.data.datasets.folder import read_classes
 from owseg.data.outliers import open_outliers
@@ -30,6 +40,42 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OwsegError, match="no space left"):
         write_whole(path, b"two")
     assert path.read_bytes() == b"one" and [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(("number", "text", "advice"), [
+    (errno.ENOSPC, "No space left on device", "make room, or give another path"),
+    (errno.EDQUOT, "Quota exceeded", "make room, or give another path"),
+    (errno.EACCES, "Permission denied", "give another path"),
+    (errno.ENAMETOOLONG, "File name too long", "give a shorter name"),
+])  # fmt: skip
+def test_the_advice_is_that_of_the_error(tmp_path, monkeypatch, number, text, advice):
+    monkeypatch.setattr(Path, "write_bytes", lambda self, data: (_ for _ in ()).throw(OSError(number, text)))
+    with pytest.raises(OwsegError) as caught:
+        write_whole(tmp_path / "a.txt", b"one")
+    assert str(caught.value) == f"{tmp_path / 'a.txt'} cannot be written ({text.lower()}); {advice}."
+
+
+def test_any_name_that_fits_can_be_written(tmp_path):
+    path = tmp_path / ("a" * 255)
+    assert fits(path) and write_whole(path, b"one").read_bytes() == b"one"
+    assert not fits(tmp_path / ("a" * 256)) and fits(tmp_path / "none" / "b") and not fits(tmp_path / ("a/" * 2100))
+    with pytest.raises(OwsegError, match="give a shorter name"):
+        write_whole(tmp_path / ("a" * 256), b"one")
+
+
+def test_a_folder_is_probed_and_nothing_is_left(tmp_path, monkeypatch):
+    check_writable(tmp_path / "not" / "yet")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.chdir(tmp_path)
+    check_writable(Path("not/yet"))
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OwsegError, match=r"file.* cannot be written \(not a directory\); give another path"):
+            check_writable(folder)
+    if Path("/proc/self").exists():
+        with pytest.raises(OwsegError, match=r"/proc/owseg cannot be written"):
+            check_writable(Path("/proc/owseg"))
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 def begin(folder, value):

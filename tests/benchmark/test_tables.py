@@ -34,6 +34,17 @@ def test_names_are_escaped_in_every_table():
     assert len(body.replace(r"\&", "").split("&")) == len(COLUMNS) + 3
 
 
+def test_no_cell_of_csv_is_taken_for_a_formula():
+    metrics = {column.key: -0.5 for column in COLUMNS}
+    names = ("=cmd|calc!A1", "@SUM(1)", "+1")
+    published = (Published(*names, "-1+2", {"ap": 0.5}),)
+    (line,) = csv.reader(io.StringIO(to_csv([Row(*names, 3, metrics, published)]).split("\n", 1)[1]))
+    assert line[:3] == ["'=cmd|calc!A1", "'@SUM(1)", "'+1"] and line[-1] == "'-1+2"
+    assert line[4] == "-0.5"  # a number stays one
+    (line,) = csv.reader(io.StringIO(to_csv([Row("\ta", "-b", "a=b", 3, metrics)]).split("\n", 1)[1]))
+    assert line[:3] == ["'\ta", "'-b", "a=b"] and line[-1] == ""
+
+
 def test_a_metric_that_is_not_known_to_three_decimals_is_shown_as_its_interval():
     metrics = {column.key: 0.5 for column in COLUMNS}
     row = Row("d", "m", "s", 3, metrics, bounds={"ap": (0.25, 0.75), "auroc": (0.4999, 0.5001), "fpr95": (0.5, 0.5)})
