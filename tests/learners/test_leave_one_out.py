@@ -60,3 +60,14 @@ def test_what_nothing_can_be_learned_from_is_undefined(kb):
     with pytest.raises(OwsegError):
         learn(kb, "square", [dot])
     assert isnan(left_out_iou(kb, "square", [red_shot(0), dot])["s0"])
+
+
+def test_void_does_not_count(kb):
+    """Half of the square is void; it is predicted as well, and that is no mistake."""
+    shots = [red_shot(i) for i in range(3)]
+    half = shots[0].positives & (np.arange(128) >= np.nonzero(shots[0].positives)[1].mean())
+    shots[0] = replace(shots[0], positives=shots[0].positives & ~half, void=shots[0].void | half)
+    learned = learn(kb, "square", shots[1:])
+    predicted = learned.assess(kb.forward(shots[0].image), shots[0].size).labels == 3
+    assert (predicted & half).any()
+    assert left_out_iou(kb, "square", shots)["s0"] == pytest.approx(overlap(predicted & ~shots[0].void, shots[0]))
