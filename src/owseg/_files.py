@@ -144,18 +144,14 @@ def locked(path: Path, busy: str = "") -> Iterator[None]:
     """Hold the lock that the file ``path`` stands for; the system releases it when its holder dies.
 
     Waits while another process, or another thread, holds it; with ``busy`` that is an ``OwsegError`` of this sentence
-    instead. Raises ``OwsegError`` where the file cannot be made.
+    instead. Raises ``OSError`` where the file cannot be made.
     """
     if sys.platform == "win32":
         raise OwsegError(f"{path.parent} cannot be written on Windows, which lacks flock; use WSL.")
     import fcntl
 
-    try:
-        # The file is never removed: who waits for it would then hold a lock on a file that is gone.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OwsegError(f"{path} cannot be written ({reason}); check the permissions of its folder.") from None
+    # The file is never removed: who waits for it would then hold a lock on a file that is gone.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))

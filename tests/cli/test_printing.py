@@ -47,7 +47,8 @@ def test_a_stored_version_is_described(kb, tmp_path, capsys):
 def test_nothing_that_is_printed_moves_the_cursor(capsys):
     """Names and messages come from files of others."""
     print_table("h\x1b[2J", ("a",), (("b\x1b]0;x\x07",),))
-    print_note("c\x1b[31m")
+    with logged():
+        print_note("c\x1b[31m")
     say("d\x1b[31m\ne\udcff")
     out, err = capsys.readouterr()
     assert not {"\x1b", "\x07", "\udcff"} & set(out + err)

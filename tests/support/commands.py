@@ -110,7 +110,7 @@ STUBS = {
     "data.check:check": lambda a: [],
     "models.backbones.reference:reference_to": lambda a: {},
     "models.backbones.base:from_pretrained": lambda a: SimpleNamespace(eval=lambda: f"backbone {a['name']}"),
-    "inference.predict:predict_files": lambda a: a["results"].extend(Result(p, 0.5) for p in a["paths"]),
+    "inference.predict:predict_files": lambda a: [a["on_result"](Result(p, 0.5)) for p in a["paths"]],
     "inference.predict:shift_of": lambda a: None,
     "knowledge.tasks:for_task": lambda a: FakeKB(a["kb"].name + f" for {a['task']}" * (a["task"] != "unknown")),
     "knowledge.adaptation:adapt": lambda a: FakeKB(f"{a['kb'].name} adapted"),

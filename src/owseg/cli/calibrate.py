@@ -11,6 +11,7 @@ from owseg.cli._printing import next_command, save_version
 from owseg.cli._rebase import Rebase, on_newest
 
 if TYPE_CHECKING:
+    from owseg.data.dataset import DataSet
     from owseg.knowledge.base import KnowledgeBase
 
 
@@ -55,7 +56,6 @@ def calibrate(
     --task obstacles the thresholds of that task are found, and stored beside the others; pixels on the road count.
     """
     from owseg.data.datasets import open_dataset
-    from owseg.evaluation import diagnostics
     from owseg.knowledge.calibration import calibrate as calibrated
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
@@ -68,11 +68,14 @@ def calibrate(
     def step(base: KnowledgeBase) -> None:
         labelled = open_dataset(data, split, base.labels)
         new = calibrated(base, labelled, fpr, method, scorer, false_alarms, task)
-
-        def check() -> list[str]:
-            found = diagnostics.of_calibration(new, labelled, new.threshold if task == "unknown" else new.obstacles)
-            return found + diagnostics.of_sizes(base.network.size, diagnostics.sizes_of(labelled))
-
-        save_version(new, target, as_json, hint, slim, check)
+        save_version(new, target, as_json, hint, slim, lambda: _diagnosed(new, labelled, task))
 
     on_newest(step, kb, target, base, rebase)
+
+
+def _diagnosed(kb: KnowledgeBase, data: DataSet, task: str) -> list[str]:
+    """Return what is wrong with a threshold that was found on ``data``, in sentences."""
+    from owseg.evaluation import diagnostics
+
+    found = diagnostics.of_calibration(kb, data, kb.threshold if task == "unknown" else kb.obstacles)
+    return found + diagnostics.of_sizes(kb.network.size, diagnostics.sizes_of(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,9 @@ from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
+    from owseg.learners.base import Learner
     from owseg.learners.sequence import ClassShots
+    from owseg.types import Forward
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The new class. Several with commas are learned one after another.")
@@ -106,11 +109,9 @@ def learn(
 ) -> None:
     """Learn a class from one to five annotated images, without forgetting the others. Undo with owseg rollback."""
     from owseg.data.datasets import open_dataset
-    from owseg.evaluation import diagnostics
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
     from owseg.learners.auto import learner_named
-    from owseg.learners.leave_one_out import left_out_iou
     from owseg.learners.sequence import learn_sequence, save_stages
     from owseg.models.engine import CachedForward
 
@@ -134,20 +135,28 @@ def learn(
         calibration = open_dataset(spec, "val", base.labels) if spec else None
         stages, learned = learn_sequence(base, left, calibration, learner, forward), list(left)
 
-        def check() -> list[str]:
-            found = diagnostics.of_sizes(base.network.size, [shot.size for new in learned for shot in new.shots])
-            for before, new in zip((base, *stages), learned, strict=False):
-                found += diagnostics.of_shots(new.name, left_out_iou(before, new.name, new.shots, learner, forward))
-            return found
-
         # A version for each class, so that each can be undone; the last one is stored and reported below.
         save_stages(base, [], target, slim)
         for stage in stages[:-1]:
             stage.save(target, slim)
             del left[0]  # stored: not to be learned again
-        save_version(stages[-1], target, as_json, hint, slim, check)
+        diagnosed = partial(_diagnosed, (base, *stages), learned, learner, forward)
+        save_version(stages[-1], target, as_json, hint, slim, diagnosed)
 
     on_newest(step, kb, target, base, rebase)
+
+
+def _diagnosed(
+    stages: Sequence[KnowledgeBase], learned: list[ClassShots], learner: Learner | None, forward: Forward
+) -> list[str]:
+    """Return what is wrong with the shots of each class, in sentences; ``stages`` begin before the first was learned."""
+    from owseg.evaluation import diagnostics
+    from owseg.learners.leave_one_out import left_out_iou
+
+    found = diagnostics.of_sizes(stages[0].network.size, [shot.size for new in learned for shot in new.shots])
+    for before, new in zip(stages, learned, strict=False):
+        found += diagnostics.of_shots(new.name, left_out_iou(before, new.name, new.shots, learner, forward))
+    return found
 
 
 def check_sources(shots: Path | None, data: str | None, images: Path | None) -> None:

@@ -18,6 +18,7 @@ from owseg.errors import OwsegError
 if TYPE_CHECKING:
     from owseg.inference.predict import Result
     from owseg.knowledge.adaptation import Shift
+    from owseg.knowledge.base import KnowledgeBase
     from owseg.openset import Threshold
 
 
@@ -86,12 +87,7 @@ def predict(
         said = {**about, "out": str(out), "stopped": bool(stopped), **decision}
         print_json({**said, "results": [r.to_json() for r in results]})
     elif not as_lines:
-        if adapt:
-            say(f"A pixel is unknown where {base.scorer} > {threshold}.")
-        for result in failed:
-            print_error(f"skipped: {result.error}")
-        say(f"{len(results) - len(failed)} of {len(paths)} images labelled; the maps are in {out}/.")
-        _print_most_unknown(results, None if size or tile else base.network.size)
+        _print_results(results, len(paths), base, out, adapt, None if size or tile else base.network.size)
     if stopped:
         stopped.is_printed = as_json
         raise stopped
@@ -100,11 +96,23 @@ def predict(
         raise typer.Exit(1)
 
 
+def _print_results(
+    results: list[Result], count: int, kb: KnowledgeBase, out: Path, adapted: bool, working: int | None
+) -> None:
+    if adapted:
+        say(f"A pixel is unknown where {kb.scorer} > {kb.threshold}.")
+    failed = [r for r in results if r.error]
+    for result in failed:
+        print_error(f"skipped: {result.error}")
+    say(f"{len(results) - len(failed)} of {count} images labelled; the maps are in {out}/.")
+    _print_most_unknown(results, working)
+
+
 def _print_most_unknown(results: list[Result], working: int | None) -> None:
     """Print which image is the most unknown, of those that are not too small, nor much smaller than ``working``."""
     done = [r for r in results if r.unknown is not None and not r.is_small]
     if small := sum(r.is_small for r in results):
-        print_note(f"Note: {small} of the images have a side below 32 pixels; they are too small to judge.")
+        print_note(f"Note: {small} of the images have a side below 32 pixels; too small for this network.")
     if far := [r for r in done if working and r.is_far]:
         print_note(_far_note(far, working))
     if fine := [r for r in done if not working or (r.factor or 1) <= 2]:

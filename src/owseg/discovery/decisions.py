@@ -69,16 +69,14 @@ def append_action(path: Path, action: Mapping[str, Any], check: Callable[[], obj
     ``OwsegError`` if it cannot be written, and what ``check`` raises.
     """
     line = json.dumps({**action, "when": datetime.now(timezone.utc).isoformat(timespec="seconds")}) + "\n"
-    with locked(path.with_name(LOCK)):
-        if not check():
-            return False
-        try:
+    try:
+        with locked(path.with_name(LOCK)):
+            if not check():
+                return False
             _append(path, line.encode())
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise OwsegError(
-                f"{path} cannot be written ({reason}); free some space, or check its permissions."
-            ) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OwsegError(f"{path} cannot be written ({reason}); free some space, or check its permissions.") from None
     return True
 
 
