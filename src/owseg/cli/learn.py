@@ -149,7 +149,7 @@ def learn(
 def _diagnosed(
     stages: Sequence[KnowledgeBase], learned: list[ClassShots], learner: Learner | None, forward: Forward
 ) -> list[str]:
-    """Return what is wrong with the shots of each class, in sentences; ``stages`` begin before the first was learned."""
+    """Return what is wrong with the shots of each class, in sentences; ``stages`` begin before the first."""
     from owseg.evaluation import diagnostics
     from owseg.learners.leave_one_out import left_out_iou
 
