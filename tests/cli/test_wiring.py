@@ -3,7 +3,6 @@
 All that commands call is replaced by a function of the same signature that notes its arguments.
 """
 
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,18 @@ from owseg.metrics.pixel import PerImage
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
 from owseg.training.presets import TRAIN as TRAIN_PRESETS
-from tests.support.commands import FakeKB, calls, replace_all
+from tests.support.commands import (
+    BASELINE,
+    CALIBRATE,
+    IMPORT,
+    LEARN,
+    NEGATIVE,
+    RESIDUAL,
+    TRAIN,
+    FakeKB,
+    calls,
+    replace_all,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +42,12 @@ def measured(*options, window=None, sides=(), **named):
     return {**forward(*options, **named), "window": window, "sides": sides}
 
 
-TRAIN, IMPORT = "train K --data folder:D --backbone B", "import rpl:F -o O --data folder:D"
-RESIDUAL = "train-residual K --inliers folder:I --outliers O"
-LEARN, SHOTS = "learn K cow --data folder:D", "learn K cow --shots S"
 BUILD, TRAIN_RESIDUAL = "training.build:build_knowledge_base", "training.residual:train_residual"
-NEGATIVE, TRAIN_NEGATIVE = "train-negative K --inliers folder:I --outliers O", "training.negative:train_negative"
-CALIBRATE, FIT = "knowledge.calibration:calibrate", "knowledge.calibration:fit_scorers"
-BASELINE, FIT_BASELINE = "fit-baseline duir K --data folder:D -o O", "training.baselines:fit_baseline"
+TRAIN_NEGATIVE, FIT_BASELINE = "training.negative:train_negative", "training.baselines:fit_baseline"
 EVALUATE, FIND = "evaluation.evaluate:evaluate", "discovery.discover:discover"
-CROSSWISE = "evaluation.crosswise:evaluate_crosswise"
+CROSSWISE, FIT = "evaluation.crosswise:evaluate_crosswise", "knowledge.calibration:fit_scorers"
 SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_sequence"
-SEARCH = "data.search:search_images"
+SEARCH, SHOTS = "data.search:search_images", "learn K cow --shots S"
 ROWS = [
     ("predict a b", SEARCH, {"names": ["a", "b"], "recursive": False, "apart": "predictions"}),
     ("predict a --recursive -o O", SEARCH, {"recursive": True, "apart": "O"}),
@@ -52,7 +57,6 @@ ROWS = [
     ("adapt K a --recursive", SEARCH, {"names": ["a"], "recursive": True, "apart": None}),
     *((f"{line} -o O", "_files:check_writable", {"folder": "O"}) for line in (
         "predict a", "annotate K a --format cvat", "submit K a --format smiyc", "discover K a", "benchmark R")),
-    ("predict a --jsonl", "inference.predict:predict_files", {"on_result": {}}),
     ("predict a --jsonl --kb K", "knowledge.pretrained:stored_version", {"kb": "K"}),
     ("predict a", "inference.predict:predict_files",
      {"kb": "street", "paths": ["a"], "out": "predictions", "npy": False, "forward": forward(),
@@ -277,7 +281,6 @@ def commands(group=None, path=()):
 JSON_ONLY = {("info",), ("list",), ("data", "list")}
 """Commands without an option but --json; their real runs are in test_info.py, test_list.py and test_data.py."""
 
-
 SHARED = ("--json", "--help", "--quiet", "--verbose", "--log-file", "--config")
 """Options of every command: those of the log are in test_log.py, and --config is in test_config.py."""
 
@@ -295,23 +298,3 @@ def test_every_option_of_every_command_has_a_row():
                 if option and path not in JSON_ONLY and not any(name in line for line in own for name in names):
                     missing.append((*path, names))
     assert not missing
-
-
-@pytest.mark.parametrize("line", [
-    "predict a", TRAIN, IMPORT, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D", BASELINE,
-    "calibrate K --data folder:D", "adapt K a", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
-    "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",
-    "evaluate K --data folder:D --crosswise a,b", "benchmark R -o O", "submit K a --format smiyc -o O",
-    "discover K a -o O", "list", "history K", "rollback .", "demo", "data check folder:D",
-])  # fmt: skip
-def test_json_is_one_object_on_standard_output(run_cli, line):
-    code, out, err = run_cli(*shlex.split(line), "--json")
-    assert code == 0 and isinstance(json.loads(out), dict), err
-
-
-def test_only_the_first_of_several_processes_stores(run_cli, monkeypatch):
-    monkeypatch.setattr("owseg.training.processes.is_first_process", lambda: False)
-    for line in (TRAIN, RESIDUAL, NEGATIVE, BASELINE):
-        code, out, _ = run_cli(*shlex.split(line))
-        assert code == 0 and out == ""
-    assert not calls("save") and not calls(CALIBRATE)

@@ -16,11 +16,18 @@ from typing import Any
 
 import pytest
 
-from owseg.data.search import Found
+from owseg.data.search import ImageFiles
 from owseg.discovery.discover import DiscoveryResult
 from owseg.inference.predict import Result
 from owseg.knowledge.base import Event
 from owseg.labels import LabelSpace
+
+TRAIN, IMPORT = "train K --data folder:D --backbone B", "import rpl:F -o O --data folder:D"
+RESIDUAL = "train-residual K --inliers folder:I --outliers O"
+NEGATIVE = "train-negative K --inliers folder:I --outliers O"
+BASELINE, LEARN = "fit-baseline duir K --data folder:D -o O", "learn K cow --data folder:D"
+"""Command lines with all that is asked for."""
+CALIBRATE = "knowledge.calibration:calibrate"
 
 
 class FakeKB:
@@ -73,7 +80,7 @@ def wrote(arguments):
 
 def found(arguments):
     names = arguments["names"]
-    return Found(tuple(map(Path, names)), tuple(f"name of {name}" for name in names))
+    return ImageFiles(tuple(map(Path, names)), tuple(f"name of {name}" for name in names))
 
 
 noted: list[tuple[str, dict]] = []

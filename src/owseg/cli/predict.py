@@ -22,37 +22,41 @@ if TYPE_CHECKING:
     from owseg.openset import Threshold
 
 
+UsedKB = Annotated[
+    str, typer.Option("--kb", help="Directory of a knowledge base, or the name of a shipped one: {shipped}.")
+]
+Adapt = Annotated[
+    bool,
+    typer.Option(
+        "--adapt", help="Move the threshold to these images first: an estimate, which owseg adapt would store."
+    ),
+]
+JsonLines = Annotated[
+    bool, typer.Option("--jsonl", help="Print one line of JSON for each image, as soon as it is done.")
+]
+
+
 def predict(
     images: Images,
-    kb: Annotated[
-        str, typer.Option("--kb", help="Directory of a knowledge base, or the name of a shipped one: {shipped}.")
-    ] = "street",
+    kb: UsedKB = "street",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")] = Path("predictions"),
     npy: Annotated[bool, typer.Option("--npy", help="Write scores as float32 .npy instead of 16-bit PNG.")] = False,
     full_resolution: FullResolution = False,
     multi_scale: MultiScale = False,
     size: Size = None,
     tile: Tile = False,
-    adapt: Annotated[
-        bool,
-        typer.Option(
-            "--adapt", help="Move the threshold to these images first: an estimate, which owseg adapt would store."
-        ),
-    ] = False,
+    adapt: Adapt = False,
     task: Task = "unknown",
     recursive: Recursive = False,
     as_json: Json = False,
-    as_lines: Annotated[
-        bool, typer.Option("--jsonl", help="Print one line of JSON for each image, as soon as it is done.")
-    ] = False,
+    as_lines: JsonLines = False,
 ) -> None:
     """Label every pixel of images, and mark those that are unknown.
 
     Writes, for each image NAME: NAME.labels.png (class ids, with a palette), NAME.score.png (anomaly score),
-    NAME.open.jpg (the image tinted with its classes, the unknown hatched in magenta, unknown things in boxes) and
-    NAME.regions.json (these things: boxes, scores, masks); and beside them classes.json and legend.png, the classes and
-    their colours. Of a folder, NAME is the path below it. Says so where the images are of another place than those that
-    the threshold was found on. Exit code 1 if any image could not be read.
+    NAME.open.jpg (tinted with the classes, the unknown hatched, unknown things in boxes) and NAME.regions.json (boxes,
+    scores, masks of these); beside them classes.json and legend.png. Of a folder, NAME is the path below it. Says so
+    where the images are of another place than those that the threshold was found on. Exit code 1 if one is not read.
     """
     from owseg._files import check_writable
     from owseg.inference.predict import predict_files, shift_of
@@ -67,8 +71,7 @@ def predict(
     found = given_images(images, recursive, out)
     base, paths, version = for_task(load(kb), task), found.paths, stored_version(kb)
     forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
-    if adapt:
-        base = adapt_to_some(base, paths, forward)
+    base = adapt_to_some(base, paths, forward) if adapt else base
     about: dict[str, object] = {"kb": kb, "version": version, "task": task}
     results: list[Result] = []
 
@@ -79,19 +82,18 @@ def predict(
 
     # Where that is stopped, what is done is printed as ever.
     stopped = caught(lambda: predict_files(base, paths, out, npy, forward, found.names, on_result))
-    failed, shift, threshold = [r for r in results if r.error], shift_of(base, results), base.threshold
+    shift, threshold = shift_of(base, results), base.threshold
     if threshold and shift and shift.significant and not as_json:
         print_note(_shift_note(shift, threshold, kb))
     if as_json:
-        decision = {"threshold": threshold and threshold.to_json(), "shift": shift and shift.to_json()}
-        said = {**about, "out": str(out), "stopped": bool(stopped), **decision}
-        print_json({**said, "results": [r.to_json() for r in results]})
+        about |= {"out": str(out), "stopped": bool(stopped), "threshold": threshold and threshold.to_json()}
+        print_json({**about, "shift": shift and shift.to_json(), "results": [r.to_json() for r in results]})
     elif not as_lines:
         _print_results(results, len(paths), base, out, adapt, None if size or tile else base.network.size)
     if stopped:
         stopped.is_printed = as_json
         raise stopped
-    if failed:
+    if any(r.error for r in results):
         # All that could be labelled is on the disk; the exit code tells scripts that some could not.
         raise typer.Exit(1)
 
