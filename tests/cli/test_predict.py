@@ -66,14 +66,14 @@ def test_a_line_of_json_for_each_image(run_cli, stored_kb, photos, tmp_path):
 
 
 def test_lines_come_as_images_are_done(run_cli, stored_kb, photos, tmp_path, monkeypatch):
-    seen = []
+    lines = []
 
     def line(*parts, **options):
-        seen.append((len(list((tmp_path / "maps").glob("*.labels.png"))), options))
+        lines.append((len(list((tmp_path / "maps").glob("*.labels.png"))), options))
 
     monkeypatch.setattr("builtins.print", line)
     run_cli("predict", photos, "--kb", stored_kb, "-o", tmp_path / "maps", "--jsonl")
-    assert seen == [(1, {"flush": True}), (2, {"flush": True}), (3, {"flush": True})]
+    assert lines == [(1, {"flush": True}), (2, {"flush": True}), (3, {"flush": True})]
 
 
 def test_subfolders_keep_their_names(run_cli, stored_kb, photos, tmp_path):
@@ -136,7 +136,7 @@ def test_small_images_are_not_called_the_most_unknown(run_cli, kb, photos, tmp_p
         Image.new("RGB", size, (200, 0, 0)).save(photos / "a.png")
         _, out, err = run_cli(*run)
         assert "Most unknown: " in out and "a.png" not in out
-        assert "Note: 1 of the images have a side below 32 pixels; they are too small to judge." in err
+        assert "Note: 1 of the images have a side below 32 pixels; that is too small for the network." in err
     Image.new("RGB", (200, 150), (200, 0, 0)).save(photos / "a.png")
     assert "a.png" in run_cli(*run)[1]
 

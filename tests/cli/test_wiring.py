@@ -45,14 +45,12 @@ SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_
 SEARCH = "data.search:search_images"
 ROWS = [
     ("predict a b", SEARCH, {"names": ["a", "b"], "recursive": False, "apart": "predictions"}),
-    ("predict a --recursive -o O", SEARCH, {"recursive": True, "apart": "O"}),
-    ("discover K a --recursive -o O", SEARCH, {"names": ["a"], "recursive": True, "apart": "O"}),
-    ("submit K a --recursive --format smiyc -o O", SEARCH, {"recursive": True, "apart": "O"}),
-    ("annotate K a --recursive --format cvat -o O", SEARCH, {"names": ["a"], "recursive": True, "apart": None}),
-    ("adapt K a --recursive", SEARCH, {"names": ["a"], "recursive": True, "apart": None}),
+    *((f"{line} a --recursive -o O", SEARCH, {"names": ["a"], "recursive": True, "apart": "O"}) for line in (
+        "predict", "discover K", "submit K --format smiyc")),
+    *((f"{line} a --recursive -o O", SEARCH, {"recursive": True, "apart": None}) for line in (
+        "annotate K --format cvat", "adapt K")),
     *((f"{line} -o O", "_files:check_writable", {"folder": "O"}) for line in (
         "predict a", "annotate K a --format cvat", "submit K a --format smiyc", "discover K a", "benchmark R")),
-    ("predict a --jsonl", "inference.predict:predict_files", {"on_result": {}}),
     ("predict a --jsonl --kb K", "knowledge.pretrained:stored_version", {"kb": "K"}),
     ("predict a", "inference.predict:predict_files",
      {"kb": "street", "paths": ["a"], "out": "predictions", "npy": False, "forward": forward(),

@@ -15,12 +15,14 @@ from owseg.inference.predict import predict_files
 from owseg.labels import UNKNOWN, LabelSpace
 
 KINDS = ("labels.png", "open.jpg", "regions.json", "score.png")
-BESIDE = {"classes.json", "legend.png"}
+CLASS_FILES = {"classes.json", "legend.png"}
 
 
 def written(folder):
     """The files of images in a folder, those beside them left out."""
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name not in BESIDE)
+    return sorted(
+        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name not in CLASS_FILES
+    )
 
 
 def test_the_name_of_an_image_is_that_of_its_files_folders_included(kb, photos, tmp_path):
@@ -64,18 +66,18 @@ def test_the_classes_of_a_data_set_are_not_replaced(kb, photos, tmp_path, text):
 
 def test_each_result_is_told_when_its_files_are_there(unsure_kb, photos, tmp_path):
     (photos / "p1.png").write_bytes(b"no image")
-    told = []
+    handed = []
 
     def tell(result):
         assert all(path.is_file() for path in result.files) and len(list(tmp_path.glob("*.labels.png"))) == len(
-            [r for r in (*told, result) if not r.error]
+            [r for r in (*handed, result) if not r.error]
         )
-        told.append(result)
+        handed.append(result)
 
     results = predict_files(unsure_kb, sorted(photos.iterdir()), tmp_path, on_result=tell)
-    assert told == results and [r.error is None for r in told] == [True, False, True]
+    assert handed == results and [r.error is None for r in handed] == [True, False, True]
     stored = json.loads((tmp_path / "p0.regions.json").read_text())["regions"]
-    assert stored and told[0].to_json()["regions"] == [
+    assert stored and handed[0].to_json()["regions"] == [
         {k: v for k, v in region.items() if k not in ("mask", "image")} for region in stored
     ]
 
@@ -152,9 +154,11 @@ def test_a_name_that_is_too_long_for_its_maps_is_reported_and_the_others_are_pre
         (photos / ("x" * length + ".png")).write_bytes((photos / "p0.png").read_bytes())
     paths = sorted(photos.iterdir())
     results = predict_files(kb, paths, tmp_path / "out", names=[f"sub/{path.stem}" for path in paths])
-    told = {len(r.path.stem): r.error for r in results}
-    assert told[2] is None and told[242] is None and len(written(tmp_path / "out")) == 4 * 4
-    assert all("its name is too long for that of its maps" in told[n] and "xxx.png: " in told[n] for n in (243, 251))
+    handed = {len(r.path.stem): r.error for r in results}
+    assert handed[2] is None and handed[242] is None and len(written(tmp_path / "out")) == 4 * 4
+    assert all(
+        "its name is too long for that of its maps" in handed[n] and "xxx.png: " in handed[n] for n in (243, 251)
+    )
 
 
 def test_where_writing_stops_it_is_said_how_many_are_done(kb, photos, tmp_path, monkeypatch):

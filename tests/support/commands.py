@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from owseg.data.search import Found
+from owseg.data.search import Search
 from owseg.discovery.discover import DiscoveryResult
 from owseg.inference.predict import Result
 from owseg.knowledge.base import Event
@@ -63,7 +63,7 @@ def wrote(arguments):
 
 def found(arguments):
     names = arguments["names"]
-    return Found(tuple(map(Path, names)), tuple(f"name of {name}" for name in names))
+    return Search(tuple(map(Path, names)), tuple(f"name of {name}" for name in names))
 
 
 noted: list[tuple[str, dict]] = []

@@ -13,10 +13,10 @@ from owseg.cli._printing import print_note
 from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
-    from owseg.data.search import Found
+    from owseg.data.search import Search
 
 
-def given_images(names: Sequence[str], recursive: bool, apart: Path | None = None) -> Found:
+def given_images(names: Sequence[str], recursive: bool, apart: Path | None = None) -> Search:
     """Return the images that ``names`` stand for (``search_images``), and print what was not taken.
 
     The name ``-`` stands for those on standard input (``listed_paths``). ``apart`` is a folder of results.

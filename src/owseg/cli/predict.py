@@ -16,8 +16,7 @@ from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
     from owseg.inference.predict import Result
-    from owseg.knowledge.adaptation import Shift
-    from owseg.openset import Threshold
+    from owseg.knowledge.base import KnowledgeBase
 
 
 def predict(
@@ -53,7 +52,7 @@ def predict(
     the threshold was found on. Exit code 1 if any image could not be read.
     """
     from owseg._files import check_writable
-    from owseg.inference.predict import predict_files, shift_of
+    from owseg.inference.predict import predict_files
     from owseg.knowledge.adaptation import adapt_to_some
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import stored_version
@@ -70,22 +69,24 @@ def predict(
     about: dict[str, object] = {"kb": kb, "version": version, "task": task}
     tell = partial(_print_line, about) if as_lines else _ignore
     results = predict_files(base, paths, out, npy, forward, found.names, tell)
-    failed, shift, threshold = [r for r in results if r.error], shift_of(base, results), base.threshold
-    if threshold and shift and shift.significant and not as_json:
-        print_note(_shift_note(shift, threshold, kb))
     if as_json:
-        decision = {"threshold": threshold and threshold.to_json(), "shift": shift and shift.to_json()}
-        print_json({**about, "out": str(out), **decision, "results": [r.to_json() for r in results]})
-    elif not as_lines:
+        print_json({**about, "out": str(out), **_decision(base, results), "results": [r.to_json() for r in results]})
+    elif note := _shift_note(base, results, kb):
+        print_note(note)
+    if not (as_json or as_lines):
         if adapt:
-            print(f"A pixel is unknown where {base.scorer} > {threshold}.")
-        for result in failed:
-            print_note(f"skipped: {result.error}")
-        print(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
-        _print_most_unknown(results, None if size or tile else base.network.size)
-    if failed:
+            print(f"A pixel is unknown where {base.scorer} > {base.threshold}.")
+        _print_results(results, out, None if size or tile else base.network.size)
+    if any(r.error for r in results):
         # All that could be labelled is on the disk; the exit code tells scripts that some could not.
         raise typer.Exit(1)
+
+
+def _decision(base: KnowledgeBase, results: list[Result]) -> dict[str, object]:
+    from owseg.inference.predict import shift_of
+
+    threshold, shift = base.threshold, shift_of(base, results)
+    return {"threshold": threshold and threshold.to_json(), "shift": shift and shift.to_json()}
 
 
 def _print_line(about: dict[str, object], result: Result) -> None:
@@ -96,11 +97,18 @@ def _ignore(result: Result) -> None:
     pass
 
 
-def _print_most_unknown(results: list[Result], working: int | None) -> None:
-    """Print which image is the most unknown, of those that are not too small, nor much smaller than ``working``."""
+def _print_results(results: list[Result], out: Path, working: int | None) -> None:
+    """Print what was skipped, how many images are labelled, and which is the most unknown.
+
+    For the last, images are left out that are too small, or much smaller than the ``working`` size.
+    """
+    failed = [r for r in results if r.error]
+    for result in failed:
+        print_note(f"skipped: {result.error}")
+    print(f"{len(results) - len(failed)} of {len(results)} images labelled; the maps are in {out}/.")
     done = [r for r in results if r.unknown is not None and not r.is_small]
     if small := sum(r.is_small for r in results):
-        print_note(f"Note: {small} of the images have a side below 32 pixels; they are too small to judge.")
+        print_note(f"Note: {small} of the images have a side below 32 pixels; that is too small for the network.")
     if far := [r for r in done if working and r.is_far]:
         print_note(_far_note(far, working))
     if fine := [r for r in done if not working or (r.factor or 1) <= 2]:
@@ -108,7 +116,12 @@ def _print_most_unknown(results: list[Result], working: int | None) -> None:
         print(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
 
 
-def _shift_note(shift: Shift, threshold: Threshold, kb: str) -> str:
+def _shift_note(base: KnowledgeBase, results: list[Result], kb: str) -> str:
+    from owseg.inference.predict import shift_of
+
+    threshold, shift = base.threshold, shift_of(base, results)
+    if threshold is None or shift is None or not shift.significant:
+        return ""
     found = "estimated" if threshold.estimated else "calibrated"
     target = () if Path(kb).is_dir() else ("--out", "NEW_KB")  # a shipped knowledge base is not changed
     return (

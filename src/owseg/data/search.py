@@ -18,7 +18,7 @@ OTHERS = (".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga", ".ico", ".s
 
 
 @dataclass(frozen=True)
-class Found:
+class Search:
     """Images that were found: their ``paths``, sorted, and for each its name (see ``search_images``).
 
     ``notes`` says, one sentence each, what was not taken: images in subfolders, and files of other formats.
@@ -34,7 +34,7 @@ def find_image_files(names: Sequence[str]) -> list[Path]:
     return list(search_images(names).paths)
 
 
-def search_images(names: Sequence[str], recursive: bool = False, apart: Path | None = None) -> Found:
+def search_images(names: Sequence[str], recursive: bool = False, apart: Path | None = None) -> Search:
     """Return the images that ``names`` (files, folders, glob patterns, in which ``**`` is any folder) stand for.
 
     Of a folder, ``recursive`` takes its subfolders as well, but hidden ones and the folder ``apart``. Each image is
@@ -57,7 +57,7 @@ def search_images(names: Sequence[str], recursive: bool = False, apart: Path | N
         for image in found:
             named.setdefault(image, image.relative_to(root).with_suffix("").as_posix())
     paths = sorted(named)
-    return Found(tuple(paths), tuple(named[path] for path in paths), tuple(notes))
+    return Search(tuple(paths), tuple(named[path] for path in paths), tuple(notes))
 
 
 def _in_folder(folder: Path, recursive: bool, apart: Path | None, notes: list[str]) -> list[Path]:

@@ -110,9 +110,9 @@ def _shapes(
         found = _number(np.asarray(mask.convert("RGB")))
         # Colours as numbers, so that a class is one comparison of a plane.
         ids = {n: r << 16 | g << 8 | b for n, (r, g, b) in labels.items()}
-    seen = np.zeros(256 if mask.mode == "L" else 1 << 24, bool)
-    seen[found.ravel()] = True  # np.unique would sort all pixels
-    present = set(np.flatnonzero(seen).tolist())
+    used = np.zeros(256 if mask.mode == "L" else 1 << 24, bool)
+    used[found.ravel()] = True  # np.unique would sort all pixels
+    present = set(np.flatnonzero(used).tolist())
     if undefined := sorted(present - {0, *ids.values()}):
         what = f"the number {undefined[0]}" if mask.mode == "L" else f"the colour #{undefined[0]:06x}"
         raise OwsegError(f"{name} holds {what}, which {LABELMAP} does not have.")

@@ -25,7 +25,7 @@ CLASSES, LEGEND = "classes.json", "legend.png"
 """The files beside the maps: the id, name and colour of each class, and the same for people, with the unknown."""
 
 SMALLEST = 32
-"""An image with a shorter side, in pixels, is too small to judge: it is one cell of the network's last features."""
+"""An image with a shorter side, in pixels, is too small: the network's last features have one cell for it."""
 
 
 @dataclass(frozen=True)
