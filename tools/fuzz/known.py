@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from tools.fuzz.run import Outcome
 
-KNOWN: tuple[tuple[str, str], ...] = (
-    ("cvat-masks", "OSError at archive.py"),
-    ("http", "ValueError at guard.py"),
-)
+KNOWN: tuple[tuple[str, str], ...] = ()
 
 
 def is_known(outcome: Outcome) -> bool:

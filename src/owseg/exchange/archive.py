@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import errno
 import lzma
 import zipfile
 import zlib
@@ -92,8 +93,8 @@ def opened(path: Path) -> Iterator[Files]:
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
         raise OwsegError(f"{path} cannot be unpacked ({error}); export it again.") from None
     except OSError as error:
-        if error.errno is not None:
-            raise  # of the file system; one without a number is of a broken bzip2 member
+        if error.errno not in (None, errno.EINVAL):
+            raise  # of the file system; the others are of a broken bzip2 member, and of an offset that no file has
         raise OwsegError(f"{path} cannot be unpacked ({error}); export it again.") from None
 
 
