@@ -19,6 +19,7 @@ from owseg.cli._config import FOLDERS, folder_of, use_config, write_settings
 from owseg.cli._log import choose_log
 from owseg.cli._printing import print_error, print_json
 from owseg.cli._stopping import Stopped, sentence
+from owseg.errors import shown
 
 PANEL = "Log"
 
@@ -65,7 +66,7 @@ def runnable(command: Callable[..., None]) -> Callable[..., None]:
     def run(ctx: typer.Context, **given: Any) -> None:
         choose_log(*(given.pop(option) for option in SHARED))
         given.pop("config", None)
-        logger.debug("owseg %s: %s", __version__, shlex.join(sys.argv[1:]))
+        logger.debug("owseg %s: %s", __version__, shown(shlex.join(sys.argv[1:])))
         started, folder = monotonic(), folder_of(name, given)
         code = 0
         try:
