@@ -41,11 +41,7 @@ from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
 from tests.support import queues, shots, tiny
 
-DECISIONS_ARE_LOCKED = False
-"""Whether several processes may decide about one queue; until then one does, and is killed like the others."""
-
-WRITERS = ("learn", "learn", "learn", "calibrate", "calibrate", "rollback", "decide",
-           "decide" if DECISIONS_ARE_LOCKED else "calibrate")  # fmt: skip
+WRITERS = ("learn", "learn", "learn", "calibrate", "calibrate", "rollback", "decide", "decide")
 FULL = 0.2
 """The share of actions during which the disk is full."""
 
