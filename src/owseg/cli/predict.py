@@ -61,14 +61,13 @@ def predict(
     if as_json and as_lines:
         raise OwsegError("--json prints one object at the end and --jsonl a line for each image; give either.")
     check_writable(out)  # before the network is loaded
-    found = given_images(images, recursive, out)
-    base, paths, version = for_task(load(kb), task), found.paths, stored_version(kb)
+    found, base = given_images(images, recursive, out), for_task(load(kb), task)
     forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
     if adapt:
-        base = adapt_to_some(base, paths, forward)
-    about: dict[str, object] = {"kb": kb, "version": version, "task": task}
+        base = adapt_to_some(base, found.paths, forward)
+    about: dict[str, object] = {"kb": kb, "version": stored_version(kb), "task": task}
     tell = partial(_print_line, about) if as_lines else _ignore
-    results = predict_files(base, paths, out, npy, forward, found.names, tell)
+    results = predict_files(base, found.paths, out, npy, forward, found.names, tell)
     if as_json:
         print_json({**about, "out": str(out), **_decision(base, results), "results": [r.to_json() for r in results]})
     elif note := _shift_note(base, results, kb):
