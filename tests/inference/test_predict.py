@@ -153,7 +153,7 @@ def test_a_name_that_is_too_long_for_its_maps_is_reported_and_the_others_are_pre
     for length in (255 - len(".regions.json"), 255 - len(".regions.json") + 1, 255 - len(".png")):
         (photos / ("x" * length + ".png")).write_bytes((photos / "p0.png").read_bytes())
     paths = sorted(photos.iterdir())
-    results = predict_files(kb, paths, tmp_path / "out", names=[f"sub/{path.stem}" for path in paths])
+    results = predict_files(kb, paths, tmp_path / "out", names=[f"{i}/{path.stem}" for i, path in enumerate(paths)])
     handed = {len(r.path.stem): r.error for r in results}
     assert handed[2] is None and handed[242] is None and len(written(tmp_path / "out")) == 4 * 4
     assert all(
