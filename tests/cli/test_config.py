@@ -51,7 +51,7 @@ def test_the_command_line_wins(run_cli, stubs, config):
 def test_names_are_those_of_the_command_line(run_cli, stubs, config):
     file = config('images = ["a", "b"]\nfull-resolution = true\nsize = 720')
     assert run_cli("predict", "--config", file)[0] == 0
-    assert calls("data.images:find_image_files")[0] == {"names": ["a", "b"]}
+    assert calls("data.search:search_images")[0]["names"] == ["a", "b"]
     forward = calls("inference.predict:predict_files")[0]["forward"]
     assert forward["full_resolution"] and forward["size"] == 720
 
@@ -83,7 +83,8 @@ def test_the_options_of_a_run_are_stored_and_run_again(run_cli, stored_kb, photo
     assert run_cli("predict", photos, "--kb", stored_kb, "-o", out, "--npy", "--quiet")[0] == 0
     stored = read_toml(out / "settings.toml")
     assert stored == {"images": [str(photos)], "kb": str(stored_kb), "out": str(out), "npy": True, "adapt": False,
-                      "full-resolution": False, "multi-scale": False, "tile": False, "task": "unknown"}  # fmt: skip
+                      "full-resolution": False, "multi-scale": False, "tile": False, "task": "unknown",
+                      "recursive": False, "jsonl": False}  # fmt: skip
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     for path in out.glob("p*"):
         path.unlink()

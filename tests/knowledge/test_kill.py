@@ -176,7 +176,7 @@ def test_a_failure_at_every_single_step_leaves_nothing_half_written(
             try:
                 commit_version(kb, files)
             except error as caught:
-                assert words in str(caught)
+                assert words in str(caught) or "after a power cut" in str(caught)  # stored, but not surely on the disk
                 os._exit(3)
             os._exit(0 if not reached else 4)  # 4: it got over it, as when a hard link cannot be made
 

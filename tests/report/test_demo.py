@@ -16,7 +16,8 @@ def test_the_loop_runs_on_a_folder(run_cli, stored_kb, own_data, tmp_path):
     code, text, _ = run_cli("demo", *told)
     assert code == 0
     result = json.loads(text)
-    assert [v.message.split()[0] for v in version_history(out / "kb")] == ["calibrated", "learned"]
+    first, second = (v.message for v in version_history(out / "kb"))
+    assert "calibrated" in first and second.startswith("learned")
     assert load(out / "kb").labels.names[-1] == "rock"
     assert set(result["before"]["iou"]) == {"road", "sky", "tree"} and "rock" in result["after"]["iou"]
     page = (out / "report.html").read_text()

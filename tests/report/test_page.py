@@ -136,9 +136,9 @@ def test_what_is_empty_is_left_out():
 def test_odd_but_lawful_data():
     none, nan = np.array([]), math.nan
     report = Report(
-        "t", "", LabelSpace.of(["街", "$x^2$", "@1", "name " * 20]),
+        "t", "", LabelSpace.of(["街", "$x^2$", "@1", "name " * 11 + "name"]),
         strips=(Strip("one", (("a", np.zeros((1, 1, 3), np.uint8)),)),),
-        histogram={"街": np.zeros(3), "$x^2$": np.zeros(1), "@1": np.zeros(2), "name " * 20: np.zeros(2)},
+        histogram={"街": np.zeros(3), "$x^2$": np.zeros(1), "@1": np.zeros(2), "name " * 11 + "name": np.zeros(2)},
         threshold=0.0,
         curves=(Curve("nothing", none, none, none, none, nan, nan, nan), curve("one point", 1)),
         prevalence=nan,

@@ -15,7 +15,7 @@ from typing import Any
 from owseg._files import read_json
 from owseg.errors import OwsegError
 from owseg.knowledge.commit import require_current
-from owseg.knowledge.versions import pointed_name, read_version, stored_numbers, version_folder
+from owseg.knowledge.versions import current_version, pointed_name, read_version, stored_numbers, version_folder
 
 KNOWLEDGE_FILE = "knowledge.json"
 """The file of a version that says what the knowledge base is, with its history."""
@@ -59,18 +59,31 @@ def find_parent(directory: Path, history: Sequence[Mapping[str, Any]], origin: O
         require_current(directory, parent)
         return parent, events
     if here is None:
-        return None, 0
+        now = pointed_name(directory)
+        # One that was made in Python may have no history: what is stored on top of it is taken for made from it.
+        return (current_version(directory), 0) if now and _has_no_history(directory / now) else (None, 0)
     require_current(directory, here.number, here.current)
     return here.number, _begun(ours, directory, here.number)
 
 
 def _begun(history: list[str], directory: Path, number: int) -> int:
     """Return how many events version ``number`` has, 0 unless ``history`` begins with all of them."""
-    try:
-        stored = _as_text(read_json(version_folder(directory, number) / KNOWLEDGE_FILE)["history"])
-    except (OwsegError, OSError, KeyError, TypeError):
+    stored = _stored_history(version_folder(directory, number))
+    if stored is None:
         return 0  # a damaged version is nobody's beginning
     return len(stored) if history[: len(stored)] == stored else 0
+
+
+def _has_no_history(folder: Path) -> bool:
+    return _stored_history(folder) == []
+
+
+def _stored_history(folder: Path) -> list[str] | None:
+    """Return the events of a version as text, None where they cannot be read."""
+    try:
+        return _as_text(read_json(folder / KNOWLEDGE_FILE)["history"])
+    except (OwsegError, OSError, KeyError, TypeError):
+        return None
 
 
 def _as_text(history: Sequence[Mapping[str, Any]]) -> list[str]:
