@@ -100,7 +100,8 @@ def test_stages_are_those_of_one_network_and_one_line(kb, tmp_path):
     with torch.no_grad():
         other.decoder.head.bias += 1
     rollback_version(place, 1)
-    learn(replace(kb, network=other), "dog", [corner_shot()], method=NPM(1.0)).save(place)
+    # Of another radius, as two events that say the same in the same second are one.
+    learn(replace(kb, network=other), "dog", [corner_shot()], method=NPM(2.0)).save(place)
     assert names() == [(*three, "dog")]
     kb.save(tmp_path / "other")
     learn(replace(kb, network=other), "dog", [corner_shot()], method=NPM(1.0)).save(tmp_path / "other")
@@ -247,5 +248,5 @@ def test_a_published_network_is_loaded_by_its_name(monkeypatch):
 
 def test_loading_does_not_copy_the_network(stored_kb, monkeypatch):
     copied = []
-    monkeypatch.setattr(engine.copy, "deepcopy", lambda module: copied.append(module) or module)
-    assert engine.prepared(load(stored_kb).network) and copied == []
+    monkeypatch.setattr(engine.copy, "deepcopy", lambda value: copied.append(type(value)) or value)
+    assert engine.prepared(load(stored_kb).network) and not any(issubclass(kind, torch.nn.Module) for kind in copied)
