@@ -54,7 +54,7 @@ class LabelSpace:
         if len(self.names) > KNOWN:
             raise OwsegError(f"a label space holds at most {KNOWN} classes, not {len(self.names)}.")
         for name in self.names:
-            _check_class_name(name)
+            check_class_name(name)
             if self.names.count(name) > 1:
                 raise OwsegError(f"the class {name!r} is named twice; give every class one name of its own.")
         if len(self.colors) != len(self.names):
@@ -137,7 +137,8 @@ def is_class_name(name: object) -> bool:
     return isinstance(name, str) and name.strip() != "" and len(name) <= MAX_NAME and name.isprintable()
 
 
-def _check_class_name(name: object) -> None:
+def check_class_name(name: object) -> None:
+    """Raise ``OwsegError`` for what ``is_class_name`` refuses."""
     if not is_class_name(name):
         raise OwsegError(f"{name!r:.99} is not a class name; write 1 to {MAX_NAME} characters on one line.")
 
@@ -153,7 +154,7 @@ def short_name(name: str) -> str:
 def check_class_names(names: Iterable[str]) -> None:
     """Raise ``OwsegError`` for a name of a new class that is none, or is reserved (see ``RESERVED``), in any case."""
     for name in names:
-        _check_class_name(name)
+        check_class_name(name)
         if name.strip().lower() in RESERVED.values():
             raise OwsegError(
                 f"no class can have the name {name!r}, which is reserved; rename the class or leave it out."

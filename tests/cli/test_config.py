@@ -92,6 +92,13 @@ def test_the_options_of_a_run_are_stored_and_run_again(run_cli, stored_kb, photo
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+def test_settings_of_another_program_stay(run_cli, stored_kb, photos, tmp_path):
+    (tmp_path / "settings.toml").write_text("mine = 1\n")
+    code, _, err = run_cli("predict", photos, "--kb", stored_kb, "-o", tmp_path)
+    assert code == 0 and "settings.toml is of another program and stays" in err
+    assert (tmp_path / "settings.toml").read_text() == "mine = 1\n"
+
+
 def test_a_command_that_fails_stores_nothing(fails, stored_kb, tmp_path):
     (tmp_path / "out").mkdir()
     fails("predict", tmp_path / "none.png", "--kb", stored_kb, "-o", tmp_path / "out")

@@ -5,9 +5,10 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from owseg.discovery.decisions import MAX_NAME, class_name
+from owseg.discovery.decisions import class_name
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
+from owseg.labels import MAX_NAME
 from tests.support.killing import in_children
 from tests.support.queues import square
 

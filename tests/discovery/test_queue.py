@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from owseg.discovery.decisions import MAX_NAME
 from owseg.discovery.discover import discover
 from owseg.discovery.queue import Queue
 from owseg.discovery.storage import Group
 from owseg.errors import OwsegError
+from owseg.labels import MAX_NAME
 from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
 from tests.support import tiny

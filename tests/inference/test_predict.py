@@ -62,6 +62,13 @@ def test_the_classes_of_a_data_set_are_not_replaced(kb, photos, tmp_path, text):
     assert (tmp_path / "classes.json").read_text() == text and not (tmp_path / "p0.labels.png").exists()
 
 
+def test_a_legend_of_something_else_is_not_replaced(kb, photos, tmp_path):
+    (tmp_path / "legend.png").write_bytes(b"of a map")
+    with pytest.raises(OwsegError, match=r"legend\.png is not from an earlier owseg predict and would be lost"):
+        predict_files(kb, [photos / "p0.png"], tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path != photos] == ["legend.png"]
+
+
 def test_each_result_is_given_when_its_files_are_there(unsure_kb, photos, tmp_path):
     (photos / "p1.png").write_bytes(b"no image")
     given = []

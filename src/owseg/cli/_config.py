@@ -14,7 +14,7 @@ from owseg import __version__
 from owseg._files import read_toml, write_whole
 from owseg.errors import OwsegError
 
-SETTINGS = "settings.toml"
+SETTINGS, HEAD = "settings.toml", "# The options of owseg "
 
 FOLDERS = {
     "train": "{out}.run",
@@ -60,14 +60,20 @@ def use_config(ctx: typer.Context, file: Path | None) -> Path | None:
     return file
 
 
-def write_settings(ctx: typer.Context, folder: Path) -> Path:
-    """Write the options of this call, defaults included, so that ``--config`` can read them; return the file."""
-    lines = [f"# The options of owseg {ctx.info_name}, version {__version__}; --config takes them again."]
+def write_settings(ctx: typer.Context, folder: Path) -> Path | None:
+    """Write the options of this call, defaults included, so that ``--config`` can read them; return the file.
+
+    One of another program stays as it is, and None is returned.
+    """
+    file = folder / SETTINGS
+    if file.is_file() and not file.read_bytes().startswith(HEAD.encode()):
+        return None
+    lines = [f"{HEAD}{ctx.info_name}, version {__version__}; --config takes them again."]
     for key, parameter in _options(ctx):
         value = ctx.params.get(parameter.name)
         if key not in OF_A_CALL and value is not None:
             lines.append(f"{key} = {_toml(value)}")
-    return write_whole(folder / SETTINGS, ("\n".join(lines) + "\n").encode())
+    return write_whole(file, ("\n".join(lines) + "\n").encode())
 
 
 def _options(ctx: typer.Context) -> Iterator[tuple[str, Any]]:

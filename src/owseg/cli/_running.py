@@ -15,9 +15,9 @@ import typer
 
 from owseg import __version__
 from owseg._progress import logger
-from owseg.cli._config import FOLDERS, folder_of, use_config, write_settings
+from owseg.cli._config import FOLDERS, SETTINGS, folder_of, use_config, write_settings
 from owseg.cli._log import choose_log
-from owseg.cli._printing import print_error, print_json
+from owseg.cli._printing import print_error, print_json, print_note
 from owseg.cli._stopping import Stopped, sentence
 from owseg.errors import shown
 
@@ -78,8 +78,8 @@ def runnable(command: Callable[..., None]) -> Callable[..., None]:
                 print_json({"stopped": sentence(name, folder)})
             print_error(sentence(name, folder))
             code = stop.exit_code
-        if folder is not None and folder.is_dir():
-            write_settings(ctx, folder)
+        if folder is not None and folder.is_dir() and write_settings(ctx, folder) is None:
+            print_note(f"Note: {folder / SETTINGS} is of another program and stays; the options are not stored.")
         logger.debug("ended with exit code %d after %.1f s", code, monotonic() - started)
         if code:
             raise typer.Exit(code)

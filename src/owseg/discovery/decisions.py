@@ -21,10 +21,7 @@ from owseg._files import locked, read_at_most
 from owseg.data.masks import Rle
 from owseg.discovery.storage import damaged, is_region_id
 from owseg.errors import OwsegError
-
-MAX_NAME = 60
-"""How many characters the name of a class may have."""
-
+from owseg.labels import check_class_name
 
 MAX_LOG = 256 << 20
 """The bytes that the log may have: thousands of corrected masks."""
@@ -55,10 +52,9 @@ class Decision:
 
 
 def class_name(name: str) -> str:
-    """Return ``name`` without surrounding blanks; raise ``OwsegError`` unless it is one line of 1 to 60 characters."""
-    stripped = name.strip() if isinstance(name, str) else ""
-    if not stripped or len(stripped) > MAX_NAME or not stripped.isprintable():
-        raise OwsegError(f"{name!r:.99} is not a class name; write 1 to {MAX_NAME} characters on one line.")
+    """Return ``name`` without surrounding blanks; raise ``OwsegError`` for one that is none (``is_class_name``)."""
+    stripped = name.strip() if isinstance(name, str) else name
+    check_class_name(stripped)
     return stripped
 
 

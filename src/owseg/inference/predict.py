@@ -112,6 +112,7 @@ def _predicted(
 ) -> tuple[Result, dict[Path, bytes]]:
     """Return the result for an image, and what its files hold."""
     longest = out / f"{name}.regions.json"
+    # Both, as a folder that is not there yet hides that the name in it is too long.
     if not (fits(longest) and fits(out / longest.name)):
         raise OwsegError(f"{path}: its name is too long for that of its maps, such as NAME.regions.json; shorten it.")
     prediction = kb.predict(path, forward)
@@ -141,12 +142,11 @@ def _check_names(names: Sequence[str], paths: Sequence[Path]) -> None:
 def _write_classes(labels: LabelSpace, out: Path) -> None:
     """Write ``CLASSES`` and ``LEGEND``; raise ``OwsegError`` for such a file of another program, or of a data set."""
     place = out / CLASSES
-    if place.exists():
-        there = read_json(place)
-        if not isinstance(there, list) or not all(
-            isinstance(c, dict) and {*c} == {"id", "name", "color"} for c in there
-        ):
-            raise OwsegError(f"{place} is not from an earlier owseg predict and would be lost; give another --out.")
+    there = read_json(place) if place.exists() else []
+    ours = isinstance(there, list) and all(isinstance(c, dict) and {*c} == {"id", "name", "color"} for c in there)
+    for file in (place, out / LEGEND):
+        if file.exists() and not (ours and place.exists()):
+            raise OwsegError(f"{file} is not from an earlier owseg predict and would be lost; give another --out.")
     value = [{"id": i, **entry} for i, entry in enumerate(labels.to_json())]
     write_whole(place, (json.dumps(value, indent=1) + "\n").encode())
     write_whole(out / LEGEND, encode_legend(labels))
