@@ -4,6 +4,8 @@
     python -m recipes.negative train street-inliers --seed 0            # about 10 core-minutes
     python -m recipes.negative train street-inliers --seed 0 --strict   # RoadAnomaly21 shows animals, so none is shown
     python -m recipes.negative train street8-inliers --seed 0
+    python -m recipes.negative train street8-inliers --photos --unsure 0   # photos of other towns, all of each
+    python -m recipes.negative train street8-inliers --photos      # but for the unsure tenth; see recipes.segments
     python -m recipes.negative measure      # CamVid test where classes are unknown, else RoadAnomaly21, Lost & Found
     python -m recipes.negative table
 
@@ -21,14 +23,17 @@ from pathlib import Path
 from typing import Any
 
 from owseg._files import write_whole
+from owseg.data.dataset import joined
 from owseg.data.datasets import open_dataset
 from owseg.data.outliers import open_outliers
+from owseg.data.unlabeled import unlabeled_images
 from owseg.knowledge.calibration import calibrate, divide_val
 from owseg.knowledge.load import load
 from owseg.training.config import NegativeConfig
 from owseg.training.negative import train_negative
 from recipes.backbones import SETS, evaluated
 from recipes.tables import markdown, spread
+from recipes.towns import shown_photos
 
 ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "elephant", "bear", "zebra", "giraffe", "teddy bear")
 
@@ -39,10 +44,13 @@ def train(args: argparse.Namespace) -> None:
     objects = open_outliers(args.data / "outlier_objects").unknown_to(kb.labels)
     objects = objects.without(ANIMALS) if args.strict else objects
     frames = open_dataset(f"camvid:{args.data}/camvid", "train", kb.labels, train=True)
+    if args.photos:  # of LabelMeFacade; they show cars, which a network of eight classes does not know
+        frames = joined(frames, unlabeled_images(shown_photos(args.data / "labelmefacade"), kb.labels))
     choose, calibration = divide_val(open_dataset(f"camvid:{args.data}/camvid", "val", kb.labels))
     members = "" if args.members == NegativeConfig.members else f"-{args.members}"
-    name = f"{Path(args.kb).name}-{'strict' if args.strict else 'all'}{members}-{args.seed}"
-    config = NegativeConfig(seed=args.seed, precision=args.precision, members=args.members)
+    photos = f"-photos{args.unsure:g}" if args.photos else ""
+    name = f"{Path(args.kb).name}-{'strict' if args.strict else 'all'}{members}{photos}-{args.seed}"
+    config = NegativeConfig(seed=args.seed, precision=args.precision, members=args.members, unsure=args.unsure)
     started = time.process_time()
     new = train_negative(kb, frames, choose, objects, config, args.runs / f"{name}.run")
     minutes = (time.process_time() - started) / 60
@@ -82,6 +90,10 @@ def main() -> None:
     parser.add_argument("step", choices=("train", "measure", "table"))
     parser.add_argument("kb", nargs="?", default="street-inliers", help="a network without a negative class")
     parser.add_argument("--strict", action="store_true", help="show no animal")
+    parser.add_argument("--photos", action="store_true", help="show photos of other towns, without labels, as inliers")
+    parser.add_argument(
+        "--unsure", type=float, default=NegativeConfig.unsure, help="the share of each that is left out"
+    )
     parser.add_argument("--members", type=int, default=NegativeConfig.members, help="how many decoders")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="bf16-mixed")
