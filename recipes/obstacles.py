@@ -29,8 +29,7 @@ from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.metrics.pixel import Exact
-from owseg.models.ops import resize
-from owseg.openset import closed_map
+from owseg.models.ops import closed_map_at, resize
 from owseg.scorers.road import LIMIT, SPREAD, distance, hull
 from owseg.training.pasting import set_aside
 from owseg.types import Sample
@@ -156,7 +155,7 @@ def main() -> None:
             output = kb.forward(sample.image, size=args.size)
             score = kb.scorers[kb.scorer](output)
             size = (score.shape[-2], score.shape[-1])
-            roads = closed_map(resize(output.logits.float(), size))[0].numpy() == road
+            roads = closed_map_at(output.logits.float(), size)[0].numpy() == road
             for form, state in states.items():
                 found = torch.from_numpy(np.asarray(FORMS[form](score[0].numpy(), roads), np.float32))[None, None]
                 state.update(resize(found, sample.target.shape)[0, 0].numpy(), sample.target)

@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from owseg.models.ops import conv_bn, depthwise, resize, resize_image, widened_conv, working_size
+from owseg.models import ops
+from owseg.models.ops import closed_map_at, conv_bn, depthwise, resize, resize_image, widened_conv, working_size
+from owseg.openset import closed_map
 
 
 def test_resize_is_bilinear_and_nothing_at_the_same_size():
@@ -14,6 +16,19 @@ def test_resize_is_bilinear_and_nothing_at_the_same_size():
     assert torch.equal(resize(maps, (9, 4)), expected)
     ramp = torch.arange(4.0).view(1, 1, 1, 4)
     assert resize(ramp, (1, 8))[0, 0, 0].tolist() == [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("at_once", [1, 7 * 2 * 30 * 20, 10**9])
+def test_the_closed_map_at_a_size_takes_a_few_classes_at_a_time(at_once, memory_format, monkeypatch):
+    logits = torch.randn(2, 19, 5, 6, generator=torch.Generator().manual_seed(0)).round()  # with ties
+    logits = logits.contiguous(memory_format=memory_format)
+    expected = closed_map(resize(logits, (30, 20)))
+    taken = []
+    monkeypatch.setattr(ops, "AT_ONCE", at_once)
+    monkeypatch.setattr(ops, "resize", lambda maps, size: taken.append(maps.shape[1]) or resize(maps, size))
+    assert torch.equal(closed_map_at(logits, (30, 20)), expected)
+    assert sum(taken) == 19 and max(taken) == {1: 1, 10**9: 19}.get(at_once, 7)
 
 
 def test_a_wider_convolution_has_the_old_outputs_and_zeros():

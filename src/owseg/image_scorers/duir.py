@@ -18,8 +18,7 @@ from owseg.models.backbones.reference import state_digest
 from owseg.models.discrepancy import DiscrepancyNetwork, stages_of
 from owseg.models.generator import Generator
 from owseg.models.network import to_tensor
-from owseg.models.ops import resize, resize_image, working_size
-from owseg.openset import closed_map
+from owseg.models.ops import closed_map_at, resize, resize_image, working_size
 from owseg.types import ImageScorer
 
 
@@ -82,7 +81,7 @@ def duir(kb: KnowledgeBase, model: Duir) -> ImageScorer:
         size = working_size(full, model.size, 1.0, 32)
         logits = kb.forward(image).logits.float()
         x = resize_image(x.to(logits.device), size)
-        labels = closed_map(resize(logits, size))
+        labels = closed_map_at(logits, size)
         drawing = None if model.generator is None else model.generator.redraw(logits, size)
         found = resize(model.discrepancy(backbone, x, drawing, labels), full).softmax(1)
         result: np.ndarray = found[0, 1].cpu().numpy()

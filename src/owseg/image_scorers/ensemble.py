@@ -14,8 +14,7 @@ from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
-from owseg.models.ops import resize
-from owseg.openset import closed_map
+from owseg.models.ops import closed_map_at, resize
 
 SCORES = ("msp", "entropy", "mutual_information", "variance")
 """The scores of an ensemble."""
@@ -58,9 +57,9 @@ class Ensemble:
     def labels(self, image: np.ndarray) -> np.ndarray:
         """Return the closed map (H, W) uint8, ``argmax_t P_t``."""
         mean, _, _ = self._averaged(image)
-        full = resize(mean.float(), (image.shape[1], image.shape[2]))
-        labels: np.ndarray = closed_map(full)[0].to(torch.uint8).cpu().numpy()
-        return labels
+        labels = closed_map_at(mean.float(), (image.shape[1], image.shape[2]))
+        found: np.ndarray = labels[0].to(torch.uint8).cpu().numpy()
+        return found
 
     @torch.no_grad()
     def _averaged(self, image: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:

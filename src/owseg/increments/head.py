@@ -14,8 +14,7 @@ from owseg.models.assemble import make_classifier, make_decoder
 from owseg.models.classifiers import Classifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
-from owseg.models.ops import filled, resize
-from owseg.openset import closed_map
+from owseg.models.ops import closed_map_at, filled
 from owseg.types import Output
 
 M = TypeVar("M", bound=nn.Module)
@@ -40,7 +39,7 @@ class Head:
         """Return the most likely of its classes, (B, H, W) long."""
         logits = self.classifier(self.decoder(output.features).float())
         # Logits are interpolated, as in ``KnowledgeBase.assess``, so heads and base network are compared alike.
-        return closed_map(resize(logits, size))
+        return closed_map_at(logits, size)
 
     def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return where its last class is the most likely, (B, H, W) bool: ``M_out,t`` of DMLNet, Algorithm 1."""

@@ -37,9 +37,9 @@ from owseg.labels import UNKNOWN, LabelSpace
 from owseg.models.backbones.reference import reference_to
 from owseg.models.engine import Engine, prepared
 from owseg.models.network import Network
-from owseg.models.ops import resize
+from owseg.models.ops import closed_map_at, resize
 from owseg.models.residual_pattern import ResidualPattern
-from owseg.openset import NO_THRESHOLD, Threshold, closed_map, open_set_map
+from owseg.openset import NO_THRESHOLD, Threshold, open_set_map
 from owseg.scorers import available
 from owseg.scorers.base import FittedScorer
 from owseg.scorers.joint import Joint
@@ -140,7 +140,7 @@ class KnowledgeBase:
         it predicts it (the inference of Algorithm 1, Eq. 12). Scores are computed at the output's resolution, and one
         channel is interpolated. Raises ``OwsegError`` for a scorer that it does not have.
         """
-        labels = closed_map(resize(output.logits, size))
+        labels = closed_map_at(output.logits, size)
         for label, increment in enumerate(self.increments, self.network.num_classes):
             labels = increment.update_labels(labels, output, label)
         ids = labels[0].to(torch.uint8).cpu().numpy()

@@ -19,8 +19,8 @@ from owseg.knowledge.regions import min_area_of
 from owseg.knowledge.tasks import scorer_for
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.models.engine import CachedForward
-from owseg.models.ops import resize
-from owseg.openset import Reference, Threshold, closed_map, quantiles, threshold_at_fpr
+from owseg.models.ops import closed_map_at
+from owseg.openset import Reference, Threshold, quantiles, threshold_at_fpr
 from owseg.scorers import SCORERS, fitted_names, plain_name, whole_image
 from owseg.scorers.base import FittedScorer
 from owseg.types import Forward, Output
@@ -157,8 +157,8 @@ def in_own_labels(kb: KnowledgeBase, images: DataSet) -> DataSet:
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray]:
         image, _ = images.source.read(i)
-        logits = resize(kb.forward(image).logits, (image.shape[1], image.shape[2]))
-        return image, closed_map(logits)[0].to(torch.uint8).cpu().numpy()
+        labels = closed_map_at(kb.forward(image).logits, (image.shape[1], image.shape[2]))
+        return image, labels[0].to(torch.uint8).cpu().numpy()
 
     source = replace(images.source, classes=kb.labels, read=read)
     return DataSet(source, kb.labels)

@@ -14,8 +14,7 @@ from owseg.increments.base import Increment
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import IGNORE
 from owseg.learners._head_training import HeadTraining, train_head
-from owseg.models.ops import resize
-from owseg.openset import closed_map
+from owseg.models.ops import closed_map_at
 from owseg.types import Forward, Output, Shot
 
 
@@ -58,7 +57,7 @@ def pseudo_labels(kb: KnowledgeBase, output: Output, shot: Shot) -> np.ndarray:
     and the annotation is written last.
     """
     # The order is the paper's; its released code labels void as well, and lets older heads overwrite annotated pixels.
-    labels = closed_map(resize(output.logits, shot.size))
+    labels = closed_map_at(output.logits, shot.size)
     for label, increment in enumerate(kb.increments, kb.network.num_classes):
         labels = labels.masked_fill(increment.predict_mask(output, shot.size), label)
     pseudo: np.ndarray = labels[0].to(torch.uint8).cpu().numpy()

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
-from owseg.models.ops import resize, working_size
-from owseg.openset import closed_map
+from owseg.models.ops import closed_map_at, resize, working_size
 
 
 class Generator(nn.Module):
@@ -56,7 +55,7 @@ class Generator(nn.Module):
 
     def redraw(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Return the drawing (B, 3, H, W) of the classes that logits (B, K, h, w) of an image of ``size`` predict."""
-        return self.draw(closed_map(resize(logits.float(), self.grid(size))), size)
+        return self.draw(closed_map_at(logits.float(), self.grid(size)), size)
 
 
 def label_planes(labels: Tensor, classes: int) -> Tensor:

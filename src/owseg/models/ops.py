@@ -10,11 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
+from owseg.openset import closed_map
 
 M = TypeVar("M", bound=nn.Module)
 
 MOST_MULTIPLE = 512
 """The largest number of pixels that an image's sides become a multiple of."""
+
+AT_ONCE = 2**29
+"""So many logits are interpolated at a time for a closed map: 2 GiB of float32."""
 
 
 def on_meta(make: Callable[[], M]) -> M:
@@ -82,6 +86,23 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def closed_map_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the ``closed_map`` (B, H, W) long of logits (B, K, h, w) that are interpolated to ``size`` (H, W).
+
+    A few classes are interpolated at a time: at 24 megapixels the logits of 150 would take 14 GB.
+    """
+    step = max(1, AT_ONCE // (len(logits) * size[0] * size[1]))
+    if logits.shape[1] <= step:
+        return closed_map(resize(logits, size))
+    best, labels = resize(logits[:, :step], size).max(1)
+    for first in range(step, logits.shape[1], step):
+        values, indices = resize(logits[:, first : first + step], size).max(1)
+        better = values > best  # ties go to the first class
+        best = torch.where(better, values, best)
+        labels = torch.where(better, indices.add_(first), labels)
+    return labels
 
 
 def resize_to_multiple(image: Tensor, multiple: int | Sequence[int]) -> Tensor:

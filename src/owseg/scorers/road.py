@@ -9,8 +9,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from owseg.models.ops import resize
-from owseg.openset import closed_map
+from owseg.models.ops import closed_map_at
 from owseg.types import Output, Scorer
 
 LIMIT = 2.5
@@ -36,7 +35,7 @@ class OnRoad:
         """Return the score (B, h, w) float32, on the grid of ``scorer``."""
         score = self.scorer(output).float()
         size = (score.shape[-2], score.shape[-1])
-        roads = (closed_map(resize(output.logits.float(), size)) == self.road).cpu().numpy()
+        roads = (closed_map_at(output.logits.float(), size) == self.road).cpu().numpy()
         away = torch.from_numpy(np.stack([distance(hull(road)) for road in roads])).to(score)
         spread = score.flatten(1).std(1, correction=0).view(-1, 1, 1)
         return score - LIMIT * spread * (away / SPREAD).clamp(max=1)
