@@ -24,9 +24,9 @@ from owseg.training.config import PRECISIONS, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL, TRAIN, configured
 
 COMMANDS = (
-    "predict", "train", "import", "train-residual", "train-negative", "audit", "fit", "fit-baseline", "calibrate",
-    "adapt", "learn", "review", "annotate", "exchange", "evaluate", "benchmark", "submit", "discover", "list", "info",
-    "history", "rollback", "demo", "data",
+    "demo", "list", "predict", "calibrate", "adapt", "discover", "review", "learn", "annotate", "train",
+    "train-negative", "train-residual", "fit", "fit-baseline", "import", "evaluate", "benchmark", "submit", "audit",
+    "exchange", "info", "history", "rollback", "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
 NO_TORCH = """
@@ -51,6 +51,8 @@ def test_every_command_is_listed_and_has_help(run_cli):
     assert tuple(typer.main.get_command(app).commands) == COMMANDS
     _, out, _ = run_cli("--help")
     assert all(re.search(rf"\b{name}\b", out) for name in COMMANDS)
+    titles = re.findall(r"─ ([A-Z][a-z ]+) ─", out)
+    assert titles == ["Options", "Start", "Predict", "Learn from people", "Train", "Measure", "Data", "Versions"]
 
 
 KINDS = {

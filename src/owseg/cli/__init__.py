@@ -53,12 +53,10 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="""Open-world semantic segmentation: label every pixel, say which are unknown, learn them from five images.
-
-    A [bold]knowledge base[/bold] (KB) is a directory: a network, its classes, the classes learned since, and the
-    threshold above which a pixel is unknown. Every change is a new version; nothing is lost. Begin with
-    [bold]owseg demo[/bold].
-    """,
+    help="Open-world semantic segmentation: label every pixel, say which are unknown, learn them from five images.\n\n"
+    "A [bold]knowledge base[/bold] (KB) is a directory: a network, its classes, the classes learned since, and the "
+    "threshold above which a pixel is unknown. Every change is a new version; nothing is lost. Begin with "
+    "[bold]owseg demo[/bold].",
     epilog="Data sets are named [bold]folder:DIR[/bold] (images/, masks/, classes.json), [bold]synthetic[/bold] or "
     "[bold]KIND:DIR[/bold]; [bold]owseg data list[/bold] describes the kinds. Shipped knowledge bases: {shipped}. "
     "Published networks load as [bold]KIND:PLACE[/bold], where KIND is one of {networks}; [bold]hf:NAME[/bold] takes "
@@ -66,35 +64,29 @@ app = typer.Typer(
 )
 
 
-for command in (  # in the order of `owseg --help`
-    predict.predict,
-    train.train,
-    import_.import_,
-    train_residual.train_residual,
-    train_negative.train_negative,
-    audit.audit,
-    fit.fit,
-    fit_baseline.fit_baseline,
-    calibrate.calibrate,
-    adapt.adapt,
-    learn.learn,
-    review.review,
-    annotate.annotate,
-    exchange.exchange,
-    evaluate.evaluate,
-    benchmark.benchmark,
-    submit.submit,
-    discover.discover,
-    list_.list_,
-    info.info,
-    history.history,
-    rollback.rollback,
-    demo.demo,
-):
-    app.command(cls=Command, name=command_name(command))(runnable(command))
+COMMANDS = {  # in the order of `owseg --help`
+    "Start": (demo.demo, list_.list_),
+    "Predict": (predict.predict, calibrate.calibrate, adapt.adapt),
+    "Learn from people": (discover.discover, review.review, learn.learn, annotate.annotate),
+    "Train": (
+        train.train,
+        train_negative.train_negative,
+        train_residual.train_residual,
+        fit.fit,
+        fit_baseline.fit_baseline,
+        import_.import_,
+    ),
+    "Measure": (evaluate.evaluate, benchmark.benchmark, submit.submit, audit.audit),
+    "Data": (exchange.exchange,),
+    "Versions": (info.info, history.history, rollback.rollback),
+}
+"""The commands by the title under which help lists them."""
 
+for title, commands in COMMANDS.items():
+    for command in commands:
+        app.command(cls=Command, name=command_name(command), rich_help_panel=title)(runnable(command))
 
-app.add_typer(data.app, name="data")
+app.add_typer(data.app, name="data", rich_help_panel="Data")
 
 
 def print_version(wanted: bool) -> None:
