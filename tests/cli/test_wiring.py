@@ -50,11 +50,10 @@ SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_
 SEARCH, SHOTS = "data.search:search_images", "learn K cow --shots S"
 ROWS = [
     ("predict a b", SEARCH, {"names": ["a", "b"], "recursive": False, "apart": "predictions"}),
-    ("predict a --recursive -o O", SEARCH, {"recursive": True, "apart": "O"}),
-    ("discover K a --recursive -o O", SEARCH, {"names": ["a"], "recursive": True, "apart": "O"}),
-    ("submit K a --recursive --format smiyc -o O", SEARCH, {"recursive": True, "apart": "O"}),
-    ("annotate K a --recursive --format cvat -o O", SEARCH, {"names": ["a"], "recursive": True, "apart": None}),
-    ("adapt K a --recursive", SEARCH, {"names": ["a"], "recursive": True, "apart": None}),
+    *((f"{line} --recursive", SEARCH, {"names": ["a"], "recursive": True, "apart": apart}) for line, apart in (
+        ("predict a -o O", "O"), ("discover K a -o O", "O"), ("submit K a --format smiyc -o O", "O"),
+        ("annotate K a --format cvat -o O", None), ("adapt K a", None), (f"{TRAIN} --unlabeled a", None),
+        ("fit K a", None), ("fit K --data folder:D --unlabeled a", None))),
     *((f"{line} -o O", "_files:check_writable", {"folder": "O"}) for line in (
         "predict a", "annotate K a --format cvat", "submit K a --format smiyc", "discover K a", "benchmark R")),
     ("predict a --jsonl --kb K", "knowledge.pretrained:stored_version", {"kb": "K"}),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from owseg.data.search import find_image_files, search_images
+from owseg.data.search import search_images
 from owseg.errors import OwsegError
 
 
@@ -27,7 +27,7 @@ def test_names_stand_for_files_folders_and_patterns(tree, monkeypatch):
     assert list(found(tree, "b", "a/2.JPG", "a")[0]) == ["a/1.png", "a/2.JPG", "b/3.webp"]  # sorted, each once
     assert list(found(tree, "4.gif")[0]) == ["4.gif"]  # a file that is named is opened, whatever it is called
     monkeypatch.setenv("HOME", str(tree))
-    assert find_image_files(["~/b"]) == [tree / "b" / "3.webp"]
+    assert search_images(["~/b"]).paths == (tree / "b" / "3.webp",)
     for names in (["c"], ["*.gif"], ["a", "c"]):
         with pytest.raises(OwsegError, match="is not an image, a folder, or a pattern that matches an image"):
             found(tree, *names)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._help import names_of
+from owseg.cli._images import given_images
 from owseg.cli._options import (
     Data,
     Fpr,
     Json,
+    Recursive,
     Resume,
     Slim,
     parse_names,
@@ -175,6 +177,7 @@ def train(
     outliers: OutlierFolder = None,
     exclude: Exclude = "",
     unlabeled: Unlabeled = None,
+    recursive: Recursive = False,
     background: Background = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -187,13 +190,14 @@ def train(
     TensorBoard) and the checkpoint for --resume are in KB.run beside it.
     """
     from owseg.data.outliers import leave_out, open_outliers
-    from owseg.data.search import find_image_files
     from owseg.training.build import build_knowledge_base
     from owseg.training.processes import is_first_process
 
     chosen = preset_named(TRAIN, preset)
     config = config_of(chosen.config, settings, epochs, batch, crop, seed, precision, devices, mode=mode)
     check_parts(decoder or chosen.decoder, classifier, scale)
+    if recursive and not unlabeled:
+        raise OwsegError("--recursive is for the images of --unlabeled FOLDER; give it, or leave --recursive out.")
     if slim:
         check_slim(backbone, config.mode)
     run = run_beside(out, overwrite, resume)  # before hours of training, not after
@@ -203,7 +207,7 @@ def train(
         data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
         width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale, size=size,
         scales=chosen.scales if scales is None else parse_scales(scales), fpr=fpr, outliers=objects,
-        unlabeled=find_image_files([unlabeled]) if unlabeled else [], background=background, resume=resume,
+        unlabeled=given_images([unlabeled], recursive).paths if unlabeled else (), background=background, resume=resume,
         val_share=val,
     )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.

@@ -29,11 +29,6 @@ class ImageFiles:
     notes: tuple[str, ...] = ()
 
 
-def find_image_files(names: Sequence[str]) -> list[Path]:
-    """Return the paths that ``search_images`` finds."""
-    return list(search_images(names).paths)
-
-
 def search_images(names: Sequence[str], recursive: bool = False, apart: Path | None = None) -> ImageFiles:
     """Return the images that ``names`` (files, folders, glob patterns, in which ``**`` is any folder) stand for.
 
