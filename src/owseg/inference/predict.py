@@ -82,7 +82,7 @@ def predict_files(
     if kb.threshold is None:
         raise OwsegError(NO_THRESHOLD)
     names = [path.stem for path in paths] if names is None else names
-    _check_names(names, paths)
+    check_names(names, paths)
     _write_classes(kb.labels, out)
     results: list[Result] = []
     for path, name in track(list(zip(paths, names, strict=True)), "predicting", len(paths)):
@@ -128,15 +128,14 @@ def _predicted(
     return Result(path, prediction.unknown, None, tuple(contents), summary, factor, scores), contents
 
 
-def _check_names(names: Sequence[str], paths: Sequence[Path]) -> None:
+def check_names(names: Sequence[str], paths: Sequence[Path]) -> None:
     """Raise ``OwsegError`` where two images have one name: the maps of one would replace those of the other."""
     first: dict[str, Path] = {}
     for name, path in zip(names, paths, strict=True):
         if first.setdefault(name, path) is not path:
-            raise OwsegError(
-                f"{first[name]} and {path} would both become {name}.labels.png; rename one, or give the folder above "
-                "both with --recursive."
-            )
+            apart = first[name].parent != path.parent
+            ways = "rename one" + ", or give the folder above both with --recursive" * apart
+            raise OwsegError(f"{first[name]} and {path} would both become {name}.labels.png; {ways}.")
 
 
 def _write_classes(labels: LabelSpace, out: Path) -> None:
