@@ -249,7 +249,7 @@ def note_on_val(kb: KnowledgeBase, data: str, val_share: float | None) -> str:
     if val_share is None and open_source(data, "train").name == open_source(data, "val").name:
         return (
             f"Note: {data} has no val/, so its training images also chose the weights and the threshold; --val 0.2 "
-            "keeps a fifth of them for that.\n"
+            "keeps a fifth of them for that, and lists of names, train.txt and val.txt, say which are which.\n"
         )
     if not kb.history[0].details["val"]["calibrated_apart"]:
         return "Note: val is too small to be divided: all of it chose the weights and the threshold.\n"
