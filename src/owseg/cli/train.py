@@ -33,7 +33,7 @@ from owseg.cli._training import (
     config_of,
     epochs_unless_given,
 )
-from owseg.errors import OwsegError
+from owseg.errors import NoSuchSplit, OwsegError
 from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE
 from owseg.training.presets import TRAIN, preset_named
 
@@ -220,7 +220,8 @@ def finish(kb: KnowledgeBase, out: Path, data: str, val: float | None, seed: int
     from owseg.evaluation.diagnostics import of_training
     from owseg.training.build import train_and_val
 
-    hint = f"{note_on_val(kb, data, val)}{next_command('evaluate', out, '--data', data)}"
+    split = () if has_split(data, "test") else ("--split", "val")  # what can be measured, as evaluate reads test
+    hint = f"{note_on_val(kb, data, val)}{next_command('evaluate', out, '--data', data, *split)}"
     save_version(kb, str(out), as_json, hint, slim, lambda: of_training(kb, *train_and_val(data, kb.labels, val, seed)))
 
 
@@ -240,6 +241,17 @@ def image_count(data: str, val_share: float | None) -> int:
     from owseg.data.datasets import open_source
 
     return round((1 - (val_share or 0)) * len(open_source(data, "train").ids))
+
+
+def has_split(data: str, split: str) -> bool:
+    """Return whether a data set has a split of this name."""
+    from owseg.data.datasets import open_source
+
+    try:
+        open_source(data, split)
+    except NoSuchSplit:
+        return False
+    return True
 
 
 def note_on_val(kb: KnowledgeBase, data: str, val_share: float | None) -> str:

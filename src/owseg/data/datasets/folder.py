@@ -32,9 +32,8 @@ def folder(root: Path, split: str) -> Source:
     splits = [s for s in SPLITS if (root / s).is_dir()]
     base = root / split if (root / split).is_dir() else root
     lists = [] if splits else [s for s in SPLITS if (root / f"{s}.txt").is_file()]
-    if (
-        (splits or lists) and base == root and split not in lists
-    ):  # to open all images as the split that is missing would mix train with test
+    # To open all images as the split that is missing would mix train with test.
+    if (splits or lists) and base == root and split not in lists:
         there = ", ".join(splits or [f"{name}.txt" for name in lists])
         raise NoSuchSplit(f"{root} has no split {split!r}; it has {there}.")
     if not (base / "images").is_dir():
