@@ -48,9 +48,8 @@ def fit(
     the split val, where there is one. The score in use does not change; use another with owseg calibrate --scorer
     NAME, or compare them with owseg evaluate.
     """
-    from owseg.data.unlabeled import unlabeled_images
     from owseg.evaluation import diagnostics
-    from owseg.knowledge.calibration import fit_scorers
+    from owseg.knowledge.calibration import fit_scorers, in_own_labels
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
@@ -63,12 +62,10 @@ def fit(
     target, base, held_out = writable(kb, out), load(kb), None
     wanted = parse_names(scorers) or (("joint",) if images else ("knn", "sml"))
     if data is None:
-        new = fit_scorers(base, labelled := _own(base, images or [], recursive), wanted)
+        new = fit_scorers(base, labelled := in_own_labels(base, _photos(base, images or [], recursive)), wanted)
         hint = next_command("calibrate", target, "--data", "SET", "--scorer", wanted[0])
     else:
-        photos = None
-        if unlabeled is not None:
-            photos = unlabeled_images(given_images([unlabeled], recursive).paths, base.labels)
+        photos = None if unlabeled is None else _photos(base, [unlabeled], recursive)
         labelled, _, held_out = _labelled(base, data, split, wanted)
         new = fit_scorers(base, labelled, wanted, held_out, unlabeled=photos)
         hint = next_command("evaluate", target, "--data", data, "--scorers", "all")
@@ -80,11 +77,10 @@ def fit(
     save_version(new, target, as_json, hint, slim, check)
 
 
-def _own(kb: KnowledgeBase, images: list[str], recursive: bool) -> DataSet:
+def _photos(kb: KnowledgeBase, images: list[str], recursive: bool) -> DataSet:
     from owseg.data.unlabeled import unlabeled_images
-    from owseg.knowledge.calibration import in_own_labels
 
-    return in_own_labels(kb, unlabeled_images(given_images(images, recursive).paths, kb.labels))
+    return unlabeled_images(given_images(images, recursive).paths, kb.labels)
 
 
 def _labelled(

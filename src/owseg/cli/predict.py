@@ -94,8 +94,7 @@ def predict(
     if stopped:
         stopped.is_printed = as_json
         raise stopped
-    if any(r.error for r in results):
-        # All that could be labelled is on the disk; the exit code tells scripts that some could not.
+    if any(r.error for r in results):  # all others are on the disk; the exit code tells scripts
         raise typer.Exit(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -196,8 +197,6 @@ def train(
     chosen = preset_named(TRAIN, preset)
     config = config_of(chosen.config, settings, epochs, batch, crop, seed, precision, devices, mode=mode)
     check_parts(decoder or chosen.decoder, classifier, scale)
-    if recursive and not unlabeled:
-        raise OwsegError("--recursive is for the images of --unlabeled FOLDER; give it, or leave --recursive out.")
     if slim:
         check_slim(backbone, config.mode)
     run = run_beside(out, overwrite, resume)  # before hours of training, not after
@@ -207,7 +206,7 @@ def train(
         data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
         width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale, size=size,
         scales=chosen.scales if scales is None else parse_scales(scales), fpr=fpr, outliers=objects,
-        unlabeled=given_images([unlabeled], recursive).paths if unlabeled else (), background=background, resume=resume,
+        unlabeled=photos_in(unlabeled, recursive), background=background, resume=resume,
         val_share=val,
     )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.
@@ -223,6 +222,15 @@ def finish(kb: KnowledgeBase, out: Path, data: str, val: float | None, seed: int
     split = () if has_split(data, "test") else ("--split", "val")  # what can be measured, as evaluate reads test
     hint = f"{note_on_val(kb, data, val)}{next_command('evaluate', out, '--data', data, *split)}"
     save_version(kb, str(out), as_json, hint, slim, lambda: of_training(kb, *train_and_val(data, kb.labels, val, seed)))
+
+
+def photos_in(folder: str | None, recursive: bool) -> Sequence[Path]:
+    """Return the images in a folder without labels; raise ``OwsegError`` for --recursive without one."""
+    if folder is None:
+        if recursive:
+            raise OwsegError("--recursive is for the images of --unlabeled FOLDER; give it, or leave --recursive out.")
+        return ()
+    return given_images([folder], recursive).paths
 
 
 def run_beside(out: Path, overwrite: bool, resume: bool) -> Path:
