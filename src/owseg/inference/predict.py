@@ -18,15 +18,13 @@ from owseg.errors import OwsegError
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import LabelSpace
+from owseg.models.engine import SMALLEST
 from owseg.openset import NO_THRESHOLD
 from owseg.scorers import ON_ROAD
 from owseg.types import Forward
 
 CLASSES, LEGEND = "classes.json", "legend.png"
 """The files beside the maps: the id, name and colour of each class, and the same for people, with the unknown."""
-
-SMALLEST = 32
-"""An image with a shorter side, in pixels, is too small: it is one cell of the network's last features."""
 
 
 @dataclass(frozen=True)
