@@ -48,6 +48,7 @@ def test_false_alarms_of_a_queue_count_besides_the_data(run_cli, fails, stored_k
     both = load(stored_kb).threshold
     assert code == 0 and "0.3 false alarms per image, with 2 regions of queue." in out
     assert both.pixels == alone.pixels + 36 + 64 and both.images == alone.images + 2
+    assert "and 2 regions of queue, 10 images: " in run_cli("info", stored_kb)[1]
     assert "a conformal bound needs images that nobody chose" in fails(*asked, "--method", "conformal")
 
 
