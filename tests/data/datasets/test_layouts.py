@@ -68,6 +68,7 @@ def test_lists_of_names_are_the_splits_of_a_folder(own):
     ("a\nb\nimages/a.jpg", "names images/a.jpg, which is in it twice"),
     (" \n", "names no image; write a name a line"),
     (b"a\n\xff", "which is no image beside it"),
+    ("x" * 10_000, "names x{99}, which is no image beside it"),
 ])  # fmt: skip
 def test_bad_lists_end_in_one_sentence(own, text, why):
     (own / "val.txt").write_bytes(text if isinstance(text, bytes) else text.encode())

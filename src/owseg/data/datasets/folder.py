@@ -59,7 +59,9 @@ def _listed(path: Path, images: Container[str]) -> tuple[str, ...]:
         # As it stands first: a name without suffix may have dots.
         found = next((name for name in (Path(line).name, Path(line).stem) if name in images), None)
         if found is None or found in names:
-            raise OwsegError(f"{path} names {line}, which {'is in it twice' if found else 'is no image beside it'}.")
+            raise OwsegError(
+                f"{path} names {line:.99}, which {'is in it twice' if found else 'is no image beside it'}."
+            )
         names[found] = None
     if not names:
         raise OwsegError(f"{path} names no image; write a name a line.")
