@@ -75,6 +75,9 @@ def test_what_is_left_out_is_said(tree):
     assert found(tree, "b")[1][0].startswith("1 file left out of b (.gif);")
     with pytest.raises(OwsegError, match=r"; 5 in its subfolders: --recursive takes them\.$"):
         search_images([str(tree)], apart=tree / "a" / "out")
+    (tree / "b" / "3.webp").unlink()
+    with pytest.raises(OwsegError, match=r"holds no image \(.*\); convert its 1 file of other formats \(\.gif\)\.$"):
+        found(tree, "b")
 
 
 @pytest.mark.parametrize("address", ["https://example.org/a.png", "HTTP://example.org/*.png", "s3://bucket/a.png"])
