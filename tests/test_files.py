@@ -21,6 +21,7 @@ from owseg._files import (
     write_whole,
 )
 from owseg.benchmark.recipe import read_recipe
+from owseg.data.datasets import open_source
 from owseg.data.datasets.folder import read_classes
 from owseg.data.outliers import open_outliers
 from owseg.errors import OwsegError
@@ -169,6 +170,7 @@ def test_a_key_is_not_too_deep(tmp_path):
 
 READERS = {
     "classes.json": read_classes,
+    "val.txt": lambda place: open_source(f"folder:{place}", "val"),
     "index.json": open_outliers,
     "instances.json": open_outliers,
     "maps.json": MapFolder.open,
@@ -181,13 +183,13 @@ READERS = {
 
 @pytest.mark.parametrize("name", READERS)
 def test_every_file_of_a_user_is_read_within_these_limits(tmp_path, monkeypatch, name):
-    if name == "instances.json":
+    if name in ("instances.json", "val.txt"):
         annotated.write_images(tmp_path / "images")
     if name == "index.json":
         Image.new("RGBA", (4, 4)).save(tmp_path / "cow.png")
     Path(tmp_path, name).write_text("[" * 100_000)
     asked = []
-    for module in ("_files", "exchange.archive"):
+    for module in ("_files", "exchange.archive", "data.datasets.folder"):
         monkeypatch.setattr(f"owseg.{module}.read_at_most", lambda p, *most: asked.append(p) or read_at_most(p, *most))
     with pytest.raises(OwsegError, match=name.replace(".", r"\.")):
         READERS[name](tmp_path)

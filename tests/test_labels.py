@@ -111,7 +111,14 @@ def test_a_new_class_has_a_name():
         check_class_names(["e\x1b[31m"])
 
 
+@pytest.mark.parametrize("name", [" cow", "cow "])
+def test_a_new_class_has_no_blanks_around_its_name_but_one_that_was_stored_opens(name):
+    with pytest.raises(OwsegError, match=r"begins or ends with a blank; write 'cow'\.$"):
+        check_class_names(["road", name])
+    assert LabelSpace.from_json(LabelSpace.of(["road", name]).to_json()).names == ("road", name)
+
+
 def test_a_long_list_of_words_becomes_the_first():
     listed = "television receiver, television, television set, tv, tv set, idiot box, boob tube, telly, goggle box"
     assert short_name(listed) == "television receiver" and short_name("tv, telly") == "tv, telly"
-    assert short_name("x" * 99) == "x" * 60
+    assert short_name("x" * 99) == "x" * 60 and short_name(f"tv , {listed}") == "tv"

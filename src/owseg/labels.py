@@ -148,17 +148,23 @@ def short_name(name: str) -> str:
 
     Some data sets list all words for a class, with commas.
     """
-    return name if len(name) <= MAX_NAME else name.partition(",")[0][:MAX_NAME]
+    return name if len(name) <= MAX_NAME else name.partition(",")[0][:MAX_NAME].strip()
 
 
 def check_class_names(names: Iterable[str]) -> None:
-    """Raise ``OwsegError`` for a name of a new class that is none, or is reserved (see ``RESERVED``), in any case."""
+    """Raise ``OwsegError`` for a name of a new class that is none, or is reserved (see ``RESERVED``), in any case.
+
+    So it does for blanks at either end: nobody sees them, and classes are compared by name. Label spaces take them, as
+    knowledge bases that were stored with such names have to open.
+    """
     for name in names:
         check_class_name(name)
         if name.strip().lower() in RESERVED.values():
             raise OwsegError(
                 f"no class can have the name {name!r}, which is reserved; rename the class or leave it out."
             )
+        if name != name.strip():
+            raise OwsegError(f"the class name {name!r} begins or ends with a blank; write {name.strip()!r}.")
 
 
 def distinct_color(i: int) -> Color:

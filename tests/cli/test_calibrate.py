@@ -3,6 +3,7 @@ import json
 import pytest
 
 from owseg.knowledge.load import load
+from tests.support.queues import IDS, make
 
 
 def test_the_threshold_is_stored_as_a_new_version(run_cli, stored_kb, own_data, tmp_path):
@@ -34,6 +35,21 @@ def test_obstacles_have_a_threshold_of_their_own(run_cli, fails, stored_kb, own_
     code, out, _ = run_cli(*asked, "--adapt", "--json")
     assert json.loads(out)["threshold"]["estimated"]
     assert "there is no task 'things'" in fails(*asked[:-1], "things")
+
+
+def test_false_alarms_of_a_queue_count_besides_the_data(run_cli, fails, stored_kb, own_data, tmp_path):
+    queue = make(tmp_path / "reviewed")
+    asked = ("calibrate", stored_kb, "--data", own_data, "--queue", queue.folder)
+    assert "was marked as known" in fails(*asked)
+    queue.mark_known([IDS[0], IDS[3]], "sky")
+    assert run_cli("calibrate", stored_kb, "--data", own_data)[0] == 0
+    alone = load(stored_kb).threshold
+    code, out, _ = run_cli(*asked)
+    both = load(stored_kb).threshold
+    assert code == 0 and "0.3 false alarms per image, with 2 regions of queue." in out
+    assert both.pixels == alone.pixels + 36 + 64 and both.images == alone.images + 2
+    assert "and 2 regions of queue, 10 images: " in run_cli("info", stored_kb)[1]
+    assert "a conformal bound needs images that nobody chose" in fails(*asked, "--method", "conformal")
 
 
 @pytest.mark.parametrize("options, why", [

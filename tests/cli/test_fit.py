@@ -26,6 +26,9 @@ def test_without_labels_it_fits_to_those_of_the_network_itself(run_cli, fails, k
     assert code == 0 and set(load(tmp_path / "bare").fitted) == {"joint", "sml"}
     assert "give either" in fails("fit", tmp_path / "bare")
     assert "give either" in fails("fit", tmp_path / "bare", photos, "--data", "synthetic")
+    assert "--recursive is for images without labels" in fails(
+        "fit", tmp_path / "bare", "--data", "synthetic", "--recursive"
+    )
     assert "--unlabeled adds" in fails("fit", tmp_path / "bare", photos, "--unlabeled", photos)
 
 

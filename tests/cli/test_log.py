@@ -1,14 +1,19 @@
 """``--quiet``, ``--verbose`` and ``--log-file``, which every command has."""
 
 import logging
+import os
 import re
+import subprocess
+import sys
 
 import pytest
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from owseg import _progress
 from owseg._progress import logger
 from owseg.cli._log import LastStep, StderrHandler, last_step, logged
 from owseg.cli._printing import print_error, print_note
+from tests.support import tiny
 from tests.support.commands import replace_all
 
 
@@ -53,6 +58,15 @@ def noisy(monkeypatch):
 def test_quiet_prints_errors_alone(run_cli, noisy):
     assert run_cli("history", "K", "--quiet") == (0, "", "an error\n")
     assert run_cli("history", "K") == (0, "", "a note\nan error\na line\n")
+
+
+def test_libraries_draw_no_bar_away_from_a_terminal(tmp_path):
+    config = SegformerConfig(**tiny.CONFIGS["segformer"], decoder_hidden_size=8, num_labels=2)
+    SegformerForSemanticSegmentation(config).save_pretrained(tmp_path / "net")
+    command = [sys.executable, "-m", "owseg", "info", "hf:net"]
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_DISABLE_PROGRESS_BARS"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("hf:net")
 
 
 def test_verbose_prints_more(run_cli, noisy):

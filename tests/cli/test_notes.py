@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from owseg.errors import NoSuchSplit
 from owseg.knowledge.base import Event
 from tests.support.commands import FakeKB, replace_all
 
@@ -14,6 +15,17 @@ TRAIN, RESIDUAL = "train K --data folder:D --backbone B", "train-residual K --in
 @pytest.fixture(autouse=True)
 def stubs(monkeypatch):
     replace_all(monkeypatch)
+
+
+@pytest.mark.parametrize("splits, named", [(("train", "val", "test"), ""), (("train", "val"), " --split val")])
+def test_the_next_command_is_of_a_split_that_there_is(run_cli, monkeypatch, splits, named):
+    def opened(spec, split):
+        if split not in splits:
+            raise NoSuchSplit(f"{spec} has no split {split}.")
+        return SimpleNamespace(name=split, ids=("a",))
+
+    monkeypatch.setattr("owseg.data.datasets.open_source", opened)
+    assert run_cli(*shlex.split(TRAIN))[1].endswith(f"Next: owseg evaluate K --data folder:D{named}\n")
 
 
 @pytest.mark.parametrize(

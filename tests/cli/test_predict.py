@@ -87,6 +87,15 @@ def test_subfolders_keep_their_names(run_cli, stored_kb, photos, tmp_path):
     assert (photos / "maps" / "trip1" / "p0.labels.png").is_file() and (photos / "maps" / "p0.labels.png").is_file()
 
 
+def test_two_images_of_one_name_are_said_before_the_network_is_loaded(run_cli, fails, stored_kb, photos, tmp_path):
+    (photos / "trip1").mkdir()
+    (photos / "trip1" / "p0.png").write_bytes((photos / "p0.png").read_bytes())
+    sentence = "would both become p0.labels.png; rename one, or give the folder above both with --recursive."
+    assert sentence in fails("predict", photos / "p0.png", photos / "trip1", "--kb", "none", "-o", tmp_path / "maps")
+    code, _, _ = run_cli("predict", photos, "--recursive", "--kb", stored_kb, "-o", tmp_path / "maps")  # as it says
+    assert code == 0 and len(list((tmp_path / "maps").rglob("p0.labels.png"))) == 2
+
+
 def test_paths_come_from_standard_input(run_cli, stored_kb, photos, tmp_path, monkeypatch):
     run = ("predict", "-", "--kb", stored_kb, "-o", tmp_path / "maps")
     paths = [os.fsencode(path) for path in sorted(photos.iterdir())]

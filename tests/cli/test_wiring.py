@@ -50,11 +50,10 @@ SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_
 SEARCH, SHOTS = "data.search:search_images", "learn K cow --shots S"
 ROWS = [
     ("predict a b", SEARCH, {"names": ["a", "b"], "recursive": False, "apart": "predictions"}),
-    ("predict a --recursive -o O", SEARCH, {"recursive": True, "apart": "O"}),
-    ("discover K a --recursive -o O", SEARCH, {"names": ["a"], "recursive": True, "apart": "O"}),
-    ("submit K a --recursive --format smiyc -o O", SEARCH, {"recursive": True, "apart": "O"}),
-    ("annotate K a --recursive --format cvat -o O", SEARCH, {"names": ["a"], "recursive": True, "apart": None}),
-    ("adapt K a --recursive", SEARCH, {"names": ["a"], "recursive": True, "apart": None}),
+    *((f"{line} --recursive", SEARCH, {"names": ["a"], "recursive": True, "apart": apart}) for line, apart in (
+        ("predict a -o O", "O"), ("discover K a -o O", "O"), ("submit K a --format smiyc -o O", "O"),
+        ("annotate K a --format cvat -o O", None), ("adapt K a", None), (f"{TRAIN} --unlabeled a", None),
+        ("fit K a", None), ("fit K --data folder:D --unlabeled a", None))),
     *((f"{line} -o O", "_files:check_writable", {"folder": "O"}) for line in (
         "predict a", "annotate K a --format cvat", "submit K a --format smiyc", "discover K a", "benchmark R")),
     ("predict a --jsonl --kb K", "knowledge.pretrained:stored_version", {"kb": "K"}),
@@ -161,13 +160,14 @@ ROWS = [
      {"data": "folder:D/all, to train", "names": ["joint", "sml"], "held_out": "folder:D/val, to train"}),
     ("fit K --data folder:D --out O", "save", {"kb": "fitted K", "directory": "O"}),
     ("calibrate K --data folder:D", CALIBRATE,
-     {"kb": "K", "data": "folder:D/val", "fpr": 0.05, "method": "quantile", "scorer": None, "task": "unknown"}),
-    ("calibrate K --data folder:D --task obstacles", CALIBRATE, {"task": "obstacles"}),
+     {"kb": "K", "data": "folder:D/val", "fpr": 0.05, "method": "quantile", "scorer": None, "task": "unknown",
+      "marked": None}),
+    ("calibrate K --data D:D --task obstacles --queue Q", CALIBRATE, {"task": "obstacles", "marked": "regions of Q"}),
     ("calibrate K --data folder:D --split test --fpr 0.2 --false-alarms 0.1 --method conformal --scorer sml", CALIBRATE,
      {"data": "folder:D/test", "fpr": 0.2, "false_alarms": 0.1, "method": "conformal", "scorer": "sml"}),
     ("calibrate K --data folder:D", "save", {"kb": "calibrated K", "directory": "K"}),
-    ("calibrate K --data folder:D -o O", "save", {"directory": "O", "slim": False}),
-    ("calibrate K --data folder:D --slim", "save", {"slim": True}),
+    *((f"calibrate K --data folder:D {option}", "save", {"directory": place, "slim": slim}) for option, place, slim in (
+        ("-o O", "O", False), ("--slim", "K", True))),
     ("fit K --data folder:D --unlabeled P", FIT, {"data": "folder:D/train, to train", "unlabeled": "photos ['P']"}),
     ("fit K --data folder:D", FIT, {"unlabeled": None}), ("fit K --data folder:D --slim", "save", {"slim": True}),
     (BASELINE, "training.baselines:open_known", {"spec": "folder:D", "kb": "K"}),

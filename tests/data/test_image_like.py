@@ -30,6 +30,13 @@ def test_every_form_is_the_same_image(tmp_path):
         assert image.dtype == np.uint8 and image.flags["C_CONTIGUOUS"] and np.array_equal(image, PLANES)
 
 
+@pytest.mark.parametrize("pixels", [PIXELS, PLANES], ids=["last", "first"])
+def test_an_array_that_cannot_be_written_to_is_copied(pixels):
+    """As torch warns of such arrays."""
+    locked = np.frombuffer(pixels.tobytes(), np.uint8).reshape(pixels.shape)
+    assert not locked.flags["WRITEABLE"] and as_image(locked).flags["WRITEABLE"]
+
+
 def test_grey_is_repeated_and_transparency_dropped():
     grey = PIXELS[..., 0]
     for form in (grey, torch.from_numpy(grey), Image.fromarray(grey)):

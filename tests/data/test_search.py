@@ -2,7 +2,7 @@
 
 import pytest
 
-from owseg.data.search import find_image_files, search_images
+from owseg.data.search import search_images
 from owseg.errors import OwsegError
 
 
@@ -27,7 +27,7 @@ def test_names_stand_for_files_folders_and_patterns(tree, monkeypatch):
     assert list(found(tree, "b", "a/2.JPG", "a")[0]) == ["a/1.png", "a/2.JPG", "b/3.webp"]  # sorted, each once
     assert list(found(tree, "4.gif")[0]) == ["4.gif"]  # a file that is named is opened, whatever it is called
     monkeypatch.setenv("HOME", str(tree))
-    assert find_image_files(["~/b"]) == [tree / "b" / "3.webp"]
+    assert search_images(["~/b"]).paths == (tree / "b" / "3.webp",)
     for names in (["c"], ["*.gif"], ["a", "c"]):
         with pytest.raises(OwsegError, match="is not an image, a folder, or a pattern that matches an image"):
             found(tree, *names)
@@ -75,6 +75,9 @@ def test_what_is_left_out_is_said(tree):
     assert found(tree, "b")[1][0].startswith("1 file left out of b (.gif);")
     with pytest.raises(OwsegError, match=r"; 5 in its subfolders: --recursive takes them\.$"):
         search_images([str(tree)], apart=tree / "a" / "out")
+    (tree / "b" / "3.webp").unlink()
+    with pytest.raises(OwsegError, match=r"holds no image \(.*\); convert its 1 file of other formats \(\.gif\)\.$"):
+        found(tree, "b")
 
 
 @pytest.mark.parametrize("address", ["https://example.org/a.png", "HTTP://example.org/*.png", "s3://bucket/a.png"])

@@ -9,8 +9,9 @@ import torch
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge import calibration as module
+from owseg.knowledge.alarms import region_threshold
 from owseg.knowledge.calibration import calibrate, data_card, divide_val, find_threshold, fit_scorers, in_own_labels
-from owseg.labels import IGNORE, UNKNOWN
+from owseg.labels import IGNORE, KNOWN, UNKNOWN
 from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
 from owseg.models.ops import resize
@@ -70,6 +71,29 @@ def test_unknown_and_void_pixels_do_not_count(kb, data):
     assert find_threshold(kb, void) == find_threshold(kb, data)
     no_masks = replace(data, source=replace(data.source, read=lambda i: (data.source.read(i)[0], None)))
     assert find_threshold(kb, no_masks).pixels == 12 * 48 * 64
+
+
+def test_regions_that_were_marked_as_known_count_besides_the_data(kb, data):
+    alone = calibrate(kb, data, 0.1, scorer="joint")
+    scores = [kb.assess(kb.forward(s.image), (48, 64), ("joint",)).scores["joint"] for s in data]
+    i = max(range(12), key=lambda i: (scores[i] > alone.threshold.value).sum())
+    target = np.where(scores[i] > alone.threshold.value, KNOWN, IGNORE).astype(np.uint8)  # all false alarms, say
+    source = replace(data.source, name="3 regions", ids=("a",), read=lambda _: (data[i].image, target))
+    marked = DataSet(source, data.labels)
+    both = calibrate(kb, data, 0.1, scorer="joint", marked=marked)
+    known = [score[s.target < UNKNOWN] for score, s in zip(scores, data, strict=True)]
+    pooled = np.sort(np.concatenate([*known, scores[i][target == KNOWN]]).astype(np.float32))
+    # The least score of which at most a tenth lie above.
+    least = next(t for t in np.unique(pooled) if np.mean(pooled > t) <= 0.1)
+    assert both.threshold.value == float(least) > alone.threshold.value
+    maps = [(score, sample.target < UNKNOWN) for score, sample in zip(scores, data, strict=True)]
+    assert both.threshold.regions == region_threshold([*maps, (scores[i], target == KNOWN)], both.threshold)
+    # What the images are like is told by those that nobody chose.
+    assert both.threshold.reference == alone.threshold.reference
+    assert both.history[-1].message.endswith(", with 3 regions")
+    assert both.history[-1].details["marked"] == data_card(marked)
+    with pytest.raises(OwsegError, match="a conformal bound needs images that nobody chose by their scores"):
+        calibrate(kb, data, 0.3, "conformal", marked=marked)
 
 
 def test_pixels_of_a_learned_class_lie_below(kb, data):

@@ -57,6 +57,12 @@ def test_objects_are_told_apart_by_the_cosine(angle, apart):
     assert split_pieces(piece, 100 * z, 50, 0.5).max() == 1 + apart  # only directions count
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_image_smaller_than_the_grid_is_cut_without_a_warning():
+    _, z = two_objects()
+    assert split_pieces(np.ones((3, 4), int), z, 1, 0.5).max() == 2
+
+
 def test_a_side_that_is_too_small_is_no_object_of_its_own():
     piece, z = two_objects()
     assert split_pieces(piece, z, 441, 0.5).max() == 1  # each side has 440 pixels

@@ -38,6 +38,7 @@ def test_the_old_value_stays(kb):
         ("sky", [corner_shot()], "'sky' is known already; give the new class another name"),
         ("unknown", [corner_shot()], "no class can have the name 'unknown', which is reserved"),
         (" Void", [corner_shot()], "no class can have the name ' Void', which is reserved"),
+        ("rock ", [corner_shot()], "the class name 'rock ' begins or ends with a blank; write 'rock'"),
         ("rock", [], "1 to 5 shots, not 0"),
         ("rock", [corner_shot(i) for i in range(6)], "1 to 5 shots, not 6"),
         ("rock", [Shot(tiny.image(), np.ones((4, 4), bool), "s")], "the mask of s is 4x4 and its image 64x48"),

@@ -40,6 +40,24 @@ def same(one, other):
 # --- Engine ---
 
 
+def test_an_image_that_is_too_small_for_a_network_ends_in_a_sentence(monkeypatch):
+    network = tiny.network(kind="segformer")
+    for height, width in ((1, 1), (1, 64)):
+        with pytest.raises(OwsegError, match=f"^an image of {width}x{height} is too small for this network; leave it"):
+            Engine(network)(tiny.image()[:, :height, :width])
+    Engine(network)(tiny.image(0, (32, 32)))
+    network.size = 32
+    Engine(network)(tiny.image()[:, :1, :1])
+    network.size = None
+
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Engine, "_run", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):  # of a large image it is another reason
+        Engine(network)(tiny.image(0, (48, 64)))
+
+
 def test_the_output_has_the_image_as_it_was_given():
     for image in (tiny.image(), tiny.image()[:, ::-1, ::-1]):
         output = Engine(tiny.network(), size=96)(image)

@@ -52,6 +52,15 @@ def test_names_that_hold_markup_are_shown_as_text(html, page):
     assert "closed: <b>no</b> way out" in words and "It learns <quickly>." in words
 
 
+def test_control_characters_of_a_name_are_written_out():
+    bad = "a\x00\x1b[31m\x07\x9b\u202eb"
+    table = Table(bad, (bad,), ((bad,),), bad)
+    strips = (Strip(bad, ((bad, np.zeros((4, 4, 3), np.uint8)),)),)
+    html = render(Report(bad, bad, LABELS, strips, tables=(table,), facts=((bad, bad),), next_steps=((bad, bad),)))
+    assert all(c.isprintable() or c == "\n" for c in html if c not in "\xa0\u200b")
+    assert html.count("a\\x00\\x1b[31m\\x07\\x9b\\u202eb") >= 10
+
+
 def test_every_image_comes_back(page):
     expected = [(s.title, caption, p) for s in full().strips for caption, p in s.images]
     found = images(page)

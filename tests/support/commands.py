@@ -99,10 +99,10 @@ STUBS = {
                                                                      current=True)],
     "knowledge.calibration:calibrate": lambda a: FakeKB(f"calibrated {a['kb'].name}"),
     "knowledge.calibration:fit_scorers": lambda a: FakeKB(f"fitted {a['kb'].name}"),
+    "knowledge.calibration:in_own_labels": lambda a: a["images"],
     "knowledge.calibration:divide_val": lambda a: (f"half of {a['val']}", f"other half of {a['val']}"),
     "_files:check_writable": lambda a: None,
     "data.search:search_images": found,
-    "data.search:find_image_files": lambda a: [Path(name) for name in a["names"]],
     "data.datasets:open_dataset": lambda a: f"{a['spec']}/{a['split']}{', to train' if a['train'] else ''}",
     "data.datasets:open_source": lambda a: SimpleNamespace(name=a["split"], ids=("a", "b")),
     "cli._training:enough_epochs": lambda a: a["config"],
@@ -158,6 +158,7 @@ STUBS = {
     "learners.sequence:save_stages": lambda a: [],
     "learners.sequence:write_manifest": lambda a: None,
     "review.serve:serve": lambda a: None,
+    "discovery.known_regions:known_regions": lambda a: f"regions of {a['folder']}",
     "discovery.discover:discover": lambda a: (SimpleNamespace(folder=a["folder"]), DiscoveryResult(1, 2, 0, 1)),
 }  # fmt: skip
 

@@ -253,6 +253,9 @@ def test_a_class_called_void_is_left_out_or_renamed(tmp_path):
         build_knowledge_base(f"folder:{tmp_path}", tiny.backbone("resnet"), (), config, run)
     with pytest.raises(OwsegError, match="a has no mask"):  # without it, it comes as far as training
         build_knowledge_base(f"folder:{tmp_path}", tiny.backbone("resnet"), ("void",), config, run)
+    (tmp_path / "classes.json").write_text(json.dumps(["road", "car ", "sky"]))
+    with pytest.raises(OwsegError, match="the class name 'car ' begins or ends with a blank; write 'car'"):
+        build_knowledge_base(f"folder:{tmp_path}", tiny.backbone("resnet"), (), config, run)
 
 
 def test_validation_is_not_on_the_training_images(spec, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,9 @@ def choose_log(quiet: bool, verbose: bool, file: Path | None) -> None:
     """
     if quiet and verbose:
         raise OwsegError("--quiet prints less and --verbose more; give one of them.")
+    if quiet or not sys.stderr.isatty():
+        # The bars of transformers and its hub, which read this once, when they are imported.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
     for handler in logger.handlers:
         if isinstance(handler, StderrHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,17 @@ from owseg.cli._rebase import Rebase, on_newest
 if TYPE_CHECKING:
     from owseg.data.dataset import DataSet
     from owseg.knowledge.base import KnowledgeBase
+
+
+MarkedRegions = Annotated[
+    Path | None,
+    typer.Option(
+        "--queue",
+        help="A queue of owseg discover: regions that were marked there as known classes count as known pixels, too, "
+        "besides those of --data. They were found for their high scores: thresholds rise, and the rates are of these "
+        "images alone.",
+    ),
+]
 
 
 def calibrate(
@@ -45,6 +57,7 @@ def calibrate(
         ),
     ] = None,
     task: Task = "unknown",
+    queue: MarkedRegions = None,
     rebase: Rebase = True,
     out: Out = None,
     slim: Slim = False,
@@ -56,6 +69,7 @@ def calibrate(
     --task obstacles the thresholds of that task are found, and stored beside the others; pixels on the road count.
     """
     from owseg.data.datasets import open_dataset
+    from owseg.discovery.known_regions import known_regions
     from owseg.knowledge.calibration import calibrate as calibrated
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
@@ -67,7 +81,8 @@ def calibrate(
 
     def step(base: KnowledgeBase) -> None:
         labelled = open_dataset(data, split, base.labels)
-        new = calibrated(base, labelled, fpr, method, scorer, false_alarms, task)
+        marked = None if queue is None else known_regions(queue, base.labels)
+        new = calibrated(base, labelled, fpr, method, scorer, false_alarms, task, marked)
         save_version(new, target, as_json, hint, slim, lambda: _diagnosed(new, labelled, task))
 
     on_newest(step, kb, target, base, rebase)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owseg.cli._options import KB, Json, OptionalData, Out, Slim, parse_names
+from owseg.cli._images import given_images
+from owseg.cli._options import KB, Json, OptionalData, Out, Recursive, Slim, parse_names
 from owseg.cli._printing import next_command, save_version
 from owseg.errors import OwsegError
 
@@ -35,6 +36,7 @@ def fit(
             help="With --data: a folder of photos of other cameras and places as well, which the network labels itself."
         ),
     ] = None,
+    recursive: Recursive = False,
     out: Out = None,
     slim: Slim = False,
     as_json: Json = False,
@@ -46,10 +48,8 @@ def fit(
     the split val, where there is one. The score in use does not change; use another with owseg calibrate --scorer
     NAME, or compare them with owseg evaluate.
     """
-    from owseg.data.search import find_image_files
-    from owseg.data.unlabeled import unlabeled_images
     from owseg.evaluation import diagnostics
-    from owseg.knowledge.calibration import fit_scorers
+    from owseg.knowledge.calibration import fit_scorers, in_own_labels
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
@@ -57,13 +57,15 @@ def fit(
         raise OwsegError("scorers are fitted on labelled images, --data SET, or on IMAGES without labels: give either.")
     if unlabeled is not None and data is None:
         raise OwsegError("--unlabeled adds photos to labelled images, --data SET; without them give the photos alone.")
+    if recursive and not (images or unlabeled):
+        raise OwsegError("--recursive is for images without labels: IMAGES, or --unlabeled FOLDER.")
     target, base, held_out = writable(kb, out), load(kb), None
     wanted = parse_names(scorers) or (("joint",) if images else ("knn", "sml"))
     if data is None:
-        new = fit_scorers(base, labelled := _own(base, images or []), wanted)
+        new = fit_scorers(base, labelled := in_own_labels(base, _photos(base, images or [], recursive)), wanted)
         hint = next_command("calibrate", target, "--data", "SET", "--scorer", wanted[0])
     else:
-        photos = None if unlabeled is None else unlabeled_images(find_image_files([unlabeled]), base.labels)
+        photos = None if unlabeled is None else _photos(base, [unlabeled], recursive)
         labelled, _, held_out = _labelled(base, data, split, wanted)
         new = fit_scorers(base, labelled, wanted, held_out, unlabeled=photos)
         hint = next_command("evaluate", target, "--data", data, "--scorers", "all")
@@ -75,12 +77,10 @@ def fit(
     save_version(new, target, as_json, hint, slim, check)
 
 
-def _own(kb: KnowledgeBase, images: list[str]) -> DataSet:
-    from owseg.data.search import find_image_files
+def _photos(kb: KnowledgeBase, images: list[str], recursive: bool) -> DataSet:
     from owseg.data.unlabeled import unlabeled_images
-    from owseg.knowledge.calibration import in_own_labels
 
-    return in_own_labels(kb, unlabeled_images(find_image_files(images), kb.labels))
+    return unlabeled_images(given_images(images, recursive).paths, kb.labels)
 
 
 def _labelled(

@@ -59,7 +59,7 @@ def predict(
     where the images are of another place than those that the threshold was found on. Exit code 1 if one is not read.
     """
     from owseg._files import check_writable
-    from owseg.inference.predict import predict_files, shift_of
+    from owseg.inference.predict import check_names, predict_files, shift_of
     from owseg.knowledge.adaptation import adapt_to_some
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import stored_version
@@ -67,8 +67,9 @@ def predict(
 
     if as_json and as_lines:
         raise OwsegError("--json prints one object at the end and --jsonl a line for each image; give either.")
-    check_writable(out)  # before the network is loaded
+    check_writable(out)  # before the network is loaded, as the names
     found = given_images(images, recursive, out)
+    check_names(found.names, found.paths)
     base, paths, version = for_task(load(kb), task), found.paths, stored_version(kb)
     forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
     base = adapt_to_some(base, paths, forward) if adapt else base
@@ -93,8 +94,7 @@ def predict(
     if stopped:
         stopped.is_printed = as_json
         raise stopped
-    if any(r.error for r in results):
-        # All that could be labelled is on the disk; the exit code tells scripts that some could not.
+    if any(r.error for r in results):  # all others are on the disk; the exit code tells scripts
         raise typer.Exit(1)
 
 

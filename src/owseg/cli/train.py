@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from owseg.cli._help import names_of
+from owseg.cli._images import given_images
 from owseg.cli._options import (
     Data,
     Fpr,
     Json,
+    Recursive,
     Resume,
     Slim,
     parse_names,
@@ -31,7 +34,7 @@ from owseg.cli._training import (
     config_of,
     epochs_unless_given,
 )
-from owseg.errors import OwsegError
+from owseg.errors import NoSuchSplit, OwsegError
 from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE
 from owseg.training.presets import TRAIN, preset_named
 
@@ -175,6 +178,7 @@ def train(
     outliers: OutlierFolder = None,
     exclude: Exclude = "",
     unlabeled: Unlabeled = None,
+    recursive: Recursive = False,
     background: Background = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -187,7 +191,6 @@ def train(
     TensorBoard) and the checkpoint for --resume are in KB.run beside it.
     """
     from owseg.data.outliers import leave_out, open_outliers
-    from owseg.data.search import find_image_files
     from owseg.training.build import build_knowledge_base
     from owseg.training.processes import is_first_process
 
@@ -203,7 +206,7 @@ def train(
         data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
         width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale, size=size,
         scales=chosen.scales if scales is None else parse_scales(scales), fpr=fpr, outliers=objects,
-        unlabeled=find_image_files([unlabeled]) if unlabeled else [], background=background, resume=resume,
+        unlabeled=photos_in(unlabeled, recursive), background=background, resume=resume,
         val_share=val,
     )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.
@@ -216,8 +219,18 @@ def finish(kb: KnowledgeBase, out: Path, data: str, val: float | None, seed: int
     from owseg.evaluation.diagnostics import of_training
     from owseg.training.build import train_and_val
 
-    hint = f"{note_on_val(kb, data, val)}{next_command('evaluate', out, '--data', data)}"
+    split = () if has_split(data, "test") else ("--split", "val")  # what can be measured, as evaluate reads test
+    hint = f"{note_on_val(kb, data, val)}{next_command('evaluate', out, '--data', data, *split)}"
     save_version(kb, str(out), as_json, hint, slim, lambda: of_training(kb, *train_and_val(data, kb.labels, val, seed)))
+
+
+def photos_in(folder: str | None, recursive: bool) -> Sequence[Path]:
+    """Return the images in a folder without labels; raise ``OwsegError`` for --recursive without one."""
+    if folder is None:
+        if recursive:
+            raise OwsegError("--recursive is for the images of --unlabeled FOLDER; give it, or leave --recursive out.")
+        return ()
+    return given_images([folder], recursive).paths
 
 
 def run_beside(out: Path, overwrite: bool, resume: bool) -> Path:
@@ -238,6 +251,17 @@ def image_count(data: str, val_share: float | None) -> int:
     return round((1 - (val_share or 0)) * len(open_source(data, "train").ids))
 
 
+def has_split(data: str, split: str) -> bool:
+    """Return whether a data set has a split of this name."""
+    from owseg.data.datasets import open_source
+
+    try:
+        open_source(data, split)
+    except NoSuchSplit:
+        return False
+    return True
+
+
 def note_on_val(kb: KnowledgeBase, data: str, val_share: float | None) -> str:
     """Return a line that says where one set of images had to do for two uses; "" where each had its own."""
     from owseg.data.datasets import open_source
@@ -245,7 +269,7 @@ def note_on_val(kb: KnowledgeBase, data: str, val_share: float | None) -> str:
     if val_share is None and open_source(data, "train").name == open_source(data, "val").name:
         return (
             f"Note: {data} has no val/, so its training images also chose the weights and the threshold; --val 0.2 "
-            "keeps a fifth of them for that.\n"
+            "keeps a fifth of them for that, and lists of names, train.txt and val.txt, say which are which.\n"
         )
     if not kb.history[0].details["val"]["calibrated_apart"]:
         return "Note: val is too small to be divided: all of it chose the weights and the threshold.\n"

@@ -107,7 +107,8 @@ def failure(path: Path, error: Exception, ways: str = "make it smaller") -> str:
     torch raises a RuntimeError where memory runs out.
     """
     if isinstance(error, OwsegError):
-        return str(error)
+        said = str(error)
+        return said if str(path) in said else f"{path}: {said}"
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, MemoryError) or re.search(r"alloc|out of memory|not enough memory", text, re.IGNORECASE):
         with suppress(OSError, UnidentifiedImageError), Image.open(path, formats=FORMATS) as image:

@@ -29,11 +29,6 @@ class ImageFiles:
     notes: tuple[str, ...] = ()
 
 
-def find_image_files(names: Sequence[str]) -> list[Path]:
-    """Return the paths that ``search_images`` finds."""
-    return list(search_images(names).paths)
-
-
 def search_images(names: Sequence[str], recursive: bool = False, apart: Path | None = None) -> ImageFiles:
     """Return the images that ``names`` (files, folders, glob patterns, in which ``**`` is any folder) stand for.
 
@@ -65,13 +60,15 @@ def _in_folder(folder: Path, recursive: bool, apart: Path | None, notes: list[st
     own = [path for path in every if recursive or path.parent == folder]
     taken = [path for path in own if path.suffix.lower() in SUFFIXES]
     deeper = sum(path.suffix.lower() in SUFFIXES for path in every) - len(taken)
+    left = [path.suffix.lower() for path in own if path.suffix.lower() in OTHERS]
+    files, kinds = f"{len(left)} file{'s'[: len(left) > 1]}", ", ".join(sorted(set(left)))
     if not taken:
         inside = f"; {deeper} in its subfolders: --recursive takes them" if deeper else ""
-        raise OwsegError(f"{folder} holds no image ({', '.join(SUFFIXES)}){inside}.")
+        others = f"; convert its {files} of other formats ({kinds})" if left else ""
+        raise OwsegError(f"{folder} holds no image ({', '.join(SUFFIXES)}){others}{inside}.")
     if deeper:
         notes.append(f"{deeper} more image{'s'[: deeper > 1]} in subfolders of {folder}; --recursive takes them, too.")
-    if left := [path.suffix.lower() for path in own if path.suffix.lower() in OTHERS]:
-        files, kinds = f"{len(left)} file{'s'[: len(left) > 1]}", ", ".join(sorted(set(left)))
+    if left:
         notes.append(f"{files} left out of {folder} ({kinds}); convert to PNG or JPEG what is to be read.")
     return taken
 

@@ -18,15 +18,13 @@ from owseg.errors import OwsegError
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import LabelSpace
+from owseg.models.engine import SMALLEST
 from owseg.openset import NO_THRESHOLD
 from owseg.scorers import ON_ROAD
 from owseg.types import Forward
 
 CLASSES, LEGEND = "classes.json", "legend.png"
 """The files beside the maps: the id, name and colour of each class, and the same for people, with the unknown."""
-
-SMALLEST = 32
-"""An image with a shorter side, in pixels, is too small: it is one cell of the network's last features."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def predict_files(
     if kb.threshold is None:
         raise OwsegError(NO_THRESHOLD)
     names = [path.stem for path in paths] if names is None else names
-    _check_names(names, paths)
+    check_names(names, paths)
     _write_classes(kb.labels, out)
     results: list[Result] = []
     for path, name in track(list(zip(paths, names, strict=True)), "predicting", len(paths)):
@@ -128,15 +126,14 @@ def _predicted(
     return Result(path, prediction.unknown, None, tuple(contents), summary, factor, scores), contents
 
 
-def _check_names(names: Sequence[str], paths: Sequence[Path]) -> None:
+def check_names(names: Sequence[str], paths: Sequence[Path]) -> None:
     """Raise ``OwsegError`` where two images have one name: the maps of one would replace those of the other."""
     first: dict[str, Path] = {}
     for name, path in zip(names, paths, strict=True):
         if first.setdefault(name, path) is not path:
-            raise OwsegError(
-                f"{first[name]} and {path} would both become {name}.labels.png; rename one, or give the folder above "
-                "both with --recursive."
-            )
+            apart = first[name].parent != path.parent
+            ways = "rename one" + ", or give the folder above both with --recursive" * apart
+            raise OwsegError(f"{first[name]} and {path} would both become {name}.labels.png; {ways}.")
 
 
 def _write_classes(labels: LabelSpace, out: Path) -> None:

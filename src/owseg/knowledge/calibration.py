@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ def find_threshold(
     scorer: str | None = None,
     forward: Forward | None = None,
     false_alarms: float | None = None,
+    marked: DataSet | None = None,
 ) -> Threshold:
     """Return the threshold of ``scorer`` at which a share ``fpr`` of ``data``'s known pixels is predicted unknown.
 
@@ -45,13 +47,23 @@ def find_threshold(
     "quantile" or "conformal" (see ``threshold_at_fpr``). With ``false_alarms``, so many per image are asked of the
     threshold of regions as well (see ``region_threshold``). ``reference`` is that of all pixels. Of a score on the road
     the pixels on the road count alone, and the reference is of the score over the whole image. ``forward`` is by
-    default ``kb.forward``. Raises ``OwsegError`` for a scorer that ``kb`` does not have, where no pixel is known, and
-    for what ``threshold_at_fpr`` refuses.
+    default ``kb.forward``.
+
+    ``marked`` are images in which a reviewer marked false alarms as known, all else void (see ``known_regions``). Their
+    pixels and regions count besides those of ``data``, which raises the thresholds where they score high. As they were
+    chosen for their scores, they are no sample of anything: they are never alone, have no part in the reference, and
+    are refused with "conformal". Raises ``OwsegError`` for that, a scorer that ``kb`` does not have, where no pixel is
+    known, and for what ``threshold_at_fpr`` refuses.
     """
+    if marked is not None and method == "conformal":
+        raise OwsegError("a conformal bound needs images that nobody chose by their scores; leave marked regions out.")
     name = scorer or kb.scorer
     kb.require_scorer(name)
     scores: list[np.ndarray] = []
-    maps: Iterable[_Map] = _known_scores(kb, data, name, forward or kb.forward, scores)
+    forward = forward or kb.forward
+    maps: Iterable[_Map] = _known_scores(kb, data, name, forward, scores)
+    if marked is not None:
+        maps = chain(maps, _known_scores(kb, marked, name, forward, []))
     if false_alarms is not None:
         maps = list(maps)  # regions are found in whole maps, at many thresholds
     threshold = threshold_at_fpr(((m.score, m.counted) for m in maps), fpr, method)
@@ -70,23 +82,28 @@ def calibrate(
     scorer: str | None = None,
     false_alarms: float | None = FALSE_ALARMS,
     task: str = "unknown",
+    marked: DataSet | None = None,
 ) -> KnowledgeBase:
     """Return ``kb`` with ``scorer`` as its score and the threshold that ``find_threshold`` finds for it on ``data``.
 
     For the ``task`` "obstacles" it is that of the score in use on the road, stored beside the other (see ``for_task``).
     With ``false_alarms`` it has a threshold of regions as well, at which so many false regions are found per image (see
-    ``region_threshold``). Raises ``OwsegError`` as these do.
+    ``region_threshold``). ``marked`` is that of ``find_threshold``. Raises ``OwsegError`` as these do.
 
     The rate carries over to other images like these only if these had no part in training the network, in fitting the
     scorer or in choosing it: use a split of its own (see ``divide_val``). "conformal" then bounds the mean over such
     images by ``fpr``; the rate of a single image may be higher.
     """
     name = scorer_for(kb, task, scorer)
-    threshold = find_threshold(kb, data, fpr, method, name, false_alarms=false_alarms)
+    threshold = find_threshold(kb, data, fpr, method, name, false_alarms=false_alarms, marked=marked)
     message = f"calibrated {name} at {fpr:.1%} false positives ({method})"
     if false_alarms is not None:
         message += f", {false_alarms:g} false alarms per image"
-    event = Event("calibrate", message, {**data_card(data), "scorer": name, **threshold.to_json()})
+    card: dict[str, Any] = data_card(data)
+    if marked is not None:
+        message += f", with {marked.source.name}"
+        card["marked"] = data_card(marked)
+    event = Event("calibrate", message, {**card, "scorer": name, **threshold.to_json()})
     if task != "unknown":
         return kb.after(event, obstacles=threshold)
     # The threshold of obstacles is of the score that was in use.

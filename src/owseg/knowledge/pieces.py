@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -164,7 +165,10 @@ def _sides(z: np.ndarray, cover: np.ndarray, least: int, apart: float) -> np.nda
     x, weight = directions(z[:, inside].T), list(cover[inside])
     n = len(x)
     # Rows of children: node n + i joins tree[i], so the root is the last, 2 n - 2.
-    tree = ward_tree(x, connectivity=grid_to_graph(*inside.shape, mask=inside))[0]
+    with warnings.catch_warnings():
+        # In an image of fewer pixels than the grid has cells, those of a piece do not touch: the nearest are joined.
+        warnings.filterwarnings("ignore", "the number of connected components")
+        tree = ward_tree(x, connectivity=grid_to_graph(*inside.shape, mask=inside))[0]
     for a, b in tree:
         weight.append(weight[a] + weight[b])
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from owseg.errors import OwsegError
 from owseg.models.network import Network, to_tensor
 from owseg.models.ops import resize_image, working_size
 from owseg.models.residual_pattern import ResidualPattern
@@ -22,6 +23,9 @@ from owseg.types import Forward, Output
 
 TILE = 512
 """The side of a tile, in pixels, for a network without a working size."""
+
+SMALLEST = 32
+"""An image with a shorter side, in pixels, is too small: it is one cell of the network's last features."""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -53,11 +57,20 @@ class Engine:
     def __call__(self, image: np.ndarray, scale: float = 1.0) -> Output:
         """Return the output for an image, its sides ``scale`` times those of the working size.
 
-        Raises ``OwsegError`` for any other array.
+        Raises ``OwsegError`` for any other array, and an image that is too small for a network without a working size.
         """
         batch = to_tensor(image).to(next(self.network.parameters()).device)
         given = torch.from_numpy(np.ascontiguousarray(image)).to(batch.device)[None]
-        return replace(self._run(batch, scale), image=given)
+        try:
+            return replace(self._run(batch, scale), image=given)
+        except RuntimeError as error:
+            # A kernel may be larger than the features of a small image; most networks take it all the same.
+            height, width = image.shape[1:]
+            if min(height, width) < SMALLEST and self.network.size is None:
+                raise OwsegError(
+                    f"an image of {width}x{height} is too small for this network; leave it out."
+                ) from error
+            raise
 
     def _run(self, batch: Tensor, scale: float) -> Output:
         """Return the output for an image (1, 3, H, W) in [0, 1]."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -24,12 +25,15 @@ from markupsafe import Markup
 from PIL import Image
 
 from owseg._files import write_whole
-from owseg.errors import OwsegError
+from owseg.errors import OwsegError, shown
 from owseg.labels import IGNORE, UNKNOWN, LabelSpace
 from owseg.report import charts
 from owseg.report.charts import Curve, HeatMap, Scatter, code_of, finite, hex_of
 
 Cell: TypeAlias = str | float | None
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What no text shows: control characters but tab and the end of a line, and those that change the order of others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,7 @@ def render(report: Report) -> str:
         heat = charts.heat_map(report.heat_map) if report.heat_map else None
         scatter = charts.scatter(report.scatter, report.legend) if report.scatter else None
         curves = charts.curve_charts(report.curves, finite(report.prevalence))
-    return template.render(
+    html = template.render(
         report=report,
         style=Markup(_asset("page.css")),
         strips=strips,
@@ -127,6 +131,8 @@ def render(report: Report) -> str:
         line_of=charts.line,
         tables=[table for table in report.tables if table.rows],
     )
+    # File names may hold any of these: browsers replace some, and let others change the order of what follows.
+    return CONTROL.sub(lambda found: shown(found[0]), html)
 
 
 def save(report: Report, path: str | Path) -> Path:

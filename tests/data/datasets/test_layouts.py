@@ -6,7 +6,7 @@ from PIL import Image
 
 from owseg.data.datasets import open_dataset
 from owseg.data.datasets.camvid import CLASSES
-from owseg.errors import OwsegError
+from owseg.errors import NoSuchSplit, OwsegError
 from owseg.labels import IGNORE, UNKNOWN
 from tests.support import tiny
 
@@ -48,6 +48,33 @@ def test_folder_maps_ids_by_name(own):
 def test_folder_prefers_the_split(own):
     save_image(own / "val" / "images" / "v.png")
     assert [s.id for s in open_dataset(f"folder:{own}", "val")] == ["v"]
+
+
+def test_lists_of_names_are_the_splits_of_a_folder(own):
+    save_image(own / "images" / "c.d.png")
+    (own / "train.txt").write_text("images/c.d.png\n\n b \r\n")
+    (own / "val.txt").write_text("a.jpg\n")
+    train, val = (open_dataset(f"folder:{own}", split) for split in ("train", "val"))
+    assert [s.id for s in train] == ["c.d", "b"] and [s.id for s in val] == ["a"]
+    assert (val[0].target is not None) and train.source.name != val.source.name  # so no command takes them for one
+    with pytest.raises(NoSuchSplit, match=r"has no split 'test'; it has train\.txt, val\.txt\.$"):
+        open_dataset(f"folder:{own}", "test")
+    (own / "test.txt").write_text("c.d")
+    assert open_dataset(f"folder:{own}", "test").source.ids == ("c.d",)
+
+
+@pytest.mark.parametrize("text, why", [
+    ("a\nc.png", "names c.png, which is no image beside it"),
+    ("a\nb\nimages/a.jpg", "names images/a.jpg, which is in it twice"),
+    (" \n", "names no image; write a name a line"),
+    (b"a\n\xff", "which is no image beside it"),
+    ("x" * 10_000, "names x{99}, which is no image beside it"),
+])  # fmt: skip
+def test_bad_lists_end_in_one_sentence(own, text, why):
+    (own / "val.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(OwsegError, match=why) as caught:
+        open_dataset(f"folder:{own}", "val")
+    assert str(caught.value).startswith(f"{own}/val.txt ") and str(caught.value).count("\n") == 0
 
 
 def test_a_split_that_is_missing_is_not_the_whole(own):

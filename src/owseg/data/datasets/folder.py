@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
 
-from owseg._files import read_json
+from owseg._files import read_at_most, read_json
 from owseg._registry import Card
 from owseg.data.dataset import Source
 from owseg.data.images import by_stem, read_image, read_mask
@@ -17,30 +19,53 @@ SPLITS = ("train", "val", "test")
 
 
 def folder(root: Path, split: str) -> Source:
-    """Open ``root/split``, or ``root`` itself if it has no folders for splits: then it is the same under every split.
+    """Open ``root/split``, or of ``root`` itself, if it has no folders for splits, the images that a list names.
+
+    ``root/split.txt`` has the name of an image in each line, with or without folder and suffix. Without lists ``root``
+    is the same under every split.
 
     The mask of ``images/NAME.*`` is ``masks/NAME.png`` (8-bit, ids of ``classes.json``, 255 void); an image without a
     mask has no target. ``classes.json`` is a list of names or of ``{"name", "color"}``; it may be in ``root``, for all
-    splits. Raises ``NoSuchSplit`` for a split that has no folder, ``OwsegError`` for a missing file and a mask without
-    an image.
+    splits. Raises ``NoSuchSplit`` for a split that has no folder, or no list where others have one, and ``OwsegError``
+    for a missing file, a mask without an image, and a list that names none, another or one twice.
     """
     splits = [s for s in SPLITS if (root / s).is_dir()]
     base = root / split if (root / split).is_dir() else root
-    if splits and base == root:  # to open all images as the split that is missing would mix train with test
-        raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(splits)}.")
+    lists = [] if splits else [s for s in SPLITS if (root / f"{s}.txt").is_file()]
+    # To open all images as the split that is missing would mix train with test.
+    if (splits or lists) and base == root and split not in lists:
+        there = ", ".join(splits or [f"{name}.txt" for name in lists])
+        raise NoSuchSplit(f"{root} has no split {split!r}; it has {there}.")
     if not (base / "images").is_dir():
         raise OwsegError(f"{base} has no folder 'images'; a data set folder holds images/, masks/ and classes.json.")
     images = by_stem(base / "images")
     masks = by_stem(base / "masks") if (base / "masks").is_dir() else {}
     if orphans := sorted(set(masks) - set(images)):
         raise OwsegError(f"{base / 'masks'} holds {masks[orphans[0]].name}, but there is no image of that name.")
-    names = tuple(images)
+    names = _listed(root / f"{split}.txt", images) if lists else tuple(images)
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
         mask = masks.get(names[i])
         return read_image(images[names[i]], upright=mask is None), None if mask is None else read_mask(mask)
 
-    return Source(f"folder:{base.name}", read_classes(base, root), names, read)
+    name = f"folder:{base.name}/{split}.txt" if lists else f"folder:{base.name}"
+    return Source(name, read_classes(base, root), names, read)
+
+
+def _listed(path: Path, images: Container[str]) -> tuple[str, ...]:
+    """Return the ``images``, by name without suffix, that a list names, in its order."""
+    names: dict[str, None] = {}
+    for line in filter(None, map(str.strip, os.fsdecode(read_at_most(path)).splitlines())):
+        # As it stands first: a name without suffix may have dots.
+        found = next((name for name in (Path(line).name, Path(line).stem) if name in images), None)
+        if found is None or found in names:
+            raise OwsegError(
+                f"{path} names {line:.99}, which {'is in it twice' if found else 'is no image beside it'}."
+            )
+        names[found] = None
+    if not names:
+        raise OwsegError(f"{path} names no image; write a name a line.")
+    return tuple(names)
 
 
 def read_classes(*folders: Path) -> LabelSpace:
@@ -66,7 +91,7 @@ CARDS = (
         source="you",
         facts={
             "classes": "yours: classes.json",
-            "layout": "[SPLIT/]images/NAME.*, masks/NAME.png, classes.json",
+            "layout": "[SPLIT/]images/NAME.*, masks/NAME.png, classes.json; or SPLIT.txt, a name a line",
             "splits": ("train", "val", "test"),
             "licence": "yours",
         },
