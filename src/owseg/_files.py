@@ -108,7 +108,8 @@ def fits(path: Path) -> bool:
 
 
 def _unwritable(path: Path, error: OSError) -> OwsegError:
-    reason = (error.strerror or str(error)).lower()
+    in_file = error.errno in (errno.ENOTDIR, errno.EEXIST)
+    reason = IN_A_FILE if in_file else (error.strerror or str(error)).lower()
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         advice = "make room, or give another path"
     elif error.errno == errno.ENAMETOOLONG:
@@ -116,6 +117,9 @@ def _unwritable(path: Path, error: OSError) -> OwsegError:
     else:
         advice = "give another path"
     return OwsegError(f"{path} cannot be written ({reason}); {advice}.")
+
+
+IN_A_FILE = "it is, or lies in, a file"
 
 
 @cache

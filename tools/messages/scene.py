@@ -26,6 +26,7 @@ def write_scene(root: Path) -> Path:
     _write_texts(root)
     queues.make(root / "made", ("soil", "crop"))  # never served: no knowledge base here has these
     (root / "made" / "queue").rename(root / "queue")
+    (root / "queue" / ".review.lock").touch()  # it was reviewed before
     shutil.rmtree(root / "made")
     return root
 
@@ -54,7 +55,6 @@ def _write_knowledge_bases(root: Path) -> None:
     network = root / "damaged" / "0001" / "network.safetensors"
     network.chmod(0o644)
     network.write_bytes(network.read_bytes()[:1000])
-    replace(base, obstacles=None).save(root / "noroad")
 
 
 def _write_data_sets(root: Path) -> None:
@@ -62,7 +62,8 @@ def _write_data_sets(root: Path) -> None:
     for split in ("train", "test"):
         _write_labelled(root / "splits" / split)
     for name in ("noclasses", "nomasks", "badclasses", "otherids", "rgbmasks", "smallmasks", "jpegmasks"):
-        _write_labelled(root / name, 2)
+        _write_labelled(root / name)
+    _write_labelled(root / "fewimages", 3)
     (root / "noclasses" / "classes.json").unlink()
     shutil.rmtree(root / "nomasks" / "masks")
     (root / "badclasses" / "classes.json").write_text('{"road": 0}')

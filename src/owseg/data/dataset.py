@@ -65,7 +65,7 @@ class DataSet:
         if undefined := [v for v in present if v >= len(self.source.classes) and v != KNOWN]:
             raise OwsegError(
                 f"the mask of {name} holds the ids {undefined}, but the classes are 0..{len(self.source.classes) - 1} "
-                f"and {IGNORE} is void."
+                f"and {IGNORE} is void; correct the mask, or the list of classes."
             )
         # One table look-up a pixel; what a network is trained on must not hold KNOWN, which is no class of it.
         table = self.labels.lookup(self.source.classes, self.unknown_as)

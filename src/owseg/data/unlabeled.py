@@ -22,7 +22,8 @@ def open_inliers(spec: str, split: str, labels: LabelSpace) -> DataSet:
     if Path(spec).expanduser().is_dir():
         return DataSet(unlabeled_source(Path(spec).expanduser(), labels), labels)
     if ":" not in spec and spec not in DATASETS:
-        raise OwsegError(f"{spec} is neither a folder of images nor a data set such as camvid:DIR.")
+        there = "is a file" if Path(spec).expanduser().exists() else "does not exist"
+        raise OwsegError(f"{spec} {there}; name a folder of images, or a data set such as camvid:DIR.")
     return open_dataset(spec, split, labels)
 
 
@@ -47,7 +48,8 @@ def _source(name: str, ids: tuple[str, ...], paths: Sequence[Path], labels: Labe
 def hold_out(data: DataSet, every: int = 8) -> tuple[DataSet, DataSet]:
     """Return ``data`` without every eighth sample, and those; raise ``OwsegError`` for fewer than ``every``."""
     if len(data) < every:
-        raise OwsegError(f"{data.source.name} has {len(data)} images; {every} are needed to hold one out.")
+        few = f"{data.source.name} has {len(data)} images, too few to validate on one of {every}"
+        raise OwsegError(f"{few}; give {every} or more.")
     # Spread over the whole set, since neighbours in a video show nearly the same.
     held = range(every - 1, len(data), every)
     return data.pick([i for i in range(len(data)) if i not in held]), data.pick(held)

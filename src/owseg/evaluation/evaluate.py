@@ -188,6 +188,8 @@ class Evaluator:
     ) -> None:
         if data.labels.names != kb.labels.names:
             raise OwsegError("the data set has other labels than the knowledge base; open it against kb.labels.")
+        for name in scorers or ():  # before the network is run
+            kb.require_scorer(name)
         # Every unknown class gets an id of its own, beyond the known ones, so that each can be counted.
         everything = kb.labels
         for name in data.unknown_classes():

@@ -52,7 +52,8 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
         if a.name in (name, VOID) and a.mask.any():
             (masks if a.name == name else voids)[a.image] = a
     if not masks:
-        raise OwsegError(f"no image is annotated with {name!r}; there is {', '.join(others) or 'nothing'}.")
+        marked = f"the classes are {', '.join(others)}" if others else "nor with any other class"
+        raise OwsegError(f"no image is annotated with {name!r}; {marked}.")
     shots = []
     for image, a in masks.items():
         path = find_annotated(image, images)

@@ -13,14 +13,23 @@ from torch import Tensor
 from owseg._progress import track
 from owseg.data.dataset import DataSet, joined
 from owseg.errors import OwsegError
-from owseg.knowledge.alarms import FALSE_ALARMS, region_threshold
+from owseg.knowledge.alarms import FALSE_ALARMS, check_alarms, region_threshold
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.regions import min_area_of
 from owseg.knowledge.tasks import scorer_for
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.models.engine import CachedForward
 from owseg.models.ops import resize
-from owseg.openset import Reference, Threshold, closed_map, quantiles, threshold_at_fpr
+from owseg.openset import (
+    Reference,
+    Threshold,
+    check_enough,
+    check_fpr,
+    check_method,
+    closed_map,
+    quantiles,
+    threshold_at_fpr,
+)
 from owseg.scorers import SCORERS, fitted_names, plain_name, whole_image
 from owseg.scorers.base import FittedScorer
 from owseg.types import Forward, Output
@@ -50,6 +59,13 @@ def find_threshold(
     """
     name = scorer or kb.scorer
     kb.require_scorer(name)
+    # Before the network is run; an image without a known pixel is left out later, so fewer may remain.
+    check_fpr(fpr)
+    check_method(method)
+    check_enough(len(data), fpr, method)
+    if false_alarms is not None:
+        check_alarms(false_alarms, method)
+        check_enough(len(data), false_alarms, method)
     scores: list[np.ndarray] = []
     maps: Iterable[_Map] = _known_scores(kb, data, name, forward or kb.forward, scores)
     if false_alarms is not None:

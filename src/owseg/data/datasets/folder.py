@@ -27,7 +27,7 @@ def folder(root: Path, split: str) -> Source:
     splits = [s for s in SPLITS if (root / s).is_dir()]
     base = root / split if (root / split).is_dir() else root
     if splits and base == root:  # to open all images as the split that is missing would mix train with test
-        raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(splits)}.")
+        raise NoSuchSplit.of(root, split, splits)
     if not (base / "images").is_dir():
         raise OwsegError(f"{base} has no folder 'images'; a data set folder holds images/, masks/ and classes.json.")
     images = by_stem(base / "images")
@@ -43,12 +43,22 @@ def folder(root: Path, split: str) -> Source:
     return Source(f"folder:{base.name}", read_classes(base, root), names, read)
 
 
+def read_names(path: Path) -> LabelSpace:
+    """Read a list of classes; raise ``OwsegError``, which names the file, where there is none."""
+    try:
+        return LabelSpace.from_json(read_json(path))
+    except FileNotFoundError:
+        raise OwsegError(f"{path} does not exist; name a JSON list of classes.") from None
+    except OwsegError as error:
+        raise OwsegError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
 def read_classes(*folders: Path) -> LabelSpace:
     """Read the first ``classes.json`` in ``folders``; raise ``OwsegError`` if there is none or it cannot be read."""
     for place in folders:
         path = place / "classes.json"
         if path.is_file():
-            return LabelSpace.from_json(read_json(path))
+            return read_names(path)
     first, *others = dict.fromkeys(folders)
     also = "".join(f", nor has {place}" for place in others)
     where = "into either" if others else "there"
