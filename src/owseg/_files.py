@@ -35,6 +35,11 @@ MAX_DOTS = 100
 """The bytes that a TOML file may have, and the dots in a line: tomllib takes memory of their square."""
 
 
+def state_of(path: Path) -> str:
+    """Return what a path is that should be something else: that it "does not exist", or "is a folder" or "a file"."""
+    return "is a folder" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+
+
 def read_at_most(path: Path, most: int = MAX_TEXT) -> bytes:
     """Return what a file holds; raise ``OwsegError`` for more than ``most`` bytes, ``OSError`` if it cannot be read."""
     with path.open("rb") as file:

@@ -207,7 +207,7 @@ def read_options(card: Card[Any], options: Mapping[str, str], where: str = "") -
     values: dict[str, Any] = {}
     for name, text in options.items():
         if name not in card.options:
-            others = f"it has {', '.join(card.options) or 'none'}."
+            others = f"it has {', '.join(card.options)}." if card.options else "it takes none."
             raise OwsegError(f"{where} has no option {name!r}; {meant(name, card.options, others)}")
         given = parameters.get(name)
         default, kind = (None, "") if given is None else (given.default, str(given.annotation))

@@ -48,7 +48,11 @@ class Answer:
         """Yield what is wrong with the answer, a line each."""
         if self.status not in (1, 2):
             yield f"{self.case.line}: exit status {self.status}"
-        if not self.text.startswith(("error: ", "skipped: ")) or not self.text.endswith((".", "?")) or "\n" in self.text:
+        if (
+            not self.text.startswith(("error: ", "skipped: "))
+            or not self.text.endswith((".", "?"))
+            or "\n" in self.text
+        ):
             yield f"{self.case.line}: not one sentence that begins with error:: {self.text!r}"
         if self.output and self.case.command != "data check":  # which prints a report
             yield f"{self.case.line}: prints {self.output!r}"

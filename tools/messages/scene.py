@@ -17,6 +17,7 @@ CLASSES = ("road", "sky", "tree", "rock")
 
 def write_scene(root: Path) -> Path:
     """Write the files into ``root`` and return it."""
+    root.mkdir(exist_ok=True)
     root = root.resolve()
     _write_images(root)
     _write_knowledge_bases(root)
@@ -119,7 +120,7 @@ def _write_texts(root: Path) -> None:
     (root / "other.json").write_text('{"a": 1}')
     (root / "broken.json").write_text('{"a": ')
     (root / "predict.toml").write_text("sise = 720\n")
-    (root / "kind.toml").write_text('size = true\n')
+    (root / "kind.toml").write_text("size = true\n")
     model, data = 'models.mine.kb = "mykb"\n', 'data.mine.spec = "folder:mydata"\n'
     recipes = {
         "recipe": model + data,

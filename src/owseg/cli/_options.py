@@ -109,7 +109,10 @@ def fpr_value(value: float) -> float:
     return check_fpr(value)
 
 
-Fpr = Annotated[float, typer.Option(callback=fpr_value, help="Share of known pixels that may be predicted unknown (false positives).")]
+Fpr = Annotated[
+    float,
+    typer.Option(callback=fpr_value, help="Share of known pixels that may be predicted unknown (false positives)."),
+]
 
 
 Task = Annotated[

@@ -121,7 +121,7 @@ def divide(data: DataSet, share: float, seed: int = 0) -> tuple[DataSet, DataSet
     Raises ``OwsegError`` for a share outside (0, 1), and where either part would be empty.
     """
     if not 0 < share < 1:
-        raise OwsegError(f"a share lies between 0 and 1, not at {share}.")
+        raise OwsegError(f"a share is between 0 and 1, not {share:g}; write 0.2 for 20 %.")
     count = round(share * len(data))
     if not 0 < count < len(data):
         raise OwsegError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from owseg._files import state_of
 from owseg.data.decoding import FORMATS, load_image
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE
@@ -38,7 +39,7 @@ def no_image(folder: Path) -> OwsegError:
 def find_images(folder: Path) -> list[Path]:
     """Return the images directly in ``folder``, sorted by name; raise ``OwsegError`` if there are none."""
     if not folder.is_dir():
-        raise OwsegError(f"{folder} is not a folder; give the folder that holds the images.")
+        raise OwsegError(f"{folder} {state_of(folder)}; give the folder that holds the images.")
     # macOS leaves a hidden ._NAME.jpg, which is no image, beside each NAME.jpg on foreign disks.
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not found:

@@ -70,9 +70,13 @@ def read_shot_folder(folder: str | Path) -> list[Shot]:
     folder = Path(folder).expanduser()
     masks, images = by_stem(folder / "masks"), by_stem(folder / "images")
     if unmatched := sorted(images.keys() - masks.keys()):
-        raise OwsegError(f"{images[unmatched[0]]} has no mask of the same name in {folder / 'masks'}.")
+        raise OwsegError(
+            f"{images[unmatched[0]]} has no mask of the same name in {folder / 'masks'}; add it, or remove the image."
+        )
     if unmatched := sorted(masks.keys() - images.keys()):
-        raise OwsegError(f"{masks[unmatched[0]]} has no image of the same name in {folder / 'images'}.")
+        raise OwsegError(
+            f"{masks[unmatched[0]]} has no image of the same name in {folder / 'images'}; add it, or remove the mask."
+        )
     white = are_black_and_white(masks.values())  # decided for the folder: a single mask may lack the void of the others
     marks = {name: read_class_mask(masks[name], white) for name in images}
     pixels = {name: read_image(path, upright=False) for name, path in images.items()}

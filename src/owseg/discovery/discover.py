@@ -20,8 +20,7 @@ from owseg.discovery.storage import Group, QueueInfo, file_hash
 from owseg.discovery.thumbnails import overview, thumbnail
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
-from owseg.knowledge.pieces import SPLIT_COSINE
-from owseg.knowledge.pieces import pixels
+from owseg.knowledge.pieces import SPLIT_COSINE, pixels
 from owseg.knowledge.regions import MIN_AREA
 from owseg.openset import NO_THRESHOLD
 from owseg.types import Forward

@@ -66,7 +66,7 @@ class Files:
                 found = True
                 yield name
         if not found:
-            raise OwsegError(f"this is not {what}, nor does it hold one.")
+            raise OwsegError(f"this is not {what}, nor does it hold one; give another file, or name its own format.")
 
 
 @contextmanager

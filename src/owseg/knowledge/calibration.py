@@ -194,10 +194,9 @@ class _Outputs:
 
     def __iter__(self) -> Iterator[tuple[Output, Tensor]]:
         for sample in track(self.data, "fitting", len(self.data)):
-            if sample.target is None:
-                raise OwsegError(f"{sample.id} has no mask; scorers are fitted on labelled images.")
+            target = sample.mask_for("a fit")
             # A fit is to known pixels only, whatever else the data set labels.
-            target = np.where(sample.target == UNKNOWN, IGNORE, sample.target)
+            target = np.where(target == UNKNOWN, IGNORE, target)
             yield self.forward(sample.image), torch.from_numpy(target)[None]
 
 

@@ -52,7 +52,7 @@ def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -
     # Checked before the minutes that follow.
     if name not in everything.unknown_classes():
         choices = ", ".join(everything.unknown_classes()) or "none"
-        raise OwsegError(f"{name!r} is not an unknown class of {data}; those are: {choices}.")
+        raise OwsegError(f"{name!r} is not an unknown class of {data}; name one of those: {choices}.")
 
     _report_step("1/5 calibrating the threshold of the anomaly score")
     val = cached(spread_over(open_dataset(data, "val", before.labels), IMAGES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from owseg._files import state_of
 from owseg._registry import Registry
 from owseg.errors import OwsegError, meant
 from owseg.labels import IGNORE, UNKNOWN, LabelSpace
@@ -36,7 +37,7 @@ def open_source(spec: str, split: str) -> Source:
     elif not folder:
         raise OwsegError(f"{kind} is in a folder; name the data set as {kind}:DIR.")
     elif not root.is_dir():
-        raise OwsegError(f"{folder} {'is a file' if root.exists() else 'does not exist'}; name the folder of the data set.")
+        raise OwsegError(f"{folder} {state_of(root)}; name the folder of the data set.")
     return card.make(root, split)
 
 
@@ -44,8 +45,10 @@ def _unknown(spec: str) -> str:
     """Return what is wrong with a ``spec`` of no kind of data set."""
     kind, colon, _ = spec.partition(":")
     if colon:
-        return f"there is no kind of data set {kind!r}; {meant(kind, DATASETS, 'owseg data list has those that there are.')}"
-    there = "holds no images/" if Path(spec).expanduser().is_dir() else "is a file" if Path(spec).exists() else "does not exist"
+        others = "owseg data list has those that there are."
+        return f"there is no kind of data set {kind!r}; {meant(kind, DATASETS, others)}"
+    path = Path(spec).expanduser()
+    there = "holds no images/" if path.is_dir() else state_of(path)
     own = "a folder with images/, masks/ and classes.json"
     return f"{spec} {there}; name {own}, or a published data set as KIND:DIR (see owseg data list)."
 

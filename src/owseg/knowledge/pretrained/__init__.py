@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from owseg._files import read_json
+from owseg._files import read_json, state_of
 from owseg.errors import OwsegError, meant
 from owseg.knowledge.commit import check_place
 from owseg.knowledge.versions import current_version, has_version, holds_versions, read_version
@@ -63,7 +63,7 @@ def resolve(name: str | Path) -> Path:
     path = Path(name).expanduser()
     if holds_versions(path):
         return path
-    there = "holds no knowledge base" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+    there = "holds no knowledge base" if path.is_dir() else state_of(path)
     # Only a bare name can be that of a shipped one.
     if len(path.parts) != 1:
         raise OwsegError(f"{path} {there}; {_hint(path)}.")

@@ -62,7 +62,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         asked = re.search(r"GLOBAL (\S+)", str(error))
         what = f"asks for code ({asked[1]})" if asked else "holds more than tensors"
         raise OwsegError(f"{path} {what} and was not opened; only files of tensors are.") from None
-    except Exception as error:  # a damaged file can raise anything
+    except Exception:  # a damaged file can raise anything
         raise OwsegError(f"{path} is no checkpoint of torch; give the file as its authors publish it.") from None
     while isinstance(value, Mapping) and (key := next((k for k in INSIDE if isinstance(value.get(k), Mapping)), None)):
         value = value[key]
