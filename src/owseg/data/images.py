@@ -36,6 +36,11 @@ def no_image(folder: Path) -> OwsegError:
     return OwsegError(f"{folder} holds no image ({', '.join(SUFFIXES)}); give a folder that does.")
 
 
+def unpaired(path: Path, other: str, folder: Path) -> OwsegError:
+    """Return the error about an image without its mask in ``folder``, or the ``other`` way round."""
+    return OwsegError(f"{path} has no {other} of the same name in {folder}; add it, or remove this file.")
+
+
 def find_images(folder: Path) -> list[Path]:
     """Return the images directly in ``folder``, sorted by name; raise ``OwsegError`` if there are none."""
     if not folder.is_dir():

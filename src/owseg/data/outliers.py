@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from owseg._files import MAX_ANNOTATIONS, read_json, state_of
 from owseg.data.decoding import load_image
-from owseg.data.images import are_black_and_white, by_stem, read_class_mask, read_image
+from owseg.data.images import are_black_and_white, by_stem, read_class_mask, read_image, unpaired
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 
@@ -169,8 +169,7 @@ def _masked(root: Path) -> Outliers:
     masks, paths, shown = by_stem(root / "masks"), list(by_stem(root / "images").values()), _index(root)
     for path in paths:
         if path.stem not in masks:
-            raise OwsegError(f"{path} has no mask of the same name in {root / 'masks'}; add it, or remove the image.")
-
+            raise unpaired(path, "mask", root / "masks")
     white = are_black_and_white(masks.values())  # decided once: a single mask may lack the void of the others
 
     def read(i: int) -> Outlier:

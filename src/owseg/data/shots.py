@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from owseg.data.dataset import DataSet
-from owseg.data.images import are_black_and_white, by_stem, read_class_mask, read_image
+from owseg.data.images import are_black_and_white, by_stem, read_class_mask, read_image, unpaired
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE
 from owseg.types import MAX_SHOTS, Shot
@@ -70,13 +70,9 @@ def read_shot_folder(folder: str | Path) -> list[Shot]:
     folder = Path(folder).expanduser()
     masks, images = by_stem(folder / "masks"), by_stem(folder / "images")
     if unmatched := sorted(images.keys() - masks.keys()):
-        raise OwsegError(
-            f"{images[unmatched[0]]} has no mask of the same name in {folder / 'masks'}; add it, or remove the image."
-        )
+        raise unpaired(images[unmatched[0]], "mask", folder / "masks")
     if unmatched := sorted(masks.keys() - images.keys()):
-        raise OwsegError(
-            f"{masks[unmatched[0]]} has no image of the same name in {folder / 'images'}; add it, or remove the mask."
-        )
+        raise unpaired(masks[unmatched[0]], "image", folder / "images")
     white = are_black_and_white(masks.values())  # decided for the folder: a single mask may lack the void of the others
     marks = {name: read_class_mask(masks[name], white) for name in images}
     pixels = {name: read_image(path, upright=False) for name, path in images.items()}

@@ -20,12 +20,11 @@ def open_inliers(spec: str, split: str, labels: LabelSpace) -> DataSet:
 
     The images of a folder have no ground truth, and ``split`` does not matter. Raises ``OwsegError`` for neither.
     """
-    if Path(spec).expanduser().is_dir():
-        return DataSet(unlabeled_source(Path(spec).expanduser(), labels), labels)
+    folder = Path(spec).expanduser()
+    if folder.is_dir():
+        return DataSet(unlabeled_source(folder, labels), labels)
     if ":" not in spec and spec not in DATASETS:
-        raise OwsegError(
-            f"{spec} {state_of(Path(spec).expanduser())}; name a folder of images, or a data set such as camvid:DIR."
-        )
+        raise OwsegError(f"{spec} {state_of(folder)}; name a folder of images, or a data set such as camvid:DIR.")
     return open_dataset(spec, split, labels)
 
 

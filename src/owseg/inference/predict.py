@@ -142,7 +142,7 @@ def _check_names(names: Sequence[str], paths: Sequence[Path]) -> None:
 
 
 def _check_classes(out: Path) -> None:
-    """Raise ``OwsegError`` where ``CLASSES`` or ``LEGEND`` would replace a file of another program, or of a data set."""
+    """Raise ``OwsegError`` where ``CLASSES`` or ``LEGEND`` is a file of another program, or of a data set."""
     place = out / CLASSES
     there = read_json(place) if place.exists() else []
     ours = isinstance(there, list) and all(isinstance(c, dict) and {*c} == {"id", "name", "color"} for c in there)
