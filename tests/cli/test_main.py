@@ -30,7 +30,7 @@ def test_python_runs_the_package(tmp_path):
     (BrokenPipeError(), ""),
 ])  # fmt: skip
 def test_an_error_is_one_sentence_and_exit_code_1(monkeypatch, capsys, error, sentence):
-    def fail():
+    def fail(**_):
         raise error
 
     monkeypatch.setattr(cli, "app", fail)

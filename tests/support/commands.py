@@ -87,7 +87,8 @@ noted: list[tuple[str, dict]] = []
 STUBS = {
     "knowledge.load:load": lambda a: FakeKB(a["directory"]),
     "knowledge.load:load_stages": lambda a: f"stages of {a['directory']}",
-    "_files:read_json": lambda a: ["road", "sky"] if str(a["path"]) == "C" else [],
+    "data.datasets.folder:read_names": lambda a: FakeKB.labels,
+    "_files:read_json": lambda a: [],
     "knowledge.imported:import_network": lambda a: FakeKB(f"imported {a['spec']}"),
     "knowledge.pretrained:writable": lambda a: a["out"] or a["kb"],
     "knowledge.pretrained:resolve": lambda a: Path("place of", a["name"]),
