@@ -14,7 +14,8 @@ HEAD = """\
 # Messages
 
 What owseg says to the likeliest mistakes in each command. Every message is one line on standard error that names what
-is wrong and what to do. The exit status is 1, or 2 where the command itself cannot be read; nothing is written.
+is wrong and what to do, and nothing is written. The exit status is 1; it is 2, where that is noted, for a command line
+that cannot be read. An image that cannot be read is skipped, and those beside it are done.
 
 `python -m tools.messages` runs these commands and writes this page.
 """

@@ -121,8 +121,8 @@ def _run(kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward, thresh
         assessed = kb.assess(forward(sample.image), size, (scorer,))
         score = assessed.decided(scorer)
         if passed.state is not None:
-            passed.state.update(score, assessed.labels, sample.target)
-        small, labels = halved(score, sample.target)
+            passed.state.update(score, assessed.labels, target)
+        small, labels = halved(score, target)
         passed.outliers.append(small[labels == UNKNOWN])
     return passed
 

@@ -71,7 +71,7 @@ def _maps_of(
     for name, score in scores.items():
         if np.isnan(score).any():  # found here, not after hours of scoring, by the metrics
             raise OwsegError(f"the score {name} of {sample.id} is NaN; check the weights and the image.")
-    return Maps(assessed.labels, sample.target, scores)
+    return Maps(assessed.labels, target, scores)
 
 
 def _resized(score: np.ndarray, size: tuple[int, int]) -> np.ndarray:
