@@ -39,7 +39,7 @@ def meant(name: str, names: Iterable[str], others: str) -> str:
 
     Where none is, it is ``others``, such as the list of them.
     """
-    found = get_close_matches(name, names, 1, 0.75)
+    found = get_close_matches(name, names, 1, 0.8)
     return f"did you mean {found[0]}?" if found else others
 
 

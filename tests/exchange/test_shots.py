@@ -100,10 +100,10 @@ def test_what_cannot_be_a_shot(tmp_path, images, made):
     with pytest.raises(OwsegError, match=r"images holds neither images/ and masks/ nor annotations of a known format"):
         read_shots(images, "rock")
     (tmp_path / "masks").mkdir()
-    with pytest.raises(OwsegError, match=f"that are recognised; give its parent, {tmp_path}"):
+    with pytest.raises(OwsegError, match=f"of a known format; give its parent, {tmp_path}"):
         read_shots(images, "rock")
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(OwsegError, match=r"x\.json holds no annotations that are recognised"):
+    with pytest.raises(OwsegError, match=r"x\.json holds no annotations of a known format"):
         read_shots(tmp_path / "x.json", "rock")
 
 

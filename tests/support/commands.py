@@ -15,7 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer.main
 
+from owseg.cli import app
 from owseg.data.search import ImageFiles
 from owseg.discovery.discover import DiscoveryResult
 from owseg.inference.predict import Result
@@ -161,6 +163,16 @@ STUBS = {
     "review.serve:serve": lambda a: None,
     "discovery.discover:discover": lambda a: (SimpleNamespace(folder=a["folder"]), DiscoveryResult(1, 2, 0, 1)),
 }  # fmt: skip
+
+
+def commands(group=None, path=()):
+    """Every command by its words: ("data", "check") and so on."""
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
 
 
 def plain(value):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_wiring import commands
+from tests.support.commands import commands
 from tools.messages.answers import Answer, Case, answers, read_cases
 from tools.messages.page import PAGE, page
 from tools.messages.scene import write_scene

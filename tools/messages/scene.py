@@ -119,7 +119,7 @@ def _write_texts(root: Path) -> None:
     (root / "labels.json").write_text('{"images": [], "annotations": [], "categories": []}')
     (root / "other.json").write_text('{"a": 1}')
     (root / "broken.json").write_text('{"a": ')
-    (root / "predict.toml").write_text("sise = 720\n")
+    (root / "predict.toml").write_text("sizes = 720\n")
     (root / "kind.toml").write_text("size = true\n")
     model, data = 'models.mine.kb = "mykb"\n', 'data.mine.spec = "folder:mydata"\n'
     recipes = {

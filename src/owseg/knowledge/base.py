@@ -103,9 +103,8 @@ class KnowledgeBase:
     def require_scorer(self, name: str) -> Scorer:
         """Return the scorer called ``name``; raise ``OwsegError`` with the names that there are for one that is not."""
         if name not in self.scorers:
-            others = f"it has {', '.join(self.scorers)}."
-            if name in fitted_names():
-                others = f"owseg fit KB --data SET --scorers {name} adds it."
+            fit = f"owseg fit KB --data SET --scorers {name} adds it."
+            others = fit if name in fitted_names() else f"it has {', '.join(self.scorers)}."
             raise OwsegError(f"this knowledge base has no scorer {name!r}; {meant(name, self.scorers, others)}")
         return self.scorers[name]
 

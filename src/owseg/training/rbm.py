@@ -56,7 +56,7 @@ class ClassPatches:
 
     def all_of(self, sample: Sample) -> Tensor:
         """Return every patch (N, 3 patch^2) of the class in an image."""
-        return patches_within(self.model, sample, sample.mask_for("a training on patches") == self.label)
+        return patches_within(self.model, sample, sample.mask_for("training") == self.label)
 
 
 def patches_within(model: PatchAutoencoder, sample: Sample, mask: np.ndarray) -> Tensor:
@@ -123,9 +123,7 @@ def _mean_error(model: PatchAutoencoder, val: DataSet) -> Tensor:
 
     def errors() -> Iterator[Tensor]:
         for sample in val:
-            yield model.error(
-                patches_within(model, sample, sample.mask_for("a training on patches") < UNKNOWN)
-            ).double()
+            yield model.error(patches_within(model, sample, sample.mask_for("training") < UNKNOWN)).double()
 
     return torch.cat(list(errors())).mean()
 
