@@ -71,7 +71,9 @@ def test_a_folder_is_probed_and_nothing_is_left(tmp_path, monkeypatch):
     check_writable(Path("not/yet"))
     (tmp_path / "file").write_text("x")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(OwsegError, match=r"file.* cannot be written \(not a directory\); give another path"):
+        with pytest.raises(
+            OwsegError, match=r"file.* cannot be written \(it is, or lies in, a file\); give another path"
+        ):
             check_writable(folder)
     if Path("/proc/self").exists():
         with pytest.raises(OwsegError, match=r"/proc/owseg cannot be written"):

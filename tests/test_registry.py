@@ -178,5 +178,5 @@ def test_an_option_that_the_card_does_not_name_is_refused():
         match="thing has no option 'scale'; it has k, rate, flip, name, sizes, weights, words, parts, counts",
     ):
         with_options(CARD, {"scale": "1"}, "net")
-    with pytest.raises(OwsegError, match="thing has no option 'x'; it has none"):
+    with pytest.raises(OwsegError, match="thing has no option 'x'; it takes none"):
         with_options(Card("thing", "help", make), {"x": "1"}, "net")

@@ -35,6 +35,11 @@ MAX_DOTS = 100
 """The bytes that a TOML file may have, and the dots in a line: tomllib takes memory of their square."""
 
 
+def state_of(path: Path) -> str:
+    """Return what a path is that should be something else: that it "does not exist", or "is a folder" or "a file"."""
+    return "is a folder" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+
+
 def read_at_most(path: Path, most: int = MAX_TEXT) -> bytes:
     """Return what a file holds; raise ``OwsegError`` for more than ``most`` bytes, ``OSError`` if it cannot be read."""
     with path.open("rb") as file:
@@ -108,7 +113,8 @@ def fits(path: Path) -> bool:
 
 
 def _unwritable(path: Path, error: OSError) -> OwsegError:
-    reason = (error.strerror or str(error)).lower()
+    in_file = error.errno in (errno.ENOTDIR, errno.EEXIST)
+    reason = IN_A_FILE if in_file else (error.strerror or str(error)).lower()
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         advice = "make room, or give another path"
     elif error.errno == errno.ENAMETOOLONG:
@@ -116,6 +122,9 @@ def _unwritable(path: Path, error: OSError) -> OwsegError:
     else:
         advice = "give another path"
     return OwsegError(f"{path} cannot be written ({reason}); {advice}.")
+
+
+IN_A_FILE = "it is, or lies in, a file"
 
 
 @cache

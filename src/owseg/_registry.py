@@ -20,7 +20,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from owseg.errors import OwsegError
+from owseg.errors import OwsegError, meant
 
 T = TypeVar("T")
 
@@ -114,7 +114,8 @@ class Registry(Mapping[str, Card[T]]):
     def require(self, name: str) -> Entry:
         """Return what is known of ``name`` without an import; raise ``OwsegError`` if there is no such plug-in."""
         if name not in self.entries:
-            raise OwsegError(f"there is no {self.kind} {name!r}; it is one of {', '.join(self.entries)}.")
+            others = f"it is one of {', '.join(self.entries)}."
+            raise OwsegError(f"there is no {self.kind} {name!r}; {meant(name, self.entries, others)}")
         return self.entries[name]
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -206,7 +207,8 @@ def read_options(card: Card[Any], options: Mapping[str, str], where: str = "") -
     values: dict[str, Any] = {}
     for name, text in options.items():
         if name not in card.options:
-            raise OwsegError(f"{where} has no option {name!r}; it has {', '.join(card.options) or 'none'}.")
+            others = f"it has {', '.join(card.options)}." if card.options else "it takes none."
+            raise OwsegError(f"{where} has no option {name!r}; {meant(name, card.options, others)}")
         given = parameters.get(name)
         default, kind = (None, "") if given is None else (given.default, str(given.annotation))
         values[name] = _read_as(default, text, f"{where}: {name}", float if "float" in kind else int)

@@ -7,6 +7,11 @@ ValueError
     └── FormatNotRecognised   files hold annotations of no format that is known
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class OwsegError(ValueError):
     """Something that the user can correct; the message is one sentence that names the thing and says what to do."""
@@ -15,6 +20,11 @@ class OwsegError(ValueError):
 class NoSuchSplit(OwsegError):
     """The data set exists, but has no split of the name that was asked for."""
 
+    @classmethod
+    def of(cls, place: object, split: str, present: Iterable[str]) -> NoSuchSplit:
+        """Return the error about ``split`` of the data set ``place``, which has the splits ``present``."""
+        return cls(f"{place} has no split {split!r}; it has {', '.join(present)}.")
+
 
 class NotCurrent(OwsegError):
     """A knowledge base was made from a version that is no longer the current one; nothing was stored."""
@@ -22,6 +32,15 @@ class NotCurrent(OwsegError):
 
 class FormatNotRecognised(OwsegError):
     """A file, folder or archive holds annotations of no format that is known."""
+
+
+def meant(name: str, names: Iterable[str], others: str) -> str:
+    """Return the end of a sentence about a ``name`` that there is not: the one of ``names`` that is like it.
+
+    Where none is, it is ``others``, such as the list of them.
+    """
+    found = get_close_matches(name, names, 1, 0.8)
+    return f"did you mean {found[0]}?" if found else others
 
 
 def shown(text: object) -> str:

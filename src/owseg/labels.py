@@ -125,7 +125,9 @@ class LabelSpace:
             names = [str(c["name"]) for c in classes]  # type: ignore[attr-defined]
             colors = [tuple(int(v) for v in c["color"]) if "color" in c else None for c in classes]  # type: ignore[attr-defined]
         except (TypeError, KeyError, ValueError):
-            raise OwsegError('classes are a list of names, or of {"name": ..., "color": [r, g, b]}.') from None
+            raise OwsegError(
+                'classes are a list of names, ["soil", "crop"], or of {"name": ..., "color": [r, g, b]}.'
+            ) from None
         return cls(tuple(names), tuple(c or distinct_color(i) for i, c in enumerate(colors)))  # type: ignore[misc]
 
 

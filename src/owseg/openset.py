@@ -170,10 +170,8 @@ def threshold_at_fpr(
     Raises ``OwsegError`` for a rate outside (0, 1), an unknown method, a score that is NaN or +inf, maps that differ in
     size, no known pixel with a finite score, or too few images.
     """
-    if not 0 < fpr < 1:
-        raise OwsegError(f"the false-positive rate lies between 0 and 1, not at {fpr}.")
-    if method not in ("quantile", "conformal"):
-        raise OwsegError(f"there is no method {method!r}; it is quantile or conformal.")
+    check_fpr(fpr)
+    check_method(method)
     # Sorted once, each count of scores above t is a binary search per image.
     images = _sorted_known(score_maps)
     # -inf marks pixels that no threshold makes unknown; they count in every rate, but are no threshold.
@@ -181,10 +179,7 @@ def threshold_at_fpr(
     if not finite:
         raise OwsegError("no known pixel is left to calibrate on; give images that show known classes.")
     n = len(images)
-    if method == "conformal" and 1 / (n + 1) > fpr:
-        # 1 / .05 - 1 may be slightly above 19 in floating point, and must not ask for 20 images.
-        needed = ceil(1 / fpr - 1 - 1e-9)
-        raise OwsegError(f"conformal calibration at {fpr:g} needs at least {needed} images, not {n}; give more.")
+    check_enough(n, fpr, method)
     sizes = np.array([p.size for p in images])
 
     def above(t: np.float32) -> np.ndarray:
@@ -208,6 +203,27 @@ def threshold_at_fpr(
     # A threshold at or below the median has no such distance; 1 keeps a division by the unit safe.
     unit = float(value) - float(_first(low, high, lambda t: pooled(t) <= 0.5))
     return Threshold(float(value), method, fpr, achieved, unit if unit > 0 else 1.0, n, int(sizes.sum()))
+
+
+def check_fpr(fpr: float) -> float:
+    """Return a false-positive rate; raise ``OwsegError`` for one outside (0, 1)."""
+    if not 0 < fpr < 1:
+        raise OwsegError(f"the false-positive rate is between 0 and 1, not {fpr:g}; write 0.05 for 5 %.")
+    return fpr
+
+
+def check_method(method: str) -> None:
+    """Raise ``OwsegError`` for a way to find a threshold that there is not."""
+    if method not in ("quantile", "conformal"):
+        raise OwsegError(f"there is no method {method!r}; it is quantile or conformal.")
+
+
+def check_enough(images: int, rate: float, method: str) -> None:
+    """Raise ``OwsegError`` where "conformal" can promise no ``rate`` with so few ``images``."""
+    if method == "conformal" and 1 / (images + 1) > rate:
+        # 1 / .05 - 1 may be slightly above 19 in floating point, and must not ask for 20 images.
+        needed = ceil(1 / rate - 1 - 1e-9)
+        raise OwsegError(f"conformal calibration at {rate:g} needs at least {needed} images, not {images}; give more.")
 
 
 def _sorted_known(score_maps: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
+from owseg.errors import OwsegError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -30,6 +32,12 @@ class Sample:
     image: np.ndarray
     target: np.ndarray | None
     id: str
+
+    def mask_for(self, use: str) -> np.ndarray:
+        """Return the ground truth; raise ``OwsegError``, which names its ``use``, where there is none."""
+        if self.target is None:
+            raise OwsegError(f"{self.id} has no mask; {use} needs one for every image: add it, or remove the image.")
+        return self.target
 
 
 @dataclass(frozen=True, eq=False)

@@ -147,7 +147,7 @@ def test_another_model_in_its_place_is_refused(recipe, done, place, tmp_path):
             {"models": (Model("m", "synthetic", scorers=("autoencoder",), options=AUTOENCODER),)},
             "models.m.options.autoencoder: nowhere does not hold an autoencoder",
         ),
-        ({"data": (Data("d", "folder:nowhere"),)}, "data.d.spec: nowhere is not a folder"),
+        ({"data": (Data("d", "folder:nowhere"),)}, "data.d.spec: nowhere does not exist"),
         ({"data": (Data("d", "synthetic", "moon"),)}, "data.d.spec: the synthetic scenes have no split 'moon'"),
         ({"models": (Model("m", "synthetic", data=("x",)),)}, "pairs no model with any data"),
         ({"models": ()}, "pairs no model with any data"),

@@ -35,7 +35,7 @@ def test_with_out_the_knowledge_base_stays(run_cli, stored_kb, photos, tmp_path)
 
 
 @pytest.mark.parametrize("name, images, why", [
-    ("kb", "none", "none is not an image"),
+    ("kb", "none", "none does not exist"),
     ("kb", "grey.png", "more than one colour"),
     ("street", "photos", "--out"),
 ])  # fmt: skip

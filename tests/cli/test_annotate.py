@@ -48,7 +48,7 @@ def test_mistakes_end_in_one_sentence(fails, tmp_path, stored_kb, images):
     (tmp_path / "uncalibrated").mkdir()
     tiny.knowledge_base().save(tmp_path / "uncalibrated")
     cases = [
-        ((stored_kb, tmp_path / "none", "--format", "coco", "-o", out), "is not an image"),
+        ((stored_kb, tmp_path / "none", "--format", "coco", "-o", out), "does not exist"),
         ((tmp_path / "uncalibrated", images, "--format", "coco", "-o", out), "owseg calibrate"),
         ((stored_kb, images, "--format", "labelme", "-o", out), "cannot be written"),
     ]

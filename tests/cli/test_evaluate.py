@@ -14,7 +14,7 @@ def test_tables_for_people_and_numbers_for_programs(run_cli, stored_kb, own_data
 
 
 def test_mistakes_end_in_one_sentence(fails, stored_kb, own_data, tmp_path):
-    assert "names no data set" in fails("evaluate", stored_kb, "--data", "kitti:/x")
+    assert "no kind of data set 'kitti'" in fails("evaluate", stored_kb, "--data", "kitti:/x")
     data = ("--data", f"folder:{own_data}")
     for option in (("--per-image",), ("--scorers", "msp"), ("--full-resolution",), ("--multi-scale",)):
         assert "--sequence" in fails("evaluate", stored_kb, *data, "--sequence", *option)

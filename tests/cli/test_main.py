@@ -30,7 +30,7 @@ def test_python_runs_the_package(tmp_path):
     (BrokenPipeError(), ""),
 ])  # fmt: skip
 def test_an_error_is_one_sentence_and_exit_code_1(monkeypatch, capsys, error, sentence):
-    def fail():
+    def fail(**_):
         raise error
 
     monkeypatch.setattr(cli, "app", fail)
@@ -41,6 +41,30 @@ def test_an_error_is_one_sentence_and_exit_code_1(monkeypatch, capsys, error, se
 
 def test_a_mistake_in_the_command_itself_is_exit_code_2(run_cli):
     assert run_cli("predict")[0] == run_cli("no-such-command")[0] == run_cli("demo", "--no-such-option")[0] == 2
+
+
+@pytest.mark.parametrize("line, sentence", [
+    ("preditc a", "there is no command 'preditc'; did you mean predict?"),
+    ("data chek", "there is no command 'chek'; did you mean check?"),
+    ("nothing", "there is no command 'nothing'; see owseg --help."),
+    ("predict", "owseg predict needs IMAGES; see owseg predict --help."),
+    ("train kb", "owseg train needs --data; see owseg train --help."),
+    ("predict a --siz 3", "owseg predict has no option --siz; did you mean --size?"),
+    ("predict a --data d", "owseg predict has no option --data; see owseg predict --help."),
+    ("predict a --size x", "--size is a whole number; see owseg predict --help."),
+    ("predict a --size 3", "--size is 32 or more; see owseg predict --help."),
+    ("rollback kb x", "VERSION is a whole number; see owseg rollback --help."),
+    ("import rpl:f -o kb --fpr x", "--fpr is a number; see owseg import --help."),
+    ("predict a --size", "--size needs a value; write it behind the option."),
+    ("data list camvid", "owseg data list has no place for 'camvid'; leave it out, or see owseg data list --help."),
+])  # fmt: skip
+def test_a_command_line_that_cannot_be_read_is_one_sentence(run_cli, line, sentence):
+    assert run_cli(*line.split()) == (2, "", f"error: {sentence}\n")
+
+
+def test_a_command_without_arguments_prints_help(run_cli):
+    code, out, err = run_cli("data")
+    assert (code, err) == (2, "") and "Usage: owseg data" in out
 
 
 def test_a_knowledge_base_that_cannot_be_written(fails, stored_kb, own_data, monkeypatch):

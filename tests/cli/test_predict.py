@@ -106,7 +106,7 @@ def test_paths_come_from_standard_input(run_cli, stored_kb, photos, tmp_path, mo
 
 
 @pytest.mark.parametrize(("text", "why"), [(b"", "names no image"), (b"\n\n", "names no image"),
-                                           (b"none.png", "none.png is not an image")])  # fmt: skip
+                                           (b"none.png", "none.png does not exist")])  # fmt: skip
 def test_standard_input_without_an_image(fails, stored_kb, tmp_path, monkeypatch, text, why):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
     assert why in fails("predict", "-", "--kb", stored_kb, "-o", tmp_path / "maps")
@@ -132,7 +132,9 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_network_is_loaded(
 ):
     (tmp_path / "file").write_text("x")
     monkeypatch.chdir(tmp_path)
-    assert "file/maps cannot be written (not a directory); give another path" in fails(*line, "-o", "file/maps")
+    assert "file/maps cannot be written (it is, or lies in, a file); give another path" in fails(
+        *line, "-o", "file/maps"
+    )
 
 
 def test_small_images_are_not_called_the_most_unknown(run_cli, kb, photos, tmp_path):

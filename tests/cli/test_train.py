@@ -67,7 +67,7 @@ def test_from_train_to_learn_on_a_plain_transformer_from_a_folder(run_cli, own_d
     (("--slim",), "cannot be loaded"),
     (("--mode", "free"), "no mode 'free'; it is frozen or tuned"),
     (("--precision", "8"), "precision '8'"),
-    (("--preset", "paper"), "no preset 'paper'; it is light or dmlnet-streethazards"),
+    (("--preset", "paper"), "no preset 'paper'; it is one of light, dmlnet-streethazards"),
     (("--set", "lr"), "sets nothing"),
     (("--set", "lr=fast"), "lr is a number, not 'fast'"),
     (("--set", "rate=1"), "no option 'rate'; it has epochs"),
@@ -92,8 +92,9 @@ def test_a_training_replaces_another_only_if_asked(tmp_path):
     (run / "1").mkdir(parents=True)
     (run / "metrics.csv").write_text("epoch\n")
     check_run(run, result, False, False, False)  # a run that was stopped before its first checkpoint
-    for options in ((True, False, True), (True, True, False), (False, False, True)):
-        check_run(run, result, *options)
+    check_run(run, result, True, True, False)
+    with pytest.raises(OwsegError, match=r"kb\.run holds no checkpoint to go on from; leave --resume out"):
+        check_run(run, result, True, False, True)
     with pytest.raises(OwsegError, match=r"kb is there already; give --overwrite .*, --resume .*, or another"):
         check_run(run, result, True, False, False)
     (run / "1" / "last.ckpt").write_bytes(b"state")

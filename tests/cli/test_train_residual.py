@@ -45,7 +45,7 @@ def test_a_residual_is_trained_from_two_folders_and_can_be_undone(run_cli, fails
 
 @pytest.mark.parametrize("options, why", [
     (("--epochs", "0"), "epochs"), (("--crop", "x"), "not a size"), (("--precision", "8"), "precision '8'"),
-    (("--preset", "heavy"), "no preset 'heavy'; it is light or paper"), (("--set", "form=round"), "not 'round'"),
+    (("--preset", "heavy"), "no preset 'heavy'; it is one of light, paper"), (("--set", "form=round"), "not 'round'"),
     (("--inliers", "none"), "none"), (("--outliers", "none"), "none"), (("--val", "none"), "none"),
 ])  # fmt: skip
 def test_mistakes_end_in_one_sentence(fails, command, tmp_path, options, why):

@@ -8,9 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import typer.main
 
-from owseg.cli import app
 from owseg.metrics.pixel import PerImage
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
@@ -25,6 +23,7 @@ from tests.support.commands import (
     TRAIN,
     FakeKB,
     calls,
+    commands,
     replace_all,
 )  # fmt: skip
 
@@ -266,16 +265,6 @@ def test_an_option_reaches_where_it_acts(run_cli, line, target, expected):
     assert code == 0, err
     arguments = calls(target)[0]
     assert {name: arguments[name] for name in expected} == expected
-
-
-def commands(group=None, path=()):
-    """Every command by its words: ("data", "check") and so on."""
-    group = group or typer.main.get_command(app)
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
 
 
 JSON_ONLY = {("info",), ("list",), ("data", "list")}

@@ -94,7 +94,7 @@ def test_splits_that_are_missing_are_passed_over_but_not_where_all_are(tmp_path)
         check(f"folder:{tmp_path}", "test")
     with pytest.raises(OwsegError, match="laid out in another way"):
         check(f"idd:{tmp_path}")
-    with pytest.raises(OwsegError, match="names no data set; it is synthetic or KIND:DIR"):
+    with pytest.raises(OwsegError, match="there is no kind of data set 'kitti'; owseg data list has"):
         check(f"kitti:{tmp_path}")
 
 

@@ -95,7 +95,7 @@ def test_coco_polygons_are_drawn(tmp_path):
 
 
 def test_what_is_no_outlier_ends_in_one_sentence(tmp_path):
-    with pytest.raises(OwsegError, match="not a folder"):
+    with pytest.raises(OwsegError, match="does not exist"):
         open_outliers(tmp_path / "none")
     with pytest.raises(OwsegError, match="holds no image"):
         open_outliers(tmp_path)

@@ -28,11 +28,15 @@ def test_names_stand_for_files_folders_and_patterns(tree, monkeypatch):
     assert list(found(tree, "4.gif")[0]) == ["4.gif"]  # a file that is named is opened, whatever it is called
     monkeypatch.setenv("HOME", str(tree))
     assert search_images(["~/b"]).paths == (tree / "b" / "3.webp",)
-    for names in (["c"], ["*.gif"], ["a", "c"]):
-        with pytest.raises(OwsegError, match="is not an image, a folder, or a pattern that matches an image"):
+    for names, wrong in (
+        (["c"], "c does not exist; name an"),
+        (["*.gif"], r"no image matches"),
+        (["a", "c"], "c does not"),
+    ):
+        with pytest.raises(OwsegError, match=wrong):
             found(tree, *names)
     (tree / "empty").mkdir()
-    with pytest.raises(OwsegError, match=r"empty holds no image \([^)]*\)\.$"):
+    with pytest.raises(OwsegError, match=r"empty holds no image \([^)]*\); give a folder that does\.$"):
         found(tree, "empty")
 
 
@@ -73,11 +77,16 @@ def test_what_is_left_out_is_said(tree):
     assert found(tree, "b")[1] == [one] and found(tree, "b", recursive=True)[1] == [both]
     (tree / "b" / "y.GIF").unlink()
     assert found(tree, "b")[1][0].startswith("1 file left out of b (.gif);")
-    with pytest.raises(OwsegError, match=r"; 5 in its subfolders: --recursive takes them\.$"):
+    with pytest.raises(
+        OwsegError, match=r"no image that can be read, but 5 in its subfolders; --recursive takes them\.$"
+    ):
         search_images([str(tree)], apart=tree / "a" / "out")
     (tree / "b" / "3.webp").unlink()
-    with pytest.raises(OwsegError, match=r"holds no image \(.*\); convert its 1 file of other formats \(\.gif\)\.$"):
-        found(tree, "b")
+    with pytest.raises(OwsegError, match=r"b holds .*, but 1 file of another format \(\.gif\); convert"):
+        search_images([str(tree / "b")])
+    (tree / "clip.MP4").touch()
+    with pytest.raises(OwsegError, match=r"clip.MP4 is a video; save its frames as images"):
+        search_images([str(tree / "clip.MP4")])
 
 
 @pytest.mark.parametrize("address", ["https://example.org/a.png", "HTTP://example.org/*.png", "s3://bucket/a.png"])

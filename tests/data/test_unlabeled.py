@@ -30,9 +30,9 @@ def test_a_data_set_is_opened_in_the_split_that_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("nowhere", "nowhere is neither a folder of images nor a data set such as camvid:DIR"),
-        ("camvid", "camvid is not|nothing is not a folder; name the data set as camvid:DIR"),
-        ("kitti:x", "names no data set"),
+        ("nowhere", "nowhere does not exist; name a folder of images, or a data set such as camvid:DIR"),
+        ("camvid", "camvid is in a folder; name the data set as camvid:DIR"),
+        ("kitti:x", "there is no kind of data set 'kitti'"),
     ],
 )
 def test_what_is_neither_ends_in_one_sentence(spec, message):
@@ -48,5 +48,5 @@ def test_every_eighth_is_held_out(tmp_path):
     assert [s.id for s in held] == ["07", "15"] and len(rest) == 17
     assert sorted(s.id for part in (rest, held) for s in part) == [s.id for s in data]
     assert [s.id for s in hold_out(data, 10)[1]] == ["09"]
-    with pytest.raises(OwsegError, match="has 19 images; 20 are needed to hold one out"):
+    with pytest.raises(OwsegError, match="has 19 images; give 20 or more, as one of 20 is kept"):
         hold_out(data, 20)

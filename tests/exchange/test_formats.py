@@ -95,7 +95,7 @@ def test_what_is_not_there_or_something_else(tmp_path, kind):
 
 def test_formats_that_there_are_not(tmp_path):
     (tmp_path / "d.json").write_text('{"x": 1}')
-    refused(tmp_path / "d.json", None, r"d\.json holds no annotations that are recognised")
+    refused(tmp_path / "d.json", None, r"d\.json holds no annotations of a known format")
     with pytest.raises(FormatNotRecognised):
         next(read(tmp_path / "d.json"))
     names = "coco, cvat, cvat-masks, labelme, labelstudio"

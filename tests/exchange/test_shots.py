@@ -89,7 +89,7 @@ def test_an_image_is_found_under_the_names_that_tools_give_it(tmp_path, image, f
 
 
 def test_what_cannot_be_a_shot(tmp_path, images, made):
-    with pytest.raises(OwsegError, match="no image is annotated with 'tree'; there is rock, cow, void"):
+    with pytest.raises(OwsegError, match="no image is annotated with 'tree'; the classes are rock, cow, void"):
         shots_of(made, images, "tree")
     with pytest.raises(OwsegError, match=r"there is no image elsewhere\.png"):
         shots_of(made, images, "cow")
@@ -97,13 +97,13 @@ def test_what_cannot_be_a_shot(tmp_path, images, made):
         shots_of([Annotation("rock", np.ones((64, 48), bool), "f0.png")], images, "rock")
     with pytest.raises(OwsegError, match="no image is annotated"):
         shots_of([Annotation("rock", np.zeros((48, 64), bool), "f0.png")], images, "rock")
-    with pytest.raises(OwsegError, match=r"images holds neither a folder masks/ nor annotations that are recognised"):
+    with pytest.raises(OwsegError, match=r"images holds neither images/ and masks/ nor annotations of a known format"):
         read_shots(images, "rock")
     (tmp_path / "masks").mkdir()
-    with pytest.raises(OwsegError, match=f"that are recognised; give its parent, {tmp_path}"):
+    with pytest.raises(OwsegError, match=f"of a known format; give its parent, {tmp_path}"):
         read_shots(images, "rock")
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(OwsegError, match=r"x\.json holds no annotations that are recognised"):
+    with pytest.raises(OwsegError, match=r"x\.json holds no annotations of a known format"):
         read_shots(tmp_path / "x.json", "rock")
 
 

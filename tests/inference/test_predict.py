@@ -188,3 +188,11 @@ def test_a_threshold_is_needed(kb, photos, tmp_path):
     with pytest.raises(OwsegError, match="no threshold"):
         predict_files(replace(kb, threshold=None), [photos / "p0.png"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_left_where_no_image_could_be_read(kb, photos, tmp_path):
+    (tmp_path / "notes.txt").write_text("buy milk")
+    (failed,) = predict_files(kb, [tmp_path / "notes.txt"], tmp_path / "out")
+    assert failed.error and not (tmp_path / "out").exists()
+    predict_files(kb, [tmp_path / "notes.txt", photos / "p0.png"], tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} > OF_ALL

@@ -184,7 +184,7 @@ def test_an_image_that_cannot_be_read_does_not_stop_the_others(kb, photos, tmp_p
 def refusals(kb, photos):
     p0 = photos / "p0.png"
     yield "there is no submission format 'x'", kb, [p0], "x", {}
-    yield "there is no data set ''", kb, [p0], "smiyc", {}
+    yield "the data set is not given; give --set dataset=NAME", kb, [p0], "smiyc", {}
     yield "there is no data set 'RoadAnomaly21'", kb, [p0], "smiyc", {"dataset": "RoadAnomaly21"}
     yield "cannot name a method", kb, [p0], "smiyc", {**SET, "method": "../x"}
     yield "cannot name a method", kb, [p0], "smiyc", {**SET, "method": ".."}

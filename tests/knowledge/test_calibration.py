@@ -59,8 +59,26 @@ def test_the_score_in_use_is_calibrated_by_default(kb, data):
     expected = find_threshold(kb, data, scorer="msp", false_alarms=0.3)
     assert calibrate(replace(kb, scorer="msp"), data).threshold == expected
     assert calibrate(kb, data).scorer == "joint"
-    with pytest.raises(OwsegError, match="has no scorer 'knn'; it has"):
+    with pytest.raises(OwsegError, match="has no scorer 'knn'; owseg fit KB --data SET --scorers knn adds it"):
         find_threshold(kb, data, scorer="knn")
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"fpr": 5}, "between 0 and 1, not 5; write 0.05 for 5 %"),
+        ({"method": "conformel"}, "no method 'conformel'"),
+        ({"method": "conformal", "fpr": 0.01}, "needs at least 99 images, not 12"),
+        ({"method": "conformal", "fpr": 0.2, "false_alarms": 0.01}, "needs at least 99 images, not 12"),
+        ({"false_alarms": 0}, "false alarms per image are asked for above 0"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_said_before_the_network_is_run(kb, data, options, wrong):
+    def forward(image):
+        raise AssertionError
+
+    with pytest.raises(OwsegError, match=wrong):
+        find_threshold(kb, data, forward=forward, **options)
 
 
 def test_unknown_and_void_pixels_do_not_count(kb, data):
@@ -199,7 +217,7 @@ def test_what_cannot_be_fitted_ends_in_one_sentence(kb):
         fit_scorers(kb, tiny.dataset(), ["svm"])
     data = tiny.dataset(2)
     bare = replace(data, source=replace(data.source, read=lambda i: (data.source.read(i)[0], None)))
-    with pytest.raises(OwsegError, match="f0 has no mask; scorers are fitted on labelled images"):
+    with pytest.raises(OwsegError, match="f0 has no mask; a fit needs one for every image"):
         fit_scorers(kb, bare)
     nothing = replace(
         data, source=replace(data.source, read=lambda i: (tiny.image(i), np.full((48, 64), 255, np.uint8)))

@@ -161,7 +161,9 @@ def test_a_published_network_of_any_other_kind(tmp_path):
 
 @pytest.mark.parametrize("spec", ["street", "dmlnet:", "rpl", "other:file.pth"])
 def test_what_names_no_network(spec):
-    with pytest.raises(OwsegError, match="names no network to import; give one of dmlnet:FILE, rpl:FILE"):
+    with pytest.raises(
+        OwsegError, match="names no network to import; give KIND:PLACE, where KIND is one of dmlnet, rpl"
+    ):
         import_network(spec)
 
 
@@ -271,7 +273,7 @@ def test_files_that_are_of_another_network_or_no_file_of_tensors(tmp_path):
     whole = (tmp_path / "rpl.pth").read_bytes()
     for content in (b"", b"no tensors", whole[: len(whole) // 2], b"\x80\x02."):
         (tmp_path / "cut.pth").write_bytes(content)
-        with pytest.raises(OwsegError, match=r"cut.pth (is no file of torch|holds more than tensors)"):
+        with pytest.raises(OwsegError, match=r"cut.pth (is no checkpoint of torch|holds more than tensors)"):
             import_network(f"rpl:{tmp_path / 'cut.pth'}")
 
 

@@ -105,7 +105,7 @@ def test_it_moves_to_another_place_by_the_shift_of_the_whole_image(kb):
 def test_what_cannot_be_done_is_said(kb):
     with pytest.raises(OwsegError, match="there is no task 'things'; it is unknown or obstacles"):
         for_task(kb, "things")
-    with pytest.raises(OwsegError, match="owseg calibrate KB --data DATA --task obstacles"):
+    with pytest.raises(OwsegError, match="owseg calibrate KB --data KIND:DIR --task obstacles"):
         for_task(tiny.calibrated(), "obstacles")
     names = LabelSpace.of(("street", "sky", "tree"))
     with pytest.raises(OwsegError, match="needs a network with a class 'road'"):

@@ -144,7 +144,7 @@ def test_a_directory_that_may_not_be_read(place: Path, monkeypatch: pytest.Monke
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", refuse)
-        says(lambda: read_version(place), f"{place} could not be read", "no permission for", str(place / "CURRENT"))
+        says(lambda: read_version(place), f"{place} cannot be read", "no permission for", str(place / "CURRENT"))
     assert read_version(place)[0] == 3
 
 
@@ -167,7 +167,7 @@ def test_a_directory_that_may_not_be_looked_into(place: Path, monkeypatch: pytes
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "exists", refuse)
-    says(lambda: has_version(place), f"{place} could not be read", "no permission for", str(place / "CURRENT"))
+    says(lambda: has_version(place), f"{place} cannot be read", "no permission for", str(place / "CURRENT"))
 
 
 @pytest.mark.parametrize("moment", ["stored_numbers", "pointed_name"])

@@ -61,7 +61,7 @@ def test_every_image_to_calibrate_and_evaluate_on_is_read_once(stored_kb, own_da
 def test_the_demo_asks_for_what_it_needs(stored_kb, own_data, tmp_path):
     with pytest.raises(OwsegError, match="--learn"):
         demo.run(f"folder:{own_data}", str(stored_kb), None, tmp_path / "out")
-    with pytest.raises(OwsegError, match=r"not an unknown class of folder.*; those are: rock"):
+    with pytest.raises(OwsegError, match=r"not an unknown class of folder.*; name one of those: rock"):
         demo.run(f"folder:{own_data}", str(stored_kb), "sky", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -15,7 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer.main
 
+from owseg.cli import app
 from owseg.data.search import ImageFiles
 from owseg.discovery.discover import DiscoveryResult
 from owseg.inference.predict import Result
@@ -87,7 +89,8 @@ noted: list[tuple[str, dict]] = []
 STUBS = {
     "knowledge.load:load": lambda a: FakeKB(a["directory"]),
     "knowledge.load:load_stages": lambda a: f"stages of {a['directory']}",
-    "_files:read_json": lambda a: ["road", "sky"] if str(a["path"]) == "C" else [],
+    "data.datasets.folder:read_names": lambda a: FakeKB.labels,
+    "_files:read_json": lambda a: [],
     "knowledge.imported:import_network": lambda a: FakeKB(f"imported {a['spec']}"),
     "knowledge.pretrained:writable": lambda a: a["out"] or a["kb"],
     "knowledge.pretrained:resolve": lambda a: Path("place of", a["name"]),
@@ -161,6 +164,16 @@ STUBS = {
     "discovery.known_regions:known_regions": lambda a: f"regions of {a['folder']}",
     "discovery.discover:discover": lambda a: (SimpleNamespace(folder=a["folder"]), DiscoveryResult(1, 2, 0, 1)),
 }  # fmt: skip
+
+
+def commands(group=None, path=()):
+    """Every command by its words: ("data", "check") and so on."""
+    group = group or typer.main.get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
 
 
 def plain(value):

@@ -78,7 +78,7 @@ def test_the_preset_of_the_paper_is_overridden_by_what_is_given(tmp_path, monkey
 def test_unknown_names_are_refused(tmp_path):
     for arguments, words in (
         (("nothing",), "no baseline 'nothing'; it is one of autoencoder, duir, rbm, synthcp"),
-        (("rbm", "large"), "no preset 'large'; it is light or paper"),
+        (("rbm", "large"), "no preset 'large'; it is one of light, paper"),
         (("rbm", "light", {"depth": "3"}), "rbm has no option 'depth'"),
     ):
         with pytest.raises(OwsegError, match=words):

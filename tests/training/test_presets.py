@@ -84,5 +84,5 @@ def test_the_factors_of_an_outlier_are_numbers():
 
 
 def test_a_preset_that_does_not_exist():
-    with pytest.raises(OwsegError, match="no preset 'heavy'; it is light or paper"):
+    with pytest.raises(OwsegError, match="no preset 'heavy'; it is one of light, paper"):
         preset_named(RESIDUAL, "heavy")

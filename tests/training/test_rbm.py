@@ -104,7 +104,7 @@ def test_what_cannot_be_trained_on_is_named(tmp_path):
         train_rbm(data(), data(3), "street", QUICK, tmp_path)
     plain = tiny.dataset()
     bare = DataSet(Source("bare", plain.labels, ("f",), lambda i: (plain.source.read(i)[0], None)), plain.labels)
-    with pytest.raises(OwsegError, match="f has no mask; patches of a class are found with one"):
+    with pytest.raises(OwsegError, match="f has no mask; training needs one for every image"):
         train_rbm(bare, data(3), config=QUICK, run=tmp_path)
     labels = LabelSpace.of(("road", "sky", "tree", "cow"))
     for one, other in ((data(), DataSet(data(3).source, labels)), (DataSet(data().source, labels), data(3))):

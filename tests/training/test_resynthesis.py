@@ -136,7 +136,7 @@ def test_a_generator_is_trained_or_comes_from_a_file(tmp_path, monkeypatch):
 def test_data_without_masks_and_settings_that_do_not_fit_are_named(tmp_path):
     plain = tiny.dataset()
     bare = DataSet(Source("bare", plain.labels, tuple("fghi"), lambda i: (plain.source.read(i)[0], None)), plain.labels)
-    with pytest.raises(OwsegError, match="has no mask; a drawing is made of one"):
+    with pytest.raises(OwsegError, match="has no mask; a generator needs one for every image"):
         train_generator(backbone(), bare, plain, QUICK, tmp_path)
     with pytest.raises(OwsegError, match="crops of multiples of 16 pixels, not 40x48"):
         GeneratorConfig(crop=(40, 48), depth=4)

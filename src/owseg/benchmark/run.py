@@ -29,7 +29,7 @@ from owseg.benchmark.tables import Row, bounds_of, columns_of
 from owseg.data.dataset import DataSet, spread_over
 from owseg.data.datasets import open_dataset
 from owseg.data.points import points_to_sample
-from owseg.errors import OwsegError
+from owseg.errors import OwsegError, meant
 from owseg.evaluation.histograms import score_histograms
 from owseg.evaluation.maps import MapFolder
 from owseg.evaluation.measure import measure
@@ -120,8 +120,9 @@ def _scorers(model: Model, kb: KnowledgeBase) -> tuple[str, ...]:
     own = [name for name in kb.scorers if name not in model.fit] + list(model.fit)
     every = [n for name in model.scorers for n in ([*own, kb.scorer] if name == ALL else [name])]
     if wrong := [name for name in every if plain_name(name) not in own and name not in IMAGE_SCORERS]:
-        has = ", ".join([*own, *IMAGE_SCORERS])
-        raise OwsegError(f"models.{model.name}.scorers: there is no score {wrong[0]!r}; it has {has}.")
+        names = [*own, *IMAGE_SCORERS]
+        hint = meant(wrong[0], names, f"it has {', '.join(names)}.")
+        raise OwsegError(f"models.{model.name}.scorers: there is no score {wrong[0]!r}; {hint}")
     return tuple(dict.fromkeys(every))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import warnings
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -45,6 +45,7 @@ from owseg.cli._log import logged
 from owseg.cli._printing import print_error, print_note
 from owseg.cli._running import command_name, runnable
 from owseg.cli._stopping import Stopped, stoppable
+from owseg.cli._usage import UsageError, usage_sentence
 from owseg.errors import OwsegError
 
 app = typer.Typer(
@@ -106,7 +107,10 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; an error that the user can mend is one sentence on standard error and exit code 1."""
+    """Run the command line; an error that the user can mend is one sentence on standard error and exit code 1.
+
+    The code is 2 where the command line cannot be read.
+    """
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, TextIOWrapper):
             output.reconfigure(errors="backslashreplace")  # a terminal may have ASCII alone
@@ -114,7 +118,9 @@ def main() -> None:
         warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # Pillow's; an error of ours follows
         warnings.showwarning = lambda message, *_: print_note(f"warning: {message}")  # not where, and in which file
         try:
-            app()
+            code = app(standalone_mode=False)
+        except UsageError as error:
+            _fail(usage_sentence(error), 2)
         except OwsegError as error:
             _fail(str(error))
         except Stopped as stop:  # before a command began
@@ -124,9 +130,13 @@ def main() -> None:
             sys.exit(1)
         except OSError as error:
             _fail(f"{error.filename or 'the disk'}: {error.strerror or error}.")
+        else:
+            if code:
+                sys.exit(code)
 
 
-def _fail(sentence: str) -> None:
-    print_error(f"error: {sentence}")
-    logger.debug("it was raised here:", exc_info=True)
-    sys.exit(1)
+def _fail(sentence: str, code: int = 1) -> NoReturn:
+    if sentence:
+        print_error(f"error: {sentence}")
+        logger.debug("it was raised here:", exc_info=True)
+    sys.exit(code)

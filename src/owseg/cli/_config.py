@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import typer
 
 from owseg import __version__
 from owseg._files import read_toml, write_whole
-from owseg.errors import OwsegError
+from owseg.errors import OwsegError, meant
 
 SETTINGS, HEAD = "settings.toml", "# The options of owseg "
 
@@ -52,8 +51,7 @@ def use_config(ctx: typer.Context, file: Path | None) -> Path | None:
     found = {}
     for key, value in read_toml(file).items():
         if key not in there:
-            meant = get_close_matches(key, there, 1)
-            hint = f"did you mean {meant[0]}?" if meant else f"it has {', '.join(there)}."
+            hint = meant(key, there, f"it has {', '.join(there)}.")
             raise OwsegError(f"{file} sets {key!r}, which owseg {ctx.info_name} does not have; {hint}")
         found[there[key].name] = _value(file, key, value, there[key])
     ctx.default_map = found

@@ -102,7 +102,17 @@ Slim = Annotated[
 ]
 
 
-Fpr = Annotated[float, typer.Option(help="Share of known pixels that may be predicted unknown (false positives).")]
+def fpr_value(value: float) -> float:
+    """Return a rate; raise ``OwsegError`` for one outside (0, 1), before any work."""
+    from owseg.openset import check_fpr
+
+    return check_fpr(value)
+
+
+Fpr = Annotated[
+    float,
+    typer.Option(callback=fpr_value, help="Share of known pixels that may be predicted unknown (false positives)."),
+]
 
 
 Task = Annotated[

@@ -60,13 +60,16 @@ Members = Annotated[
 def check_run(run: Path, result: Path, exists: bool, overwrite: bool, resume: bool) -> None:
     """Raise ``OwsegError`` where a training would replace another: ``result``, if it ``exists``, or a run's checkpoint.
 
-    Either may be meant, with ``overwrite`` or ``resume``; both together are refused.
+    Either may be meant, with ``overwrite`` or ``resume``; both together are refused, and ``resume`` of no run.
     """
     if overwrite and resume:
         raise OwsegError("--resume goes on with a run, --overwrite begins anew; give one of them.")
+    begun = any(run.rglob("last.ckpt"))
+    if resume and not begun:
+        raise OwsegError(f"{run.name} holds no checkpoint to go on from; leave --resume out.")
     if overwrite or resume:
         return
-    if exists or any(run.rglob("last.ckpt")):
+    if exists or begun:
         there = f"{result} is there already" if exists else f"{run} holds the checkpoint of a run already"
         raise OwsegError(
             f"{there}; give --overwrite to train anew, --resume to go on with the run, or another directory or file."

@@ -18,7 +18,7 @@ def benchmark(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for maps, results and plots; one that is begun is continued.")
     ],
-    workers: Annotated[int, typer.Option(help="Processes that compute metrics.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that compute metrics.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Evaluate models x scorers x data sets: tables (Markdown, LaTeX, CSV, JSON) and plots.

@@ -41,15 +41,14 @@ def import_(
     Only tensors are read from their files. All of them have to be there, and none may be left over. With --data the
     scorers are fitted and the threshold is calibrated at once; the split val is divided, one half for each.
     """
-    from owseg._files import read_json
     from owseg.data.datasets import open_dataset
+    from owseg.data.datasets.folder import read_names
     from owseg.knowledge.calibration import calibrate, divide_val, fit_scorers
     from owseg.knowledge.commit import check_place
     from owseg.knowledge.imported import import_network
-    from owseg.labels import LabelSpace
 
     check_place(out)
-    names = None if classes is None else LabelSpace.from_json(read_json(classes))
+    names = None if classes is None else read_names(classes)
     kb = import_network(network, names)
     if data is None:
         save_version(kb, str(out), as_json, next_command("calibrate", out, "--data", "SET"))

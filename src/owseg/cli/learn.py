@@ -161,12 +161,16 @@ def _diagnosed(
 
 def check_sources(shots: Path | None, data: str | None, images: Path | None) -> None:
     """Raise ``OwsegError`` unless the shots come from just one place."""
+    from owseg.data.datasets import DATASETS
+
     if shots is None and data is None:
         raise OwsegError("give --shots FOLDER or --data KIND:DIR, so that there are images to learn from.")
     if shots is not None and data is not None:
         raise OwsegError(
             "give --shots or --data, not both; to calibrate the threshold again on a data set, use --known."
         )
+    if shots is not None and not shots.exists() and (spec := str(shots)).partition(":")[0] in DATASETS:
+        raise OwsegError(f"{spec} is a data set; give it as --data.")
     if images is not None and shots is None:
         raise OwsegError("--images says where the images of --shots are; with --data leave it out.")
 

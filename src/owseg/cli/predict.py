@@ -106,6 +106,8 @@ def _print_results(
     failed = [r for r in results if r.error]
     for result in failed:
         print_error(f"skipped: {result.error}")
+    if len(failed) == len(results):
+        return
     say(f"{len(results) - len(failed)} of {count} images labelled; the maps are in {out}/.")
     _print_most_unknown(results, working)
 

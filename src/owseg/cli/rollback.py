@@ -23,11 +23,10 @@ def rollback(
 ) -> None:
     """Make an earlier version current again. Nothing is deleted: name a later version to go forward."""
     from owseg.knowledge.commit import rollback_version
+    from owseg.knowledge.pretrained import check_own
     from owseg.knowledge.versions import version_history
 
-    # Not resolve(): a shipped knowledge base must stay as it is.
-    if not Path(kb).exists():
-        raise OwsegError(f"{kb} is not a directory; name a knowledge base of your own.")
+    check_own(kb)
     if version is not None and to is not None:
         raise OwsegError("name the version once: owseg rollback KB VERSION.")
     number = rollback_version(kb, to if version is None else version)

@@ -65,7 +65,7 @@ class DataSet:
         if undefined := [v for v in present if v >= len(self.source.classes) and v != KNOWN]:
             raise OwsegError(
                 f"the mask of {name} holds the ids {undefined}, but the classes are 0..{len(self.source.classes) - 1} "
-                f"and {IGNORE} is void."
+                f"and {IGNORE} is void; correct the mask, or the list of classes."
             )
         # One table look-up a pixel; what a network is trained on must not hold KNOWN, which is no class of it.
         table = self.labels.lookup(self.source.classes, self.unknown_as)
@@ -121,7 +121,7 @@ def divide(data: DataSet, share: float, seed: int = 0) -> tuple[DataSet, DataSet
     Raises ``OwsegError`` for a share outside (0, 1), and where either part would be empty.
     """
     if not 0 < share < 1:
-        raise OwsegError(f"a share lies between 0 and 1, not at {share}.")
+        raise OwsegError(f"a share is between 0 and 1, not {share:g}; write 0.2 for 20 %.")
     count = round(share * len(data))
     if not 0 < count < len(data):
         raise OwsegError(

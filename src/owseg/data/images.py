@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from owseg._files import state_of
 from owseg.data.decoding import FORMATS, load_image
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE
@@ -30,14 +31,24 @@ ImageLike: TypeAlias = "str | Path | bytes | np.ndarray | Image.Image | Tensor"
 """What can be read as one image (see ``as_image``)."""
 
 
+def no_image(folder: Path) -> OwsegError:
+    """Return the error about a folder without images."""
+    return OwsegError(f"{folder} holds no image ({', '.join(SUFFIXES)}); give a folder that does.")
+
+
+def unpaired(path: Path, other: str, folder: Path) -> OwsegError:
+    """Return the error about an image without its mask in ``folder``, or the ``other`` way round."""
+    return OwsegError(f"{path} has no {other} of the same name in {folder}; add it, or remove this file.")
+
+
 def find_images(folder: Path) -> list[Path]:
     """Return the images directly in ``folder``, sorted by name; raise ``OwsegError`` if there are none."""
     if not folder.is_dir():
-        raise OwsegError(f"{folder} is not a folder; give the folder that holds the images.")
+        raise OwsegError(f"{folder} {state_of(folder)}; give the folder that holds the images.")
     # macOS leaves a hidden ._NAME.jpg, which is no image, beside each NAME.jpg on foreign disks.
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not found:
-        raise OwsegError(f"{folder} holds no image ({', '.join(SUFFIXES)}).")
+        raise no_image(folder)
     return found
 
 
@@ -141,7 +152,7 @@ def read_mask(path: Path) -> np.ndarray:
     if image.format in ("JPEG", "MPO"):
         raise OwsegError(f"{path} is a JPEG, which alters the ids along every edge; save the mask as PNG.")
     if image.mode not in ("L", "P", "1"):
-        raise OwsegError(f"{path} is a {image.mode} image; a mask is 8-bit grey or palette, one id per pixel.")
+        raise OwsegError(f"{path} has {image.mode} pixels; save the mask as 8-bit grey or palette, one id per pixel.")
     with Image.open(path, formats=FORMATS) as header:  # nothing is decoded
         if re.search("L;[24]", str(header.tile)):
             raise OwsegError(f"{path} has greys of 2 or 4 bits, not ids; save the mask with 8 bits a pixel.")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from owseg._files import MAX_ANNOTATIONS, read_json
+from owseg._files import MAX_ANNOTATIONS, read_json, state_of
 from owseg.data.decoding import load_image
-from owseg.data.images import are_black_and_white, by_stem, read_class_mask, read_image
+from owseg.data.images import are_black_and_white, by_stem, read_class_mask, read_image, unpaired
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 
@@ -130,7 +130,7 @@ def open_outliers(place: str | Path) -> Outliers:
     """
     root = Path(place).expanduser()
     if not root.is_dir():
-        raise OwsegError(f"{root} is not a folder; give the folder that holds the outliers.")
+        raise OwsegError(f"{root} {state_of(root)}; give the folder that holds the outliers.")
     if (root / "masks").is_dir():  # preferred where a folder has both: masks are exact
         return _masked(root)
     annotations = [p for p in sorted(root.glob("*.json")) if p.name != "index.json"]
@@ -169,8 +169,7 @@ def _masked(root: Path) -> Outliers:
     masks, paths, shown = by_stem(root / "masks"), list(by_stem(root / "images").values()), _index(root)
     for path in paths:
         if path.stem not in masks:
-            raise OwsegError(f"{path} has no mask of the same name in {root / 'masks'}.")
-
+            raise unpaired(path, "mask", root / "masks")
     white = are_black_and_white(masks.values())  # decided once: a single mask may lack the void of the others
 
     def read(i: int) -> Outlier:

@@ -9,12 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from owseg.data.images import SUFFIXES
+from owseg.data.images import SUFFIXES, no_image
 from owseg.errors import OwsegError
 
 OTHERS = (".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga", ".ico", ".svg", ".eps", ".psd", ".pgm", ".pbm",
           ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2")  # fmt: skip
 """Images of formats that are not read; where a folder has some, it is said."""
+
+
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ def search_images(names: Sequence[str], recursive: bool = False, apart: Path | N
         path = Path(name).expanduser()
         if re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE):
             raise OwsegError(f"{name} is an address, and nothing is downloaded; save the image, and name its file.")
+        if path.suffix.lower() in VIDEOS and path.is_file():
+            raise OwsegError(f"{name} is a video; save its frames as images, and name their folder.")
         if path.is_dir():
             found, root = _in_folder(path, recursive, apart, notes), path
         elif path.exists():
@@ -62,10 +67,12 @@ def _in_folder(folder: Path, recursive: bool, apart: Path | None, notes: list[st
     deeper = sum(path.suffix.lower() in SUFFIXES for path in every) - len(taken)
     left = [path.suffix.lower() for path in own if path.suffix.lower() in OTHERS]
     files, kinds = f"{len(left)} file{'s'[: len(left) > 1]}", ", ".join(sorted(set(left)))
+    if not taken and (deeper or left):
+        way = "--recursive takes them" if deeper else "convert what is to be read to PNG or JPEG"
+        what = f"{deeper} in its subfolders" if deeper else f"{files} of another format ({kinds})"
+        raise OwsegError(f"{folder} holds no image that can be read, but {what}; {way}.")
     if not taken:
-        inside = f"; {deeper} in its subfolders: --recursive takes them" if deeper else ""
-        others = f"; convert its {files} of other formats ({kinds})" if left else ""
-        raise OwsegError(f"{folder} holds no image ({', '.join(SUFFIXES)}){others}{inside}.")
+        raise no_image(folder)
     if deeper:
         notes.append(f"{deeper} more image{'s'[: deeper > 1]} in subfolders of {folder}; --recursive takes them, too.")
     if left:
@@ -87,6 +94,8 @@ def _matching(name: str, pattern: Path) -> tuple[list[Path], Path]:
     matched = [Path(p) for p in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207
     images = [p for p in matched if p.suffix.lower() in SUFFIXES and p.is_file()]
     if not images:
-        raise OwsegError(f"{name} is not an image, a folder, or a pattern that matches an image.")
+        if not glob.has_magic(name):
+            raise OwsegError(f"{name} does not exist; name an image, a folder, or a pattern such as 'photos/*.jpg'.")
+        raise OwsegError(f"no image matches {name}; name a folder, or a pattern of images ({', '.join(SUFFIXES)}).")
     fixed = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
     return images, Path(*pattern.parts[:fixed])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from owseg.data.dataset import DataSet
-from owseg.data.images import are_black_and_white, by_stem, read_class_mask, read_image
+from owseg.data.images import are_black_and_white, by_stem, read_class_mask, read_image, unpaired
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE
 from owseg.types import MAX_SHOTS, Shot
@@ -24,16 +24,27 @@ def shot_of(data: DataSet, i: int, name: str) -> Shot:
     return Shot(image, raw == data.source.classes.index(name), data.source.ids[i], raw == IGNORE)
 
 
+def check_count(count: int) -> None:
+    """Raise ``OwsegError`` for another number of shots than 1 to ``MAX_SHOTS``."""
+    if not 1 <= count <= MAX_SHOTS:
+        way = "choose the clearest" if count > MAX_SHOTS else "give one at least"
+        raise OwsegError(f"a class is learned from 1 to {MAX_SHOTS} shots, not {count}; {way}.")
+
+
+def check_seed(seed: int) -> None:
+    """Raise ``OwsegError`` for a seed below 0."""
+    if seed < 0:
+        raise OwsegError(f"a seed is 0 or above, not {seed}.")
+
+
 def sample_shots(data: DataSet, name: str, count: int, seed: int = 0, top: float = 0.2) -> list[Shot]:
     """Draw ``count`` shots of the class ``name`` from ``data`` at random, with ``seed``, among those that show it best.
 
     Of the images that show the class at all, only the share ``top`` in which it covers most pixels (at least ``count``
     images) are drawn from, as a person would choose such images. Raises ``OwsegError`` for fewer than ``count`` images.
     """
-    if not 1 <= count <= MAX_SHOTS:
-        raise OwsegError(f"a class is learned from 1 to {MAX_SHOTS} shots, not {count}.")
-    if seed < 0:
-        raise OwsegError(f"a seed is 0 or above, not {seed}.")
+    check_count(count)
+    check_seed(seed)
     if not 0 < top <= 1:
         raise OwsegError(f"the share of images that shots are drawn from is above 0 and at most 1, not {top}.")
     label = data.source.classes.index(name)
@@ -59,9 +70,9 @@ def read_shot_folder(folder: str | Path) -> list[Shot]:
     folder = Path(folder).expanduser()
     masks, images = by_stem(folder / "masks"), by_stem(folder / "images")
     if unmatched := sorted(images.keys() - masks.keys()):
-        raise OwsegError(f"{images[unmatched[0]]} has no mask of the same name in {folder / 'masks'}.")
+        raise unpaired(images[unmatched[0]], "mask", folder / "masks")
     if unmatched := sorted(masks.keys() - images.keys()):
-        raise OwsegError(f"{masks[unmatched[0]]} has no image of the same name in {folder / 'images'}.")
+        raise unpaired(masks[unmatched[0]], "image", folder / "images")
     white = are_black_and_white(masks.values())  # decided for the folder: a single mask may lack the void of the others
     marks = {name: read_class_mask(masks[name], white) for name in images}
     pixels = {name: read_image(path, upright=False) for name, path in images.items()}

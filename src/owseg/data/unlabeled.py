@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from owseg._files import state_of
 from owseg.data.dataset import DataSet, Source
 from owseg.data.datasets import DATASETS, open_dataset
 from owseg.data.images import by_stem, read_image
@@ -19,10 +20,11 @@ def open_inliers(spec: str, split: str, labels: LabelSpace) -> DataSet:
 
     The images of a folder have no ground truth, and ``split`` does not matter. Raises ``OwsegError`` for neither.
     """
-    if Path(spec).expanduser().is_dir():
-        return DataSet(unlabeled_source(Path(spec).expanduser(), labels), labels)
+    folder = Path(spec).expanduser()
+    if folder.is_dir():
+        return DataSet(unlabeled_source(folder, labels), labels)
     if ":" not in spec and spec not in DATASETS:
-        raise OwsegError(f"{spec} is neither a folder of images nor a data set such as camvid:DIR.")
+        raise OwsegError(f"{spec} {state_of(folder)}; name a folder of images, or a data set such as camvid:DIR.")
     return open_dataset(spec, split, labels)
 
 
@@ -47,7 +49,8 @@ def _source(name: str, ids: tuple[str, ...], paths: Sequence[Path], labels: Labe
 def hold_out(data: DataSet, every: int = 8) -> tuple[DataSet, DataSet]:
     """Return ``data`` without every eighth sample, and those; raise ``OwsegError`` for fewer than ``every``."""
     if len(data) < every:
-        raise OwsegError(f"{data.source.name} has {len(data)} images; {every} are needed to hold one out.")
+        few = f"{data.source.name} has {len(data)} images"
+        raise OwsegError(f"{few}; give {every} or more, as one of {every} is kept to validate on.")
     # Spread over the whole set, since neighbours in a video show nearly the same.
     held = range(every - 1, len(data), every)
     return data.pick([i for i in range(len(data)) if i not in held]), data.pick(held)

@@ -20,7 +20,7 @@ from owseg.discovery.storage import Group, QueueInfo, file_hash
 from owseg.discovery.thumbnails import overview, thumbnail
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
-from owseg.knowledge.pieces import SPLIT_COSINE
+from owseg.knowledge.pieces import SPLIT_COSINE, pixels
 from owseg.knowledge.regions import MIN_AREA
 from owseg.openset import NO_THRESHOLD
 from owseg.types import Forward
@@ -56,6 +56,9 @@ def discover(
         raise OwsegError(NO_THRESHOLD)
     if not paths:
         raise OwsegError("there is no image to process; name images or folders.")
+    pixels(min_area, (1, 1))  # before anything is stored
+    if not -1 <= split_at <= 1:
+        raise OwsegError(f"--split-at is a cosine from -1 to 1, not {split_at:g}.")
     paths = [path.parent.resolve() / path.name for path in paths]  # a link to an image keeps its own name
     root = Path(os.path.commonpath([path.parent for path in paths]))
     info = QueueInfo(name, kb.fingerprint(decides=True), kb.labels.names, str(root), min_area, split_at)

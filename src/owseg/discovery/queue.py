@@ -69,8 +69,9 @@ class Queue:
         folder = Path(folder)
         if storage.is_queue(folder):
             queue = cls.open(folder)
+            if info.fingerprint != queue.info.fingerprint:
+                raise OwsegError(f"{folder} holds a queue of another knowledge base; give another --out.")
             for what, ours, theirs in (
-                ("another knowledge base", info.fingerprint, queue.info.fingerprint),
                 ("images below another folder", info.root, queue.info.root),
                 ("other settings", (info.min_area, info.split_at), (queue.info.min_area, queue.info.split_at)),
             ):
@@ -87,7 +88,7 @@ class Queue:
         """Open a queue; raise ``OwsegError`` if ``folder`` holds none, or one that is damaged or of another format."""
         folder = Path(folder)
         if not storage.is_queue(folder):
-            raise OwsegError(f"{folder} is not a queue; make one with `owseg discover KB IMAGES --out {folder}`.")
+            raise OwsegError(f"{folder} is not a queue; make one with `owseg discover KB IMAGES --out QUEUE`.")
         return cls(folder, storage.read_info(folder))
 
     # Images and regions

@@ -116,14 +116,13 @@ def _run(kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward, thresh
     """Collect the scores of unknown pixels at half size, and with a ``threshold`` the open-set maps at full size."""
     passed = _Pass([], None if threshold is None else OpenIoU(kb.labels.names, {"other": threshold}))
     for sample in track(data, f"evaluating {data.source.name}", len(data)):
-        if sample.target is None:
-            raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every image.")
-        size = sample.target.shape[0], sample.target.shape[1]
+        target = sample.mask_for("evaluation")
+        size = target.shape[0], target.shape[1]
         assessed = kb.assess(forward(sample.image), size, (scorer,))
         score = assessed.decided(scorer)
         if passed.state is not None:
-            passed.state.update(score, assessed.labels, sample.target)
-        small, labels = halved(score, sample.target)
+            passed.state.update(score, assessed.labels, target)
+        small, labels = halved(score, target)
         passed.outliers.append(small[labels == UNKNOWN])
     return passed
 

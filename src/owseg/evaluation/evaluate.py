@@ -166,13 +166,12 @@ def evaluate_image_scorers(
     """
     states = {name: (metric or Pooled)() for name in scorers}
     for sample in track(data, "evaluating", len(data)):
-        if sample.target is None:
-            raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every image.")
-        size = sample.target.shape[0], sample.target.shape[1]
+        target = sample.mask_for("evaluation")
+        size = target.shape[0], target.shape[1]
         for name, scorer in scorers.items():
             # A mask may have more pixels than its image; metrics are taken at the size of the mask.
             score = torch.from_numpy(scorer(sample.image))[None, None]
-            states[name].update(resize(score, size)[0, 0].numpy(), sample.target)
+            states[name].update(resize(score, size)[0, 0].numpy(), target)
     return {name: state.compute() for name, state in states.items()}
 
 
@@ -188,6 +187,8 @@ class Evaluator:
     ) -> None:
         if data.labels.names != kb.labels.names:
             raise OwsegError("the data set has other labels than the knowledge base; open it against kb.labels.")
+        for name in scorers or ():  # before the network is run
+            kb.require_scorer(name)
         # Every unknown class gets an id of its own, beyond the known ones, so that each can be counted.
         everything = kb.labels
         for name in data.unknown_classes():
@@ -201,9 +202,7 @@ class Evaluator:
     def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Return image ``i`` and its ground truth in the ids of the source, the same for every knowledge base."""
         sample = self._raw[i]
-        if sample.target is None:
-            raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every image.")
-        return sample.image, sample.target
+        return sample.image, sample.mask_for("evaluation")
 
     def update(self, output: Output, source_target: np.ndarray) -> None:
         """Add one image: the network's output, and the ground truth (H, W) as ``read`` returns it."""

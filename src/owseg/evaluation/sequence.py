@@ -126,7 +126,7 @@ def evaluate_sequence(stages: Sequence[KnowledgeBase], data: DataSet) -> Sequenc
     may be opened against the labels of any of them. Raises ``OwsegError`` where no class was learned.
     """
     if not stages or not stages[-1].increments:
-        raise OwsegError("this knowledge base has not learned a class yet; there is no sequence to evaluate.")
+        raise OwsegError("this knowledge base has not learned a class yet; learn one, or leave --sequence out.")
     evaluators = [Evaluator(kb, DataSet(data.source, kb.labels)) for kb in stages]
     for i in track(range(len(data)), "evaluating", len(data)):
         image, target = evaluators[-1].read(i)

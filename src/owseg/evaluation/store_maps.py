@@ -61,9 +61,8 @@ def make_scorers(kb: KnowledgeBase, names: Iterable[str]) -> None:
 def _maps_of(
     kb: KnowledgeBase, sample: Sample, names: Sequence[str], forward: Forward, beside: Mapping[str, ImageScorer]
 ) -> Maps:
-    if sample.target is None:
-        raise OwsegError(f"{sample.id} has no mask; evaluation needs one for every image.")
-    size = sample.target.shape[0], sample.target.shape[1]
+    target = sample.mask_for("evaluation")
+    size = target.shape[0], target.shape[1]
     assessed = kb.assess(forward(sample.image), size, tuple(name for name in names if name not in beside))
     of_image = {name: _resized(beside[name](sample.image), size) for name in names if name in beside}
     # An image scorer knows nothing of learned classes; they decide for it as for any other score.
@@ -72,7 +71,7 @@ def _maps_of(
     for name, score in scores.items():
         if np.isnan(score).any():  # found here, not after hours of scoring, by the metrics
             raise OwsegError(f"the score {name} of {sample.id} is NaN; check the weights and the image.")
-    return Maps(assessed.labels, sample.target, scores)
+    return Maps(assessed.labels, target, scores)
 
 
 def _resized(score: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -66,7 +66,7 @@ class Files:
                 found = True
                 yield name
         if not found:
-            raise OwsegError(f"this is not {what}, nor does it hold one.")
+            raise OwsegError(f"this is not {what}, nor does it hold one; give another file, or name its own format.")
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def opened(path: Path) -> Iterator[Files]:
             files = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
             yield Files({p.relative_to(path).as_posix(): partial(read_at_most, p, MAX_ANNOTATIONS) for p in files})
         elif not path.exists():
-            raise OwsegError(f"{path} does not exist.")
+            raise OwsegError(f"{path} does not exist; name a file, a folder or a zip of annotations.")
         elif path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive:
                 with as_owseg_error(path, "an archive"):

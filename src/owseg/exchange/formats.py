@@ -39,7 +39,7 @@ def _read(path: Path, name: str | None) -> Iterator[Annotation]:
                 name = _format_of(files)
         if name is None:
             raise FormatNotRecognised(
-                f"{path} holds no annotations that are recognised; name their format: {', '.join(FORMATS)}."
+                f"{path} holds no annotations of a known format; give an export of {', '.join(FORMATS)}."
             )
         format = FORMATS.make(name)
         with as_owseg_error(path, format.what):

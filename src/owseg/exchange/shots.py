@@ -33,8 +33,8 @@ def read_shots(path: str | Path, name: str, images: str | Path | None = None) ->
     except FormatNotRecognised:
         if not path.is_dir():
             raise
-        hint = f"; give its parent, {path.parent}" if (path.parent / "masks").is_dir() else ""
-        raise OwsegError(f"{path} holds neither a folder masks/ nor annotations that are recognised{hint}.") from None
+        hint = f"; give its parent, {path.parent}" if (path.parent / "masks").is_dir() else "; give a folder that does"
+        raise OwsegError(f"{path} holds neither images/ and masks/ nor annotations of a known format{hint}.") from None
 
 
 def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -> list[Shot]:
@@ -52,7 +52,8 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
         if a.name in (name, VOID) and a.mask.any():
             (masks if a.name == name else voids)[a.image] = a
     if not masks:
-        raise OwsegError(f"no image is annotated with {name!r}; there is {', '.join(others) or 'nothing'}.")
+        marked = f"the classes are {', '.join(others)}" if others else "nor with another class; give other annotations"
+        raise OwsegError(f"no image is annotated with {name!r}{'; ' if others else ', '}{marked}.")
     shots = []
     for image, a in masks.items():
         path = find_annotated(image, images)

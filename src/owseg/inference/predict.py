@@ -81,7 +81,7 @@ def predict_files(
         raise OwsegError(NO_THRESHOLD)
     names = [path.stem for path in paths] if names is None else names
     check_names(names, paths)
-    _write_classes(kb.labels, out)
+    _check_classes(out)
     results: list[Result] = []
     for path, name in track(list(zip(paths, names, strict=True)), "predicting", len(paths)):
         try:
@@ -91,6 +91,8 @@ def predict_files(
             takes_less = kb.network.size is None  # else --tile sees more pixels than the working size has
             result, contents = Result(path, None, failure(path, error, WAYS if takes_less else "make it smaller")), {}
         try:
+            if contents and not any(r.error is None for r in results):  # nothing is left of images that are none
+                _write_classes(kb.labels, out)
             for place, data in contents.items():
                 write_whole(place, data)
         except OwsegError as error:
@@ -136,16 +138,19 @@ def check_names(names: Sequence[str], paths: Sequence[Path]) -> None:
             raise OwsegError(f"{first[name]} and {path} would both become {name}.labels.png; {ways}.")
 
 
-def _write_classes(labels: LabelSpace, out: Path) -> None:
-    """Write ``CLASSES`` and ``LEGEND``; raise ``OwsegError`` for such a file of another program, or of a data set."""
+def _check_classes(out: Path) -> None:
+    """Raise ``OwsegError`` where ``CLASSES`` or ``LEGEND`` is a file of another program, or of a data set."""
     place = out / CLASSES
     there = read_json(place) if place.exists() else []
     ours = isinstance(there, list) and all(isinstance(c, dict) and {*c} == {"id", "name", "color"} for c in there)
     for file in (place, out / LEGEND):
         if file.exists() and not (ours and place.exists()):
             raise OwsegError(f"{file} is not from an earlier owseg predict and would be lost; give another --out.")
+
+
+def _write_classes(labels: LabelSpace, out: Path) -> None:
     value = [{"id": i, **entry} for i, entry in enumerate(labels.to_json())]
-    write_whole(place, (json.dumps(value, indent=1) + "\n").encode())
+    write_whole(out / CLASSES, (json.dumps(value, indent=1) + "\n").encode())
     write_whole(out / LEGEND, encode_legend(labels))
 
 

@@ -101,7 +101,7 @@ def _files_by_image(submission: Submission, paths: Sequence[Path]) -> dict[Path,
     for path in paths:
         frame = path.stem.removesuffix("_leftImg8bit")
         if frame in frames:
-            raise OwsegError(f"{frames[frame]} and {path} have the same name, {frame!r}; submit them one at a time.")
+            raise OwsegError(f"{frames[frame]} and {path} have the same name, {frame!r}; rename one, or leave it out.")
         frames[frame] = path
     return {path: submission.paths(frame) for frame, path in frames.items()}
 

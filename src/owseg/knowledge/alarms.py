@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import ceil, floor
+from math import floor
 
 import numpy as np
 
 from owseg.errors import OwsegError
 from owseg.knowledge.pieces import pixels, rated_pieces
 from owseg.knowledge.regions import MIN_AREA
-from owseg.openset import RegionThreshold, Threshold
+from owseg.openset import RegionThreshold, Threshold, check_enough
 
 FALSE_ALARMS = 0.3
 """The false alarms per image that are asked for by default."""
@@ -37,15 +37,12 @@ def region_threshold(
     Pieces do not depend on this threshold, so their number falls as it rises, and it is the least one. Raises
     ``OwsegError`` for a rate that is not above 0 (or not below 1, for "conformal"), too few images, and no known pixel.
     """
-    if not rate > 0 or (method == "conformal" and not rate < 1):
-        raise OwsegError(f"false alarms per image are asked for above 0, and below 1 for conformal, not {rate}.")
+    check_alarms(rate, method)
     false = [false_evidence(score, known, threshold, min_area) for score, known in score_maps if known.any()]
     n = len(false)
     if not n:
         raise OwsegError("no known pixel is left to calibrate on; give images that show known classes.")
-    if method == "conformal" and 1 / (n + 1) > rate:
-        needed = ceil(1 / rate - 1 - 1e-9)
-        raise OwsegError(f"conformal calibration at {rate:g} needs at least {needed} images, not {n}; give more.")
+    check_enough(n, rate, method)
     if method == "conformal":
         # (k + 1) / (n + 1) <= rate for k images with a false region, each of which counts by its surest.
         allowed, each = floor(rate * (n + 1) - 1 + 1e-9), [float(e.max()) for e in false if len(e)]
@@ -54,6 +51,12 @@ def region_threshold(
     each = sorted(each, reverse=True)
     value = each[allowed] if len(each) > allowed else 0.0
     return RegionThreshold(value, method, rate, sum(e > value for e in each) / n, n)
+
+
+def check_alarms(rate: float, method: str) -> None:
+    """Raise ``OwsegError`` for a number of false alarms per image that cannot be asked for."""
+    if not rate > 0 or (method == "conformal" and not rate < 1):
+        raise OwsegError(f"false alarms per image are asked for above 0, and below 1 for conformal, not {rate}.")
 
 
 def false_evidence(

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from owseg.data.images import ImageLike, as_image, image_name
-from owseg.errors import OwsegError
+from owseg.errors import OwsegError, meant
 from owseg.increments.base import Increment
 from owseg.knowledge.commit import add_version, writing
 from owseg.knowledge.lineage import KNOWLEDGE_FILE, Origin, find_parent
@@ -40,7 +40,7 @@ from owseg.models.network import Network
 from owseg.models.ops import closed_map_at, resize
 from owseg.models.residual_pattern import ResidualPattern
 from owseg.openset import NO_THRESHOLD, Threshold, open_set_map
-from owseg.scorers import available
+from owseg.scorers import available, fitted_names
 from owseg.scorers.base import FittedScorer
 from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
@@ -103,7 +103,9 @@ class KnowledgeBase:
     def require_scorer(self, name: str) -> Scorer:
         """Return the scorer called ``name``; raise ``OwsegError`` with the names that there are for one that is not."""
         if name not in self.scorers:
-            raise OwsegError(f"this knowledge base has no scorer {name!r}; it has {', '.join(self.scorers)}.")
+            fit = f"owseg fit KB --data SET --scorers {name} adds it."
+            others = fit if name in fitted_names() else f"it has {', '.join(self.scorers)}."
+            raise OwsegError(f"this knowledge base has no scorer {name!r}; {meant(name, self.scorers, others)}")
         return self.scorers[name]
 
     @property

@@ -14,14 +14,14 @@ from torch import Tensor
 from owseg._progress import track
 from owseg.data.dataset import DataSet, joined
 from owseg.errors import OwsegError
-from owseg.knowledge.alarms import FALSE_ALARMS, region_threshold
+from owseg.knowledge.alarms import FALSE_ALARMS, check_alarms, region_threshold
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.regions import min_area_of
 from owseg.knowledge.tasks import scorer_for
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.models.engine import CachedForward
 from owseg.models.ops import closed_map_at
-from owseg.openset import Reference, Threshold, quantiles, threshold_at_fpr
+from owseg.openset import Reference, Threshold, check_enough, check_fpr, check_method, quantiles, threshold_at_fpr
 from owseg.scorers import SCORERS, fitted_names, plain_name, whole_image
 from owseg.scorers.base import FittedScorer
 from owseg.types import Forward, Output
@@ -59,6 +59,13 @@ def find_threshold(
         raise OwsegError("a conformal bound needs images that nobody chose by their scores; leave marked regions out.")
     name = scorer or kb.scorer
     kb.require_scorer(name)
+    # Before the network is run; an image without a known pixel is left out later, so fewer may remain.
+    check_fpr(fpr)
+    check_method(method)
+    check_enough(len(data), fpr, method)
+    if false_alarms is not None:
+        check_alarms(false_alarms, method)
+        check_enough(len(data), false_alarms, method)
     scores: list[np.ndarray] = []
     forward = forward or kb.forward
     maps: Iterable[_Map] = _known_scores(kb, data, name, forward, scores)
@@ -195,10 +202,9 @@ class _Outputs:
 
     def __iter__(self) -> Iterator[tuple[Output, Tensor]]:
         for sample in track(self.data, "fitting", len(self.data)):
-            if sample.target is None:
-                raise OwsegError(f"{sample.id} has no mask; scorers are fitted on labelled images.")
+            target = sample.mask_for("a fit")
             # A fit is to known pixels only, whatever else the data set labels.
-            target = np.where(sample.target == UNKNOWN, IGNORE, sample.target)
+            target = np.where(target == UNKNOWN, IGNORE, target)
             yield self.forward(sample.image), torch.from_numpy(target)[None]
 
 

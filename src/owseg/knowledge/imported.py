@@ -52,8 +52,8 @@ def import_network(spec: str, classes: LabelSpace | None = None) -> KnowledgeBas
         kb = load(spec)
         return kb if classes is None else replace(kb, labels=_fitting(classes, kb.network.num_classes))
     if kind not in AUTHORS or not place:
-        forms = ", ".join((*(f"{name}:FILE" for name in AUTHORS), *(f"{name}:..." for name in NETWORKS)))
-        raise OwsegError(f"{spec!r} names no network to import; give one of {forms}.")
+        kinds = ", ".join((*AUTHORS, *NETWORKS))
+        raise OwsegError(f"{spec!r} names no network to import; give KIND:PLACE, where KIND is one of {kinds}.")
     return _dmlnet(place, classes) if kind == "dmlnet" else _rpl(Path(place), classes)
 
 

@@ -24,7 +24,7 @@ SPLIT_COSINE = 0.5
 def pixels(area: float, shape: Sequence[int]) -> int:
     """Return an area in pixels, at least 1: below 1 it is a share of an image of ``shape`` (H, W)."""
     if not area > 0:
-        raise OwsegError(f"an area is above 0, not {area}: below 1 a share of the image, from 1 on pixels.")
+        raise OwsegError(f"an area is above 0, not {area:g}: below 1 a share of the image, from 1 on pixels.")
     return max(1, round(area * shape[0] * shape[1] if area < 1 else area))
 
 

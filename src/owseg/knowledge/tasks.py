@@ -40,5 +40,7 @@ def for_task(kb: KnowledgeBase, task: str) -> KnowledgeBase:
     if scorer == kb.scorer:
         return kb
     if kb.obstacles is None:
-        raise OwsegError(f"there is no threshold for {task} yet; run `owseg calibrate KB --data DATA --task {task}`.")
+        raise OwsegError(
+            f"there is no threshold for {task} yet; run `owseg calibrate KB --data KIND:DIR --task {task}`."
+        )
     return replace(kb, scorer=scorer, threshold=kb.obstacles)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from owseg._files import read_json
+from owseg._files import IN_A_FILE, read_json
 from owseg.errors import OwsegError
 
 CURRENT, RECORD, SUMS = "CURRENT", "version.json", "SHA256SUMS"
@@ -114,14 +114,14 @@ def explained(directory: Path, what: str) -> Iterator[None]:
     except OSError as error:
         path = error.filename or directory
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            why = "the disk is full; free some space and try again"
+            why = "(the disk is full); free some space and try again"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            why = f"there is no permission for {path}; change its mode, or choose another directory"
+            why = f"(there is no permission for {path}); change its mode, or give another path"
         elif error.errno in (errno.EEXIST, errno.ENOTDIR) and not directory.is_dir():
-            why = "it is, or lies in, a file; choose another directory"
+            why = f"({IN_A_FILE}); give another path"
         else:
-            why = f"{error.strerror or error} at {path}; repair that and try again"
-        raise OwsegError(f"{directory} could not be {what}: {why}.") from error
+            why = f"({error.strerror or error} at {path}); repair that and try again"
+        raise OwsegError(f"{directory} cannot be {what} {why}.") from error
 
 
 def check_whole(folder: Path, verify: bool = True) -> None:

@@ -9,13 +9,14 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from owseg.data.dataset import DataSet
+from owseg.data.shots import check_count
 from owseg.errors import OwsegError
 from owseg.knowledge.base import Event, KnowledgeBase
 from owseg.knowledge.calibration import data_card, find_threshold
 from owseg.labels import Color, check_class_names
 from owseg.learners.auto import learner_for
 from owseg.learners.base import Learner
-from owseg.types import MAX_SHOTS, Forward, Shot
+from owseg.types import Forward, Shot
 
 
 def learn(
@@ -72,8 +73,7 @@ def learn(
 
 def check_shots(name: str, shots: Sequence[Shot]) -> None:
     """Raise ``OwsegError`` for no shot, more than five, masks of another size, or one that does not show the class."""
-    if not 1 <= len(shots) <= MAX_SHOTS:
-        raise OwsegError(f"a class is learned from 1 to {MAX_SHOTS} shots, not {len(shots)}.")
+    check_count(len(shots))
     for shot in shots:
         if shot.image.ndim != 3 or len(shot.image) != 3 or shot.image.dtype != np.uint8:
             what = f"{shot.image.shape} {shot.image.dtype}"

@@ -14,11 +14,12 @@ from owseg import __version__
 from owseg.data.cached import cached
 from owseg.data.dataset import DataSet, spread_over
 from owseg.data.datasets import open_dataset
-from owseg.data.shots import sample_shots
+from owseg.data.shots import check_seed, sample_shots
 from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import Evaluation, evaluate
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import calibrate
+from owseg.knowledge.commit import check_place
 from owseg.knowledge.load import load
 from owseg.learners.learn import learn
 from owseg.report.charts import Curve
@@ -44,12 +45,14 @@ def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -
     kind = data.partition(":")[0]
     if kind not in DEFAULTS and (kb is None or name is None):
         raise OwsegError(f"for {data} give --kb, a knowledge base, and --learn, a class that it does not know.")
+    check_seed(seed)
+    check_place(out / "kb")
     before, name = load(kb or DEFAULTS[kind][0]), name or DEFAULTS[kind][1]
     everything = open_dataset(data, "test", before.labels)
     # Checked before the minutes that follow.
     if name not in everything.unknown_classes():
         choices = ", ".join(everything.unknown_classes()) or "none"
-        raise OwsegError(f"{name!r} is not an unknown class of {data}; those are: {choices}.")
+        raise OwsegError(f"{name!r} is not an unknown class of {data}; name one of those: {choices}.")
 
     _report_step("1/5 calibrating the threshold of the anomaly score")
     val = cached(spread_over(open_dataset(data, "val", before.labels), IMAGES))

@@ -52,7 +52,7 @@ class LearningSession:
         if kb.labels.names[: len(classes)] != classes:
             raise OwsegError(
                 f"{state.queue.folder} was made with a knowledge base that knows {', '.join(classes)}; "
-                f"{self.place} does not."
+                f"{self.place} does not; review it with that one."
             )
         # Learning changes no weight of the network, so all versions share one cache of its outputs.
         self._forward = CachedForward(kb.forward, gigabytes=0.5)

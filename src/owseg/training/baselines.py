@@ -49,7 +49,7 @@ def fit_baseline(
     ``OwsegError`` for an unknown baseline, preset or option, and for what the training itself refuses.
     """
     if preset not in PRESETS:
-        raise OwsegError(f"there is no preset {preset!r}; it is {' or '.join(PRESETS)}.")
+        raise OwsegError(f"there is no preset {preset!r}; it is one of {', '.join(PRESETS)}.")
     card, out = BASELINES[name], Path(out)
     paper = card.facts.get("paper", {}) if preset == "paper" else {}
     options = read_options(card, {**paper, **(settings or {})})

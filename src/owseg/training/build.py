@@ -111,7 +111,11 @@ def train_and_val(
     """
     train = open_dataset(data, "train", labels, train=True)
     if val_share is None:
-        return train, open_dataset(data, "val", labels)
+        try:
+            return train, open_dataset(data, "val", labels)
+        except NoSuchSplit as error:
+            way = "--val 0.2 keeps a fifth of train in its place"
+            raise NoSuchSplit(f"{str(error).removesuffix('.')}; {way}.") from None
     with suppress(NoSuchSplit):
         if open_dataset(data, "val", labels).source.name != train.source.name:
             raise OwsegError(f"{data} has a split val of its own; leave --val out.")

@@ -71,7 +71,7 @@ RESIDUAL: Mapping[str, ResidualConfig] = {
 def preset_named(presets: Mapping[str, T], name: str) -> T:
     """Return a preset; raise ``OwsegError`` with the names that there are for another."""
     if name not in presets:
-        raise OwsegError(f"there is no preset {name!r}; it is {' or '.join(presets)}.")
+        raise OwsegError(f"there is no preset {name!r}; it is one of {', '.join(presets)}.")
     return presets[name]
 
 

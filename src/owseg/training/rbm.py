@@ -56,7 +56,7 @@ class ClassPatches:
 
     def all_of(self, sample: Sample) -> Tensor:
         """Return every patch (N, 3 patch^2) of the class in an image."""
-        return patches_within(self.model, sample, _mask_of(sample) == self.label)
+        return patches_within(self.model, sample, sample.mask_for("training") == self.label)
 
 
 def patches_within(model: PatchAutoencoder, sample: Sample, mask: np.ndarray) -> Tensor:
@@ -123,15 +123,9 @@ def _mean_error(model: PatchAutoencoder, val: DataSet) -> Tensor:
 
     def errors() -> Iterator[Tensor]:
         for sample in val:
-            yield model.error(patches_within(model, sample, _mask_of(sample) < UNKNOWN)).double()
+            yield model.error(patches_within(model, sample, sample.mask_for("training") < UNKNOWN)).double()
 
     return torch.cat(list(errors())).mean()
-
-
-def _mask_of(sample: Sample) -> np.ndarray:
-    if sample.target is None:
-        raise OwsegError(f"{sample.id} has no mask; patches of a class are found with one.")
-    return sample.target
 
 
 def _fit(

@@ -123,8 +123,7 @@ def generator_from(
 
 def masked(sample: Sample) -> Sample:
     """Return ``sample``; raise ``OwsegError`` where it has no mask."""
-    if sample.target is None:
-        raise OwsegError(f"{sample.id} has no mask; a drawing is made of one.")
+    sample.mask_for("a generator")
     return sample
 
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -32,7 +31,6 @@ from owseg.training.members import Member, members_of
 from owseg.training.optimizers import made_optimizer
 from owseg.training.processes import launched
 from owseg.training.views import AugmentedViews, FrozenFeatures
-from owseg.types import Sample
 
 
 @torch.no_grad()
@@ -41,7 +39,7 @@ def validation_miou(network: Network, data: DataSet) -> float:
     iou = IoU.of(data.labels.names)
     forward = Engine(network)
     for sample in data:
-        target = _mask_of(sample, "validation")
+        target = sample.mask_for("validation")
         logits = resize(forward(sample.image).logits, target.shape)
         iou = iou.update(closed_map(logits)[0].to(torch.uint8).cpu().numpy(), target)
     return iou.mean()
@@ -132,7 +130,7 @@ def _trained(network: Network, data: DataSet, val: DataSet, member: Member[Train
         backbone = copy.deepcopy(trained.backbone).eval().to(fabric.device)
         views = FrozenFeatures(augmented, backbone)
     batches = Batches(len(data), views, config, fabric.global_rank, fabric.world_size)
-    masks = (_mask_of(sample, "training") for sample in frames)
+    masks = (sample.mask_for("training") for sample in frames)
     weights = losses.class_weights(masks, network.num_classes, config.balance)
     average_by = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
     average = AveragedModel(trained, multi_avg_fn=average_by, use_buffers=True).to(fabric.device)
@@ -154,12 +152,6 @@ def _trained(network: Network, data: DataSet, val: DataSet, member: Member[Train
     result = _copy(network)
     result.load_state_dict(best)
     return result.requires_grad_(True).eval()
-
-
-def _mask_of(sample: Sample, use: str) -> np.ndarray:
-    if sample.target is None:
-        raise OwsegError(f"{sample.id} has no mask; {use} needs one for every image.")
-    return sample.target
 
 
 def _copy(network: Network) -> Network:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from owseg._files import state_of
 from owseg._registry import Registry
-from owseg.errors import OwsegError
+from owseg.errors import OwsegError, meant
 from owseg.labels import IGNORE, UNKNOWN, LabelSpace
 
 if TYPE_CHECKING:
@@ -28,15 +29,28 @@ def open_source(spec: str, split: str) -> Source:
     """
     kind, _, folder = spec.partition(":")
     if kind not in DATASETS:
-        kinds = ", ".join(name for name, entry in DATASETS.entries.items() if not entry.facts.get("generated"))
-        raise OwsegError(f"{spec!r} names no data set; it is synthetic or KIND:DIR, where KIND is {kinds}.")
+        raise OwsegError(_unknown(spec))
     card, root = DATASETS[kind], Path(folder).expanduser()
     if card.facts.get("generated"):
         if folder:
             raise OwsegError(f"the data set {kind} is generated and has no folder; name it as {kind}.")
-    elif not folder or not root.is_dir():
-        raise OwsegError(f"{folder or 'nothing'} is not a folder; name the data set as {kind}:DIR.")
+    elif not folder:
+        raise OwsegError(f"{kind} is in a folder; name the data set as {kind}:DIR.")
+    elif not root.is_dir():
+        raise OwsegError(f"{folder} {state_of(root)}; name the folder of the data set.")
     return card.make(root, split)
+
+
+def _unknown(spec: str) -> str:
+    """Return what is wrong with a ``spec`` of no kind of data set."""
+    kind, colon, _ = spec.partition(":")
+    if colon:
+        others = "owseg data list has those that there are."
+        return f"there is no kind of data set {kind!r}; {meant(kind, DATASETS, others)}"
+    path = Path(spec).expanduser()
+    there = "holds no images/" if path.is_dir() else state_of(path)
+    own = "a folder with images/, masks/ and classes.json"
+    return f"{spec} {there}; name {own}, or a published data set as KIND:DIR (see owseg data list)."
 
 
 def open_dataset(spec: str, split: str, labels: LabelSpace | None = None, *, train: bool = False) -> DataSet:

@@ -31,14 +31,14 @@ def split_folder(root: Path, split: str, folders: Mapping[str, str]) -> Path:
         wanted = " or ".join(dict.fromkeys(folders.values()))
         raise OwsegError(f"{root} is laid out in another way: it has no folder {wanted}; see owseg data list.")
     if split not in present:
-        raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(present)}.")
+        raise NoSuchSplit.of(root, split, present)
     return root / folders[split]
 
 
 def only_split(root: Path, split: str, name: str) -> None:
     """Raise ``NoSuchSplit`` unless ``split`` is ``name``, the only one there is."""
     if split != name:
-        raise NoSuchSplit(f"{root} has no split {split!r}; it has {name}.")
+        raise NoSuchSplit.of(root, split, (name,))
 
 
 def find_frames(folder: Path, ending: str = "", pattern: str = "*") -> dict[str, Path]:

@@ -48,7 +48,7 @@ def bdd_anomaly(
     missing.
     """
     if split not in SPLITS:
-        raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(SPLITS)}.")
+        raise NoSuchSplit.of(root, split, SPLITS)
     frames: dict[str, Path] = {}
     masks: dict[str, Path] = {}
     for part in ("train", "val") if split == "test" else (split,):

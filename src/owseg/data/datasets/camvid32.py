@@ -43,7 +43,7 @@ def camvid32(root: Path, split: str) -> Source:
     """
     frames = find_frames(split_folder(root, SPLITS[0], {SPLITS[0]: "701_StillsRaw_full"}))
     if split not in SPLITS and not (root / f"{split}.txt").is_file():
-        raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(SPLITS)}.")
+        raise NoSuchSplit.of(root, split, SPLITS)
     names = _listed(root / f"{split}.txt") if (root / f"{split}.txt").is_file() else None
     if names is None:
         names = [name for name in frames if split_of(name) == split]

@@ -34,8 +34,7 @@ def folder(root: Path, split: str) -> Source:
     lists = [] if splits else [s for s in SPLITS if (root / f"{s}.txt").is_file()]
     # To open all images as the split that is missing would mix train with test.
     if (splits or lists) and base == root and split not in lists:
-        there = ", ".join(splits or [f"{name}.txt" for name in lists])
-        raise NoSuchSplit(f"{root} has no split {split!r}; it has {there}.")
+        raise NoSuchSplit.of(root, split, splits or [f"{name}.txt" for name in lists])
     if not (base / "images").is_dir():
         raise OwsegError(f"{base} has no folder 'images'; a data set folder holds images/, masks/ and classes.json.")
     images = by_stem(base / "images")
@@ -68,12 +67,22 @@ def _listed(path: Path, images: Container[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def read_names(path: Path) -> LabelSpace:
+    """Read a list of classes; raise ``OwsegError``, which names the file, where there is none."""
+    try:
+        return LabelSpace.from_json(read_json(path))
+    except FileNotFoundError:
+        raise OwsegError(f"{path} does not exist; name a JSON list of classes.") from None
+    except OwsegError as error:
+        raise OwsegError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+
+
 def read_classes(*folders: Path) -> LabelSpace:
     """Read the first ``classes.json`` in ``folders``; raise ``OwsegError`` if there is none or it cannot be read."""
     for place in folders:
         path = place / "classes.json"
         if path.is_file():
-            return LabelSpace.from_json(read_json(path))
+            return read_names(path)
     first, *others = dict.fromkeys(folders)
     also = "".join(f", nor has {place}" for place in others)
     where = "into either" if others else "there"

@@ -28,7 +28,7 @@ def smiyc(root: Path, split: str, kind: str) -> Source:
         raise OwsegError(f"{root / 'labels_masks'} holds no mask for any image of {root / 'images'}.")
     by_split = {"val": masks, "test": {k: p for k, p in frames.items() if k not in masks}}
     if split not in by_split or not by_split[split]:
-        raise NoSuchSplit(f"{root} has no split {split!r}; it has {', '.join(s for s, f in by_split.items() if f)}.")
+        raise NoSuchSplit.of(root, split, (s for s, found in by_split.items() if found))
     kept = {key: path for key, path in frames.items() if key in by_split[split]}
     return paired(f"{kind}:{split}", ANOMALY, kept, masks, partial(read_ids, codes=ANOMALY_CODES))
 

@@ -29,7 +29,8 @@ def smiyc(kb: KnowledgeBase, dataset: str = "", method: str = "owseg") -> Submis
     Raises ``OwsegError`` for another data set, a method that is no name of a folder, no threshold, and without h5py.
     """
     if dataset not in DATASETS:
-        raise OwsegError(f"there is no data set {dataset!r}; give --set dataset=NAME, one of {', '.join(DATASETS)}.")
+        there = f"there is no data set {dataset!r}" if dataset else "the data set is not given"
+        raise OwsegError(f"{there}; give --set dataset=NAME, one of {', '.join(DATASETS)}.")
     if not method or not all(c.isalnum() or c in "-_." for c in method) or method.startswith("."):
         raise OwsegError(f"{method!r} cannot name a method; use letters, digits, - and _ alone.")
     if kb.threshold is None:

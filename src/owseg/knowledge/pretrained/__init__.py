@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
-from owseg._files import read_json
-from owseg.errors import OwsegError
+from owseg._files import read_json, state_of
+from owseg.errors import OwsegError, meant
+from owseg.knowledge.commit import check_place
 from owseg.knowledge.versions import current_version, has_version, holds_versions, read_version
 
 SHIPPED = Path(__file__).parent
@@ -63,13 +63,12 @@ def resolve(name: str | Path) -> Path:
     path = Path(name).expanduser()
     if holds_versions(path):
         return path
-    there = "holds no knowledge base" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+    there = "holds no knowledge base" if path.is_dir() else state_of(path)
     # Only a bare name can be that of a shipped one.
     if len(path.parts) != 1:
-        raise OwsegError(f"{path} {there}; {_network_hint(path) or 'give the directory of a knowledge base'}.")
+        raise OwsegError(f"{path} {there}; {_hint(path)}.")
     if path.name not in shipped_names() and not holds_versions(SHIPPED / path.name):
-        names, meant = ", ".join(shipped_names()), get_close_matches(path.name, shipped_names(), 1)
-        hint = f"did you mean {meant[0]}?" if meant else f"{_network_hint(path) or 'give a directory'}."
+        names, hint = ", ".join(shipped_names()), meant(path.name, shipped_names(), f"{_hint(path)}.")
         raise OwsegError(f"{path} {there}, and none that comes with owseg is called so ({names}); {hint}")
     return SHIPPED / path.name
 
@@ -82,21 +81,32 @@ def stored_version(kb: str) -> int | None:
     return current_version(place) if has_version(place) else None
 
 
-def _network_hint(path: Path) -> str:
-    """Return how a folder of transformers is opened; "" for another."""
-    return f"it looks like a network of transformers, which hf:{path} opens" if (path / "config.json").is_file() else ""
+def _hint(path: Path) -> str:
+    """Return what to give in place of a ``path`` that is no knowledge base."""
+    if (path / "config.json").is_file():
+        return f"it looks like a network of transformers, which hf:{path} opens"
+    if (path / "knowledge.json").is_file():
+        return f"it is a version of {path.parent}: give that"
+    return "give the directory of a knowledge base"
 
 
 def writable(kb: str, out: str | None) -> str:
     """Return where a new version of ``kb`` is stored: ``out``, or ``kb`` itself unless it came with the package.
 
-    Raises ``OwsegError`` if neither can be.
+    Raises ``OwsegError`` if neither can be, before the work that makes it.
     """
     if out is not None:
+        check_place(out)
         return out
     if ":" in kb and not Path(kb).exists():  # a published network, such as hf:NAME
         raise OwsegError(f"{kb} is no directory to store a new version in; give --out DIR.")
+    check_own(kb, "give --out DIR")
+    check_place(kb)
+    return kb
+
+
+def check_own(kb: str, way: str = "name one of your own") -> None:
+    """Raise ``OwsegError``, which ends with a ``way`` out, for a knowledge base that came with the package."""
     if resolve(kb).parent == SHIPPED:
         beside = f" (the folder {kb} here holds no knowledge base)" if Path(kb).is_dir() else ""
-        raise OwsegError(f"{kb} came with owseg and stays as it is{beside}; give --out DIR.")
-    return kb
+        raise OwsegError(f"{kb} came with owseg and stays as it is{beside}; {way}.")

@@ -57,13 +57,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise OwsegError(f"{path} is no file of safetensors ({error}).") from None
     except OSError as error:
-        raise OwsegError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}).") from None
+        raise OwsegError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}); name another.") from None
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))
         what = f"asks for code ({asked[1]})" if asked else "holds more than tensors"
         raise OwsegError(f"{path} {what} and was not opened; only files of tensors are.") from None
-    except Exception as error:  # a damaged file can raise anything
-        raise OwsegError(f"{path} is no file of torch ({type(error).__name__}).") from None
+    except Exception:  # a damaged file can raise anything
+        raise OwsegError(f"{path} is no checkpoint of torch; give the file as its authors publish it.") from None
     while isinstance(value, Mapping) and (key := next((k for k in INSIDE if isinstance(value.get(k), Mapping)), None)):
         value = value[key]
     if not isinstance(value, Mapping) or not value or not all(isinstance(v, Tensor) for v in value.values()):
