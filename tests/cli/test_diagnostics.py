@@ -21,6 +21,7 @@ def stubs(monkeypatch):
     ("calibrate K --data folder:D --split s", "sizes_of", {"data": "folder:D/s"}),
     ("fit K --data folder:D", "sizes_of", {"data": "folder:D/train, to train"}),
     ("evaluate K --data folder:D", "of_evaluation", {"result": "evaluation", "threshold": None}),
+    ("evaluate K --data folder:D", "of_measured", {"kb": "K", "data": "folder:D/test"}),
     ("evaluate K --data folder:D", "sizes_of", {"data": "folder:D/test"}),
     ("adapt K a b", "of_adaptation", {"images": 2}),
     ("fit K --data folder:D --scorers knn", "of_fit", {"scorers": ["knn"], "has_val": False}),

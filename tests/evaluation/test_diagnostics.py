@@ -6,12 +6,13 @@ from math import nan
 import numpy as np
 import pytest
 
-from owseg.data.dataset import DataSet, Source, shared_images
+from owseg.data.dataset import DataSet, Source, divide, shared_images
 from owseg.evaluation.diagnostics import (
     of_adaptation,
     of_calibration,
     of_evaluation,
     of_fit,
+    of_measured,
     of_shots,
     of_sizes,
     of_threshold,
@@ -99,6 +100,22 @@ def test_what_was_trained_on_is_known_by_its_content(kb):
     # As many images, and others.
     assert of_calibration(same, tiny.dataset(16).pick(range(8, 16)), None) == []
     assert of_calibration(kb, data, threshold(images=3)) == of_threshold(threshold(images=3)) != []
+
+
+def test_metrics_on_images_that_were_trained_on(kb):
+    """All of them, or all but the share that took the place of val."""
+    data = tiny.dataset()
+    rest, share = divide(data, 0.25, 3)
+    for trained, details, said in (
+        (data, {}, "the images of tiny"),
+        (rest, {"val_share": 0.25, "config": {"seed": 3}}, "6 of the 8 images of tiny"),
+        (rest, {"val_share": 0.25, "config": {"seed": 4}}, None),
+        (rest, {"val_share": "a quarter", "config": []}, None),
+    ):
+        event = Event("train", "trained", {**data_card(replace(trained, unknown_as=255)), **details})
+        lines = of_measured(replace(kb, history=(event,)), data)
+        assert lines == [] if said is None else f"was trained on {said}: these metrics are too good" in lines[0]
+        assert of_measured(replace(kb, history=(event,)), share) == []
 
 
 def copied(data, numbers, name):

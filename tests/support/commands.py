@@ -142,6 +142,7 @@ STUBS = {
     "evaluation.diagnostics:of_training": lambda a: [],
     "evaluation.diagnostics:of_calibration": lambda a: [],
     "evaluation.diagnostics:of_evaluation": lambda a: [],
+    "evaluation.diagnostics:of_measured": lambda a: [],
     "evaluation.diagnostics:of_sizes": lambda a: [],
     "evaluation.diagnostics:of_fit": lambda a: [],
     "evaluation.diagnostics:of_adaptation": lambda a: [],

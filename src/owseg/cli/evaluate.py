@@ -133,7 +133,7 @@ def evaluate(
     # The one in use may have options, with which it is none of the names.
     wanted = tuple(dict.fromkeys((*base.scorers, base.scorer))) if scorers == "all" else names or (base.scorer,)
     result = measure(base, first, wanted, PerImage if per_image else None, forward)
-    notes = diagnostics.of_evaluation(result, base.threshold)
+    notes = diagnostics.of_evaluation(result, base.threshold) + diagnostics.of_measured(base, first)
     if not any(views) and not sides:
         notes += diagnostics.of_sizes(base.network.size, diagnostics.sizes_of(first))
     _print(result, as_json, tuple(notes))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import ceil, isnan
 
 import numpy as np
 
-from owseg.data.dataset import DataSet, shared_images, spread_over
+from owseg.data.dataset import DataSet, divide, shared_images, spread_over
+from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import Evaluation, evaluate
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import IGNORE
@@ -79,20 +81,24 @@ def of_threshold(threshold: Threshold | None) -> list[str]:
 
 
 def of_calibration(kb: KnowledgeBase, data: DataSet, threshold: Threshold | None) -> list[str]:
-    """Say where ``data``, on which ``threshold`` was found, is what the network was trained on, and ``of_threshold``.
-
-    The training data is known by its fingerprint, so that neither name nor place matters.
-    """
+    """Say where ``data``, which ``threshold`` was found on, is that of the training, and what ``of_threshold`` says."""
     lines = of_threshold(threshold)
-    trained = next((event.details for event in kb.history if event.action == "train"), {})
-    if trained.get("images") == len(data):
-        labels = kb.labels.without(kb.learned_classes)
-        if replace(data, labels=labels, unknown_as=IGNORE).fingerprint() == trained.get("fingerprint"):
-            lines.append(
-                f"the network was trained on the images of {data.source.name}, and is surer there than elsewhere, so "
-                "that more is called unknown in other images; calibrate on images that it was not trained on."
-            )
+    if count := _trained_on(kb, data):
+        lines.append(
+            f"the network was trained on {_share(count, data)}, and is surer there than elsewhere, so that more is "
+            "called unknown in other images; calibrate on images that it was not trained on."
+        )
     return lines
+
+
+def of_measured(kb: KnowledgeBase, data: DataSet) -> list[str]:
+    """Say where ``data``, on which a network was evaluated, is what it was trained on."""
+    if count := _trained_on(kb, data):
+        return [
+            f"the network was trained on {_share(count, data)}: these metrics are too good for any others; evaluate "
+            "on images that it was not trained on."
+        ]
+    return []
 
 
 def of_training(kb: KnowledgeBase, train: DataSet, val: DataSet) -> list[str]:
@@ -156,6 +162,25 @@ def of_shots(name: str, found: Mapping[str, float]) -> list[str]:
 def sizes_of(data: DataSet) -> list[tuple[int, int]]:
     """Return (H, W) of at most ``MOST`` images of ``data``, evenly spread."""
     return [(s.image.shape[1], s.image.shape[2]) for s in spread_over(data, MOST)]
+
+
+def _trained_on(kb: KnowledgeBase, data: DataSet) -> int:
+    """Return how many images of ``data`` the network was trained on: all, all but a share that was its val, or 0.
+
+    The training data is known by its fingerprint, so that neither name nor place matters.
+    """
+    trained = next((event.details for event in kb.history if event.action == "train"), {})
+    known = replace(data, labels=kb.labels.without(kb.learned_classes), unknown_as=IGNORE)
+    match trained:
+        case {"val_share": float(share), "config": {"seed": int(seed)}}:
+            with suppress(OwsegError):  # too few images to be divided so
+                known, _ = divide(known, share, seed)
+    same = trained.get("images") == len(known) and known.fingerprint() == trained.get("fingerprint")
+    return len(known) if same else 0
+
+
+def _share(count: int, data: DataSet) -> str:
+    return f"{'the' if count == len(data) else f'{count} of the {len(data)}'} images of {data.source.name}"
 
 
 def _is_far(value: float, asked: float) -> bool:
