@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +16,9 @@ from owseg.errors import OwsegError
 from owseg.models.backbones import FAMILIES, example_names
 from owseg.models.backbones.family import Family
 from owseg.models.backbones.preprocessing import stored_normalisation
+
+_SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+"""Channels and strides of the architectures that were made, by their configuration."""
 
 
 def family_of(model_type: str) -> Family:
@@ -42,17 +46,23 @@ class Backbone(nn.Module):
         # Not persistent: they are in the configuration, and so in no file of weights.
         self.register_buffer("mean", torch.tensor(mean or self.family.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std or self.family.std).view(1, 3, 1, 1), persistent=False)
+        # One architecture is made several times while a knowledge base is loaded; a pass takes longer than the rest.
+        key = json.dumps(self.family.config_of(model), sort_keys=True, default=str)
+        if key not in _SHAPES:
+            _SHAPES[key] = self._shapes()
+        self.channels, self.strides = _SHAPES[key]
+        self.is_frozen = self.stem_is_frozen = False
+
+    @torch.no_grad()
+    def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return channels and strides of a real pass, since few families state them."""
         # In evaluation mode, or the zeros would enter the running batch statistics.
         was_training = self.training
         self.eval()
-        # Channels and strides are those of a real pass, since few families state them.
-        with torch.no_grad():
-            # 224 is a multiple of 32 and of the patch size 14 of DINOv2.
-            maps = self(torch.zeros(1, 3, 224, 224))
+        # 224 is a multiple of 32 and of the patch size 14 of DINOv2.
+        maps = self(torch.zeros(1, 3, 224, 224))
         self.train(was_training)
-        self.channels = tuple(m.shape[1] for m in maps)
-        self.strides = tuple(round(224 / m.shape[-1]) for m in maps)
-        self.is_frozen = self.stem_is_frozen = False
+        return tuple(m.shape[1] for m in maps), tuple(round(224 / m.shape[-1]) for m in maps)
 
     @property
     def config(self) -> dict[str, Any]:
