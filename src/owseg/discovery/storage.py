@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -184,7 +185,8 @@ def read_embeddings(folder: Path, image_id: str) -> np.ndarray:
         found = np.load(path, allow_pickle=False)
         if isinstance(found, np.ndarray) and found.ndim == 2 and found.dtype == np.float32 and np.isfinite(found).all():
             return found
-    except (OSError, ValueError, EOFError, BadZipFile, MemoryError):  # a header may ask for any amount of memory
+    # A header may be no Python, and may ask for any amount of memory.
+    except (OSError, ValueError, EOFError, BadZipFile, TokenError, MemoryError):
         pass
     raise damaged(path)
 
