@@ -254,9 +254,9 @@ def check_order(
     broken = []
     for number in range(1, newest + 1):
         found = parents.get(number + 1, current)  # what was current when the next one was made, and in the end
-        # A version whose writer was killed before it was current was promised to nobody, and perhaps never current.
-        certain = max((n for n in promised if n <= number), default=1)
-        possible = set(range(certain, number + 1))
+        # A version whose writer was killed was promised to nobody, and may never have been current: then what it was
+        # made from still is.
+        possible = {number} if number in promised or number == 1 else {number, parents.get(number) or 1}
         rollbacks = [(to, done and low == high) for to, low, high, done in tries if low <= number <= high]
         possible = {to for to, _ in rollbacks} | (set() if any(done for _, done in rollbacks) else possible)
         if found not in possible:

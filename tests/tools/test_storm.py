@@ -71,6 +71,10 @@ def test_a_false_parent_is_noticed() -> None:
     assert not storm.check_order(order, both, 4, [undone])
     lost = [{**undone, "to": 1}, {"did": "rollback", "token": "t", "after": 3}]
     assert storm.check_order({1: None, 2: 1, 3: 2, 4: 3}, both, 4, lost)  # a rollback that had no effect
+    # After a rollback to 1, version 3 was never current; 4 is made from what was.
+    back = [{**undone, "to": 1, "before": 2}, {"did": "rollback", "token": "t", "after": 2}]
+    assert not storm.check_order({1: None, 2: 1, 3: 1, 4: 1}, {2, 4}, 4, back)
+    assert storm.check_order({1: None, 2: 1, 3: 1, 4: 2}, {2, 4}, 4, back)
     assert storm.check_order({1: None, 2: 1, 3: 2}, {2, 3}, 2, [])  # somebody's version is hidden in the end
 
 
