@@ -83,7 +83,8 @@ def test_tampered_groups_and_embeddings_are_refused(queue, ids):
     np.save(path, np.array([{}, {}, {}], object), allow_pickle=True)
     with pytest.raises(OwsegError, match=r"npy is damaged"):
         queue.entry(ids[0][:16])
-    for wrong in (b"PK\x03\x04 no archive", b"\x93NUMPY\x01\x00F\x00" + HUGE.ljust(69) + b"\n"):
+    headers = (HUGE, b"{'descr': (", b"if 1:\n    a\n  b")  # too much memory; open at its end; no Python
+    for wrong in (b"PK\x03\x04 no archive", *(b"\x93NUMPY\x01\x00F\x00" + h.ljust(69) + b"\n" for h in headers)):
         path.write_bytes(wrong)
         with pytest.raises(OwsegError, match=r"npy is damaged"):
             queue.entry(ids[0][:16])

@@ -186,7 +186,7 @@ def read_embeddings(folder: Path, image_id: str) -> np.ndarray:
         if isinstance(found, np.ndarray) and found.ndim == 2 and found.dtype == np.float32 and np.isfinite(found).all():
             return found
     # A header may be no Python, and may ask for any amount of memory.
-    except (OSError, ValueError, EOFError, BadZipFile, TokenError, MemoryError):
+    except (OSError, ValueError, EOFError, BadZipFile, SyntaxError, TokenError, MemoryError):
         pass
     raise damaged(path)
 
