@@ -125,6 +125,7 @@ def _unwritable(path: Path, error: OSError) -> OwsegError:
 
 
 IN_A_FILE = "it is, or lies in, a file"
+"""Why a folder cannot be made at a path."""
 
 
 @cache

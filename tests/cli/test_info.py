@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+from owseg.knowledge.base import Event
 from owseg.knowledge.load import load
 from tests.support import tiny
 
@@ -34,6 +35,13 @@ def test_obstacles_have_a_line_and_are_no_calibration_of_the_unknown(run_cli, st
     assert after["obstacles"] == kb.obstacles.to_json() and after["calibration"] == before["calibration"]
     out = run_cli("info", stored_kb)[1]
     assert f"where the score on the road > {kb.obstacles.value:.4g}: {kb.obstacles.achieved_fpr:.1%}" in out
+
+
+def test_whatever_the_history_of_somebody_says_of_marked_regions(run_cli, kb, tmp_path):
+    for i, marked in enumerate(("none", [1], {"data": "2 regions of queue"})):
+        kb.after(Event("calibrate", "calibrated", {"data": "d", "marked": marked})).save(tmp_path / str(i))
+        code, out, _ = run_cli("info", tmp_path / str(i))
+        assert code == 0 and ("on d and 2 regions of queue" in out) == (i == 2), out
 
 
 def test_one_that_is_not_calibrated(run_cli, kb, tmp_path):

@@ -111,6 +111,7 @@ def test_metrics_on_images_that_were_trained_on(kb):
         (rest, {"val_share": 0.25, "config": {"seed": 3}}, "6 of the 8 images of tiny"),
         (rest, {"val_share": 0.25, "config": {"seed": 4}}, None),
         (rest, {"val_share": "a quarter", "config": []}, None),
+        (rest, {"val_share": 0.25, "config": {"seed": -1}}, None),
     ):
         event = Event("train", "trained", {**data_card(replace(trained, unknown_as=255)), **details})
         lines = of_measured(replace(kb, history=(event,)), data)

@@ -195,3 +195,13 @@ def test_what_cannot_be_loaded_is_named_with_what_to_do(tmp_path):
         from_pretrained(str(tmp_path / "bert"))
     with pytest.raises(OwsegError, match="espnetv2 is loaded as a whole network, espnetv2-cityscapes:FILE"):
         FAMILIES["espnetv2"].make().from_pretrained("x", None, 16)
+
+
+def test_an_architecture_is_run_once_and_another_for_itself(monkeypatch):
+    runs, real = [], Backbone._shapes
+    monkeypatch.setattr(Backbone, "_shapes", lambda self: runs.append(self) or real(self))
+    monkeypatch.setattr("owseg.models.backbones.base._SHAPES", {})
+    first, second = Backbone(ESPNetV2Encoder(0.5)), Backbone(ESPNetV2Encoder(1.0))
+    again = build(first.config)
+    assert runs == [first, second] and (again.channels, again.strides) == (first.channels, first.strides)
+    assert first.channels != second.channels

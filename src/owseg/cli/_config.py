@@ -64,8 +64,10 @@ def write_settings(ctx: typer.Context, folder: Path) -> Path | None:
     One of another program stays as it is, and None is returned.
     """
     file = folder / SETTINGS
-    if file.is_file() and not file.read_bytes().startswith(HEAD.encode()):
-        return None
+    if file.is_file():
+        with file.open("rb") as there:
+            if there.read(len(HEAD)) != HEAD.encode():
+                return None
     lines = [f"{HEAD}{ctx.info_name}, version {__version__}; --config takes them again."]
     for key, parameter in _options(ctx):
         value = ctx.params.get(parameter.name)

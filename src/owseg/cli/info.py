@@ -64,8 +64,10 @@ def lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if threshold is not None:
         decision = f"unknown where {facts['scorer']} > {Threshold.from_json(threshold)}"
         share = f"{threshold['achieved_fpr']:.1%} of the known pixels ({threshold['target_fpr']:.1%} asked)"
-        marked = calibration.get("marked", {}).get("data")
-        data = f"on {calibration.get('data', 'unknown data')}" + (f" and {marked}" if marked else "")
+        data = f"on {calibration.get('data', 'unknown data')}"
+        match calibration:  # whatever somebody's knowledge base says there
+            case {"marked": {"data": marked}}:
+                data += f" and {marked}"
         images = f"{threshold['images']} images"
     residual = ", with a residual pattern" if network["residual"] else ""
     parts = f"{network['backbone']}, {network['decoder']}, {network['classifier']}{residual}"

@@ -18,6 +18,7 @@ OTHERS = (".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga", ".ico", ".s
 
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+"""Videos, which are refused with advice."""
 
 
 @dataclass(frozen=True)

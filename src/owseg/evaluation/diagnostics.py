@@ -10,7 +10,6 @@ from math import ceil, isnan
 import numpy as np
 
 from owseg.data.dataset import DataSet, divide, shared_images, spread_over
-from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import Evaluation, evaluate
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import IGNORE
@@ -173,7 +172,7 @@ def _trained_on(kb: KnowledgeBase, data: DataSet) -> int:
     known = replace(data, labels=kb.labels.without(kb.learned_classes), unknown_as=IGNORE)
     match trained:
         case {"val_share": float(share), "config": {"seed": int(seed)}}:
-            with suppress(OwsegError):  # too few images to be divided so
+            with suppress(ValueError):  # too few images to be divided so; OwsegError is one, as that of a seed below 0
                 known, _ = divide(known, share, seed)
     same = trained.get("images") == len(known) and known.fingerprint() == trained.get("fingerprint")
     return len(known) if same else 0
