@@ -38,7 +38,6 @@ def _write_images(root: Path) -> None:
     tiny.write_photos(root / "trip" / "monday", 2)
     (root / "empty").mkdir()
     (root / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no image")
-    (root / "cut.png").write_bytes((root / "photo.png").read_bytes()[:90])
     (root / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
     (root / "phone").mkdir()
     (root / "phone" / "a.heic").write_bytes(b"heic")
@@ -118,9 +117,7 @@ def _write_texts(root: Path) -> None:
     (root / "notes.txt").write_text("buy milk\n")
     (root / "labels.json").write_text('{"images": [], "annotations": [], "categories": []}')
     (root / "other.json").write_text('{"a": 1}')
-    (root / "broken.json").write_text('{"a": ')
     (root / "predict.toml").write_text("sizes = 720\n")
-    (root / "kind.toml").write_text("size = true\n")
     model, data = 'models.mine.kb = "mykb"\n', 'data.mine.spec = "folder:mydata"\n'
     recipes = {
         "recipe": model + data,
