@@ -28,7 +28,7 @@ from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
 from owseg.learners.plm import PLM
 from owseg.learners.probe import Probe
-from owseg.models.engine import CachedForward
+from owseg.models.cache import CachedForward
 from owseg.types import Shot
 
 T = TypeVar("T")

@@ -45,7 +45,7 @@ from owseg.labels import IGNORE
 from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
 from owseg.metrics.iou import IoU
-from owseg.models.engine import CachedForward
+from owseg.models.cache import CachedForward
 from owseg.types import MAX_SHOTS, Forward, Shot
 from recipes.tables import markdown, spread
 

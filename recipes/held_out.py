@@ -45,7 +45,7 @@ from owseg.metrics.iou import IoU
 from owseg.metrics.pixel import Exact
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import from_pretrained
-from owseg.models.engine import CachedForward
+from owseg.models.cache import CachedForward
 from owseg.models.ops import resize
 from owseg.scorers.joint import Joint
 from owseg.scorers.msp import msp

@@ -42,7 +42,7 @@ from owseg.learners.plm import PLM
 from owseg.learners.probe import Probe
 from owseg.learners.sequence import learn_sequence, sample_classes
 from owseg.metrics.iou import IoU, harmonic
-from owseg.models.engine import CachedForward
+from owseg.models.cache import CachedForward
 from owseg.models.ops import resize
 from owseg.openset import closed_map
 from owseg.types import Output

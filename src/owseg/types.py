@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -60,6 +60,25 @@ class Output:
     evidence: Tensor | None = None
     negative: Tensor | None = None
     image: Tensor | None = None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Output:
+        """Return the output with ``function`` of each of its tensors."""
+        # A linear classifier's evidence is its logits: once the same tensor, always the same tensor.
+        done: dict[int, Tensor] = {}
+
+        def once(tensor: Tensor) -> Tensor:
+            if id(tensor) not in done:
+                done[id(tensor)] = function(tensor)
+            return done[id(tensor)]
+
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        stages = tuple(once(stage) for stage in values.pop("features"))
+        rest: dict[str, Any] = {name: None if value is None else once(value) for name, value in values.items()}
+        return Output(stages, **rest)
+
+    def of(self, i: int) -> Output:
+        """Return the output of image ``i`` of the batch alone, as a batch of one."""
+        return self.map(lambda tensor: tensor[i : i + 1])
 
     @property
     def softmax_logits(self) -> Tensor:

@@ -24,10 +24,10 @@ from owseg.errors import OwsegError
 from owseg.evaluation.maps import MapFolder
 from owseg.image_scorers.autoencoder import Autoencoder, load, save, score
 from owseg.image_scorers.ensemble import mc_dropout
-from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import find_threshold
 from owseg.knowledge.load import load as open_kb
 from owseg.metrics.components import ANOMALY_TRACK, OBSTACLE_TRACK
+from owseg.models.engine import Engine
 from tests.support.benchmarks import rows_of
 
 
@@ -54,11 +54,11 @@ def test_what_was_fitted_in_a_run_is_not_loaded_in_it(place, recipe, tmp_path, m
     asked = replace(recipe, models=(model,), data=recipe.data[:1])
     loaded, load = [], benchmark.load
     monkeypatch.setattr(benchmark, "load", lambda path: loaded.append(Path(path)) or load(path))
-    first = run(asked, tmp_path / "one")
+    first = run(asked, tmp_path / "one", load=benchmark.load)
     assert loaded == [place / "kb"]
     shutil.copytree(tmp_path / "one" / "fitted", tmp_path / "two" / "fitted")
     loaded.clear()
-    assert run(asked, tmp_path / "two") == first
+    assert run(asked, tmp_path / "two", load=benchmark.load) == first
     assert loaded == [place / "kb", *(tmp_path / "two" / "fitted").iterdir()]
 
 
@@ -66,8 +66,13 @@ def test_what_was_fitted_in_a_run_is_not_loaded_in_it(place, recipe, tmp_path, m
 @pytest.mark.parametrize("scorer", ["msp", "mc_dropout"])
 def test_the_network_gets_images_of_the_size_that_was_asked_for(recipe, tmp_path, monkeypatch, scorer):
     model = replace(recipe.models[0], scorers=(scorer,))
-    shapes, forward = [], KnowledgeBase.forward
-    monkeypatch.setattr(KnowledgeBase, "forward", lambda kb, image: shapes.append(image.shape) or forward(kb, image))
+    shapes, outputs = [], Engine._outputs
+
+    def recorded(engine, images, scale):
+        shapes.append(images[0].shape)
+        return outputs(engine, images, scale)
+
+    monkeypatch.setattr(Engine, "_outputs", recorded)
     run(replace(recipe, models=(model,), data=(replace(recipe.data[0], resize=(48, 64), most=2),)), tmp_path)
     assert set(shapes) == {(3, 48, 64)}
     manifest = MapFolder.open(tmp_path / "maps" / "own" / "mine").manifest
@@ -224,8 +229,13 @@ def test_a_network_with_a_working_size_gets_the_images_as_they_are(recipe, tmp_p
     sized = copy.deepcopy(kb.network)
     sized.size = 72
     replace(kb, network=sized).save(tmp_path / "sized")
-    shapes, forward = [], KnowledgeBase.forward
-    monkeypatch.setattr(KnowledgeBase, "forward", lambda kb, image: shapes.append(image.shape) or forward(kb, image))
+    shapes, outputs = [], Engine._outputs
+
+    def recorded(engine, images, scale):
+        shapes.append(images[0].shape)
+        return outputs(engine, images, scale)
+
+    monkeypatch.setattr(Engine, "_outputs", recorded)
     model = replace(recipe.models[0], kb=str(tmp_path / "sized"), scorers=("msp",))
     run(replace(recipe, models=(model,), data=(replace(recipe.data[0], resize=(48, 64), most=2),)), tmp_path / "out")
     assert set(shapes) == {(3, 96, 128)}

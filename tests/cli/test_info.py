@@ -1,7 +1,7 @@
 import json
 from dataclasses import replace
 
-from owseg.knowledge.base import Event
+from owseg.knowledge.event import Event
 from owseg.knowledge.load import load
 from tests.support import tiny
 

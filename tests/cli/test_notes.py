@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from owseg.errors import NoSuchSplit
-from owseg.knowledge.base import Event
+from owseg.knowledge.event import Event
 from tests.support.commands import FakeKB, replace_all
 
 TRAIN, RESIDUAL = "train K --data folder:D --backbone B", "train-residual K --inliers folder:I --outliers O"

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from owseg.cli._rebase import TRIES
-from owseg.knowledge.base import Event
 from owseg.knowledge.commit import rollback_version
+from owseg.knowledge.event import Event
 from owseg.knowledge.load import load
 from owseg.knowledge.versions import version_history, version_numbers
 from owseg.learners.learn import learn

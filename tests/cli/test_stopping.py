@@ -61,17 +61,17 @@ def test_what_is_predicted_is_printed(run_cli, monkeypatch, kb, photos, stored_k
     """The second of three images is never finished."""
     from owseg.knowledge.base import KnowledgeBase
 
-    real, seen = KnowledgeBase.predict, []
+    real, seen = KnowledgeBase.decide, []
 
-    def predict(self, image, forward=None):
-        seen.append(image)
+    def decide(self, sample, output):
+        seen.append(sample)
         if len(seen) % 3 == 2:
             os.kill(os.getpid(), number)
-            time.sleep(10)
-        return real(self, image, forward)
+            time.sleep(0.5)  # what is under way is waited for
+        return real(self, sample, output)
 
-    monkeypatch.setattr(KnowledgeBase, "predict", predict)
-    line = ("predict", photos, "--kb", stored_kb, "--out", tmp_path / "out")
+    monkeypatch.setattr(KnowledgeBase, "decide", decide)
+    line = ("predict", photos, "--kb", stored_kb, "--workers", 1, "--out", tmp_path / "out")
     ended, out, err = run_cli(*line, "--json")
     value = json.loads(out)
     assert ended == code and value["stopped"] and [r["path"] for r in value["results"]] == [str(photos / "p0.png")]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from owseg.metrics.pixel import PerImage
+from owseg.models.devices import choose_device
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
 from owseg.training.presets import TRAIN as TRAIN_PRESETS
@@ -233,9 +234,9 @@ ROWS = [
     ("evaluate K --data folder:D --crosswise a,b --scorers msp --size 720", CROSSWISE,
      {"scorer": "msp", "forward": measured(size=720)}),
     ("evaluate K --data folder:D --sequence --split val", "evaluation.sequence:evaluate_sequence",
-     {"stages": "stages of K", "data": "folder:D/val"}),
+     {"stages": ["stage of K"], "data": "folder:D/val"}),
     ("evaluate K --data folder:D --sequence --report R", "report.sequence:write_sequence_report",
-     {"stages": "stages of K", "data": "folder:D/test", "path": "R"}),
+     {"stages": ["stage of K"], "data": "folder:D/test", "path": "R"}),
     ("benchmark R --out O", "benchmark.run:run", {"recipe": "recipe R", "out": "O", "workers": 1}),
     ("benchmark R -o O --workers 3", "benchmark.run:run", {"workers": 3}),
     ("submit K a b --format smiyc --out O", "inference.submit:submit",
@@ -254,6 +255,16 @@ ROWS = [
     ("demo", "report.demo:run", {"data": "synthetic", "kb": None, "name": None, "out": "owseg-demo", "seed": 0}),
     ("demo --data folder:D --kb K --learn cow --out O --seed 5", "report.demo:run",
      {"data": "folder:D", "kb": "K", "name": "cow", "out": "O", "seed": 5}),
+    *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", "to",
+       {"kb": kb, "device": "cpu", "batch": 4, "workers": 3, "precision": "bf16"}) for line, kb in (
+        ("predict a", "street"), ("annotate K a --format cvat -o O", "K"), ("submit K a --format smiyc -o O", "K"),
+        ("discover K a -o O", "K"), ("evaluate K --data folder:D", "K"), ("evaluate K --data folder:D --sequence",
+        "stage of K"), ("calibrate K --data folder:D", "K"), (LEARN, "K"), ("fit K a", "K"), ("adapt K a", "K"))),
+    ("adapt K a", "to", {"kb": "K", "device": str(choose_device()), "batch": None, "workers": None, "precision": "32"}),
+    *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", target,
+       {"load": {"device": "cpu", "batch": 4, "workers": 3, "precision": "bf16"}}) for line, target in (
+        ("demo", "report.demo:run"), ("benchmark R -o O", "benchmark.run:run"), ("review K Q", "review.serve:serve"),
+        ("calibrate K --data folder:D", "cli.calibrate:on_newest"), (LEARN, "cli.learn:on_newest"))),
     ("data check folder:D", "data.check:check", {"spec": "folder:D", "split": None}),
     ("data check folder:D --split val", "data.check:check", {"split": "val"}),
 ]  # fmt: skip

@@ -14,7 +14,6 @@ from owseg.discovery.storage import IMAGES, image_id_of
 from owseg.discovery.thumbnails import SIDE, overview
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
-from owseg.models.engine import CachedForward
 from tests.support import tiny
 from tests.support.folders import contents
 from tests.support.killing import in_child
@@ -138,17 +137,20 @@ def test_the_fingerprint_tells_knowledge_bases_apart(kb, tmp_path):
 
 @pytest.mark.parametrize("settings", [{"min_area": 20, "split_at": -1.0}, {"min_area": 0.05, "split_at": 1.0}])
 def test_all_settings_reach_the_regions(kb, paths, tmp_path, monkeypatch, settings):
-    forward = CachedForward(kb.forward)
-    calls, whole = [], KnowledgeBase.regions
+    calls, whole, images = [], KnowledgeBase.find_regions, []
 
     def recording(*args, **kwargs):
         calls.append(inspect.signature(whole).bind(*args, **kwargs).arguments)
         return whole(*args, **kwargs)
 
-    monkeypatch.setattr(KnowledgeBase, "regions", recording)
+    def forward(image):
+        images.append(image)
+        return kb.forward(image)
+
+    monkeypatch.setattr(KnowledgeBase, "find_regions", recording)
     queue, _ = discover(kb, paths[:1], tmp_path / "q", "mykb", **settings, forward=forward)
     (call,) = calls
-    assert {k: call[k] for k in settings} == settings and call["forward"] is forward and call["image_id"] == "p0.png"
+    assert {k: call[k] for k in settings} == settings and len(images) == 1 and call["sample"].id == "p0.png"
     assert (queue.info.min_area, queue.info.split_at) == tuple(settings.values())
     assert (queue.info.kb, queue.info.classes, Path(queue.info.root)) == ("mykb", kb.labels.names, paths[0].parent)
 

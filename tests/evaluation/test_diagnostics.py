@@ -20,8 +20,8 @@ from owseg.evaluation.diagnostics import (
     sizes_of,
 )
 from owseg.evaluation.evaluate import Evaluation, evaluate
-from owseg.knowledge.base import Event
 from owseg.knowledge.calibration import data_card
+from owseg.knowledge.event import Event
 from owseg.metrics.iou import IoU
 from owseg.metrics.pixel import PixelMetrics
 from owseg.openset import RegionThreshold, Threshold

@@ -38,9 +38,8 @@ def test_every_image_is_read_once_and_passes_the_network_once(frames, stages, ev
         return frames.source.read(i)
 
     class Counted(type(stages[-1])):
-        def forward(self, image, *args, **options):
-            passes.append(image)
-            return super().forward(image, *args, **options)
+        def engine(self, **options):
+            return lambda image: passes.append(image) or stages[-1].forward(image)
 
     last = Counted(**{name: getattr(stages[-1], name) for name in stages[-1].__dataclass_fields__})
     counted = replace(frames, source=replace(frames.source, read=read))

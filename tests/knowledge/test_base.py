@@ -12,8 +12,9 @@ import torch
 import owseg
 from owseg.errors import OwsegError
 from owseg.increments.probe import LinearProbe
-from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import calibrate, fit_scorers
+from owseg.knowledge.event import Event
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.learners.learn import learn
 from owseg.learners.npm import NPM

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from owseg.errors import NotCurrent, OwsegError
-from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.commit import commit_version, rollback_version
+from owseg.knowledge.event import Event
 from owseg.knowledge.load import load
 from owseg.knowledge.versions import current_version, read_version, version_history, version_numbers
 from tests.support.folders import contents

@@ -71,6 +71,9 @@ def test_a_list_is_predicted_one_by_one(kb, path):
     many = kb.predict([IMAGE, path, tiny.image(2)])
     assert len(many) == 3 and same(many[0], many[1]) and same(many[2], kb.predict(tiny.image(2)))
     assert kb.predict(()) == []
+    batch = np.stack([IMAGE, tiny.image(2)])
+    for given in (batch, torch.from_numpy(batch)):
+        assert [same(*pair) for pair in zip(kb.predict(given), many[1:], strict=True)] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -80,14 +83,14 @@ def test_a_list_is_predicted_one_by_one(kb, path):
         (torch.from_numpy(IMAGE).float(), r"not \(3, 48, 64\) float32\."),
         (np.zeros((3, 20, 3), np.uint8), r"\(3, 20, 3\) could be \(3, H, W\) or \(H, W, 3\)"),
         (np.zeros((4, 20, 30), np.uint8), r"\(4, 20, 30\) is neither \(3, H, W\) nor \(H, W, 3\)"),
-        (IMAGE[None], r"not \(1, 3, 48, 64\) uint8; give a list of images\."),
-        (torch.from_numpy(IMAGE)[None], r"give a list of images\."),
+        (IMAGE[None, None], r"not \(1, 1, 3, 48, 64\) uint8\."),
+        (torch.from_numpy(IMAGE)[None, None], r"not \(1, 1, 3, 48, 64\) uint8\."),
         (None, "not NoneType"),
         ({"image": IMAGE}, "not dict"),
         ("nowhere.png", "nowhere.png does not exist"),
         (b"no image", "the data cannot be read as an image"),
     ],
-    ids=["floats", "float tensor", "(3,H,3)", "four channels", "4-D", "4-D tensor", "None", "dict", "no file", "bytes"],
+    ids=["floats", "float tensor", "(3,H,3)", "four channels", "5-D", "5-D tensor", "None", "dict", "no file", "bytes"],
 )
 def test_what_is_no_image_ends_in_one_sentence(kb, image, message):
     for call in (kb.predict, kb.regions):

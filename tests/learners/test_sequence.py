@@ -24,7 +24,7 @@ from owseg.learners.sequence import (
     save_stages,
     write_manifest,
 )
-from owseg.models.engine import CachedForward
+from owseg.models.cache import CachedForward
 from tests.support import tiny
 from tests.support.shots import corner_shot
 

@@ -1,40 +1,21 @@
-"""From images to outputs: one pass, a cache of passes, and a network that is ready for them."""
+"""From images to outputs: one pass, and a network that is ready for it."""
 
 import copy
-from dataclasses import fields, replace
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from owseg.errors import OwsegError
-from owseg.models.engine import CachedForward, Engine, prepared
+from owseg.models.engine import Engine, prepared
 from owseg.models.network import to_tensor
-from owseg.models.residual_pattern import residual_of
-from owseg.types import Output
 from tests.support import tiny
-
-
-def learned_residual(network):
-    torch.manual_seed(1)
-    pattern = residual_of(network, width=8, contrast=4).eval()
-    torch.nn.init.normal_(pattern.final.weight)
-    return pattern
+from tests.support.passes import learned_residual, same
 
 
 def batch(image):
     """An image as a batch in the memory format of an engine, on which the last bits depend."""
     return to_tensor(image).to(memory_format=torch.channels_last)
-
-
-def tensors(output):
-    return (
-        *output.features, output.embedding, output.logits, output.residual, output.evidence, output.negative
-    )  # fmt: skip
-
-
-def same(one, other):
-    return all(b is None if a is None else torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
 
 
 # --- Engine ---
@@ -143,67 +124,6 @@ def test_outputs_and_engines_can_be_compared_and_hashed():
         assert value == value and (value == copy.copy(value)) is False
         assert len({value, copy.copy(value)}) == 2
     assert len(repr(engine)) < 100
-
-
-# --- CachedForward ---
-
-
-class Counted:
-    """A forward function that counts its calls; its outputs have a residual, and evidence of their own."""
-
-    def __init__(self, classifier="prototype"):
-        network = tiny.network(classifier=classifier, negative=True)
-        self.engine, self.calls = Engine(network, learned_residual(network)), 0
-
-    def __call__(self, image):
-        self.calls += 1
-        return self.engine(image)
-
-
-def size_of(output):
-    """The bytes of an output's tensors, a tensor that stands twice counted once."""
-    return sum(t.nbytes for t in {id(t): t for t in (*tensors(output), output.image) if t is not None}.values())
-
-
-def test_an_image_passes_once_and_its_output_is_the_same_object():
-    forward = Counted()
-    cached = CachedForward(forward)
-    first = cached(tiny.image(0))
-    assert cached(tiny.image(0)) is first and cached(tiny.image(0).copy()) is first and forward.calls == 1
-    assert same(first, forward.engine(tiny.image(0)))
-    assert cached(tiny.image(1)) is not first and forward.calls == 2
-    assert cached(tiny.image(0)) is first and cached(np.asfortranarray(tiny.image(0))) is first
-
-
-def test_images_of_the_same_bytes_and_another_shape_are_two():
-    forward = Counted()
-    cached = CachedForward(forward)
-    image = tiny.image(0)
-    assert cached(image).logits.shape != cached(image.reshape(3, 64, 48)).logits.shape
-
-
-@pytest.mark.parametrize("classifier", ["prototype", "linear"])
-def test_the_bound_counts_every_tensor_of_an_output(classifier):
-    """Room for two outputs, to the byte: residual and evidence are part of an output, and a shared tensor is one."""
-    size = size_of(Counted(classifier)(tiny.image()))
-    for room, kept in ((2 * size, 2), (2 * size - 1, 1), (size - 1, 0)):
-        forward = Counted(classifier)
-        cached = CachedForward(forward, room / 2**30)
-        for seed in (0, 1, 2, 0, 1, 2):
-            assert same(cached(tiny.image(seed)), forward.engine(tiny.image(seed)))
-        assert forward.calls == 6 - kept
-
-
-@pytest.mark.parametrize("name", [f.name for f in fields(Output) if f.name != "features"])
-def test_each_field_of_an_output_counts(name):
-    """The output without one of its tensors fits where the whole does not."""
-    whole = Counted()(tiny.image())
-    value = getattr(whole, name)
-    room = (size_of(whole) - value.nbytes) / 2**30
-    less = replace(whole, **{name: torch.zeros(0) if name in ("embedding", "logits") else None})
-    for output, fits in ((less, True), (whole, False)):
-        cached = CachedForward(lambda image, output=output: copy.copy(output), room)
-        assert (cached(tiny.image()) is cached(tiny.image())) == fits
 
 
 # --- prepared ---

@@ -5,8 +5,8 @@ import pytest
 from owseg.discovery.discover import discover
 from owseg.discovery.queue import Queue
 from owseg.errors import NotCurrent, OwsegError
-from owseg.knowledge.base import Event
 from owseg.knowledge.commit import rollback_version
+from owseg.knowledge.event import Event
 from owseg.knowledge.versions import current_version
 from owseg.review.session import LearningSession
 from owseg.review.state import ReviewState, provisional_name

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +18,11 @@ import pytest
 import typer.main
 
 from owseg.cli import app
+from owseg.cli._compute import Compute
 from owseg.data.search import ImageFiles
 from owseg.discovery.discover import DiscoveryResult
 from owseg.inference.predict import Result
-from owseg.knowledge.base import Event
+from owseg.knowledge.event import Event
 from owseg.labels import LabelSpace
 
 TRAIN, IMPORT = "train K --data folder:D --backbone B", "import rpl:F -o O --data folder:D"
@@ -46,6 +47,13 @@ class FakeKB:
 
     def forward(self, image):
         raise AssertionError
+
+    def engine(self, **options):
+        return partial(self.forward, **options)
+
+    def to(self, device, **how):
+        noted.append(("to", {"kb": self.name, "device": str(device), **how}))
+        return self
 
     def save(self, directory, slim=False):
         noted.append(("save", {"kb": self.name, "directory": str(directory), "slim": slim}))
@@ -88,7 +96,7 @@ def found(arguments):
 noted: list[tuple[str, dict]] = []
 STUBS = {
     "knowledge.load:load": lambda a: FakeKB(a["directory"]),
-    "knowledge.load:load_stages": lambda a: f"stages of {a['directory']}",
+    "knowledge.load:load_stages": lambda a: [FakeKB(f"stage of {a['directory']}")],
     "data.datasets.folder:read_names": lambda a: FakeKB.labels,
     "_files:read_json": lambda a: [],
     "knowledge.imported:import_network": lambda a: FakeKB(f"imported {a['spec']}"),
@@ -183,6 +191,8 @@ def plain(value):
         return value.name
     if isinstance(value, partial):
         return value.keywords
+    if isinstance(getattr(value, "__self__", None), Compute):  # what loads a knowledge base, and how that is run
+        return asdict(value.__self__)
     if isinstance(value, Path):
         return str(value)
     if type(value).__name__ == "ClassShots":

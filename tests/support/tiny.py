@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 
 from owseg.data.dataset import DataSet, Source
-from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import calibrate, fit_scorers
+from owseg.knowledge.event import Event
 from owseg.labels import IGNORE, LabelSpace
 from owseg.models.assemble import assemble, make_decoder
 from owseg.models.backbones.base import Backbone, build

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from owseg.knowledge.base import Event
 from owseg.knowledge.commit import rollback_version
+from owseg.knowledge.event import Event
 from owseg.knowledge.load import load
 from tests.support import queues, tiny
 from tests.support.versions import spoil

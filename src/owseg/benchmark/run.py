@@ -23,7 +23,7 @@ from owseg.benchmark._kept import digest_of, file_name, read_kept, write_kept
 from owseg.benchmark.options import digests_of_files
 from owseg.benchmark.plots import draw, plots_missing
 from owseg.benchmark.recipe import ALL, TRACKS, Data, Model, Recipe
-from owseg.benchmark.resizing import at_size, distorts
+from owseg.benchmark.resizing import AtSize, at_size, distorts
 from owseg.benchmark.results import Results, about, published_for, published_only_rows
 from owseg.benchmark.tables import Row, bounds_of, columns_of
 from owseg.data.dataset import DataSet, spread_over
@@ -39,7 +39,7 @@ from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import data_card, find_threshold, fit_scorers
 from owseg.knowledge.load import load
 from owseg.knowledge.versions import has_version
-from owseg.models.engine import CachedForward
+from owseg.models.cache import CachedForward
 from owseg.openset import Threshold
 from owseg.scorers import plain_name
 from owseg.types import ImageScorer
@@ -62,13 +62,18 @@ class Ready:
 
 
 def run(
-    recipe: Recipe, out: str | Path, workers: int = 1, report: Callable[[str], None] = lambda line: None
+    recipe: Recipe,
+    out: str | Path,
+    workers: int = 1,
+    report: Callable[[str], None] = lambda line: None,
+    load: Callable[[str], KnowledgeBase] = load,
 ) -> Results:
     """Measure what ``recipe`` asks for, write everything below ``out`` and return the results.
 
     What is there already is not computed again. Metrics are computed by ``workers`` processes; ``report`` gets a line
-    for each step. The same recipe gives the same digits. Raises ``OwsegError`` for a model or data that cannot be
-    opened and a scorer that cannot be made, before anything is computed, and for maps in ``out`` of anything else.
+    for each step, ``load`` loads models. The same recipe gives the same digits. Raises ``OwsegError`` for a model or
+    data that cannot be opened and a scorer that cannot be made, before anything is computed, and for maps in ``out`` of
+    anything else.
     """
     out = Path(out)
     models = [(m, _with_key(f"models.{m.name}.kb", load, m.kb)) for m in recipe.models]
@@ -184,7 +189,7 @@ def _fitted(model: Model, kb: KnowledgeBase, out: Path) -> KnowledgeBase:
     )
     place = out / "fitted" / f"{file_name(model.name)}-{digest}"
     if has_version(place):  # a folder alone may be what a kill during the first commit left
-        return load(place)
+        return load(place).to(kb.engine().device, **kb.how)
     fitted = _with_key(key, partial(fit_scorers, options=options), kb, data, model.fit)
     fitted.save(place)
     return fitted
@@ -202,7 +207,7 @@ def _thresholds(
     place = out / "thresholds" / f"{file_name(model.name)}-{digest}.json"
     kept = read_kept(place, digest)
     if kept is None:
-        forward = CachedForward(kb.forward)  # every scorer reads the same outputs
+        forward = CachedForward(kb.engine())  # every scorer reads the same outputs
         found = {
             name: _with_key(key, find_threshold, kb, data, fpr, "quantile", name, forward)
             for name in scorers
@@ -242,5 +247,6 @@ def _mapped(data: Data, model: Ready, images: DataSet, place: Path) -> MapFolder
     size = data.resize if model.kb.network.size is None else None
     image_scorers = {name: at_size(scorer, size) for name, scorer in model.image_scorers.items()}
     settings = {"resize": size and list(size), **model.settings}
-    forward = at_size(model.kb.forward, size)
+    engine = model.kb.engine()
+    forward = engine if size is None else AtSize(engine, size)
     return store_maps(model.kb, images, place, model.scorers, forward, settings, image_scorers)

@@ -27,15 +27,20 @@ Rebase = Annotated[
 ]
 
 
-def on_newest(step: Callable[[KnowledgeBase], None], kb: str, target: str, base: KnowledgeBase, rebase: bool) -> None:
-    """Run ``step(base)``, which stores in ``target`` what it makes of ``base``, loaded from ``kb``.
+def on_newest(
+    step: Callable[[KnowledgeBase], None],
+    kb: str,
+    target: str,
+    base: KnowledgeBase,
+    rebase: bool,
+    load: Callable[[str], KnowledgeBase],
+) -> None:
+    """Run ``step(base)``, which stores in ``target`` what it makes of ``base``, which is ``load(kb)``.
 
     With ``rebase`` it is run again with what ``kb`` is by then, where another version was stored there meanwhile.
     Raises ``NotCurrent`` without it, after ``TRIES`` times, and where ``target`` is another place, as then what is
     loaded does not change.
     """
-    from owseg.knowledge.load import load
-
     again = TRIES - 1 if rebase and Path(kb).resolve() == Path(target).resolve() else 0
     for left in range(again, -1, -1):
         try:

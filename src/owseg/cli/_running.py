@@ -15,6 +15,7 @@ import typer
 
 from owseg import __version__
 from owseg._progress import logger
+from owseg.cli._compute import DEFAULTS, OPTIONS, Compute
 from owseg.cli._config import FOLDERS, SETTINGS, folder_of, use_config, write_settings
 from owseg.cli._log import choose_log
 from owseg.cli._printing import print_error, print_json, print_note
@@ -60,12 +61,15 @@ def runnable(command: Callable[..., None]) -> Callable[..., None]:
     """
     name = command_name(command)
     hints, own = get_type_hints(command, include_extras=True), inspect.signature(command).parameters.values()
-    shared = {**SHARED, **({"config": CONFIG} if name in FOLDERS else {})}
+    computes = next((n for n, hint in hints.items() if hint is Compute), None)
+    shared = {**(OPTIONS if computes else {}), **SHARED, **({"config": CONFIG} if name in FOLDERS else {})}
 
     @wraps(command)
     def run(ctx: typer.Context, **given: Any) -> None:
         choose_log(*(given.pop(option) for option in SHARED))
         given.pop("config", None)
+        if computes:
+            given[computes] = Compute(**{option: given.pop(option) for option in OPTIONS})
         logger.debug("owseg %s: %s", __version__, shown(shlex.join(sys.argv[1:])))
         started, folder = monotonic(), folder_of(name, given)
         code = 0
@@ -87,10 +91,10 @@ def runnable(command: Callable[..., None]) -> Callable[..., None]:
     more = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(n), annotation=a)
             for n, a in shared.items()]  # fmt: skip
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    typed = [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
+    typed = [parameter.replace(annotation=hints[parameter.name]) for parameter in own if parameter.name != computes]
     run.__signature__ = inspect.Signature([context, *typed, *more])  # type: ignore[attr-defined]
-    run.__annotations__ = {"ctx": typer.Context, **hints, **shared}
+    run.__annotations__ = {"ctx": typer.Context, **{n: hint for n, hint in hints.items() if n != computes}, **shared}
     return run
 
 
-_DEFAULTS = {"quiet": False, "verbose": False}
+_DEFAULTS = {"quiet": False, "verbose": False, **DEFAULTS}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from owseg.cli._compute import Compute
 from owseg.cli._images import given_images
 from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Recursive, Size, Tile
 from owseg.cli.exchange import Settings, Url, format_options, write_annotations
@@ -26,6 +26,7 @@ def annotate(
     tile: Tile = False,
     recursive: Recursive = False,
     as_json: Json = False,
+    compute: Compute = Compute(),  # noqa: B008
 ) -> None:
     """Predict images and write the result as annotations, for people to correct in CVAT, Label Studio or another tool.
 
@@ -33,11 +34,10 @@ def annotate(
     """
     from owseg._files import check_writable
     from owseg.inference.annotate import predicted_annotations
-    from owseg.knowledge.load import load
 
     check_writable(out.parent if out.suffix else out)  # before the network is loaded
     options = format_options(settings, url)
-    paths, base = given_images(images, recursive).paths, load(kb)
-    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
+    paths, base = given_images(images, recursive).paths, compute.load(kb)
+    forward = base.engine(full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
     annotations = predicted_annotations(base, paths, forward)
     write_annotations(annotations, out, to, options, as_json, predicted=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from owseg.cli._compute import Compute
 from owseg.cli._options import Json
 from owseg.cli._printing import print_json, print_note, print_table, say
 
@@ -18,8 +19,8 @@ def benchmark(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for maps, results and plots; one that is begun is continued.")
     ],
-    workers: Annotated[int, typer.Option(min=1, help="Processes that compute metrics.")] = 1,
     as_json: Json = False,
+    compute: Compute = Compute(),  # noqa: B008
 ) -> None:
     """Evaluate models x scorers x data sets: tables (Markdown, LaTeX, CSV, JSON) and plots.
 
@@ -39,7 +40,7 @@ def benchmark(
     check_writable(out)
     for line in wanted.left_out:
         print_note(f"left out: {line}")
-    results = run(wanted, out, workers, print_note)
+    results = run(wanted, out, compute.workers or 1, print_note, compute.load)
     if as_json:
         print_json(results.to_json())
         return

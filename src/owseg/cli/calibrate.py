@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from owseg.cli._compute import Compute
 from owseg.cli._options import KB, Data, Fpr, Json, Out, Slim, Task
 from owseg.cli._printing import next_command, save_version
 from owseg.cli._rebase import Rebase, on_newest
@@ -62,6 +63,7 @@ def calibrate(
     out: Out = None,
     slim: Slim = False,
     as_json: Json = False,
+    compute: Compute = Compute(),  # noqa: B008
 ) -> None:
     """Choose the thresholds above which a pixel, and a region, is unknown, on images whose known pixels are labelled.
 
@@ -71,11 +73,10 @@ def calibrate(
     from owseg.data.datasets import open_dataset
     from owseg.discovery.known_regions import known_regions
     from owseg.knowledge.calibration import calibrate as calibrated
-    from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
     # The target first: a shipped knowledge base without --out is refused before the work.
-    target, base = writable(kb, out), load(kb)
+    target, base = writable(kb, out), compute.load(kb)
     asked = () if task == "unknown" else ("--task", task)
     hint = next_command("predict", "--kb", target, *asked, "IMAGES")
 
@@ -85,7 +86,7 @@ def calibrate(
         new = calibrated(base, labelled, fpr, method, scorer, false_alarms, task, marked)
         save_version(new, target, as_json, hint, slim, lambda: _diagnosed(new, labelled, task))
 
-    on_newest(step, kb, target, base, rebase)
+    on_newest(step, kb, target, base, rebase, compute.load)
 
 
 def _diagnosed(kb: KnowledgeBase, data: DataSet, task: str) -> list[str]:

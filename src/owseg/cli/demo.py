@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from owseg.cli._compute import Compute
 from owseg.cli._options import Json, data_spec
 from owseg.cli._printing import print_json, say
 
@@ -25,6 +26,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report.")] = Path("owseg-demo"),
     seed: Annotated[int, typer.Option(help="Seed of the choice of shots.")] = 0,
     as_json: Json = False,
+    compute: Compute = Compute(),  # noqa: B008
 ) -> None:
     """Go once through the open-world loop: predict, find the unknown, learn it from five images, predict again.
 
@@ -32,7 +34,7 @@ def demo(
     """
     from owseg.report.demo import run
 
-    result = run(data, kb, learn, out, seed)
+    result = run(data, kb, learn, out, seed, compute.load)
     if as_json:
         print_json(result)
     else:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from owseg.cli._compute import Compute
 from owseg.cli._images import given_images
 from owseg.cli._options import KB, Images, Json, Recursive
 from owseg.cli._printing import next_command, print_error, print_json, say
@@ -24,6 +25,7 @@ def discover(
     ] = 0.5,
     recursive: Recursive = False,
     as_json: Json = False,
+    compute: Compute = Compute(),  # noqa: B008
 ) -> None:
     """Find the unknown regions of many images and group similar ones: a queue for owseg review.
 
@@ -32,11 +34,10 @@ def discover(
     """
     from owseg._files import check_writable
     from owseg.discovery.discover import discover as find_and_group
-    from owseg.knowledge.load import load
 
     check_writable(out)
     paths = given_images(images, recursive, out).paths
-    queue, found = find_and_group(load(kb), paths, out, kb, min_area, split_at)
+    queue, found = find_and_group(compute.load(kb), paths, out, kb, min_area, split_at)
     if as_json:
         print_json({"queue": str(queue.folder), **vars(found)})
     else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from owseg.cli._compute import Compute
 from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Size, Split, Tile, parse_names, parse_sides
 from owseg.cli._printing import print_json, print_note, print_notes, print_table
 from owseg.errors import OwsegError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from owseg.evaluation.crosswise import Crosswise
     from owseg.evaluation.evaluate import Evaluation
     from owseg.evaluation.sequence import SequenceEvaluation
+    from owseg.knowledge.base import KnowledgeBase
 
 
 Scorers = Annotated[
@@ -94,6 +95,7 @@ def evaluate(
     sequence: Sequence = False,
     report: Report = None,
     as_json: Json = False,
+    compute: Compute = Compute(),  # noqa: B008
 ) -> None:
     """Evaluate on labelled images: IoU per class, and AUROC, AP and FPR95 of the anomaly score.
 
@@ -103,7 +105,6 @@ def evaluate(
     from owseg.evaluation import diagnostics
     from owseg.evaluation.crosswise import evaluate_crosswise
     from owseg.evaluation.evaluate import evaluate as measure
-    from owseg.knowledge.load import load
     from owseg.metrics.pixel import PerImage
 
     if report is not None and not sequence:
@@ -118,13 +119,14 @@ def evaluate(
     pair, names = parse_names(crosswise), parse_names(scorers)
     if crosswise and (len(pair) != 2 or pair[0] == pair[1] or per_image or len(names) > 1 or scorers == "all"):
         raise OwsegError("--crosswise takes two splits, such as test-t5,test-t6, and one score; omit --per-image.")
-    base = load(kb)
+    stages = _stages(kb, compute) if sequence else (compute.load(kb),)
+    base = stages[-1]
     first, *others = (open_dataset(data, part, base.labels) for part in pair or (split,))
     if sequence:
-        _evaluate_sequence(kb, first, report, as_json)
+        _evaluate_sequence(stages, first, report, as_json)
         return
-    forward = partial(
-        base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile, window=window,
+    forward = base.engine(
+        full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile, window=window,
         sides=parse_sides(sides),
     )  # fmt: skip
     if others:
@@ -139,12 +141,17 @@ def evaluate(
     _print(result, as_json, tuple(notes))
 
 
-def _evaluate_sequence(kb: str, frames: DataSet, report: Path | None, as_json: bool) -> None:
-    """Evaluate every version that learned a class, not only the current one."""
-    from owseg.evaluation.sequence import evaluate_sequence
+def _stages(kb: str, compute: Compute) -> tuple[KnowledgeBase, ...]:
+    """Return every version that learned a class, not only the current one."""
     from owseg.knowledge.load import load_stages
 
-    stages = load_stages(kb)
+    device = compute.checked()
+    return tuple(compute.moved(stage, device) for stage in load_stages(kb))
+
+
+def _evaluate_sequence(stages: tuple[KnowledgeBase, ...], frames: DataSet, report: Path | None, as_json: bool) -> None:
+    from owseg.evaluation.sequence import evaluate_sequence
+
     result = evaluate_sequence(stages, frames)
     _print(result, as_json)
     if report is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from owseg.cli._compute import Compute
 from owseg.cli._images import given_images
 from owseg.cli._options import KB, Json, OptionalData, Out, Recursive, Slim, parse_names
 from owseg.cli._printing import next_command, save_version
@@ -40,6 +41,7 @@ def fit(
     out: Out = None,
     slim: Slim = False,
     as_json: Json = False,
+    compute: Compute = Compute(),  # noqa: B008
 ) -> None:
     """Fit further scorers, such as knn (k nearest features) or sml (standardized max logits), on labelled images.
 
@@ -50,7 +52,6 @@ def fit(
     """
     from owseg.evaluation import diagnostics
     from owseg.knowledge.calibration import fit_scorers, in_own_labels
-    from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
     if bool(images) == (data is not None):
@@ -59,7 +60,7 @@ def fit(
         raise OwsegError("--unlabeled adds photos to labelled images, --data SET; without them give the photos alone.")
     if recursive and not (images or unlabeled):
         raise OwsegError("--recursive is for images without labels: IMAGES, or --unlabeled FOLDER.")
-    target, base, held_out = writable(kb, out), load(kb), None
+    target, base, held_out = writable(kb, out), compute.load(kb), None
     wanted = parse_names(scorers) or (("joint",) if images else ("knn", "sml"))
     if data is None:
         new = fit_scorers(base, labelled := in_own_labels(base, _photos(base, images or [], recursive)), wanted)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from owseg.cli._compute import Compute
 from owseg.cli._options import KB, Json, Out, Slim, data_spec, parse_names, parse_settings
 from owseg.cli._printing import next_command, save_version
 from owseg.cli._rebase import Rebase, on_newest
@@ -106,17 +107,17 @@ def learn(
     out: Out = None,
     slim: Slim = False,
     as_json: Json = False,
+    compute: Compute = Compute(),  # noqa: B008
 ) -> None:
     """Learn a class from one to five annotated images, without forgetting the others. Undo with owseg rollback."""
     from owseg.data.datasets import open_dataset
-    from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
     from owseg.learners.auto import learner_named
     from owseg.learners.sequence import learn_sequence, save_stages
-    from owseg.models.engine import CachedForward
+    from owseg.models.cache import CachedForward
 
     check_sources(shots, data, images)
-    target, base = writable(kb, out), load(kb)
+    target, base = writable(kb, out), compute.load(kb)
     learner = learner_named(method, parse_settings(settings)) if method else None
     if learner is None and settings:
         raise OwsegError("--set changes an option of a method; name it with --method.")
@@ -131,7 +132,7 @@ def learn(
         hint = f"The threshold was not changed; --known KIND:DIR would calibrate it again.\n{hint}"
 
     def step(base: KnowledgeBase) -> None:
-        forward = CachedForward(base.forward)  # what the shots leave is read again where they are checked
+        forward = CachedForward(base.engine())  # what the shots leave is read again where they are checked
         calibration = open_dataset(spec, "val", base.labels) if spec else None
         stages, learned = learn_sequence(base, left, calibration, learner, forward), list(left)
 
@@ -143,7 +144,7 @@ def learn(
         diagnosed = partial(_diagnosed, (base, *stages), learned, learner, forward)
         save_version(stages[-1], target, as_json, hint, slim, diagnosed)
 
-    on_newest(step, kb, target, base, rebase)
+    on_newest(step, kb, target, base, rebase, compute.load)
 
 
 def _diagnosed(

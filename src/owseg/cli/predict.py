@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from owseg.cli._compute import Compute
 from owseg.cli._images import given_images
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Recursive, Size, Task, Tile
 from owseg.cli._printing import command, print_error, print_json, print_note, say
@@ -50,6 +50,7 @@ def predict(
     recursive: Recursive = False,
     as_json: Json = False,
     as_lines: JsonLines = False,
+    compute: Compute = Compute(),  # noqa: B008
 ) -> None:
     """Label every pixel of images, and mark those that are unknown.
 
@@ -61,7 +62,6 @@ def predict(
     from owseg._files import check_writable
     from owseg.inference.predict import check_names, predict_files, shift_of
     from owseg.knowledge.adaptation import adapt_to_some
-    from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import stored_version
     from owseg.knowledge.tasks import for_task
 
@@ -70,8 +70,8 @@ def predict(
     check_writable(out)  # before the network is loaded, as the names
     found = given_images(images, recursive, out)
     check_names(found.names, found.paths)
-    base, paths, version = for_task(load(kb), task), found.paths, stored_version(kb)
-    forward = partial(base.forward, full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
+    base, paths, version = for_task(compute.load(kb), task), found.paths, stored_version(kb)
+    forward = base.engine(full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
     base = adapt_to_some(base, paths, forward) if adapt else base
     about: dict[str, object] = {"kb": kb, "version": version, "task": task}
     results: list[Result] = []

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from owseg.cli._compute import Compute
 from owseg.cli._options import KB, Out
 
 
@@ -20,6 +21,7 @@ def review(
         typer.Option(help="Address to serve the pages at; another than this computer's own lets others in."),
     ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    compute: Compute = Compute(),  # noqa: B008
 ) -> None:
     """Review unknown regions in a browser: accept, reject, correct and name them, and learn the class.
 
@@ -28,4 +30,5 @@ def review(
     from owseg.knowledge.pretrained import writable
     from owseg.review.serve import serve
 
-    serve(kb, writable(kb, out), queue, host, port, browser)
+    compute.checked()
+    serve(kb, writable(kb, out), queue, host, port, browser, compute.load)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from owseg.cli._compute import Compute
 from owseg.cli._images import given_images
 from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Recursive, Size, Tile, parse_settings
 from owseg.cli._printing import print_error, print_json, print_note, say
@@ -29,6 +30,7 @@ def submit(
     tile: Tile = False,
     recursive: Recursive = False,
     as_json: Json = False,
+    compute: Compute = Compute(),  # noqa: B008
 ) -> None:
     """Write score files for a hidden test: a benchmark whose masks are not published.
 
@@ -37,12 +39,11 @@ def submit(
     """
     from owseg._files import check_writable
     from owseg.inference.submit import submit as write_files
-    from owseg.knowledge.load import load
 
     check_writable(out)
     run = {"full_resolution": full_resolution, "multi_scale": multi_scale, "size": size, "tile": tile}
     paths = given_images(images, recursive, out).paths
-    results, note = write_files(load(kb), paths, out, to, parse_settings(settings), run)
+    results, note = write_files(compute.load(kb), paths, out, to, parse_settings(settings), run)
     failed = [r for r in results if r.error]
     if as_json:
         print_json({"kb": kb, "out": str(out), "note": note, "results": [r.to_json() for r in results]})

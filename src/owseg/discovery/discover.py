@@ -12,7 +12,8 @@ import numpy as np
 
 from owseg._files import write_whole
 from owseg._progress import track
-from owseg.data.images import failure, read_image
+from owseg.data.given import Given
+from owseg.data.images import failure
 from owseg.data.render import encode_jpeg
 from owseg.discovery.clustering import cluster, find_duplicates, principal, priority, rank, sort_by_typicality
 from owseg.discovery.queue import Queue
@@ -21,9 +22,10 @@ from owseg.discovery.thumbnails import overview, thumbnail
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.pieces import SPLIT_COSINE, pixels
-from owseg.knowledge.regions import MIN_AREA
+from owseg.knowledge.regions import MIN_AREA, RegionProposals
+from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
-from owseg.types import Forward
+from owseg.types import Forward, Output, Sample
 
 
 @dataclass(frozen=True)
@@ -63,18 +65,21 @@ def discover(
     root = Path(os.path.commonpath([path.parent for path in paths]))
     info = QueueInfo(name, kb.fingerprint(decides=True), kb.labels.names, str(root), min_area, split_at)
     queue, skipped = Queue.begin(folder, info), []
-    for path in track(paths, "discovering", len(paths)):
-        relative = path.relative_to(root).as_posix()
-        if queue.has(relative):
-            continue
-        try:
-            image = read_image(path)
-            proposals = kb.regions(image, min_area, split_at, forward, image_id=relative)
-        except (OwsegError, RuntimeError, MemoryError) as error:
-            skipped.append(failure(path, error))
-            continue
-        thumbnails = [encode_jpeg(thumbnail(image, r.mask, r.box)) for r in proposals.regions]
-        queue.add(relative, file_hash(path), proposals, thumbnails)
+    names = [path.relative_to(root).as_posix() for path in paths]
+    left = [i for i, image in enumerate(names) if not queue.has(image)]
+
+    def find(sample: Sample, output: Output) -> tuple[RegionProposals, list[bytes]]:
+        proposals = kb.find_regions(sample, output, min_area, split_at)
+        return proposals, [encode_jpeg(thumbnail(sample.image, r.mask, r.box)) for r in proposals.regions]
+
+    def failed(i: int, error: Exception) -> None:
+        skipped.append(failure(paths[left[i]], error))
+
+    given = Given([paths[i] for i in left], [names[i] for i in left])
+    found = over_images(forward or kb.engine(), given, find, failed)
+    for i, one in zip(left, track(found, "discovering", len(left)), strict=True):
+        if one is not None:
+            queue.add(names[i], file_hash(paths[i]), *one)
     images, regions, copies, groups = group_queue(queue, kb)
     write_whole(queue.folder / "groups.jpg", encode_jpeg(overview(queue)))
     return queue, DiscoveryResult(images, regions, copies, groups, tuple(skipped))

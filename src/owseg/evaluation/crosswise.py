@@ -19,9 +19,11 @@ from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import Rows, number
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.prediction import Assessment
 from owseg.labels import UNKNOWN
 from owseg.metrics.open_iou import OpenIoU, OpenMetrics, threshold_above
-from owseg.types import Forward
+from owseg.models.over_images import over_images
+from owseg.types import Forward, Output, Sample
 
 RECALL = 0.95
 
@@ -96,11 +98,11 @@ def evaluate_crosswise(
 ) -> Crosswise:
     """Return open-mIoU of two splits that are opened against ``kb.labels``, each at the threshold of the other.
 
-    ``scorer`` names the score, by default ``kb``'s own; ``forward`` is by default ``kb.forward``. ``first`` is run
+    ``scorer`` names the score, by default ``kb``'s own; ``forward`` is by default ``kb.engine()``. ``first`` is run
     through the network twice. Raises ``OwsegError`` for an image without a mask, data in other labels, a scorer that
     ``kb`` does not have, and a split that shows nothing unknown.
     """
-    name, run = scorer or kb.scorer, forward or kb.forward
+    name, run = scorer or kb.scorer, forward or kb.engine()
     kb.require_scorer(name)
     for data in (first, second):
         if data.labels.names != kb.labels.names:
@@ -115,10 +117,13 @@ def evaluate_crosswise(
 def _run(kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward, threshold: float | None) -> _Pass:
     """Collect the scores of unknown pixels at half size, and with a ``threshold`` the open-set maps at full size."""
     passed = _Pass([], None if threshold is None else OpenIoU(kb.labels.names, {"other": threshold}))
-    for sample in track(data, f"evaluating {data.source.name}", len(data)):
+
+    def assess(sample: Sample, output: Output) -> tuple[Assessment, np.ndarray]:
         target = sample.mask_for("evaluation")
-        size = target.shape[0], target.shape[1]
-        assessed = kb.assess(forward(sample.image), size, (scorer,))
+        return kb.assess(output, (target.shape[0], target.shape[1]), (scorer,)), target
+
+    found = over_images(forward, data, assess)
+    for assessed, target in track(found, f"evaluating {data.source.name}", len(data)):
         score = assessed.decided(scorer)
         if passed.state is not None:
             passed.state.update(score, assessed.labels, target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isnan
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -15,13 +15,15 @@ from owseg._progress import track
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.prediction import Assessment
 from owseg.labels import KNOWN, UNKNOWN
 from owseg.metrics.binned import Binned
 from owseg.metrics.iou import IoU, harmonic
 from owseg.metrics.pixel import PerImage, PixelMetrics
 from owseg.metrics.pooled import Pooled
 from owseg.models.ops import resize
-from owseg.types import Forward, ImageScorer, Output
+from owseg.models.over_images import over_images
+from owseg.types import Forward, ImageScorer, Output, Sample
 
 Rows = list[tuple[str, ...]]
 
@@ -145,14 +147,13 @@ def evaluate(
 
     ``scorers`` names the scores, by default ``kb``'s own. ``metric`` makes the accumulator of each score: ``Exact``,
     ``Binned`` or ``PerImage`` (see ``owseg.metrics``); by default pixels are pooled, exactly up to 67 million of them
-    and from histograms beyond (see ``Pooled``). ``forward`` is by default ``kb.forward``. Raises ``OwsegError`` for an
+    and from histograms beyond (see ``Pooled``). ``forward`` is by default ``kb.engine()``. Raises ``OwsegError`` for an
     image without a mask, data in other labels, and a scorer that ``kb`` does not have.
     """
-    forward = forward or kb.forward
     evaluator = Evaluator(kb, data, scorers, metric)
-    for i in track(range(len(data)), "evaluating", len(data)):
-        image, target = evaluator.read(i)
-        evaluator.update(forward(image), target)
+    assessed = over_images(forward or kb.engine(), evaluator.samples, evaluator.assess)
+    for one in track(assessed, "evaluating", len(data)):
+        evaluator.update(one)
     return evaluator.result()
 
 
@@ -173,6 +174,10 @@ def evaluate_image_scorers(
             score = torch.from_numpy(scorer(sample.image))[None, None]
             states[name].update(resize(score, size)[0, 0].numpy(), target)
     return {name: state.compute() for name, state in states.items()}
+
+
+Assessed: TypeAlias = tuple[Assessment, np.ndarray]
+"""Closed map and scores of an image, and its ground truth (H, W): ids of the known classes, then of the unknown."""
 
 
 class Evaluator:
@@ -199,21 +204,25 @@ class Evaluator:
         self._iou, self._predicted, self._total = IoU.of(kb.labels.names), *np.zeros((2, 256), np.int64)
         self._states = {name: (metric or Pooled)() for name in scorers or (kb.scorer,)}
 
-    def read(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return image ``i`` and its ground truth in the ids of the source, the same for every knowledge base."""
-        sample = self._raw[i]
-        return sample.image, sample.mask_for("evaluation")
+    @property
+    def samples(self) -> DataSet:
+        """The images, and their ground truth in the ids of the source: the same for every knowledge base."""
+        return self._raw
 
-    def update(self, output: Output, source_target: np.ndarray) -> None:
-        """Add one image: the network's output, and the ground truth (H, W) as ``read`` returns it."""
-        classes = self._table[source_target]
-        size, known = (classes.shape[0], classes.shape[1]), len(self.kb.labels)
+    def assess(self, sample: Sample, output: Output) -> Assessed:
+        """Return what ``update`` takes of one of ``samples`` and its output; several threads may call it."""
+        classes = self._table[sample.mask_for("evaluation")]
+        names = tuple({*self._states, self.kb.scorer})  # the open-set map needs its score, measured or not
+        return self.kb.assess(output, (classes.shape[0], classes.shape[1]), names), classes
+
+    def update(self, found: Assessed) -> None:
+        """Add one image, as ``assess`` returned it."""
+        assessed, classes = found
+        known = len(self.kb.labels)
         # Ids between the known classes and KNOWN are those of the unknown classes.
         target = np.where((classes >= known) & (classes < KNOWN), UNKNOWN, classes).astype(np.uint8)
-        names = tuple({*self._states, self.kb.scorer})  # the open-set map needs its score, measured or not
-        assessed = self.kb.assess(output, size, names)
         self._iou = self._iou.update(assessed.labels, target)
-        for name in names:
+        for name in assessed.scores:
             score = assessed.decided(name)
             if name in self._states:
                 self._states[name].update(score, target)

@@ -14,8 +14,10 @@ from owseg._files import json_ready
 from owseg._progress import track
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
-from owseg.evaluation.evaluate import Evaluation, Evaluator, Rows, number, share
+from owseg.evaluation.evaluate import Assessed, Evaluation, Evaluator, Rows, number, share
 from owseg.knowledge.base import KnowledgeBase
+from owseg.models.over_images import over_images
+from owseg.types import Output, Sample
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -128,9 +130,13 @@ def evaluate_sequence(stages: Sequence[KnowledgeBase], data: DataSet) -> Sequenc
     if not stages or not stages[-1].increments:
         raise OwsegError("this knowledge base has not learned a class yet; learn one, or leave --sequence out.")
     evaluators = [Evaluator(kb, DataSet(data.source, kb.labels)) for kb in stages]
-    for i in track(range(len(data)), "evaluating", len(data)):
-        image, target = evaluators[-1].read(i)
-        output = stages[-1].forward(image)  # learning leaves the network as it is, so one output serves all stages
-        for evaluator in evaluators:
-            evaluator.update(output, target)
+
+    # Learning leaves the network as it is, so one output serves all stages.
+    def assess(sample: Sample, output: Output) -> list[Assessed]:
+        return [evaluator.assess(sample, output) for evaluator in evaluators]
+
+    found = over_images(stages[-1].engine(), evaluators[-1].samples, assess)
+    for assessed in track(found, "evaluating", len(data)):
+        for evaluator, one in zip(evaluators, assessed, strict=True):
+            evaluator.update(one)
     return SequenceEvaluation(tuple(evaluator.result() for evaluator in evaluators))

@@ -16,7 +16,8 @@ from owseg.errors import OwsegError
 from owseg.evaluation.maps import Manifest, MapFolder, Maps
 from owseg.knowledge.base import KnowledgeBase
 from owseg.models.ops import resize
-from owseg.types import Forward, ImageScorer, Sample
+from owseg.models.over_images import over_images
+from owseg.types import Forward, ImageScorer, Output, Sample
 
 
 def store_maps(
@@ -32,7 +33,7 @@ def store_maps(
 
     ``data`` is opened against ``kb.labels``; a score is -inf where a learned class is predicted. ``scorers`` is by
     default ``kb``'s own; a name that ``image_scorers`` has means that one (see ``owseg.image_scorers``). ``forward`` is
-    by default ``kb.forward``; where it is another, ``settings`` describes it, so that maps made differently are never
+    by default ``kb.engine()``; where it is another, ``settings`` describes it, so that maps made differently are never
     mixed. ``owseg.evaluation.measure.measure`` computes the metrics. Raises ``OwsegError`` for other labels, an image
     without a mask, an unknown scorer, a score that is NaN, and a folder with maps of anything else.
     """
@@ -47,8 +48,14 @@ def store_maps(
     )
     folder = MapFolder.begin(directory, manifest)
     missing, number = list(folder.missing()), {name: i for i, name in enumerate(ids)}
-    for image in track(missing, "scoring", len(missing)):
-        folder.write(image, _maps_of(kb, data[number[image]], names, forward or kb.forward, beside))
+    left = data.pick([number[image] for image in missing])
+
+    def maps_of(sample: Sample, output: Output) -> Maps:
+        return _maps_of(kb, sample, output, names, beside)
+
+    found = over_images(forward or kb.engine(), left, maps_of)
+    for image, maps in track(zip(missing, found, strict=True), "scoring", len(missing)):
+        folder.write(image, maps)
     return folder
 
 
@@ -59,11 +66,11 @@ def make_scorers(kb: KnowledgeBase, names: Iterable[str]) -> None:
 
 
 def _maps_of(
-    kb: KnowledgeBase, sample: Sample, names: Sequence[str], forward: Forward, beside: Mapping[str, ImageScorer]
+    kb: KnowledgeBase, sample: Sample, output: Output, names: Sequence[str], beside: Mapping[str, ImageScorer]
 ) -> Maps:
     target = sample.mask_for("evaluation")
     size = target.shape[0], target.shape[1]
-    assessed = kb.assess(forward(sample.image), size, tuple(name for name in names if name not in beside))
+    assessed = kb.assess(output, size, tuple(name for name in names if name not in beside))
     of_image = {name: _resized(beside[name](sample.image), size) for name in names if name in beside}
     # An image scorer knows nothing of learned classes; they decide for it as for any other score.
     assessed = replace(assessed, scores={**assessed.scores, **of_image})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from owseg.types import Output
@@ -23,6 +24,10 @@ class Increment(Protocol):
 
     def update_labels(self, labels: Tensor, output: Output, label: int) -> Tensor:
         """Return the map (B, H, W) long of all classes up to this one, ``label``, given that of the classes before."""
+        ...
+
+    def to(self, device: torch.device) -> Increment:
+        """Return it with its tensors on ``device``."""
         ...
 
     def to_json(self) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import torch
@@ -50,6 +51,11 @@ class Head:
         own = self.labels(output, (labels.shape[1], labels.shape[2]))
         # ``label`` is the head's last class.
         return own if self.alone else labels.masked_fill(own == label, label)
+
+    def to(self, device: torch.device) -> Head:
+        """Return it with its tensors on ``device``."""
+        decoder, classifier = copy.deepcopy((self.decoder, self.classifier))
+        return replace(self, decoder=decoder.to(device), classifier=classifier.to(device))
 
     def to_json(self) -> dict[str, Any]:
         """Return the architecture as plain JSON; the weights are ``tensors``."""

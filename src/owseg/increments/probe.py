@@ -37,12 +37,11 @@ class LinearProbe:
     def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return where the class is, (B, H, W) bool; logits are interpolated to the image before they are compared."""
         grid = (output.features[self.level].shape[-2], output.features[self.level].shape[-1])
-        weights = self.weights.to(output.features[0].device)
-        parts = torch.split(weights, [f.shape[1] for f in output.features], 1)
+        parts = torch.split(self.weights, [f.shape[1] for f in output.features], 1)
         # A 1x1 convolution commutes with interpolation: each stage is projected first, as few channels are cheaper.
         stages = zip(output.features, parts, strict=True)
         logits = sum(resize(F.conv2d(f.float(), w[:, :, None, None]), grid) for f, w in stages)
-        full = resize(logits + self.biases.to(weights.device).view(1, -1, 1, 1), size)
+        full = resize(logits + self.biases.view(1, -1, 1, 1), size)
         # A logit above 0 is a probability above one half.
         own = full[:, 0]
         return (own > 0) & (own > full[:, 1:].amax(1) if full.shape[1] > 1 else True)
@@ -56,6 +55,10 @@ class LinearProbe:
         # Its first row is its own class, the others are its competitors.
         weights, biases = torch.cat([self.weights, other.weights[:1]]), torch.cat([self.biases, other.biases[:1]])
         return replace(self, weights=weights, biases=biases)
+
+    def to(self, device: torch.device) -> LinearProbe:
+        """Return it with its tensors on ``device``."""
+        return replace(self, weights=self.weights.to(device), biases=self.biases.to(device))
 
     def to_json(self) -> dict[str, Any]:
         """Return name, level and method; the rest is in ``tensors``."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,7 +49,7 @@ class NovelPrototype:
         at ``size``, whatever D. The distance to a base class is ``|F|^2 - E_k``, E_k being its evidence (``2 T F_k -
         T^2``), which is linear in F and so may be interpolated as well.
         """
-        prototypes = torch.tensor([self.prototype, *self.competitors])
+        prototypes = np.array([self.prototype, *self.competitors], np.float32)
         # |F|^2 first, then the distance to each prototype.
         sums = [output.embedding.new_zeros(()) for _ in range(1 + len(prototypes))]
         for d, plane in enumerate(output.embedding.float().unbind(1)):
@@ -67,6 +68,10 @@ class NovelPrototype:
         for competitor in sums[2:]:
             nearest = torch.minimum(nearest, competitor)
         return sums[1], nearest
+
+    def to(self, device: torch.device) -> NovelPrototype:
+        """Return itself: it has no tensor."""
+        return self
 
     def tensors(self) -> dict[str, Tensor]:
         """Return nothing: a prototype is short enough for JSON."""

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from owseg._progress import track
-from owseg.data.images import read_image
+from owseg.data.given import Given
 from owseg.errors import OwsegError
 from owseg.exchange.annotation import Annotation
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import RESERVED, UNKNOWN
+from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
 from owseg.types import Forward
 
@@ -23,7 +24,7 @@ def predicted_annotations(
 ) -> Iterator[Annotation]:
     """Yield an annotation for each class that ``kb`` predicts in each image; "unknown" is one of them.
 
-    ``image`` is the path below the folder that all images share. ``forward`` is by default ``kb.forward``. Raises
+    ``image`` is the path below the folder that all images share. ``forward`` is by default ``kb.engine()``. Raises
     ``OwsegError`` without a threshold, and for an image that cannot be read.
     """
     if kb.threshold is None:
@@ -32,8 +33,9 @@ def predicted_annotations(
     root = os.path.commonpath([p.resolve().parent for p in paths])
     names = {**dict(enumerate(kb.labels.names)), UNKNOWN: RESERVED[UNKNOWN]}
     palette = kb.labels.palette().tolist()
-    for path in track(paths, "predicting", len(paths)):
-        open_set = kb.predict(read_image(path), forward).open_set
+    predictions = over_images(forward or kb.engine(), Given(paths), kb.decide)
+    for path, prediction in track(zip(paths, predictions, strict=True), "predicting", len(paths)):
+        open_set = prediction.open_set
         image = path.resolve().relative_to(root).as_posix()
         for i in np.unique(open_set).tolist():
             yield Annotation(names[i], open_set == i, image, tuple(palette[i]))

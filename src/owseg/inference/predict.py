@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,18 @@ import numpy as np
 
 from owseg._files import fits, read_json, write_whole
 from owseg._progress import track
-from owseg.data.images import failure
+from owseg.data.images import failure, read_image
 from owseg.data.render import encode_legend
 from owseg.errors import OwsegError
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.prediction import Prediction
 from owseg.labels import LabelSpace
 from owseg.models.engine import SMALLEST
+from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
 from owseg.scorers import ON_ROAD
-from owseg.types import Forward
+from owseg.types import Forward, Output, Sample
 
 CLASSES, LEGEND = "classes.json", "legend.png"
 """The files beside the maps: the id, name and colour of each class, and the same for people, with the unknown."""
@@ -82,14 +85,20 @@ def predict_files(
     names = [path.stem for path in paths] if names is None else names
     check_names(names, paths)
     _check_classes(out)
+    takes_less = kb.network.size is None  # else --tile sees more pixels than the working size has
+
+    images = dict(zip(names, paths, strict=True))
+
+    def find(sample: Sample, output: Output) -> tuple[Result, dict[Path, bytes]]:
+        path = images[sample.id]
+        return _contents(kb, path, out / sample.id, kb.decide(replace(sample, id=path.name), output), npy)
+
+    def failed(i: int, error: Exception) -> tuple[Result, dict[Path, bytes]]:
+        return Result(paths[i], None, failure(paths[i], error, WAYS if takes_less else "make it smaller")), {}
+
     results: list[Result] = []
-    for path, name in track(list(zip(paths, names, strict=True)), "predicting", len(paths)):
-        try:
-            result, contents = _predicted(kb, path, name, out, npy, forward)
-        # One image that fails must not lose the work on all others.
-        except (OwsegError, RuntimeError, MemoryError) as error:
-            takes_less = kb.network.size is None  # else --tile sees more pixels than the working size has
-            result, contents = Result(path, None, failure(path, error, WAYS if takes_less else "make it smaller")), {}
+    found = over_images(forward or kb.engine(), _Named(images, out), find, failed)
+    for result, contents in track(found, "predicting", len(paths)):
         try:
             if contents and not any(r.error is None for r in results):  # nothing is left of images that are none
                 _write_classes(kb.labels, out)
@@ -107,16 +116,36 @@ WAYS = "--size N or --tile takes less, or make it smaller"
 """What helps where a network without a working size needs too much memory."""
 
 
-def _predicted(
-    kb: KnowledgeBase, path: Path, name: str, out: Path, npy: bool, forward: Forward | None
+@dataclass(frozen=True, eq=False)
+class _Named:
+    """The images that become maps in ``out``, by the name of their maps."""
+
+    paths: Mapping[str, Path]
+    out: Path
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> Sample:
+        name = self._names[i]
+        path, longest = self.paths[name], self.out / f"{name}.regions.json"
+        # Both, as a folder that is not there yet hides that the name in it is too long.
+        if not (fits(longest) and fits(self.out / longest.name)):
+            raise OwsegError(
+                f"{path}: its name is too long for that of its maps, such as NAME.regions.json; shorten it."
+            )
+        return Sample(read_image(path), None, name)
+
+
+def _contents(
+    kb: KnowledgeBase, path: Path, place: Path, prediction: Prediction, npy: bool
 ) -> tuple[Result, dict[Path, bytes]]:
-    """Return the result for an image, and what its files hold."""
-    longest = out / f"{name}.regions.json"
-    # Both, as a folder that is not there yet hides that the name in it is too long.
-    if not (fits(longest) and fits(out / longest.name)):
-        raise OwsegError(f"{path}: its name is too long for that of its maps, such as NAME.regions.json; shorten it.")
-    prediction = kb.predict(path, forward)
-    contents = {out / f"{name}.{suffix}": data for suffix, data in prediction.files(npy)}
+    """Return the result for an image, and what its files hold: those of ``place``, each with its suffix."""
+    contents = {place.parent / f"{place.name}.{suffix}": data for suffix, data in prediction.files(npy)}
     summary = prediction.to_json()
     if prediction.find is not None:
         found = [region.to_json() for region in prediction.regions]

@@ -57,7 +57,7 @@ def submit(
 ) -> tuple[list[Submitted], str]:
     """Write the scores of images into ``out`` as ``format`` has them (see ``owseg.inference.submissions``).
 
-    ``options`` are those of the format, as text; ``run`` are arguments of ``kb.forward``. Returns a result for each
+    ``options`` are those of the format, as text; ``run`` are arguments of ``kb.engine``. Returns a result for each
     image, in order, and a note of the format. Each file is written whole or not at all; an image that has all of its
     files is left as it is, so that what was stopped is resumed. An image that cannot be read does not stop the others.
     Raises ``OwsegError`` for an unknown format or option, a name that the benchmark does not take or that two images

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from owseg._progress import track
-from owseg.data.images import ImageLike, as_image, image_name, read_image
+from owseg.data.given import Given
+from owseg.data.images import ImageLike, read_image
 from owseg.errors import OwsegError
-from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.event import Event
+from owseg.models.over_images import over_images
 from owseg.openset import ESTIMATED, NO_THRESHOLD, Reference, Threshold, quantiles
 from owseg.scorers import whole_image
-from owseg.types import Forward
+from owseg.types import Forward, Output, Sample
 
 LEVEL = 0.01
 """How often images of the same place may be taken for those of another (see ``find_shift``)."""
@@ -95,7 +98,7 @@ def adapt(kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | Non
     less that over the images that the old one is for. That is an estimate. It supposes that the scores of known pixels
     are all higher there by as much, and that well below half of what is shown is unknown; the threshold says that it is
     ``estimated``. That of obstacles, if there is one, moves by the shift of the same scores. Images of one colour are
-    left out. ``forward`` is by default ``kb.forward``.
+    left out. ``forward`` is by default ``kb.engine()``.
 
     Raises ``OwsegError`` for a knowledge base without a threshold, a threshold that does not say what it is for, no
     image, and images of one colour alone.
@@ -104,11 +107,14 @@ def adapt(kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | Non
         raise OwsegError(NO_THRESHOLD)
     reference = _reference_of(kb.threshold)  # before the work
     names, scores, scorer = [], [], whole_image(kb.scorer)
-    for image in track(images, "adapting", len(images)):
-        pixels = as_image(image)
-        assessed = kb.assess((forward or kb.forward)(pixels), (pixels.shape[1], pixels.shape[2]), (scorer,))
-        if (found := quantiles_of(pixels, assessed.scores[scorer])) is not None:
-            names.append(image_name(image))
+
+    def quantiles_in(sample: Sample, output: Output) -> tuple[str, np.ndarray | None]:
+        assessed = kb.assess(output, (sample.image.shape[1], sample.image.shape[2]), (scorer,))
+        return sample.id, quantiles_of(sample.image, assessed.scores[scorer])
+
+    for name, found in track(over_images(forward or kb.engine(), Given(images), quantiles_in), "adapting", len(images)):
+        if found is not None:
+            names.append(name)
             scores.append(found)
     shift, threshold = find_shift(kb.threshold, scores), moved(kb.threshold, scores)
     since = "" if reference.images else ", from the median of known pixels alone"

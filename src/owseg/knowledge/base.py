@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
@@ -14,47 +14,31 @@ from typing import Any, overload
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor
 
-from owseg.data.images import ImageLike, as_image, image_name
+from owseg.data.given import Given
+from owseg.data.images import ImageLike
 from owseg.errors import OwsegError, meant
 from owseg.increments.base import Increment
 from owseg.knowledge.commit import add_version, writing
+from owseg.knowledge.event import Event
 from owseg.knowledge.lineage import KNOWLEDGE_FILE, Origin, find_parent
 from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.knowledge.regions import RegionProposals, find_regions, min_area_of, nearest_class, region_features
-from owseg.knowledge.stored import (
-    BACKBONE_PREFIX,
-    FORMAT,
-    JOINT_FILE,
-    NETWORK_FILE,
-    increment_file,
-    scorer_file,
-    storable,
-)
+from owseg.knowledge.stored import BACKBONE_PREFIX, FORMAT, NETWORK_FILE, storable, weights_of
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.models.backbones.reference import reference_to
 from owseg.models.engine import Engine, prepared
 from owseg.models.network import Network
 from owseg.models.ops import closed_map_at, resize
+from owseg.models.over_images import over_images
 from owseg.models.residual_pattern import ResidualPattern
 from owseg.openset import NO_THRESHOLD, Threshold, open_set_map
 from owseg.scorers import available, fitted_names
 from owseg.scorers.base import FittedScorer
 from owseg.scorers.joint import Joint
 from owseg.scorers.mahalanobis import RelativeMahalanobis
-from owseg.types import Forward, Output, Scorer
-
-
-@dataclass(frozen=True)
-class Event:
-    """One entry of a knowledge base's history: what was done, when (UTC), with which data and settings."""
-
-    action: str
-    message: str
-    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+from owseg.types import Forward, Output, Sample, Scorer
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,7 +48,8 @@ class KnowledgeBase:
     ``labels`` names the base classes and then, in order, one class per increment. ``scorer`` is the name of the score
     that ``predict`` uses, ``fitted`` the fitted scorers by name (see ``owseg.scorers``), ``threshold`` the score above
     which a pixel is unknown, ``residual`` what was learned from outliers, ``obstacles`` the threshold of the task
-    "obstacles", if one was found (see ``for_task``), ``origin`` the version that it was loaded from, if it was.
+    "obstacles", if one was found (see ``for_task``), ``origin`` the version that it was loaded from, if it was, and
+    ``how`` the options of ``Engine`` that it is run with (see ``to``), which are not stored.
     Learning and calibrating return a new value.
     The network is copied where it is not ready for inference, so that the caller's stays as it is. Two knowledge bases
     are equal only if they are the same object; ``fingerprint`` compares what they hold.
@@ -80,6 +65,7 @@ class KnowledgeBase:
     residual: ResidualPattern | None = None
     obstacles: Threshold | None = None
     origin: Origin | None = None
+    how: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.labels) != self.network.num_classes + len(self.increments):
@@ -126,13 +112,27 @@ class KnowledgeBase:
             return joint.mahalanobis
         return single if isinstance(single, RelativeMahalanobis) else None
 
-    def forward(
-        self, image: np.ndarray, scale: float = 1.0, full_resolution: bool = False, multi_scale: bool = False,
-        size: int | None = None, tile: bool = False, window: int | None = None, sides: tuple[int, ...] = (),
-    ) -> Output:  # fmt: skip
-        """Return the network's output for an image (3, H, W) uint8 (see ``Engine``)."""
-        how = (full_resolution, multi_scale, size, tile, window, sides)
-        return Engine(self.network, self.residual, *how)(image, scale)
+    def engine(self, **options: Any) -> Engine:
+        """Return the engine that runs the network, and its residual pattern: ``how``, with other ``options``."""
+        return Engine(self.network, self.residual, **{**self.how, **options})
+
+    def forward(self, image: np.ndarray, scale: float = 1.0, **options: Any) -> Output:
+        """Return the network's output for an image (3, H, W) uint8, by an ``Engine`` of ``options``."""
+        return self.engine(**options)(image, scale)
+
+    def to(self, device: str | torch.device, **how: Any) -> KnowledgeBase:
+        """Return it with everything it holds on ``device``, and to be run with the options ``how`` of ``Engine``."""
+        if self.engine(**how).device == torch.device(device):
+            return replace(self, how={**self.how, **how})
+        network, residual, fitted = copy.deepcopy((self.network, self.residual, dict(self.fitted)))
+        return replace(
+            self,
+            network=network.to(device),
+            residual=None if residual is None else residual.to(device),
+            fitted={name: scorer.to(device) for name, scorer in fitted.items()},
+            increments=tuple(increment.to(torch.device(device)) for increment in self.increments),
+            how={**self.how, **how},
+        )
 
     @torch.no_grad()
     def assess(self, output: Output, size: tuple[int, int], scorers: tuple[str, ...] = ()) -> Assessment:
@@ -159,27 +159,30 @@ class KnowledgeBase:
     def predict(self, image: list[Any] | tuple[Any, ...], forward: Forward | None = None) -> list[Prediction]: ...
 
     def predict(self, image: Any, forward: Forward | None = None) -> Prediction | list[Prediction]:
-        """Label an image: a path, a PIL image, an array or tensor (3, H, W) or (H, W, 3) of uint8, or a list of these.
+        """Label an image: a path, a PIL image, an array or tensor (3, H, W) or (H, W, 3) of uint8.
 
-        A pixel is UNKNOWN where its score is above the threshold (DMLNet, Eq. 1) and no learned class is predicted.
-        ``forward`` is by default this knowledge base's own. Raises ``OwsegError`` without a threshold, for what is not
+        Of a list of these, and of an array or tensor (B, 3, H, W), each is labelled, several at a time (see
+        ``over_images``). A pixel is UNKNOWN where its score is above the threshold (DMLNet, Eq. 1) and no learned class
+        is predicted. ``forward`` is by default ``engine()``. Raises ``OwsegError`` without a threshold, for what is not
         an image, and where the score is not finite.
         """
-        if isinstance(image, list | tuple):
-            return [self.predict(one, forward) for one in image]
+        if isinstance(image, list | tuple) or getattr(image, "ndim", 3) == 4:
+            return list(over_images(forward or self.engine(), Given(image), self.decide))
+        return self.decide(sample := Given([image])[0], (forward or self.engine())(sample.image))
+
+    def decide(self, sample: Sample, output: Output) -> Prediction:
+        """Return the prediction for an image whose output is there; ``predict`` calls this, and raises as this."""
         if self.threshold is None:
             raise OwsegError(NO_THRESHOLD)
-        pixels = as_image(image)
-        return self._decided((forward or self.forward)(pixels), pixels, image_name(image), self.threshold)
-
-    def _decided(self, output: Output, pixels: np.ndarray, name: str, threshold: Threshold) -> Prediction:
-        assessed = self.assess(output, (pixels.shape[1], pixels.shape[2]))
+        assessed = self.assess(output, (sample.image.shape[1], sample.image.shape[2]))
         score = assessed.scores[self.scorer]
         if not np.isfinite(score).all():
             raise OwsegError("the score is not finite; the weights or the image hold NaN or infinite values.")
-        open_set = open_set_map(assessed.labels, assessed.decided(self.scorer), threshold.value)
+        open_set = open_set_map(assessed.labels, assessed.decided(self.scorer), self.threshold.value)
         find = partial(self._regions, output)
-        return Prediction(assessed.labels, score, open_set, pixels, self.labels, threshold, name, find)
+        return Prediction(
+            assessed.labels, score, open_set, sample.image, self.labels, self.threshold, sample.id, find
+        )  # fmt: skip
 
     def _regions(
         self, output: Output, prediction: Prediction, min_area: float | None = None, split_at: float = SPLIT_COSINE
@@ -201,11 +204,15 @@ class KnowledgeBase:
 
         ``min_area`` is by default that of the score in use (see ``min_area_of``).
         """
-        if self.threshold is None:
-            raise OwsegError(NO_THRESHOLD)
-        pixels, name = as_image(image), image_name(image) if image_id is None else image_id
-        output = (forward or self.forward)(pixels)
-        return self._regions(output, self._decided(output, pixels, name, self.threshold), min_area, split_at)
+        sample = Given([image])[0]
+        sample = sample if image_id is None else replace(sample, id=image_id)
+        return self.find_regions(sample, (forward or self.engine())(sample.image), min_area, split_at)
+
+    def find_regions(
+        self, sample: Sample, output: Output, min_area: float | None = None, split_at: float = SPLIT_COSINE
+    ) -> RegionProposals:
+        """Return the unknown regions of an image whose output is there (see ``regions``)."""
+        return self._regions(output, self.decide(sample, output), min_area, split_at)
 
     def after(self, event: Event, **changes: Any) -> KnowledgeBase:
         """Return this knowledge base with ``changes`` made and ``event`` added to its history."""
@@ -221,7 +228,7 @@ class KnowledgeBase:
         for name in ("history",) if decides else ("scorer", "threshold", "obstacles", "history"):
             described.pop(name, None)
         digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
-        for name, state in self._weights().items():
+        for name, state in weights_of(self.network, self.residual, self.fitted, self.increments).items():
             digest.update(name.encode())
             digest.update(save(storable(state)))
         return digest.hexdigest()[:16]
@@ -233,7 +240,10 @@ class KnowledgeBase:
         package. Raises ``NotCurrent`` if it was made from a version of ``directory`` that is no longer the current one,
         and ``OwsegError`` for a backbone that is of no package, and for weights that are not finite.
         """
-        weights, named = self._weights(), reference_to(self.network.backbone) if slim else None
+        weights, named = (
+            weights_of(self.network, self.residual, self.fitted, self.increments),
+            reference_to(self.network.backbone) if slim else None,
+        )
         if named is not None:
             network = weights[NETWORK_FILE]
             weights[NETWORK_FILE] = {k: v for k, v in network.items() if not k.startswith(BACKBONE_PREFIX)}
@@ -247,21 +257,6 @@ class KnowledgeBase:
             parent, events = find_parent(place, described["history"], self.origin)
             done = self.history[events:] or self.history[-1:]  # saved once more, it says the same once more
             return add_version(place, files, "; ".join(event.message for event in done), parent)
-
-    def _weights(self) -> dict[str, Mapping[str, Tensor]]:
-        """Return every tensor that is stored, by file and name."""
-        weights: dict[str, Mapping[str, Tensor]] = {NETWORK_FILE: self.network.state_dict()}
-        if "joint" in self.fitted:
-            weights[JOINT_FILE] = self.fitted["joint"].state_dict()
-        if self.residual is not None:
-            weights["residual.safetensors"] = self.residual.state_dict()
-        for name, scorer in self.fitted.items():
-            if name != "joint":
-                weights[scorer_file(name)] = scorer.state_dict()
-        for number, increment in enumerate(self.increments, 1):
-            if tensors := increment.tensors():
-                weights[increment_file(number)] = tensors
-        return weights
 
     def __repr__(self) -> str:
         network, threshold = self.network, self.threshold

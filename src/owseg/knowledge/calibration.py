@@ -15,16 +15,18 @@ from owseg._progress import track
 from owseg.data.dataset import DataSet, joined
 from owseg.errors import OwsegError
 from owseg.knowledge.alarms import FALSE_ALARMS, check_alarms, region_threshold
-from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.event import Event
 from owseg.knowledge.regions import min_area_of
 from owseg.knowledge.tasks import scorer_for
 from owseg.labels import IGNORE, UNKNOWN
-from owseg.models.engine import CachedForward
+from owseg.models.cache import CachedForward
 from owseg.models.ops import closed_map_at
+from owseg.models.over_images import over_images
 from owseg.openset import Reference, Threshold, check_enough, check_fpr, check_method, quantiles, threshold_at_fpr
 from owseg.scorers import SCORERS, fitted_names, plain_name, whole_image
 from owseg.scorers.base import FittedScorer
-from owseg.types import Forward, Output
+from owseg.types import Forward, Output, Sample
 
 LEAST_HALF = 5
 """Fewer images than this are too few to calibrate on (see ``divide_val``)."""
@@ -47,7 +49,7 @@ def find_threshold(
     "quantile" or "conformal" (see ``threshold_at_fpr``). With ``false_alarms``, so many per image are asked of the
     threshold of regions as well (see ``region_threshold``). ``reference`` is that of all pixels. Of a score on the road
     the pixels on the road count alone, and the reference is of the score over the whole image. ``forward`` is by
-    default ``kb.forward``.
+    default ``kb.engine()``.
 
     ``marked`` are images in which a reviewer marked false alarms as known, all else void (see ``known_regions``). Their
     pixels and regions count besides those of ``data``, which raises the thresholds where they score high. As they were
@@ -67,7 +69,7 @@ def find_threshold(
         check_alarms(false_alarms, method)
         check_enough(len(data), false_alarms, method)
     scores: list[np.ndarray] = []
-    forward = forward or kb.forward
+    forward = forward or kb.engine()
     maps: Iterable[_Map] = _known_scores(kb, data, name, forward, scores)
     if marked is not None:
         maps = chain(maps, _known_scores(kb, marked, name, forward, []))
@@ -150,7 +152,7 @@ def fit_scorers(
         if name not in fitted_names():
             raise OwsegError(f"there is no fitted scorer {name!r}; it is one of {', '.join(fitted_names())}.")
     # Shared by all scorers, and by the two passes that joint takes over its data.
-    forward = CachedForward(kb.forward)
+    forward = CachedForward(kb.engine())
     train = _Outputs(data, forward)
     others = None if held_out is None else _Outputs(held_out, forward)
     if unlabeled is not None:
@@ -201,11 +203,13 @@ class _Outputs:
     forward: Forward
 
     def __iter__(self) -> Iterator[tuple[Output, Tensor]]:
-        for sample in track(self.data, "fitting", len(self.data)):
-            target = sample.mask_for("a fit")
-            # A fit is to known pixels only, whatever else the data set labels.
-            target = np.where(target == UNKNOWN, IGNORE, target)
-            yield self.forward(sample.image), torch.from_numpy(target)[None]
+        yield from track(over_images(self.forward, self.data, _with_target), "fitting", len(self.data))
+
+
+def _with_target(sample: Sample, output: Output) -> tuple[Output, Tensor]:
+    target = sample.mask_for("a fit")
+    # A fit is to known pixels only, whatever else the data set labels.
+    return output, torch.from_numpy(np.where(target == UNKNOWN, IGNORE, target))[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,11 +226,16 @@ def _known_scores(
 ) -> Iterator[_Map]:
     """Yield the map of each image, and add the ``quantiles`` of its score over the whole image to ``scores``."""
     whole = whole_image(scorer)
-    for sample in track(data, "calibrating", len(data)):
+    names = tuple(dict.fromkeys((scorer, whole)))
+
+    def map_of(sample: Sample, output: Output) -> tuple[_Map, np.ndarray]:
         # All below UNKNOWN is known: the classes, and KNOWN, whose class is not given.
         known = np.ones(sample.image.shape[1:], bool) if sample.target is None else sample.target < UNKNOWN
-        names = tuple(dict.fromkeys((scorer, whole)))
-        assessed = kb.assess(forward(sample.image), (known.shape[0], known.shape[1]), names)
-        scores.append(quantiles(assessed.scores[whole]))
+        assessed = kb.assess(output, (known.shape[0], known.shape[1]), names)
         # On the road, and there alone, a score on the road is that over the whole image.
-        yield _Map(assessed.decided(scorer), known, known & (assessed.scores[scorer] == assessed.scores[whole]))
+        counted = known & (assessed.scores[scorer] == assessed.scores[whole])
+        return _Map(assessed.decided(scorer), known, counted), quantiles(assessed.scores[whole])
+
+    for found, of_image in track(over_images(forward, data, map_of), "calibrating", len(data)):
+        scores.append(of_image)
+        yield found

@@ -10,7 +10,8 @@ from owseg.data.datasets.cityscapes import CITYSCAPES
 from owseg.data.datasets.streethazards import CLASSES as STREETHAZARDS
 from owseg.errors import OwsegError
 from owseg.increments.head import Head, frozen
-from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.event import Event
 from owseg.knowledge.load import load
 from owseg.labels import LabelSpace
 from owseg.models.classifiers import PrototypeClassifier

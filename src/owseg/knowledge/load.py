@@ -16,7 +16,8 @@ from owseg._files import read_json
 from owseg.errors import OwsegError
 from owseg.increments import INCREMENTS
 from owseg.increments.base import Increment
-from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.event import Event
 from owseg.knowledge.lineage import KNOWLEDGE_FILE, read_origin
 from owseg.knowledge.pretrained import resolve
 from owseg.knowledge.schema import check_knowledge

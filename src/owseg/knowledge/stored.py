@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+
+from owseg.increments.base import Increment
+from owseg.models.network import Network
+from owseg.models.residual_pattern import ResidualPattern
+from owseg.scorers.base import FittedScorer
 
 FORMAT = 2
 NETWORK_FILE, JOINT_FILE = "network.safetensors", "scorer.safetensors"
@@ -29,3 +34,24 @@ def storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
         n: v.half() if v.dtype == torch.float32 and torch.equal(v.half().float(), v) else v for n, v in tensors.items()
     }
+
+
+def weights_of(
+    network: Network,
+    residual: ResidualPattern | None,
+    fitted: Mapping[str, FittedScorer],
+    increments: Sequence[Increment],
+) -> dict[str, Mapping[str, Tensor]]:
+    """Return every tensor of a knowledge base that is stored, by file and name."""
+    weights: dict[str, Mapping[str, Tensor]] = {NETWORK_FILE: network.state_dict()}
+    if "joint" in fitted:
+        weights[JOINT_FILE] = fitted["joint"].state_dict()
+    if residual is not None:
+        weights["residual.safetensors"] = residual.state_dict()
+    for name, scorer in fitted.items():
+        if name != "joint":
+            weights[scorer_file(name)] = scorer.state_dict()
+    for number, increment in enumerate(increments, 1):
+        if tensors := increment.tensors():
+            weights[increment_file(number)] = tensors
+    return weights

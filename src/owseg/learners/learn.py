@@ -11,8 +11,9 @@ import numpy as np
 from owseg.data.dataset import DataSet
 from owseg.data.shots import check_count
 from owseg.errors import OwsegError
-from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import data_card, find_threshold
+from owseg.knowledge.event import Event
 from owseg.labels import Color, check_class_names
 from owseg.learners.auto import learner_for
 from owseg.learners.base import Learner
@@ -33,7 +34,7 @@ def learn(
     ``method`` is by default the probe, or NPM without fitted scorers (see ``learner_for``). ``known`` is labelled data
     for the new threshold (its unknown pixels are left out); without it the old threshold stays. That is safe where an
     increment only turns unknown pixels into known ones; a head that labels every pixel may do the reverse, so that a
-    ``UserWarning`` says to calibrate. ``forward`` is by default ``kb.forward`` (see ``CachedForward``). Raises
+    ``UserWarning`` says to calibrate. ``forward`` is by default ``kb.engine()`` (see ``CachedForward``). Raises
     ``OwsegError`` for a name that is taken or reserved, no shot or more than five, a mask of another size than its
     image or without the class, and what the method cannot work with.
     """
@@ -42,7 +43,7 @@ def learn(
     check_class_names([name])
     check_shots(name, shots)
     method = method or learner_for(kb)
-    forward = forward or kb.forward
+    forward = forward or kb.engine()
     increments = method(kb, name, shots, forward)
     if known is None and kb.threshold is not None and getattr(increments[-1], "alone", False):
         warnings.warn(

@@ -41,7 +41,7 @@ def left_out_iou(
 def _iou(
     kb: KnowledgeBase, name: str, shot: Shot, others: Sequence[Shot], method: Learner | None, forward: Forward | None
 ) -> float:
-    forward = forward or kb.forward
+    forward = forward or kb.engine()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the threshold of what is thrown away

@@ -16,7 +16,7 @@ from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.versions import has_version
 from owseg.learners.base import Learner
 from owseg.learners.learn import learn
-from owseg.models.engine import CachedForward
+from owseg.models.cache import CachedForward
 from owseg.types import Forward, Shot
 
 FORMAT = 1
@@ -48,7 +48,7 @@ def learn_sequence(
 
     The network never changes, so by default each image passes it once for the whole sequence.
     """
-    forward, stages = forward or CachedForward(kb.forward), []
+    forward, stages = forward or CachedForward(kb.engine()), []
     for new in classes:
         kb = learn(kb, new.name, new.shots, known, method, forward=forward)
         stages.append(kb)

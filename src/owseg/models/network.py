@@ -200,13 +200,18 @@ def _size_of(maps: Tensor) -> tuple[int, int]:
     return maps.shape[-2], maps.shape[-1]
 
 
+def check_image(image: Any) -> None:
+    """Raise ``OwsegError`` for anything but an image (3, H, W) uint8."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or len(image) != 3:
+        what = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise OwsegError(f"an image is an array (3, H, W) of uint8, RGB, not {what}.")
+
+
 def to_tensor(image: Any) -> Tensor:
     """Return an image (3, H, W) uint8 as a batch of one, (1, 3, H, W) float32 in [0, 1].
 
     Raises ``OwsegError`` for anything else.
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or len(image) != 3:
-        what = f"{image.shape} {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise OwsegError(f"an image is an array (3, H, W) of uint8, RGB, not {what}.")
+    check_image(image)
     # from_numpy refuses the negative strides of a mirrored array.
     return torch.from_numpy(np.ascontiguousarray(image)).float().div_(255).unsqueeze(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,16 @@ IMAGES, STRIPS = 60, 5
 """How many images of a split are used at most, and how many are shown."""
 
 
-def run(data: str, kb: str | None, name: str | None, out: Path, seed: int = 0) -> dict[str, Any]:
+def run(
+    data: str, kb: str | None, name: str | None, out: Path, seed: int = 0,
+    load: Callable[[str], KnowledgeBase] = load,
+) -> dict[str, Any]:  # fmt: skip
     """Run the demo; write ``out/report.html`` and the knowledge base ``out/kb``, with a version for every step.
 
     ``data`` names a data set (see ``open_dataset``); ``kb`` and the class ``name`` to learn have defaults for synthetic
     and CamVid. The threshold is found on the val split, shots are drawn from the train split (synthetic: shots) with
-    ``seed``, metrics computed on the test split; of val and test at most 60 images are used, evenly spread. Returns
+    ``seed``, metrics computed on the test split; of val and test at most 60 images are used, evenly spread. ``load``
+    loads ``kb``. Returns
     paths and metrics as plain JSON. Raises ``OwsegError`` where there is no default, and for a class that ``data`` does
     not have or ``kb`` knows.
     """

@@ -5,29 +5,41 @@ from __future__ import annotations
 import secrets
 import socket
 import webbrowser
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
+from typing import TYPE_CHECKING
 
 from owseg._files import locked
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 
+if TYPE_CHECKING:
+    from owseg.knowledge.base import KnowledgeBase
+
 
 def serve(
-    kb: str, target: str, queue: str | Path, host: str = "127.0.0.1", port: int = 8765, open_browser: bool = True
+    kb: str,
+    target: str,
+    queue: str | Path,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    open_browser: bool = True,
+    load: Callable[..., KnowledgeBase] | None = None,
 ) -> None:
     """Serve the pages of ``queue`` at ``host`` and ``port`` (0: any free one); versions learned go to ``target``.
 
-    Every request must bring a random token, which the address that is printed and opened has. Raises ``OwsegError`` if
-    NiceGUI is not installed, for a queue that ``kb`` did not make or that is served already, and for an address that
-    cannot be served at.
+    ``load`` loads a knowledge base by its name, or by directory and version. Every request must bring a random token,
+    which the address that is printed and opened has. Raises ``OwsegError`` if NiceGUI is not installed, for a queue
+    that ``kb`` did not make or that is served already, and for an address that cannot be served at.
     """
     try:
         import nicegui  # noqa: F401
         import uvicorn
     except ImportError:
         raise OwsegError("the page needs NiceGUI; install it with `pip install 'owseg[review]'`.") from None
+    from owseg.knowledge.load import load as load_stored
     from owseg.review.pages import application
     from owseg.review.session import LearningSession
     from owseg.review.state import ReviewState
@@ -40,7 +52,7 @@ def serve(
     listener = listen(host, port)
     busy = f"{queue} is open in another `owseg review`; go on in its page, or stop it first."
     with listener, locked(state.queue.folder / ".review.lock", busy):
-        session = LearningSession(state, kb, target)
+        session = LearningSession(state, kb, target, load or load_stored)
         token, local = secrets.token_urlsafe(24), is_loopback(host)
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listener.getsockname()[1]}/?token={token}"

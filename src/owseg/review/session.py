@@ -14,7 +14,7 @@ from owseg.knowledge.commit import check_place, rollback_version
 from owseg.knowledge.load import load
 from owseg.knowledge.versions import current_version, has_version, version_history
 from owseg.learners.learn import learn
-from owseg.models.engine import CachedForward
+from owseg.models.cache import CachedForward
 from owseg.review.state import ReviewState, is_provisional
 
 MAX_COMPARED = 6
@@ -39,8 +39,8 @@ class LearningSession:
     was made with, or learned from it.
     """
 
-    def __init__(self, state: ReviewState, source: str, target: str):
-        self.state, self.source, self.target = state, source, target
+    def __init__(self, state: ReviewState, source: str, target: str, load: Callable[..., KnowledgeBase] = load) -> None:
+        self.state, self.source, self.target, self._from = state, source, target, load
         self.stage = ""
         self._lock = threading.Lock()
         # Versions never change, so what was loaded or drawn of one stays right.
@@ -55,7 +55,7 @@ class LearningSession:
                 f"{self.place} does not; review it with that one."
             )
         # Learning changes no weight of the network, so all versions share one cache of its outputs.
-        self._forward = CachedForward(kb.forward, gigabytes=0.5)
+        self._forward = CachedForward(kb.engine(), gigabytes=0.5)
 
     @property
     def place(self) -> str:
@@ -123,7 +123,7 @@ class LearningSession:
         return [*others[: MAX_COMPARED - min(2, len(shots))], *shots][:MAX_COMPARED]
 
     def _load(self, version: int | None) -> KnowledgeBase:
-        kb = load(self.source) if version is None else load(self.target, version)
+        kb = self._from(self.source) if version is None else self._from(self.target, version)
         # Named by its number because it is the current one, not to branch off from it.
         return replace(kb, origin=replace(kb.origin, current=None)) if kb.origin else kb
 

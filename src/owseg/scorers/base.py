@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from owseg.errors import OwsegError
 from owseg.types import Output, Scorer
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class FittedScorer(nn.Module, ABC):
 
     def __init__(self, **config: Any) -> None:
         super().__init__()
-        self.config = config
+        self.config, self._is_fitted = config, False
 
     @abstractmethod
     def fit(
@@ -36,6 +37,13 @@ class FittedScorer(nn.Module, ABC):
     @abstractmethod
     def forward(self, output: Output) -> Tensor:
         """Return the score (B, h, w) float32; raise ``OwsegError`` before a fit."""
+
+    def require_fit(self, state: Tensor) -> None:
+        """Raise ``OwsegError`` where ``state``, a buffer that a fit leaves other than zero, is all zeros."""
+        # Looked at once, as a GPU would have to be waited for each time.
+        self._is_fitted = self._is_fitted or bool(state.any())
+        if not self._is_fitted:
+            raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
 
     def parts(self) -> Mapping[str, Scorer]:
         """Return the fitted scorers that this one is made of, by name; whoever has this one has those too."""

@@ -111,8 +111,7 @@ class Joint(FittedScorer):
 
     def standard(self, output: Output) -> Tensor:
         """Return the components' standard scores (B, 3 or 4, h, w), in the order of ``WEIGHTS``."""
-        if not self.scale.any():
-            raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
+        self.require_fit(self.scale)
         return (self._components(output) - self.shift.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
 
     def parts(self) -> Mapping[str, Scorer]:

@@ -45,7 +45,7 @@ class KNearest(FittedScorer):
         if not 1 <= k <= size // num_classes:
             raise OwsegError(f"k is from 1 to the {size // num_classes} cells kept of a class, not {k}.")
         self.channels, self.num_classes, self.level = channels, num_classes, level
-        self.k, self.size, self.seed = k, size, seed
+        self.k, self.size, self.seed, self._kept = k, size, seed, 0
         self.register_buffer("count", torch.zeros((), dtype=torch.long))
         self.register_buffer("shift", torch.zeros(channels))
         self.register_buffer("scale", torch.ones(channels))
@@ -81,15 +81,16 @@ class KNearest(FittedScorer):
         # The buffer keeps its full size, whatever was found, so that a state of the same config always fits.
         self.bank.zero_()[: len(kept)] = self._normal(kept.to(self.bank.device)).half().float()
         self.count.fill_(len(kept))
+        self._kept = len(kept)
         return self
 
     def forward(self, output: Output) -> Tensor:
         """Return the score (B, h, w) float32 on the grid of stage ``level``; raise ``OwsegError`` before a fit."""
-        if not self.count:
-            raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
+        self.require_fit(self.count)
+        self._kept = self._kept or int(self.count)  # read once, as a GPU would have to be waited for each time
         # (B, h, w, C)
         x = cells(output, self.level, self.channels)
-        bank = self.bank[: int(self.count)]
+        bank = self.bank[: self._kept]
         # |z - b|^2 = 1 + |b|^2 - 2 z.b as |z| = 1; |b| is not exactly 1 after rounding to 16 bits.
         length = 1 + bank.square().sum(1)
         parts = [

@@ -139,8 +139,7 @@ class RelativeMahalanobis(FittedScorer):
         return raw, bias - raw @ self.centre.double()
 
     def _centred(self, output: Output) -> tuple[Tensor, torch.Size]:
-        if not self.counts.any():
-            raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
+        self.require_fit(self.counts)
         x = cells(output, self.level, self.channels)
         # (B * h * w, C)
         return x.flatten(0, 2).float() - self.centre, x.shape[:3]

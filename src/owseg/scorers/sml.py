@@ -65,8 +65,7 @@ class StandardisedMaxLogit(FittedScorer):
 
     def forward(self, output: Output) -> Tensor:
         """Return the score (B, h, w) float32, in standard deviations; raise ``OwsegError`` before a fit."""
-        if not self.std.any():
-            raise OwsegError("this scorer is not fitted; call fit, or load the state of one that is.")
+        self.require_fit(self.std)
         top, label = output.logits.float().max(1)
         # The paper's standardised max logit is high for known pixels; negated here.
         return (self.mean[label] - top) / self.std[label]

@@ -17,8 +17,9 @@ from owseg.data.outliers import Outliers
 from owseg.data.unlabeled import unlabeled_images
 from owseg.data.void_class import with_background
 from owseg.errors import NoSuchSplit, OwsegError
-from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import calibrate, data_card, divide_val, fit_scorers
+from owseg.knowledge.event import Event
 from owseg.labels import BACKGROUND, LabelSpace, check_class_names
 from owseg.models.assemble import assemble
 from owseg.models.backbones.base import Backbone, from_pretrained

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from owseg.data.dataset import DataSet
 from owseg.data.outliers import Outliers
-from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import data_card, in_own_labels
+from owseg.knowledge.event import Event
 from owseg.models.assemble import make_decoder
 from owseg.models.decoders.base import Decoder
 from owseg.models.decoders.mean import MeanDecoder

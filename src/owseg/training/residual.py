@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from owseg.data.dataset import DataSet
 from owseg.data.outliers import Outliers
-from owseg.knowledge.base import Event, KnowledgeBase
+from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import data_card
+from owseg.knowledge.event import Event
 from owseg.losses import outlier as losses
 from owseg.models.engine import Engine
 from owseg.models.network import Network

@@ -1,0 +1,29 @@
+"""Images as a caller has them, in the form of samples: paths, arrays, tensors, PIL images, one or many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from owseg.data.images import as_image, image_name
+from owseg.types import Sample
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Samples without ground truth of ``images``, each what ``as_image`` takes and read when it is its turn.
+
+    ``ids`` are by default the file names of those that are paths, and empty for others.
+    """
+
+    images: Sequence[Any]
+    ids: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> Sample:
+        """Read image ``i``; raise ``OwsegError`` for what is not one."""
+        image = self.images[i]
+        return Sample(as_image(image), None, image_name(image) if self.ids is None else self.ids[i])

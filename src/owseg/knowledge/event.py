@@ -1,0 +1,18 @@
+"""What a history is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of a knowledge base's history: what was done, when (UTC), with which data and settings."""
+
+    action: str
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
