@@ -93,6 +93,20 @@ def write_whole(path: str | Path, data: bytes) -> Path:
     return path
 
 
+def append(path: Path, data: bytes) -> None:
+    """Add ``data`` to the end of a file; raise ``OwsegError`` where that is not possible."""
+    try:
+        with path.open("ab") as file:
+            file.write(data)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def csv_cell(text: str) -> str:
+    """Return a text as a cell of CSV; where a spreadsheet would take it for a formula, behind an apostrophe."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def check_writable(folder: Path) -> None:
     """Raise ``OwsegError`` unless files can be written to ``folder``; one that is not there yet is not made."""
     try:

@@ -14,10 +14,10 @@ def test_regions_are_found_and_a_run_goes_on(run_cli, fails, unsure_kb, photos, 
     (photos / "p9.png").write_bytes(b"no image")
     code, out, err = run_cli(*args, "--json")
     value = json.loads(out)
-    assert code == 1 and value["images"] == 3 and len(value["skipped"]) == 1 and "p9.png" in value["skipped"][0]
+    assert code == 3 and value["images"] == 3 and len(value["skipped"]) == 1 and "p9.png" in value["skipped"][0]
     assert value["groups"] == len(Queue.open(tmp_path / "q").groups()) and value["queue"] == str(tmp_path / "q")
     code, out, err = run_cli(*args)
-    assert code == 1 and err.startswith("skipped: ") and "p9.png" in err and "from 3 images" in out
+    assert code == 3 and err.startswith("skipped: ") and "p9.png" in err and "from 3 images" in out
     assert "other settings" in fails(*args[:-1], 30)
 
 

@@ -17,7 +17,13 @@ def test_three_maps_are_written_for_each_image(run_cli, stored_kb, photos, tmp_p
     code, out, _ = run_cli("predict", photos, "--kb", stored_kb, "-o", tmp_path / "maps")
     assert code == 0 and "3 of 3" in out and "Most unknown: " in out
     kinds = ("labels.png", "score.png", "open.jpg", "regions.json")
-    expected = {"classes.json", "legend.png", "settings.toml", *(f"p{i}.{kind}" for i in range(3) for kind in kinds)}
+    expected = {
+        "classes.json",
+        "legend.png",
+        "settings.toml",
+        "results.jsonl",
+        *(f"p{i}.{kind}" for i in range(3) for kind in kinds),
+    }
     assert {p.name for p in (tmp_path / "maps").iterdir()} == expected
     prediction = load(stored_kb).predict(photos / "p1.png")
     assert np.array_equal(read_mask(tmp_path / "maps" / "p1.labels.png"), prediction.labels)
@@ -29,7 +35,7 @@ def test_three_maps_are_written_for_each_image(run_cli, stored_kb, photos, tmp_p
 def test_what_cannot_be_read_is_reported_and_the_rest_is_done(run_cli, stored_kb, photos, tmp_path):
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 no")
     code, out, err = run_cli("predict", photos, "--kb", stored_kb, "-o", tmp_path / "maps", "--npy")
-    assert code == 1 and "3 of 4" in out and err.startswith("skipped: ") and "broken.jpg" in err
+    assert code == 3 and "3 of 4" in out and err.startswith("skipped: ") and "broken.jpg" in err
     assert np.load(tmp_path / "maps" / "p0.score.npy").shape == (48, 64)
     assert not list((tmp_path / "maps").glob(".*")) and not list((tmp_path / "maps").glob("broken*"))
 
@@ -38,7 +44,7 @@ def test_json_says_what_a_prediction_says_and_where_its_files_are(run_cli, store
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 no")
     code, out, _ = run_cli("predict", photos, "--kb", stored_kb, "-o", tmp_path / "maps", "--json")
     value = json.loads(out)
-    assert code == 1 and value["out"] == str(tmp_path / "maps") and value["kb"] == str(stored_kb)
+    assert code == 3 and value["out"] == str(tmp_path / "maps") and value["kb"] == str(stored_kb)
     broken, *done = value["results"]
     assert "broken.jpg" in broken["error"] and broken["files"] == [] and broken["unknown"] is None
     for result in done:
@@ -48,7 +54,13 @@ def test_json_says_what_a_prediction_says_and_where_its_files_are(run_cli, store
         names = [f"{stem}.{kind}" for kind in ("labels.png", "score.png", "open.jpg", "regions.json")]
         assert result["files"] == [str(tmp_path / "maps" / name) for name in names]
     files = {f.rpartition("/")[2] for r in done for f in r["files"]}
-    assert {p.name for p in (tmp_path / "maps").iterdir()} == files | {"classes.json", "legend.png", "settings.toml"}
+    assert {p.name for p in (tmp_path / "maps").iterdir()} == files | {
+        "classes.json",
+        "legend.png",
+        "settings.toml",
+        "results.jsonl",
+        "errors.csv",
+    }
 
 
 def test_a_line_of_json_for_each_image(run_cli, stored_kb, photos, tmp_path):
@@ -58,7 +70,7 @@ def test_a_line_of_json_for_each_image(run_cli, stored_kb, photos, tmp_path):
     code, out, err = run_cli(*run, "--jsonl")
     lines, whole = [json.loads(line) for line in out.splitlines()], json.loads(run_cli(*run, "--json")[1])
     about = {"kb": str(stored_kb), "version": 2, "task": "unknown"}
-    assert code == 1 and err == "" and lines == [{**about, **result} for result in whole["results"]]
+    assert code == 3 and err == "" and lines == [{**about, **result} for result in whole["results"]]
     assert [line["error"] is None for line in lines] == [False, True, True, True] and whole["version"] == 2
     for line in lines[1:]:
         assert {"path", "threshold", "unknown", "classes", "regions", "files"} <= line.keys()
@@ -236,7 +248,7 @@ def test_adapt_moves_the_threshold_of_what_is_written_and_of_nothing_else(run_cl
 def test_an_image_that_cannot_be_read_does_not_stop_adapting(run_cli, elsewhere, photos, tmp_path):
     (photos / "broken.jpg").write_bytes(b"\xff\xd8 no")
     code, out, err = run_cli("predict", photos, "--kb", elsewhere, "-o", tmp_path / "maps", "--adapt")
-    assert code == 1 and "3 of 4" in out and err.startswith("skipped: ") and err.count("\n") == 1
+    assert code == 3 and "3 of 4" in out and err.startswith("skipped: ") and err.count("\n") == 1
 
 
 def test_a_threshold_of_an_earlier_version_notices_nothing(run_cli, kb, photos, tmp_path):

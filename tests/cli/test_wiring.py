@@ -66,6 +66,8 @@ ROWS = [
         ("--size 720", forward(size=720)), ("--tile", forward(tile=True)), ("--multi-scale", forward(False, True)))),
     ("predict a --adapt --tile", "knowledge.adaptation:adapt_to_some", {"paths": ["a"], "forward": forward(tile=True)}),
     ("predict a --kb K --adapt", "inference.predict:predict_files", {"kb": "K adapted"}),
+    *((f"predict a{option}", "inference.predict:predict_files", {"overwrite": bool(option)})
+      for option in ("", " --overwrite")),
     ("predict a --kb K --adapt", "inference.predict:shift_of", {"kb": "K adapted"}),
     ("predict a --kb K --task obstacles --adapt", "inference.predict:predict_files", {"kb": "K for obstacles adapted"}),
     ("adapt K a b", "knowledge.adaptation:adapt", {"kb": "K", "images": ["a", "b"], "forward": None}),

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from owseg._files import csv_cell
 from owseg.metrics.pixel import PRECISION
 
 DASH = "–"
@@ -152,14 +153,9 @@ def to_csv(rows: Iterable[Row]) -> str:
         published = "; ".join(f"{key}={value!r}" for p in row.published for key, value in p.metrics.items())
         sources = "; ".join(p.source for p in row.published)
         count = "" if row.images is None else row.images
-        texts = (_cell(text) for text in (row.data, row.model, row.scorer))
-        writer.writerow([*texts, count, *numbers, _cell(published), _cell(sources)])
+        texts = (csv_cell(text) for text in (row.data, row.model, row.scorer))
+        writer.writerow([*texts, count, *numbers, csv_cell(published), csv_cell(sources)])
     return text.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Return a text as a cell of CSV; where a spreadsheet would take it for a formula, behind an apostrophe."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def to_markdown(rows: Sequence[Row], about: Mapping[str, Any], images: Mapping[str, Sequence[str]]) -> str:

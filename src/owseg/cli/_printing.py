@@ -91,3 +91,12 @@ def print_notes(lines: Sequence[str]) -> None:
 def print_error(message: str) -> None:
     """Print a line on standard error, through the log: with ``--quiet``, too."""
     logger.error("%s", shown(message))
+
+
+def exit_code(failed: int, count: int) -> int:
+    """Return the exit code where ``failed`` of ``count`` images could not be read: 0, 3 for some of them, 1 for all."""
+    return 0 if not failed else 1 if failed == count else SOME_SKIPPED
+
+
+SOME_SKIPPED = 3
+"""The exit code where some images were left out; all others are on the disk."""

@@ -10,7 +10,7 @@ import typer
 from owseg.cli._compute import Compute
 from owseg.cli._images import given_images
 from owseg.cli._options import KB, Images, Json, Recursive
-from owseg.cli._printing import next_command, print_error, print_json, say
+from owseg.cli._printing import exit_code, next_command, print_error, print_json, say
 
 
 def discover(
@@ -30,7 +30,8 @@ def discover(
     """Find the unknown regions of many images and group similar ones: a queue for owseg review.
 
     Writes a folder with every unknown region, the groups in the order of review, and an overview, groups.jpg. A run
-    that was stopped continues where it was. Exit code 1 if any image could not be read.
+    that was stopped continues where it was. Exit code 3 if some images could not be read,
+    1 if none could.
     """
     from owseg._files import check_writable
     from owseg.discovery.discover import discover as find_and_group
@@ -47,5 +48,4 @@ def discover(
         say(f"{found.regions} unknown regions{copies} in {found.groups} groups, from {found.images} images.")
         target = () if Path(kb).is_dir() else ("--out", "NEW_KB")  # a shipped knowledge base is not changed
         say(f"An overview is in {out / 'groups.jpg'}. {next_command('review', kb, out, *target)}")
-    if found.skipped:
-        raise typer.Exit(1)
+    raise typer.Exit(exit_code(len(found.skipped), len(paths)))

@@ -11,7 +11,7 @@ import typer
 from owseg.cli._compute import Compute
 from owseg.cli._images import given_images
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Recursive, Size, Task, Tile
-from owseg.cli._printing import command, print_error, print_json, print_note, say
+from owseg.cli._printing import command, exit_code, print_error, print_json, print_note, say
 from owseg.cli._stopping import caught
 from owseg.errors import OwsegError
 
@@ -36,6 +36,11 @@ JsonLines = Annotated[
 ]
 
 
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Predict all images, also those that an earlier run predicted in this way.")
+]
+
+
 def predict(
     images: Images,
     kb: UsedKB = "street",
@@ -46,6 +51,7 @@ def predict(
     size: Size = None,
     tile: Tile = False,
     adapt: Adapt = False,
+    overwrite: Overwrite = False,
     task: Task = "unknown",
     recursive: Recursive = False,
     as_json: Json = False,
@@ -56,8 +62,9 @@ def predict(
 
     Writes, for each image NAME: NAME.labels.png (class ids, with a palette), NAME.score.png (anomaly score),
     NAME.open.jpg (tinted with the classes, the unknown hatched, unknown things in boxes) and NAME.regions.json (boxes,
-    scores, masks of these); beside them classes.json and legend.png. Of a folder, NAME is the path below it. Says so
-    where the images are of another place than those that the threshold was found on. Exit code 1 if one is not read.
+    scores, masks of these); beside them classes.json, legend.png and results.jsonl. Of a folder, NAME is the path below
+    it. Says so where the images are of another place than those that the threshold was found on. The same command goes
+    on where a run was stopped. Exit code 3 if some images could not be read (errors.csv names them), 1 if none could.
     """
     from owseg._files import check_writable
     from owseg.inference.predict import check_names, predict_files, shift_of
@@ -82,7 +89,7 @@ def predict(
             print(json.dumps({**about, **result.to_json()}, default=str), flush=True)
 
     # Where that is stopped, what is done is printed as ever.
-    stopped = caught(lambda: predict_files(base, paths, out, npy, forward, found.names, on_result))
+    stopped = caught(lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, overwrite))
     shift, threshold = shift_of(base, results), base.threshold
     if threshold and shift and shift.significant and not as_json:
         print_note(_shift_note(shift, threshold, kb))
@@ -94,8 +101,7 @@ def predict(
     if stopped:
         stopped.is_printed = as_json
         raise stopped
-    if any(r.error for r in results):  # all others are on the disk; the exit code tells scripts
-        raise typer.Exit(1)
+    raise typer.Exit(exit_code(sum(r.error is not None for r in results), len(results)))
 
 
 def _print_results(
@@ -108,7 +114,9 @@ def _print_results(
         print_error(f"skipped: {result.error}")
     if len(failed) == len(results):
         return
-    say(f"{len(results) - len(failed)} of {count} images labelled; the maps are in {out}/.")
+    kept = sum(r.kept for r in results)
+    there = f" ({kept} were there)" if kept else ""
+    say(f"{len(results) - len(failed)} of {count} images labelled{there}; the maps are in {out}/.")
     _print_most_unknown(results, working)
 
 

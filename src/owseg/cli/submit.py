@@ -10,7 +10,7 @@ import typer
 from owseg.cli._compute import Compute
 from owseg.cli._images import given_images
 from owseg.cli._options import KB, FullResolution, Images, Json, MultiScale, Recursive, Size, Tile, parse_settings
-from owseg.cli._printing import print_error, print_json, print_note, say
+from owseg.cli._printing import exit_code, print_error, print_json, print_note, say
 
 
 def submit(
@@ -35,7 +35,7 @@ def submit(
     """Write score files for a hidden test: a benchmark whose masks are not published.
 
     Images that have their files already are left out, so a run that was stopped is resumed by the same command. Exit
-    code 1 if any image could not be read.
+    code 3 if some images could not be read, 1 if none could.
     """
     from owseg._files import check_writable
     from owseg.inference.submit import submit as write_files
@@ -55,6 +55,4 @@ def submit(
         kept = sum(r.kept for r in results)
         there = f" ({kept} were there)" if kept else ""
         say(f"{len(results) - len(failed)} of {len(results)} images have their files in {out}/{there}.")
-    if failed:
-        # All that could be scored is on the disk; the exit code tells scripts that some could not.
-        raise typer.Exit(1)
+    raise typer.Exit(exit_code(len(failed), len(results)))

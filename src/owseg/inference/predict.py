@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from owseg._progress import track
 from owseg.data.images import failure, read_image
 from owseg.data.render import encode_legend
 from owseg.errors import OwsegError
+from owseg.inference.done import Done, made_by, write_errors
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.prediction import Prediction
@@ -25,6 +26,9 @@ from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
 from owseg.scorers import ON_ROAD
 from owseg.types import Forward, Output, Sample
+
+SUMMARY = ("image", "size", "threshold", "unknown", "classes", "regions")
+"""What ``Result.summary`` has."""
 
 CLASSES, LEGEND = "classes.json", "legend.png"
 """The files beside the maps: the id, name and colour of each class, and the same for people, with the unknown."""
@@ -37,7 +41,7 @@ class Result:
     ``files`` are the paths of its prediction, ``summary`` what ``Prediction.to_json`` says of it, and its ``regions``
     without their masks. ``factor`` is the working size over the shorter side of the image; None for a network without a
     working size. ``scores`` are the ``quantiles`` of its score, None for an image of one colour and for a score on the
-    road.
+    road. ``kept`` if an earlier run predicted it.
     """
 
     path: Path
@@ -47,6 +51,7 @@ class Result:
     summary: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     factor: float | None = None
     scores: np.ndarray | None = field(default=None, compare=False, repr=False)
+    kept: bool = False
 
     @property
     def is_small(self) -> bool:
@@ -59,6 +64,20 @@ class Result:
         """Whether the image is resized by more than a factor of 2: things have other sizes than in training."""
         return self.factor is not None and not 0.5 <= self.factor <= 2
 
+    @classmethod
+    def stored(cls, path: Path, out: Path, value: Mapping[str, Any]) -> Result:
+        """Return the result of an image that was predicted before, of what ``to_store`` returned."""
+        scores = None if value["scores"] is None else np.array(value["scores"])
+        files = tuple(out / file for file in value["files"])
+        summary = {name: value[name] for name in SUMMARY if name in value}
+        return cls(path, value["unknown"], None, files, summary, value["factor"], scores, kept=True)
+
+    def to_store(self, out: Path) -> dict[str, Any]:
+        """Return what ``stored`` makes the same result of, as plain JSON: its files are below ``out``."""
+        files = [file.relative_to(out).as_posix() for file in self.files]
+        scores = None if self.scores is None else self.scores.tolist()
+        return {**self.to_json(), "files": files, "factor": self.factor, "scores": scores}
+
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON: the path, the summary, the files, and the error or None."""
         files = [str(path) for path in self.files]
@@ -68,6 +87,7 @@ class Result:
 def predict_files(
     kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None,
     names: Sequence[str] | None = None, on_result: Callable[[Result], None] = lambda result: None,
+    overwrite: bool = False,
 ) -> list[Result]:  # fmt: skip
     """Predict every image and write the prediction into ``out``; return a result for each, in order.
 
@@ -76,18 +96,53 @@ def predict_files(
     open-set map. ``names`` may have folders in them, and are by default the file names without suffix; beside the maps
     are ``CLASSES`` and ``LEGEND``. Each file is written whole or not at all. ``on_result`` is called after each image.
 
-    An image that cannot be read, is too large for the memory, or has too long a name, has an error in its result and
-    does not stop the others. Raises ``OwsegError`` for a knowledge base without a threshold, for two images of one
-    name, and where ``out`` cannot be written.
+    An image that was predicted before, by the same knowledge base and in the same way, is left as it is (see ``Done``),
+    unless ``overwrite``; so a run that was stopped goes on. An image that cannot be read, is too large for the memory,
+    or has too long a name, has an error in its result and does not stop the others; ``ERRORS`` has them. Raises
+    ``OwsegError`` for a knowledge base without a threshold, for two images of one name, and where ``out`` cannot be
+    written.
     """
     if kb.threshold is None:
         raise OwsegError(NO_THRESHOLD)
     names = [path.stem for path in paths] if names is None else names
     check_names(names, paths)
     _check_classes(out)
-    takes_less = kb.network.size is None  # else --tile sees more pixels than the working size has
-
+    done = Done.begin(out, made_by(kb, forward, npy), overwrite)
     images = dict(zip(names, paths, strict=True))
+    kept = {name: before for name, path in images.items() if (before := done.of(name, path))}
+    left = {name: path for name, path in images.items() if name not in kept}
+    new = _predictions(kb, left, out, npy, forward)
+    results: list[Result] = []
+    has_classes = bool(kept)
+    for name, path in track(images.items(), "predicting", len(images)):
+        if before := kept.get(name):
+            result = Result.stored(path, out, before)
+        else:
+            result, contents = next(new)
+            try:
+                if contents and not has_classes:  # nothing is left of images that are none
+                    _write_classes(kb.labels, out)
+                    has_classes = True
+                for place, data in contents.items():
+                    write_whole(place, data)
+                if contents:
+                    done.add(name, path, result.to_store(out))
+            except OwsegError as error:
+                count = sum(r.error is None for r in results)
+                raise OwsegError(f"{str(error).removesuffix('.')}; {count} of {len(paths)} images are done.") from None
+        results.append(result)
+        on_result(result)
+    if has_classes:
+        write_errors(out, ((r.path, r.error) for r in results if r.error))
+    return results
+
+
+def _predictions(
+    kb: KnowledgeBase, images: Mapping[str, Path], out: Path, npy: bool, forward: Forward | None
+) -> Iterator[tuple[Result, dict[Path, bytes]]]:
+    """Yield the result for each of ``images``, by the names of their maps, and what its files hold."""
+    paths = list(images.values())
+    takes_less = kb.network.size is None  # else --tile sees more pixels than the working size has
 
     def find(sample: Sample, output: Output) -> tuple[Result, dict[Path, bytes]]:
         path = images[sample.id]
@@ -96,20 +151,7 @@ def predict_files(
     def failed(i: int, error: Exception) -> tuple[Result, dict[Path, bytes]]:
         return Result(paths[i], None, failure(paths[i], error, WAYS if takes_less else "make it smaller")), {}
 
-    results: list[Result] = []
-    found = over_images(forward or kb.engine(), _Named(images, out), find, failed)
-    for result, contents in track(found, "predicting", len(paths)):
-        try:
-            if contents and not any(r.error is None for r in results):  # nothing is left of images that are none
-                _write_classes(kb.labels, out)
-            for place, data in contents.items():
-                write_whole(place, data)
-        except OwsegError as error:
-            done = sum(r.error is None for r in results)
-            raise OwsegError(f"{str(error).removesuffix('.')}; {done} of {len(paths)} images are done.") from None
-        results.append(result)
-        on_result(result)
-    return results
+    return over_images(forward or kb.engine(), _Named(images, out), find, failed)
 
 
 WAYS = "--size N or --tile takes less, or make it smaller"
@@ -154,6 +196,8 @@ def _contents(
     # A score on the road says how much road an image shows, and not of which place it is.
     on_road = kb.scorer.endswith(ON_ROAD)
     scores = None if on_road else quantiles_of(prediction.image, prediction.score)
+    if scores is not None:
+        scores = np.array([float(f"{q:.6g}") for q in scores])  # short, as they are stored
     return Result(path, prediction.unknown, None, tuple(contents), summary, factor, scores), contents
 
 

@@ -13,13 +13,16 @@ import numpy as np
 from owseg._files import begin_or_resume, read_json, write_whole
 from owseg._progress import track
 from owseg._registry import with_options
+from owseg.data.given import Given
 from owseg.data.images import failure
 from owseg.errors import OwsegError
 from owseg.inference.submissions import SUBMISSIONS
 from owseg.inference.submissions.base import Submission
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.prediction import Prediction
+from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
-from owseg.types import Forward
+from owseg.types import Output, Sample
 
 RECORD = "submission.json"
 """The file beside the scores that says which they are, so that those of another knowledge base are never mixed in."""
@@ -70,28 +73,30 @@ def submit(
     files = _files_by_image(submission, paths)
     record = {"format": format, "options": dict(options or {}), "kb": kb.fingerprint(decides=True), "run": run}
     begin_or_resume(out, RECORD, record, partial(_read_record, out / RECORD), DIFFERS, "scores")
-    forward = partial(kb.forward, **run)
-    results = []
-    for path, names in track(files.items(), f"writing {format}", len(files)):
-        places = tuple(out / name for name in names)
-        if all(place.is_file() for place in places):
-            results.append(Submitted(path, places, kept=True))
+    there = {path: tuple(out / name for name in names) for path, names in files.items()}
+    left = [path for path, places in there.items() if not all(place.is_file() for place in places)]
+
+    def encode(sample: Sample, output: Output) -> tuple[bytes, ...] | str:
+        return _encoded(kb.decide(sample, output), kb.network.num_classes, submission)
+
+    def failed(i: int, error: Exception) -> tuple[bytes, ...] | str:
+        return failure(left[i], error)
+
+    results = {path: Submitted(path, places, kept=True) for path, places in there.items()}
+    encoded = over_images(kb.engine(**run), Given(left), encode, failed)
+    for path, contents in track(zip(left, encoded, strict=True), f"writing {format}", len(left)):
+        if isinstance(contents, str):
+            results[path] = Submitted(path, error=contents)
             continue
-        try:
-            contents = _encoded(kb, path, submission, forward)
-        except (OwsegError, RuntimeError, MemoryError) as error:
-            results.append(Submitted(path, error=failure(path, error)))
-            continue
-        for place, data in zip(places, contents, strict=True):
+        for place, data in zip(there[path], contents, strict=True):
             write_whole(place, data)
-        results.append(Submitted(path, places))
-    return results, submission.note
+        results[path] = Submitted(path, there[path])
+    return list(results.values()), submission.note
 
 
-def _encoded(kb: KnowledgeBase, path: Path, submission: Submission, forward: Forward) -> tuple[bytes, ...]:
-    prediction = kb.predict(path, forward)
+def _encoded(prediction: Prediction, base_classes: int, submission: Submission) -> tuple[bytes, ...]:
     # A learned class is never unknown, whatever the score there: as in every evaluation.
-    learned = prediction.labels >= kb.network.num_classes
+    learned = prediction.labels >= base_classes
     return submission.encode(np.where(learned, -np.inf, prediction.score).astype(np.float32), prediction.labels)
 
 
