@@ -82,7 +82,8 @@ def test_the_options_of_a_run_are_stored_and_run_again(run_cli, stored_kb, photo
     out = tmp_path / 'a "quoted" name'
     assert run_cli("predict", photos, "--kb", stored_kb, "-o", out, "--npy", "--quiet")[0] == 0
     stored = read_toml(out / "settings.toml")
-    assert stored == {"images": [str(photos)], "kb": str(stored_kb), "out": str(out), "npy": True, "adapt": False, "overwrite": False,
+    assert stored == {"images": [str(photos)], "kb": str(stored_kb), "out": str(out), "npy": True, "adapt": False,
+                      "overwrite": False, "write": "labels,score,overlay,regions",
                       "full-resolution": False, "multi-scale": False, "tile": False, "task": "unknown",
                       "recursive": False, "jsonl": False, "device": "auto", "precision": "32"}  # fmt: skip
     before = {path.name: path.read_bytes() for path in out.iterdir()}

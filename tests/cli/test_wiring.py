@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from owseg.knowledge.prediction import MAPS
 from owseg.metrics.pixel import PerImage
 from owseg.models.devices import choose_device
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
@@ -66,6 +67,8 @@ ROWS = [
         ("--size 720", forward(size=720)), ("--tile", forward(tile=True)), ("--multi-scale", forward(False, True)))),
     ("predict a --adapt --tile", "knowledge.adaptation:adapt_to_some", {"paths": ["a"], "forward": forward(tile=True)}),
     ("predict a --kb K --adapt", "inference.predict:predict_files", {"kb": "K adapted"}),
+    *((f"predict a{option}", "inference.predict:predict_files", {"write": write}) for option, write in (
+        ("", [*MAPS]), (" --write none", []), (" --write score,labels", ["score", "labels"]))),
     *((f"predict a{option}", "inference.predict:predict_files", {"overwrite": bool(option)})
       for option in ("", " --overwrite")),
     ("predict a --kb K --adapt", "inference.predict:shift_of", {"kb": "K adapted"}),

@@ -17,6 +17,7 @@ from owseg.errors import OwsegError
 from owseg.inference.done import ERRORS, RESULTS, Done, made_by, write_errors
 from owseg.inference.predict import predict_files
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.prediction import MAPS
 from tests.support import tiny
 from tests.support.folders import contents
 
@@ -62,7 +63,7 @@ def test_an_image_that_changed_or_lost_a_file_is_predicted_again(kb, paths, tmp_
     assert sorted(predicted) == ["p0.png", "p1.png", "p3.png"]
 
 
-@pytest.mark.parametrize("change", ["threshold", "weights", "view", "npy", "precision"])
+@pytest.mark.parametrize("change", ["threshold", "weights", "view", "npy", "precision", "write"])
 def test_another_way_to_predict_begins_anew(kb, paths, tmp_path, predicted, change):
     out, npy, how = tmp_path / "out", change == "npy", {}
     predict_files(kb, paths, out)
@@ -77,8 +78,11 @@ def test_another_way_to_predict_begins_anew(kb, paths, tmp_path, predicted, chan
         other = replace(kb, network=network)
     elif change in ("view", "precision"):
         how = {"full_resolution": True} if change == "view" else {"precision": "bf16"}
-    predict_files(other, paths, out, npy, other.engine(**how))
+    write = ("labels",) if change == "write" else MAPS
+    predict_files(other, paths, out, npy, other.engine(**how), write=write)
     assert len(predicted) == 8
+    if change == "write":
+        return
     assert (
         made_by(other, other.engine(**how), npy) != made_by(kb, None, False) == made_by(kb, kb.engine(batch=3), False)
     )
@@ -101,13 +105,13 @@ def test_a_line_that_is_cut_or_foreign_is_left_out(kb, paths, tmp_path, predicte
     assert predicted == ["p3.png"] and (out / RESULTS).read_bytes() == b"".join(lines)
 
 
-@pytest.mark.parametrize("value", [{"files": None}, {"files": []}, {"files": [3]}, {"file": None}, {"files": ["/x"]}])
+@pytest.mark.parametrize("value", [{"files": None}, {"files": [3]}, {"file": None}, {"files": ["/x"]}])
 def test_a_line_of_another_form_is_no_result(kb, paths, tmp_path, value):
     out = tmp_path / "out"
     predict_files(kb, paths[:1], out)
     line = {**json.loads((out / RESULTS).read_text()), **value}
     (out / RESULTS).write_text(json.dumps(line) + "\n")
-    assert Done.begin(out, made_by(kb, None, False)).of("p0", paths[0]) is None
+    assert Done.begin(out, made_by(kb, None, False, sorted(MAPS))).of("p0", paths[0]) is None
 
 
 def test_errors_are_listed_and_the_list_goes_with_them(kb, paths, tmp_path):
@@ -169,3 +173,18 @@ def test_killed_fifty_times_it_leaves_the_files_of_a_run_that_never_was(kb, tmp_
     _files._remove_leftovers.cache_clear()
     predict_files(kb, paths, out, forward=engine)
     assert contents(out) == contents(whole) and finished > 1
+
+
+@pytest.mark.parametrize("write", [(), ("labels",), ("score", "regions"), ("overlay",)])
+def test_what_is_written_is_what_was_asked_for(kb, paths, tmp_path, predicted, write):
+    out, names = tmp_path / "out", {"labels": "labels.png", "score": "score.png", "overlay": "open.jpg"}
+    whole = predict_files(kb, paths[:1], tmp_path / "whole")[0]
+    for kept in (False, True):
+        (result,) = predict_files(kb, paths[:1], out, write=write)
+        assert result.kept is kept and result.unknown == whole.unknown
+        assert [f.name for f in result.files] == [
+            f"p0.{names.get(name, f'{name}.json')}" for name in MAPS if name in write
+        ]
+        assert all(f.read_bytes() == (tmp_path / "whole" / f.name).read_bytes() for f in result.files)
+        assert ("regions" in result.summary) == bool({"overlay", "regions"} & {*write})
+    assert len(predicted) == 2

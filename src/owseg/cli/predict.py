@@ -10,7 +10,7 @@ import typer
 
 from owseg.cli._compute import Compute
 from owseg.cli._images import given_images
-from owseg.cli._options import FullResolution, Images, Json, MultiScale, Recursive, Size, Task, Tile
+from owseg.cli._options import FullResolution, Images, Json, MultiScale, Recursive, Size, Task, Tile, parse_names
 from owseg.cli._printing import command, exit_code, print_error, print_json, print_note, say
 from owseg.cli._stopping import caught
 from owseg.errors import OwsegError
@@ -36,6 +36,9 @@ JsonLines = Annotated[
 ]
 
 
+Write = Annotated[
+    str, typer.Option(help="What to write of each image: of labels, score, overlay, regions, with commas; or none.")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Predict all images, also those that an earlier run predicted in this way.")
 ]
@@ -45,6 +48,7 @@ def predict(
     images: Images,
     kb: UsedKB = "street",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the maps.")] = Path("predictions"),
+    write: Write = "labels,score,overlay,regions",
     npy: Annotated[bool, typer.Option("--npy", help="Write scores as float32 .npy instead of 16-bit PNG.")] = False,
     full_resolution: FullResolution = False,
     multi_scale: MultiScale = False,
@@ -69,11 +73,15 @@ def predict(
     from owseg._files import check_writable
     from owseg.inference.predict import check_names, predict_files, shift_of
     from owseg.knowledge.adaptation import adapt_to_some
+    from owseg.knowledge.prediction import MAPS
     from owseg.knowledge.pretrained import stored_version
     from owseg.knowledge.tasks import for_task
 
     if as_json and as_lines:
         raise OwsegError("--json prints one object at the end and --jsonl a line for each image; give either.")
+    wanted = () if write == "none" else parse_names(write)
+    if unknown := [name for name in wanted if name not in MAPS]:
+        raise OwsegError(f"--write takes {', '.join(MAPS)} or none, not {unknown[0]!r}.")
     check_writable(out)  # before the network is loaded, as the names
     found = given_images(images, recursive, out)
     check_names(found.names, found.paths)
@@ -89,7 +97,7 @@ def predict(
             print(json.dumps({**about, **result.to_json()}, default=str), flush=True)
 
     # Where that is stopped, what is done is printed as ever.
-    stopped = caught(lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, overwrite))
+    stopped = caught(lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, overwrite, wanted))
     shift, threshold = shift_of(base, results), base.threshold
     if threshold and shift and shift.significant and not as_json:
         print_note(_shift_note(shift, threshold, kb))

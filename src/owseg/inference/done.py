@@ -27,8 +27,8 @@ UNSAID = ("network", "residual", "batch", "workers", "compiled")
 """Fields of an engine that change no prediction, or that the fingerprint of the knowledge base covers."""
 
 
-def made_by(kb: KnowledgeBase, forward: Forward | None, npy: bool) -> str | None:
-    """Return a short SHA-256 of all that decides what is predicted, and in which files; None where that is not known.
+def made_by(kb: KnowledgeBase, forward: Forward | None, *files: Any) -> str | None:
+    """Return a short SHA-256 of all that decides what is predicted, and which ``files``; None where it is not known.
 
     It is known of engines alone.
     """
@@ -36,7 +36,7 @@ def made_by(kb: KnowledgeBase, forward: Forward | None, npy: bool) -> str | None
     if not isinstance(engine, Engine):
         return None
     how = {f.name: getattr(engine, f.name) for f in fields(engine) if f.name not in UNSAID}
-    return sha256(repr((__version__, kb.fingerprint(decides=True), how, npy)).encode()).hexdigest()[:16]
+    return sha256(repr((__version__, kb.fingerprint(decides=True), how, files)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,12 @@ class Done:
     def begin(cls, folder: Path, made_by: str | None, overwrite: bool = False) -> Done:
         """Return what an earlier run left in ``folder``: nothing with ``overwrite``, and of a run of another kind.
 
-        A line that is cut, as of a run that was killed, or that is not ours, is left out; the file then holds the
-        others alone.
+        A line that is cut, as of a run that was killed, or that is not ours, is left out.
         """
         found: dict[str, Mapping[str, Any]] = {}
         path = folder / RESULTS
-        if path.is_file():
-            if made_by is not None and not overwrite:
-                found = {str(r["name"]): r for r in _lines(path) if r.get("made_by") == made_by and "name" in r}
-            write_whole(path, b"".join(_line(result) for result in found.values()))
+        if path.is_file() and made_by is not None and not overwrite:
+            found = {str(r["name"]): r for r in _lines(path) if r.get("made_by") == made_by and "name" in r}
         return cls(folder, made_by, found)
 
     def of(self, name: str, path: Path) -> Mapping[str, Any] | None:
@@ -68,8 +65,13 @@ class Done:
         if result is None or result.get("file") != _state_of(path):
             return None
         files = result.get("files")
-        is_whole = isinstance(files, list) and files and all((self.folder / str(file)).is_file() for file in files)
+        is_whole = isinstance(files, list) and all((self.folder / str(file)).is_file() for file in files)
         return result if is_whole else None
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Remove the lines of all images but those of ``names``."""
+        if (self.folder / RESULTS).is_file():
+            write_whole(self.folder / RESULTS, b"".join(_line(self.results[name]) for name in names))
 
     def add(self, name: str, path: Path, result: Mapping[str, Any]) -> None:
         """Add the line of an image that was predicted."""

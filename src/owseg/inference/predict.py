@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from owseg.errors import OwsegError
 from owseg.inference.done import Done, made_by, write_errors
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
-from owseg.knowledge.prediction import Prediction
+from owseg.knowledge.prediction import MAPS, Prediction
 from owseg.labels import LabelSpace
 from owseg.models.engine import SMALLEST
 from owseg.models.over_images import over_images
@@ -87,14 +87,15 @@ class Result:
 def predict_files(
     kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None,
     names: Sequence[str] | None = None, on_result: Callable[[Result], None] = lambda result: None,
-    overwrite: bool = False,
+    overwrite: bool = False, write: Collection[str] = MAPS,
 ) -> list[Result]:  # fmt: skip
     """Predict every image and write the prediction into ``out``; return a result for each, in order.
 
     For an image called NAME these are ``NAME.labels.png`` (palette, ids of ``kb.labels``), ``NAME.score.png`` (16 bits,
     see ``encode_score``) or with ``npy`` ``NAME.score.npy`` (float32), and ``NAME.open.jpg``, the image under its
     open-set map. ``names`` may have folders in them, and are by default the file names without suffix; beside the maps
-    are ``CLASSES`` and ``LEGEND``. Each file is written whole or not at all. ``on_result`` is called after each image.
+    are ``CLASSES`` and ``LEGEND``. Of these ``write`` names those that are wanted. Each file is written whole or not at
+    all. ``on_result`` is called after each image.
 
     An image that was predicted before, by the same knowledge base and in the same way, is left as it is (see ``Done``),
     unless ``overwrite``; so a run that was stopped goes on. An image that cannot be read, is too large for the memory,
@@ -107,11 +108,12 @@ def predict_files(
     names = [path.stem for path in paths] if names is None else names
     check_names(names, paths)
     _check_classes(out)
-    done = Done.begin(out, made_by(kb, forward, npy), overwrite)
+    done = Done.begin(out, made_by(kb, forward, npy, sorted(write)), overwrite)
     images = dict(zip(names, paths, strict=True))
     kept = {name: before for name, path in images.items() if (before := done.of(name, path))}
+    done.keep(kept)
     left = {name: path for name, path in images.items() if name not in kept}
-    new = _predictions(kb, left, out, npy, forward)
+    new = _predictions(kb, left, out, forward, partial(_contents, kb, npy, write))
     results: list[Result] = []
     has_classes = bool(kept)
     for name, path in track(images.items(), "predicting", len(images)):
@@ -120,12 +122,12 @@ def predict_files(
         else:
             result, contents = next(new)
             try:
-                if contents and not has_classes:  # nothing is left of images that are none
+                if result.error is None and not has_classes:  # nothing is left of images that are none
                     _write_classes(kb.labels, out)
                     has_classes = True
                 for place, data in contents.items():
                     write_whole(place, data)
-                if contents:
+                if result.error is None:
                     done.add(name, path, result.to_store(out))
             except OwsegError as error:
                 count = sum(r.error is None for r in results)
@@ -138,7 +140,7 @@ def predict_files(
 
 
 def _predictions(
-    kb: KnowledgeBase, images: Mapping[str, Path], out: Path, npy: bool, forward: Forward | None
+    kb: KnowledgeBase, images: Mapping[str, Path], out: Path, forward: Forward | None, contents: Contents
 ) -> Iterator[tuple[Result, dict[Path, bytes]]]:
     """Yield the result for each of ``images``, by the names of their maps, and what its files hold."""
     paths = list(images.values())
@@ -146,13 +148,16 @@ def _predictions(
 
     def find(sample: Sample, output: Output) -> tuple[Result, dict[Path, bytes]]:
         path = images[sample.id]
-        return _contents(kb, path, out / sample.id, kb.decide(replace(sample, id=path.name), output), npy)
+        return contents(path, out / sample.id, kb.decide(replace(sample, id=path.name), output))
 
     def failed(i: int, error: Exception) -> tuple[Result, dict[Path, bytes]]:
         return Result(paths[i], None, failure(paths[i], error, WAYS if takes_less else "make it smaller")), {}
 
     return over_images(forward or kb.engine(), _Named(images, out), find, failed)
 
+
+Contents: TypeAlias = Callable[[Path, Path, Prediction], tuple[Result, dict[Path, bytes]]]
+"""(The image's path, where its maps go, prediction) -> its result, and what its files hold."""
 
 WAYS = "--size N or --tile takes less, or make it smaller"
 """What helps where a network without a working size needs too much memory."""
@@ -184,12 +189,12 @@ class _Named:
 
 
 def _contents(
-    kb: KnowledgeBase, path: Path, place: Path, prediction: Prediction, npy: bool
+    kb: KnowledgeBase, npy: bool, write: Collection[str], path: Path, place: Path, prediction: Prediction
 ) -> tuple[Result, dict[Path, bytes]]:
     """Return the result for an image, and what its files hold: those of ``place``, each with its suffix."""
-    contents = {place.parent / f"{place.name}.{suffix}": data for suffix, data in prediction.files(npy)}
+    contents = {place.parent / f"{place.name}.{suffix}": data for suffix, data in prediction.files(npy, write)}
     summary = prediction.to_json()
-    if prediction.find is not None:
+    if prediction.find is not None and {"overlay", "regions"} & {*write}:  # else they need not be found
         found = [region.to_json() for region in prediction.regions]
         summary["regions"] = [{k: v for k, v in one.items() if k not in ("image", "mask")} for one in found]
     factor = None if kb.network.size is None else kb.network.size / min(prediction.labels.shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,10 @@ from owseg.openset import Threshold
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+MAPS = ("labels", "score", "overlay", "regions")
+"""What is written of a prediction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,18 +91,21 @@ class Prediction:
         unit, value = self.threshold.unit, self.threshold.value
         return draw_boxes(tinted, [(r.box, f"+{(r.peak - value) / unit:.1f}") for r in self.regions])
 
-    def files(self, npy: bool = False) -> Iterator[tuple[str, bytes]]:
-        """Yield (suffix, contents), one at a time.
+    def files(self, npy: bool = False, write: Collection[str] = MAPS) -> Iterator[tuple[str, bytes]]:
+        """Yield (suffix, contents) of what to ``write``, one at a time.
 
-        They are labels.png, score.png (or score.npy with ``npy``), open.jpg and, where they can be found, regions.json.
+        They are labels.png, score.png (or score.npy with ``npy``), open.jpg (the overlay) and, where they can be found,
+        regions.json.
         """
-        yield "labels.png", encode_labels(self.labels, self.classes)
-        if npy:
+        if "labels" in write:
+            yield "labels.png", encode_labels(self.labels, self.classes)
+        if "score" in write and npy:
             yield "score.npy", encode_npy(self.score)
-        else:
+        elif "score" in write:
             yield "score.png", encode_score(self.score, self.threshold)
-        yield "open.jpg", encode_jpeg(self.overlay())
-        if self.find is not None:
+        if "overlay" in write:
+            yield "open.jpg", encode_jpeg(self.overlay())
+        if "regions" in write and self.find is not None:
             found = {**self.to_json(), "regions": [region.to_json() for region in self.regions]}
             yield "regions.json", json.dumps(found, indent=1).encode()
 
