@@ -28,7 +28,7 @@ AUTOENCODER = {"autoencoder": {"weights": "nowhere"}}
 def test_metrics_are_those_of_evaluate(done, recipe):
     results, out = done
     kb = benchmark.load(recipe.models[0].kb)
-    frames = benchmark._opened(recipe.data[0], kb)
+    frames = benchmark._opened(recipe.data[0], kb, {})
     pooled, single = (evaluate(kb, frames, ("msp", "eds"), metric) for metric in (Exact, lambda: PerImage("first")))
     found, folder = rows_of(results, "own"), MapFolder.open(out / "maps" / "own" / "mine")
     assert list(found) == ["msp", "eds", "mc_dropout"]

@@ -163,15 +163,21 @@ def test_at_most_sixteen_are_looked_at_evenly_spread_and_what_cannot_be_read_is_
     paths = [tmp_path / f"p{i:02d}.png" for i in range(40)]
     for i, path in enumerate(paths):
         Image.fromarray(tiny.image(i).transpose(1, 2, 0)).save(path)
-    seen = []
-    monkeypatch.setattr(adaptation, "adapt", lambda kb, images, forward: seen.append((images, forward)))
+    seen, adapted = [], adaptation.adapt
+
+    def recorded(kb, images, forward, skip):
+        seen.append((images, forward))
+        return adapted(kb, images[:3], forward, skip)
+
+    monkeypatch.setattr(adaptation, "adapt", recorded)
     adapt_to_some(kb, paths, kb.forward)
     (picked, forward), numbers = seen[0], [int(p.stem[1:]) for p in seen[0][0]]
     assert len(picked) == MOST and numbers[0] == 0 and numbers[-1] == 39 and forward == kb.forward
     assert set(np.diff(numbers).tolist()) == {2, 3}
     paths[0].write_bytes(b"no image")
-    adapt_to_some(kb, paths[:3])
-    assert [p.name for p in seen[1][0]] == ["p01.png", "p02.png"]
+    assert adapt_to_some(kb, paths[:3]).history[-1].details["names"] == ["p01.png", "p02.png"]
+    with pytest.raises(OwsegError, match="p00.png"):
+        adapted(kb, paths[:3])
 
 
 def test_calibrating_stores_what_all_pixels_are_like_unknown_ones_too(kb):

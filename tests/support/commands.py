@@ -126,6 +126,7 @@ STUBS = {
     "data.unlabeled:unlabeled_images": lambda a: SimpleNamespace(name=f"photos {[str(p) for p in a['paths']]}"),
     "data.unlabeled:hold_out": lambda a: (f"most of {a['data']}", f"rest of {a['data']}"),
     "data.check:check": lambda a: [],
+    "data.cached:cached": lambda a: a["data"],
     "models.backbones.reference:reference_to": lambda a: {},
     "models.backbones.base:from_pretrained": lambda a: SimpleNamespace(eval=lambda: f"backbone {a['name']}"),
     "inference.predict:predict_files": lambda a: [a["on_result"](Result(p, 0.5)) for p in a["paths"]],

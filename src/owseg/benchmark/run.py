@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from owseg import __version__
 from owseg.benchmark._kept import digest_of, file_name, read_kept, write_kept
@@ -26,7 +26,8 @@ from owseg.benchmark.recipe import ALL, TRACKS, Data, Model, Recipe
 from owseg.benchmark.resizing import AtSize, at_size, distorts
 from owseg.benchmark.results import Results, about, published_for, published_only_rows
 from owseg.benchmark.tables import Row, bounds_of, columns_of
-from owseg.data.dataset import DataSet, spread_over
+from owseg.data.cached import cached
+from owseg.data.dataset import DataSet, Source, spread_over
 from owseg.data.datasets import open_dataset
 from owseg.data.points import points_to_sample
 from owseg.errors import OwsegError, meant
@@ -39,6 +40,7 @@ from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.calibration import data_card, find_threshold, fit_scorers
 from owseg.knowledge.load import load
 from owseg.knowledge.versions import has_version
+from owseg.labels import IGNORE
 from owseg.models.cache import CachedForward
 from owseg.openset import Threshold
 from owseg.scorers import plain_name
@@ -79,8 +81,9 @@ def run(
     models = [(m, _with_key(f"models.{m.name}.kb", load, m.kb)) for m in recipe.models]
     for model, kb in models:
         _check_scorers(model, kb, recipe.seed)  # what cannot be made is an error now, not when its turn comes
+    sources: Sources = {}
     pairs = [
-        (data, model, kb, _opened(data, kb))
+        (data, model, kb, _opened(data, kb, sources))
         for data in recipe.data
         for model, kb in models
         if not model.data or data.name in model.data
@@ -95,7 +98,7 @@ def run(
         if warning := _distortion(data, images):
             report(warning)
         if model.name not in ready:  # fitted and calibrated once for all data sets, and not before it is needed
-            ready[model.name] = _prepared(model, kb, recipe, out)
+            ready[model.name] = _prepared(model, kb, recipe, out, sources)
         metrics = _measured(model.name, data, ready[model.name], images, recipe.seed, workers, out)
         card = {"images": len(images), "name": images.source.name, "fingerprints": {}}
         cards.setdefault(data.name, card)["fingerprints"][model.name] = metrics["manifest"]["data"]
@@ -148,9 +151,23 @@ def _image_scorers(model: Model, kb: KnowledgeBase, names: Iterable[str], seed: 
     return made
 
 
-def _opened(data: Data, kb: KnowledgeBase) -> DataSet:
+Sources: TypeAlias = dict[tuple[str, str], Source]
+"""What a run has opened, by data set and split."""
+
+GIGABYTES = 1
+"""The memory that the decoded images of a split may take; those that do not fit are decoded each time."""
+
+
+def _source(spec: str, split: str, sources: Sources) -> Source:
+    """Return a split of a data set, the same for all that read it, so that images are decoded once."""
+    if (spec, split) not in sources:
+        sources[spec, split] = cached(open_dataset(spec, split), GIGABYTES << 30).source
+    return sources[spec, split]
+
+
+def _opened(data: Data, kb: KnowledgeBase, sources: Sources) -> DataSet:
     key = f"data.{data.name}.spec"
-    images = _with_key(key, open_dataset, data.spec, data.split, kb.labels)
+    images = DataSet(_with_key(key, _source, data.spec, data.split, sources), kb.labels)
     if not len(images):
         raise OwsegError(f"{key}: the split {data.split} of {data.spec} holds no image.")
     return spread_over(images, data.most) if data.most else images
@@ -167,21 +184,23 @@ def _distortion(data: Data, images: DataSet) -> str | None:
     )
 
 
-def _prepared(model: Model, kb: KnowledgeBase, recipe: Recipe, out: Path) -> Ready:
-    fitted = _fitted(model, kb, out)
+def _prepared(model: Model, kb: KnowledgeBase, recipe: Recipe, out: Path, sources: Sources) -> Ready:
+    fitted = _fitted(model, kb, out, sources)
     scorers = _scorers(replace(model, fit=()), fitted)  # what was fitted is the knowledge base's own now
     image_scorers = _image_scorers(model, fitted, scorers, recipe.seed)
     settings: dict[str, Any] = {"seed": recipe.seed} if image_scorers else {}  # nothing else is random
     if options := {name: model.options[name] for name in image_scorers if name in model.options}:
         settings |= {"options": options, "files": digests_of_files(options)}
-    return Ready(fitted, scorers, _thresholds(model, fitted, scorers, recipe.fpr, out), image_scorers, settings)
+    return Ready(
+        fitted, scorers, _thresholds(model, fitted, scorers, recipe.fpr, out, sources), image_scorers, settings
+    )
 
 
-def _fitted(model: Model, kb: KnowledgeBase, out: Path) -> KnowledgeBase:
+def _fitted(model: Model, kb: KnowledgeBase, out: Path, sources: Sources) -> KnowledgeBase:
     if not model.fit:
         return kb
     key = f"models.{model.name}.fit_on"
-    data = _with_key(key, partial(open_dataset, train=True), model.fit_on, "train", kb.labels)
+    data = DataSet(_with_key(key, _source, model.fit_on, "train", sources), kb.labels, IGNORE)
     # With the version, as the code of a scorer may change; and with what decides, as fitting keeps the threshold.
     options = {name: model.options[name] for name in model.fit if name in model.options}
     digest = digest_of(
@@ -196,13 +215,13 @@ def _fitted(model: Model, kb: KnowledgeBase, out: Path) -> KnowledgeBase:
 
 
 def _thresholds(
-    model: Model, kb: KnowledgeBase, scorers: tuple[str, ...], fpr: float, out: Path
+    model: Model, kb: KnowledgeBase, scorers: tuple[str, ...], fpr: float, out: Path, sources: Sources
 ) -> dict[str, Threshold]:
     """Return the thresholds of those of ``scorers`` that have one."""
     if not model.calibrate_on:
         return {kb.scorer: kb.threshold} if kb.threshold and kb.scorer in scorers else {}
     key = f"models.{model.name}.calibrate_on"
-    data = _with_key(key, open_dataset, model.calibrate_on, "val", kb.labels)
+    data = DataSet(_with_key(key, _source, model.calibrate_on, "val", sources), kb.labels)
     digest = digest_of(__version__, kb.fingerprint(), data.fingerprint(), scorers, fpr)
     place = out / "thresholds" / f"{file_name(model.name)}-{digest}.json"
     kept = read_kept(place, digest)

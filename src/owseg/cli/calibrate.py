@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._compute import Compute
+from owseg.cli._data import decoded_once
 from owseg.cli._options import KB, Data, Fpr, Json, Out, Slim, Task
 from owseg.cli._printing import next_command, save_version
 from owseg.cli._rebase import Rebase, on_newest
@@ -81,7 +82,7 @@ def calibrate(
     hint = next_command("predict", "--kb", target, *asked, "IMAGES")
 
     def step(base: KnowledgeBase) -> None:
-        labelled = open_dataset(data, split, base.labels)
+        labelled = decoded_once(open_dataset(data, split, base.labels))
         marked = None if queue is None else known_regions(queue, base.labels)
         new = calibrated(base, labelled, fpr, method, scorer, false_alarms, task, marked)
         save_version(new, target, as_json, hint, slim, lambda: _diagnosed(new, labelled, task))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._compute import Compute
+from owseg.cli._data import decoded_once
 from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Size, Split, Tile, parse_names, parse_sides
 from owseg.cli._printing import print_json, print_note, print_notes, print_table
 from owseg.errors import OwsegError
@@ -121,7 +122,7 @@ def evaluate(
         raise OwsegError("--crosswise takes two splits, such as test-t5,test-t6, and one score; omit --per-image.")
     stages = _stages(kb, compute) if sequence else (compute.load(kb),)
     base = stages[-1]
-    first, *others = (open_dataset(data, part, base.labels) for part in pair or (split,))
+    first, *others = (decoded_once(open_dataset(data, part, base.labels)) for part in pair or (split,))
     if sequence:
         _evaluate_sequence(stages, first, report, as_json)
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._compute import Compute
+from owseg.cli._data import decoded_once
 from owseg.cli._images import given_images
 from owseg.cli._options import KB, Json, OptionalData, Out, Recursive, Slim, parse_names
 from owseg.cli._printing import next_command, save_version
@@ -81,7 +82,7 @@ def fit(
 def _photos(kb: KnowledgeBase, images: list[str], recursive: bool) -> DataSet:
     from owseg.data.unlabeled import unlabeled_images
 
-    return unlabeled_images(given_images(images, recursive).paths, kb.labels)
+    return decoded_once(unlabeled_images(given_images(images, recursive).paths, kb.labels))
 
 
 def _labelled(
@@ -94,6 +95,6 @@ def _labelled(
     if "joint" in scorers:
         with suppress(NoSuchSplit):
             # joint alone reads held-out images: its scales should come from images that the network was not trained on.
-            held_out = open_dataset(data, "val", kb.labels, train=True)
+            held_out = decoded_once(open_dataset(data, "val", kb.labels, train=True))
     # train=True: classes that the knowledge base does not know are void in a fit.
-    return open_dataset(data, split, kb.labels, train=True), scorers, held_out
+    return decoded_once(open_dataset(data, split, kb.labels, train=True)), scorers, held_out

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._compute import Compute
+from owseg.cli._data import decoded_once
 from owseg.cli._options import KB, Json, Out, Slim, data_spec, parse_names, parse_settings
 from owseg.cli._printing import next_command, save_version
 from owseg.cli._rebase import Rebase, on_newest
@@ -133,7 +134,7 @@ def learn(
 
     def step(base: KnowledgeBase) -> None:
         forward = CachedForward(base.engine())  # what the shots leave is read again where they are checked
-        calibration = open_dataset(spec, "val", base.labels) if spec else None
+        calibration = decoded_once(open_dataset(spec, "val", base.labels)) if spec else None
         stages, learned = learn_sequence(base, left, calibration, learner, forward), list(left)
 
         # A version for each class, so that each can be undone; the last one is stored and reported below.
@@ -208,7 +209,7 @@ def drawn_shots(
     from owseg.data.datasets import open_dataset
     from owseg.learners.sequence import read_manifest, sample_classes, write_manifest
 
-    source = open_dataset(data, split)
+    source = decoded_once(open_dataset(data, split))
     if manifest is None or not manifest.exists():
         drawn = sample_classes(source, names, count, seed, top)
         if manifest is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,12 +93,15 @@ def predict(
     results: list[Result] = []
 
     def on_result(result: Result) -> None:
-        results.append(result)
+        # Of a million images a list of all that is known of each would take gigabytes.
+        results.append(result if as_json else _light(result, len(results) % -(-len(paths) // MOST_SCORES) == 0))
         if as_lines:
             print(json.dumps({**about, **result.to_json()}, default=str), flush=True)
 
     # Where that is stopped, what is done is printed as ever.
-    stopped = caught(lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, overwrite, wanted))
+    stopped = caught(
+        lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, overwrite, wanted, False)
+    )
     shift, threshold = shift_of(base, results), base.threshold
     if threshold and shift and shift.significant and not as_json:
         print_note(_shift_note(shift, threshold, kb))
@@ -110,6 +114,16 @@ def predict(
         stopped.is_printed = as_json
         raise stopped
     raise typer.Exit(exit_code(sum(r.error is not None for r in results), len(results)))
+
+
+MOST_SCORES = 1000
+"""Of so many images at most, evenly spread, the scores tell whether they are of another place."""
+
+
+def _light(result: Result, with_scores: bool) -> Result:
+    """Return a result with what is printed at the end, and nothing else."""
+    size = {"size": result.summary["size"]} if "size" in result.summary else {}
+    return replace(result, files=(), summary=size, scores=result.scores if with_scores else None)
 
 
 def _print_results(

@@ -87,7 +87,7 @@ class Result:
 def predict_files(
     kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None,
     names: Sequence[str] | None = None, on_result: Callable[[Result], None] = lambda result: None,
-    overwrite: bool = False, write: Collection[str] = MAPS,
+    overwrite: bool = False, write: Collection[str] = MAPS, collect: bool = True,
 ) -> list[Result]:  # fmt: skip
     """Predict every image and write the prediction into ``out``; return a result for each, in order.
 
@@ -95,7 +95,8 @@ def predict_files(
     see ``encode_score``) or with ``npy`` ``NAME.score.npy`` (float32), and ``NAME.open.jpg``, the image under its
     open-set map. ``names`` may have folders in them, and are by default the file names without suffix; beside the maps
     are ``CLASSES`` and ``LEGEND``. Of these ``write`` names those that are wanted. Each file is written whole or not at
-    all. ``on_result`` is called after each image.
+    all. ``on_result`` is called after each image; without ``collect`` it alone gets the results, which are then not
+    kept in memory, nor returned.
 
     An image that was predicted before, by the same knowledge base and in the same way, is left as it is (see ``Done``),
     unless ``overwrite``; so a run that was stopped goes on. An image that cannot be read, is too large for the memory,
@@ -115,7 +116,8 @@ def predict_files(
     left = {name: path for name, path in images.items() if name not in kept}
     new = _predictions(kb, left, out, forward, partial(_contents, kb, npy, write))
     results: list[Result] = []
-    has_classes = bool(kept)
+    errors: list[tuple[Path, str]] = []
+    has_classes, count = bool(kept), 0
     for name, path in track(images.items(), "predicting", len(images)):
         if before := kept.get(name):
             result = Result.stored(path, out, before)
@@ -130,12 +132,15 @@ def predict_files(
                 if result.error is None:
                     done.add(name, path, result.to_store(out))
             except OwsegError as error:
-                count = sum(r.error is None for r in results)
                 raise OwsegError(f"{str(error).removesuffix('.')}; {count} of {len(paths)} images are done.") from None
-        results.append(result)
+        count += result.error is None
+        if result.error is not None:
+            errors.append((path, result.error))
+        if collect:
+            results.append(result)
         on_result(result)
     if has_classes:
-        write_errors(out, ((r.path, r.error) for r in results if r.error))
+        write_errors(out, errors)
     return results
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from math import inf, isfinite, sqrt
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from owseg._progress import track
 from owseg.data.given import Given
-from owseg.data.images import ImageLike, read_image
+from owseg.data.images import ImageLike
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.event import Event
@@ -91,14 +90,16 @@ def moved(threshold: Threshold, scores: Sequence[np.ndarray]) -> Threshold:
     return replace(threshold, value=value, reference=Reference.of(scores), estimated=True)
 
 
-def adapt(kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | None = None) -> KnowledgeBase:
+def adapt(
+    kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | None = None, skip: bool = False
+) -> KnowledgeBase:
     """Return ``kb`` with its threshold moved to ``images``, a few of another place, which need no ground truth.
 
     The new threshold is the old one plus the shift of the scores: the mean over the new images of their median score,
     less that over the images that the old one is for. That is an estimate. It supposes that the scores of known pixels
     are all higher there by as much, and that well below half of what is shown is unknown; the threshold says that it is
     ``estimated``. That of obstacles, if there is one, moves by the shift of the same scores. Images of one colour are
-    left out. ``forward`` is by default ``kb.engine()``.
+    left out, and with ``skip`` those that cannot be read. ``forward`` is by default ``kb.engine()``.
 
     Raises ``OwsegError`` for a knowledge base without a threshold, a threshold that does not say what it is for, no
     image, and images of one colour alone.
@@ -112,7 +113,11 @@ def adapt(kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | Non
         assessed = kb.assess(output, (sample.image.shape[1], sample.image.shape[2]), (scorer,))
         return sample.id, quantiles_of(sample.image, assessed.scores[scorer])
 
-    for name, found in track(over_images(forward or kb.engine(), Given(images), quantiles_in), "adapting", len(images)):
+    def left_out(i: int, error: Exception) -> tuple[str, None]:
+        return "", None
+
+    found_in = over_images(forward or kb.engine(), Given(images), quantiles_in, left_out if skip else None)
+    for name, found in track(found_in, "adapting", len(images)):
         if found is not None:
             names.append(name)
             scores.append(found)
@@ -127,12 +132,7 @@ def adapt(kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | Non
 def adapt_to_some(kb: KnowledgeBase, paths: Sequence[Path], forward: Forward | None = None) -> KnowledgeBase:
     """Return ``adapt`` to at most ``MOST`` of the images, evenly spread; those that cannot be read are left out."""
     picked = np.unique(np.linspace(0, len(paths) - 1, min(MOST, len(paths))).round().astype(int))
-    readable = []
-    for path in (paths[i] for i in picked):
-        with suppress(OwsegError):
-            read_image(path)
-            readable.append(path)
-    return adapt(kb, readable, forward)
+    return adapt(kb, [paths[i] for i in picked], forward, skip=True)
 
 
 def quantiles_of(image: np.ndarray, score: np.ndarray) -> np.ndarray | None:
