@@ -1,4 +1,7 @@
-"""No command decodes an image or a mask twice, whatever else it has to say about its data."""
+"""No command decodes an image or a mask twice, whatever else it has to say about its data.
+
+But for ``predict --adapt``, which reads the images that it moves the threshold to, 16 at most, before it predicts all.
+"""
 
 from collections import Counter
 
@@ -8,9 +11,6 @@ from PIL import Image
 
 from owseg.data import images
 from tests.support import tiny
-
-ALL_TWICE = {"predict --adapt"}
-"""The images that a threshold is moved to, 16 at most, are read before those that are predicted."""
 
 
 @pytest.fixture
@@ -51,7 +51,6 @@ LINES = (
     "predict P/data/test/images --kb KB -o P/maps", "annotate KB P/data/test/images --format coco -o P/coco",
     "adapt KB P/data/test/images --out P/new", "discover KB P/data/test/images -o P/queue",
     "learn KB cow --data SPEC --split train --known SPEC --out P/new", "benchmark P/r.toml -o P/benchmark",
-    "submit KB P/data/test/images --format fishyscapes -o P/submitted",
 )  # fmt: skip
 
 

@@ -176,7 +176,7 @@ def test_at_most_sixteen_are_looked_at_evenly_spread_and_what_cannot_be_read_is_
     assert set(np.diff(numbers).tolist()) == {2, 3}
     paths[0].write_bytes(b"no image")
     assert adapt_to_some(kb, paths[:3]).history[-1].details["names"] == ["p01.png", "p02.png"]
-    with pytest.raises(OwsegError, match="p00.png"):
+    with pytest.raises(OwsegError, match=r"p00\.png"):
         adapted(kb, paths[:3])
 
 

@@ -100,7 +100,7 @@ def predict(
 
     # Where that is stopped, what is done is printed as ever.
     stopped = caught(
-        lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, overwrite, wanted, False)
+        lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, overwrite, wanted, collect=False)
     )
     shift, threshold = shift_of(base, results), base.threshold
     if threshold and shift and shift.significant and not as_json:

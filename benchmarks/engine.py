@@ -1,0 +1,137 @@
+"""Many images through a knowledge base: the engine against the serial loop that it took the place of.
+
+    python -m benchmarks.engine [--kb street] [--images 200] [--folder DIR] [--workers 2]
+
+Images a second of ``owseg predict``, files written, against one loop on one thread that reads, predicts, encodes and
+writes an image after the other, both in this run and in turn. Then the peak memory of ``owseg predict`` on more and
+more images, each in a process of its own (the knowledge base ``synthetic`` on images of 96x128). Images are synthetic
+scenes enlarged to 480x360, or those of ``--folder``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from owseg.data.datasets import open_dataset
+from owseg.data.images import find_images, read_image
+from owseg.data.render import encode_jpeg, encode_labels
+from owseg.inference.predict import predict_files
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.load import load
+from owseg.knowledge.prediction import Prediction
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kb", default="street")
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--folder", type=Path, help="images to take in place of synthetic ones")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=2, help="how often both are run, in turn")
+    parser.add_argument("--memory", default="500,2000,8000", help="numbers of images whose peak memory is taken")
+    parser.add_argument("--peak-of", type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as place:
+        if args.peak_of:
+            print(_peak(args.peak_of, Path(place)))
+            return
+        _throughput(args, Path(place))
+        _memory([int(n) for n in args.memory.split(",") if n])
+
+
+def _throughput(args: argparse.Namespace, place: Path) -> None:
+    paths = (
+        find_images(args.folder)[: args.images] if args.folder else scenes(args.images, (360, 480), place / "scenes")
+    )
+    kb = load(args.kb)
+    ways: dict[str, Callable[[Path], object]] = {
+        "serial, 1 thread": lambda out: serial(kb, paths, out),
+        f"engine, {args.workers} workers": lambda out: engine(kb, paths, out, args.workers),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for i in range(args.rounds):
+        for name, run in ways.items():
+            started = time.perf_counter()
+            run(place / f"{name} {i}")
+            taken[name].append(time.perf_counter() - started)
+    print(f"{args.kb}, {len(paths)} images, {args.rounds} rounds in turn, the faster of each")
+    first = min(next(iter(taken.values())))
+    for name, seconds in taken.items():
+        print(f"{name:24} {len(paths) / min(seconds):6.2f} images/s  {first / min(seconds):.2f}x", flush=True)
+
+
+def scenes(count: int, size: tuple[int, int], folder: Path) -> list[Path]:
+    """Write ``count`` synthetic scenes of ``size`` (H, W) and return their paths."""
+    folder.mkdir()
+    data = open_dataset("synthetic", "test")
+    for i in range(count):
+        scene = Image.fromarray(np.ascontiguousarray(data[i % len(data)].image.transpose(1, 2, 0)))
+        scene.resize((size[1], size[0])).save(folder / f"{i:06}.png", compress_level=1)
+    return sorted(folder.iterdir())
+
+
+def serial(kb: KnowledgeBase, paths: Sequence[Path], out: Path) -> None:
+    """What ``owseg predict`` did before: one image after the other, on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    out.mkdir()
+    for path in paths:
+        prediction = kb.predict(read_image(path), kb.forward)
+        for suffix, data in files(prediction):
+            (out / f"{path.stem}.{suffix}").write_bytes(data)
+    torch.set_num_threads(before)
+
+
+def files(prediction: Prediction) -> list[tuple[str, bytes]]:
+    """What was written of an image: as now, but for a score compressed harder."""
+    maps = dict(prediction.files(write=("score", "regions")))
+    with tempfile.SpooledTemporaryFile() as scored, tempfile.SpooledTemporaryFile() as whole:
+        scored.write(maps["score.png"])
+        Image.open(scored).save(whole, "PNG")
+        whole.seek(0)
+        maps["score.png"] = whole.read()
+    labels = encode_labels(prediction.labels, prediction.classes)
+    return [("labels.png", labels), ("open.jpg", encode_jpeg(prediction.overlay())), *maps.items()]
+
+
+def engine(kb: KnowledgeBase, paths: Sequence[Path], out: Path, workers: int) -> None:
+    """``owseg predict`` as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(workers)
+    predict_files(kb, paths, out, forward=kb.engine(workers=workers), collect=False)
+    torch.set_num_threads(before)
+
+
+def _memory(counts: Sequence[int]) -> None:
+    first = 0.0
+    for count in counts:
+        command = [sys.executable, "-m", "benchmarks.engine", "--peak-of", str(count)]
+        peak = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+        first = first or peak
+        print(f"{count:6} images: peak memory {peak / 2**20:7.1f} MiB  {peak / first:.3f}x", flush=True)
+
+
+def _peak(count: int, place: Path) -> float:
+    """Return the peak memory, in bytes, of predicting ``count`` images: a few scenes under many names."""
+    originals, folder = scenes(8, (96, 128), place / "scenes"), place / "many"
+    folder.mkdir()
+    for i in range(count):
+        os.link(originals[i % len(originals)], folder / f"{i:06}.png")
+    predict_files(load("synthetic"), sorted(folder.iterdir()), place / "out", write=(), collect=False)
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main()
