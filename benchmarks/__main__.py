@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import components, decision, discover, learners, maps, metrics, residual, review, scorers
+from benchmarks import components, decision, discover, engine, learners, maps, metrics, residual, review, scorers
 
 SMALL = {
     scorers: ["--size", "64x128", "--repeats", "1", "--classes", "10"],
     learners: ["--kb", "synthetic", "--size", "96x128", "--repeats", "1", "--learners", "NPM"],
     decision: ["--kb", "synthetic", "--size", "96x128", "--repeats", "1"],
+    engine: ["--kb", "synthetic", "--images", "2", "--rounds", "1", "--memory", "2"],
     residual: ["--size", "64x96", "--view", "64x96", "--repeats", "1"],
     metrics: ["--megapixels", "1"],
     components: ["--components", "300", "--sample", "3"],

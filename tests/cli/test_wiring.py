@@ -49,6 +49,7 @@ EVALUATE, FIND = "evaluation.evaluate:evaluate", "discovery.discover:discover"
 CROSSWISE, FIT = "evaluation.crosswise:evaluate_crosswise", "knowledge.calibration:fit_scorers"
 SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_sequence"
 SEARCH, SHOTS = "data.search:search_images", "learn K cow --shots S"
+COMPUTE = {"device": "cpu", "batch": 4, "workers": 3, "precision": "bf16"}
 ROWS = [
     ("predict a b", SEARCH, {"names": ["a", "b"], "recursive": False, "apart": "predictions"}),
     *((f"{line} --recursive", SEARCH, {"names": ["a"], "recursive": True, "apart": apart}) for line, apart in (
@@ -67,10 +68,9 @@ ROWS = [
         ("--size 720", forward(size=720)), ("--tile", forward(tile=True)), ("--multi-scale", forward(False, True)))),
     ("predict a --adapt --tile", "knowledge.adaptation:adapt_to_some", {"paths": ["a"], "forward": forward(tile=True)}),
     ("predict a --kb K --adapt", "inference.predict:predict_files", {"kb": "K adapted"}),
-    *((f"predict a{option}", "inference.predict:predict_files", {"write": write}) for option, write in (
-        ("", [*MAPS]), (" --write none", []), (" --write score,labels", ["score", "labels"]))),
-    *((f"predict a{option}", "inference.predict:predict_files", {"overwrite": bool(option)})
-      for option in ("", " --overwrite")),
+    *((f"predict a{more}", "inference.predict:predict_files", given) for more, given in (
+        ("", {"write": [*MAPS], "overwrite": False}), (" --write none", {"write": []}),
+        (" --write score,labels --overwrite", {"write": ["score", "labels"], "overwrite": True}))),
     ("predict a --kb K --adapt", "inference.predict:shift_of", {"kb": "K adapted"}),
     ("predict a --kb K --task obstacles --adapt", "inference.predict:predict_files", {"kb": "K for obstacles adapted"}),
     ("adapt K a b", "knowledge.adaptation:adapt", {"kb": "K", "images": ["a", "b"], "forward": None}),
@@ -124,8 +124,7 @@ ROWS = [
     (f"{IMPORT} --scorers knn,sml", FIT, {"kb": "imported rpl:F", "data": "folder:D/train, to train",
                                           "names": ["knn", "sml"], "held_out": "half of folder:D/val"}),
     (f"{IMPORT} --scorer knn --fpr .2", CALIBRATE, {"data": "other half of folder:D/val", "scorer": "knn", "fpr": 0.2}),
-    (RESIDUAL, TRAIN_RESIDUAL,
-     {"kb": "K", "inliers": "most of folder:I/train", "val": "half of rest of folder:I/train",
+    (RESIDUAL, TRAIN_RESIDUAL, {"kb": "K", "inliers": "most of folder:I/train", "val": "half of rest of folder:I/train",
       "outliers": "outliers in O", "context": "outliers in O", "config": ResidualConfig(), "resume": False,
       "run": str(Path("K.residual.run").resolve())}),
     (RESIDUAL, CALIBRATE, {"kb": "K with a residual", "data": "other half of rest of folder:I/train", "fpr": 0.05}),
@@ -140,15 +139,13 @@ ROWS = [
                                                devices=2), "resume": True}),
     (f"{RESIDUAL} --out new", "save", {"kb": "K", "directory": "new"}),  # as it was, so that it can be undone
     (f"{RESIDUAL} --out new", TRAIN_RESIDUAL, {"run": str(Path("new.residual.run").resolve())}),
-    (NEGATIVE, TRAIN_NEGATIVE,
-     {"kb": "K", "inliers": "most of folder:I/train", "val": "half of rest of folder:I/train",
+    (NEGATIVE, TRAIN_NEGATIVE, {"kb": "K", "inliers": "most of folder:I/train", "val": "half of rest of folder:I/train",
       "outliers": "outliers in O", "config": NegativeConfig(), "resume": False,
       "run": str(Path("K.negative.run").resolve())}),
     (NEGATIVE, CALIBRATE, {"kb": "K with a negative class", "data": "other half of rest of folder:I/train"}),
     (f"{NEGATIVE} --fpr 0.2", CALIBRATE, {"fpr": 0.2}),
     (f"{NEGATIVE} --val folder:V", TRAIN_NEGATIVE, {"inliers": "folder:I/train", "val": "half of folder:V/val"}),
-    (f"{NEGATIVE} --exclude cow,hen", "data.outliers:leave_out",
-     {"names": ["cow", "hen"], "objects": "outliers in O"}),
+    (f"{NEGATIVE} --exclude cow,hen", "data.outliers:leave_out", {"names": ["cow", "hen"], "objects": "outliers in O"}),
     (f"{NEGATIVE} --epochs 5 --batch 2 --crop 64x96 --seed 5 --precision bf16-mixed --devices 2 --resume",
      TRAIN_NEGATIVE, {"config": NegativeConfig(epochs=5, batch=2, crop=(64, 96), seed=5, precision="bf16-mixed",
                                                devices=2), "resume": True}),
@@ -195,8 +192,7 @@ ROWS = [
     (f"{LEARN} --known folder:V", SEQUENCE, {"known": "folder:V/val"}),
     (f"{LEARN} --method npm --set radius=4 --set a=b", SEQUENCE, {"method": "npm with {'radius': '4', 'a': 'b'}"}),
     ("learn K cow,hen --data folder:D --count 2 --seed 5 --top 0.7 --manifest none.json",
-     "learners.sequence:write_manifest",
-     {"path": "none.json", "classes": ["cow", "hen"], "data": "folder:D/train",
+     "learners.sequence:write_manifest", {"path": "none.json", "classes": ["cow", "hen"], "data": "folder:D/train",
       "rule": {"count": 2, "seed": 5, "top": 0.7}}),
     ("learn K cow,hen --data folder:D -o O", "learners.sequence:save_stages",
      {"base": "K", "stages": [], "directory": "O", "slim": False}),
@@ -260,16 +256,14 @@ ROWS = [
     ("demo", "report.demo:run", {"data": "synthetic", "kb": None, "name": None, "out": "owseg-demo", "seed": 0}),
     ("demo --data folder:D --kb K --learn cow --out O --seed 5", "report.demo:run",
      {"data": "folder:D", "kb": "K", "name": "cow", "out": "O", "seed": 5}),
-    *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", "to",
-       {"kb": kb, "device": "cpu", "batch": 4, "workers": 3, "precision": "bf16"}) for line, kb in (
+    *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", "to", {"kb": kb, **COMPUTE}) for line, kb in (
         ("predict a", "street"), ("annotate K a --format cvat -o O", "K"), ("submit K a --format smiyc -o O", "K"),
         ("discover K a -o O", "K"), ("evaluate K --data folder:D", "K"), ("evaluate K --data folder:D --sequence",
         "stage of K"), ("calibrate K --data folder:D", "K"), (LEARN, "K"), ("fit K a", "K"), ("adapt K a", "K"))),
-    ("adapt K a", "to", {"kb": "K", "device": str(choose_device()), "batch": None, "workers": None, "precision": "32"}),
-    *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", target,
-       {"load": {"device": "cpu", "batch": 4, "workers": 3, "precision": "bf16"}}) for line, target in (
+    *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", target, {"load": COMPUTE}) for line, target in (
         ("demo", "report.demo:run"), ("benchmark R -o O", "benchmark.run:run"), ("review K Q", "review.serve:serve"),
         ("calibrate K --data folder:D", "cli.calibrate:on_newest"), (LEARN, "cli.learn:on_newest"))),
+    ("adapt K a", "to", {"kb": "K", "device": str(choose_device()), "batch": None, "workers": None, "precision": "32"}),
     ("data check folder:D", "data.check:check", {"spec": "folder:D", "split": None}),
     ("data check folder:D --split val", "data.check:check", {"split": "val"}),
 ]  # fmt: skip

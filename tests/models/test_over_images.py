@@ -149,6 +149,10 @@ def test_without_a_way_out_it_is_raised_when_it_is_its_turn(batch, threads):
         for value in over_images(Runner(batch, threads, wrong=(3,)), Images(), number):
             found.append(value)
     assert found == [0, 1, 2]
+    runner = Runner(batch, threads)
+    with pytest.raises(OwsegError, match="image 0 cannot be read"):
+        list(over_images(runner, Images(wrong=(0,)), number))
+    assert runner.batches == []  # nor is the network run on what comes after a file that cannot be read
 
 
 @pytest.mark.parametrize("batch", [1, 3])

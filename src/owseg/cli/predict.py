@@ -74,15 +74,12 @@ def predict(
     from owseg._files import check_writable
     from owseg.inference.predict import check_names, predict_files, shift_of
     from owseg.knowledge.adaptation import adapt_to_some
-    from owseg.knowledge.prediction import MAPS
     from owseg.knowledge.pretrained import stored_version
     from owseg.knowledge.tasks import for_task
 
     if as_json and as_lines:
         raise OwsegError("--json prints one object at the end and --jsonl a line for each image; give either.")
-    wanted = () if write == "none" else parse_names(write)
-    if unknown := [name for name in wanted if name not in MAPS]:
-        raise OwsegError(f"--write takes {', '.join(MAPS)} or none, not {unknown[0]!r}.")
+    wanted = _maps_in(write)
     check_writable(out)  # before the network is loaded, as the names
     found = given_images(images, recursive, out)
     check_names(found.names, found.paths)
@@ -114,6 +111,16 @@ def predict(
         stopped.is_printed = as_json
         raise stopped
     raise typer.Exit(exit_code(sum(r.error is not None for r in results), len(results)))
+
+
+def _maps_in(text: str) -> tuple[str, ...]:
+    """Return the maps that ``--write`` names; raise ``OwsegError`` for others."""
+    from owseg.knowledge.prediction import MAPS
+
+    names = () if text == "none" else parse_names(text)
+    if unknown := [name for name in names if name not in MAPS]:
+        raise OwsegError(f"--write takes {', '.join(MAPS)} or none, not {unknown[0]!r}.")
+    return names
 
 
 MOST_SCORES = 1000

@@ -92,6 +92,26 @@ class DataSet:
         return fingerprint_of(self, self.labels, self.unknown_as)
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """The samples of ``data``, each of which must have ground truth, for a ``use``.
+
+    Reading one without it raises ``OwsegError``: before a network is run on the image.
+    """
+
+    data: DataSet
+    use: str
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, i: int) -> Sample:
+        """Read sample ``i``."""
+        sample = self.data[i]
+        sample.mask_for(self.use)
+        return sample
+
+
 def fingerprint_of(samples: Iterable[Sample], labels: LabelSpace, unknown_as: int = UNKNOWN) -> str:
     """Return ``DataSet.fingerprint`` of a data set opened against ``labels`` whose samples are ``samples``.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from owseg._files import json_ready
 from owseg._progress import track
-from owseg.data.dataset import DataSet
+from owseg.data.dataset import DataSet, Labelled
 from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import Rows, number
 from owseg.knowledge.base import KnowledgeBase
@@ -122,7 +122,7 @@ def _run(kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward, thresh
         target = sample.mask_for("evaluation")
         return kb.assess(output, (target.shape[0], target.shape[1]), (scorer,)), target
 
-    found = over_images(forward, data, assess)
+    found = over_images(forward, Labelled(data, "evaluation"), assess)
     for assessed, target in track(found, f"evaluating {data.source.name}", len(data)):
         score = assessed.decided(scorer)
         if passed.state is not None:

@@ -12,7 +12,7 @@ import torch
 
 from owseg._files import json_ready
 from owseg._progress import track
-from owseg.data.dataset import DataSet
+from owseg.data.dataset import DataSet, Labelled
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.prediction import Assessment
@@ -205,9 +205,9 @@ class Evaluator:
         self._states = {name: (metric or Pooled)() for name in scorers or (kb.scorer,)}
 
     @property
-    def samples(self) -> DataSet:
+    def samples(self) -> Labelled:
         """The images, and their ground truth in the ids of the source: the same for every knowledge base."""
-        return self._raw
+        return Labelled(self._raw, "evaluation")
 
     def assess(self, sample: Sample, output: Output) -> Assessed:
         """Return what ``update`` takes of one of ``samples`` and its output; several threads may call it."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from owseg._progress import track
-from owseg.data.dataset import DataSet
+from owseg.data.dataset import DataSet, Labelled
 from owseg.errors import OwsegError
 from owseg.evaluation.maps import Manifest, MapFolder, Maps
 from owseg.knowledge.base import KnowledgeBase
@@ -53,7 +53,7 @@ def store_maps(
     def maps_of(sample: Sample, output: Output) -> Maps:
         return _maps_of(kb, sample, output, names, beside)
 
-    found = over_images(forward or kb.engine(), left, maps_of)
+    found = over_images(forward or kb.engine(), Labelled(left, "evaluation"), maps_of)
     for image, maps in track(zip(missing, found, strict=True), "scoring", len(missing)):
         folder.write(image, maps)
     return folder

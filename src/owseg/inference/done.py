@@ -39,7 +39,7 @@ def made_by(kb: KnowledgeBase, forward: Forward | None, *files: Any) -> str | No
     return sha256(repr((__version__, kb.fingerprint(decides=True), how, files)).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Done:
     """The results in ``folder`` of images that were predicted as now, by the name of their maps."""
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from owseg._progress import track
-from owseg.data.dataset import DataSet, joined
+from owseg.data.dataset import DataSet, Labelled, joined
 from owseg.errors import OwsegError
 from owseg.knowledge.alarms import FALSE_ALARMS, check_alarms, region_threshold
 from owseg.knowledge.base import KnowledgeBase
@@ -203,7 +203,9 @@ class _Outputs:
     forward: Forward
 
     def __iter__(self) -> Iterator[tuple[Output, Tensor]]:
-        yield from track(over_images(self.forward, self.data, _with_target), "fitting", len(self.data))
+        yield from track(
+            over_images(self.forward, Labelled(self.data, "a fit"), _with_target), "fitting", len(self.data)
+        )
 
 
 def _with_target(sample: Sample, output: Output) -> tuple[Output, Tensor]:

@@ -79,7 +79,8 @@ def over_images(
     runner = forward if isinstance(forward, Batched) else _OneByOne(forward)
     work = _Work(runner, function, runner.batch_size)
     threads = max(1, min(runner.threads, -(-len(samples) // runner.batch_size)))
-    results = _serial(work, samples) if threads == work.batch == 1 else _threaded(work, samples, threads)
+    alone = threads == work.batch == 1
+    results = _serial(work, samples) if alone else _threaded(work, samples, threads, failed is None)
     for i, result in enumerate(results):
         if result.error is None:
             yield result.value  # type: ignore[misc]
@@ -159,13 +160,13 @@ def _serial(work: _Work[T], samples: Samples) -> Iterator[_Result[T]]:
             yield work([sample])[0]
 
 
-def _threaded(work: _Work[T], samples: Samples, threads: int) -> Iterator[_Result[T]]:
+def _threaded(work: _Work[T], samples: Samples, threads: int, stop: bool) -> Iterator[_Result[T]]:
     """Yield the result for each sample, in order: one pool reads, another runs batches."""
     share = max(1, torch.get_num_threads() // threads)
     reading = ThreadPoolExecutor(threads, "owseg-read", torch.set_num_threads, (1,))
     running = ThreadPoolExecutor(threads, "owseg-run", torch.set_num_threads, (share,))
     try:
-        yield from _in_order(work, samples, reading, running, AHEAD * threads * work.batch)
+        yield from _in_order(work, samples, reading, running, AHEAD * threads * work.batch, stop)
     finally:
         for pool in (reading, running):
             pool.shutdown(wait=True, cancel_futures=True)
@@ -174,7 +175,7 @@ def _threaded(work: _Work[T], samples: Samples, threads: int) -> Iterator[_Resul
 
 
 def _in_order(
-    work: _Work[T], samples: Samples, reading: ThreadPoolExecutor, running: ThreadPoolExecutor, ahead: int
+    work: _Work[T], samples: Samples, reading: ThreadPoolExecutor, running: ThreadPoolExecutor, ahead: int, stop: bool
 ) -> Iterator[_Result[T]]:
     count, read = len(samples), 0
     reads: deque[tuple[int, Future[Sample]]] = deque()
@@ -198,6 +199,9 @@ def _in_order(
                 sample = future.result()
             except Exception as error:
                 results[number] = lambda error=error: _Result(error=error)  # type: ignore[misc]
+                if stop:  # nothing after it is wanted
+                    reads.clear()
+                    read = count
                 continue
             size = sample.image.shape
             waiting.setdefault(size, []).append((number, sample))
