@@ -129,7 +129,9 @@ def _peak(count: int, place: Path) -> float:
     folder.mkdir()
     for i in range(count):
         os.link(originals[i % len(originals)], folder / f"{i:06}.png")
-    predict_files(load("synthetic"), sorted(folder.iterdir()), place / "out", write=(), collect=False)
+    kb = load("synthetic")
+    # At the smallest size, as it is not the network whose memory is looked at.
+    predict_files(kb, sorted(folder.iterdir()), place / "out", forward=kb.engine(size=32), write=(), collect=False)
     return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
