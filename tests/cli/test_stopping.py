@@ -79,7 +79,7 @@ def test_what_is_predicted_is_printed(run_cli, monkeypatch, kb, photos, stored_k
     assert all(path.exists() for path in map(type(tmp_path), value["results"][0]["files"]))
     seen.clear()
     ended, out, err = run_cli(*line)
-    assert ended == code and "1 of 3 images labelled" in out and "stopped after 1 of 3" in err
+    assert ended == code and "2 of 3 images labelled (1 of them before)" in out and "stopped after 2 of 3" in err
     assert not list((tmp_path / "out").glob(".*"))  # nothing half-written
 
 

@@ -235,6 +235,6 @@ def test_the_command_writes_them_and_says_how_many(run_cli, stored_kb, photos, t
     assert code == 0 and "3 of 3 images" in out, err
     (photos / "p3.png").write_bytes(b"no image")
     code, out, err = run_cli(*command)
-    assert code == 3 and "3 of 4 images" in out and "3 were there" in out and "p3.png" in err
+    assert code == 3 and "3 of 4 images" in out and "3 of them before" in out and "p3.png" in err
     found = json.loads(run_cli(*command, "--json")[1])
     assert [r["kept"] for r in found["results"]] == [True, True, True, False] and found["note"] == ""

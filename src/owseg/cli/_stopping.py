@@ -14,7 +14,7 @@ from owseg.cli._log import last_step
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-GOES_ON = ("discover", "benchmark", "submit", "review")
+GOES_ON = ("predict", "discover", "benchmark", "submit", "review")
 """Commands that continue what their output folder holds."""
 
 

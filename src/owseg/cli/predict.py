@@ -144,7 +144,7 @@ def _print_results(
     if len(failed) == len(results):
         return
     kept = sum(r.kept for r in results)
-    there = f" ({kept} were there)" if kept else ""
+    there = f" ({kept} of them before)" if kept else ""
     say(f"{len(results) - len(failed)} of {count} images labelled{there}; the maps are in {out}/.")
     _print_most_unknown(results, working)
 

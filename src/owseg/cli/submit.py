@@ -53,6 +53,6 @@ def submit(
         if note:
             print_note(f"Note: {note}")
         kept = sum(r.kept for r in results)
-        there = f" ({kept} were there)" if kept else ""
+        there = f" ({kept} of them before)" if kept else ""
         say(f"{len(results) - len(failed)} of {len(results)} images have their files in {out}/{there}.")
     raise typer.Exit(exit_code(len(failed), len(results)))
