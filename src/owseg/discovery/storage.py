@@ -45,6 +45,18 @@ class QueueInfo:
     split_at: float
 
 
+@dataclass(frozen=True)
+class ImageSummary:
+    """What lists of regions need of an image, so little that those of a whole queue fit into memory.
+
+    ``name`` is the image's; of each region ``areas`` has the pixels of its core, ``nearest`` the nearest known class.
+    """
+
+    name: str
+    areas: tuple[int, ...]
+    nearest: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class QueueImage:
     """One image of a queue.
@@ -64,6 +76,11 @@ class QueueImage:
     def ids(self) -> tuple[str, ...]:
         """The ids of its regions."""
         return tuple(f"{self.id}-{k}" for k in range(1, len(self.regions) + 1))
+
+    @property
+    def summary(self) -> ImageSummary:
+        """What lists of regions need of it."""
+        return ImageSummary(self.name, tuple(r.core.area for r in self.regions), tuple(r.nearest for r in self.regions))
 
     def __repr__(self) -> str:
         return f"QueueImage({self.id}, {self.name}, {self.size[1]}x{self.size[0]}, {len(self.regions)} regions)"
@@ -223,7 +240,7 @@ def _read_region(name: str, value: Mapping[str, Any], size: tuple[int, int], emb
     distance = None if value["distance"] is None else float(value["distance"])
     mask, core = Rle.from_json(value["mask"], size), Rle.from_json(value["core"], size)
     # What of the file can be checked against itself is: later code relies on a core within the mask.
-    if mask.area != value["area"] or core.area < 1 or (core.mask() & ~mask.mask()).any():
+    if mask.area != value["area"] or core.area < 1 or not core.within(mask):
         raise ValueError
     scores = float(value["mean"]), float(value["peak"])
     return Region(
