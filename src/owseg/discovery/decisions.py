@@ -175,4 +175,3 @@ def _decision_of(action: Mapping[str, Any]) -> Decision:
     if action["do"] == KNOWN:
         return Decision(KNOWN, known=action["name"])
     return Decision(ACCEPT, action["name"], rle)
-
