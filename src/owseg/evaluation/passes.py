@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial, reduce
 from multiprocessing import get_context
-from operator import iadd
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -92,4 +91,6 @@ def _of_shard(empty: Mapping[str, S], shard: tuple[MapFolder, Sequence[Points]])
 
 
 def _merged(one: dict[str, S], other: dict[str, S]) -> dict[str, S]:
-    return {name: iadd(state, other[name]) for name, state in one.items()}
+    for name, state in other.items():
+        one[name] += state  # type: ignore[operator]  # mypy does not look for __iadd__ in a protocol
+    return one
