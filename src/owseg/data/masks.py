@@ -98,7 +98,11 @@ class Rle:
 
     def union(self, *others: Rle) -> Rle:
         """Return the pixels that this mask or any of ``others``, of the same size, holds."""
-        return self._from_coco(coco.merge([rle._to_coco() for rle in (self, *others)]))
+        parts = [rle._to_coco() for rle in (self, *others)]
+        # In pairs: one after another, each would be merged with all that came before it.
+        while len(parts) > 1:
+            parts = [coco.merge(parts[i : i + 2]) for i in range(0, len(parts), 2)]
+        return self._from_coco(parts[0])
 
     def within(self, other: Rle) -> bool:
         """Return whether ``other``, of the same size, holds every pixel of this mask; the work is that of the runs."""

@@ -128,7 +128,7 @@ def split_pieces(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = S
         cover = cells(at[box][mask], shape)
         (around,) = ndimage.find_objects((cover > 0).astype(np.int8))
         sides = np.zeros(shape, np.int64)
-        sides[around] = _sides(z[(slice(None), *around)], cover[around], least, apart)
+        sides[around] = _sides(z[:, around[0], around[1]], cover[around], least, apart)
         # From cells back to pixels.
         local = np.where(mask, sides.ravel()[at[box]], 0)
         for side in range(1, int(sides.max()) + 1):
