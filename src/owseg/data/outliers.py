@@ -227,7 +227,7 @@ def _index(root: Path) -> dict[str, frozenset[str]]:
     if not path.exists():
         return {}
     try:
-        entries = read_json(path, "a list of files and their categories")
+        entries = read_json(path, "a list of files and their categories", MAX_ANNOTATIONS)
         return {e["file"]: frozenset(e["categories"] if "categories" in e else [e["category"]]) for e in entries}
     except (KeyError, TypeError) as error:
         raise OwsegError(f"{path} is not a list of files and their categories ({error!r}).") from None

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from owseg._files import read_json, write_whole
+from owseg._files import MAX_ANNOTATIONS, MAX_TEXT, read_json, write_whole
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region, RegionProposals
@@ -216,7 +216,7 @@ def write_groups(folder: Path, groups: Sequence[Group]) -> None:
 
 def read_groups(folder: Path) -> list[Group]:
     """Return the groups in the order of review; raise ``OwsegError`` if the file is damaged."""
-    with _reading(folder / GROUPS) as value:
+    with _reading(folder / GROUPS, MAX_ANNOTATIONS) as value:  # of the regions of all images
         groups = []
         for number, g in enumerate(value["groups"], 1):
             copies = {r: tuple(c) for r, c in g["copies"].items()}
@@ -261,11 +261,14 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the contents of a JSON file of this format; whatever is wrong with it becomes an ``OwsegError``."""
+def _reading(path: Path, most: int = MAX_TEXT) -> Iterator[dict[str, Any]]:
+    """Yield the contents of a JSON file of this format; whatever is wrong with it becomes an ``OwsegError``.
+
+    So does a file of more than ``most`` bytes.
+    """
     try:
         # The number first, so that another format is not reported as damage.
-        value = read_json(path)
+        value = read_json(path, most=most)
         number = value.pop("format")
     except FileNotFoundError:
         raise OwsegError(f"{path} is missing; run `owseg discover` again, and it goes on where it stopped.") from None
