@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import components, decision, discover, learners, maps, metrics, residual, review, scorers
+from benchmarks import components, decision, discover, growth, learners, maps, metrics, residual, review, scorers
 
 SMALL = {
     scorers: ["--size", "64x128", "--repeats", "1", "--classes", "10"],
@@ -18,6 +18,7 @@ SMALL = {
     components: ["--components", "300", "--sample", "3"],
     maps: ["--maps", "2"],
     discover: ["--images", "5", "--regions", "4"],
+    growth: ["--names", "50", "100"],
     review: ["--images", "80", "--regions", "10"],
 }
 

@@ -118,7 +118,7 @@ def cluster(embeddings: np.ndarray, min_cosine: float = MERGE_COSINE, max_pairwi
 def members_of(numbers: np.ndarray) -> dict[int, np.ndarray]:
     """Return the indices, ascending, at which each of ``numbers`` (N,) int stands; the numbers ascend, too."""
     order = np.argsort(numbers, kind="stable")
-    found, starts = np.unique(np.asarray(numbers)[order], return_index=True)
+    found, starts = np.unique(numbers[order], return_index=True)
     return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=False))  # of no number one empty part is left
 
 

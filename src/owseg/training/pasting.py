@@ -39,9 +39,9 @@ def set_aside(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
     A single one serves both.
     """
     numbers = range(len(outliers))
-    held = numbers[every - 1 :: every] or numbers[-1:]
-    kept = [i for i in numbers if i not in held] or held  # a range is asked without a search
-    return outliers.pick(kept), outliers.pick(held)
+    held = [i for i in numbers if i % every == every - 1] or list(numbers[-1:])
+    apart = set(held)
+    return outliers.pick([i for i in numbers if i not in apart] or held), outliers.pick(held)
 
 
 @dataclass(frozen=True, eq=False)
