@@ -7,7 +7,19 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import components, decision, discover, engine, learners, maps, metrics, residual, review, scorers
+from benchmarks import (
+    components,
+    decision,
+    discover,
+    engine,
+    growth,
+    learners,
+    maps,
+    metrics,
+    residual,
+    review,
+    scorers,
+)
 
 SMALL = {
     scorers: ["--size", "64x128", "--repeats", "1", "--classes", "10"],
@@ -19,6 +31,7 @@ SMALL = {
     components: ["--components", "300", "--sample", "3"],
     maps: ["--maps", "2"],
     discover: ["--images", "5", "--regions", "4"],
+    growth: ["--names", "50", "100"],
     review: ["--images", "80", "--regions", "10"],
 }
 

@@ -54,6 +54,8 @@ class Rle:
         Raises ``OwsegError`` for other values than integers from 0, and for runs that do not fill the mask exactly.
         """
         _check_runs(counts, size)
+        if all(counts[1:]):  # as is usual: no run to join with its neighbours
+            return cls._from_coco(coco.frPyObjects({"size": list(size), "counts": list(counts)}, *size))
         return cls._from_edges(np.cumsum(counts, dtype=np.int64)[:-1], size)
 
     @classmethod
@@ -96,7 +98,16 @@ class Rle:
 
     def union(self, *others: Rle) -> Rle:
         """Return the pixels that this mask or any of ``others``, of the same size, holds."""
-        return self._from_coco(coco.merge([rle._to_coco() for rle in (self, *others)]))
+        parts = [rle._to_coco() for rle in (self, *others)]
+        # In pairs: one after another, each would be merged with all that came before it.
+        while len(parts) > 1:
+            parts = [coco.merge(parts[i : i + 2]) for i in range(0, len(parts), 2)]
+        return self._from_coco(parts[0])
+
+    def within(self, other: Rle) -> bool:
+        """Return whether ``other``, of the same size, holds every pixel of this mask; the work is that of the runs."""
+        both = coco.merge([self._to_coco(), other._to_coco()], intersect=True)
+        return int(coco.area(both)) == self.area
 
     def to_json(self) -> dict[str, Any]:
         """Return ``{"size": [H, W], "counts": [...]}``, as COCO's tools read it.
@@ -172,7 +183,7 @@ def check_size(height: object, width: object) -> tuple[int, int]:
 
 def _check_runs(runs: Sequence[int], size: tuple[int, int]) -> None:
     # Not isinstance: True is an int, too.
-    if not all(type(r) is int and r >= 0 for r in runs):
+    if not {*map(type, runs)} <= {int} or min(runs, default=0) < 0:
         raise OwsegError("run lengths are integers from 0.")
     if (total := sum(runs)) != size[0] * size[1]:
         raise OwsegError(f"run lengths of {total} pixels do not fit {size[1]}x{size[0]}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -88,8 +89,8 @@ class Outliers:
 
     def counts(self) -> dict[str, int]:
         """Return how many outliers show each category, most first."""
-        every = [c for shown in self.categories for c in shown]
-        return dict(sorted(((c, every.count(c)) for c in set(every)), key=lambda item: (-item[1], item[0])))
+        every = Counter(c for shown in self.categories for c in shown)
+        return dict(sorted(every.items(), key=lambda item: (-item[1], item[0])))
 
     def showing_none_of(self, unwanted: set[str]) -> Outliers:
         """Return the outliers none of whose categories, as ``normalized`` has them, is in ``unwanted``."""
@@ -226,7 +227,7 @@ def _index(root: Path) -> dict[str, frozenset[str]]:
     if not path.exists():
         return {}
     try:
-        entries = read_json(path, "a list of files and their categories")
+        entries = read_json(path, "a list of files and their categories", MAX_ANNOTATIONS)
         return {e["file"]: frozenset(e["categories"] if "categories" in e else [e["category"]]) for e in entries}
     except (KeyError, TypeError) as error:
         raise OwsegError(f"{path} is not a list of files and their categories ({error!r}).") from None

@@ -55,9 +55,10 @@ def search_images(names: Sequence[str], recursive: bool = False, apart: Path | N
             found, root = [path], path.parent
         else:
             found, root = _matching(name, path)
+        above = len(root.parts)
         for image in found:
-            named.setdefault(image, image.relative_to(root).with_suffix("").as_posix())
-    paths = sorted(named)
+            named.setdefault(image, "/".join((*image.parts[above:-1], image.stem)))
+    paths = sorted(named, key=lambda path: path.parts)  # as paths compare, but divided into parts once
     return ImageFiles(tuple(paths), tuple(named[path] for path in paths), tuple(notes))
 
 

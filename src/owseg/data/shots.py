@@ -65,7 +65,7 @@ def read_shot_folder(folder: str | Path) -> list[Shot]:
     """Read the shots of one class: ``images/NAME.*`` with ``masks/NAME.*``, 0 off the class, one other value on it.
 
     255 is void, unless the masks hold 0 and 255 and no other value: then it is the class. Raises ``OwsegError`` for an
-    image without a mask, a mask without an image, two files of one name, and any other mask.
+    image without a mask, a mask without an image, two files of one name, any other mask, and more than ``MAX_SHOTS``.
     """
     folder = Path(folder).expanduser()
     masks, images = by_stem(folder / "masks"), by_stem(folder / "images")
@@ -73,6 +73,7 @@ def read_shot_folder(folder: str | Path) -> list[Shot]:
         raise unpaired(images[unmatched[0]], "mask", folder / "masks")
     if unmatched := sorted(masks.keys() - images.keys()):
         raise unpaired(masks[unmatched[0]], "image", folder / "images")
+    check_count(len(images))  # before they are read
     white = are_black_and_white(masks.values())  # decided for the folder: a single mask may lack the void of the others
     marks = {name: read_class_mask(masks[name], white) for name in images}
     pixels = {name: read_image(path, upright=False) for name, path in images.items()}

@@ -71,8 +71,7 @@ def find_duplicates(
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    n, frames, units = len(frames), np.asarray(frames), directions(embeddings)
-    members = {int(f): np.flatnonzero(frames == f) for f in np.unique(frames)}
+    n, members, units = len(frames), members_of(frames), directions(embeddings)
     links: list[np.ndarray] = [np.zeros((0, 2), np.int64)]
     for frame, here in members.items():
         # Only pairs of consecutive frames are compared: no N x N matrix.
@@ -105,14 +104,22 @@ def cluster(embeddings: np.ndarray, min_cosine: float = MERGE_COSINE, max_pairwi
         ids[now] = count + _average_linkage(units[now], min_cosine)
         first, count = count, int(ids.max()) + 1
         # The mean of unit vectors, not scaled to length 1: its dot product is the mean cosine with the members.
-        centres = np.stack([units[now][ids[now] == g].mean(0) for g in range(first, count)])
-        cosines = units[left] @ centres.T
-        joins = cosines.max(1, initial=-1) >= min_cosine
-        ids[left[joins]] = first + cosines[joins].argmax(1)
-        left = left[~joins]
+        centres = np.stack([units[now[own]].mean(0) for own in members_of(ids[now]).values()])
+        for part in (left[i : i + max_pairwise] for i in range(0, len(left), max_pairwise)):
+            cosines = units[part] @ centres.T
+            joins = cosines.max(1) >= min_cosine
+            ids[part[joins]] = first + cosines[joins].argmax(1)
+        left = left[ids[left] < 0]
     # Renumbered by first member, as the labels of scikit-learn are in no order.
     _, first_at, inverse = np.unique(ids, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first_at))[inverse] if len(ids) else ids
+
+
+def members_of(numbers: np.ndarray) -> dict[int, np.ndarray]:
+    """Return the indices, ascending, at which each of ``numbers`` (N,) int stands; the numbers ascend, too."""
+    order = np.argsort(numbers, kind="stable")
+    found, starts = np.unique(numbers[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=False))  # of no number one empty part is left
 
 
 def rank(groups: np.ndarray, priorities: np.ndarray, embeddings: np.ndarray) -> list[int]:
@@ -125,7 +132,7 @@ def rank(groups: np.ndarray, priorities: np.ndarray, embeddings: np.ndarray) -> 
     count = int(np.max(groups, initial=-1)) + 1
     units = directions(embeddings)
     value = np.bincount(groups, priorities, count)
-    means = directions(np.stack([units[groups == g].mean(0) for g in range(count)])) if count else units
+    means = directions(np.stack([units[own].mean(0) for own in members_of(groups).values()])) if count else units
     order: list[int] = []
     novelty, left = np.ones(count), np.ones(count, bool)
     for _ in range(count):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from owseg._files import locked, read_at_most
@@ -96,68 +97,81 @@ def _append(path: Path, line: bytes) -> None:
             raise
 
 
-def active_actions(path: Path) -> list[dict[str, Any]]:
-    """Return the actions of the log in their order, without those that were undone and without a torn last line.
+class Decisions:
+    """The decisions that a log holds. What was read is kept: to read again costs what was added since, by whomever.
 
-    Raises ``OwsegError`` for a log that is damaged, or has more than ``MAX_LOG`` bytes.
+    Its methods raise ``OwsegError`` for a log that is damaged, or has more than ``MAX_LOG`` bytes.
     """
-    log = read_at_most(path, MAX_LOG) if path.exists() else b""
-    with _undamaged(path):
-        return _active(map(json.loads, log.split(b"\n")[:-1]))
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = Lock()  # a class is learned in a thread of its own
+        self._forget()
 
-def read_decisions(path: Path) -> dict[str, Decision]:
-    """Return the decision about each decided region, by the region's id; errors as in ``active_actions``."""
-    actions = active_actions(path)
-    with _undamaged(path):
-        return _decisions(actions)
+    def _forget(self) -> None:
+        self._inode: int | None = None
+        self._end, self._last = 0, b""  # where the lines end that were read, and the last of them
+        self._found: dict[str, Decision] = {}
+        self._before: list[dict[str, Decision | None]] = []  # for each action that holds, what it replaced
 
+    def read(self) -> dict[str, Decision]:
+        """Return the decision about each decided region, by the region's id, in the order of the first ones."""
+        with self._lock:
+            self._update()
+            return dict(self._found)
 
-def _active(actions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    active: list[dict[str, Any]] = []
-    for action in actions:
-        if action["do"] == UNDO:
+    def any_action(self) -> bool:
+        """Return whether an action holds, which could be undone."""
+        with self._lock:
+            self._update()
+            return bool(self._before)
+
+    def _update(self) -> None:
+        inode = self.path.stat().st_ino if self.path.exists() else None
+        log = b"" if inode is None else read_at_most(self.path, MAX_LOG, self._end - len(self._last))
+        if inode != self._inode or not log.startswith(self._last):  # another log is in its place
+            self._forget()
+            self._inode, log = inode, b"" if inode is None else read_at_most(self.path, MAX_LOG)
+        try:
+            for line in log[len(self._last) :].split(b"\n")[:-1]:  # without a torn last line
+                self._take(json.loads(line))
+                self._end, self._last = self._end + len(line) + 1, line + b"\n"
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+            self._forget()
+            raise damaged(self.path) from None
+
+    def _take(self, action: dict[str, Any]) -> None:
+        do = action["do"]
+        if do == UNDO:
             # The last that still holds, so that several in a row go further back. Two processes of an older version
             # could undo one action at once: the second undid nothing.
-            if active:
-                active.pop()
-        elif (
-            action["do"] in (ACCEPT, REJECT, KNOWN, RENAME)
-            and all(map(is_region_id, action["regions"]))
-            and (action["do"] == REJECT or class_name(action["name"]) == action["name"])
-        ):
-            active.append(action)
-        else:
+            for region, decision in (self._before.pop() if self._before else {}).items():
+                if decision is None:
+                    self._found.pop(region, None)
+                else:
+                    self._found[region] = decision
+            return
+        regions = action["regions"]
+        if do not in (ACCEPT, REJECT, KNOWN, RENAME) or not all(map(is_region_id, regions)):
             raise ValueError
-    return active
+        if do != REJECT and class_name(action["name"]) != action["name"]:
+            raise ValueError
+        new = _decision_of(action)
+        self._before.append({region: self._found.get(region) for region in regions})
+        for region, before in self._before[-1].items():
+            if do != RENAME:
+                # Of several decisions the last counts; the dict keeps the place of the first.
+                self._found[region] = new
+            elif before is not None and before.name is not None:
+                self._found[region] = replace(before, name=new.name)  # a corrected mask stays as it is
+            # else as with undo: what it named had been undone or rejected by another process
 
 
-def _decisions(actions: Iterable[dict[str, Any]]) -> dict[str, Decision]:
-    found: dict[str, Decision] = {}
-    for action in actions:
-        do, mask = action["do"], None
-        if "mask" in action:
-            mask = Rle.from_json(action["mask"], (action["mask"]["size"][0], action["mask"]["size"][1]))
-        for region in action["regions"]:
-            if do == RENAME:
-                before = found.get(region)
-                if before is None or before.name is None:
-                    continue  # as with undo: what it named had been undone or rejected by another process
-                mask = before.mask  # a new name leaves the corrected mask as it is
-            # Of several decisions the last counts; the dict keeps the place of the first.
-            if do == REJECT:
-                found[region] = Decision(REJECT)
-            elif do == KNOWN:
-                found[region] = Decision(KNOWN, known=action["name"])
-            else:
-                found[region] = Decision(ACCEPT, action["name"], mask)
-    return found
-
-
-@contextmanager
-def _undamaged(path: Path) -> Iterator[None]:
-    """Turn whatever reading a damaged log raises into an ``OwsegError`` that names it."""
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
-        raise damaged(path) from None
+def _decision_of(action: Mapping[str, Any]) -> Decision:
+    mask = action.get("mask")
+    rle = None if mask is None else Rle.from_json(mask, (mask["size"][0], mask["size"][1]))
+    if action["do"] == REJECT:
+        return Decision(REJECT)
+    if action["do"] == KNOWN:
+        return Decision(KNOWN, known=action["name"])
+    return Decision(ACCEPT, action["name"], rle)

@@ -15,7 +15,15 @@ from owseg._progress import track
 from owseg.data.given import Given
 from owseg.data.images import failure
 from owseg.data.render import encode_jpeg
-from owseg.discovery.clustering import cluster, find_duplicates, principal, priority, rank, sort_by_typicality
+from owseg.discovery.clustering import (
+    cluster,
+    find_duplicates,
+    members_of,
+    principal,
+    priority,
+    rank,
+    sort_by_typicality,
+)
 from owseg.discovery.queue import Queue
 from owseg.discovery.storage import Group, QueueInfo, file_hash
 from owseg.discovery.thumbnails import overview, thumbnail
@@ -118,10 +126,10 @@ def group_queue(queue: Queue, kb: KnowledgeBase) -> tuple[int, int, int, int]:
     kept = np.unique(representative)
     low = principal(z[kept])
     numbers = cluster(low)
-    groups = []
+    in_group, shown_by, groups = members_of(numbers), members_of(representative), []
     for number, g in enumerate(rank(numbers, priorities[kept], low), 1):
-        members = kept[sort_by_typicality(np.flatnonzero(numbers == g), low)]
-        copies = {ids[m]: tuple(ids[i] for i in np.flatnonzero(representative == m) if i != m) for m in members}
+        members = kept[sort_by_typicality(in_group[g], low)]
+        copies = {ids[m]: tuple(ids[i] for i in shown_by[m] if i != m) for m in members}
         total = float(priorities[members].sum())
         groups.append(Group(number, tuple(ids[m] for m in members), {r: c for r, c in copies.items() if c}, total))
     queue.write_groups(groups)

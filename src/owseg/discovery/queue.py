@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,12 @@ from owseg.discovery.decisions import (
     RENAME,
     UNDO,
     Decision,
-    active_actions,
+    Decisions,
     append_action,
     class_name,
-    read_decisions,
 )
 from owseg.discovery.shot_masks import shot_masks
-from owseg.discovery.storage import Group, QueueImage, QueueInfo, file_hash, image_id_of, is_region_id
+from owseg.discovery.storage import Group, ImageSummary, QueueImage, QueueInfo, file_hash, image_id_of, is_region_id
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region, RegionProposals
 from owseg.labels import check_class_names
@@ -51,7 +51,7 @@ from owseg.types import MAX_SHOTS, Shot
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue on disk. Nothing is cached, so another process's actions count at once.
+    """A queue on disk. Another process's actions count at once: of what changes, only the log is kept, and read on.
 
     Regions are named by their ids, ``IMAGE-K``, and images by theirs. ``info`` says how the queue was made.
     """
@@ -191,11 +191,11 @@ class Queue:
 
     def undo(self) -> bool:
         """Undo the last action that holds, for all of its regions; return whether there was one."""
-        return append_action(self._log, {"do": UNDO, "regions": []}, lambda: active_actions(self._log))
+        return append_action(self._log.path, {"do": UNDO, "regions": []}, self._log.any_action)
 
     def decisions(self) -> dict[str, Decision]:
         """Return the decision about each decided region, by region."""
-        return read_decisions(self._log)
+        return self._log.read()
 
     def accepted(self) -> dict[str, list[str]]:
         """Return the accepted regions by class, classes and regions in the order in which they were first accepted."""
@@ -205,14 +205,17 @@ class Queue:
                 found.setdefault(decision.name, []).append(region)
         return found
 
-    def images_of(self, name: str) -> list[str]:
-        """Return the ids of the images with a region accepted as ``name``, the largest accepted area first."""
-        area: dict[str, int] = {}
+    def images_of(self, name: str, summary: Callable[[str], ImageSummary] | None = None) -> list[str]:
+        """Return the ids of the images with a region accepted as ``name``, the largest accepted area first.
+
+        ``summary`` returns that of an image, for a caller that keeps them; by default each image is read once.
+        """
+        summary, area = summary or cache(lambda image_id: self.entry(image_id).summary), dict[str, int]()
         for region, decision in self.decisions().items():
             if decision.name == name:
-                mask = decision.mask or self.region(region).core
-                image_id = self._split(region)[0]
-                area[image_id] = area.get(image_id, 0) + mask.area
+                image_id, k = self._split(region, lambda image_id: len(summary(image_id).areas))
+                own = decision.mask.area if decision.mask else summary(image_id).areas[k - 1]
+                area[image_id] = area.get(image_id, 0) + own
         return sorted(area, key=lambda image_id: (-area[image_id], image_id))
 
     def shots(self, name: str, max_shots: int = MAX_SHOTS, images: Sequence[str] | None = None) -> list[Shot]:
@@ -223,7 +226,8 @@ class Queue:
         """
         decisions, order = self.decisions(), self.images_of(name)
         if images is not None:
-            order = [image_id for image_id in order if image_id in images]
+            chosen = frozenset(images)
+            order = [image_id for image_id in order if image_id in chosen]
         if not order:
             classes = ", ".join(self.accepted()) or "nothing yet"
             raise OwsegError(f"no region of {self.folder} was accepted as {name!r}; accepted: {classes}.")
@@ -231,7 +235,7 @@ class Queue:
 
     def _shot(self, entry: QueueImage, name: str, decisions: Mapping[str, Decision]) -> Shot:
         if any((d := decisions.get(r)) and d.mask and d.mask.size != entry.size for r in entry.ids):
-            raise storage.damaged(self._log)
+            raise storage.damaged(self._log.path)
         positives, void = shot_masks(entry, name, decisions)
         return Shot(self.image(entry.id), positives, entry.name, void)
 
@@ -242,25 +246,29 @@ class Queue:
             raise OwsegError(f"{name!r} is known already; mark the region as known, or name a new class.")
         return name
 
-    def _split(self, region: str) -> tuple[str, int]:
+    def _split(self, region: str, regions_in: Callable[[str], int] | None = None) -> tuple[str, int]:
         """Return a region's image and its number in it, from 1; raise ``OwsegError`` if there is no such region."""
         if is_region_id(region):
             image_id, _, k = region.partition("-")
-            # The embeddings tell how many regions there are, and are read faster than the masks.
-            if storage.has_image(self.folder, image_id) and int(k) <= len(
-                storage.read_embeddings(self.folder, image_id)
-            ):
+            if int(k) <= (regions_in or self._regions_in)(image_id):
                 return image_id, int(k)
         raise OwsegError(f"{region!r} names no region of {self.folder}.")
 
-    def _log_action(self, action: Mapping[str, Any], check: Callable[[], object] = lambda: True) -> None:
-        for region in action["regions"]:
-            self._split(region)
-        append_action(self._log, action, check)
+    def _regions_in(self, image_id: str) -> int:
+        """Return how many regions an image has; 0 for one that is not in the queue."""
+        # The embeddings tell it, and are read faster than the masks.
+        there = storage.has_image(self.folder, image_id)
+        return len(storage.read_embeddings(self.folder, image_id)) if there else 0
 
-    @property
-    def _log(self) -> Path:
-        return self.folder / DECISIONS
+    def _log_action(self, action: Mapping[str, Any], check: Callable[[], object] = lambda: True) -> None:
+        regions_in = cache(self._regions_in)  # each image is read once, however many of its regions are decided
+        for region in action["regions"]:
+            self._split(region, regions_in)
+        append_action(self._log.path, action, check)
+
+    @cached_property
+    def _log(self) -> Decisions:
+        return Decisions(self.folder / DECISIONS)
 
 
 def _as_list(regions: str | Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from owseg._files import read_json, write_whole
+from owseg._files import MAX_ANNOTATIONS, MAX_TEXT, read_json, write_whole
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region, RegionProposals
@@ -45,6 +45,18 @@ class QueueInfo:
     split_at: float
 
 
+@dataclass(frozen=True)
+class ImageSummary:
+    """What lists of regions need of an image, so little that those of a whole queue fit into memory.
+
+    ``name`` is the image's; of each region ``areas`` has the pixels of its core, ``nearest`` the nearest known class.
+    """
+
+    name: str
+    areas: tuple[int, ...]
+    nearest: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class QueueImage:
     """One image of a queue.
@@ -64,6 +76,11 @@ class QueueImage:
     def ids(self) -> tuple[str, ...]:
         """The ids of its regions."""
         return tuple(f"{self.id}-{k}" for k in range(1, len(self.regions) + 1))
+
+    @property
+    def summary(self) -> ImageSummary:
+        """What lists of regions need of it."""
+        return ImageSummary(self.name, tuple(r.core.area for r in self.regions), tuple(r.nearest for r in self.regions))
 
     def __repr__(self) -> str:
         return f"QueueImage({self.id}, {self.name}, {self.size[1]}x{self.size[0]}, {len(self.regions)} regions)"
@@ -199,7 +216,7 @@ def write_groups(folder: Path, groups: Sequence[Group]) -> None:
 
 def read_groups(folder: Path) -> list[Group]:
     """Return the groups in the order of review; raise ``OwsegError`` if the file is damaged."""
-    with _reading(folder / GROUPS) as value:
+    with _reading(folder / GROUPS, MAX_ANNOTATIONS) as value:  # of the regions of all images
         groups = []
         for number, g in enumerate(value["groups"], 1):
             copies = {r: tuple(c) for r, c in g["copies"].items()}
@@ -223,7 +240,7 @@ def _read_region(name: str, value: Mapping[str, Any], size: tuple[int, int], emb
     distance = None if value["distance"] is None else float(value["distance"])
     mask, core = Rle.from_json(value["mask"], size), Rle.from_json(value["core"], size)
     # What of the file can be checked against itself is: later code relies on a core within the mask.
-    if mask.area != value["area"] or core.area < 1 or (core.mask() & ~mask.mask()).any():
+    if mask.area != value["area"] or core.area < 1 or not core.within(mask):
         raise ValueError
     scores = float(value["mean"]), float(value["peak"])
     return Region(
@@ -244,11 +261,14 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the contents of a JSON file of this format; whatever is wrong with it becomes an ``OwsegError``."""
+def _reading(path: Path, most: int = MAX_TEXT) -> Iterator[dict[str, Any]]:
+    """Yield the contents of a JSON file of this format; whatever is wrong with it becomes an ``OwsegError``.
+
+    So does a file of more than ``most`` bytes.
+    """
     try:
         # The number first, so that another format is not reported as damage.
-        value = read_json(path)
+        value = read_json(path, most=most)
         number = value.pop("format")
     except FileNotFoundError:
         raise OwsegError(f"{path} is missing; run `owseg discover` again, and it goes on where it stopped.") from None

@@ -29,10 +29,12 @@ def thumbnail(image: np.ndarray, mask: Rle, box: tuple[int, int, int, int], side
     spans = zip((x, y), (width, height), (image.shape[2], image.shape[1]), strict=True)
     # Moved inside at the border of the image rather than padded, as far as the image is large enough.
     left, top = (round(np.clip(start + n / 2 - half, 0, max(0, most - 2 * half))) for start, n, most in spans)
-    edges = (left, top, left + round(2 * half), top + round(2 * half))
-    size = (side, side)
-    crop = Image.fromarray(image.transpose(1, 2, 0)).crop(edges).resize(size, Image.Resampling.BILINEAR)
-    cut = Image.fromarray(mask.mask()).crop(edges).resize(size, Image.Resampling.NEAREST)
+    n, size = round(2 * half), (side, side)
+    rows, columns = slice(top, top + n), slice(left, left + n)
+    # ``crop`` fills what is beyond the image; that is cut first, as an image may have thousands of regions.
+    seen, own = image[:, rows, columns].transpose(1, 2, 0), mask.mask()[rows, columns]
+    crop = Image.fromarray(seen).crop((0, 0, n, n)).resize(size, Image.Resampling.BILINEAR)
+    cut = Image.fromarray(own).crop((0, 0, n, n)).resize(size, Image.Resampling.NEAREST)
     inside, tile = np.asarray(cut) > 0, np.array(crop)
     # White around magenta: visible on any background.
     tile[ndimage.binary_dilation(inside, iterations=3) & ~inside] = 255

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,10 +44,11 @@ class ScoreHistogram:
             # A learned class is predicted where a score is -inf, which no histogram can show.
             self.sampled.setdefault(name, []).append(values[np.isfinite(values)])
 
-    def __add__(self, other: ScoreHistogram) -> ScoreHistogram:
-        names = dict.fromkeys((*self.sampled, *other.sampled))
-        sampled = {name: [*self.sampled.get(name, ()), *other.sampled.get(name, ())] for name in names}
-        return ScoreHistogram(self.binned + other.binned, self.images + other.images, sampled)
+    def __iadd__(self, other: ScoreHistogram) -> ScoreHistogram:
+        self.images.extend(other.images)
+        for name, parts in other.sampled.items():
+            self.sampled.setdefault(name, []).extend(parts)
+        return replace(self, binned=self.binned + other.binned)
 
 
 def score_histograms(

@@ -11,8 +11,10 @@ file, so an image is complete or absent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from owseg import __version__
-from owseg._files import begin_or_resume, read_json, write_whole
+from owseg._files import MAX_ANNOTATIONS, begin_or_resume, read_json, write_whole
 from owseg.errors import OwsegError
 
 FORMAT = 2
@@ -114,7 +116,7 @@ class MapFolder:
         """
         path, images = Path(path), manifest.images
         if len(set(images)) < len(images):  # the second would silently replace the first
-            twice = next(p for p in images if images.count(p) > 1)
+            twice = next(name for name, count in Counter(images).items() if count > 1)
             raise OwsegError(f"{manifest.name} has two images {twice!r}, whose maps would be one file; rename one.")
         begin_or_resume(
             path, MANIFEST, manifest.to_json(), lambda: cls.open(path).manifest.to_json(), DIFFERS, "maps"
@@ -126,13 +128,21 @@ class MapFolder:
         """Open a folder of maps; raise ``OwsegError`` for any other folder, and for a damaged manifest."""
         path = Path(path)
         try:
-            return cls(path, Manifest.from_json(read_json(path / MANIFEST)))
+            return cls(path, Manifest.from_json(read_json(path / MANIFEST, most=MAX_ANNOTATIONS)))
         except OSError:
             raise OwsegError(f"{path} is not a folder of maps: it has no {MANIFEST}.") from None
         except OwsegError:
             raise OwsegError(
                 f"{path / MANIFEST} is damaged or of another version of owseg; remove {path} and compute them again."
             ) from None
+
+    def only(self, images: Sequence[str]) -> MapFolder:
+        """Return the folder with these of its images alone."""
+        return replace(self, manifest=replace(self.manifest, images=tuple(images)))
+
+    @cached_property
+    def _images(self) -> frozenset[str]:
+        return frozenset(self.manifest.images)
 
     def file(self, image: str) -> Path:
         """Return where the maps of ``image`` are, or will be."""
@@ -145,7 +155,7 @@ class MapFolder:
         Raises ``OwsegError`` for an image or scores that the manifest does not name, maps of several sizes, or a disk
         that is full.
         """
-        if image not in self.manifest.images or set(maps.scores) != set(self.manifest.scores):
+        if image not in self._images or set(maps.scores) != set(self.manifest.scores):
             raise OwsegError(f"{image} or its scores {', '.join(maps.scores)} are not in the manifest of {self.path}.")
         tensors = {"labels": maps.labels.astype(np.uint8), "target": maps.target.astype(np.uint8)}
         tensors |= {SCORE + name: score.astype(np.float32) for name, score in maps.scores.items()}

@@ -167,12 +167,13 @@ class _OperatingPoints:
         self.false += false
         self.images.append((own, false.compute().pooled))
 
-    def __add__(self, other: _OperatingPoints) -> _OperatingPoints:
-        merged = _OperatingPoints(self.opened.names, self.thresholds, self.asked, self.sizes)
-        merged.opened, merged.false = self.opened + other.opened, self.false + other.false
-        merged.components = {point: state + other.components[point] for point, state in self.components.items()}
-        merged.images = self.images + other.images
-        return merged
+    def __iadd__(self, other: _OperatingPoints) -> _OperatingPoints:
+        self.opened += other.opened
+        self.false += other.false
+        for point, state in other.components.items():
+            self.components[point] += state
+        self.images += other.images
+        return self
 
 
 def _thresholds(binned: Binned, calibrated: Threshold | None) -> dict[str, float]:

@@ -7,7 +7,6 @@ anomaly of the test set.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import isnan, nan
@@ -32,6 +31,10 @@ Pyramid: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]
 
 SIDE = 224
 """The side of the square, in pixels, that an object is resized to: the input size of ImageNet classifiers."""
+
+
+ROWS = 1024
+"""The outliers that are compared with all others at once: 4 KiB of memory an outlier."""
 
 
 @dataclass(frozen=True)
@@ -153,12 +156,13 @@ def object_features(backbone: Pyramid, image: np.ndarray, mask: np.ndarray) -> n
 
 def summary(result: Audit) -> list[tuple[str, ...]]:
     """Return rows (categories, anomalies, area, mean similarity) of text, most anomalies first."""
-    counts = Counter(m.categories for m in result.matches)
+    by_categories: dict[frozenset[str], list[Match]] = {}
+    for match in result.matches:
+        by_categories.setdefault(match.categories, []).append(match)
     rows: list[tuple[str, ...]] = []
-    for categories, count in counts.most_common():
-        own = [m for m in result.matches if m.categories == categories]
+    for categories, own in sorted(by_categories.items(), key=lambda item: -len(item[1])):
         mean = np.mean([m.similarity for m in own])
-        rows.append(("+".join(sorted(categories)), str(count), str(sum(m.area for m in own)), f"{mean:.2f}"))
+        rows.append(("+".join(sorted(categories)), str(len(own)), str(sum(m.area for m in own)), f"{mean:.2f}"))
     return rows
 
 
@@ -171,8 +175,11 @@ def _required(features: np.ndarray | None, name: str) -> np.ndarray:
 def _precision_at_1(features: np.ndarray, outliers: Outliers) -> float:
     if len(features) < 2:
         return nan
-    cosines = features @ features.T
-    np.fill_diagonal(cosines, -np.inf)  # an outlier is not its own neighbour
-    nearest, categories = cosines.argmax(1), outliers.categories
+    nearest, categories = np.zeros(len(features), np.int64), outliers.categories
+    for start in range(0, len(features), ROWS):
+        cosines = features[start : start + ROWS] @ features.T
+        rows = np.arange(len(cosines))
+        cosines[rows, start + rows] = -np.inf  # an outlier is not its own neighbour
+        nearest[start : start + ROWS] = cosines.argmax(1)
     # Outliers may show several categories: one in common is a hit.
     return float(np.mean([bool(own & categories[j]) for own, j in zip(categories, nearest, strict=True)]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial, reduce
@@ -29,12 +30,13 @@ class State(Protocol):
         """Add one image: three maps (H, W) of it, and pixels to keep."""
         ...
 
-    def __add__(self: S, other: S) -> S:
-        """Return the state after the images of both, those of ``other`` last."""
+    def __iadd__(self: S, other: S) -> S:
+        """Add the images of ``other`` after its own; in place, as what it keeps of each image grows with them."""
         ...
 
 
 S = TypeVar("S", bound=State)
+T = TypeVar("T")
 
 
 def one_pass(
@@ -51,10 +53,11 @@ def one_pass(
     """
     images = folder.manifest.images
     shards = [images[i : i + SHARD] for i in range(0, len(images), SHARD)]
-    given = ((shard, [points(image) if points else {} for image in shard]) for shard in shards)
+    # A process is sent the names of its images alone, not with each few of them those of all.
+    given = ((folder.only(shard), [points(image) if points else {} for image in shard]) for shard in shards)
     with _processes(workers) as over:
         # In the order of the shards, whichever process is done first: sums of floats depend on it.
-        return reduce(_merged, track(over(partial(_of_shard, folder, empty), given), title, len(shards)))
+        return reduce(_merged, track(over(partial(_of_shard, empty), given), title, len(shards)))
 
 
 @contextmanager
@@ -65,12 +68,22 @@ def _processes(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
     else:
         # Spawned, not forked: torch and its threads may be loaded here, and do not survive a fork.
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            yield pool.map
+            yield partial(_mapped, pool, 2 * workers)
 
 
-def _of_shard(folder: MapFolder, empty: Mapping[str, S], shard: tuple[Sequence[str], Sequence[Points]]) -> dict[str, S]:
-    states = deepcopy(dict(empty))  # ``empty`` is shared by all shards of this process
-    for image, points in zip(*shard, strict=True):
+def _mapped(pool: Executor, ahead: int, function: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
+    """Yield ``function`` of each item in order, with at most ``ahead`` handed out: states that wait fill the memory."""
+    waiting: deque[Future[T]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    yield from (future.result() for future in waiting)
+
+
+def _of_shard(empty: Mapping[str, S], shard: tuple[MapFolder, Sequence[Points]]) -> dict[str, S]:
+    states, folder = deepcopy(dict(empty)), shard[0]  # ``empty`` is shared by all shards of this process
+    for image, points in zip(folder.manifest.images, shard[1], strict=True):
         maps = folder.read(image)
         for name, score in maps.scores.items():
             states[name].update(score, maps.labels, maps.target, points)
@@ -78,4 +91,6 @@ def _of_shard(folder: MapFolder, empty: Mapping[str, S], shard: tuple[Sequence[s
 
 
 def _merged(one: dict[str, S], other: dict[str, S]) -> dict[str, S]:
-    return {name: state + other[name] for name, state in one.items()}
+    for name, state in other.items():
+        one[name] += state  # type: ignore[operator]  # mypy does not look for __iadd__ in a protocol
+    return one

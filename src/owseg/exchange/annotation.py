@@ -76,7 +76,8 @@ def by_image(annotations: Iterable[Annotation]) -> tuple[dict[str, ImageMasks], 
         image = images.setdefault(a.image, ImageMasks(size))
         if image.size != size:
             raise OwsegError(f"{a.image} has masks of two sizes, {_text(image.size)} and {_text(size)}.")
-        _add(image.masks, a.name, Rle.of(a.mask))
+        rle = Rle.of(a.mask)
+        image.masks[a.name] = image.masks[a.name].union(rle) if a.name in image.masks else rle
         colors[a.name] = colors.get(a.name) or a.color  # formats have one colour a class: the first that is given
     return images, colors
 
@@ -87,19 +88,15 @@ def by_class(image: str, shapes: Iterable[tuple[str, Rle]], colors: Mapping[str,
     Classes come in the order in which they first appear. Raises ``OwsegError`` for more than ``MAX_SHAPES``, for more
     classes than a label space holds, and for masks of more than ``MAX_MASKS`` pixels.
     """
-    masks: dict[str, Rle] = {}
+    masks: dict[str, list[Rle]] = {}
     for number, (name, rle) in enumerate(shapes):
-        _add(masks, name, rle)
+        masks.setdefault(name, []).append(rle)
         most = min(KNOWN, MAX_MASKS // (rle.size[0] * rle.size[1]))
         if number >= MAX_SHAPES or len(masks) > most:
             many = f"{MAX_SHAPES:,} shapes" if number >= MAX_SHAPES else f"{most} classes"
             raise OwsegError(f"{image} has more than {many}; remove some, or leave the image out.")
-    for name, rle in masks.items():
-        yield Annotation(name, rle.mask(), image, colors.get(name))
-
-
-def _add(masks: dict[str, Rle], name: str, rle: Rle) -> None:
-    masks[name] = masks[name].union(rle) if name in masks else rle
+    for name, (first, *others) in masks.items():
+        yield Annotation(name, first.union(*others).mask(), image, colors.get(name))
 
 
 def hex_color(color: Color) -> str:

@@ -130,13 +130,15 @@ def _number(rgb: np.ndarray) -> np.ndarray:
 
 def _labelmap(text: str) -> dict[str, Color]:
     labels: dict[str, Color] = {}
+    taken: set[Color] = set()
     for line in text.replace("\r", "").split("\n"):
         if line.strip() and not line.startswith("#"):
             name, color = line.split(":")[:2]
             r, g, b = (int(v) for v in color.split(","))
-            if (r, g, b) in labels.values():
+            if (r, g, b) in taken:
                 raise OwsegError(f"{LABELMAP} gives {name} the colour of another class.")
             labels[name.strip()] = (r, g, b)
+            taken.add((r, g, b))
     return labels
 
 

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from owseg._files import fits
 from owseg.data.images import SUFFIXES, read_image
-from owseg.data.shots import read_shot_folder
+from owseg.data.masks import Rle
+from owseg.data.shots import check_count, read_shot_folder
 from owseg.errors import FormatNotRecognised, OwsegError
 from owseg.exchange.annotation import VOID, Annotation
 from owseg.exchange.formats import read
@@ -41,31 +42,32 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
     """Return the images that are annotated with the class ``name`` as shots; ``images`` is the folder they are in.
 
     The class has to be marked wherever an image shows it: all other pixels are negatives, except those annotated as
-    ``VOID``, which are ignored. Raises ``OwsegError`` if no image is annotated with the class, an image is not found,
-    or its mask is of another size.
+    ``VOID``, which are ignored. Raises ``OwsegError`` if no image is annotated with the class, more are than a class is
+    learned from, an image is not found, or its mask is of another size.
     """
-    masks: dict[str, Annotation] = {}
-    voids: dict[str, Annotation] = {}
+    masks: dict[str, Rle] = {}  # run lengths: an export may be far more than memory holds
+    voids: dict[str, Rle] = {}
     others: dict[str, None] = {}
     for a in annotations:
         others[a.name] = None
         if a.name in (name, VOID) and a.mask.any():
-            (masks if a.name == name else voids)[a.image] = a
+            (masks if a.name == name else voids)[a.image] = Rle.of(a.mask)
     if not masks:
         marked = f"the classes are {', '.join(others)}" if others else "nor with another class; give other annotations"
         raise OwsegError(f"no image is annotated with {name!r}{'; ' if others else ', '}{marked}.")
+    check_count(len(masks))  # before they are read
     shots = []
-    for image, a in masks.items():
-        path = find_annotated(image, images)
+    for image, rle in masks.items():
+        path, mask = find_annotated(image, images), rle.mask()
         pixels = read_image(path)
-        if pixels.shape[1:] != a.mask.shape:
+        if pixels.shape[1:] != mask.shape:
             raise OwsegError(
-                f"{path} is {pixels.shape[2]}x{pixels.shape[1]} and was annotated as {a.mask.shape[1]}x"
-                f"{a.mask.shape[0]}; give the image that was annotated (was it turned by its EXIF tag?)."
+                f"{path} is {pixels.shape[2]}x{pixels.shape[1]} and was annotated as {mask.shape[1]}x"
+                f"{mask.shape[0]}; give the image that was annotated (was it turned by its EXIF tag?)."
             )
         # Where a pixel is marked as both, it has the class.
-        void = voids[image].mask & ~a.mask if image in voids else None
-        shots.append(Shot(pixels, a.mask, image, void))
+        void = voids[image].mask() & ~mask if image in voids else None
+        shots.append(Shot(pixels, mask, image, void))
     return shots
 
 

@@ -120,34 +120,35 @@ def split_pieces(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = S
     Where a side is not connected in the pixels, each part of it with at least ``least`` pixels is a piece.
     """
     shape = z.shape[1:]
-    at = _cell_of(pieces.shape, shape)
+    at = cell_of(pieces.shape, shape)
     out, count = np.zeros_like(pieces), 0
-    for i, (rows, columns) in enumerate(ndimage.find_objects(pieces), 1):
-        mask = pieces[rows, columns] == i
-        # (h, w), pixels of the piece in each cell
-        cover = cells(pieces == i, shape)
-        sides = _sides(z, cover, least, apart)
-        # From cells back to pixels, within the bounding box of the piece.
-        local = np.where(mask, sides.ravel()[at[rows, columns]], 0)
+    # All within the bounding box of a piece: there may be thousands in an image.
+    for i, box in enumerate(ndimage.find_objects(pieces), 1):
+        mask = pieces[box] == i
+        cover = cells(at[box][mask], shape)
+        (around,) = ndimage.find_objects((cover > 0).astype(np.int8))
+        sides = np.zeros(shape, np.int64)
+        sides[around] = _sides(z[:, around[0], around[1]], cover[around], least, apart)
+        # From cells back to pixels.
+        local = np.where(mask, sides.ravel()[at[box]], 0)
         for side in range(1, int(sides.max()) + 1):
             # A piece that is not cut stays whole, whatever its size.
             parts = _renumbered(ndimage.label(local == side)[0], least if sides.max() > 1 else 1)
-            out[rows, columns][parts > 0] = parts[parts > 0] + count
+            out[box][parts > 0] = parts[parts > 0] + count
             count += int(parts.max(initial=0))
-        if not (out[rows, columns] * mask).any():  # no part of either side is large enough
+        if not (out[box] * mask).any():  # no part of either side is large enough
             count += 1
-            out[rows, columns][mask] = count
+            out[box][mask] = count
     return out
 
 
-def cells(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Return how many pixels of ``mask`` (H, W) lie in each cell of a grid of ``shape`` (h, w), float64."""
-    at = _cell_of(mask.shape, shape)[mask]
+def cells(at: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Return how many pixels lie in each cell of a grid of ``shape`` (h, w), float64; ``at`` (n,) are their cells."""
     return np.bincount(at, minlength=shape[0] * shape[1]).reshape(tuple(shape)).astype(np.float64)
 
 
-def _cell_of(size: Sequence[int], shape: Sequence[int]) -> np.ndarray:
-    """Return the number of the cell that each pixel lies in, (H, W)."""
+def cell_of(size: Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    """Return the number, row by row, of the cell of a grid (h, w) that each pixel lies in, (H, W)."""
     rows, columns = (np.arange(n) * m // n for n, m in zip(size, shape, strict=True))
     return rows[:, None] * shape[1] + columns
 

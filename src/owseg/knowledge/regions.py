@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
-from owseg.knowledge.pieces import SPLIT_COSINE, cells, pieces_above, pixels, split_pieces
+from owseg.knowledge.pieces import SPLIT_COSINE, cell_of, cells, pieces_above, pixels, split_pieces
 from owseg.openset import Threshold
 from owseg.scorers import ON_ROAD
 from owseg.scorers.mahalanobis import RelativeMahalanobis
@@ -122,18 +122,23 @@ def find_regions(
         raise OwsegError(f"regions are split at a cosine, from -1 (never) to 1, not at {split_at}.")
     z, least = features, pixels(min_area, unknown.shape)
     ids = split_pieces(pieces_above(score, unknown, threshold, least), z, least, split_at)
-    found = []
+    at, found = cell_of(ids.shape, z.shape[1:]), []
+    # All within the bounding box of a region: there may be thousands in an image.
     for i, (rows, columns) in enumerate(ndimage.find_objects(ids), 1):
-        mask = ids == i
-        cover = cells(mask, z.shape[1:])
+        place = rows, columns
+        mask = ids[place] == i
+        cover = cells(at[place][mask], z.shape[1:])
         # (C, cells) @ (cells,): each cell counts by the pixels of the region that lie in it.
         embedding = (z[:, cover > 0] @ cover[cover > 0] / cover.sum()).astype(np.float32)
-        name, distance = nearest(embedding, labels[mask])
-        scores = score[mask].astype(np.float64)
+        name, distance = nearest(embedding, labels[place][mask])
+        scores = score[place][mask].astype(np.float64)
         box = columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
-        core = mask & (score >= min(scores.mean(), scores.max()))  # the mean of equals may exceed them
+        core = mask & (score[place] >= min(scores.mean(), scores.max()))  # the mean of equals may exceed them
         sums = len(scores), float(scores.mean()), float(scores.max())
-        found.append(Region(image_id, Rle.of(mask), Rle.of(core), box, *sums, embedding, name, distance))
+        whole, sure = (
+            Rle.placed(part, rows.start, columns.start, (ids.shape[0], ids.shape[1])) for part in (mask, core)
+        )
+        found.append(Region(image_id, whole, sure, box, *sums, embedding, name, distance))
     return RegionProposals(unknown, tuple(sorted(found, key=lambda r: -r.area)))
 
 

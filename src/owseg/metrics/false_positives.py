@@ -59,11 +59,16 @@ class FalsePositives:
         known = target < UNKNOWN
         self._counts.append((int(np.count_nonzero(predicted & known)), int(np.count_nonzero(known))))
 
-    def __add__(self, other: FalsePositives) -> FalsePositives:
+    def __iadd__(self, other: FalsePositives) -> FalsePositives:
         if self.asked != other.asked:
             raise OwsegError("only counts against the same false-positive rate can be merged.")
+        self._counts += other._counts
+        return self
+
+    def __add__(self, other: FalsePositives) -> FalsePositives:
         merged = FalsePositives(self.asked)
-        merged._counts = self._counts + other._counts
+        merged += self
+        merged += other
         return merged
 
     def compute(self) -> AchievedFPR:

@@ -154,7 +154,7 @@ def strips(before: KnowledgeBase, after: KnowledgeBase, test: DataSet, name: str
     Each has the image, its closed and open-set map before learning, the open-set map after, and the ground truth.
     """
     label = test.source.classes.index(name)
-    raws = [test.source.read(i)[1] for i in range(len(test))]
+    raws = (test.source.read(i)[1] for i in range(len(test)))
     share = [0.0 if raw is None else float((raw == label).mean()) for raw in raws]
     parts = np.array_split(np.arange(len(test)), STRIPS)  # the best of each part, as neighbours are alike
     picked = [int(max(part, key=lambda i: share[i])) for part in parts if len(part)]

@@ -16,7 +16,8 @@ class OpenGroup:
         self.state, self.number = state, number
         self.group = state.group(number)
         self.regions = self.group.regions
-        self.index = self.regions.index(region) if region in self.regions else 0
+        self._places = {region: i for i, region in enumerate(self.regions)}
+        self.index = self._places.get(region, 0)
         self.name = state.name_for(self.group)
 
     @property
@@ -60,12 +61,12 @@ class OpenGroup:
 
     def undo(self) -> None:
         """Undo the last action, of whatever group, and show a region that it changed if one is in this group."""
-        changed = [r for r in self.state.undo() if r in self.regions]
+        changed = [r for r in self.state.undo() if r in self._places]
         # What was undone may be the naming of the class.
         if is_provisional(self.name) or self.name not in self.state.class_names():
             self.name = self.state.name_for(self.group)
         if changed and self.region not in changed:
-            self.index = self.regions.index(changed[0])
+            self.index = self._places[changed[0]]
 
     def rename(self, name: str) -> bool:
         """Name the class of regions accepted from now on, and of those accepted before they had a name.

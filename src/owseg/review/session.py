@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from owseg.data.render import encode_jpeg
+from owseg.discovery.storage import image_id_of
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.commit import check_place, rollback_version
@@ -117,8 +118,10 @@ class LearningSession:
             for r in (*g.regions, *(c for several in g.copies.values() for c in several))
         ]
         order = list(dict.fromkeys((*similar, *state.queue.image_ids())))
-        shots = [i for i in order if state.entry(i).name in change.shots]
-        others = [i for i in order if i not in shots]
+        # By their ids, so that no image has to be read for its name; a shot may be of another folder.
+        ids = {image_id_of(name) for name in change.shots}
+        shots = [i for i in order if i in ids]
+        others = [i for i in order if i not in ids]
         # Two places are kept for shots, where the class is to be found if anywhere.
         return [*others[: MAX_COMPARED - min(2, len(shots))], *shots][:MAX_COMPARED]
 

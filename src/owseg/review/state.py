@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from owseg.data.masks import Rle
 from owseg.data.render import encode_jpeg
 from owseg.discovery.decisions import ACCEPT, DECISIONS, Decision, class_name
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import GROUPS, Group, QueueImage
+from owseg.discovery.storage import GROUPS, Group, ImageSummary, QueueImage
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region
 from owseg.types import MAX_SHOTS
@@ -90,6 +90,7 @@ class ReviewState:
         self._cache: dict[tuple[Path, str], tuple[object, Any]] = {}
         # What is in a queue of an image never changes, so these need no stamp.
         self.entry: Callable[[str], QueueImage] = lru_cache(256)(queue.entry)
+        self.summary: Callable[[str], ImageSummary] = cache(lambda image_id: self.entry(image_id).summary)
         self.jpeg: Callable[[str], bytes] = lru_cache(32)(self._jpeg)
 
     # What the pages show
@@ -111,9 +112,14 @@ class ReviewState:
 
     def region(self, region: str) -> Region:
         """Return a region; raise ``OwsegError`` if there is none of that id."""
+        image_id, k = self._split(region)
+        return self.entry(image_id).regions[k]
+
+    def _split(self, region: str) -> tuple[str, int]:
+        """Return a region's image and its number in it, from 0; raise ``OwsegError`` if there is no such region."""
         image_id, _, k = region.partition("-")
-        if re.fullmatch("[1-9][0-9]{0,5}", k) and int(k) <= len((entry := self.entry(image_id)).regions):
-            return entry.regions[int(k) - 1]
+        if re.fullmatch("[1-9][0-9]{0,5}", k) and int(k) <= len(self.summary(image_id).areas):
+            return image_id, int(k) - 1
         raise OwsegError(f"{region[:99]!r} names no region of {self.queue.folder}.")
 
     def tile(self, group: Group) -> Tile:
@@ -121,7 +127,8 @@ class ReviewState:
         decisions = self.decisions()
         made = [decisions[r] for r in group.regions if r in decisions]
         names = Counter(d.name for d in made if d.name is not None)
-        copies, nearest = sum(map(len, group.copies.values())), self.region(group.regions[0]).nearest
+        image_id, first = self._split(group.regions[0])
+        copies, nearest = sum(map(len, group.copies.values())), self.summary(image_id).nearest[first]
         accepted, known = names.total(), sum(d.known is not None for d in made)
         return Tile(
             group.number, group.regions[:MAX_TYPICAL], len(group), copies, nearest, accepted,
@@ -171,7 +178,8 @@ class ReviewState:
 
     def name_for(self, group: Group) -> str:
         """Return the name for regions of a group that are accepted next: that of the others, or a provisional one."""
-        names = [d.name for r in group.regions if (d := self.decisions().get(r)) and d.name is not None]
+        decisions = self.decisions()
+        names = [d.name for r in group.regions if (d := decisions.get(r)) and d.name is not None]
         return names[-1] if names else provisional_name(group)
 
     # What a reviewer does
@@ -180,7 +188,7 @@ class ReviewState:
         """Accept ``regions`` as ``name``; one that was accepted before keeps its corrected mask."""
         decisions = self.decisions()
         # Renamed rather than accepted again, which would discard a corrected mask.
-        accepted = [r for r in regions if r in decisions and decisions[r].action == ACCEPT]
+        accepted = dict.fromkeys(r for r in regions if r in decisions and decisions[r].action == ACCEPT)
         if others := [r for r in regions if r not in accepted]:
             self.queue.accept(others, name)
         if changed := [r for r in accepted if decisions[r].name != name]:
@@ -219,9 +227,9 @@ class ReviewState:
         for region, decision in self.decisions().items():
             if decision.name == name:
                 shown.setdefault(region.partition("-")[0], region)
-        order = self._cached(self.queue.folder / DECISIONS, lambda: self.queue.images_of(name), name)
+        order = self._cached(self.queue.folder / DECISIONS, lambda: self.queue.images_of(name, self.summary), name)
         chosen = [i for i in self._chosen_images().get(name, ()) if i in shown] or order[:MAX_SHOTS]
-        return [Candidate(i, self.entry(i).name, shown[i], i in chosen) for i in order]
+        return [Candidate(i, self.summary(i).name, shown[i], i in chosen) for i in order]
 
     def choose(self, name: str, images: Sequence[str]) -> None:
         """Learn ``name`` from the images of these ids; raise ``OwsegError`` for none, too many, or one without it."""

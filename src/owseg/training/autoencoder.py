@@ -82,9 +82,11 @@ def train_autoencoder(
 
 def _mean_error(model: Autoencoder, val: DataSet) -> float:
     """Return the mean error of all known pixels of ``val``; NaN where there is none."""
-    errors = [score(model, sample.image)[_known(sample)] for sample in val]
-    together = np.concatenate([*errors, np.zeros(0, np.float32)])
-    return float(together.mean(dtype=np.float64)) if together.size else float("nan")
+    total, count = 0.0, 0
+    for sample in val:
+        errors = score(model, sample.image)[_known(sample)]
+        total, count = total + float(errors.sum(dtype=np.float64)), count + errors.size
+    return total / count if count else float("nan")
 
 
 def _known(sample: Sample) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from owseg.data.dataset import DataSet, Source
 from owseg.data.outliers import Outlier, Outliers
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
-from owseg.metrics.pixel import Exact
+from owseg.metrics.pooled import Pooled
 from owseg.models.engine import Engine
 from owseg.models.network import Network
 from owseg.models.ops import resize
@@ -41,8 +40,8 @@ def set_aside(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
     """
     numbers = range(len(outliers))
     held = [i for i in numbers if i % every == every - 1] or list(numbers[-1:])
-    kept = [i for i in numbers if i not in held] or held
-    return outliers.pick(kept), outliers.pick(held)
+    apart = set(held)
+    return outliers.pick([i for i in numbers if i not in apart] or held), outliers.pick(held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,20 +80,29 @@ def _pasted_into_view(
     return torch.from_numpy(made.image).float().div_(255), torch.from_numpy(made.target).long()
 
 
-def sure_inliers(images: DataSet, network: Network, unsure: float, device: torch.device | str = "cpu") -> DataSet:
+def sure_inliers(
+    images: DataSet, network: Network, unsure: float, device: torch.device | str = "cpu", limit: int = 1 << 30
+) -> DataSet:
     """Return ``images`` with targets that are 0 on inliers and IGNORE elsewhere (see ``inlier_sample``).
 
     Of an image without ground truth the share ``unsure`` is left out of which ``network`` is least sure, by EDS, with a
-    linear classifier by the largest logit: what is unknown in it should not be shown as an inlier. Computed once for
-    each image, when it is first read.
+    linear classifier by the largest logit: what is unknown in it should not be shown as an inlier. Computed for an
+    image when it is first read; up to ``limit`` bytes are kept, and the others computed again.
     """
     engine = Engine(copy.deepcopy(network).eval().to(device))
     score: Scorer = eds if network.is_metric else max_logit
+    kept: dict[int, np.ndarray] = {}
+    used = 0
 
-    @cache
     def left_out(i: int) -> np.ndarray:
+        nonlocal used
+        if i in kept:
+            return kept[i]
         found = score(engine(images[i].image))[0].cpu().numpy()
-        return np.asarray(found > np.quantile(found, 1 - unsure))
+        cells = np.asarray(found > np.quantile(found, 1 - unsure))
+        if used + cells.nbytes <= limit:
+            kept[i], used = cells, used + cells.nbytes
+        return cells
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray]:
         sample = images[i]
@@ -116,7 +124,7 @@ def require_inliers(data: DataSet) -> None:
 
 def pasted_ap(forward: Forward, scorer: Scorer, val: DataSet, outliers: Outliers, config: PastingConfig) -> float:
     """Return the AP of ``scorer`` on ``val`` with outliers pasted into it, the same ones at every call."""
-    state = Exact()
+    state = Pooled()
     for i in range(len(val)):
         sample = pasted(inlier_sample(val[i]), outliers, config, np.random.default_rng([7, i]))
         target = np.asarray(sample.target)

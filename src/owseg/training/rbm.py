@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -87,19 +88,17 @@ def train_rbm(
     torch.manual_seed(config.seed)
     model = PatchAutoencoder(**architecture)
     reader = PatchAutoencoder(**architecture)  # stays on the CPU, where patches are cut out
-    frames = cached(data)
+    frames, held_out = cached(data), cached(val)
     views = ClassPatches(frames, data.labels.index(of), reader, config.patches)
-    usable = [i for i, sample in enumerate(frames) if len(views.all_of(sample))]
-    held_out = [p for p in (views.all_of(sample) for sample in val) if len(p)]
-    for source, found in ((data, usable), (val, held_out)):
+    usable, shown = ([i for i, sample in enumerate(f) if len(views.all_of(sample))] for f in (frames, held_out))
+    for source, found in ((data, usable), (val, shown)):
         if not found:
             raise OwsegError(f"no patch of {source.source.name} is all {of}; give other data, or name another class.")
     chosen = ClassPatches(frames.pick(usable), views.label, reader, config.patches)
+    to_validate = held_out.pick(shown)
 
-    @torch.no_grad()
     def validate() -> float:
-        errors = [model.error(p.to(model.weight.device)).double() for p in held_out]
-        return -torch.cat(errors).mean().item()
+        return -_mean_error(model, (views.all_of(sample) for sample in to_validate))
 
     task = Task(
         objective=PatchObjective(model, config.noise),
@@ -113,19 +112,19 @@ def train_rbm(
     about = {"data": data.source.name, "frames": len(data), "of": of, "model": model.config}
     best, _ = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
     reader.load_state_dict(best)
-    reader.mean_error.copy_(_mean_error(reader, val))
+    known = (patches_within(reader, sample, sample.mask_for("training") < UNKNOWN) for sample in val)
+    reader.mean_error.fill_(_mean_error(reader, known))
     return reader.requires_grad_(False).eval()
 
 
 @torch.no_grad()
-def _mean_error(model: PatchAutoencoder, val: DataSet) -> Tensor:
-    """Return the mean error of the known patches of all images together."""
-
-    def errors() -> Iterator[Tensor]:
-        for sample in val:
-            yield model.error(patches_within(model, sample, sample.mask_for("training") < UNKNOWN)).double()
-
-    return torch.cat(list(errors())).mean()
+def _mean_error(model: PatchAutoencoder, patches: Iterable[Tensor]) -> float:
+    """Return the mean error of the patches of all images together; NaN for none."""
+    total, count = 0.0, 0
+    for some in patches:
+        errors = model.error(some.to(model.weight.device)).double()
+        total, count = total + errors.sum().item(), count + len(errors)
+    return total / count if count else nan
 
 
 def _fit(
