@@ -54,9 +54,8 @@ def test_a_step_on_frozen_features_is_the_step_on_the_images():
     network.backbone.freeze()
     network.decoder.eval()  # dropout is random
     data, ones = tiny.dataset(2), torch.ones(3)
-    views = [
-        FrozenFeatures(AugmentedViews(data, FROZEN), network.backbone)(0, i, np.random.default_rng()) for i in range(2)
-    ]
+    features = FrozenFeatures(AugmentedViews(data, FROZEN), network.backbone)
+    views = [features.finish(0, i, features.view(0, i, np.random.default_rng())) for i in range(2)]
     images = [AugmentedViews(data, replace(FROZEN, small=0))(0, i, np.random.default_rng([0, 0, i])) for i in range(2)]
     grads = []
     for frozen, samples in ((True, views), (False, images)):

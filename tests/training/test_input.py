@@ -9,6 +9,7 @@ import torch
 from owseg.errors import OwsegError
 from owseg.training.config import LoopConfig
 from owseg.training.input import Batches
+from owseg.training.processes import Process
 
 CONFIG = LoopConfig(batch=3, seed=5)
 
@@ -19,7 +20,7 @@ def view(epoch, i, rng):
 
 
 def numbers(count, config=CONFIG, epoch=0, rank=0, ranks=1):
-    return [batch[0].tolist() for batch in Batches(count, view, config, rank, ranks).of(epoch)]
+    return [batch[0].tolist() for batch in Batches(count, view, config, Process(rank, ranks)).of(epoch)]
 
 
 def test_every_image_once_and_none_in_a_last_incomplete_batch():
@@ -53,7 +54,7 @@ def test_parts_are_stacked_and_images_laid_out_for_convolutions():
 
 @pytest.mark.parametrize(("count", "ranks", "steps"), [(9, 1, 3), (11, 1, 3), (12, 2, 2), (6, 2, 1)])
 def test_steps_are_whole_batches(count, ranks, steps):
-    assert Batches(count, view, CONFIG, 0, ranks).steps == steps == len(numbers(count, ranks=ranks))
+    assert Batches(count, view, CONFIG, Process(0, ranks)).steps == steps == len(numbers(count, ranks=ranks))
 
 
 @pytest.mark.parametrize(("count", "ranks", "message"), [
@@ -62,7 +63,7 @@ def test_steps_are_whole_batches(count, ranks, steps):
 ])  # fmt: skip
 def test_too_few_images_are_refused(count, ranks, message):
     with pytest.raises(OwsegError, match=message):
-        Batches(count, view, CONFIG, 0, ranks)
+        Batches(count, view, CONFIG, Process(0, ranks))
 
 
 def test_the_view_is_told_the_epoch():

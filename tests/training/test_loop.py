@@ -195,11 +195,11 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     run(task(), tmp_path)
     before = (tmp_path / "last.ckpt").read_bytes()
 
-    def full(self, path, state):
+    def full(state, path):
         path.write_bytes(b"half")
         raise RuntimeError("unexpected pos: no space\nmore")
 
-    monkeypatch.setattr(lightning.Fabric, "save", full)
+    monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OwsegError, match=r"last\.ckpt cannot be written \(unexpected pos: no space\); make room"):
         run(task(), tmp_path)
     assert (tmp_path / "last.ckpt").read_bytes() == before and not (tmp_path / "last.ckpt.new").exists()

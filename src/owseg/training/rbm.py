@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg._registry import Card
-from owseg.data.cached import cached
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.image_scorers.rbm import PatchAutoencoder, save
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import UNKNOWN
-from owseg.training.checkpoint import Checkpoint
+from owseg.training.checkpoint import Checkpoint, identity_of
 from owseg.training.config import RBMConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
 from owseg.training.optimizers import made_optimizer
-from owseg.training.processes import launched
+from owseg.training.processes import Process, launched
 from owseg.types import Sample
 
 
@@ -84,10 +82,11 @@ def train_rbm(
     """
     config = config or RBMConfig()
     fabric = launched(config)
+    process = Process.of(fabric, config)
     torch.manual_seed(config.seed)
     model = PatchAutoencoder(**architecture)
     reader = PatchAutoencoder(**architecture)  # stays on the CPU, where patches are cut out
-    frames = cached(data)
+    frames = process.cached(data)
     views = ClassPatches(frames, data.labels.index(of), reader, config.patches)
     usable = [i for i, sample in enumerate(frames) if len(views.all_of(sample))]
     held_out = [p for p in (views.all_of(sample) for sample in val) if len(p)]
@@ -97,21 +96,21 @@ def train_rbm(
     chosen = ClassPatches(frames.pick(usable), views.label, reader, config.patches)
 
     @torch.no_grad()
-    def validate() -> float:
-        errors = [model.error(p.to(model.weight.device)).double() for p in held_out]
-        return -torch.cat(errors).mean().item()
+    def errors() -> list[tuple[float, int]]:
+        mine = [held_out[i] for i in process.numbers(len(held_out))]
+        return [(model.error(p.to(process.device)).double().sum().item(), len(p)) for p in mine]
 
     task = Task(
         objective=PatchObjective(model, config.noise),
         optimizer=made_optimizer(model.parameters(), config),
-        batches=Batches(len(usable), chosen, config, fabric.global_rank, fabric.world_size),
+        batches=Batches(len(usable), chosen, config, process),
         kept=model,
-        validate=validate,
+        validate=lambda: -process.mean_of(errors),
         metric="negative error",
         title=f"training on patches of {of}",
     )
     about = {"data": data.source.name, "frames": len(data), "of": of, "model": model.config}
-    best, _ = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
+    best, _ = loop(fabric, task, config, Checkpoint(Path(run), identity_of(config, **about), resume))
     reader.load_state_dict(best)
     reader.mean_error.copy_(_mean_error(reader, val))
     return reader.requires_grad_(False).eval()
