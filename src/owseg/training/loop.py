@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -66,7 +67,9 @@ def loop(fabric: lightning.Fabric, task: Task, config: LoopConfig, checkpoint: C
     column = f"val_{task.metric.replace(' ', '_').lower()}"
     log = RunLog(checkpoint.run, ("loss", "seconds", column), state["epoch"]) if fabric.is_global_zero else None
     shown = progress(task.title, steps, done=state["epoch"] * task.batches.steps)
-    with shown if fabric.is_global_zero else nullcontext(_unseen) as bar:
+    with warnings.catch_warnings(), shown if fabric.is_global_zero else nullcontext(_unseen) as bar:
+        # Of kernels with one channel, whose strides are the same memory written in two ways.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
 
         def tick(loss: float) -> None:
             at = f"epoch {state['epoch'] + 1}/{config.epochs}"

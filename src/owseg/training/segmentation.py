@@ -139,7 +139,7 @@ def _trained(network: Network, data: DataSet, val: DataSet, member: Member[Train
         # A backbone of its own: ``trained`` is moved to the device and set to training.
         features = FrozenFeatures(augmented, copy.deepcopy(trained.backbone).eval().to(fabric.device))
         batches = Batches(len(data), features.view, config, process, features.finish)
-    weights = _class_weights(frames, network.num_classes, config.balance, process.workers)
+    weights = process.agreed(lambda: _class_weights(frames, network.num_classes, config.balance, process.workers))
     average_by = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
     average = AveragedModel(trained, multi_avg_fn=average_by, use_buffers=True).to(fabric.device)
     averaged = cast(Network, average.module)
