@@ -136,8 +136,8 @@ def test_validation_reads_the_same_views_and_is_higher_for_a_lower_loss():
     losses = [
         objective(*(part[None] for part in on(0, i, np.random.default_rng([7, i])))).item() for i in range(len(on.data))
     ]
-    found = validation_likelihood(objective, on, torch.device("cpu"))
-    assert found == pytest.approx(np.exp(-np.mean(losses))) == validation_likelihood(objective, on, torch.device("cpu"))
+    found = validation_likelihood(objective, on)
+    assert found == pytest.approx(np.exp(-np.mean(losses))) == validation_likelihood(objective, on)
 
 
 def test_things_are_found_by_name_in_any_case():

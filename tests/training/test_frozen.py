@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from owseg.data.loader import can_fork
 from owseg.training import segmentation as module
 from owseg.training.config import TrainConfig
 from owseg.training.segmentation import SegmentationObjective, train, validation_miou
@@ -54,9 +55,8 @@ def test_a_step_on_frozen_features_is_the_step_on_the_images():
     network.backbone.freeze()
     network.decoder.eval()  # dropout is random
     data, ones = tiny.dataset(2), torch.ones(3)
-    views = [
-        FrozenFeatures(AugmentedViews(data, FROZEN), network.backbone)(0, i, np.random.default_rng()) for i in range(2)
-    ]
+    features = FrozenFeatures(AugmentedViews(data, FROZEN), network.backbone)
+    views = [features.finish(0, i, features.view(0, i, np.random.default_rng())) for i in range(2)]
     images = [AugmentedViews(data, replace(FROZEN, small=0))(0, i, np.random.default_rng([0, 0, i])) for i in range(2)]
     grads = []
     for frozen, samples in ((True, views), (False, images)):
@@ -68,3 +68,43 @@ def test_a_step_on_frozen_features_is_the_step_on_the_images():
     kept, computed = grads
     assert kept[0].item() == pytest.approx(computed[0].item(), rel=1e-3)
     assert (kept - computed).norm() < 0.02 * computed.norm()
+
+
+@pytest.mark.skipif(not can_fork(), reason="processes cannot be forked here")
+@pytest.mark.parametrize("mode", ["frozen", "tuned"])
+def test_workers_change_nothing(tmp_path, mode):
+    """Nor whether features are kept, which a worker is told; a run goes on with another number of them."""
+    data, config = tiny.dataset(), replace(FROZEN, mode=mode, workers=0)
+    alone = train(small(), data, data, config, tmp_path / "alone")
+    together = train(small(), data, data, replace(config, workers=2), tmp_path / "together")
+    assert same(alone.state_dict(), together.state_dict())
+    again = train(small(), data, data, replace(config, workers=1), tmp_path / "together", resume=True)
+    assert same(alone.state_dict(), again.state_dict())
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("mode", ["frozen", "tuned"])
+def test_a_step_comes_before_all_images_are_read(tmp_path, monkeypatch, mode):
+    """Classes are counted on some of them; one that these do not show weighs as much as the rarest that they do."""
+    data, read, weights = tiny.dataset(8), [], []
+    source = data.source
+
+    def counted(i):
+        read.append(i)
+        image, ids = source.read(i)
+        return image, np.where(ids == 2, 1, ids) if i in (0, 7) else ids
+
+    def stop(self, *batch):
+        weights.append(self.class_weights)
+        raise Stop
+
+    monkeypatch.setattr(module, "COUNTED", 2)
+    monkeypatch.setattr(SegmentationObjective, "forward", stop)
+    config = replace(FROZEN, batch=2, mode=mode)
+    with pytest.raises(Stop):
+        train(small(), replace(data, source=replace(source, read=counted)), data, config, tmp_path)
+    assert set(read[:2]) == {0, 7} and len(set(read)) <= 4
+    assert weights[0][2] == weights[0].max() and weights[0].min() > 0

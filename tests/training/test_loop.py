@@ -101,6 +101,21 @@ def test_the_loss_of_an_epoch_is_the_mean_of_its_steps(tmp_path):
     assert [float(r["loss"]) for r in rows(tmp_path)] == [2.0, 6.0]
 
 
+def test_a_step_of_several_batches_has_the_mean_of_their_losses_and_gradients(tmp_path):
+    """As one step with a batch that holds them all, and one step of the schedule."""
+    weights, rates = [], []
+    for batch, accumulated in ((4, 1), (1, 4), (2, 2)):
+        config = LoopConfig(batch=batch, accumulate_grad_batches=accumulated)
+        view = lambda epoch, i, rng: (torch.full((2,), float(i + epoch)),)  # noqa: E731
+        made = replace(task(), batches=Batches(9, view, config))
+        made = replace(made, after_step=lambda made=made: rates.append(made.optimizer.param_groups[0]["lr"]))
+        best, _ = run(made, tmp_path / str(batch), replace(CONFIG, epochs=2))
+        weights.append((best["weight"], [float(row["loss"]) for row in rows(tmp_path / str(batch))]))
+    for weight, losses in weights[1:]:
+        assert torch.allclose(weight, weights[0][0], rtol=1e-5) and losses == pytest.approx(weights[0][1], rel=1e-5)
+    assert len(rates) == 12 and rates[:4] == rates[4:8] == rates[8:]
+
+
 @pytest.mark.parametrize("seeds", [(0, 0), (0, 1)])
 def test_what_is_random_depends_on_the_seed(tmp_path, seeds):
     drawn = []
@@ -195,11 +210,11 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     run(task(), tmp_path)
     before = (tmp_path / "last.ckpt").read_bytes()
 
-    def full(self, path, state):
+    def full(state, path):
         path.write_bytes(b"half")
         raise RuntimeError("unexpected pos: no space\nmore")
 
-    monkeypatch.setattr(lightning.Fabric, "save", full)
+    monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OwsegError, match=r"last\.ckpt cannot be written \(unexpected pos: no space\); make room"):
         run(task(), tmp_path)
     assert (tmp_path / "last.ckpt").read_bytes() == before and not (tmp_path / "last.ckpt.new").exists()

@@ -53,11 +53,11 @@ def test_of_several_decoders_those_that_had_begun_go_on(tmp_path, monkeypatch):
     whole = train(network, data, data, ONE, tmp_path / "whole")
     real, trained = module.validation_miou, []
 
-    def stop_in_the_third(network, val):
+    def stop_in_the_third(network, val, process):
         if len(trained) == 2:
             raise KeyboardInterrupt
         trained.append(network)
-        return real(network, val)
+        return real(network, val, process)
 
     monkeypatch.setattr(module, "validation_miou", stop_in_the_third)
     with pytest.raises(KeyboardInterrupt):

@@ -152,8 +152,8 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path, monkeypatc
     whole = train_negative(base(), *arguments, tmp_path / "whole")
     real = module.Checkpoint.save
 
-    def stop(self, fabric, state):
-        real(self, fabric, state)
+    def stop(self, state):
+        real(self, state)
         if state["epoch"] == 2:
             raise Stop
 
@@ -273,8 +273,8 @@ def test_a_training_with_outliers_goes_on_where_it_stopped(tmp_path, own_data, m
     whole = built(tmp_path / "whole")
     real, saves = checkpoint.Checkpoint.save, []
 
-    def stop(self, fabric, state):
-        real(self, fabric, state)
+    def stop(self, state):
+        real(self, state)
         saves.append(self.run.relative_to(tmp_path / "cut").as_posix())
         if saves[-1] in ("member-1", "negative/member-2"):
             raise Stop

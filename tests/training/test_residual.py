@@ -117,8 +117,8 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path, monkeypatc
     whole = train_residual(base(), *arguments, tmp_path / "whole")
     real = module.Checkpoint.save
 
-    def stop(self, fabric, state):
-        real(self, fabric, state)
+    def stop(self, state):
+        real(self, state)
         if state["epoch"] == 2:
             raise Stop
 

@@ -63,11 +63,11 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path):
 
         count = 0
 
-        def __iter__(self):
-            Stopping.count += 1
+        def __getitem__(self, i):
+            Stopping.count += i == 0
             if Stopping.count == 3:
                 raise Stop
-            return super().__iter__()
+            return super().__getitem__(i)
 
     with pytest.raises(Stop):
         train(small(), data, Stopping(data.source, data.labels), FAST, tmp_path / "parts")

@@ -33,7 +33,8 @@ def backbone():
 
 
 def at(views, epoch, i):
-    return views(epoch, i, np.random.default_rng(0))
+    """The maps and the target of an image."""
+    return views.finish(epoch, i, views.view(epoch, i, np.random.default_rng(0)))
 
 
 def test_they_are_the_backbone_s_of_the_augmented_image_in_16_bits(backbone):
@@ -85,11 +86,11 @@ def test_views_are_scaled_from_the_working_size(backbone):
     """Images of 48 x 64 at a working size of 96 are seen at twice the factor."""
     data, rng = tiny.dataset(1), np.random.default_rng([5, 0, 0])
     image, target = augment(data[0], (48, 64), (1.8, 2.4), CONFIG.jitter, rng)
-    for views in (
-        FrozenFeatures(AugmentedViews(data, CONFIG, 96), backbone),
+    for view in (
+        FrozenFeatures(AugmentedViews(data, CONFIG, 96), backbone).view,
         AugmentedViews(data, replace(CONFIG, small=0), 96),
     ):
-        *maps, found = views(0, 0, np.random.default_rng([5, 0, 0]))
+        *maps, found = view(0, 0, np.random.default_rng([5, 0, 0]))
         assert torch.equal(found, target)
     assert torch.equal(maps[0], image)
 

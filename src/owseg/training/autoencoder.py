@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,12 @@ from owseg.data.dataset import DataSet
 from owseg.image_scorers.autoencoder import Autoencoder, save, score
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import UNKNOWN
-from owseg.training.checkpoint import Checkpoint
+from owseg.training.checkpoint import Checkpoint, identity_of
 from owseg.training.config import LoopConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
 from owseg.training.optimizers import made_optimizer
-from owseg.training.processes import launched
+from owseg.training.processes import ALONE, Process, launched
 from owseg.types import Sample
 
 LIGHT = LoopConfig(
@@ -59,6 +58,7 @@ def train_autoencoder(
     that is not finite, and where no pixel of ``val`` is known.
     """
     fabric = launched(config)
+    process = Process.of(fabric, config)
     torch.manual_seed(config.seed)
     model, result = Autoencoder(**architecture), Autoencoder(**architecture)
 
@@ -68,25 +68,29 @@ def train_autoencoder(
     task = Task(
         objective=ReconstructionObjective(model),
         optimizer=made_optimizer(model.parameters(), config),
-        batches=Batches(len(data), view, config, fabric.global_rank, fabric.world_size),
+        batches=Batches(len(data), view, config, process),
         kept=model,
-        validate=lambda: -_mean_error(model, val),
+        validate=lambda: -_mean_error(model, val, process),
         metric="negative error",
         title="training an autoencoder",
     )
     about = {"data": data.source.name, "frames": len(data), "model": model.config}
-    best, _ = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
+    best, _ = loop(fabric, task, config, Checkpoint(Path(run), identity_of(config, **about), resume))
     result.load_state_dict(best)
     return result.eval()
 
 
-def _mean_error(model: Autoencoder, val: DataSet) -> float:
+def _mean_error(model: Autoencoder, val: DataSet, process: Process = ALONE) -> float:
     """Return the mean error of all known pixels of ``val``; NaN where there is none."""
-    total, count = 0.0, 0
-    for sample in val:
-        errors = score(model, sample.image)[_known(sample)]
-        total, count = total + float(errors.sum(dtype=np.float64)), count + errors.size
-    return total / count if count else float("nan")
+
+    def of_mine() -> list[tuple[float, int]]:
+        found = []
+        for sample in process.read(val.__getitem__, len(val)):
+            error = score(model, sample.image)[_known(sample)]
+            found.append((float(error.sum(dtype=np.float64)), error.size))
+        return found
+
+    return process.mean_of(of_mine)
 
 
 def _known(sample: Sample) -> np.ndarray:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from owseg.errors import OwsegError
+from owseg.training.config import LoopConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +36,17 @@ class Checkpoint:
         """The file."""
         return self.run / "last.ckpt"
 
-    def save(self, fabric: lightning.Fabric, state: Mapping[str, Any]) -> None:
-        """Write ``state``; every process has to call this, and the first writes.
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write ``state``, of what has a ``state_dict`` that; the first of several processes calls this.
 
         The file is written aside and renamed, so that a full disk or a kill leaves the one before. Raises
         ``OwsegError`` where it cannot be written.
         """
         aside = self.path.with_name(self.path.name + ".new")
+        whole = {**state, **self.more, "identity": self.identity}
         try:
-            fabric.save(aside, {**state, **self.more, "identity": self.identity})
-            if fabric.is_global_zero:
-                aside.replace(self.path)
+            torch.save({k: v.state_dict() if hasattr(v, "state_dict") else v for k, v in whole.items()}, aside)
+            aside.replace(self.path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             aside.unlink(missing_ok=True)
             reason = str(error).splitlines()[0]
@@ -68,6 +70,14 @@ class Checkpoint:
         whole = {**state, **self.more, "identity": ""}
         fabric.load(self.path, whole, weights_only=True)
         state.update({name: whole[name] for name in state})
+
+
+def identity_of(config: LoopConfig, **about: Any) -> str:
+    """Return the identity of a run with these settings, which is ``about`` these things: JSON.
+
+    The number of workers, which changes no result, is no part of it.
+    """
+    return json.dumps({**asdict(replace(config, workers=0)), **about})
 
 
 class RunLog:

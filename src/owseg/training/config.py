@@ -44,12 +44,14 @@ SIZES = (0.08, 0.6)
 class LoopConfig:
     """The settings that every training has; the others add theirs and choose the defaults.
 
-    An epoch takes every image once, in a random order, in steps of ``batch`` images a process. The network sees a view
-    of each: resized by a log-uniform factor in ``scale``, cut to ``crop`` (height, width) pixels, mirrored with
-    probability 1/2, its brightness, contrast and saturation scaled by 1 +- ``jitter``. The ``optimizer`` is one of
-    ``OPTIMIZERS``; learning rates follow the ``schedule``, one of ``SCHEDULES``, with ``lr`` at its top. Every
-    ``validate_every`` epochs the weights are validated and, with the state of the run, written down. ``devices`` is the
-    number of GPUs or, without one, of processes. Raises ``OwsegError`` for settings that no training can run with.
+    An epoch takes every image once, in a random order, in steps of ``accumulate_grad_batches`` batches of ``batch``
+    images a process. The network sees a view of each: resized by a log-uniform factor in ``scale``, cut to ``crop``
+    (height, width) pixels, mirrored with probability 1/2, its brightness, contrast and saturation scaled by 1 +-
+    ``jitter``. The ``optimizer`` is one of ``OPTIMIZERS``; learning rates follow the ``schedule``, one of
+    ``SCHEDULES``, with ``lr`` at its top. Every ``validate_every`` epochs the weights are validated and, with the state
+    of the run, written down. ``devices`` is the number of GPUs or, without one, of processes; ``workers`` that of the
+    processes that read images ahead for each, which changes no bit: -1 is a core each, up to 8, on a GPU, and none on a
+    CPU. Raises ``OwsegError`` for settings that no training can run with.
     """
 
     epochs: int = 20
@@ -65,10 +67,12 @@ class LoopConfig:
     devices: int = 1
     optimizer: str = "adamw"
     schedule: str = "cycle"
+    accumulate_grad_batches: int = 1
+    workers: int = -1
 
     def __post_init__(self) -> None:
-        least = {"epochs": 1, "batch": 1, "devices": 1, "validate_every": 1, "seed": 0}
-        for name, limit in least.items():
+        ones = ("epochs", "batch", "devices", "validate_every", "accumulate_grad_batches")
+        for name, limit in {**dict.fromkeys(ones, 1), "seed": 0, "workers": -1}.items():
             if getattr(self, name) < limit:
                 raise OwsegError(f"{name} must be {limit} or more, not {getattr(self, name)}.")
         if min(self.crop) < 32:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.data.augment import augment
-from owseg.data.cached import cached
 from owseg.data.dataset import DataSet
 from owseg.data.label_swap import THINGS, connected_instances, swap_instances
 from owseg.errors import OwsegError
@@ -28,12 +26,12 @@ from owseg.models.backbones.reference import state_digest
 from owseg.models.discrepancy import DiscrepancyNetwork, stages_of
 from owseg.models.generator import Generator
 from owseg.models.ops import resize, working_size
-from owseg.training.checkpoint import Checkpoint
+from owseg.training.checkpoint import Checkpoint, identity_of
 from owseg.training.config import DiscrepancyConfig, GeneratorConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
 from owseg.training.optimizers import made_optimizer
-from owseg.training.processes import launched
+from owseg.training.processes import ALONE, Process, launched
 from owseg.training.resynthesis import generator_from, masked, resized_labels
 
 
@@ -109,11 +107,12 @@ def train_duir(
     """
     config = config or DiscrepancyConfig()
     fabric = launched(config)
+    process = Process.of(fabric, config)
     backbone = copy.deepcopy(kb.network.backbone).requires_grad_(False).eval().to(fabric.device)
     stages = stages_of(backbone.strides, len(config.widths))
     if len(stages) < len(config.widths):
         raise OwsegError(f"the backbone has {len(stages)} stages, which are too few for {len(config.widths)} widths.")
-    frames, ids = cached(data), things_of(data.labels, things)
+    frames, ids = process.cached(data), things_of(data.labels, things)
     size = kb.network.size or min(frames[0].image.shape[1:])
     form = DiscrepancyNetwork(
         [backbone.channels[i] for i in stages], len(data.labels), config.widths, config.label_widths,
@@ -128,18 +127,18 @@ def train_duir(
             each.generator.requires_grad_(False).eval().to(fabric.device)
     views = AlteredViews(frames, config, ids, size)
     objective = DiscrepancyObjective(model, backbone, loss_weights(views))
-    held_out = AlteredViews(cached(val), config, ids, size)
+    held_out = AlteredViews(process.cached(val), config, ids, size)
     task = Task(
         objective=objective,
         optimizer=made_optimizer(model.network.parameters(), config),
-        batches=Batches(len(data), views, config, fabric.global_rank, fabric.world_size),
+        batches=Batches(len(data), views, config, process),
         kept=model.network,
-        validate=lambda: validation_likelihood(objective, held_out, fabric.device),
+        validate=lambda: validation_likelihood(objective, held_out, process),
         metric="likelihood",
         title="training a discrepancy network",
     )
     about = {"data": data.source.name, "frames": len(data), "things": list(ids), "model": model.config}
-    best, _ = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
+    best, _ = loop(fabric, task, config, Checkpoint(Path(run), identity_of(config, **about), resume))
     result.network.load_state_dict(best)
     return result.cpu().requires_grad_(False).eval()
 
@@ -157,13 +156,14 @@ def loss_weights(views: AlteredViews, most: int = 64) -> Tensor:
 
 
 @torch.no_grad()
-def validation_likelihood(objective: nn.Module, views: AlteredViews, device: torch.device) -> float:
+def validation_likelihood(objective: nn.Module, views: AlteredViews, process: Process = ALONE) -> float:
     """Return exp(-loss) of the mean loss of a view of each image, the same at every call; NaN for no image."""
-    losses = []
-    for i in range(len(views.data)):
-        view = views(0, i, np.random.default_rng([7, i]))
-        losses.append(objective(*(part[None].to(device) for part in view)).item())
-    return math.exp(-sum(losses) / len(losses)) if losses else math.nan
+
+    def of_mine() -> list[tuple[float, int]]:
+        read = process.read(lambda i: views(0, i, np.random.default_rng([7, i])), len(views.data))
+        return [(objective(*(part[None].to(process.device) for part in view)).item(), 1) for view in read]
+
+    return math.exp(-process.mean_of(of_mine))
 
 
 def things_of(labels: LabelSpace, names: Sequence[str]) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -27,7 +26,7 @@ from owseg.models.network import Network
 from owseg.scorers import DEFAULT
 from owseg.scorers.joint import WEIGHTS, Joint
 from owseg.scorers.negative import negative
-from owseg.training.checkpoint import Checkpoint
+from owseg.training.checkpoint import Checkpoint, identity_of
 from owseg.training.config import NegativeConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
@@ -35,7 +34,7 @@ from owseg.training.members import Member, members_of
 from owseg.training.negative_row import NegativeRowObjective, in_place, mean_row, row_of
 from owseg.training.optimizers import made_optimizer
 from owseg.training.pasting import PastedViews, masks_on, pasted_ap, require_inliers, set_aside, sure_inliers
-from owseg.training.processes import launched
+from owseg.training.processes import Process, launched
 
 
 class NegativeObjective(nn.Module):
@@ -114,16 +113,16 @@ def with_negative(
     outliers in other places, on which a single one depends much. Of a mask classifier it is a further row of the class
     layer (see ``NegativeRowObjective``), and all else stays the same.
     """
-    fabric = launched(config)
+    process = Process.of(launched(config), config)
     require_inliers(inliers)
     without = copy.deepcopy(network)
     without.negative = None  # what was there has no part in what is trained
-    inliers = sure_inliers(inliers, without, config.unsure, fabric.device)
+    inliers = sure_inliers(inliers, without, config.unsure, process)
     trainings = members_of(config.members, config, run, resume)
     members = [_trained_member(without, inliers, val, outliers, training) for training in trainings]
     result = _with_members(without, members)
-    validated = Engine(copy.deepcopy(result).eval().to(fabric.device))
-    return result.eval(), pasted_ap(validated, negative, val, set_aside(outliers)[1], config)
+    validated = Engine(copy.deepcopy(result).eval().to(process.device))
+    return result.eval(), pasted_ap(validated, negative, val, set_aside(outliers)[1], config, process)
 
 
 def _trained_member(
@@ -135,6 +134,7 @@ def _trained_member(
 ) -> nn.Module:
     """Return what makes the logit of the negative class of ``network``, trained on its own draw of pasted outliers."""
     config, fabric = member.config, launched(member.config)
+    process = Process.of(fabric, config)
     train_on, val_on = set_aside(outliers)
     views = PastedViews(inliers, train_on, None, config, network.size)
     torch.manual_seed(config.seed)
@@ -144,14 +144,14 @@ def _trained_member(
     task = Task(
         objective=objective,
         optimizer=made_optimizer(learns.parameters(), config),
-        batches=Batches(len(inliers), views, config, fabric.global_rank, fabric.world_size),
+        batches=Batches(len(inliers), views, config, process),
         kept=learns,
-        validate=partial(pasted_ap, Engine(trained), negative, val, val_on, config),
+        validate=partial(pasted_ap, Engine(trained), negative, val, val_on, config, process),
         metric="AP",
         title=member.title,
     )
     about = {"data": inliers.source.name, "frames": len(inliers), "outliers": len(outliers), "network": network.config}
-    checkpoint = Checkpoint(member.run, json.dumps({**asdict(config), **about}), member.resume)
+    checkpoint = Checkpoint(member.run, identity_of(config, **about), member.resume)
     best, _ = loop(fabric, task, config, checkpoint)
     result = _untrained(network, config)
     result.load_state_dict(best)

@@ -22,6 +22,7 @@ from owseg.models.ops import resize
 from owseg.scorers.eds import eds
 from owseg.scorers.max_logit import max_logit
 from owseg.training.config import PastingConfig
+from owseg.training.processes import ALONE, Process
 from owseg.types import Forward, Sample, Scorer
 
 
@@ -80,40 +81,39 @@ def _pasted_into_view(
     return torch.from_numpy(made.image).float().div_(255), torch.from_numpy(made.target).long()
 
 
-def sure_inliers(
-    images: DataSet, network: Network, unsure: float, device: torch.device | str = "cpu", limit: int = 1 << 30
-) -> DataSet:
+def sure_inliers(images: DataSet, network: Network, unsure: float, process: Process = ALONE) -> DataSet:
     """Return ``images`` with targets that are 0 on inliers and IGNORE elsewhere (see ``inlier_sample``).
 
     Of an image without ground truth the share ``unsure`` is left out of which ``network`` is least sure, by EDS, with a
-    linear classifier by the largest logit: what is unknown in it should not be shown as an inlier. Computed for an
-    image when it is first read; up to ``limit`` bytes are kept, and the others computed again.
+    linear classifier by the largest logit: what is unknown in it should not be shown as an inlier. That is computed
+    here, once for each image, as a worker that reads images has no network.
     """
-    engine = Engine(copy.deepcopy(network).eval().to(device))
+    engine = Engine(copy.deepcopy(network).eval().to(process.device))
     score: Scorer = eds if network.is_metric else max_logit
-    kept: dict[int, np.ndarray] = {}
-    used = 0
 
-    def left_out(i: int) -> np.ndarray:
-        nonlocal used
-        if i in kept:
-            return kept[i]
-        found = score(engine(images[i].image))[0].cpu().numpy()
-        cells = np.asarray(found > np.quantile(found, 1 - unsure))
-        if used + cells.nbytes <= limit:
-            kept[i], used = cells, used + cells.nbytes
-        return cells
+    def of_mine() -> list[np.ndarray | None]:
+        return [
+            _least_sure(score(engine(sample.image))[0], unsure) if sample.target is None else None
+            for sample in process.read(images.__getitem__, len(images))
+        ]
+
+    left_out = process.in_order(of_mine)
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray]:
-        sample = images[i]
+        sample, cells = images[i], left_out[i]
         target = np.asarray(inlier_sample(sample).target)
-        if sample.target is None:
-            cells = left_out(i)
+        if cells is not None:
             rows, columns = (np.arange(n) * m // n for n, m in zip(target.shape, cells.shape, strict=True))
             target = np.where(cells[rows[:, None], columns], IGNORE, target).astype(np.uint8)
         return sample.image, target
 
     return DataSet(Source(images.source.name, images.labels, images.source.ids, read), images.labels, IGNORE)
+
+
+def _least_sure(score: Tensor, share: float) -> np.ndarray:
+    """Return where the highest ``share`` of a score (h, w) lies, (h, w) bool."""
+    found = score.cpu().numpy()
+    return np.asarray(found > np.quantile(found, 1 - share))
 
 
 def require_inliers(data: DataSet) -> None:
@@ -122,14 +122,30 @@ def require_inliers(data: DataSet) -> None:
         raise OwsegError(f"{data.source.name} has no pixel that is neither void nor unknown; give other images.")
 
 
-def pasted_ap(forward: Forward, scorer: Scorer, val: DataSet, outliers: Outliers, config: PastingConfig) -> float:
-    """Return the AP of ``scorer`` on ``val`` with outliers pasted into it, the same ones at every call."""
-    state = Pooled()
-    for i in range(len(val)):
-        sample = pasted(inlier_sample(val[i]), outliers, config, np.random.default_rng([7, i]))
-        target = np.asarray(sample.target)
-        state.update(resize(scorer(forward(sample.image))[:, None], target.shape)[0, 0].cpu().numpy(), target)
-    return state.compute().ap
+def pasted_ap(
+    forward: Forward,
+    scorer: Scorer,
+    val: DataSet,
+    outliers: Outliers,
+    config: PastingConfig,
+    process: Process = ALONE,
+) -> float:
+    """Return the AP of ``scorer`` on ``val`` with outliers pasted into it, the same ones at every call.
+
+    Each process of a training takes some of the images, and all return the same.
+    """
+
+    def read(i: int) -> Sample:
+        return pasted(inlier_sample(val[i]), outliers, config, np.random.default_rng([7, i]))
+
+    def on_mine() -> Pooled:
+        state = Pooled()
+        for sample in process.read(read, len(val)):
+            target = np.asarray(sample.target)
+            state.update(resize(scorer(forward(sample.image))[:, None], target.shape)[0, 0].cpu().numpy(), target)
+        return state
+
+    return sum(process.gathered(on_mine), Pooled()).compute().ap
 
 
 def inlier_sample(sample: Sample) -> Sample:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
@@ -14,18 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg._registry import Card
-from owseg.data.cached import cached
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.image_scorers.rbm import PatchAutoencoder, save
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import UNKNOWN
-from owseg.training.checkpoint import Checkpoint
+from owseg.training.checkpoint import Checkpoint, identity_of
 from owseg.training.config import RBMConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
 from owseg.training.optimizers import made_optimizer
-from owseg.training.processes import launched
+from owseg.training.processes import Process, launched
 from owseg.types import Sample
 
 
@@ -85,10 +83,11 @@ def train_rbm(
     """
     config = config or RBMConfig()
     fabric = launched(config)
+    process = Process.of(fabric, config)
     torch.manual_seed(config.seed)
     model = PatchAutoencoder(**architecture)
     reader = PatchAutoencoder(**architecture)  # stays on the CPU, where patches are cut out
-    frames, held_out = cached(data), cached(val)
+    frames, held_out = process.cached(data), process.cached(val)
     views = ClassPatches(frames, data.labels.index(of), reader, config.patches)
     usable, shown = ([i for i, sample in enumerate(f) if len(views.all_of(sample))] for f in (frames, held_out))
     for source, found in ((data, usable), (val, shown)):
@@ -97,20 +96,22 @@ def train_rbm(
     chosen = ClassPatches(frames.pick(usable), views.label, reader, config.patches)
     to_validate = held_out.pick(shown)
 
-    def validate() -> float:
-        return -_mean_error(model, (views.all_of(sample) for sample in to_validate))
+    @torch.no_grad()
+    def errors() -> list[tuple[float, int]]:
+        mine = (views.all_of(to_validate[i]) for i in process.numbers(len(to_validate)))
+        return [(model.error(p.to(process.device)).double().sum().item(), len(p)) for p in mine]
 
     task = Task(
         objective=PatchObjective(model, config.noise),
         optimizer=made_optimizer(model.parameters(), config),
-        batches=Batches(len(usable), chosen, config, fabric.global_rank, fabric.world_size),
+        batches=Batches(len(usable), chosen, config, process),
         kept=model,
-        validate=validate,
+        validate=lambda: -process.mean_of(errors),
         metric="negative error",
         title=f"training on patches of {of}",
     )
     about = {"data": data.source.name, "frames": len(data), "of": of, "model": model.config}
-    best, _ = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
+    best, _ = loop(fabric, task, config, Checkpoint(Path(run), identity_of(config, **about), resume))
     reader.load_state_dict(best)
     known = (patches_within(reader, sample, sample.mask_for("training") < UNKNOWN) for sample in val)
     reader.mean_error.fill_(_mean_error(reader, known))

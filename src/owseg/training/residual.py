@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,13 +22,13 @@ from owseg.models.network import Network
 from owseg.models.ops import resize
 from owseg.models.residual_pattern import ResidualPattern, residual_of
 from owseg.scorers.rpl import rpl
-from owseg.training.checkpoint import Checkpoint
+from owseg.training.checkpoint import Checkpoint, identity_of
 from owseg.training.config import ResidualConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
 from owseg.training.optimizers import made_optimizer
 from owseg.training.pasting import PastedViews, masks_on, pasted_ap, require_inliers, set_aside
-from owseg.training.processes import launched
+from owseg.training.processes import Process, launched
 
 
 class ResidualObjective(nn.Module):
@@ -111,27 +110,28 @@ def train_residual(
     """
     config = config or ResidualConfig()
     fabric = launched(config)
+    process = Process.of(fabric, config)
     train_on, val_on = set_aside(outliers)
     views = PastedViews(inliers, train_on, context, config, kb.network.size)
-    batches = Batches(len(inliers), views, config, fabric.global_rank, fabric.world_size)
+    batches = Batches(len(inliers), views, config, process)
     require_inliers(inliers)
     torch.manual_seed(config.seed)
     network = copy.deepcopy(kb.network).requires_grad_(False).eval().to(fabric.device)
     pattern = _untrained(network, config).to(fabric.device).eval()
     # A residual of zero is the frozen network's energy.
     nothing = residual_of(network).to(fabric.device).eval()
-    before = pasted_ap(Engine(network, nothing), rpl, val, val_on, config)
+    before = pasted_ap(Engine(network, nothing), rpl, val, val_on, config, process)
     task = Task(
         objective=ResidualObjective(network, pattern, config),
         optimizer=made_optimizer(_groups(pattern, config), config),
         batches=batches,
         kept=pattern,
-        validate=partial(pasted_ap, Engine(network, pattern), rpl, val, val_on, config),
+        validate=partial(pasted_ap, Engine(network, pattern), rpl, val, val_on, config, process),
         metric="AP",
     )
     about = {"data": inliers.source.name, "frames": len(inliers), "outliers": len(outliers), "network": network.config,
              "context": context.name if context else None}  # fmt: skip
-    best, ap = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
+    best, ap = loop(fabric, task, config, Checkpoint(Path(run), identity_of(config, **about), resume))
     learned = _untrained(kb.network, config)
     learned.load_state_dict(best)
     details = {

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg.data.augment import augment
-from owseg.data.cached import cached
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.image_scorers import duir, synthcp
@@ -26,12 +22,12 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.generator import Generator, label_planes
 from owseg.models.network import to_tensor
 from owseg.models.ops import resize_image
-from owseg.training.checkpoint import Checkpoint
+from owseg.training.checkpoint import Checkpoint, identity_of
 from owseg.training.config import GeneratorConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
 from owseg.training.optimizers import made_optimizer
-from owseg.training.processes import launched
+from owseg.training.processes import ALONE, Process, launched
 from owseg.types import Sample
 
 
@@ -79,9 +75,10 @@ def train_generator(
     """
     config = config or GeneratorConfig()
     fabric = launched(config)
+    process = Process.of(fabric, config)
     torch.manual_seed(config.seed)
     shape = {"width": config.width, "depth": config.depth, "blocks": config.blocks, "side": config.side}
-    generator, frames = Generator(len(data.labels), **shape), cached(data)
+    generator, frames = Generator(len(data.labels), **shape), process.cached(data)
     frozen = copy.deepcopy(backbone).requires_grad_(False).eval().to(fabric.device)
 
     def view(epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -90,14 +87,14 @@ def train_generator(
     task = Task(
         objective=DrawingObjective(generator, frozen, config.feature_weight),
         optimizer=made_optimizer(generator.parameters(), config, (0.5, 0.999)),
-        batches=Batches(len(data), view, config, fabric.global_rank, fabric.world_size),
+        batches=Batches(len(data), view, config, process),
         kept=generator,
-        validate=partial(_negative_l1, generator, val),
+        validate=partial(_negative_l1, generator, val, process),
         metric="negative L1",
         title="training a generator",
     )
     about = {"data": data.source.name, "frames": len(data), "classes": data.labels.names}
-    best, _ = loop(fabric, task, config, Checkpoint(Path(run), json.dumps({**asdict(config), **about}), resume))
+    best, _ = loop(fabric, task, config, Checkpoint(Path(run), identity_of(config, **about), resume))
     trained = Generator(len(data.labels), **shape)
     trained.load_state_dict(best)
     return trained.requires_grad_(False).eval()
@@ -135,14 +132,16 @@ def resized_labels(target: np.ndarray | Tensor, size: tuple[int, int]) -> Tensor
 
 
 @torch.no_grad()
-def _negative_l1(generator: Generator, val: Iterable[Sample]) -> float:
+def _negative_l1(generator: Generator, val: DataSet, process: Process = ALONE) -> float:
     """Return minus the mean absolute difference of images and drawings over all pixels of a class; NaN for none."""
-    device, total, count = next(generator.parameters()).device, 0.0, 0
-    for sample in val:
+    device = next(generator.parameters()).device
+
+    def of(sample: Sample) -> tuple[float, int]:
         size = generator.grid((sample.image.shape[1], sample.image.shape[2]))
         labels = resized_labels(np.asarray(masked(sample).target), size).to(device)
         image = resize_image(to_tensor(sample.image).to(device), size)
         known = labels < generator.config["classes"]
         off = (generator.draw(labels, size) - image).abs().mean(1)[known]
-        total, count = total + off.double().sum().item(), count + len(off)
-    return -total / count if count else float("nan")
+        return off.double().sum().item(), len(off)
+
+    return -process.mean_of(lambda: [of(sample) for sample in process.read(val.__getitem__, len(val))])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from owseg.data.cached import cached
-from owseg.data.dataset import DataSet
+from owseg.data.dataset import DataSet, spread_over
+from owseg.data.loader import read_ahead
 from owseg.errors import OwsegError
 from owseg.losses import segmentation as losses
 from owseg.metrics.iou import IoU
@@ -23,26 +22,36 @@ from owseg.models.engine import Engine
 from owseg.models.network import Network
 from owseg.models.ops import resize
 from owseg.openset import closed_map
-from owseg.training.checkpoint import Checkpoint
+from owseg.training.checkpoint import Checkpoint, identity_of
 from owseg.training.config import TrainConfig
-from owseg.training.input import Batches, View
+from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
 from owseg.training.members import Member, members_of
 from owseg.training.optimizers import made_optimizer
-from owseg.training.processes import launched
+from owseg.training.processes import ALONE, Process, launched
 from owseg.training.views import AugmentedViews, FrozenFeatures
+
+COUNTED = 512
+"""The images, evenly spread over a data set, on which the pixels of each class are counted before a training."""
 
 
 @torch.no_grad()
-def validation_miou(network: Network, data: DataSet) -> float:
-    """Return the mIoU of ``network``'s closed map on ``data``, at full resolution; NaN where no class is in it."""
-    iou = IoU.of(data.labels.names)
+def validation_miou(network: Network, data: DataSet, process: Process = ALONE) -> float:
+    """Return the mIoU of ``network``'s closed map on ``data``, at full resolution; NaN where no class is in it.
+
+    Each process of a training takes some of the images, and all return the same.
+    """
     forward = Engine(network)
-    for sample in data:
-        target = sample.mask_for("validation")
-        logits = resize(forward(sample.image).logits, target.shape)
-        iou = iou.update(closed_map(logits)[0].to(torch.uint8).cpu().numpy(), target)
-    return iou.mean()
+
+    def on_mine() -> IoU:
+        iou = IoU.of(data.labels.names)
+        for sample in process.read(data.__getitem__, len(data)):
+            target = sample.mask_for("validation")
+            logits = resize(forward(sample.image).logits, target.shape)
+            iou = iou.update(closed_map(logits)[0].to(torch.uint8).cpu().numpy(), target)
+        return iou
+
+    return sum(process.gathered(on_mine), IoU.of(data.labels.names)).mean()
 
 
 class SegmentationObjective(nn.Module):
@@ -116,22 +125,21 @@ def train(
 def _trained(network: Network, data: DataSet, val: DataSet, member: Member[TrainConfig]) -> Network:
     """Return a copy of ``network`` whose decoder, a single one, was trained."""
     config, fabric = member.config, launched(member.config)
+    process = Process.of(fabric, config)
     if not config.dce_weight and not network.is_metric:
         raise OwsegError("VL alone needs prototypes; a linear classifier has its cross-entropy alone.")
-    frames, trained, frozen = cached(data), _copy(network), config.mode == "frozen"
+    frames, trained, frozen = process.cached(data), _copy(network), config.mode == "frozen"
     if frozen:
         trained.backbone.freeze()
     elif config.freeze_stem:
         trained.backbone.freeze_stem()
     augmented = AugmentedViews(frames, config, network.size)
-    views: View = augmented
+    batches = Batches(len(data), augmented, config, process)
     if frozen:
         # A backbone of its own: ``trained`` is moved to the device and set to training.
-        backbone = copy.deepcopy(trained.backbone).eval().to(fabric.device)
-        views = FrozenFeatures(augmented, backbone)
-    batches = Batches(len(data), views, config, fabric.global_rank, fabric.world_size)
-    masks = (sample.mask_for("training") for sample in frames)
-    weights = losses.class_weights(masks, network.num_classes, config.balance)
+        features = FrozenFeatures(augmented, copy.deepcopy(trained.backbone).eval().to(fabric.device))
+        batches = Batches(len(data), features.view, config, process, features.finish)
+    weights = process.agreed(lambda: _class_weights(frames, network.num_classes, config.balance, process.workers))
     average_by = get_ema_multi_avg_fn(config.ema)  # type: ignore[no-untyped-call]
     average = AveragedModel(trained, multi_avg_fn=average_by, use_buffers=True).to(fabric.device)
     averaged = cast(Network, average.module)
@@ -142,16 +150,26 @@ def _trained(network: Network, data: DataSet, val: DataSet, member: Member[Train
         optimizer=made_optimizer(_parameter_groups(trained, config), config),
         batches=batches,
         kept=averaged,
-        validate=lambda: validation_miou(averaged, val),
+        validate=lambda: validation_miou(averaged, val, process),
         metric="mIoU",
         title=member.title,
         after_step=lambda: average.update_parameters(trained),
     )
-    checkpoint = Checkpoint(member.run, _identity(network, data, config), member.resume, {"average": average})
+    about = {"frames": len(data), "classes": data.labels.names, "network": network.config}
+    identity = identity_of(config, data=data.source.name, **about)
+    checkpoint = Checkpoint(member.run, identity, member.resume, {"average": average})
     best, _ = loop(fabric, task, config, checkpoint)
     result = _copy(network)
     result.load_state_dict(best)
     return result.requires_grad_(True).eval()
+
+
+def _class_weights(frames: DataSet, classes: int, balance: float, workers: int) -> Tensor:
+    """Return ``class_weights`` of up to ``COUNTED`` images; a class that none of them shows weighs as the rarest."""
+    picked = spread_over(frames, COUNTED)
+    masks = read_ahead(lambda i: picked[i].mask_for("training"), range(len(picked)), workers)
+    weights = losses.class_weights(masks, classes, balance)
+    return torch.where(weights > 0, weights, weights.max())
 
 
 def _copy(network: Network) -> Network:
@@ -170,9 +188,3 @@ def _parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, A
         groups.append({"params": [p for p in learnt if p.ndim > 1], "lr": lr, "weight_decay": config.weight_decay})
         groups.append({"params": [p for p in learnt if p.ndim <= 1], "lr": lr, "weight_decay": 0.0})
     return [g for g in groups if g["params"]]
-
-
-def _identity(network: Network, data: DataSet, config: TrainConfig) -> str:
-    """Return what a run is of, as JSON: only the same can be resumed."""
-    about = {"data": data.source.name, "frames": len(data), "classes": data.labels.names, "network": network.config}
-    return json.dumps({**asdict(config), **about})

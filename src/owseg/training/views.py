@@ -32,6 +32,7 @@ class AugmentedViews:
         crop = (round(config.crop[0] * shrink), round(config.crop[1] * shrink))
         scale = (config.scale[0] * shrink, config.scale[1] * shrink)
         sample, size = self.data[i], self.size
+        sample.mask_for("training")
         if config.short_sides:
             size = _fitting(round(int(rng.choice(config.short_sides)) * shrink), sample.image.shape[1:], crop)
             scale = (1.0, 1.0)
@@ -56,15 +57,22 @@ class FrozenFeatures:
         self.backbone, self.bytes_left = backbone, limit
         self._kept: dict[tuple[int, int], tuple[Tensor, ...]] = {}
 
-    def __call__(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return the maps (C, h, w) float32 of a view of image ``i``, finest first, and its target (h, w) long.
+    def view(self, epoch: int, i: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return a view (3, h, w) of image ``i`` and its target (h, w) long, or nothing where its maps are kept.
 
         ``rng`` is not used: what is random in a view depends on the seed, the number of the view and the image.
         """
+        number = epoch % self.views.config.views
+        if (number, i) in self._kept:
+            return ()
+        return self.views(number, i, np.random.default_rng([self.views.config.seed, number, i]))
+
+    def finish(self, epoch: int, i: int, view: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the maps (C, h, w) float32 of the ``view``, finest first, and its target (h, w) long."""
         key = epoch % self.views.config.views, i
         made = self._kept.get(key)
         if made is None:
-            made = self._computed(*key)
+            made = self._computed(*view)
             size = sum(t.numel() * t.element_size() for t in made)
             if size <= self.bytes_left:
                 self._kept[key], self.bytes_left = made, self.bytes_left - size
@@ -72,8 +80,7 @@ class FrozenFeatures:
         return *(f.float() for f in features), target.long()
 
     @torch.no_grad()
-    def _computed(self, view: int, i: int) -> tuple[Tensor, ...]:
-        image, target = self.views(view, i, np.random.default_rng([self.views.config.seed, view, i]))
+    def _computed(self, image: Tensor, target: Tensor) -> tuple[Tensor, ...]:
         device = next(self.backbone.parameters()).device
         maps = self.backbone(image[None].to(device, memory_format=torch.channels_last))
         return *(_in_16_bits(m[0]).cpu() for m in maps), target.to(torch.uint8)
