@@ -7,7 +7,18 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import components, decision, discover, learners, maps, metrics, residual, review, scorers
+from benchmarks import (
+    components,
+    decision,
+    discover,
+    learners,
+    maps,
+    metrics,
+    residual,
+    review,
+    scorers,
+    training_input,
+)
 
 SMALL = {
     scorers: ["--size", "64x128", "--repeats", "1", "--classes", "10"],
@@ -19,6 +30,7 @@ SMALL = {
     maps: ["--maps", "2"],
     discover: ["--images", "5", "--regions", "4"],
     review: ["--images", "80", "--regions", "10"],
+    training_input: ["--size", "64x128", "--images", "8", "--repeats", "1"],
 }
 
 
