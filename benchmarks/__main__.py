@@ -19,6 +19,7 @@ from benchmarks import (
     residual,
     review,
     scorers,
+    training_input,
 )
 
 SMALL = {
@@ -33,6 +34,7 @@ SMALL = {
     discover: ["--images", "5", "--regions", "4"],
     growth: ["--names", "50", "100"],
     review: ["--images", "80", "--regions", "10"],
+    training_input: ["--size", "64x128", "--images", "8", "--repeats", "1"],
 }
 
 
