@@ -90,12 +90,10 @@ def predict(
     results: list[Result] = []
 
     def on_result(result: Result) -> None:
-        # Of a million images a list of all that is known of each would take gigabytes.
         results.append(result if as_json else _light(result, len(results), len(paths)))
         if as_lines:
             print(json.dumps({**about, **result.to_json()}, default=str), flush=True)
 
-    # Where that is stopped, what is done is printed as ever.
     stopped = caught(
         lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, overwrite, wanted, collect=False)
     )
@@ -118,7 +116,7 @@ def _print_all(
 
 
 def _end(results: list[Result], stopped: Stopped | None, is_printed: bool) -> None:
-    """Raise what ended the command, if it was stopped, or the exit code."""
+    """Raise what ended the command, if it was stopped, or the exit code: what is done is printed as ever by then."""
     if stopped:
         stopped.is_printed = is_printed
         raise stopped
@@ -140,7 +138,10 @@ MOST_SCORES = 1000
 
 
 def _light(result: Result, number: int, count: int) -> Result:
-    """Return the result of image ``number`` of ``count`` with what is needed at the end, and nothing else."""
+    """Return the result of image ``number`` of ``count`` with what is needed at the end, and nothing else.
+
+    Of a million images all that is known of each would take gigabytes.
+    """
     size = {"size": result.summary["size"]} if "size" in result.summary else {}
     scores = result.scores if number % -(-count // MOST_SCORES) == 0 else None
     return replace(result, files=(), summary=size, scores=scores)
