@@ -31,7 +31,8 @@ Images = Annotated[
     list[str],
     typer.Argument(
         metavar="IMAGES",
-        help="Image files, folders, quoted patterns such as 'a/**/*.jpg', or - for paths on standard input.",
+        help="Image files, folders, quoted patterns such as 'a/**/*.jpg', lists of paths (.txt, or .csv and "
+        ".parquet with a column path), or - for paths on standard input.",
     ),
 ]
 

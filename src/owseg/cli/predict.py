@@ -13,7 +13,7 @@ from owseg.cli._compute import Compute
 from owseg.cli._images import given_images
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Recursive, Size, Task, Tile, parse_names
 from owseg.cli._printing import command, exit_code, print_error, print_json, print_note, say
-from owseg.cli._stopping import caught
+from owseg.cli._stopping import Stopped, caught
 from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ def predict(
     from owseg.knowledge.pretrained import stored_version
     from owseg.knowledge.tasks import for_task
 
+    wanted = _maps_in(write)
     if as_json and as_lines:
         raise OwsegError("--json prints one object at the end and --jsonl a line for each image; give either.")
-    wanted = _maps_in(write)
     check_writable(out)  # before the network is loaded, as the names
     found = given_images(images, recursive, out)
     check_names(found.names, found.paths)
@@ -90,25 +90,35 @@ def predict(
     results: list[Result] = []
 
     def on_result(result: Result) -> None:
-        # Of a million images a list of all that is known of each would take gigabytes.
-        results.append(result if as_json else _light(result, len(results) % -(-len(paths) // MOST_SCORES) == 0))
+        results.append(result if as_json else _light(result, len(results), len(paths)))
         if as_lines:
             print(json.dumps({**about, **result.to_json()}, default=str), flush=True)
 
-    # Where that is stopped, what is done is printed as ever.
     stopped = caught(
         lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, overwrite, wanted, collect=False)
     )
-    shift, threshold = shift_of(base, results), base.threshold
-    if threshold and shift and shift.significant and not as_json:
-        print_note(_shift_note(shift, threshold, kb))
+    shift = shift_of(base, results)
     if as_json:
-        about |= {"out": str(out), "stopped": bool(stopped), "threshold": threshold and threshold.to_json()}
-        print_json({**about, "shift": shift and shift.to_json(), "results": [r.to_json() for r in results]})
-    elif not as_lines:
+        _print_all({**about, "out": str(out), "stopped": bool(stopped)}, base.threshold, shift, results)
+    else:
+        _print_shift(shift, base.threshold, kb)
+    if not (as_json or as_lines):
         _print_results(results, len(paths), base, out, adapt, None if size or tile else base.network.size)
+    _end(results, stopped, as_json)
+
+
+def _print_all(
+    about: dict[str, object], threshold: Threshold | None, shift: Shift | None, results: list[Result]
+) -> None:
+    """Print one object of JSON."""
+    more = {"threshold": threshold and threshold.to_json(), "shift": shift and shift.to_json()}
+    print_json({**about, **more, "results": [r.to_json() for r in results]})
+
+
+def _end(results: list[Result], stopped: Stopped | None, is_printed: bool) -> None:
+    """Raise what ended the command, if it was stopped, or the exit code: what is done is printed as ever by then."""
     if stopped:
-        stopped.is_printed = as_json
+        stopped.is_printed = is_printed
         raise stopped
     raise typer.Exit(exit_code(sum(r.error is not None for r in results), len(results)))
 
@@ -127,10 +137,14 @@ MOST_SCORES = 1000
 """Of so many images at most, evenly spread, the scores tell whether they are of another place."""
 
 
-def _light(result: Result, with_scores: bool) -> Result:
-    """Return a result with what is printed at the end, and nothing else."""
+def _light(result: Result, number: int, count: int) -> Result:
+    """Return the result of image ``number`` of ``count`` with what is needed at the end, and nothing else.
+
+    Of a million images all that is known of each would take gigabytes.
+    """
     size = {"size": result.summary["size"]} if "size" in result.summary else {}
-    return replace(result, files=(), summary=size, scores=result.scores if with_scores else None)
+    scores = result.scores if number % -(-count // MOST_SCORES) == 0 else None
+    return replace(result, files=(), summary=size, scores=scores)
 
 
 def _print_results(
@@ -159,6 +173,12 @@ def _print_most_unknown(results: list[Result], working: int | None) -> None:
     if fine := [r for r in done if not working or (r.factor or 1) <= 2]:
         most = max(fine, key=lambda r: r.unknown or 0.0)
         say(f"Most unknown: {most.path} ({most.unknown:.1%} of its pixels); see its .open.jpg.")
+
+
+def _print_shift(shift: Shift | None, threshold: Threshold | None, kb: str) -> None:
+    """Say that the images are of another place, if they are."""
+    if threshold and shift and shift.significant:
+        print_note(_shift_note(shift, threshold, kb))
 
 
 def _shift_note(shift: Shift, threshold: Threshold, kb: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from owseg.data.images import SUFFIXES, no_image
+from owseg.data.lists import LISTS, common_folder, read_list
 from owseg.errors import OwsegError
 
 OTHERS = (".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".tga", ".ico", ".svg", ".eps", ".psd", ".pgm", ".pbm",
@@ -34,12 +35,13 @@ class ImageFiles:
 
 
 def search_images(names: Sequence[str], recursive: bool = False, apart: Path | None = None) -> ImageFiles:
-    """Return the images that ``names`` (files, folders, glob patterns, in which ``**`` is any folder) stand for.
+    """Return the images that ``names`` stand for: files, folders, glob patterns (``**`` is any folder), and lists.
 
-    Of a folder, ``recursive`` takes its subfolders as well, but hidden ones and the folder ``apart``. Each image is
-    taken once. Its name has no suffix; it is its path below the folder, or below the fixed part of the pattern, by
-    which it was found first, and of a file that was named itself the name of that. Raises ``OwsegError`` for a name
-    that stands for no image.
+    A list is a file of ``LISTS`` (see ``read_list``); whether its images are there is found when they are read. Of a
+    folder, ``recursive`` takes its subfolders as well, but hidden ones and the folder ``apart``. Each image is taken
+    once. Its name has no suffix; it is its path below the folder, or below the fixed part of the pattern, or the folder
+    of the list, by which it was found first, and of a file that was named itself the name of that. Raises
+    ``OwsegError`` for a name that stands for no image.
     """
     named: dict[Path, str] = {}
     notes: list[str] = []
@@ -49,7 +51,10 @@ def search_images(names: Sequence[str], recursive: bool = False, apart: Path | N
             raise OwsegError(f"{name} is an address, and nothing is downloaded; save the image, and name its file.")
         if path.suffix.lower() in VIDEOS and path.is_file():
             raise OwsegError(f"{name} is a video; save its frames as images, and name their folder.")
-        if path.is_dir():
+        if path.suffix.lower() in LISTS and path.is_file():
+            found = read_list(path)
+            root = common_folder(path, found)
+        elif path.is_dir():
             found, root = _in_folder(path, recursive, apart, notes), path
         elif path.exists():
             found, root = [path], path.parent

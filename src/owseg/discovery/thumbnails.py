@@ -32,8 +32,8 @@ def thumbnail(image: np.ndarray, mask: Rle, box: tuple[int, int, int, int], side
     n, size = round(2 * half), (side, side)
     rows, columns = slice(top, top + n), slice(left, left + n)
     # ``crop`` fills what is beyond the image; that is cut first, as an image may have thousands of regions.
-    seen, own = image[:, rows, columns].transpose(1, 2, 0), mask.mask()[rows, columns]
-    crop = Image.fromarray(seen).crop((0, 0, n, n)).resize(size, Image.Resampling.BILINEAR)
+    inside, own = image[:, rows, columns].transpose(1, 2, 0), mask.mask()[rows, columns]
+    crop = Image.fromarray(inside).crop((0, 0, n, n)).resize(size, Image.Resampling.BILINEAR)
     cut = Image.fromarray(own).crop((0, 0, n, n)).resize(size, Image.Resampling.NEAREST)
     inside, tile = np.asarray(cut) > 0, np.array(crop)
     # White around magenta: visible on any background.
