@@ -22,10 +22,13 @@ from torch import nn
 from owseg import cli
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
+from owseg.models.engine import Engine
 from owseg.models.network import Network
-from owseg.training import build
+from owseg.scorers.max_logit import max_logit
+from owseg.training import build, segmentation
 from owseg.training.checkpoint import Checkpoint, RunLog
 from owseg.training.config import TrainConfig
+from owseg.training.pasting import pasted_ap
 from owseg.training.processes import Process, is_first_process
 from owseg.training.residual import train_residual
 from owseg.training.segmentation import SegmentationObjective, train, validation_miou
@@ -84,11 +87,17 @@ def exact() -> dict[str, Any]:
     return {"rows": rows, "exact": {name: p.sum().item() for name, p in network.named_parameters()}}
 
 
+def ap_of(process: Process) -> float:
+    """Return the AP of the largest logit for outliers that are pasted into five images."""
+    return pasted_ap(Engine(tiny.network(3, "resnet")), max_logit, inlier_images(5), objects(), FAST, process)
+
+
 def merged(rank: int) -> dict[str, Any]:
     process = Process(rank, 2)
     nan = process.mean(torch.tensor(float("nan") if rank else 1.0))
     return {
         "miou": validation_miou(tiny.network(3, "resnet"), tiny.dataset(5), process),
+        "ap": ap_of(process),
         "in_order": process.in_order(lambda: [10 * i for i in process.numbers(7)]),
         "mean_of": process.mean_of(lambda: [(float(i), i + 1) for i in process.numbers(5)]),
         "mean": process.mean(torch.tensor(1.0 + rank)),
@@ -97,13 +106,20 @@ def merged(rank: int) -> dict[str, Any]:
 
 
 def resumed() -> dict[str, Any]:
-    """Train to the end, stop after an epoch, and go on."""
+    """Train to the end, stop after an epoch, and go on; note the batch statistics that are validated."""
+    validated, validate = [], segmentation.validation_miou
+
+    def noted(network: Network, *rest: Any) -> float:
+        validated.append(sum(b.double().sum().item() for b in network.buffers()))
+        return validate(network, *rest)
 
     def trained(run: str, resume: bool = False) -> dict[str, torch.Tensor]:
         network = tiny.network(3, "resnet")
         return train(network, tiny.dataset(), tiny.dataset(3), SHORT, Path(run), resume).state_dict()
 
+    segmentation.validation_miou = noted  # type: ignore[assignment]
     whole, save = trained("whole"), Checkpoint.save
+    segmentation.validation_miou = validate
 
     def stop(self: Checkpoint, state: Any) -> None:
         save(self, state)
@@ -113,7 +129,8 @@ def resumed() -> dict[str, Any]:
     stopped = said(lambda: trained("parts"), repr)
     Checkpoint.save = save  # type: ignore[method-assign]
     again = trained("parts", resume=True)
-    return {"stopped": stopped, "resumed_like_whole": all(torch.equal(v, again[n]) for n, v in whole.items())}
+    same = all(torch.equal(v, again[n]) for n, v in whole.items())
+    return {"stopped": stopped, "resumed_like_whole": same, "validated": validated}
 
 
 def unread(rank: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from owseg.data.cached import LIMIT
 from owseg.errors import OwsegError
 from owseg.knowledge.load import load
 from owseg.knowledge.versions import version_numbers
@@ -21,7 +22,7 @@ from owseg.training.config import LoopConfig
 from owseg.training.processes import ALONE, Process, is_first_process, launched, synchronized
 from owseg.training.segmentation import train, validation_miou
 from tests.support import tiny
-from tests.support.two_processes import ONE, without_batch_statistics
+from tests.support.two_processes import ONE, ap_of, without_batch_statistics
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,7 +68,7 @@ def test_they_do_the_steps_of_one_with_batches_as_large(two, tmp_path, monkeypat
 def test_metrics_of_both_merge_to_those_of_one(two):
     network = tiny.network(3, "resnet")
     for found in two[2]:
-        assert found["miou"] == validation_miou(network, tiny.dataset(5))
+        assert found["miou"] == validation_miou(network, tiny.dataset(5)) and found["ap"] == ap_of(ALONE)
         assert found["in_order"] == [10 * i for i in range(7)] and found["mean_of"] == sum(range(5)) / 15
         assert found["mean"] == 1.5 and np.isnan(found["nan"])
 
@@ -78,6 +79,7 @@ def test_a_stopped_run_of_both_ends_like_one_that_was_never_stopped(two):
         other = "OwsegError('process 1 of 2 failed with Stop: no more is known')"
         assert found["stopped"] == ("Stop()" if rank == 0 else other)
         assert found["resumed_like_whole"] is True
+    assert two[2][0]["validated"] == two[2][1]["validated"] and len(set(two[2][0]["validated"])) == 2
 
 
 def test_an_image_that_one_cannot_read_ends_both_with_its_sentence(two):
@@ -128,6 +130,14 @@ def test_what_is_asked_of_a_process_alone():
 def test_each_number_is_taken_by_one_process():
     for count in range(8):
         assert sorted(i for rank in range(3) for i in Process(rank, 3).numbers(count)) == list(range(count))
+
+
+@pytest.mark.parametrize(("count", "workers"), [(1, 0), (4, 0), (2, 3)])
+def test_processes_share_the_memory_of_decoded_images_that_one_has(monkeypatch, count, workers):
+    asked = []
+    monkeypatch.setattr(processes, "cached", lambda data, limit, shared: asked.append((limit, shared)) or data)
+    data = tiny.dataset(1)
+    assert Process(0, count, workers).cached(data) is data and asked == [(LIMIT // count, workers > 0)]
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,9 @@ def _with_negative(
     inliers = train if photos is None else joined(train, photos)
     # Where the images are few, a step takes them all.
     batch = min(NegativeConfig.batch, max(1, len(inliers) // config.devices))
-    same = NegativeConfig(batch=batch, seed=config.seed, precision=config.precision, devices=config.devices)
+    same = NegativeConfig(
+        batch=batch, seed=config.seed, precision=config.precision, devices=config.devices, workers=config.workers
+    )
     if config.epochs >= TrainConfig.epochs:  # a training that is short by intention stays so
         same = enough_epochs(same, len(inliers))
     # A run that was stopped before this part has nothing to resume here.

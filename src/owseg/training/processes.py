@@ -150,8 +150,8 @@ def synchronized(module: nn.Module, fabric: lightning.Fabric) -> nn.Module:
 
 
 def _workers_for(device: torch.device, processes: int) -> int:
-    """Return a number of workers: none without a GPU, as a training on a CPU takes the cores itself."""
-    if device.type == "cpu":
+    """Return a number of workers: none on a CPU, whose cores the training takes, nor on macOS, where forks may fail."""
+    if device.type != "cuda":
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST_WORKERS, cores // processes)
