@@ -22,8 +22,7 @@ from owseg.evaluation.maps import Manifest, MapFolder, Maps
 from owseg.evaluation.outlier_audit import Audit, Match, summary
 from owseg.inference.predict import check_names
 from owseg.metrics.false_positives import FalsePositives
-from owseg.training.pasting import set_aside
-from tests.support.counting import Elements, Name, Names, Number, calls, compared, elements, grows_linearly
+from tests.support.counting import Elements, Name, Names, calls, compared, elements, grows_linearly
 
 
 def names(count):
@@ -198,11 +197,6 @@ def test_categories_are_counted_once():
     categories = [Names({Name(f"thing {i}"), Name(f"thing {i // 2}")}) for i in range(800)]
     assert grows_linearly(lambda n: compared(outliers(categories[:n]).counts), 400)
     assert outliers([{"b", "a"}, {"b"}, {"c"}]).counts() == {"b": 2, "a": 1, "c": 1}
-
-
-def test_outliers_are_set_aside_without_a_search(monkeypatch):
-    monkeypatch.setattr("owseg.training.pasting.range", lambda n: [Number(i) for i in range(n)], raising=False)
-    assert grows_linearly(lambda n: compared(lambda: set_aside(outliers([{"a"}] * n))), 400)
 
 
 def test_a_summary_reads_each_match_once():

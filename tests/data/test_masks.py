@@ -11,6 +11,7 @@ from pycocotools import mask as api
 
 from owseg.data.masks import MAX_PIXELS, Rle, check_size, decode_counts, decode_rows, encode_rows
 from owseg.errors import OwsegError
+from tests.support.counting import grows_linearly
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
 PAIRS = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9).flatmap(
@@ -128,3 +129,31 @@ def test_sizes_that_no_image_has_are_refused():
     for height, width in ((0, 3), (3, 0), (-1, 3), (3, 2.0), ("3", 2), (True, 2), (None, 2)):
         with pytest.raises(OwsegError, match="an image cannot be"):
             check_size(height, width)
+
+
+@settings(deadline=None)
+@given(PAIRS)
+def test_a_mask_is_within_another_where_that_has_all_its_pixels(masks):
+    first, last = masks[0], masks[-1]
+    assert Rle.of(first).within(Rle.of(last)) == bool((last | ~first).all())
+    assert Rle.of(first & last).within(Rle.of(last)) and Rle.of(first).within(Rle.of(first | last))
+
+
+def test_masks_are_joined_in_pairs(monkeypatch):
+    """Of many, each would else be joined with all that came before it."""
+    merge, runs = api.merge, []
+
+    def counting(parts, **options):
+        assert len(parts) <= 2
+        runs.append(sum(len(part["counts"]) for part in parts))
+        return merge(parts, **options)
+
+    monkeypatch.setattr("owseg.data.masks.coco.merge", counting)
+
+    def joined(n):
+        runs.clear()
+        masks = [Rle.placed(np.ones((1, 1), bool), 2 * i, 0, (2 * n, 1)) for i in range(n)]
+        assert masks[0].union(*masks[1:]).area == n
+        return sum(runs)
+
+    assert grows_linearly(joined, 256)

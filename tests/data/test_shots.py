@@ -112,3 +112,11 @@ def test_images_and_masks_come_in_pairs(folder):
     Image.fromarray(tiny.image().transpose(1, 2, 0)).save(folder / "images" / "c.png")
     with pytest.raises(OwsegError, match=r"c\.png has no mask of the same name in .*masks"):
         read_shot_folder(folder)
+
+
+def test_more_shots_than_a_class_is_learned_from_are_not_read(folder):
+    for name in "abcdef":
+        (folder / "images" / f"{name}.png").write_bytes(b"")
+        (folder / "masks" / f"{name}.png").write_bytes(b"")
+    with pytest.raises(OwsegError, match="from 1 to 5 shots, not 6; choose the clearest"):
+        read_shot_folder(folder)

@@ -5,7 +5,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from owseg.discovery.decisions import class_name
+from owseg.discovery.decisions import Decisions, class_name
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 from owseg.labels import MAX_NAME
@@ -194,3 +194,69 @@ def test_an_action_that_cannot_be_written_is_refused(queue, ids, monkeypatch):
 def test_class_names_are_plain_text():
     assert class_name(" scooter, blue ") == "scooter, blue" and class_name("Fußgänger") == "Fußgänger"
     assert class_name("x" * MAX_NAME)
+
+
+def test_reading_again_costs_what_was_added(queue, ids, monkeypatch):
+    taken, take = [], Decisions._take
+
+    def counting(self, action):
+        taken.append(action["do"])
+        take(self, action)
+
+    monkeypatch.setattr(Decisions, "_take", counting)
+    other = Queue.open(queue.folder)
+    for i in range(20):
+        (queue if i % 2 else other).accept(ids[i % 4], f"class {i}")  # one writes, the other reads on
+        assert len(queue.decisions()) == min(i + 1, 4) and len(taken) == i + 1
+    queue.rename(ids[0], "dog")
+    assert queue.undo() and queue.undo() and queue.decisions()[ids[3]].name == "class 15"
+    assert taken == ["accept"] * 20 + ["rename", "undo", "undo"]
+    assert Queue.open(queue.folder).decisions() == queue.decisions() == other.decisions()
+
+
+def replayed(actions):
+    """The decisions after ``actions``: those that were undone are left out, and the others made from the first on."""
+    held = []
+    for action in actions:
+        if action["do"] != "undo":
+            held.append(action)
+        elif held:
+            held.pop()
+    found = {}
+    for action in held:
+        for region in action["regions"]:
+            if action["do"] != "rename":
+                found[region] = (action["do"], action.get("name"))
+            elif found.get(region, ("", ""))[0] == "accept":
+                found[region] = ("accept", action["name"])
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_read_on_is_what_is_read_anew(queue, ids, seed):
+    rng, actions = np.random.default_rng(seed), []
+    for number in range(120):
+        do = rng.choice(["accept", "accept", "reject", "known", "rename", "undo", "undo"])
+        regions = [] if do == "undo" else rng.choice(ids, rng.integers(1, 4), replace=False).tolist()
+        action = {"do": str(do), "regions": regions}
+        actions.append(action if do in ("undo", "reject") else {**action, "name": f"class {number}"})
+        with (queue.folder / "decisions.jsonl").open("a") as log:
+            log.write(json.dumps(actions[-1]) + "\n")
+        found = {r: (d.action, d.name or d.known) for r, d in queue.decisions().items()}
+        assert list(found.items()) == list(replayed(actions).items())
+        assert queue.decisions() == Queue.open(queue.folder).decisions()
+
+
+def test_a_log_that_takes_the_place_of_another_is_read_anew(queue, ids):
+    for name in ("dog", "cat"):
+        queue.accept(ids[0], name)
+    log = queue.folder / "decisions.jsonl"
+    assert queue.undo() and queue.accepted() == {"dog": [ids[0]]}
+    other = log.read_text().replace("dog", "cow")
+    log.with_name("other").write_text(other)  # of the same length, and its last line is the same
+    log.with_name("other").replace(log)
+    assert queue.accepted() == {"cow": [ids[0]]}
+    log.write_text("")
+    assert queue.decisions() == {} and not queue.undo()
+    log.unlink()
+    assert queue.decisions() == {}

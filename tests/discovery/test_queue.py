@@ -9,7 +9,7 @@ from owseg.labels import MAX_NAME
 from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
 from tests.support import tiny
-from tests.support.queues import SIZE, square
+from tests.support.queues import SIZE, many, noted, square
 
 
 def test_a_queue_holds_what_was_put_in(queue, ids):
@@ -70,3 +70,19 @@ def test_a_class_is_learned_from_a_queue(unsure_kb, photos, tmp_path):
     assert updated.labels.names[-1] == "cow"
     learned = updated.increments[0].predict_mask(updated.forward(shots[0].image), shots[0].size)[0].numpy()
     assert learned[shots[0].positives].mean() > learned[shots[0].negatives].mean()
+
+
+def test_each_image_is_read_once_however_many_of_its_regions_are_decided(tmp_path, monkeypatch):
+    queue, ids = many(tmp_path / "q", images=3, regions=4)
+    counted = noted(monkeypatch, "read_embeddings")
+    queue.accept(ids, "dog")
+    assert sorted(counted) == queue.image_ids()
+    entries = noted(monkeypatch, "read_image_entry")
+    assert queue.images_of("dog") == queue.image_ids() == sorted(entries)
+    queue.rename(ids, "cat")
+    with pytest.raises(OwsegError, match="names no region"):
+        queue.reject([*ids, f"{ids[0][:16]}-5"])
+    kept = {i: queue.entry(i).summary for i in queue.image_ids()}
+    entries.clear()
+    assert queue.images_of("cat", kept.__getitem__) == queue.image_ids() and not entries
+    assert kept[ids[0][:16]].areas == (4,) * 4 and kept[ids[0][:16]].nearest == ("road",) * 4

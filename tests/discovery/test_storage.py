@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from owseg._files import MAX_TEXT
 from owseg.discovery.queue import Queue
 from owseg.discovery.storage import IMAGES, Group
 from owseg.errors import OwsegError
@@ -117,3 +118,10 @@ def test_values_compare_hash_and_print(queue, ids):
     )
     entry = queue.entry(ids[0][:16])
     assert entry != queue.entry(ids[0][:16]) and len(repr(entry)) < 100 and "p0.png" in repr(entry)
+
+
+def test_the_groups_of_many_regions_may_take_more_than_other_files(queue):
+    before = queue.groups()
+    with (queue.folder / "groups.json").open("ab") as file:
+        file.write(b" " * MAX_TEXT)
+    assert Queue.open(queue.folder).groups() == before

@@ -1,4 +1,5 @@
 import numpy as np
+from PIL import Image
 
 from owseg.data.masks import Rle
 from owseg.data.render import encode_jpeg
@@ -32,3 +33,15 @@ def test_the_overview_has_a_row_for_each_group(tmp_path):
     assert overview(queue).shape[0] == (sheet.shape[0] + 6) // 2
     queue.write_groups([])
     assert overview(queue).shape[0] == overview(queue).shape[0] > SIDE
+
+
+def test_a_thumbnail_is_made_of_what_it_shows(monkeypatch):
+    image, mask = np.random.default_rng(0).integers(0, 255, (3, 200, 300), np.uint8), np.zeros((200, 300), bool)
+    mask[190:200, 280:300] = True
+    box, made, whole = (280, 190, 20, 10), [], Image.fromarray
+    monkeypatch.setattr(Image, "fromarray", lambda array: made.append(array.shape[:2]) or whole(array))
+    tile = thumbnail(image, Rle.of(mask), box)
+    assert made == [(44, 44), (44, 44)]
+    corner = np.s_[156:200, 256:300]
+    alone = thumbnail(image[:, 156:, 256:], Rle.of(mask[corner]), (24, 34, 20, 10))
+    assert np.array_equal(tile, alone)

@@ -8,6 +8,7 @@ import zstandard
 from safetensors.numpy import load
 
 from owseg import __version__
+from owseg._files import MAX_TEXT
 from owseg.errors import OwsegError
 from owseg.evaluation.maps import IMAGES_KEY, MANIFEST, Manifest, MapFolder, Maps
 from owseg.labels import IGNORE, UNKNOWN
@@ -218,3 +219,11 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     with pytest.raises(OwsegError, match=r"street has two images 'a', whose maps would be one file"):
         MapFolder.begin(tmp_path / "maps", replace(OF, images=("a", "b", "a")))
     assert not (tmp_path / "maps").exists()
+
+
+def test_a_manifest_may_be_larger_than_other_files(tmp_path):
+    """Else the maps of a million images, which take days, could be written and not be read."""
+    MapFolder.begin(tmp_path, OF)
+    with (tmp_path / MANIFEST).open("ab") as file:
+        file.write(b" " * MAX_TEXT)
+    assert MapFolder.open(tmp_path).manifest == OF

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from owseg.data.masks import Rle
 from owseg.errors import OwsegError
-from owseg.exchange.annotation import Annotation
+from owseg.exchange.annotation import Annotation, by_class
 from owseg.exchange.formats import write
 from tests.support.exports import MASK
 
@@ -33,3 +34,12 @@ def test_one_image_has_one_size(tmp_path):
     made = [Annotation("car", MASK, "a.png"), Annotation("cow", MASK.T, "a.png")]
     with pytest.raises(OwsegError, match=r"a\.png has masks of two sizes, 9x7 and 7x9"):
         write(made, tmp_path, "coco")
+
+
+def test_the_shapes_of_a_class_are_joined_once(monkeypatch):
+    unions, union = [], Rle.union
+    monkeypatch.setattr(Rle, "union", lambda self, *others: unions.append(len(others)) or union(self, *others))
+    shapes = [("ab"[i % 2], Rle.placed(np.ones((1, 1), bool), i, 0, (20, 1))) for i in range(20)]
+    first, second = by_class("p.png", shapes, {})
+    assert (first.name, first.mask[:, 0].nonzero()[0].tolist()) == ("a", [*range(0, 20, 2)])
+    assert second.mask.sum() == 10 and unions == [9, 9]

@@ -114,3 +114,10 @@ def test_a_zip_as_cvat_makes_it(tmp_path, images, made):
         archive.writestr("images/f0.png", (images / "f0.png").read_bytes())
         archive.writestr("annotations.xml", xml)
     assert len(read_shots(tmp_path / "task.zip", "rock", images)) == 2
+
+
+def test_more_shots_than_a_class_is_learned_from_are_not_read(images, monkeypatch):
+    monkeypatch.setattr("owseg.exchange.shots.read_image", None)  # an export may hold any number of them
+    many = [Annotation("rock", np.ones((48, 64), bool), f"f{i}.png") for i in range(7)]
+    with pytest.raises(OwsegError, match="from 1 to 5 shots, not 7; choose the clearest"):
+        shots_of(many, images, "rock")

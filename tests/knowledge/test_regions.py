@@ -10,14 +10,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.calibration import calibrate
 from owseg.knowledge.pieces import cell_of, cells, components, directions, pixels, split_pieces
+from owseg.knowledge.regions import find_regions
 from owseg.labels import UNKNOWN
+from owseg.openset import Threshold
 from tests.reference import regions as oracle
 from tests.support import tiny
+from tests.support.counting import Elements, elements
 
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
 
@@ -210,3 +214,31 @@ def test_directions_have_length_one():
     for bad in (np.nan, np.inf):
         with pytest.raises(OwsegError, match="an embedding is not finite"):
             directions(np.array([[1.0, bad]]))
+
+
+def test_the_work_on_a_region_is_that_of_its_box():
+    """As many pixels are read of an image with sixteen times as many regions."""
+    size, grid = (128, 128), (16, 16)
+    z = np.random.default_rng(0).normal(size=(4, *grid)).astype(np.float32)
+    threshold = Threshold(1.0, "quantile", 0.1, 0.1, 1.0, 1, 1)
+
+    def seen(count):
+        side = 128 // count
+        unknown = np.zeros(size, bool)
+        for i, j in np.ndindex(count, count):
+            unknown[side * i : side * i + side // 2, side * j : side * j + side // 2] = True
+        score, labels = np.where(unknown, 2, 0).astype(np.float32), np.zeros(size, np.uint8)
+        found = []
+
+        def find():
+            split = split_pieces(ndimage.label(unknown)[0].view(Elements), z, 1, 0.5)
+            found.append(split)
+            return find_regions(
+                unknown, score.view(Elements), labels, threshold, z, lambda embedding, own: ("road", 1.0), "", 1, -1
+            )
+
+        counted = elements(find)
+        assert found[0].max() >= count * count
+        return counted
+
+    assert seen(16) < 2 * seen(4)

@@ -1,9 +1,11 @@
 import pytest
 
+from owseg.discovery.storage import Group
 from owseg.errors import OwsegError
 from owseg.review.open_group import OpenGroup
 from owseg.review.state import ReviewState
-from tests.support.queues import IDS, make, square
+from tests.support.counting import Name, compared, grows_linearly
+from tests.support.queues import IDS, make, many, square
 
 FIRST = (IDS[0], IDS[1], IDS[3])
 """The regions of the first group."""
@@ -92,3 +94,16 @@ def test_captions_and_labels(state):
     assert group.region == FIRST[0]
     group.undo()
     assert group.caption() == "p0.png · rejected"
+
+
+def test_what_was_undone_is_sought_once(tmp_path, monkeypatch):
+    def asked(n):
+        queue, ids = many(tmp_path / str(n), images=n, regions=10)
+        state = ReviewState(queue)
+        monkeypatch.setattr(state, "group", lambda number: Group(number, tuple(map(Name, ids))))
+        group = OpenGroup(state, 1, ids[-1])
+        assert group.region == ids[-1]
+        state.accept(ids[:-1], "dog")
+        return compared(group.undo) if group.region == ids[-1] else 0
+
+    assert grows_linearly(asked, 10)

@@ -8,10 +8,11 @@ from owseg.errors import NotCurrent, OwsegError
 from owseg.knowledge.commit import rollback_version
 from owseg.knowledge.event import Event
 from owseg.knowledge.versions import current_version
-from owseg.review.session import LearningSession
+from owseg.review.session import Change, LearningSession
 from owseg.review.state import ReviewState, provisional_name
 from tests.support import tiny
 from tests.support.folders import contents
+from tests.support.queues import noted
 
 
 @pytest.fixture
@@ -119,3 +120,12 @@ def test_what_another_stored_while_a_class_was_learned_is_not_hidden(place, monk
     with pytest.raises(NotCurrent, match="is at version 2 now, and this was made from version 1"):
         session.learn("cow")
     assert current_version(place / "kb") == 2 and not session.stage
+
+
+def test_images_are_compared_without_reading_those_that_are_not_shown(place, monkeypatch):
+    session = session_in(place, "kb")
+    state = session.state
+    change = Change("cow", 2, 1, (state.entry(state.queue.image_ids()[0]).name, "of another folder.png"), (1, 2, 3))
+    read = noted(monkeypatch, "read_image_entry")
+    images = session.images_to_compare(change)
+    assert images[-1] == state.queue.image_ids()[0] and len(images) == 4 and not read

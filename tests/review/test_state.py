@@ -6,7 +6,8 @@ from owseg.discovery.queue import Queue
 from owseg.discovery.storage import Group
 from owseg.errors import OwsegError
 from owseg.review.state import ReviewState, is_provisional, provisional_name
-from tests.support.queues import IDS, SIZE, make, square
+from tests.support.counting import Name, compared, grows_linearly
+from tests.support.queues import IDS, SIZE, make, many, noted, square
 
 
 @pytest.fixture
@@ -153,3 +154,33 @@ def test_a_group_that_does_not_exist_is_refused(state):
     for number in (0, 3, -1):
         with pytest.raises(OwsegError, match="no group"):
             state.group(number)
+
+
+def test_shots_to_choose_from_are_found_without_reading_an_image_twice(tmp_path, monkeypatch):
+    queue, ids = many(tmp_path / "q", images=4, regions=3)
+    state, read = ReviewState(queue), noted(monkeypatch, "read_image_entry")
+    monkeypatch.setattr(state, "entry", queue.entry)  # which keeps a few images alone
+    state.accept(ids, "dog")
+    assert len(state.candidates("dog")) == 4 and sorted(read) == queue.image_ids()
+    for region in ids[:3]:
+        queue.reject(region)
+        assert state.candidates("dog") and state.tile(state.group(1)).nearest == "road"
+    assert len(read) == 4 and [c.image_id for c in state.candidates("dog")] == sorted({r[:16] for r in ids[3:]})
+
+
+def test_regions_that_are_accepted_again_are_compared_once(tmp_path):
+    def asked(n):
+        queue, ids = many(tmp_path / str(n), images=n, regions=10)
+        state = ReviewState(queue)
+        state.accept(ids, "dog")
+        names = [Name(region) for region in ids]
+        return compared(lambda: state.accept(names, "cat"))
+
+    assert grows_linearly(asked, 10)
+
+
+def test_the_name_of_a_group_takes_one_reading(state, monkeypatch):
+    state.accept(IDS[:2], "dog")
+    reads, decisions = [], state.decisions
+    monkeypatch.setattr(state, "decisions", lambda: reads.append(1) or decisions())
+    assert state.name_for(state.group(1)) == "dog" and len(reads) == 1

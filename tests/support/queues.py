@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from owseg.data.masks import Rle
+from owseg.discovery import storage
 from owseg.discovery.queue import Queue
 from owseg.discovery.storage import Group, QueueInfo, file_hash, image_id_of
 from owseg.knowledge.regions import Region, RegionProposals
@@ -50,3 +52,28 @@ def make(place: Path, classes: tuple[str, ...] = ("road", "sky")) -> Queue:
         )
     queue.write_groups([Group(1, (IDS[0], IDS[1], IDS[3])), Group(2, (IDS[2],))])
     return queue
+
+
+def many(place: Path, images: int, regions: int) -> tuple[Queue, list[str]]:
+    """A queue of images with up to 60 regions each, all in one group, and the regions' ids; no image is there."""
+    queue = Queue.begin(place, QueueInfo("kb", "0" * 16, ("road", "sky"), str(place), 0.01, 0.5))
+    found = [region(square(3 * (k // 10), 3 * (k % 10), 2)) for k in range(regions)]
+    unknown = np.logical_or.reduce([r.mask.mask() for r in found])
+    ids = [
+        f"{queue.add(f'p{i}.png', '0' * 64, RegionProposals(unknown, tuple(found)), [])}-{k}"
+        for i in range(images) for k in range(1, regions + 1)
+    ]  # fmt: skip
+    queue.write_groups([Group(1, tuple(ids))])
+    return queue, ids
+
+
+def noted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
+    """Note the image of each call of a function of ``owseg.discovery.storage`` in the list that is returned."""
+    read, images = getattr(storage, name), list[str]()
+
+    def noting(folder: Path, image_id: str) -> object:
+        images.append(image_id)
+        return read(folder, image_id)
+
+    monkeypatch.setattr(storage, name, noting)
+    return images

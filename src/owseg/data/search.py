@@ -63,16 +63,16 @@ def search_images(names: Sequence[str], recursive: bool = False, apart: Path | N
         above = len(root.parts)
         for image in found:
             named.setdefault(image, "/".join((*image.parts[above:-1], image.stem)))
-    paths = sorted(named, key=lambda path: path.parts)  # as paths compare, but divided into parts once
+    paths = sorted(named, key=lambda path: path.parts)  # as paths compare, but each is divided once
     return ImageFiles(tuple(paths), tuple(named[path] for path in paths), tuple(notes))
 
 
 def _in_folder(folder: Path, recursive: bool, apart: Path | None, notes: list[str]) -> list[Path]:
-    every = list(_below(folder, apart and apart.resolve()))
-    own = [path for path in every if recursive or path.parent == folder]
-    taken = [path for path in own if path.suffix.lower() in SUFFIXES]
-    deeper = sum(path.suffix.lower() in SUFFIXES for path in every) - len(taken)
-    left = [path.suffix.lower() for path in own if path.suffix.lower() in OTHERS]
+    every = [(path, path.suffix.lower()) for path in _below(folder, apart and apart.resolve())]
+    own = [(path, suffix) for path, suffix in every if recursive or path.parent == folder]
+    taken = [path for path, suffix in own if suffix in SUFFIXES]
+    deeper = sum(suffix in SUFFIXES for _, suffix in every) - len(taken)
+    left = [suffix for _, suffix in own if suffix in OTHERS]
     files, kinds = f"{len(left)} file{'s'[: len(left) > 1]}", ", ".join(sorted(set(left)))
     if not taken and (deeper or left):
         way = "--recursive takes them" if deeper else "convert what is to be read to PNG or JPEG"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,7 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON."""
-        value = asdict(self)
-        return {"format": FORMAT, **{IMAGES_KEY if name == "images" else name: v for name, v in value.items()}}
+        return {"format": FORMAT, **{IMAGES_KEY if name == "images" else name: v for name, v in vars(self).items()}}
 
     @classmethod
     def from_json(cls, value: Any) -> Manifest:
