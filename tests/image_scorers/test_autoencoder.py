@@ -94,8 +94,8 @@ def test_the_weights_of_least_error_on_val_are_kept(tmp_path):
 def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
     whole, real = trained(tmp_path / "whole", epochs=4, validate_every=1), Checkpoint.save
 
-    def stop(self, fabric, state):
-        real(self, fabric, state)
+    def stop(self, state):
+        real(self, state)
         if state["epoch"] == 2:
             raise KeyboardInterrupt
 

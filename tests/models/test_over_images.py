@@ -164,12 +164,12 @@ def test_a_mistake_in_the_code_is_no_bad_image(batch):
         list(over_images(Runner(batch), Images(), function, lambda i, error: None))
 
 
-def test_where_memory_runs_out_batches_are_halved_from_there_on(caplog):
-    runner = Runner(8, 1, room=3)
-    with caplog.at_level("WARNING", "owseg"):
-        assert list(over_images(runner, Images(((8, 8),) * 40), number)) == list(range(40))
+def test_where_memory_runs_out_batches_are_halved_from_there_on(monkeypatch):
+    runner, lines = Runner(8, 1, room=3), []
+    monkeypatch.setattr(module.logger, "warning", lambda text, *values: lines.append(text % values))
+    assert list(over_images(runner, Images(((8, 8),) * 40), number)) == list(range(40))
     assert max(map(len, runner.batches)) == 2 and sum(map(len, runner.batches)) == 40
-    assert [r.message for r in caplog.records] == [
+    assert lines == [
         "Out of GPU memory: from here on 4 image(s) at once in place of 8.",
         "Out of GPU memory: from here on 2 image(s) at once in place of 4.",
     ]
