@@ -1,3 +1,5 @@
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from owseg.image_scorers.rbm import PatchAutoencoder, load, score
 from owseg.labels import IGNORE, LabelSpace
 from owseg.training import BASELINES
 from owseg.training.config import RBMConfig
-from owseg.training.rbm import ClassPatches, PatchObjective, patches_within, train_rbm
+from owseg.training.rbm import ClassPatches, PatchObjective, _mean_error, patches_within, train_rbm
 from owseg.types import Sample
 from tests.support import tiny
 
@@ -124,3 +126,20 @@ def test_the_card_trains_with_its_options_and_stores(tmp_path):
     stored = load(out)
     assert all(torch.equal(v, stored.state_dict()[n]) for n, v in expected.state_dict().items())
     assert (tmp_path / "run" / "metrics.csv").is_file()
+
+
+def test_the_patches_of_one_image_are_held_at_a_time():
+    alive = []
+
+    def patches():
+        for count in (1, 2, 5):
+            some = torch.rand(count, 192) - 0.5
+            alive.append((weakref.ref(some), some.clone()))
+            yield some
+            del some
+            assert sum(held() is not None for held, _ in alive) <= 2
+
+    made = PatchAutoencoder()
+    found = _mean_error(made, patches())
+    assert found == pytest.approx(made.error(torch.cat([same for _, same in alive])).mean().item(), rel=1e-5)
+    assert np.isnan(_mean_error(made, []))

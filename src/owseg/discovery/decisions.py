@@ -137,7 +137,6 @@ class Decisions:
                 self._take(json.loads(line))
                 self._end, self._last = self._end + len(line) + 1, line + b"\n"
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
-            self._forget()
             raise damaged(self.path) from None
 
     def _take(self, action: dict[str, Any]) -> None:

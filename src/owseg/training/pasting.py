@@ -42,7 +42,8 @@ def set_aside(outliers: Outliers, every: int = 8) -> tuple[Outliers, Outliers]:
     numbers = range(len(outliers))
     held = [i for i in numbers if i % every == every - 1] or list(numbers[-1:])
     apart = set(held)
-    return outliers.pick([i for i in numbers if i not in apart] or held), outliers.pick(held)
+    kept = [i for i in numbers if i not in apart] or held
+    return outliers.pick(kept), outliers.pick(held)
 
 
 @dataclass(frozen=True, eq=False)
