@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import islice
@@ -23,6 +25,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+ERRORS = "errors.csv"
+"""The file beside the results that names the images without one, with the reasons; only if there are any."""
 
 MAX_TEXT = 64 << 20
 """The bytes that a text may have: as JSON, values take up to 25 times as many in memory."""
@@ -109,6 +114,18 @@ def append(path: Path, data: bytes) -> None:
 def csv_cell(text: str) -> str:
     """Return a text as a cell of CSV; where a spreadsheet would take it for a formula, behind an apostrophe."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def write_errors(folder: Path, errors: Iterable[tuple[Path, str]]) -> None:
+    """Write what could not be processed and the reasons as ``ERRORS``; without any, remove that file."""
+    rows = [(str(path), error) for path, error in errors]
+    if not rows:
+        (folder / ERRORS).unlink(missing_ok=True)
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([("path", "error"), *((csv_cell(path), csv_cell(error)) for path, error in rows)])
+    write_whole(folder / ERRORS, text.getvalue().encode(errors="surrogateescape"))
 
 
 def check_writable(folder: Path) -> None:

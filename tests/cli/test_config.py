@@ -85,7 +85,8 @@ def test_the_options_of_a_run_are_stored_and_run_again(run_cli, stored_kb, photo
     assert stored == {"images": [str(photos)], "kb": str(stored_kb), "out": str(out), "npy": True, "adapt": False,
                       "overwrite": False, "write": "labels,score,overlay,regions",
                       "full-resolution": False, "multi-scale": False, "tile": False, "task": "unknown",
-                      "recursive": False, "jsonl": False, "device": "auto", "precision": "32"}  # fmt: skip
+                      "recursive": False, "jsonl": False, "ray": "", "ray-workers": "", "device": "auto",
+                      "precision": "32"}  # fmt: skip
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     for path in out.glob("p*"):
         path.unlink()

@@ -11,6 +11,7 @@ import pytest
 
 from owseg.knowledge.prediction import MAPS
 from owseg.metrics.pixel import PerImage
+from owseg.models.cluster import Cluster
 from owseg.models.devices import choose_device
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
@@ -67,12 +68,12 @@ ROWS = [
     *((f"predict a {option}", "inference.predict:predict_files", {"forward": given}) for option, given in (
         ("--size 720", forward(size=720)), ("--tile", forward(tile=True)), ("--multi-scale", forward(False, True)))),
     ("predict a --adapt --tile", "knowledge.adaptation:adapt_to_some", {"paths": ["a"], "forward": forward(tile=True)}),
-    ("predict a --kb K --adapt", "inference.predict:predict_files", {"kb": "K adapted"}),
     *((f"predict a{more}", "inference.predict:predict_files", given) for more, given in (
         ("", {"write": [*MAPS], "overwrite": False}), (" --write none", {"write": []}),
-        (" --write score,labels --overwrite", {"write": ["score", "labels"], "overwrite": True}))),
+        (" --write score,labels --overwrite", {"write": ["score", "labels"], "overwrite": True}),
+        (" --kb K --adapt", {"kb": "K adapted"}),
+        (" --kb K --task obstacles --adapt", {"kb": "K for obstacles adapted"}))),
     ("predict a --kb K --adapt", "inference.predict:shift_of", {"kb": "K adapted"}),
-    ("predict a --kb K --task obstacles --adapt", "inference.predict:predict_files", {"kb": "K for obstacles adapted"}),
     ("adapt K a b", "knowledge.adaptation:adapt", {"kb": "K", "images": ["a", "b"], "forward": None}),
     ("adapt K a --out O --slim", "save", {"kb": "K adapted", "directory": "O", "slim": True}),
     (TRAIN, BUILD, {"data": "folder:D", "backbone": "B", "unknown": [], "config": TrainConfig(), "decoder": "pyramid",
@@ -203,16 +204,13 @@ ROWS = [
     ("review K Q --out O --port 5 --host h --no-browser", "review.serve:serve",
      {"target": "O", "port": 5, "host": "h", "open_browser": False}),
     ("review K Q --browser", "review.serve:serve", {"open_browser": True}),
-    ("annotate K a --format cvat --out O", "inference.annotate:predicted_annotations",
-     {"kb": "K", "paths": ["a"], "forward": forward()}),
-    ("annotate K a --format cvat -o O --full-resolution", "inference.annotate:predicted_annotations",
-     {"forward": forward(True)}),
-    ("annotate K a --format cvat -o O --multi-scale --size 720 --tile", "inference.annotate:predicted_annotations",
-     {"forward": forward(False, True, 720, True)}),
-    ("annotate K a --format cvat -o O", "exchange.formats:write",
-     {"place": "O", "format": "cvat", "predicted": True, "options": {}}),
-    ("annotate K a --format labelstudio -o O --url U --set a=b", "exchange.formats:write",
-     {"options": {"url": "U", "a": "b"}}),
+    *((f"annotate K a --format cvat {options}", "inference.annotate:predicted_annotations", given)
+      for options, given in (("--out O", {"kb": "K", "paths": ["a"], "forward": forward()}),
+      ("-o O --full-resolution", {"forward": forward(True)}),
+      ("-o O --multi-scale --size 720 --tile", {"forward": forward(False, True, 720, True)}))),
+    *((f"annotate K a -o O --format {options}", "exchange.formats:write", given) for options, given in (
+        ("cvat", {"place": "O", "format": "cvat", "predicted": True, "options": {}}),
+        ("labelstudio --url U --set a=b", {"options": {"url": "U", "a": "b"}}))),
     ("exchange S D --to coco", "exchange.formats:read", {"path": "S", "format": None}),
     ("exchange S D --to coco --from labelme", "exchange.formats:read", {"format": "labelme"}),
     ("exchange S D --to coco", "exchange.formats:write",
@@ -250,12 +248,16 @@ ROWS = [
     ("discover K a b --out O", FIND,
      {"kb": "K", "paths": ["a", "b"], "folder": "O", "name": "K", "min_area": 0.002, "split_at": 0.5}),
     ("discover K a -o O --min-area 20 --split-at -1", FIND, {"min_area": 20, "split_at": -1}),
+    *((f"{line} --ray A --ray-workers 2,5 --device cuda --workers 3", target,
+       {"cluster": Cluster("A", 2, 5, 3, "cuda")} | more) for line, target, more in (
+        ("predict a", "inference.predict:predict_files", {}), ("discover K a -o O", FIND, {}),
+        ("evaluate K --data folder:D --out P", EVALUATE, {"parts": "P"}))),
     ("history K", "knowledge.versions:version_history", {"directory": "place of/K"}),
     *((line, "knowledge.commit:rollback_version", {"directory": ".", "version": number})
       for line, number in (("rollback . 3", 3), ("rollback . --to 3", 3), ("rollback .", None))),
-    ("demo", "report.demo:run", {"data": "synthetic", "kb": None, "name": None, "out": "owseg-demo", "seed": 0}),
-    ("demo --data folder:D --kb K --learn cow --out O --seed 5", "report.demo:run",
-     {"data": "folder:D", "kb": "K", "name": "cow", "out": "O", "seed": 5}),
+    *((f"demo{options}", "report.demo:run", dict(zip(("data", "kb", "name", "out", "seed"), given, strict=True)))
+      for options, given in (("", ("synthetic", None, None, "owseg-demo", 0)),
+      (" --data folder:D --kb K --learn cow --out O --seed 5", ("folder:D", "K", "cow", "O", 5)))),
     *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", "to", {"kb": kb, **COMPUTE}) for line, kb in (
         ("predict a", "street"), ("annotate K a --format cvat -o O", "K"), ("submit K a --format smiyc -o O", "K"),
         ("discover K a -o O", "K"), ("evaluate K --data folder:D", "K"), ("evaluate K --data folder:D --sequence",
@@ -280,8 +282,7 @@ def test_an_option_reaches_where_it_acts(run_cli, line, target, expected):
 JSON_ONLY = {("info",), ("list",), ("data", "list")}
 """Commands without an option but --json; their real runs are in test_info.py, test_list.py and test_data.py."""
 
-SHARED = ("--json", "--help", "--quiet", "--verbose", "--log-file", "--config")
-"""Options of every command: those of the log are in test_log.py, and --config is in test_config.py."""
+SHARED = ("--json", "--help", "--quiet", "--verbose", "--log-file", "--config")  # see test_log.py, test_config.py
 
 
 def test_every_option_of_every_command_has_a_row():

@@ -11,7 +11,8 @@ import pytest
 
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
-from owseg.evaluation.evaluate import Evaluator, evaluate
+from owseg.evaluation.evaluate import evaluate, evaluation_of
+from owseg.evaluation.evaluator import Evaluator
 from owseg.knowledge.calibration import calibrate, find_threshold, fit_scorers
 from owseg.labels import KNOWN, UNKNOWN, LabelSpace
 from owseg.metrics.pixel import Exact, PerImage
@@ -216,7 +217,7 @@ def test_what_cannot_be_evaluated_ends_in_one_sentence(kb):
 
 
 def test_an_evaluator_without_an_image_has_no_metric(kb):
-    found = Evaluator(kb, tiny.dataset(2, 4, unknown=True)).result()
+    found = evaluation_of(Evaluator(kb, tiny.dataset(2, 4, unknown=True)))
     assert np.isnan(found.unknown_recall) and np.isnan(found.iou.mean()) and np.isnan(found.scores["energy"].ap)
 
 

@@ -13,10 +13,12 @@ import pytest
 import torch
 
 from owseg import _files
+from owseg._files import ERRORS, write_errors
 from owseg.errors import OwsegError
-from owseg.inference.done import ERRORS, RESULTS, Done, made_by, write_errors
+from owseg.inference.done import RESULTS, Done
 from owseg.inference.predict import predict_files
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.made_by import made_by
 from owseg.knowledge.prediction import MAPS
 from tests.support import tiny
 from tests.support.folders import contents

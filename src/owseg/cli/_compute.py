@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,5 +77,3 @@ OPTIONS = {
     ],
 }  # fmt: skip
 """The options by the name of the field; all of them are optional."""
-
-DEFAULTS = {f.name: f.default for f in fields(Compute)}

@@ -6,6 +6,7 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from time import monotonic
@@ -15,7 +16,8 @@ import typer
 
 from owseg import __version__
 from owseg._progress import logger
-from owseg.cli._compute import DEFAULTS, OPTIONS, Compute
+from owseg.cli._cluster import CLUSTER_OPTIONS, ClusterCompute
+from owseg.cli._compute import OPTIONS, Compute
 from owseg.cli._config import FOLDERS, SETTINGS, folder_of, use_config, write_settings
 from owseg.cli._log import choose_log
 from owseg.cli._printing import print_error, print_json, print_note
@@ -61,15 +63,17 @@ def runnable(command: Callable[..., None]) -> Callable[..., None]:
     """
     name = command_name(command)
     hints, own = get_type_hints(command, include_extras=True), inspect.signature(command).parameters.values()
-    computes = next((n for n, hint in hints.items() if hint is Compute), None)
-    shared = {**(OPTIONS if computes else {}), **SHARED, **({"config": CONFIG} if name in FOLDERS else {})}
+    kinds: dict[Any, dict[str, Any]] = {Compute: OPTIONS, ClusterCompute: CLUSTER_OPTIONS}
+    computes = next((n for n, hint in hints.items() if hint in kinds), None)
+    options = kinds[hints[computes]] if computes else {}
+    shared = {**options, **SHARED, **({"config": CONFIG} if name in FOLDERS else {})}
 
     @wraps(command)
     def run(ctx: typer.Context, **given: Any) -> None:
         choose_log(*(given.pop(option) for option in SHARED))
         given.pop("config", None)
         if computes:
-            given[computes] = Compute(**{option: given.pop(option) for option in OPTIONS})
+            given[computes] = hints[computes](**{option: given.pop(option) for option in options})
         logger.debug("owseg %s: %s", __version__, shown(shlex.join(sys.argv[1:])))
         started, folder = monotonic(), folder_of(name, given)
         code = 0
@@ -97,4 +101,4 @@ def runnable(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-_DEFAULTS = {"quiet": False, "verbose": False, **DEFAULTS}
+_DEFAULTS = {"quiet": False, "verbose": False, **{f.name: f.default for f in fields(ClusterCompute)}}

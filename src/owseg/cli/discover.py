@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._compute import Compute
+from owseg.cli._cluster import ClusterCompute
 from owseg.cli._images import given_images
 from owseg.cli._options import KB, Images, Json, Recursive
 from owseg.cli._printing import exit_code, next_command, print_error, print_json, say
@@ -25,20 +25,21 @@ def discover(
     ] = 0.5,
     recursive: Recursive = False,
     as_json: Json = False,
-    compute: Compute = Compute(),  # noqa: B008
+    compute: ClusterCompute = ClusterCompute(),  # noqa: B008
 ) -> None:
     """Find the unknown regions of many images and group similar ones: a queue for owseg review.
 
     Writes a folder with every unknown region, the groups in the order of review, and an overview, groups.jpg. A run
-    that was stopped continues where it was. Exit code 3 if some images could not be read,
-    1 if none could.
+    that was stopped continues where it was. Exit code 3 if some images could not be read (errors.csv names them), 1 if
+    none could.
     """
     from owseg._files import check_writable
     from owseg.discovery.discover import discover as find_and_group
 
     check_writable(out)
+    cluster, here = compute.shared()
     paths = given_images(images, recursive, out).paths
-    queue, found = find_and_group(compute.load(kb), paths, out, kb, min_area, split_at)
+    queue, found = find_and_group(here.load(kb), paths, out, kb, min_area, split_at, cluster=cluster)
     if as_json:
         print_json({"queue": str(queue.folder), **vars(found)})
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from owseg.cli._cluster import ClusterCompute
 from owseg.cli._compute import Compute
 from owseg.cli._data import decoded_once
 from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Size, Split, Tile, parse_names, parse_sides
@@ -80,6 +81,16 @@ Report = Annotated[
 ]
 
 
+Parts = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o",
+        help="Folder to keep what was counted of each few images, so that the same command goes on where it was "
+        "stopped.",
+    ),
+]  # fmt: skip
+
+
 def evaluate(
     kb: KB,
     data: Data,
@@ -96,7 +107,8 @@ def evaluate(
     sequence: Sequence = False,
     report: Report = None,
     as_json: Json = False,
-    compute: Compute = Compute(),  # noqa: B008
+    out: Parts = None,
+    compute: ClusterCompute = ClusterCompute(),  # noqa: B008
 ) -> None:
     """Evaluate on labelled images: IoU per class, and AUROC, AP and FPR95 of the anomaly score.
 
@@ -108,21 +120,14 @@ def evaluate(
     from owseg.evaluation.evaluate import evaluate as measure
     from owseg.metrics.pixel import PerImage
 
-    if report is not None and not sequence:
-        raise OwsegError("--report shows a sequence of classes; add --sequence.")
     views = (full_resolution, multi_scale, size, tile, window)
-    if sequence and (scorers or per_image or any(views) or sides or crosswise):
-        raise OwsegError("--sequence evaluates each stage with its own score, pixels pooled; omit the other options.")
-    if tile and window:
-        raise OwsegError("--tile and --window are two ways to divide an image; give one of them.")
-    if sides and any(views):
-        raise OwsegError("--sides says at which sizes an image is run and where it is scored; omit the other options.")
     pair, names = parse_names(crosswise), parse_names(scorers)
-    if crosswise and (len(pair) != 2 or pair[0] == pair[1] or per_image or len(names) > 1 or scorers == "all"):
-        raise OwsegError("--crosswise takes two splits, such as test-t5,test-t6, and one score; omit --per-image.")
-    stages = _stages(kb, compute) if sequence else (compute.load(kb),)
+    cluster, here = compute.shared()
+    _check(sequence, report, names, per_image, views, sides, pair if crosswise else None, bool(out or cluster))
+    stages = _stages(kb, here) if sequence else (here.load(kb),)
     base = stages[-1]
-    first, *others = (decoded_once(open_dataset(data, part, base.labels)) for part in pair or (split,))
+    opened = [open_dataset(data, part, base.labels) for part in pair or (split,)]
+    first, *others = (decoded_once(one) for one in opened)
     if sequence:
         _evaluate_sequence(stages, first, report, as_json)
         return
@@ -135,11 +140,33 @@ def evaluate(
         return
     # The one in use may have options, with which it is none of the names.
     wanted = tuple(dict.fromkeys((*base.scorers, base.scorer))) if scorers == "all" else names or (base.scorer,)
-    result = measure(base, first, wanted, PerImage if per_image else None, forward)
+    # What is kept in memory here would have to be sent to the workers.
+    counted = first if cluster is None else opened[0]
+    result = measure(base, counted, wanted, PerImage if per_image else None, forward, out, cluster)
     notes = diagnostics.of_evaluation(result, base.threshold) + diagnostics.of_measured(base, first)
     if not any(views) and not sides:
         notes += diagnostics.of_sizes(base.network.size, diagnostics.sizes_of(first))
     _print(result, as_json, tuple(notes))
+
+
+def _check(
+    sequence: bool, report: Path | None, names: tuple[str, ...], per_image: bool, views: tuple[object, ...],
+    sides: str, pair: tuple[str, ...] | None, in_parts: bool,
+) -> None:  # fmt: skip
+    """Raise ``OwsegError`` for options that exclude one another; ``views`` are those of how an image is run."""
+    _, _, _, tile, window = views
+    if report is not None and not sequence:
+        raise OwsegError("--report shows a sequence of classes; add --sequence.")
+    if sequence and (names or per_image or any(views) or sides or pair is not None):
+        raise OwsegError("--sequence evaluates each stage with its own score, pixels pooled; omit the other options.")
+    if in_parts and (sequence or pair is not None):
+        raise OwsegError("--out and --ray are for one evaluation of one knowledge base; omit --sequence, --crosswise.")
+    if tile and window:
+        raise OwsegError("--tile and --window are two ways to divide an image; give one of them.")
+    if sides and any(views):
+        raise OwsegError("--sides says at which sizes an image is run and where it is scored; omit the other options.")
+    if pair is not None and (len(pair) != 2 or pair[0] == pair[1] or per_image or len(names) > 1 or names == ("all",)):
+        raise OwsegError("--crosswise takes two splits, such as test-t5,test-t6, and one score; omit --per-image.")
 
 
 def _stages(kb: str, compute: Compute) -> tuple[KnowledgeBase, ...]:

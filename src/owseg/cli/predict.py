@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from owseg.cli._compute import Compute
+from owseg.cli._cluster import ClusterCompute
 from owseg.cli._images import given_images
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Recursive, Size, Task, Tile, parse_names
 from owseg.cli._printing import command, exit_code, print_error, print_json, print_note, say
@@ -61,7 +61,7 @@ def predict(
     recursive: Recursive = False,
     as_json: Json = False,
     as_lines: JsonLines = False,
-    compute: Compute = Compute(),  # noqa: B008
+    compute: ClusterCompute = ClusterCompute(),  # noqa: B008
 ) -> None:
     """Label every pixel of images, and mark those that are unknown.
 
@@ -77,13 +77,13 @@ def predict(
     from owseg.knowledge.pretrained import stored_version
     from owseg.knowledge.tasks import for_task
 
-    wanted = _maps_in(write)
+    (cluster, here), wanted = compute.shared(), _maps_in(write)
     if as_json and as_lines:
         raise OwsegError("--json prints one object at the end and --jsonl a line for each image; give either.")
     check_writable(out)  # before the network is loaded, as the names
     found = given_images(images, recursive, out)
     check_names(found.names, found.paths)
-    base, paths, version = for_task(compute.load(kb), task), found.paths, stored_version(kb)
+    base, paths, version = for_task(here.load(kb), task), found.paths, stored_version(kb)
     forward = base.engine(full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
     base = adapt_to_some(base, paths, forward) if adapt else base
     about: dict[str, object] = {"kb": kb, "version": version, "task": task}
@@ -94,15 +94,14 @@ def predict(
         if as_lines:
             print(json.dumps({**about, **result.to_json()}, default=str), flush=True)
 
-    stopped = caught(
-        lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, overwrite, wanted, collect=False)
-    )
+    how: dict[str, Any] = {"overwrite": overwrite, "write": wanted, "collect": False, "cluster": cluster}
+    stopped = caught(lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, **how))
     shift = shift_of(base, results)
     if as_json:
         _print_all({**about, "out": str(out), "stopped": bool(stopped)}, base.threshold, shift, results)
     else:
         _print_shift(shift, base.threshold, kb)
-    if not (as_json or as_lines):
+    if not as_json and not as_lines:
         _print_results(results, len(paths), base, out, adapt, None if size or tile else base.network.size)
     _end(results, stopped, as_json)
 

@@ -23,6 +23,10 @@ class Given:
     def __len__(self) -> int:
         return len(self.images)
 
+    def pick(self, numbers: Sequence[int]) -> Given:
+        """Return the images ``numbers``, in that order."""
+        return Given([self.images[i] for i in numbers], None if self.ids is None else [self.ids[i] for i in numbers])
+
     def __getitem__(self, i: int) -> Sample:
         """Read image ``i``; raise ``OwsegError`` for what is not one."""
         image = self.images[i]

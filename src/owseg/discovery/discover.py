@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 
 import numpy as np
+import torch
 
-from owseg._files import write_whole
+from owseg._files import write_errors, write_whole
 from owseg._progress import track
 from owseg.data.given import Given
 from owseg.data.images import failure
@@ -31,6 +33,8 @@ from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.pieces import SPLIT_COSINE, pixels
 from owseg.knowledge.regions import MIN_AREA, RegionProposals
+from owseg.models.cluster import Cluster
+from owseg.models.engine import moved
 from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
 from owseg.types import Forward, Output, Sample
@@ -52,13 +56,14 @@ class DiscoveryResult:
 
 def discover(
     kb: KnowledgeBase, paths: Sequence[Path], folder: Path, name: str = "", min_area: float = MIN_AREA,
-    split_at: float = SPLIT_COSINE, forward: Forward | None = None,
+    split_at: float = SPLIT_COSINE, forward: Forward | None = None, cluster: Cluster | None = None,
 ) -> tuple[Queue, DiscoveryResult]:  # fmt: skip
     """Find the unknown regions of images, store them in the queue ``folder``, and group all regions of the queue.
 
     Images that are in the queue already are not processed again, so a run that was stopped can be resumed. One image is
     held in memory at a time, then the embeddings of all regions. ``name`` is the name of the knowledge base; for
-    ``min_area``, ``split_at`` and ``forward`` see ``KnowledgeBase.regions``. An image that cannot be read is skipped.
+    ``min_area``, ``split_at`` and ``forward`` see ``KnowledgeBase.regions``. With a ``cluster`` its workers find the
+    regions, and this process stores them. An image that cannot be read is skipped, and ``ERRORS`` names it.
     Raises ``OwsegError`` without a threshold, without an image, and for a queue made by another knowledge base, with
     other settings or of images below another folder.
     """
@@ -72,25 +77,61 @@ def discover(
     paths = [path.parent.resolve() / path.name for path in paths]  # a link to an image keeps its own name
     root = Path(os.path.commonpath([path.parent for path in paths]))
     info = QueueInfo(name, kb.fingerprint(decides=True), kb.labels.names, str(root), min_area, split_at)
-    queue, skipped = Queue.begin(folder, info), []
+    queue, skipped = Queue.begin(folder, info), {}
     names = [path.relative_to(root).as_posix() for path in paths]
     left = [i for i, image in enumerate(names) if not queue.has(image)]
-
-    def find(sample: Sample, output: Output) -> tuple[RegionProposals, list[bytes]]:
-        proposals = kb.find_regions(sample, output, min_area, split_at)
-        return proposals, [encode_jpeg(thumbnail(sample.image, r.mask, r.box)) for r in proposals.regions]
-
-    def failed(i: int, error: Exception) -> None:
-        skipped.append(failure(paths[left[i]], error))
-
     given = Given([paths[i] for i in left], [names[i] for i in left])
-    found = over_images(forward or kb.engine(), given, find, failed)
+    finder = _Finder(kb, forward or kb.engine(), given, min_area, split_at)
+    found = finder.over(range(len(left))) if cluster is None else _by(cluster, finder)
     for i, one in zip(left, track(found, "discovering", len(left)), strict=True):
-        if one is not None:
+        if isinstance(one, str):
+            skipped[paths[i]] = one
+        else:
             queue.add(names[i], file_hash(paths[i]), *one)
     images, regions, copies, groups = group_queue(queue, kb)
     write_whole(queue.folder / "groups.jpg", encode_jpeg(overview(queue)))
-    return queue, DiscoveryResult(images, regions, copies, groups, tuple(skipped))
+    write_errors(queue.folder, skipped.items())
+    return queue, DiscoveryResult(images, regions, copies, groups, tuple(skipped.values()))
+
+
+Found: TypeAlias = tuple[RegionProposals, list[bytes]] | str
+"""The regions of an image, and a JPEG of each; or why there are none."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Finder:
+    """Finds the unknown regions of images; the ``Work`` of a cluster, too."""
+
+    kb: KnowledgeBase
+    forward: Forward
+    images: Given
+    min_area: float
+    split_at: float
+
+    def to(self, device: torch.device) -> _Finder:
+        """Return it with the knowledge base on ``device``."""
+        kb = self.kb.to(device)
+        return replace(self, kb=kb, forward=moved(self.forward, kb.network, kb.residual))
+
+    def __call__(self, numbers: Sequence[int]) -> list[Found]:
+        """Return what is found in the images ``numbers``."""
+        return [*self.over(numbers)]
+
+    def over(self, numbers: Sequence[int]) -> Iterator[Found]:
+        """Yield what is found in each of the images ``numbers``, in order."""
+        paths = [self.images.images[i] for i in numbers]
+
+        def find(sample: Sample, output: Output) -> Found:
+            proposals = self.kb.find_regions(sample, output, self.min_area, self.split_at)
+            return proposals, [encode_jpeg(thumbnail(sample.image, r.mask, r.box)) for r in proposals.regions]
+
+        return over_images(self.forward, self.images.pick(numbers), find, lambda i, error: failure(paths[i], error))
+
+
+def _by(cluster: Cluster, finder: _Finder) -> Iterator[Found]:
+    """Yield what the workers of a cluster find in each image, in order."""
+    for _, found in cluster.over(finder, len(finder.images)):
+        yield from found
 
 
 def group_queue(queue: Queue, kb: KnowledgeBase) -> tuple[int, int, int, int]:

@@ -5,39 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import isnan
-from typing import Any, Protocol, TypeAlias
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from owseg._files import json_ready
 from owseg._progress import track
-from owseg.data.dataset import DataSet, Labelled
-from owseg.errors import OwsegError
+from owseg.data.dataset import DataSet
+from owseg.evaluation.evaluator import Accumulator, Evaluator
+from owseg.evaluation.parts import count_in_parts
 from owseg.knowledge.base import KnowledgeBase
-from owseg.knowledge.prediction import Assessment
-from owseg.labels import KNOWN, UNKNOWN
+from owseg.labels import KNOWN
 from owseg.metrics.binned import Binned
 from owseg.metrics.iou import IoU, harmonic
 from owseg.metrics.pixel import PerImage, PixelMetrics
 from owseg.metrics.pooled import Pooled
+from owseg.models.cluster import Cluster
 from owseg.models.ops import resize
 from owseg.models.over_images import over_images
-from owseg.types import Forward, ImageScorer, Output, Sample
+from owseg.types import Forward, ImageScorer
 
 Rows = list[tuple[str, ...]]
-
-
-class Accumulator(Protocol):
-    """What collects a score image by image: ``Exact``, ``Binned``, ``PerImage`` or ``Pooled``."""
-
-    def update(self, score: np.ndarray, target: np.ndarray) -> None:
-        """Add one image."""
-        ...
-
-    def compute(self) -> PixelMetrics:
-        """Return the metrics of everything added so far."""
-        ...
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,19 +132,47 @@ def evaluate(
     scorers: Sequence[str] | None = None,
     metric: Callable[[], Accumulator] | None = None,
     forward: Forward | None = None,
+    parts: str | Path | None = None,
+    cluster: Cluster | None = None,
 ) -> Evaluation:
     """Evaluate ``kb`` on ``data``, which is opened against ``kb.labels``.
 
     ``scorers`` names the scores, by default ``kb``'s own. ``metric`` makes the accumulator of each score: ``Exact``,
     ``Binned`` or ``PerImage`` (see ``owseg.metrics``); by default pixels are pooled, exactly up to 67 million of them
-    and from histograms beyond (see ``Pooled``). ``forward`` is by default ``kb.engine()``. Raises ``OwsegError`` for an
-    image without a mask, data in other labels, and a scorer that ``kb`` does not have.
+    and from histograms beyond (see ``Pooled``). ``forward`` is by default ``kb.engine()``. ``parts`` is a folder where
+    what was counted is kept, so that an evaluation that was stopped goes on; with a ``cluster`` its workers evaluate
+    (see ``owseg.evaluation.parts``). Raises ``OwsegError`` for an image without a mask, data in other labels, a scorer
+    that ``kb`` does not have, and a folder of another evaluation.
     """
-    evaluator = Evaluator(kb, data, scorers, metric)
-    assessed = over_images(forward or kb.engine(), evaluator.samples, evaluator.assess)
+    evaluator, forward = Evaluator(kb, data, scorers, metric), forward or kb.engine()
+    if parts is not None or cluster is not None:
+        evaluator.counts = count_in_parts(evaluator, forward, None if parts is None else Path(parts), cluster)
+        return evaluation_of(evaluator)
+    assessed = over_images(forward, evaluator.samples, evaluator.assess)
     for one in track(assessed, "evaluating", len(data)):
         evaluator.update(one)
-    return evaluator.result()
+    return evaluation_of(evaluator)
+
+
+def evaluation_of(evaluator: Evaluator) -> Evaluation:
+    """Return the metrics of everything that was added to an evaluator."""
+    counts, kb, names = evaluator.counts, evaluator.kb, evaluator.names
+    known = len(kb.labels)
+    both = np.stack([counts.predicted, counts.total])
+    of_known = both[:, :known].sum(1) + both[:, KNOWN]  # KNOWN has no class, but is known
+    of_unknown = both[:, known : len(names)].sum(1)
+    per_class = zip(names, *both[:, : len(names)], strict=True)
+    return Evaluation(
+        data=evaluator.data.source.name,
+        images=len(evaluator.data),
+        iou=counts.iou,
+        scores={name: state.compute() for name, state in counts.scores.items()},
+        unknown_recall=share(of_unknown),
+        known_fpr=share(of_known),
+        learned=kb.learned_classes,
+        states=dict(counts.scores),
+        predicted_unknown={name: (int(predicted), int(total)) for name, predicted, total in per_class},
+    )
 
 
 def evaluate_image_scorers(
@@ -174,81 +192,6 @@ def evaluate_image_scorers(
             score = torch.from_numpy(scorer(sample.image))[None, None]
             states[name].update(resize(score, size)[0, 0].numpy(), target)
     return {name: state.compute() for name, state in states.items()}
-
-
-Assessed: TypeAlias = tuple[Assessment, np.ndarray]
-"""Closed map and scores of an image, and its ground truth (H, W): ids of the known classes, then of the unknown."""
-
-
-class Evaluator:
-    """Collects an ``Evaluation`` image by image, for callers that have the network's outputs already."""
-
-    def __init__(
-        self,
-        kb: KnowledgeBase,
-        data: DataSet,
-        scorers: Sequence[str] | None = None,
-        metric: Callable[[], Accumulator] | None = None,
-    ) -> None:
-        if data.labels.names != kb.labels.names:
-            raise OwsegError("the data set has other labels than the knowledge base; open it against kb.labels.")
-        for name in scorers or ():  # before the network is run
-            kb.require_scorer(name)
-        # Every unknown class gets an id of its own, beyond the known ones, so that each can be counted.
-        everything = kb.labels
-        for name in data.unknown_classes():
-            everything = everything.extend(name)
-        # Ground truth is read in the source's own ids, so that evaluators of several stages can share one reading.
-        self.kb, self.data, self._raw = kb, data, DataSet(data.source, data.source.classes)
-        self._names, self._table = everything.names, everything.lookup(data.source.classes)
-        self._iou, self._predicted, self._total = IoU.of(kb.labels.names), *np.zeros((2, 256), np.int64)
-        self._states = {name: (metric or Pooled)() for name in scorers or (kb.scorer,)}
-
-    @property
-    def samples(self) -> Labelled:
-        """The images, and their ground truth in the ids of the source: the same for every knowledge base."""
-        return Labelled(self._raw, "evaluation")
-
-    def assess(self, sample: Sample, output: Output) -> Assessed:
-        """Return what ``update`` takes of one of ``samples`` and its output; several threads may call it."""
-        classes = self._table[sample.mask_for("evaluation")]
-        names = tuple({*self._states, self.kb.scorer})  # the open-set map needs its score, measured or not
-        return self.kb.assess(output, (classes.shape[0], classes.shape[1]), names), classes
-
-    def update(self, found: Assessed) -> None:
-        """Add one image, as ``assess`` returned it."""
-        assessed, classes = found
-        known = len(self.kb.labels)
-        # Ids between the known classes and KNOWN are those of the unknown classes.
-        target = np.where((classes >= known) & (classes < KNOWN), UNKNOWN, classes).astype(np.uint8)
-        self._iou = self._iou.update(assessed.labels, target)
-        for name in assessed.scores:
-            score = assessed.decided(name)
-            if name in self._states:
-                self._states[name].update(score, target)
-            if name == self.kb.scorer and self.kb.threshold is not None:
-                unknown = score > np.float32(self.kb.threshold.value)  # float32, as when the threshold was found
-                self._predicted += np.bincount(classes[unknown], minlength=256)
-                self._total += np.bincount(classes.ravel(), minlength=256)
-
-    def result(self) -> Evaluation:
-        """Return the metrics of everything added so far."""
-        names, known = self._names, len(self.kb.labels)
-        counts = np.stack([self._predicted, self._total])
-        of_known = counts[:, :known].sum(1) + counts[:, KNOWN]  # KNOWN has no class, but is known
-        of_unknown = counts[:, known : len(names)].sum(1)
-        per_class = zip(names, *counts[:, : len(names)], strict=True)
-        return Evaluation(
-            data=self.data.source.name,
-            images=len(self.data),
-            iou=self._iou,
-            scores={name: state.compute() for name, state in self._states.items()},
-            unknown_recall=share(of_unknown),
-            known_fpr=share(of_known),
-            learned=self.kb.learned_classes,
-            states=self._states,
-            predicted_unknown={name: (int(predicted), int(total)) for name, predicted, total in per_class},
-        )
 
 
 def share(counts: Sequence[int] | np.ndarray) -> float:

@@ -21,12 +21,11 @@ from urllib.parse import quote
 
 import numpy as np
 import zstandard
-from safetensors import SafetensorError
-from safetensors import numpy as safetensors
 
 from owseg import __version__
 from owseg._files import MAX_ANNOTATIONS, begin_or_resume, read_json, write_whole
 from owseg.errors import OwsegError
+from owseg.evaluation.encoded import SUFFIX, Damaged, decode, encode
 
 FORMAT = 2
 MANIFEST = "maps.json"
@@ -146,7 +145,7 @@ class MapFolder:
     def file(self, image: str) -> Path:
         """Return where the maps of ``image`` are, or will be."""
         # Quoted, as an image may be named after its path: "town/b 1" is one file, not a folder.
-        return self.path / f"{quote(image, safe=' ', errors='surrogatepass')}.safetensors.zst"
+        return self.path / f"{quote(image, safe=' ', errors='surrogatepass')}{SUFFIX}"
 
     def write(self, image: str, maps: Maps) -> Path:
         """Write one image's maps, whole or not at all, and return the file.
@@ -160,21 +159,19 @@ class MapFolder:
         tensors |= {SCORE + name: score.astype(np.float32) for name, score in maps.scores.items()}
         if len({tensor.shape for tensor in tensors.values()}) > 1:
             raise OwsegError(f"the maps of {image} are not of one size.")
-        # safetensors writes the buffer of an array as it lies, whatever its strides say.
-        whole = safetensors.save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
-        return write_whole(self.file(image), zstandard.ZstdCompressor(level=1, write_checksum=True).compress(whole))
+        return write_whole(self.file(image), encode(tensors))
 
     def read(self, image: str) -> Maps:
         """Read one image's maps; raise ``OwsegError`` for a file that is missing, truncated or altered."""
         path = self.file(image)
         try:
-            tensors = safetensors.load(zstandard.ZstdDecompressor().decompress(path.read_bytes()))
+            tensors = decode(path.read_bytes())
             maps = Maps(
                 tensors["labels"], tensors["target"], {name: tensors[SCORE + name] for name in self.manifest.scores}
             )
         except OSError:
             raise OwsegError(f"{path} is missing or cannot be read; compute the maps again, which adds it.") from None
-        except (zstandard.ZstdError, SafetensorError, MemoryError, KeyError):  # an altered header asks for any memory
+        except (Damaged, KeyError):
             raise OwsegError(f"{path} is damaged; remove it and compute the maps again, which replaces it.") from None
         return maps
 

@@ -14,7 +14,8 @@ from owseg._files import json_ready
 from owseg._progress import track
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
-from owseg.evaluation.evaluate import Assessed, Evaluation, Evaluator, Rows, number, share
+from owseg.evaluation.evaluate import Evaluation, Rows, evaluation_of, number, share
+from owseg.evaluation.evaluator import Assessed, Evaluator
 from owseg.knowledge.base import KnowledgeBase
 from owseg.models.over_images import over_images
 from owseg.types import Output, Sample
@@ -139,4 +140,4 @@ def evaluate_sequence(stages: Sequence[KnowledgeBase], data: DataSet) -> Sequenc
     for assessed in track(found, "evaluating", len(data)):
         for evaluator, one in zip(evaluators, assessed, strict=True):
             evaluator.update(one)
-    return SequenceEvaluation(tuple(evaluator.result() for evaluator in evaluators))
+    return SequenceEvaluation(tuple(evaluation_of(evaluator) for evaluator in evaluators))

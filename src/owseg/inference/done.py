@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from owseg import __version__
-from owseg._files import append, csv_cell, write_whole
-from owseg.knowledge.base import KnowledgeBase
-from owseg.models.engine import Engine
-from owseg.types import Forward
+from owseg._files import append, write_whole
 
-RESULTS, ERRORS = "results.jsonl", "errors.csv"
-"""The lines, and the images that have no prediction with the reasons; the second is there only if there is one."""
+RESULTS = "results.jsonl"
 
 LONGEST = 1 << 20
 """A line with more bytes than this is none of ours."""
-
-UNSAID = ("network", "residual", "batch", "workers", "compiled")
-"""Fields of an engine that change no prediction, or that the fingerprint of the knowledge base covers."""
-
-
-def made_by(kb: KnowledgeBase, forward: Forward | None, *files: Any) -> str | None:
-    """Return a short SHA-256 of all that decides what is predicted, and which ``files``; None where it is not known.
-
-    It is known of engines alone.
-    """
-    engine = kb.engine() if forward is None else forward
-    if not isinstance(engine, Engine):
-        return None
-    how = {f.name: getattr(engine, f.name) for f in fields(engine) if f.name not in UNSAID}
-    return sha256(repr((__version__, kb.fingerprint(decides=True), how, files)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,18 +54,6 @@ class Done:
         """Add the line of an image that was predicted."""
         line = {"name": name, "made_by": self.made_by, "file": _state_of(path), **result}
         append(self.folder / RESULTS, _line(line))
-
-
-def write_errors(folder: Path, errors: Iterable[tuple[Path, str]]) -> None:
-    """Write the images without a prediction and the reasons as ``ERRORS``; without one, remove that file."""
-    rows = [(str(path), error) for path, error in errors]
-    if not rows:
-        (folder / ERRORS).unlink(missing_ok=True)
-        return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([("path", "error"), *((csv_cell(path), csv_cell(error)) for path, error in rows)])
-    write_whole(folder / ERRORS, text.getvalue().encode(errors="surrogateescape"))
 
 
 def _line(result: Mapping[str, Any]) -> bytes:

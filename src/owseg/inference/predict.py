@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
+import torch
 
-from owseg._files import fits, read_json, write_whole
+from owseg._files import fits, read_json, write_errors, write_whole
 from owseg._progress import track
 from owseg.data.images import failure, read_image
 from owseg.data.render import encode_legend
 from owseg.errors import OwsegError
-from owseg.inference.done import Done, made_by, write_errors
+from owseg.inference.done import Done
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.made_by import made_by
 from owseg.knowledge.prediction import MAPS, Prediction
 from owseg.labels import LabelSpace
-from owseg.models.engine import SMALLEST
+from owseg.models.cluster import Cluster
+from owseg.models.engine import SMALLEST, moved
 from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
 from owseg.scorers import ON_ROAD
@@ -87,7 +90,7 @@ class Result:
 def predict_files(
     kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None,
     names: Sequence[str] | None = None, on_result: Callable[[Result], None] = lambda result: None,
-    overwrite: bool = False, write: Collection[str] = MAPS, collect: bool = True,
+    overwrite: bool = False, write: Collection[str] = MAPS, collect: bool = True, cluster: Cluster | None = None,
 ) -> list[Result]:  # fmt: skip
     """Predict every image and write the prediction into ``out``; return a result for each, in order.
 
@@ -96,7 +99,7 @@ def predict_files(
     open-set map. ``names`` may have folders in them, and are by default the file names without suffix; beside the maps
     are ``CLASSES`` and ``LEGEND``. Of these ``write`` names those that are wanted. Each file is written whole or not at
     all. ``on_result`` is called after each image; without ``collect`` it alone gets the results, which are then not
-    kept in memory, nor returned.
+    kept in memory, nor returned. With a ``cluster`` its workers predict and write, and ``forward`` is an ``Engine``.
 
     An image that was predicted before, by the same knowledge base and in the same way, is left as it is (see ``Done``),
     unless ``overwrite``; so a run that was stopped goes on. An image that cannot be read, is too large for the memory,
@@ -114,25 +117,23 @@ def predict_files(
     kept = {name: before for name, path in images.items() if (before := done.of(name, path))}
     done.keep(kept)
     left = {name: path for name, path in images.items() if name not in kept}
-    new = _predictions(kb, left, out, forward, partial(_contents, kb, npy, write))
+    images_left = _Named(tuple(left), tuple(left.values()), out)
+    new = _results(_Predictor(kb, forward or kb.engine(), images_left, npy, tuple(write)), cluster)
     results: list[Result] = []
     errors: list[tuple[Path, str]] = []
     has_classes, count = bool(kept), 0
     for name, path in track(images.items(), "predicting", len(images)):
-        if before := kept.get(name):
-            result = Result.stored(path, out, before)
-        else:
-            result, contents = next(new)
-            try:
+        try:
+            before = kept.get(name)
+            result = next(new) if before is None else Result.stored(path, out, before)
+            with _writing():
                 if result.error is None and not has_classes:  # nothing is left of images that are none
                     _write_classes(kb.labels, out)
                     has_classes = True
-                for place, data in contents.items():
-                    write_whole(place, data)
-                if result.error is None:
+                if result.error is None and before is None:
                     done.add(name, path, result.to_store(out))
-            except OwsegError as error:
-                raise OwsegError(f"{str(error).removesuffix('.')}; {count} of {len(paths)} images are done.") from None
+        except _Unwritable as error:
+            raise OwsegError(f"{str(error).removesuffix('.')}; {count} of {len(paths)} images are done.") from None
         count += result.error is None
         if result.error is not None:
             errors.append((path, result.error))
@@ -144,47 +145,49 @@ def predict_files(
     return results
 
 
-def _predictions(
-    kb: KnowledgeBase, images: Mapping[str, Path], out: Path, forward: Forward | None, contents: Contents
-) -> Iterator[tuple[Result, dict[Path, bytes]]]:
-    """Yield the result for each of ``images``, by the names of their maps, and what its files hold."""
-    paths = list(images.values())
-    takes_less = kb.network.size is None  # else --tile sees more pixels than the working size has
+def _results(predictor: _Predictor, cluster: Cluster | None) -> Iterator[Result]:
+    """Yield the result for each image, in order, by the workers of ``cluster`` if there is one."""
+    count = len(predictor.images)
+    if cluster is None:
+        yield from predictor.over(range(count))
+        return
+    for _, results in cluster.over(predictor, count):
+        for file in (file for result in results[:1] for file in result.files[:1]):
+            if not file.is_file():  # each machine has a folder of that name of its own
+                raise OwsegError(f"{file} was written by a worker and is not here; all machines must share --out.")
+        yield from results
 
-    def find(sample: Sample, output: Output) -> tuple[Result, dict[Path, bytes]]:
-        path = images[sample.id]
-        return contents(path, out / sample.id, kb.decide(replace(sample, id=path.name), output))
-
-    def failed(i: int, error: Exception) -> tuple[Result, dict[Path, bytes]]:
-        return Result(paths[i], None, failure(paths[i], error, WAYS if takes_less else "make it smaller")), {}
-
-    return over_images(forward or kb.engine(), _Named(images, out), find, failed)
-
-
-Contents: TypeAlias = Callable[[Path, Path, Prediction], tuple[Result, dict[Path, bytes]]]
-"""(The image's path, where its maps go, prediction) -> its result, and what its files hold."""
 
 WAYS = "--size N or --tile takes less, or make it smaller"
 """What helps where a network without a working size needs too much memory."""
 
 
+class _Unwritable(OSError):
+    """A file could not be written: unlike an image that cannot be read, that concerns all the others."""
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OwsegError as error:
+        raise _Unwritable(str(error)) from None
+
+
 @dataclass(frozen=True, eq=False)
 class _Named:
-    """The images that become maps in ``out``, by the name of their maps."""
+    """The images that become maps in ``out``, by the names of these."""
 
-    paths: Mapping[str, Path]
+    names: Sequence[str]
+    paths: Sequence[Path]
     out: Path
-
-    @cached_property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(self.paths)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, i: int) -> Sample:
-        name = self._names[i]
-        path, longest = self.paths[name], self.out / f"{name}.regions.json"
+        name, path = self.names[i], self.paths[i]
+        longest = self.out / f"{name}.regions.json"
         # Both, as a folder that is not there yet hides that the name in it is too long.
         if not (fits(longest) and fits(self.out / longest.name)):
             raise OwsegError(
@@ -193,22 +196,60 @@ class _Named:
         return Sample(read_image(path), None, name)
 
 
-def _contents(
-    kb: KnowledgeBase, npy: bool, write: Collection[str], path: Path, place: Path, prediction: Prediction
-) -> tuple[Result, dict[Path, bytes]]:
-    """Return the result for an image, and what its files hold: those of ``place``, each with its suffix."""
-    contents = {place.parent / f"{place.name}.{suffix}": data for suffix, data in prediction.files(npy, write)}
-    summary = prediction.to_json()
-    if prediction.find is not None and {"overlay", "regions"} & {*write}:  # else they need not be found
-        found = [region.to_json() for region in prediction.regions]
-        summary["regions"] = [{k: v for k, v in one.items() if k not in ("image", "mask")} for one in found]
-    factor = None if kb.network.size is None else kb.network.size / min(prediction.labels.shape)
-    # A score on the road says how much road an image shows, and not of which place it is.
-    on_road = kb.scorer.endswith(ON_ROAD)
-    scores = None if on_road else quantiles_of(prediction.image, prediction.score)
-    if scores is not None:
-        scores = np.array([float(f"{q:.6g}") for q in scores])  # short, as they are stored
-    return Result(path, prediction.unknown, None, tuple(contents), summary, factor, scores), contents
+@dataclass(frozen=True, eq=False)
+class _Predictor:
+    """Predicts ``images`` and writes their maps; the ``Work`` of a cluster, too."""
+
+    kb: KnowledgeBase
+    forward: Forward
+    images: _Named
+    npy: bool
+    write: Collection[str]
+
+    def to(self, device: torch.device) -> _Predictor:
+        """Return it with the knowledge base on ``device``."""
+        kb = self.kb.to(device)
+        return replace(self, kb=kb, forward=moved(self.forward, kb.network, kb.residual))
+
+    def __call__(self, numbers: Sequence[int]) -> list[Result]:
+        """Return the results for the images ``numbers``."""
+        return [*self.over(numbers)]
+
+    def over(self, numbers: Sequence[int]) -> Iterator[Result]:
+        """Yield the result for each of the images ``numbers``, in order."""
+        images = self.images
+        some = _Named([images.names[i] for i in numbers], [images.paths[i] for i in numbers], images.out)
+        paths = dict(zip(some.names, some.paths, strict=True))
+        takes_less = self.kb.network.size is None  # else --tile sees more pixels than the working size has
+
+        def predict(sample: Sample, output: Output) -> Result:
+            path = paths[sample.id]
+            prediction = self.kb.decide(replace(sample, id=path.name), output)
+            return self._written(path, images.out / sample.id, prediction)
+
+        def failed(i: int, error: Exception) -> Result:
+            return Result(some.paths[i], None, failure(some.paths[i], error, WAYS if takes_less else "make it smaller"))
+
+        return over_images(self.forward, some, predict, failed)
+
+    def _written(self, path: Path, place: Path, prediction: Prediction) -> Result:
+        """Write the maps of an image, each as ``place`` with a suffix, and return its result."""
+        files = {place.parent / f"{place.name}.{end}": data for end, data in prediction.files(self.npy, self.write)}
+        summary = prediction.to_json()
+        if prediction.find is not None and {"overlay", "regions"} & {*self.write}:  # else they need not be found
+            found = [region.to_json() for region in prediction.regions]
+            summary["regions"] = [{k: v for k, v in one.items() if k not in ("image", "mask")} for one in found]
+        size = self.kb.network.size
+        factor = None if size is None else size / min(prediction.labels.shape)
+        # A score on the road says how much road an image shows, and not of which place it is.
+        on_road = self.kb.scorer.endswith(ON_ROAD)
+        scores = None if on_road else quantiles_of(prediction.image, prediction.score)
+        if scores is not None:
+            scores = np.array([float(f"{q:.6g}") for q in scores])  # short, as they are stored
+        with _writing():
+            for file, data in files.items():
+                write_whole(file, data)
+        return Result(path, prediction.unknown, None, tuple(files), summary, factor, scores)
 
 
 def check_names(names: Sequence[str], paths: Sequence[Path]) -> None:

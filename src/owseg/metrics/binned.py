@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil, floor, nan
+from typing import Any
 
 import numpy as np
 
@@ -67,6 +69,26 @@ class Binned:
         merged._least = np.minimum(self._least, other._least)
         merged._greatest = np.maximum(self._greatest, other._greatest)
         return merged
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the bins that hold a score, as ``from_arrays`` reads them: most are empty."""
+        used = np.flatnonzero(self._counts.any(0))
+        return {
+            "bins": used,
+            "counts": self._counts[:, used],
+            "least": self._least[:, used],
+            "greatest": self._greatest[:, used],
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:  # for another process: most bins are empty
+        return _binned, (self.bits, self.to_arrays())
+
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Binned:
+        """Return the state that ``to_arrays`` wrote, of as many bits as this."""
+        read, used = Binned(self.bits), arrays["bins"]
+        read._counts[:, used], read._least[:, used] = arrays["counts"], arrays["least"]
+        read._greatest[:, used] = arrays["greatest"]
+        return read
 
     def curves(self, points: int = 512) -> Curves:
         """Return the curves at up to ``points`` edges of bins, evenly spread over the recall: points of the exact ones.
@@ -133,6 +155,10 @@ class Binned:
         middle = {name: (low + high) / 2 for name, (low, high) in between.items()}
         bounds = {name: (max(0.0, b[0] - ROUNDING), min(1.0, b[1] + ROUNDING)) for name, b in between.items()}
         return PixelMetrics(middle["auroc"], middle["ap"], middle["fpr95"], outliers, inliers, bounds)
+
+
+def _binned(bits: int, arrays: Mapping[str, np.ndarray]) -> Binned:
+    return Binned(bits).from_arrays(arrays)
 
 
 # In what follows all arrays are (m,), one entry for each bin that holds a score, from the highest score down: p and n

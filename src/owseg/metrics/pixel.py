@@ -14,7 +14,7 @@ A threshold found on the ground truth of the evaluated images makes every metric
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor, nan
@@ -103,6 +103,16 @@ class Exact:
         merged._outliers = self._outliers + other._outliers
         merged._inliers = self._inliers + other._inliers
         return merged
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return everything added so far, as ``from_arrays`` reads it."""
+        return {"outliers": _joined(self._outliers), "inliers": _joined(self._inliers)}
+
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Exact:
+        """Return the state that ``to_arrays`` wrote, of the same kind as this."""
+        read = Exact(self.operating_point)
+        read._outliers, read._inliers = [arrays["outliers"]], [arrays["inliers"]]
+        return read
 
     def compute(self) -> PixelMetrics:
         """Return the metrics of everything added so far."""
@@ -194,6 +204,18 @@ class PerImage:
         merged = PerImage(self.operating_point)
         merged._images = self._images + other._images
         return merged
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the metrics of each image, as ``from_arrays`` reads them."""
+        rows = [(m.auroc, m.ap, m.fpr95, m.outliers, m.inliers) for m in self._images]
+        return {"images": np.array(rows, np.float64).reshape(-1, 5)}
+
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> PerImage:
+        """Return the state that ``to_arrays`` wrote, of the same kind as this."""
+        read = PerImage(self.operating_point)
+        rows = arrays["images"].tolist()
+        read._images = [PixelMetrics(a, ap, fpr, int(outliers), int(inliers)) for a, ap, fpr, outliers, inliers in rows]
+        return read
 
     def compute(self) -> PixelMetrics:
         """Return the means, and the pixels of all images."""

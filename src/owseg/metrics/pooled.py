@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from owseg.labels import IGNORE
@@ -47,6 +49,31 @@ class Pooled:
         both = self._exact is not None and other._exact is not None and merged.pixels <= merged.limit
         merged._exact = self._exact + other._exact if both else None  # type: ignore[operator]
         return merged
+
+    def part_of(self, share: float) -> Pooled:
+        """Return this state of a ``share`` of all images, in (0, 1], without its scores where all surely have too many.
+
+        That is, where images like these add up to twice ``limit``: what is merged of the parts is from histograms then.
+        """
+        return Pooled._of(self, None if self.pixels > 2 * share * self.limit else self._exact, self._binned)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return everything added so far, as ``from_arrays`` reads it."""
+        exact = {} if self._exact is None else self._exact.to_arrays()
+        return {"pixels": np.array([self.pixels]), **exact, **self._binned.to_arrays()}
+
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Pooled:
+        """Return the state that ``to_arrays`` wrote, with the ``limit`` of this."""
+        exact = Exact().from_arrays(arrays) if "outliers" in arrays else None
+        read = Pooled._of(self, exact, self._binned.from_arrays(arrays))
+        read.pixels = int(arrays["pixels"][0])
+        return read
+
+    @classmethod
+    def _of(cls, state: Pooled, exact: Exact | None, binned: Binned) -> Pooled:
+        same = cls(state.limit)
+        same.pixels, same._exact, same._binned = state.pixels, exact, binned
+        return same
 
     def compute(self) -> PixelMetrics:
         """Return the metrics of everything added so far; those from a histogram have ``bounds``."""
