@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -98,15 +99,17 @@ def test_what_is_not_there_is_said(here, monkeypatch, tmp_path):
         [*Cluster(most=1, cores=64, device="cuda").over(Squares(tmp_path), 4)]
     assert [*Cluster(most=1).over(Squares(tmp_path), 0)] == []
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", lambda *given, **how: _no_answer())
-    with pytest.raises(OwsegError, match=r"^no Ray cluster answers at 10\.0\.0\.1:6379; start it with `ray start"):
-        [*Cluster("10.0.0.1:6379").over(Squares(tmp_path), 4)]
+    monkeypatch.setattr(ray, "init", lambda address, **how: _no_answer(address))
+    for address in ("auto", "127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1", "no.such.host.invalid:6379"):
+        with pytest.raises(OwsegError, match=f"^no Ray cluster answers at {re.escape(address)}; start it with `ray"):
+            [*Cluster(address).over(Squares(tmp_path), 4)]
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(OwsegError, match=r"a cluster needs Ray; install it with `pip install 'owseg\[ray\]'`\.$"):
         [*Cluster(most=1).over(Squares(tmp_path), 4)]
 
 
-def _no_answer():
+def _no_answer(address):
+    assert address == "auto"  # the others are found to be silent before Ray tries them for minutes
     raise ConnectionError("Could not find any running Ray instance\nand more")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ FEWEST, MOST = 8, 64
 
 SHARDS = 10_000
 """Where there would be more shards than this, each has more images, so that handing them out stays cheap."""
+
+WAIT = 10.0
+"""Seconds in which a cluster has to answer."""
 
 ATTEMPTS = 3
 """So many workers may die over the same images; then these are to blame, and the run ends."""
@@ -131,9 +135,10 @@ class Cluster:
         here: dict[str, Any] = {"num_cpus": max((self.most or 1) * self.cores, _cores()), "include_dashboard": False}
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
+            _require_answer(self.address)
             with _silent():
                 ray.init(self.address, **(here if self.address == LOCAL else {}), **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             ways = "start it with `ray start --head`, or give local to use this machine alone"
             raise OwsegError(f"no Ray cluster answers at {self.address}; {ways} ({_first_line(error)}).") from None
         try:
@@ -218,6 +223,13 @@ def _silent() -> Iterator[None]:
         finally:
             os.dup2(before, 2)
             os.close(before)
+
+
+def _require_answer(address: str) -> None:
+    """Raise ``OSError`` where nobody listens at HOST:PORT: Ray itself tries for many minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), WAIT).close()
 
 
 def _cores() -> int:
