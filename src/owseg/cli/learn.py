@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -112,6 +111,7 @@ def learn(
 ) -> None:
     """Learn a class from one to five annotated images, without forgetting the others. Undo with owseg rollback."""
     from owseg.data.datasets import open_dataset
+    from owseg.evaluation.diagnostics import of_histogram
     from owseg.knowledge.pretrained import writable
     from owseg.learners.auto import learner_named
     from owseg.learners.sequence import learn_sequence, save_stages
@@ -142,7 +142,11 @@ def learn(
         for stage in stages[:-1]:
             stage.save(target, slim)
             del left[0]  # stored: not to be learned again
-        diagnosed = partial(_diagnosed, (base, *stages), learned, learner, forward)
+
+        def diagnosed() -> list[str]:
+            found = of_histogram(stages[-1].threshold) if spec else []
+            return _diagnosed((base, *stages), learned, learner, forward) + found
+
         save_version(stages[-1], target, as_json, hint, slim, diagnosed)
 
     on_newest(step, kb, target, base, rebase, compute.load)
