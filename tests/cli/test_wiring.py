@@ -153,9 +153,9 @@ ROWS = [
     (f"{NEGATIVE} --out new", TRAIN_NEGATIVE, {"run": str(Path("new.negative.run").resolve())}),
     (f"{NEGATIVE} --slim", "save", {"slim": True}),
     ("audit K O --data folder:D", "evaluation.outlier_audit:audit",
-     {"outliers": "outliers in O", "data": "folder:D/test", "backbone": "the backbone of KB"}),
+     {"outliers": "outliers in O", "data": "folder:D/test", "forward": "runs the backbone of K"}),
     ("audit K O --data folder:D --split val --backbone B", "evaluation.outlier_audit:audit",
-     {"data": "folder:D/val", "backbone": "backbone B"}),
+     {"data": "folder:D/val", "forward": "runs backbone B of K"}),
     ("fit K --data folder:D", FIT,
      {"kb": "K", "data": "folder:D/train, to train", "names": ["knn", "sml"], "held_out": None}),
     ("fit K --data folder:D --scorers joint,sml --split all --out O", FIT,
@@ -259,7 +259,8 @@ ROWS = [
     *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", "to", {"kb": kb, **COMPUTE}) for line, kb in (
         ("predict a", "street"), ("annotate K a --format cvat -o O", "K"), ("submit K a --format smiyc -o O", "K"),
         ("discover K a -o O", "K"), ("evaluate K --data folder:D", "K"), ("evaluate K --data folder:D --sequence",
-        "stage of K"), ("calibrate K --data folder:D", "K"), (LEARN, "K"), ("fit K a", "K"), ("adapt K a", "K"))),
+        "stage of K"), ("calibrate K --data folder:D", "K"), (LEARN, "K"), ("fit K a", "K"), ("adapt K a", "K"),
+        ("audit K O --data folder:D", "K"))),
     *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", target, {"load": COMPUTE}) for line, target in (
         ("demo", "report.demo:run"), ("benchmark R -o O", "benchmark.run:run"), ("review K Q", "review.serve:serve"),
         ("calibrate K --data folder:D", "cli.calibrate:on_newest"), (LEARN, "cli.learn:on_newest"))),
