@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,7 +112,6 @@ def learn(
 ) -> None:
     """Learn a class from one to five annotated images, without forgetting the others. Undo with owseg rollback."""
     from owseg.data.datasets import open_dataset
-    from owseg.evaluation.diagnostics import of_histogram
     from owseg.knowledge.pretrained import writable
     from owseg.learners.auto import learner_named
     from owseg.learners.sequence import learn_sequence, save_stages
@@ -142,27 +142,30 @@ def learn(
         for stage in stages[:-1]:
             stage.save(target, slim)
             del left[0]  # stored: not to be learned again
-
-        def diagnosed() -> list[str]:
-            found = of_histogram(stages[-1].threshold) if spec else []
-            return _diagnosed((base, *stages), learned, learner, forward) + found
-
+        diagnosed = partial(_diagnosed, (base, *stages), learned, learner, forward, spec is not None)
         save_version(stages[-1], target, as_json, hint, slim, diagnosed)
 
     on_newest(step, kb, target, base, rebase, compute.load)
 
 
 def _diagnosed(
-    stages: Sequence[KnowledgeBase], learned: list[ClassShots], learner: Learner | None, forward: Forward
+    stages: Sequence[KnowledgeBase],
+    learned: list[ClassShots],
+    learner: Learner | None,
+    forward: Forward,
+    calibrated: bool,
 ) -> list[str]:
-    """Return what is wrong with the shots of each class, in sentences; ``stages`` begin before the first."""
+    """Return what is wrong with the shots of each class, and with the threshold where it was ``calibrated`` again.
+
+    ``stages`` begin before the first class.
+    """
     from owseg.evaluation import diagnostics
     from owseg.learners.leave_one_out import left_out_iou
 
     found = diagnostics.of_sizes(stages[0].network.size, [shot.size for new in learned for shot in new.shots])
     for before, new in zip(stages, learned, strict=False):
         found += diagnostics.of_shots(new.name, left_out_iou(before, new.name, new.shots, learner, forward))
-    return found
+    return found + (diagnostics.of_histogram(stages[-1].threshold) if calibrated else [])
 
 
 def check_sources(shots: Path | None, data: str | None, images: Path | None) -> None:

@@ -88,6 +88,7 @@ def predict_files(
     kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None,
     names: Sequence[str] | None = None, on_result: Callable[[Result], None] = lambda result: None,
     overwrite: bool = False, write: Collection[str] = MAPS, collect: bool = True,
+    read: Callable[[Path], np.ndarray] = read_image,
 ) -> list[Result]:  # fmt: skip
     """Predict every image and write the prediction into ``out``; return a result for each, in order.
 
@@ -96,7 +97,7 @@ def predict_files(
     open-set map. ``names`` may have folders in them, and are by default the file names without suffix; beside the maps
     are ``CLASSES`` and ``LEGEND``. Of these ``write`` names those that are wanted. Each file is written whole or not at
     all. ``on_result`` is called after each image; without ``collect`` it alone gets the results, which are then not
-    kept in memory, nor returned.
+    kept in memory, nor returned. ``read`` reads an image.
 
     An image that was predicted before, by the same knowledge base and in the same way, is left as it is (see ``Done``),
     unless ``overwrite``; so a run that was stopped goes on. An image that cannot be read, is too large for the memory,
@@ -114,7 +115,7 @@ def predict_files(
     kept = {name: before for name, path in images.items() if (before := done.of(name, path))}
     done.keep(kept)
     left = {name: path for name, path in images.items() if name not in kept}
-    new = _predictions(kb, left, out, forward, partial(_contents, kb, npy, write))
+    new = _predictions(kb, left, out, forward, partial(_contents, kb, npy, write), read)
     results: list[Result] = []
     errors: list[tuple[Path, str]] = []
     has_classes, count = bool(kept), 0
@@ -145,8 +146,9 @@ def predict_files(
 
 
 def _predictions(
-    kb: KnowledgeBase, images: Mapping[str, Path], out: Path, forward: Forward | None, contents: Contents
-) -> Iterator[tuple[Result, dict[Path, bytes]]]:
+    kb: KnowledgeBase, images: Mapping[str, Path], out: Path, forward: Forward | None, contents: Contents,
+    read: Callable[[Path], np.ndarray],
+) -> Iterator[tuple[Result, dict[Path, bytes]]]:  # fmt: skip
     """Yield the result for each of ``images``, by the names of their maps, and what its files hold."""
     paths = list(images.values())
     takes_less = kb.network.size is None  # else --tile sees more pixels than the working size has
@@ -158,7 +160,7 @@ def _predictions(
     def failed(i: int, error: Exception) -> tuple[Result, dict[Path, bytes]]:
         return Result(paths[i], None, failure(paths[i], error, WAYS if takes_less else "make it smaller")), {}
 
-    return over_images(forward or kb.engine(), _Named(images, out), find, failed)
+    return over_images(forward or kb.engine(), _Named(images, out, read), find, failed)
 
 
 Contents: TypeAlias = Callable[[Path, Path, Prediction], tuple[Result, dict[Path, bytes]]]
@@ -174,6 +176,7 @@ class _Named:
 
     paths: Mapping[str, Path]
     out: Path
+    read: Callable[[Path], np.ndarray]
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
@@ -190,7 +193,7 @@ class _Named:
             raise OwsegError(
                 f"{path}: its name is too long for that of its maps, such as NAME.regions.json; shorten it."
             )
-        return Sample(read_image(path), None, name)
+        return Sample(self.read(path), None, name)
 
 
 def _contents(
