@@ -37,7 +37,7 @@ from owseg._progress import track
 from owseg.data.dataset import DataSet, spread_over
 from owseg.data.datasets import open_dataset
 from owseg.data.outliers import Outlier, Outliers, leave_out, open_outliers
-from owseg.evaluation.outlier_audit import audit, summary
+from owseg.evaluation.outlier_audit import audit, backbone_engine, summary
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
 from owseg.labels import UNKNOWN
@@ -154,10 +154,11 @@ def table(args: argparse.Namespace) -> None:
 
 def overlap(args: argparse.Namespace) -> None:
     """Print which categories of outliers resemble the anomalies (see ``owseg.evaluation.outlier_audit``)."""
-    kb, backbone = frozen_network(args), from_pretrained(str(args.backbone)).eval()
+    kb = frozen_network(args)
+    engine = backbone_engine(kb, from_pretrained(str(args.backbone)))
     objects, _ = exposed(args.data, kb, [])
     for title, kind in SETS.items():
-        found = audit(objects, open_dataset(f"{kind}:{args.data}/anomaly/{title}", "val", kb.labels), backbone)
+        found = audit(objects, open_dataset(f"{kind}:{args.data}/anomaly/{title}", "val", kb.labels), engine)
         markdown(title, ("category", "anomalies", "pixels", "similarity"), summary(found))
         print(f"precision at 1: {found.precision_at_1:.2f}; leave out:", " ".join(repr(c) for c in found.overlapping))
 

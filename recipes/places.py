@@ -28,7 +28,8 @@ from owseg.knowledge.adaptation import find_shift, moved
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
 from owseg.labels import UNKNOWN, LabelSpace
-from owseg.openset import Reference, Threshold, quantiles, threshold_at_fpr
+from owseg.metrics.threshold import threshold_at_fpr
+from owseg.openset import Reference, Threshold, quantiles
 from recipes.tables import markdown
 from recipes.towns import open_towns, town_of, where
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil, isfinite, sqrt
 from typing import TYPE_CHECKING, Any
@@ -100,13 +99,13 @@ class RegionThreshold:
 
 @dataclass(frozen=True)
 class Threshold:
-    """The score above which a pixel is unknown, and how it was found (see ``threshold_at_fpr``).
+    """The score above which a pixel is unknown, and how it was found (see ``owseg.metrics.threshold``).
 
     ``target_fpr`` is the false-positive rate that was asked for, ``achieved_fpr`` the one on the calibration data: of
     all pixels for "quantile", averaged over the images for "conformal". ``unit`` is how far ``value`` lies above the
     median known score, a scale for drawing scores; always positive. ``images`` and ``pixels`` count the calibration
     data, ``reference`` is what all their scores are like (None in knowledge bases of earlier versions). ``regions`` is
-    the threshold of regions, if one was found.
+    the threshold of regions, if one was found. One that is ``binned`` is from a histogram of more scores than are held.
 
     One that is ``estimated`` was moved since to images without ground truth (see ``owseg.knowledge.adaptation``).
     ``reference`` is then that of those images; all else but ``value`` is as it was found.
@@ -122,6 +121,7 @@ class Threshold:
     reference: Reference | None = None
     estimated: bool = False
     regions: RegionThreshold | None = None
+    binned: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON, without those that are not set; numbers are finite."""
@@ -150,61 +150,6 @@ class Threshold:
         raise OwsegError(f"{value!r} is not a threshold; calibrate again.")
 
 
-def threshold_at_fpr(
-    score_maps: Iterable[tuple[np.ndarray, np.ndarray]], fpr: float = 0.05, method: str = "quantile"
-) -> Threshold:
-    """Return the smallest threshold at which known pixels are predicted as unknown no more often than ``fpr``.
-
-    ``score_maps`` yields for each image its score (H, W) and where its ground truth is a known class, (H, W) bool; a
-    score of -inf marks a pixel that is never predicted as unknown. The threshold is one of the finite scores, and it is
-    exact.
-
-    * "quantile": the share of all known pixels, pooled, with score > threshold is at most ``fpr``.
-    * "conformal": conformal risk control (Angelopoulos et al., ICLR 2024). With ``L_i(t)`` the share of
-      image i's known pixels with score > t, the threshold is ``inf {t : n/(n+1) mean_i L_i(t) + 1/(n+1) <=
-      fpr}``. If the next image is exchangeable with these n, and network and score were fixed without use of
-      them, ``E[L_next] <= fpr`` for any n and any network: a bound on the mean over images, not on each image. It
-      needs ``n >= 1/fpr - 1``.
-
-    Images without a known pixel are skipped. Scores are kept as float32, sorted per image: 4 bytes per known pixel.
-    Raises ``OwsegError`` for a rate outside (0, 1), an unknown method, a score that is NaN or +inf, maps that differ in
-    size, no known pixel with a finite score, or too few images.
-    """
-    check_fpr(fpr)
-    check_method(method)
-    # Sorted once, each count of scores above t is a binary search per image.
-    images = _sorted_known(score_maps)
-    # -inf marks pixels that no threshold makes unknown; they count in every rate, but are no threshold.
-    finite = [part for p in images if (part := p[np.searchsorted(p, -np.inf, "right") :]).size]
-    if not finite:
-        raise OwsegError("no known pixel is left to calibrate on; give images that show known classes.")
-    n = len(images)
-    check_enough(n, fpr, method)
-    sizes = np.array([p.size for p in images])
-
-    def above(t: np.float32) -> np.ndarray:
-        counts: np.ndarray = sizes - [np.searchsorted(p, t, "right") for p in images]
-        return counts
-
-    def pooled(t: np.float32) -> float:
-        return float(above(t).sum() / sizes.sum())
-
-    def mean(t: np.float32) -> float:
-        return float((above(t) / sizes).mean())
-
-    low, high = min(p[0] for p in finite), max(p[-1] for p in finite)
-    if method == "quantile":
-        value = _first(low, high, lambda t: pooled(t) <= fpr)
-        achieved = pooled(value)
-    else:
-        # Both rates fall as t grows and, at the largest score, are at their least: the condition holds from some t on.
-        value = _first(low, high, lambda t: n / (n + 1) * mean(t) + 1 / (n + 1) <= fpr)
-        achieved = mean(value)
-    # A threshold at or below the median has no such distance; 1 keeps a division by the unit safe.
-    unit = float(value) - float(_first(low, high, lambda t: pooled(t) <= 0.5))
-    return Threshold(float(value), method, fpr, achieved, unit if unit > 0 else 1.0, n, int(sizes.sum()))
-
-
 def check_fpr(fpr: float) -> float:
     """Return a false-positive rate; raise ``OwsegError`` for one outside (0, 1)."""
     if not 0 < fpr < 1:
@@ -224,42 +169,3 @@ def check_enough(images: int, rate: float, method: str) -> None:
         # 1 / .05 - 1 may be slightly above 19 in floating point, and must not ask for 20 images.
         needed = ceil(1 / rate - 1 - 1e-9)
         raise OwsegError(f"conformal calibration at {rate:g} needs at least {needed} images, not {images}; give more.")
-
-
-def _sorted_known(score_maps: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
-    """Return each image's known scores, sorted, as float32; images without one are left out."""
-    images = []
-    for score, known in score_maps:
-        if score.shape != known.shape:
-            raise OwsegError(f"a score of {score.shape} does not fit a mask of {known.shape}; resize one of them.")
-        scores = score[known.astype(bool)].astype(np.float32, copy=False)
-        if np.isnan(scores).any() or np.isposinf(scores).any():
-            raise OwsegError("a score is NaN or infinite; check the weights and the images.")
-        scores.sort()
-        if scores.size:
-            images.append(scores)
-    return images
-
-
-def _first(low: np.float32, high: np.float32, holds: Callable[[np.float32], bool]) -> np.float32:
-    """Return the smallest float32 from ``low`` to ``high`` for which ``holds``.
-
-    It must hold at ``high``, and above wherever it holds.
-    """
-    # Floats are in the order of their bit patterns, so bisection needs at most 32 trials. Where ``holds`` reads counts
-    # of scores above t it changes only at scores, so the result is one of the scores.
-    keys = range(_key(low), _key(high))
-    return _float(keys.start + bisect_left(keys, True, key=lambda key: holds(_float(key))))
-
-
-def _key(x: np.float32) -> int:
-    """Return an integer in the order of the float32 values; -0 and 0 are one."""
-    # A negative float has the sign bit set and the bits of its magnitude: the minus sign restores the order.
-    bits = int(np.float32(x).view(np.int32))
-    return bits if bits >= 0 else -(bits & 0x7FFFFFFF)
-
-
-def _float(key: int) -> np.float32:
-    """Return the float32 whose ``_key`` it is."""
-    magnitude: np.float32 = np.uint32(abs(key)).view(np.float32)
-    return magnitude if key >= 0 else np.float32(-magnitude)

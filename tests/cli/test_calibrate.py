@@ -18,6 +18,17 @@ def test_the_threshold_is_stored_as_a_new_version(run_cli, stored_kb, own_data, 
     assert load(stored_kb).threshold == threshold and load(tmp_path / "copy").threshold == before
 
 
+def test_a_threshold_from_a_histogram_says_so(run_cli, stored_kb, own_data, monkeypatch):
+    monkeypatch.setattr("owseg.knowledge.calibration.EXACT_PIXELS", 10_000)
+    code, out, err = run_cli("calibrate", stored_kb, "--data", own_data, "--json")
+    said = json.loads(out)
+    assert code == 0 and said["threshold"]["binned"] and said["did"][-1].endswith("from a histogram of the scores")
+    assert any("the threshold is from a histogram of" in note for note in said["notes"])
+    code, out, err = run_cli("calibrate", stored_kb, "--data", own_data)
+    assert code == 0 and "Note: the threshold is from a histogram of" in err
+    assert load(stored_kb).threshold.binned
+
+
 def test_obstacles_have_a_threshold_of_their_own(run_cli, fails, stored_kb, own_data, tmp_path):
     image = next((own_data / "images").iterdir())
     asked = ("predict", "--kb", stored_kb, image, "-o", tmp_path / "maps", "--task", "obstacles")

@@ -1,7 +1,4 @@
-"""No command decodes an image or a mask twice, whatever else it has to say about its data.
-
-But for ``predict --adapt``, which reads the images that it moves the threshold to, 16 at most, before it predicts all.
-"""
+"""No command decodes an image or a mask twice, whatever else it has to say about its data."""
 
 from collections import Counter
 
@@ -48,7 +45,9 @@ def spec(tmp_path):
 LINES = (
     "fit KB --data SPEC --scorers joint,knn --out P/new", "fit KB P/data/test/images --scorers knn --out P/new",
     "calibrate KB --data SPEC --out P/new", "evaluate KB --data SPEC", "evaluate KB --data SPEC --scorers all",
-    "predict P/data/test/images --kb KB -o P/maps", "annotate KB P/data/test/images --format coco -o P/coco",
+    "predict P/data/test/images --kb KB -o P/maps", "predict P/data/test/images --kb KB -o P/maps --adapt",
+    "predict P/data --recursive --kb KB -o P/maps --adapt --write none --workers 2",
+    "annotate KB P/data/test/images --format coco -o P/coco",
     "adapt KB P/data/test/images --out P/new", "discover KB P/data/test/images -o P/queue",
     "learn KB cow --data SPEC --split train --known SPEC --out P/new", "benchmark P/r.toml -o P/benchmark",
 )  # fmt: skip

@@ -33,6 +33,16 @@ def test_learn_evaluate_roll_back(run_cli, stored_kb, own_data):
     assert json.loads(out)["scores"]["energy"]["auroc"] is not None
 
 
+def test_a_threshold_from_a_histogram_says_so(run_cli, stored_kb, own_data, monkeypatch):
+    data = ("--data", f"folder:{own_data}", "--count", "2", "--method", "npm", "--json")
+    assert run_cli("calibrate", stored_kb, "--data", own_data)[0] == 0
+    monkeypatch.setattr("owseg.knowledge.calibration.EXACT_PIXELS", 10_000)
+    code, out, _ = run_cli("learn", stored_kb, "rock", *data)
+    said = json.loads(out)
+    assert code == 0 and said["threshold"]["binned"]
+    assert any("the threshold is from a histogram of" in note for note in said["notes"])
+
+
 def test_shots_from_a_folder(run_cli, stored_kb, shots, tmp_path):
     code, out, _ = run_cli("learn", stored_kb, "rock", "--shots", shots, "-o", tmp_path / "other", "--method", "npm")
     assert code == 0 and "version 2" in out  # version 1 is the knowledge base as it was

@@ -91,7 +91,7 @@ ROWS = [
     (f"{TRAIN} --outliers O", BUILD, {"outliers": "outliers in O"}),
     (f"{TRAIN} --outliers O --exclude cow,hen", "data.outliers:leave_out",
      {"names": ["cow", "hen"], "objects": "outliers in O"}),
-    (f"{TRAIN} --unlabeled P", BUILD, {"unlabeled": ["P"]}), (TRAIN, BUILD, {"unlabeled": []}),
+    *((f"{TRAIN}{more}", BUILD, {"unlabeled": photos}) for more, photos in (("", []), (" --unlabeled P", ["P"]))),
     (TRAIN, "cli._training:enough_epochs", {"config": TrainConfig(), "images": 2}),
     (f"{NEGATIVE} --batch 2", "cli._training:enough_epochs", {"config": NegativeConfig(batch=2)}),
     (RESIDUAL, "cli._training:enough_epochs", {"config": ResidualConfig(), "images": len("most of folder:I/train")}),
@@ -154,9 +154,9 @@ ROWS = [
     (f"{NEGATIVE} --out new", TRAIN_NEGATIVE, {"run": str(Path("new.negative.run").resolve())}),
     (f"{NEGATIVE} --slim", "save", {"slim": True}),
     ("audit K O --data folder:D", "evaluation.outlier_audit:audit",
-     {"outliers": "outliers in O", "data": "folder:D/test", "backbone": "the backbone of KB"}),
+     {"outliers": "outliers in O", "data": "folder:D/test", "forward": "runs the backbone of K"}),
     ("audit K O --data folder:D --split val --backbone B", "evaluation.outlier_audit:audit",
-     {"data": "folder:D/val", "backbone": "backbone B"}),
+     {"data": "folder:D/val", "forward": "runs backbone B of K"}),
     ("fit K --data folder:D", FIT,
      {"kb": "K", "data": "folder:D/train, to train", "names": ["knn", "sml"], "held_out": None}),
     ("fit K --data folder:D --scorers joint,sml --split all --out O", FIT,
@@ -261,13 +261,13 @@ ROWS = [
     *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", "to", {"kb": kb, **COMPUTE}) for line, kb in (
         ("predict a", "street"), ("annotate K a --format cvat -o O", "K"), ("submit K a --format smiyc -o O", "K"),
         ("discover K a -o O", "K"), ("evaluate K --data folder:D", "K"), ("evaluate K --data folder:D --sequence",
-        "stage of K"), ("calibrate K --data folder:D", "K"), (LEARN, "K"), ("fit K a", "K"), ("adapt K a", "K"))),
+        "stage of K"), ("calibrate K --data folder:D", "K"), (LEARN, "K"), ("fit K a", "K"), ("adapt K a", "K"),
+        ("audit K O --data folder:D", "K"))),
     *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", target, {"load": COMPUTE}) for line, target in (
         ("demo", "report.demo:run"), ("benchmark R -o O", "benchmark.run:run"), ("review K Q", "review.serve:serve"),
         ("calibrate K --data folder:D", "cli.calibrate:on_newest"), (LEARN, "cli.learn:on_newest"))),
     ("adapt K a", "to", {"kb": "K", "device": str(choose_device()), "batch": None, "workers": None, "precision": "32"}),
-    ("data check folder:D", "data.check:check", {"spec": "folder:D", "split": None}),
-    ("data check folder:D --split val", "data.check:check", {"split": "val"}),
+    *((f"data check folder:D{more}", "data.check:check", {"split": s}) for more, s in (("", None), (" --split v", "v"))),
 ]  # fmt: skip
 
 

@@ -3,11 +3,13 @@
 import os
 import uuid
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from owseg.data.cached import cached
+from owseg.data import cached as module
+from owseg.data.cached import ReadOnce, cached
 from owseg.data.loader import can_fork, read_ahead
 from tests.support import tiny
 
@@ -30,6 +32,18 @@ def test_images_without_a_mask_are_kept_too():
     bare = replace(data, source=replace(data.source, read=lambda i: calls.append(i) or (data.source.read(i)[0], None)))
     found = cached(bare, limit=3 * 48 * 64)
     assert [found[i].target for i in (0, 0, 1, 1)] == [None] * 4 and calls == [0, 1, 1]
+
+
+@pytest.mark.parametrize(("images", "reads"), [(4, 4), (2, 6), (0, 8)])
+def test_the_second_reader_gets_what_the_first_decoded_as_long_as_there_is_memory(monkeypatch, images, reads):
+    calls = []
+    monkeypatch.setattr(module, "read_image", lambda path: calls.append(path) or tiny.image(int(path.name)))
+    found, paths = ReadOnce(images * 3 * 48 * 64), [Path(str(i)) for i in range(4)]
+    for reader in (found.first, found.second):
+        assert all(np.array_equal(reader(path), tiny.image(i)) for i, path in enumerate(paths))
+    assert len(calls) == reads
+    found.second(paths[0])
+    assert len(calls) == reads + 1 and found.bytes_left == images * 3 * 48 * 64  # what was handed on is forgotten
 
 
 @pytest.mark.parametrize(("images", "reads"), [(4, 4), (2, 6), (0, 8)])

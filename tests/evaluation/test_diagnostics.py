@@ -12,6 +12,7 @@ from owseg.evaluation.diagnostics import (
     of_calibration,
     of_evaluation,
     of_fit,
+    of_histogram,
     of_measured,
     of_shots,
     of_sizes,
@@ -87,6 +88,15 @@ def test_too_few_images_for_false_alarms():
 
 def test_a_rate_that_no_threshold_has():
     assert "0.0% of the known pixels lie above" in of_threshold(threshold(achieved_fpr=0.0))[0]
+
+
+def test_a_threshold_from_a_histogram():
+    found = threshold(binned=True, pixels=67_108_865)
+    assert of_threshold(found) == of_histogram(found) and of_histogram(None) == of_histogram(threshold()) == []
+    assert of_histogram(found) == [
+        "the threshold is from a histogram of 67,108,865 scores, more than are held: as few lie above it as were asked "
+        "for, and it is above the exact one by less than 1/8,192 of its size."
+    ]
 
 
 def test_what_was_trained_on_is_known_by_its_content(kb):

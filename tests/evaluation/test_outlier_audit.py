@@ -8,8 +8,18 @@ import torch
 from owseg.data.dataset import DataSet, Source
 from owseg.data.outliers import Outlier, Outliers
 from owseg.errors import OwsegError
-from owseg.evaluation.outlier_audit import audit, categories_named, object_features, summary
+from owseg.evaluation import outlier_audit
+from owseg.evaluation.outlier_audit import (
+    audit,
+    backbone_engine,
+    categories_named,
+    object_features,
+    square,
+    summary,
+)
 from owseg.labels import LabelSpace
+from owseg.models.engine import Engine
+from owseg.types import Output
 from tests.support import tiny
 
 COLORS = {"tomato": (230, 30, 20), "sky kite": (20, 40, 230), "leaf": (30, 220, 40)}
@@ -44,13 +54,19 @@ def anomalies(*names, size=30):
 
 
 @pytest.fixture(scope="module")
-def backbone():
-    return tiny.network().backbone
+def engine():
+    return backbone_engine(tiny.knowledge_base())
 
 
 def by_color(image):
-    """A backbone that sees nothing but colours."""
-    return (torch.nn.functional.avg_pool2d(image - 0.5, 32),)
+    """A network that reads nothing but colours."""
+    maps = torch.nn.functional.avg_pool2d(torch.from_numpy(image)[None] / 255 - 0.5, 32)
+    return Output((maps,), maps, maps)
+
+
+def features_of(engine, image, mask):
+    found = square(image, mask)
+    return object_features(found, engine(found.image))
 
 
 def test_what_is_similar_is_found_and_how_far_that_can_be_trusted():
@@ -86,28 +102,28 @@ def test_names_overlap_under_their_synonyms():
     assert categories_named(outliers, ["bicycle", "tree"]) == ("Bike", "potted-plant")
 
 
-def test_features_do_not_depend_on_where_and_how_large_an_object_is(backbone):
+def test_features_do_not_depend_on_where_and_how_large_an_object_is(engine):
     image, mask = np.full((3, 50, 60), 40, np.uint8), np.zeros((50, 60), bool)
     image[0, 10:30, 20:50] = np.arange(0, 240, 8)
     mask[10:30, 20:50] = True
-    there = object_features(backbone, np.roll(image, (7, 5), (1, 2)), np.roll(mask, (7, 5), (0, 1)))
+    there = features_of(engine, np.roll(image, (7, 5), (1, 2)), np.roll(mask, (7, 5), (0, 1)))
     other = image.copy()
     other[:, ~mask] = 250  # another place behind it
-    large = object_features(backbone, image.repeat(2, 1).repeat(2, 2), mask.repeat(2, 0).repeat(2, 1))
-    features = object_features(backbone, image, mask)
-    assert np.array_equal(features, there) and np.array_equal(features, object_features(backbone, other, mask))
+    large = features_of(engine, image.repeat(2, 1).repeat(2, 2), mask.repeat(2, 0).repeat(2, 1))
+    features = features_of(engine, image, mask)
+    assert np.array_equal(features, there) and np.array_equal(features, features_of(engine, other, mask))
     assert features @ large > 0.99 and np.linalg.norm(features) == pytest.approx(1)
-    assert object_features(backbone, image, np.zeros_like(mask)) is None
+    assert square(image, np.zeros_like(mask)) is None
 
 
-def test_the_mean_is_over_the_thing_alone(backbone):
+def test_the_mean_is_over_the_thing_alone(engine):
     """Against a literal loop over the cells: each weighs as much as the thing covers of it."""
     image, mask = tiny.image(3, (224, 224)), np.zeros((224, 224), bool)
     mask[:, :100] = mask[:40] = True  # it spans the square, so nothing is resized
-    features = object_features(backbone, image, mask)
+    features = features_of(engine, image, mask)
     with torch.no_grad():
         cut = torch.from_numpy(np.where(mask, image, 127)).float()[None] / 255
-        pyramid = backbone(cut)[-1][0].double().numpy()
+        pyramid = engine.network.backbone(cut)[-1][0].double().numpy()
     total, cell = np.zeros(len(pyramid)), 224 // pyramid.shape[1]
     for i in range(pyramid.shape[1]):
         for j in range(pyramid.shape[2]):
@@ -115,9 +131,33 @@ def test_the_mean_is_over_the_thing_alone(backbone):
     assert np.allclose(features, total / np.linalg.norm(total), atol=1e-5)
 
 
-def test_what_cannot_be_audited_ends_in_one_sentence(backbone):
+def test_any_number_of_squares_at_once_gives_the_same(monkeypatch):
+    kb, data = tiny.knowledge_base(), anomalies("tomato", "leaf", "leaf")
+    expected = audit(things(), data, backbone_engine(kb))
+    monkeypatch.setattr(outlier_audit, "AT_ONCE", 4)
+    found = audit(things(), data, backbone_engine(kb.to("cpu", batch=3, workers=2)))
+    assert [m.categories for m in found.matches] == [m.categories for m in expected.matches]
+    each = [[m.similarity for m in a.matches] for a in (found, expected)]
+    assert each[0] == pytest.approx(each[1], abs=1e-5) and found.precision_at_1 == expected.precision_at_1
+
+
+def test_a_backbone_is_run_as_the_knowledge_base_is():
+    kb = tiny.knowledge_base().to("cpu", batch=3, workers=2, precision="bf16")
+    own, other = backbone_engine(kb), backbone_engine(kb, tiny.network(kind="resnet").backbone.train())
+    for engine in (own, other):
+        assert isinstance(engine, Engine) and engine.residual is None
+        assert (engine.batch, engine.workers, engine.precision) == (3, 2, "bf16") and not engine.network.training
+    assert own.network.backbone is kb.network.backbone and other.network.backbone.kind == "resnet"
+    image = tiny.image(0, (224, 224))
+    exact = backbone_engine(tiny.knowledge_base())(image).features[-1]
+    with torch.no_grad():
+        expected = kb.network.backbone(torch.from_numpy(image)[None] / 255)[-1]
+    torch.testing.assert_close(exact, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_what_cannot_be_audited_ends_in_one_sentence(engine):
     with pytest.raises(OwsegError, match="no anomaly of 400 pixels"):
-        audit(things(), anomalies("leaf", size=10), backbone)
+        audit(things(), anomalies("leaf", size=10), engine)
     empty = replace(things(), read=lambda i: Outlier(np.zeros((3, 9, 9), np.uint8), np.zeros((9, 9), bool), "none"))
     with pytest.raises(OwsegError, match="its mask marks no pixel"):
-        audit(empty, anomalies("leaf"), backbone)
+        audit(empty, anomalies("leaf"), engine)

@@ -165,9 +165,9 @@ def test_at_most_sixteen_are_looked_at_evenly_spread_and_what_cannot_be_read_is_
         Image.fromarray(tiny.image(i).transpose(1, 2, 0)).save(path)
     seen, adapted = [], adaptation.adapt
 
-    def recorded(kb, images, forward, skip):
+    def recorded(kb, images, forward, skip, read):
         seen.append((images, forward))
-        return adapted(kb, images[:3], forward, skip)
+        return adapted(kb, images[:3], forward, skip, read)
 
     monkeypatch.setattr(adaptation, "adapt", recorded)
     adapt_to_some(kb, paths, kb.forward)

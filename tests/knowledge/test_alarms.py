@@ -11,7 +11,8 @@ from owseg.knowledge.alarms import false_evidence, region_threshold
 from owseg.knowledge.calibration import calibrate
 from owseg.knowledge.load import load
 from owseg.knowledge.pieces import GROWTH, evidence, half_maximum, pieces_above, rated_pieces, sure_pieces
-from owseg.openset import RegionThreshold, Threshold, threshold_at_fpr
+from owseg.metrics.threshold import threshold_at_fpr
+from owseg.openset import RegionThreshold, Threshold
 from tests.support import tiny
 
 PIXELS = Threshold(0.5, "quantile", 0.05, 0.05, unit=0.8, images=1, pixels=1)

@@ -1,5 +1,6 @@
 """Thresholds keep their rate, belong to the score they were found for, and are found on images of their own."""
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from owseg.knowledge.calibration import calibrate, data_card, divide_val, find_t
 from owseg.labels import IGNORE, KNOWN, UNKNOWN
 from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
+from owseg.metrics.threshold import WIDTH
 from owseg.models.ops import resize
 from owseg.scorers import SCORERS, fitted_names
 from tests.support import tiny
@@ -112,6 +114,48 @@ def test_regions_that_were_marked_as_known_count_besides_the_data(kb, data):
     assert both.history[-1].details["marked"] == data_card(marked)
     with pytest.raises(OwsegError, match="a conformal bound needs images that nobody chose by their scores"):
         calibrate(kb, data, 0.3, "conformal", marked=marked)
+
+
+@pytest.mark.parametrize("method", ["quantile", "conformal"])
+def test_of_more_pixels_than_are_held_maps_are_found_again(kb, data, monkeypatch, method):
+    """The threshold keeps the share, all else is as it would be at that threshold, and few maps are in memory."""
+    within = calibrate(kb, data, 0.3, method, false_alarms=0.4)
+    pixels, made, most = 48 * 64, [], []
+    real = module._Map
+
+    def noting(*args):
+        found = real(*args)
+        made.append(weakref.ref(found))
+        most.append(sum(ref() is not None for ref in made))
+        return found
+
+    monkeypatch.setattr(module, "_Map", noting)
+    monkeypatch.setattr(module, "EXACT_PIXELS", 12 * pixels)
+    forward = kb.engine(workers=1)
+    assert find_threshold(kb, data, 0.3, method, forward=forward, false_alarms=0.4) == within.threshold
+    assert len(made) == 12 == max(most)  # all are kept
+    monkeypatch.setattr(module, "EXACT_PIXELS", 3 * pixels)
+    made.clear(), most.clear()
+    found = find_threshold(kb, data, 0.3, method, forward=forward, false_alarms=0.4)
+    assert len(made) == 24 and max(most) <= 5
+    exact = within.threshold
+    assert found.binned and 0 <= found.value - exact.value <= WIDTH * abs(exact.value)
+    assert (found.reference, found.images, found.pixels) == (exact.reference, exact.images, exact.pixels)
+    assessed = [kb.assess(kb.forward(s.image), (48, 64)).decided("joint") for s in data]
+    maps = [(score, s.target < UNKNOWN) for score, s in zip(assessed, data, strict=True)]
+    assert found.regions == region_threshold(maps, replace(found, reference=None), 0.4, method)
+    each, pooled = rates(replace(kb, threshold=found), data)
+    assert found.achieved_fpr == pytest.approx(pooled if method == "quantile" else np.mean(each)) and pooled <= 0.3
+    event = calibrate(kb, data, 0.3, method, false_alarms=0.4).history[-1]
+    assert event.details["binned"] and event.message.endswith(", from a histogram of the scores")
+    assert "binned" not in within.history[-1].details and "histogram" not in within.history[-1].message
+
+
+def test_without_false_alarms_maps_are_seen_once(kb, data, monkeypatch):
+    monkeypatch.setattr(module, "EXACT_PIXELS", 1)
+    images = []
+    find_threshold(kb, data, forward=lambda image: images.append(1) or kb.forward(image))
+    assert len(images) == 12
 
 
 def test_pixels_of_a_learned_class_lie_below(kb, data):

@@ -6,7 +6,7 @@ import pytest
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.metrics.false_positives import FalsePositives, achieved_fpr
-from owseg.openset import threshold_at_fpr
+from owseg.metrics.threshold import threshold_at_fpr
 
 
 def filled(pairs, asked=0.2):

@@ -142,23 +142,30 @@ def learn(
         for stage in stages[:-1]:
             stage.save(target, slim)
             del left[0]  # stored: not to be learned again
-        diagnosed = partial(_diagnosed, (base, *stages), learned, learner, forward)
+        diagnosed = partial(_diagnosed, (base, *stages), learned, learner, forward, spec is not None)
         save_version(stages[-1], target, as_json, hint, slim, diagnosed)
 
     on_newest(step, kb, target, base, rebase, compute.load)
 
 
 def _diagnosed(
-    stages: Sequence[KnowledgeBase], learned: list[ClassShots], learner: Learner | None, forward: Forward
+    stages: Sequence[KnowledgeBase],
+    learned: list[ClassShots],
+    learner: Learner | None,
+    forward: Forward,
+    calibrated: bool,
 ) -> list[str]:
-    """Return what is wrong with the shots of each class, in sentences; ``stages`` begin before the first."""
+    """Return what is wrong with the shots of each class, and with the threshold where it was ``calibrated`` again.
+
+    ``stages`` begin before the first class.
+    """
     from owseg.evaluation import diagnostics
     from owseg.learners.leave_one_out import left_out_iou
 
     found = diagnostics.of_sizes(stages[0].network.size, [shot.size for new in learned for shot in new.shots])
     for before, new in zip(stages, learned, strict=False):
         found += diagnostics.of_shots(new.name, left_out_iou(before, new.name, new.shots, learner, forward))
-    return found
+    return found + (diagnostics.of_histogram(stages[-1].threshold) if calibrated else [])
 
 
 def check_sources(shots: Path | None, data: str | None, images: Path | None) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from owseg.cli._cluster import ClusterCompute
+from owseg.cli._data import files_decoded_once
 from owseg.cli._images import given_images
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Recursive, Size, Task, Tile, parse_names
 from owseg.cli._printing import command, exit_code, print_error, print_json, print_note, say
@@ -84,8 +85,9 @@ def predict(
     found = given_images(images, recursive, out)
     check_names(found.names, found.paths)
     base, paths, version = for_task(here.load(kb), task), found.paths, stored_version(kb)
+    once = files_decoded_once()
     forward = base.engine(full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
-    base = adapt_to_some(base, paths, forward) if adapt else base
+    base = adapt_to_some(base, paths, forward, once.first) if adapt else base
     about: dict[str, object] = {"kb": kb, "version": version, "task": task}
     results: list[Result] = []
 
@@ -94,8 +96,8 @@ def predict(
         if as_lines:
             print(json.dumps({**about, **result.to_json()}, default=str), flush=True)
 
-    how: dict[str, Any] = {"overwrite": overwrite, "write": wanted, "collect": False, "cluster": cluster}
-    stopped = caught(lambda: predict_files(base, paths, out, npy, forward, found.names, on_result, **how))
+    how = (npy, forward, found.names, on_result, overwrite, wanted, False, cluster, once.second)
+    stopped = caught(lambda: predict_files(base, paths, out, *how))
     shift = shift_of(base, results)
     if as_json:
         _print_all({**about, "out": str(out), "stopped": bool(stopped)}, base.threshold, shift, results)

@@ -1,4 +1,4 @@
-"""A data set whose images are decoded once, for training, which reads them in every epoch."""
+"""Images that are decoded once: data sets for training, which reads them in every epoch, and files read twice."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import mmap
 import multiprocessing
 import os
 from dataclasses import replace
+from pathlib import Path
+from threading import Lock
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from owseg.data.dataset import DataSet
+from owseg.data.images import read_image
 from owseg.data.loader import can_fork
 
 LIMIT = 4 << 30
@@ -36,6 +39,33 @@ def cached(data: DataSet, limit: int = LIMIT, shared: bool = False) -> DataSet:
         return found
 
     return replace(data, source=replace(data.source, read=read))
+
+
+class ReadOnce:
+    """Images by their paths for two readers, of which the second gets what the first decoded, up to ``limit`` bytes.
+
+    What does not fit is decoded twice. Several threads may read.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self.bytes_left = limit
+        self._kept: dict[Path, np.ndarray] = {}
+        self._lock = Lock()
+
+    def first(self, path: Path) -> np.ndarray:
+        """Read an image as ``read_image`` does, and keep it where there is memory for it."""
+        image = read_image(path)
+        with self._lock:
+            if path not in self._kept and image.nbytes <= self.bytes_left:
+                self._kept[path], self.bytes_left = image, self.bytes_left - image.nbytes
+        return image
+
+    def second(self, path: Path) -> np.ndarray:
+        """Return an image that was kept, which is then forgotten; read any other."""
+        with self._lock:
+            image = self._kept.pop(path, None)
+            self.bytes_left += 0 if image is None else image.nbytes
+        return read_image(path) if image is None else image
 
 
 class _Frames(Protocol):

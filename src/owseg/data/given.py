@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from owseg.data.images import as_image, image_name
 from owseg.types import Sample
@@ -12,13 +14,14 @@ from owseg.types import Sample
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """Samples without ground truth of ``images``, each what ``as_image`` takes and read when it is its turn.
+    """Samples without ground truth of ``images``, each what ``read`` takes and read when it is its turn.
 
     ``ids`` are by default the file names of those that are paths, and empty for others.
     """
 
     images: Sequence[Any]
     ids: Sequence[str] | None = None
+    read: Callable[[Any], np.ndarray] = as_image
 
     def __len__(self) -> int:
         return len(self.images)
@@ -30,4 +33,4 @@ class Given:
     def __getitem__(self, i: int) -> Sample:
         """Read image ``i``; raise ``OwsegError`` for what is not one."""
         image = self.images[i]
-        return Sample(as_image(image), None, image_name(image) if self.ids is None else self.ids[i])
+        return Sample(self.read(image), None, image_name(image) if self.ids is None else self.ids[i])

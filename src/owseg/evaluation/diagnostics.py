@@ -13,6 +13,7 @@ from owseg.data.dataset import DataSet, divide, shared_images, spread_over
 from owseg.evaluation.evaluate import Evaluation, evaluate
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import IGNORE
+from owseg.metrics.threshold import WIDTH
 from owseg.openset import Threshold
 
 MOST = 100
@@ -56,7 +57,7 @@ def of_evaluation(result: Evaluation, threshold: Threshold | None) -> list[str]:
 
 
 def of_threshold(threshold: Threshold | None) -> list[str]:
-    """Say where a threshold was found on too few images for its rates, and where no threshold has the rate asked for.
+    """Say where a threshold was found on too few images for its rates, where none has the rate, and where it is binned.
 
     On fewer than 1 / rate images one image alone may hold all pixels that are allowed above it.
     """
@@ -76,7 +77,17 @@ def of_threshold(threshold: Threshold | None) -> list[str]:
             f"{threshold.achieved_fpr:.1%} of the known pixels lie above the threshold, not "
             f"{threshold.target_fpr:.1%}, as very many have the same score; calibrate another score."
         )
-    return lines
+    return lines + of_histogram(threshold)
+
+
+def of_histogram(threshold: Threshold | None) -> list[str]:
+    """Say where a threshold is not exact, as there were more scores than are held."""
+    if threshold is None or not threshold.binned:
+        return []
+    return [
+        f"the threshold is from a histogram of {threshold.pixels:,} scores, more than are held: as few lie above it as "
+        f"were asked for, and it is above the exact one by less than 1/{1 / WIDTH:,.0f} of its size."
+    ]
 
 
 def of_calibration(kb: KnowledgeBase, data: DataSet, threshold: Threshold | None) -> list[str]:

@@ -7,31 +7,36 @@ anomaly of the test set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from math import isnan, nan
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import ndimage
-from torch import Tensor
 
 from owseg._progress import track
 from owseg.data.dataset import DataSet
 from owseg.data.outliers import Outliers, normalized, synonyms_of
 from owseg.errors import OwsegError
+from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import UNKNOWN
-from owseg.models.network import to_tensor
+from owseg.models.backbones.base import Backbone
+from owseg.models.engine import Engine, prepared
+from owseg.models.network import BackboneAlone
+from owseg.models.over_images import over_images
+from owseg.types import Forward, Output, Sample
 
-Pyramid: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]
-"""A ``Backbone``, or anything that returns feature maps (1, C, h, w) of an image (1, 3, H, W); the last one is used."""
-
+T = TypeVar("T")
 
 SIDE = 224
 """The side of the square, in pixels, that an object is resized to: the input size of ImageNet classifiers."""
 
+AT_ONCE = 256
+"""So many squares are in memory at most, 200 KB each."""
 
 ROWS = 1024
 """The outliers that are compared with all others at once: 4 KiB of memory an outlier."""
@@ -87,33 +92,21 @@ class Audit:
         )
 
 
-def audit(outliers: Outliers, data: DataSet, backbone: Pyramid, min_area: int = 400) -> Audit:
+def audit(outliers: Outliers, data: DataSet, forward: Forward, min_area: int = 400) -> Audit:
     """Compare the categories of ``outliers`` with the anomalies of ``data``, by name and by appearance.
 
     Every connected UNKNOWN region of at least ``min_area`` pixels is compared with every outlier by the cosine of their
-    ``object_features``. Raises ``OwsegError`` where no image has such a region, or an outlier has no pixel.
+    ``object_features``; ``forward`` is that of ``backbone_engine``. Raises ``OwsegError`` where no image has such a
+    region, or an outlier has no pixel.
     """
-    numbers = range(len(outliers))
-    known = np.stack([
-        _required(object_features(backbone, o.image, o.mask), outliers.ids[i])
-        for i in track(numbers, "outliers", len(outliers)) for o in (outliers.read(i),)
-    ])  # fmt: skip
+    squares = ((None, _square_of(outliers, i)) for i in range(len(outliers)))
+    known = np.stack([x for _, x in track(_features(forward, squares), "outliers", len(outliers))])
     matches = []
-    for sample in track(data, "anomalies", len(data)):
-        if sample.target is None:
-            continue
-        unknown = torch.from_numpy(sample.target == UNKNOWN)[None, None].float()
-        # The mask may be finer than the image, from which the features are.
-        mask = F.interpolate(unknown, sample.image.shape[1:], mode="nearest-exact")[0, 0].bool().numpy()
-        regions, count = ndimage.label(mask, np.ones((3, 3)))  # 8-connected, as components are in the metrics
-        areas = np.bincount(regions.ravel(), minlength=count + 1)
-        for number in [n for n in range(1, count + 1) if areas[n] >= min_area]:
-            features = object_features(backbone, sample.image, regions == number)
-            if features is not None:
-                # (n, C) @ (C,)
-                cosines = known @ features
-                best = int(cosines.argmax())
-                matches.append(Match(sample.id, int(areas[number]), outliers.categories[best], float(cosines[best])))
+    for (image, area), features in _features(forward, _anomalies(data, min_area)):
+        # (n, C) @ (C,)
+        cosines = known @ features
+        best = int(cosines.argmax())
+        matches.append(Match(image, area, outliers.categories[best], float(cosines[best])))
     if not matches:
         raise OwsegError(f"{data.source.name} has no anomaly of {min_area} pixels or more; there is nothing to audit.")
     by_name = categories_named(outliers, data.unknown_classes())
@@ -126,12 +119,18 @@ def categories_named(outliers: Outliers, classes: Iterable[str]) -> tuple[str, .
     return tuple(c for c in outliers.counts() if normalized(c) in wanted)
 
 
-@torch.no_grad()
-def object_features(backbone: Pyramid, image: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
-    """Return the features (C,) of an object, normalised to length 1: the mean of the last feature map over it.
+def backbone_engine(kb: KnowledgeBase, backbone: Backbone | None = None) -> Engine:
+    """Return what runs a backbone, by default that of ``kb``, where and how ``kb`` is run."""
+    engine = kb.engine()
+    alone = BackboneAlone(kb.network.backbone if backbone is None else backbone.to(engine.device))
+    return replace(engine, network=prepared(alone), residual=None)
 
-    The object, ``mask`` (H, W) bool of ``image`` (3, H, W) uint8, is cut out and resized to a grey square of ``SIDE``
-    pixels, so that neither its surroundings nor its size matter. None for an empty mask.
+
+def square(image: np.ndarray, mask: np.ndarray) -> Sample | None:
+    """Return an object, ``mask`` (H, W) bool of ``image`` (3, H, W) uint8, in a square of ``SIDE`` pixels.
+
+    It is cut out and resized on grey, so that neither its surroundings nor its size matter; the target is 1 where it
+    is, and else 0. None for an empty mask.
     """
     rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
     if not len(rows):
@@ -142,16 +141,51 @@ def object_features(backbone: Pyramid, image: np.ndarray, mask: np.ndarray) -> n
     factor = SIDE / max(cut.shape[2:])
     height, width = (max(1, round(factor * side)) for side in cut.shape[2:])
     resized = F.interpolate(cut, size=(height, width), mode="bilinear", antialias=factor < 1)
-    canvas = np.full((3, SIDE, SIDE), 127, np.uint8)
+    canvas, where = np.full((3, SIDE, SIDE), 127, np.uint8), np.zeros((SIDE, SIDE), np.uint8)
     canvas[:, :height, :width] = resized[0].round().clamp(0, 255).byte().numpy()
-    features = backbone(to_tensor(canvas))[-1]
-    where = F.interpolate(torch.from_numpy(mask[box])[None, None].float(), size=(height, width))
-    where = F.pad(where, (0, SIDE - width, 0, SIDE - height))
+    where[:height, :width] = F.interpolate(torch.from_numpy(mask[box])[None, None].byte(), size=(height, width))[0, 0]
+    return Sample(canvas, where, "")
+
+
+def object_features(sample: Sample, output: Output) -> np.ndarray:
+    """Return the features (C,) of the object in a ``square``, of length 1: the mean of the last feature map over it."""
+    features, covered = output.features[-1], torch.from_numpy(sample.mask_for("an audit"))
     # A cell counts by the share of it that the object covers: most cells of a thin object are half empty.
-    weight = F.adaptive_avg_pool2d(where, (features.shape[-2], features.shape[-1]))
+    weight = F.adaptive_avg_pool2d(covered[None, None].to(features), (features.shape[-2], features.shape[-1]))
     mean = (features * weight).sum((0, 2, 3)) / weight.sum().clamp(min=1e-6)
     normalised: np.ndarray = F.normalize(mean, dim=0).cpu().numpy()
     return normalised
+
+
+def _features(forward: Forward, squares: Iterable[tuple[T, Sample]]) -> Iterator[tuple[T, np.ndarray]]:
+    """Yield the ``object_features`` of each of ``squares``, with what came beside it."""
+    squares = iter(squares)
+    while some := list(islice(squares, AT_ONCE)):
+        found = over_images(forward, [sample for _, sample in some], object_features)
+        yield from zip((about for about, _ in some), found, strict=True)
+
+
+def _square_of(outliers: Outliers, i: int) -> Sample:
+    outlier = outliers.read(i)
+    found = square(outlier.image, outlier.mask)
+    if found is None:
+        raise OwsegError(f"the outlier {outliers.ids[i]} is empty: its mask marks no pixel; remove it.")
+    return found
+
+
+def _anomalies(data: DataSet, min_area: int) -> Iterator[tuple[tuple[str, int], Sample]]:
+    """Yield the name of the image and the area of each anomaly of ``min_area`` pixels, and the ``square`` of it."""
+    for sample in track(data, "anomalies", len(data)):
+        if sample.target is None:
+            continue
+        unknown = torch.from_numpy(sample.target == UNKNOWN)[None, None].float()
+        # The mask may be finer than the image, from which the features are.
+        mask = F.interpolate(unknown, sample.image.shape[1:], mode="nearest-exact")[0, 0].bool().numpy()
+        regions, count = ndimage.label(mask, np.ones((3, 3)))  # 8-connected, as components are in the metrics
+        areas = np.bincount(regions.ravel(), minlength=count + 1)
+        for number in range(1, count + 1):
+            if areas[number] >= min_area and (found := square(sample.image, regions == number)):
+                yield (sample.id, int(areas[number])), found
 
 
 def summary(result: Audit) -> list[tuple[str, ...]]:
@@ -164,12 +198,6 @@ def summary(result: Audit) -> list[tuple[str, ...]]:
         mean = np.mean([m.similarity for m in own])
         rows.append(("+".join(sorted(categories)), str(len(own)), str(sum(m.area for m in own)), f"{mean:.2f}"))
     return rows
-
-
-def _required(features: np.ndarray | None, name: str) -> np.ndarray:
-    if features is None:
-        raise OwsegError(f"the outlier {name} is empty: its mask marks no pixel; remove it.")
-    return features
 
 
 def _precision_at_1(features: np.ndarray, outliers: Outliers) -> float:

@@ -91,6 +91,7 @@ def predict_files(
     kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None,
     names: Sequence[str] | None = None, on_result: Callable[[Result], None] = lambda result: None,
     overwrite: bool = False, write: Collection[str] = MAPS, collect: bool = True, cluster: Cluster | None = None,
+    read: Callable[[Path], np.ndarray] = read_image,
 ) -> list[Result]:  # fmt: skip
     """Predict every image and write the prediction into ``out``; return a result for each, in order.
 
@@ -99,7 +100,8 @@ def predict_files(
     open-set map. ``names`` may have folders in them, and are by default the file names without suffix; beside the maps
     are ``CLASSES`` and ``LEGEND``. Of these ``write`` names those that are wanted. Each file is written whole or not at
     all. ``on_result`` is called after each image; without ``collect`` it alone gets the results, which are then not
-    kept in memory, nor returned. With a ``cluster`` its workers predict and write, and ``forward`` is an ``Engine``.
+    kept in memory, nor returned. ``read`` reads an image. With a ``cluster`` its workers read, predict and write, and
+    ``forward`` is an ``Engine``.
 
     An image that was predicted before, by the same knowledge base and in the same way, is left as it is (see ``Done``),
     unless ``overwrite``; so a run that was stopped goes on. An image that cannot be read, is too large for the memory,
@@ -117,7 +119,7 @@ def predict_files(
     kept = {name: before for name, path in images.items() if (before := done.of(name, path))}
     done.keep(kept)
     left = {name: path for name, path in images.items() if name not in kept}
-    images_left = _Named(tuple(left), tuple(left.values()), out)
+    images_left = _Named(tuple(left), tuple(left.values()), out, read if cluster is None else read_image)
     new = _results(_Predictor(kb, forward or kb.engine(), images_left, npy, tuple(write)), cluster)
     results: list[Result] = []
     errors: list[tuple[Path, str]] = []
@@ -181,6 +183,7 @@ class _Named:
     names: Sequence[str]
     paths: Sequence[Path]
     out: Path
+    read: Callable[[Path], np.ndarray]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -193,7 +196,7 @@ class _Named:
             raise OwsegError(
                 f"{path}: its name is too long for that of its maps, such as NAME.regions.json; shorten it."
             )
-        return Sample(read_image(path), None, name)
+        return Sample(self.read(path), None, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,8 +221,9 @@ class _Predictor:
     def over(self, numbers: Sequence[int]) -> Iterator[Result]:
         """Yield the result for each of the images ``numbers``, in order."""
         images = self.images
-        some = _Named([images.names[i] for i in numbers], [images.paths[i] for i in numbers], images.out)
-        paths = dict(zip(some.names, some.paths, strict=True))
+        names, paths_of = [images.names[i] for i in numbers], [images.paths[i] for i in numbers]
+        some = replace(images, names=names, paths=paths_of)
+        paths = dict(zip(names, paths_of, strict=True))
         takes_less = self.kb.network.size is None  # else --tile sees more pixels than the working size has
 
         def predict(sample: Sample, output: Output) -> Result:

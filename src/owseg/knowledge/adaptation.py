@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import inf, isfinite, sqrt
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from owseg._progress import track
 from owseg.data.given import Given
-from owseg.data.images import ImageLike
+from owseg.data.images import ImageLike, as_image
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.event import Event
@@ -91,7 +91,11 @@ def moved(threshold: Threshold, scores: Sequence[np.ndarray]) -> Threshold:
 
 
 def adapt(
-    kb: KnowledgeBase, images: Sequence[ImageLike], forward: Forward | None = None, skip: bool = False
+    kb: KnowledgeBase,
+    images: Sequence[ImageLike],
+    forward: Forward | None = None,
+    skip: bool = False,
+    read: Callable[[Any], np.ndarray] = as_image,
 ) -> KnowledgeBase:
     """Return ``kb`` with its threshold moved to ``images``, a few of another place, which need no ground truth.
 
@@ -99,7 +103,8 @@ def adapt(
     less that over the images that the old one is for. That is an estimate. It supposes that the scores of known pixels
     are all higher there by as much, and that well below half of what is shown is unknown; the threshold says that it is
     ``estimated``. That of obstacles, if there is one, moves by the shift of the same scores. Images of one colour are
-    left out, and with ``skip`` those that cannot be read. ``forward`` is by default ``kb.engine()``.
+    left out, and with ``skip`` those that cannot be read. ``forward`` is by default ``kb.engine()``; ``read`` reads an
+    image.
 
     Raises ``OwsegError`` for a knowledge base without a threshold, a threshold that does not say what it is for, no
     image, and images of one colour alone.
@@ -116,7 +121,7 @@ def adapt(
     def left_out(i: int, error: Exception) -> tuple[str, None]:
         return "", None
 
-    found_in = over_images(forward or kb.engine(), Given(images), quantiles_in, left_out if skip else None)
+    found_in = over_images(forward or kb.engine(), Given(images, read=read), quantiles_in, left_out if skip else None)
     for name, found in track(found_in, "adapting", len(images)):
         if found is not None:
             names.append(name)
@@ -129,10 +134,15 @@ def adapt(
     return kb.after(Event("adapt", message, details), threshold=threshold, obstacles=obstacles)
 
 
-def adapt_to_some(kb: KnowledgeBase, paths: Sequence[Path], forward: Forward | None = None) -> KnowledgeBase:
+def adapt_to_some(
+    kb: KnowledgeBase,
+    paths: Sequence[Path],
+    forward: Forward | None = None,
+    read: Callable[[Path], np.ndarray] = as_image,
+) -> KnowledgeBase:
     """Return ``adapt`` to at most ``MOST`` of the images, evenly spread; those that cannot be read are left out."""
     picked = np.unique(np.linspace(0, len(paths) - 1, min(MOST, len(paths))).round().astype(int))
-    return adapt(kb, [paths[i] for i in picked], forward, skip=True)
+    return adapt(kb, [paths[i] for i in picked], forward, skip=True, read=read)
 
 
 def quantiles_of(image: np.ndarray, score: np.ndarray) -> np.ndarray | None:

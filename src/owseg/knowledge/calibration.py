@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,12 @@ from owseg.knowledge.event import Event
 from owseg.knowledge.regions import min_area_of
 from owseg.knowledge.tasks import scorer_for
 from owseg.labels import IGNORE, UNKNOWN
+from owseg.metrics.pooled import EXACT_PIXELS
+from owseg.metrics.threshold import threshold_at_fpr
 from owseg.models.cache import CachedForward
 from owseg.models.ops import closed_map_at
 from owseg.models.over_images import over_images
-from owseg.openset import Reference, Threshold, check_enough, check_fpr, check_method, quantiles, threshold_at_fpr
+from owseg.openset import Reference, Threshold, check_enough, check_fpr, check_method, quantiles
 from owseg.scorers import SCORERS, fitted_names, plain_name, whole_image
 from owseg.scorers.base import FittedScorer
 from owseg.types import Forward, Output, Sample
@@ -54,8 +56,11 @@ def find_threshold(
     ``marked`` are images in which a reviewer marked false alarms as known, all else void (see ``known_regions``). Their
     pixels and regions count besides those of ``data``, which raises the thresholds where they score high. As they were
     chosen for their scores, they are no sample of anything: they are never alone, have no part in the reference, and
-    are refused with "conformal". Raises ``OwsegError`` for that, a scorer that ``kb`` does not have, where no pixel is
-    known, and for what ``threshold_at_fpr`` refuses.
+    are refused with "conformal".
+
+    Up to ``EXACT_PIXELS`` pixels all maps are held, 10 bytes a pixel. Of more known pixels the threshold is ``binned``;
+    of more pixels the maps are found again to find regions in them, by a second pass over all images. Raises
+    ``OwsegError`` for what is refused, a scorer that ``kb`` does not have, and where no pixel is known.
     """
     if marked is not None and method == "conformal":
         raise OwsegError("a conformal bound needs images that nobody chose by their scores; leave marked regions out.")
@@ -69,18 +74,15 @@ def find_threshold(
         check_alarms(false_alarms, method)
         check_enough(len(data), false_alarms, method)
     scores: list[np.ndarray] = []
-    forward = forward or kb.engine()
-    maps: Iterable[_Map] = _known_scores(kb, data, name, forward, scores)
-    if marked is not None:
-        maps = chain(maps, _known_scores(kb, marked, name, forward, []))
-    if false_alarms is not None:
-        maps = list(maps)  # regions are found in whole maps, at many thresholds
-    threshold = threshold_at_fpr(((m.score, m.counted) for m in maps), fpr, method)
-    regions = None
-    if false_alarms is not None:
-        known = ((m.score, m.known) for m in maps)
-        regions = region_threshold(known, threshold, false_alarms, method, min_area_of(name))
-    return replace(threshold, reference=Reference.of(scores), regions=regions)
+    find = partial(_known_scores, kb, data, marked, name, forward or kb.engine(), scores)
+    # Regions are found in whole maps, at a threshold that is found by all of them.
+    maps = _Kept(find, EXACT_PIXELS if false_alarms is not None else 0)
+    threshold = threshold_at_fpr(((m.score, m.counted) for m in maps), fpr, method, EXACT_PIXELS)
+    threshold = replace(threshold, reference=Reference.of(scores))
+    if false_alarms is None:
+        return threshold
+    known = ((m.score, m.known) for m in maps)
+    return replace(threshold, regions=region_threshold(known, threshold, false_alarms, method, min_area_of(name)))
 
 
 def calibrate(
@@ -108,6 +110,8 @@ def calibrate(
     message = f"calibrated {name} at {fpr:.1%} false positives ({method})"
     if false_alarms is not None:
         message += f", {false_alarms:g} false alarms per image"
+    if threshold.binned:
+        message += ", from a histogram of the scores"
     card: dict[str, Any] = data_card(data)
     if marked is not None:
         message += f", with {marked.source.name}"
@@ -223,10 +227,37 @@ class _Map:
     counted: np.ndarray
 
 
+@dataclass
+class _Kept:
+    """What ``find`` yields, as often as it is iterated: kept up to ``limit`` pixels, of more found again each time."""
+
+    find: Callable[[], Iterator[_Map]]
+    limit: int
+    maps: list[_Map] | None = None
+
+    def __iter__(self) -> Iterator[_Map]:
+        if self.maps is not None:
+            yield from self.maps
+            return
+        kept, pixels = [], 0
+        for found in self.find():
+            pixels += found.score.size
+            if pixels <= self.limit:
+                kept.append(found)
+            else:
+                kept.clear()
+            yield found
+        if pixels <= self.limit:
+            self.maps = kept
+
+
 def _known_scores(
-    kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward, scores: list[np.ndarray]
+    kb: KnowledgeBase, data: DataSet, marked: DataSet | None, scorer: str, forward: Forward, scores: list[np.ndarray]
 ) -> Iterator[_Map]:
-    """Yield the map of each image, and add the ``quantiles`` of its score over the whole image to ``scores``."""
+    """Yield the map of each image of ``data``, then of ``marked``.
+
+    ``scores`` gets the ``quantiles`` of the score over the whole image, of each of ``data``.
+    """
     whole = whole_image(scorer)
     names = tuple(dict.fromkeys((scorer, whole)))
 
@@ -241,3 +272,6 @@ def _known_scores(
     for found, of_image in track(over_images(forward, data, map_of), "calibrating", len(data)):
         scores.append(of_image)
         yield found
+    if marked is not None:
+        for found, _ in track(over_images(forward, marked, map_of), "calibrating", len(marked)):
+            yield found

@@ -53,7 +53,9 @@ class Engine:
     ``over_images`` runs it on many images: ``batch`` of one size at a time, by default one on a CPU and ``BATCH`` on a
     GPU, while ``workers`` threads read others and do what is done with outputs, by default as many as torch has.
     ``precision`` is one of ``PRECISIONS``: with 16 bits a GPU is faster, and scores differ a little from those that the
-    threshold was found on. With ``compiled`` torch compiles the network for each size of image, which takes a minute.
+    threshold was found on. With ``compiled`` torch compiles the network for each size of image, which takes a minute
+    (on a CPU it needs a C++ compiler), and one batch is run at a time; labels are the same, embeddings to the last
+    digits.
     """
 
     network: Network = field(repr=False)
@@ -75,6 +77,7 @@ class Engine:
         for name in ("batch", "workers"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise OwsegError(f"{name} is a number of images, 1 or more, not {value}.")
+        _ = self._alone  # before several threads ask for it
 
     @property
     def device(self) -> torch.device:
@@ -115,7 +118,8 @@ class Engine:
         dtype = PRECISIONS[self.precision]
         reduced = nullcontext() if dtype == torch.float32 else torch.autocast(self.device.type, dtype)
         # On a GPU one batch at a time: a second one would only take memory. Whatever follows is on its way meanwhile.
-        with self._alone if self.device.type != "cpu" else nullcontext(), reduced:
+        # Compiled, too: while torch compiles for one thread, flags of the process are set which the others read.
+        with self._alone if self.compiled or self.device.type != "cpu" else nullcontext(), reduced:
             try:
                 output = self._run(given.float().div_(255), scale)
             except RuntimeError as error:

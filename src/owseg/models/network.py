@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -178,6 +178,18 @@ class Network(nn.Module):
             **({} if self.negative is None else {"negative": self.negative.config}),
             **({"squares": True} if self.squares else {}),
         }
+
+
+class BackboneAlone(Network):
+    """A ``backbone`` as a network, so that an ``Engine`` runs it: its last stage is embedding and logits as well."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(backbone, cast(Decoder, nn.Identity()), cast(Classifier, nn.Identity()))
+        self.train(backbone.training)
+
+    def decode(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the last stage of the pyramid."""
+        return features[-1]
 
 
 def _mean_pyramid(pyramids: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
