@@ -267,7 +267,7 @@ ROWS = [
         ("demo", "report.demo:run"), ("benchmark R -o O", "benchmark.run:run"), ("review K Q", "review.serve:serve"),
         ("calibrate K --data folder:D", "cli.calibrate:on_newest"), (LEARN, "cli.learn:on_newest"))),
     ("adapt K a", "to", {"kb": "K", "device": str(choose_device()), "batch": None, "workers": None, "precision": "32"}),
-    *((f"data check folder:D{more}", "data.check:check", {"split": s}) for more, s in (("", None), (" --split v", "v"))),
+    *((f"data check folder:D{o}", "data.check:check", {"split": s}) for o, s in (("", None), (" --split v", "v"))),
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -78,6 +78,9 @@ class Engine:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise OwsegError(f"{name} is a number of images, 1 or more, not {value}.")
         _ = self._alone  # before several threads ask for it
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}  # no lock
 
     @property
     def device(self) -> torch.device:
