@@ -93,10 +93,6 @@ def test_predict_writes_what_it_writes_without_a_cluster(here, run_cli, stored_k
 
 
 def test_what_is_not_there_is_said(here, monkeypatch, tmp_path):
-    with pytest.raises(OwsegError, match=r"^no machine of the cluster has 64 cores for a worker; the largest has 2"):
-        [*Cluster(most=1, cores=64).over(Squares(tmp_path), 4)]
-    with pytest.raises(OwsegError, match="64 cores and a GPU for"):
-        [*Cluster(most=1, cores=64, device="cuda").over(Squares(tmp_path), 4)]
     assert [*Cluster(most=1).over(Squares(tmp_path), 0)] == []
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", lambda address, **how: _no_answer(address))
@@ -111,6 +107,17 @@ def test_what_is_not_there_is_said(here, monkeypatch, tmp_path):
 def _no_answer(address):
     assert address == "auto"  # the others are found to be silent before Ray tries them for minutes
     raise ConnectionError("Could not find any running Ray instance\nand more")
+
+
+@pytest.mark.parametrize("cluster, gpus, wants", [
+    (Cluster(cores=3), 0, "3 cores"), (Cluster(), 1, "1 cores and a GPU"), (Cluster(cores=9), 1, "9 cores and a GPU"),
+])  # fmt: skip
+def test_a_worker_that_fits_on_no_machine_is_not_waited_for(cluster, gpus, wants):
+    nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}]
+    with pytest.raises(OwsegError, match=f"^no machine of the cluster has {wants} for a worker; the largest has 2 "):
+        cluster._require(SimpleNamespace(nodes=lambda: nodes), gpus)
+    nodes[1]["Alive"] = True
+    cluster._require(SimpleNamespace(nodes=lambda: nodes), gpus)
 
 
 @pytest.mark.parametrize("given", [{"least": 0}, {"least": 3, "most": 2}, {"device": "mps"}, {"device": "cuda:1"}])
