@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from owseg.data.synthetic.scene import SPLITS
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
 from tests.support import tiny
@@ -72,6 +73,12 @@ def half_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kb.network.size = 144
     kb.save(place)
     return place
+
+
+@pytest.fixture
+def few_shots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the synthetic scenes to learn from there are those that show animals alone: 80 take seconds to draw."""
+    monkeypatch.setitem(SPLITS, "shots", (SPLITS["shots"][0], 20))
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_predict_folder(run, tmp_path):
     }
 
 
-def test_learn_class(run, tmp_path):
+def test_learn_class(run, tmp_path, few_shots):
     before, after, stored = run("learn_class", "kb")
     assert before.startswith("8 classes") and after.startswith("9 classes")
     novel = numbers(after.split("miou_novel")[1])[0]
