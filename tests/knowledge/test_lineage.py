@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,15 @@ def test_a_rollback_meanwhile_is_not_undone(stored_kb):
     refused(done(kb, "on top of it"), stored_kb, 1, 2)
     assert done(load(stored_kb), "without it").save(stored_kb) == 3
     assert parents(stored_kb) == [None, 1, 1] and "a mistake" not in messages(stored_kb)
+
+
+def test_what_was_taken_back_may_be_done_again_at_once(stored_kb):
+    """The second has the words of the first, and may be of the same second."""
+    kb = load(stored_kb)
+    done(kb, "cow").save(stored_kb)
+    rollback_version(stored_kb)
+    time.sleep(0.002)
+    assert done(kb, "cow").save(stored_kb) == 3 and parents(stored_kb) == [None, 1, 1]
 
 
 def test_what_one_stored_oneself_and_another_took_back_is_refused(stored_kb):
