@@ -31,7 +31,10 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-SMALL = ("cli", "training", "benchmark", "test_recipes.py", "test_readme.py", "test_examples.py")
+SMALL = (
+    "cli", "training", "benchmark", "test_benchmarks.py", "test_demo.py", "test_examples.py", "test_readme.py",
+    "test_recipes.py",
+)  # fmt: skip
 """Rooms and files whose images are tiny, and whose tests do not ask for the scores that users get."""
 
 
@@ -65,14 +68,19 @@ def unsure_kb() -> KnowledgeBase:
 
 @pytest.fixture(scope="session")
 def half_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of ``synthetic`` at half its working size, which finds the same in a quarter of the time.
-
-    Under the name of a shipped knowledge base in the working directory, it is taken in place of that one.
-    """
+    """The folder of ``synthetic`` at half its working size, which finds the same in a quarter of the time."""
     kb, place = load("synthetic"), tmp_path_factory.mktemp("half_size") / "kb"
     kb.network.size = 144
     kb.save(place)
     return place
+
+
+@pytest.fixture
+def half_size_here(half_size: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory is ``tmp_path``, where it hides the shipped ``synthetic`` and ``street``."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("synthetic", "street"):
+        (tmp_path / name).symlink_to(half_size)
 
 
 @pytest.fixture

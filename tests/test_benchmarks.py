@@ -22,7 +22,7 @@ def in_this_process(command, **options):
 
 
 @pytest.mark.parametrize("module", SMALL, ids=lambda module: module.__name__)
-def test_a_benchmark_runs(module, capsys, monkeypatch):
+def test_a_benchmark_runs(module, capsys, monkeypatch, half_size_here):
     monkeypatch.setattr(subprocess, "run", in_this_process)
     threads = torch.get_num_threads()
     try:

@@ -16,11 +16,8 @@ EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys, half_size):
+def run(half_size_here, capsys):
     """``run("evaluate", ...)`` calls the main function of an example in a fresh folder; returns the lines it prints."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("street", "synthetic"):
-        (tmp_path / name).symlink_to(half_size)
 
     def call(name: str, *arguments: str) -> list[str]:
         runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"](*arguments)

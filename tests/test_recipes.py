@@ -16,9 +16,7 @@ from recipes import sequence
 from tests.support import tiny
 
 
-def test_table_4_on_synthetic_scenes(capsys, monkeypatch, tmp_path, half_size, few_shots):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "synthetic").symlink_to(half_size)
+def test_table_4_on_synthetic_scenes(capsys, monkeypatch, half_size_here, few_shots):
     argv = ["sequence", "synthetic", "--classes", "1", "--draws", "1", "--most", "10", "--steps", "24"]
     monkeypatch.setattr(sys, "argv", argv)
     sequence.main()
