@@ -108,9 +108,7 @@ def test_outliers_are_shown_with_the_same_images_and_settings(spec, tmp_path, wa
     calls = []
     monkeypatch.setattr(module, "with_negative", lambda network, *given: calls.append(given) or (network, 0.5))
     config = replace(FAST, seed=3, devices=2, workers=1)
-    kb = build_small(
-        spec, tiny.backbone("resnet"), ["rock"], config, tmp_path / "run", outliers=objects(), resume=True
-    )
+    kb = build_small(spec, tiny.backbone("resnet"), ["rock"], config, tmp_path / "run", outliers=objects(), resume=True)
     ((inliers, val, outliers, shown, run, resume),) = calls
     assert inliers is watched.fit_scorers[0][1] and val is watched.train[0][2] and len(outliers) == 16
     assert shown == NegativeConfig(seed=3, batch=3, devices=2, workers=1) and (run, resume) == (
