@@ -1,22 +1,26 @@
 export OMP_WAIT_POLICY ?= PASSIVE
 unexport PYTHONDONTWRITEBYTECODE  # many tests are processes that import torch: compiled once, not each time
-MAKEFLAGS += --jobs=2  # two installations at a time
+MAKEFLAGS += --jobs=2  # two installations at a time; and mypy, which takes a minute, beside all other checks
 PY ?= python3
 V := .venv
 
-.PHONY: demo test check dry bench mutants fuzz storm clean
+.PHONY: demo test check lint types dry bench mutants fuzz storm clean
 demo: $(V)/.ok
 	$(V)/bin/owseg demo
 
 test: $(V)/.ok $(V)/.optional
 	$(V)/bin/python -m pytest
 
-check: $(V)/.ok
+check: lint types
+
+types: $(V)/.ok
+	$(V)/bin/mypy
+
+lint: $(V)/.ok
 	$(V)/bin/ruff check .
 	$(V)/bin/ruff format --check .
 	$(V)/bin/lint-imports
 	$(V)/bin/python -m tools.links
-	$(V)/bin/mypy
 	PATH="$$(echo "$$PWD"/$(V)/lib/python3*/site-packages/playwright/driver):$$PATH" \
 		$(V)/bin/pyright --pythonpath $(V)/bin/python
 

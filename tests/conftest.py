@@ -16,7 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
+from owseg.data.synthetic.scene import SPLITS
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.load import load
 from tests.support import tiny
 
 torch.set_num_threads(1)
@@ -29,7 +31,10 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-SMALL = ("cli", "training", "benchmark", "test_recipes.py")
+SMALL = (
+    "cli", "training", "benchmark", "test_batches.py", "test_benchmarks.py", "test_demo.py", "test_devices.py",
+    "test_examples.py", "test_readme.py", "test_recipe_regions.py", "test_recipes.py",
+)  # fmt: skip
 """Rooms and files whose images are tiny, and whose tests do not ask for the scores that users get."""
 
 
@@ -59,6 +64,29 @@ def kb() -> KnowledgeBase:
 def unsure_kb() -> KnowledgeBase:
     """The same, calibrated so that a third of what is known is predicted unknown: every image has unknown regions."""
     return tiny.calibrated(0.3)
+
+
+@pytest.fixture(scope="session")
+def half_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of ``synthetic`` at half its working size, which finds the same in a quarter of the time."""
+    kb, place = load("synthetic"), tmp_path_factory.mktemp("half_size") / "kb"
+    kb.network.size = 144
+    kb.save(place)
+    return place
+
+
+@pytest.fixture
+def half_size_here(half_size: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory is ``tmp_path``, where it hides the shipped ``synthetic`` and ``street``."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("synthetic", "street"):
+        (tmp_path / name).symlink_to(half_size)
+
+
+@pytest.fixture
+def few_shots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the synthetic scenes to learn from there are those that show animals alone: 80 take seconds to draw."""
+    monkeypatch.setitem(SPLITS, "shots", (SPLITS["shots"][0], 20))
 
 
 @pytest.fixture

@@ -161,8 +161,10 @@ def prepare(place: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory):
+def result(tmp_path_factory, half_size):
     place = tmp_path_factory.mktemp("extending")
+    for name in ("street", "synthetic"):
+        (place / name).symlink_to(half_size)
     install(place / "site")
     prepare(place)
     (place / "groups.json").write_text(json.dumps(list(entry_points(PAGE))))

@@ -16,9 +16,8 @@ EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(half_size_here, capsys):
     """``run("evaluate", ...)`` calls the main function of an example in a fresh folder; returns the lines it prints."""
-    monkeypatch.chdir(tmp_path)
 
     def call(name: str, *arguments: str) -> list[str]:
         runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"](*arguments)
@@ -44,7 +43,7 @@ def test_predict_folder(run, tmp_path):
     }
 
 
-def test_learn_class(run, tmp_path):
+def test_learn_class(run, tmp_path, few_shots):
     before, after, stored = run("learn_class", "kb")
     assert before.startswith("8 classes") and after.startswith("9 classes")
     novel = numbers(after.split("miou_novel")[1])[0]

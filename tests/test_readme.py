@@ -40,9 +40,10 @@ def test_there_are_commands():
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with what the README names: photo.jpg, photos/, annotated/ and mydata/."""
+def place(tmp_path_factory, half_size):
+    """A folder with what the README names: photo.jpg, photos/, annotated/, mydata/, and a quick ``street``."""
     place = tmp_path_factory.mktemp("readme")
+    (place / "street").symlink_to(half_size)
     for folder in ("photos", "annotated/images", "annotated/masks"):
         (place / folder).mkdir(parents=True)
     animal = CLASSES.index("animal")

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 from PIL import Image
 from transformers import AutoBackbone, AutoConfig
 
+from owseg.training import build
+from owseg.training.config import NegativeConfig
 from recipes import sequence
 from tests.support import tiny
 
 
-def test_table_4_on_synthetic_scenes(capsys, monkeypatch):
+def test_table_4_on_synthetic_scenes(capsys, monkeypatch, half_size_here, few_shots):
     argv = ["sequence", "synthetic", "--classes", "1", "--draws", "1", "--most", "10", "--steps", "24"]
     monkeypatch.setattr(sys, "argv", argv)
     sequence.main()
@@ -73,9 +76,15 @@ def write(path, pixels):
 
 
 def test_the_recipe_of_large_backbones_on_a_small_one(tmp_path, monkeypatch, capsys):
-    """Every step of it, with a tiny DINOv2 on a tiny Cityscapes."""
+    """Every step of it, with a tiny DINOv2 on a tiny Cityscapes, and a negative class on views as small."""
     from recipes import large
 
+    @dataclass(frozen=True)
+    class SmallNegative(NegativeConfig):
+        crop: tuple[int, int] = (56, 56)
+        width: int = 8
+
+    monkeypatch.setattr(build, "NegativeConfig", SmallNegative)
     rng = np.random.default_rng(0)
     for split, city, count in (("train", "aachen", 16), ("val", "frankfurt", 4)):
         for i in range(count):

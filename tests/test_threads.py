@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 PREDICT = """
 import sys, numpy as np, torch, owseg
@@ -19,12 +20,18 @@ np.savez(sys.argv[2], labels=[a.labels for a in found], joint=[a.scores["joint"]
 
 @pytest.fixture(scope="module")
 def predicted(tmp_path_factory):
-    """Labels and scores of two scenes, each from a process of its own, as the number is read when torch starts."""
+    """Labels and scores of two scenes: by one thread here, by two each time in a process of its own."""
     folder, found = tmp_path_factory.mktemp("threads"), {}
     for name in ("1", "2", "2 again"):
-        file = folder / f"{name}.npz"
-        subprocess.run([sys.executable, "-c", PREDICT, name[0], file], check=True)
-        found[name] = np.load(file)
+        command = [sys.executable, "-c", PREDICT, name[0], str(folder / f"{name}.npz")]
+        if name == "1":
+            assert torch.get_num_threads() == 1
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sys, "argv", command[1:2] + command[3:])
+                exec(PREDICT, {})
+        else:
+            subprocess.run(command, check=True)
+        found[name] = np.load(command[-1])
         assert found[name]["threads"] == int(name[0])
     return found
 

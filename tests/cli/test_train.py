@@ -13,7 +13,8 @@ from tests.support.folders import contents
 
 def test_a_network_is_trained_stored_and_evaluated(run_cli, fails, own_data, tmp_path, monkeypatch):
     monkeypatch.setattr("owseg.training.build.from_pretrained", lambda name: tiny.backbone())
-    options = ("--backbone", "tiny", "--unknown", "rock", "--epochs", 1, "--batch", 2, "--crop", "32x32", "--fpr", 0.2)
+    options = ("--backbone", "tiny", "--unknown", "rock", "--epochs", 1, "--batch", 2, "--crop", "32x32", "--fpr", 0.2,
+               "--members", 1)  # fmt: skip
     code, out, err = run_cli("train", tmp_path / "new", "--data", own_data, *options)
     assert code == 0, err
     assert "is at version 1: calibrated joint@segments at 20.0% false positives" in out and "Note: " in out
@@ -40,7 +41,8 @@ def test_from_train_to_learn_on_a_plain_transformer_from_a_folder(run_cli, own_d
     config = AutoConfig.for_model("dinov2", **tiny.CONFIGS["dinov2"])
     AutoBackbone.from_config(config).save_pretrained(tmp_path / "dino")
     kb, data = tmp_path / "new", ("--data", own_data)
-    options = ("--backbone", tmp_path / "dino", "--unknown", "rock", "--epochs", 1, "--batch", 2, "--crop", "32x32")
+    options = ("--backbone", tmp_path / "dino", "--unknown", "rock", "--epochs", 1, "--batch", 2, "--crop", "32x32",
+               "--members", 1)  # fmt: skip
     for command in (
         ("train", kb, *data, *options),
         ("learn", kb, "rock", *data, "--count", 2),

@@ -66,8 +66,8 @@ def test_the_demo_asks_for_what_it_needs(stored_kb, own_data, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_shipped_demo_finds_the_unknown_and_learns_it(monkeypatch, tmp_path):
-    """The main job on few frames: far better than chance before, and the class is there after."""
+def test_the_shipped_demo_finds_the_unknown_and_learns_it(monkeypatch, tmp_path, half_size_here, few_shots):
+    """The main job on few frames at half their size: far better than chance before, and the class is there after."""
     monkeypatch.setattr(demo, "IMAGES", 8)
     result = demo.run("synthetic", None, None, tmp_path / "out")
     metrics = result["before"]["scores"]["joint@segments"]

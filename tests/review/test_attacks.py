@@ -3,7 +3,6 @@
 import base64
 import json
 import select
-import subprocess
 from contextlib import ExitStack
 from itertools import cycle, islice
 from pathlib import Path
@@ -211,10 +210,10 @@ def test_a_client_that_leaves_is_no_error(server):
     assert server.ask()[0] == 200 and server.log() == log and "Traceback" not in server.errors.read_text()
 
 
-def test_a_second_server_of_the_queue_is_refused(server):
-    second = subprocess.run(server.command, capture_output=True, text=True, timeout=120)
-    assert second.returncode == 1 and second.stdout == ""
-    assert " ".join(second.stderr.split()) == (
+def test_a_second_server_of_the_queue_is_refused(server, run_cli):
+    code, out, errors = run_cli(*server.options)  # this is another process
+    assert code == 1 and out == ""
+    assert " ".join(errors.split()) == (
         f"error: {server.queue} is open in another `owseg review`; go on in its page, or stop it first."
     )
 

@@ -28,14 +28,15 @@ NAME = "<b onclick=x>deer"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Six scenes with animals, and what the shipped network does not know of them."""
+def place(tmp_path_factory, half_size):
+    """Six scenes with animals, and what ``synthetic`` here, at half its size, does not know of them."""
     place = tmp_path_factory.mktemp("review")
+    (place / "synthetic").symlink_to(half_size)
     source = open_dataset("synthetic", "shots").source
     (place / "photos").mkdir()
     for i in range(6):
         Image.fromarray(source.read(i)[0].transpose(1, 2, 0)).save(place / "photos" / f"{i}.png")
-    discover(owseg.load("synthetic"), sorted((place / "photos").iterdir()), place / "queue", "synthetic")
+    discover(owseg.load(place / "synthetic"), sorted((place / "photos").iterdir()), place / "queue", "synthetic")
     return place
 
 

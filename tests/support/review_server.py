@@ -23,11 +23,10 @@ class Server:
     def __init__(self, place: Path, kb: Path, seconds: float = 20.0):
         self.queue, self.errors = place / "queue", place / "errors"
         start = LIMIT.format(seconds=seconds) + "from owseg.cli import main; main()"
-        self.command = [sys.executable, "-c", start, "review", str(kb), str(self.queue), "--out", str(place / "kb"),
-                        "--no-browser", "--port", "0"]  # fmt: skip
+        self.options = ["review", str(kb), str(self.queue), "--out", str(place / "kb"), "--no-browser", "--port", "0"]
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                self.command, stdout=subprocess.PIPE, stderr=errors, text=True,
+                [sys.executable, "-c", start, *self.options], stdout=subprocess.PIPE, stderr=errors, text=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
         url = self.process.stdout.readline().split()[-1]

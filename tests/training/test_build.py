@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,6 +25,7 @@ from tests.support import tiny
 from tests.support.outliers import objects
 
 FAST = TrainConfig(epochs=1, batch=2, crop=(32, 32), validate_every=1)
+build_small = partial(build_knowledge_base, members=1, scales=(1.0,))
 
 
 def write(folder, splits):
@@ -77,7 +79,7 @@ def test_it_runs_to_the_end_and_what_it_makes_can_be_stored(spec, tmp_path):
 
 
 def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watched):
-    kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
+    kb = build_small(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
     (_, trained_on, chosen_on, config, run, resume), _ = watched.train
     assert trained_on.source.ids == tuple(f"f{i}" for i in range(6))
     assert chosen_on.source.ids == ("f10", "f12", "f14", "f16", "f7", "f9")  # every second in the order of the names
@@ -93,7 +95,7 @@ def test_half_of_val_chooses_and_the_other_half_calibrates(spec, tmp_path, watch
 
 @pytest.mark.parametrize(("scorer", "fitted"), [("msp", ()), ("mahalanobis", ("mahalanobis",)), ("joint", ("joint",))])
 def test_the_score_that_is_asked_for_is_fitted_and_calibrated(spec, tmp_path, watched, scorer, fitted):
-    kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", scorer=scorer)
+    kb = build_small(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", scorer=scorer)
     assert kb.scorer == scorer and tuple(kb.fitted) == fitted and kb.threshold is not None
     assert kb.threshold == find_threshold(kb, watched.calibrate[0][1], scorer=scorer, false_alarms=0.3)
 
@@ -106,9 +108,7 @@ def test_outliers_are_shown_with_the_same_images_and_settings(spec, tmp_path, wa
     calls = []
     monkeypatch.setattr(module, "with_negative", lambda network, *given: calls.append(given) or (network, 0.5))
     config = replace(FAST, seed=3, devices=2, workers=1)
-    kb = build_knowledge_base(
-        spec, tiny.backbone("resnet"), ["rock"], config, tmp_path / "run", outliers=objects(), resume=True
-    )
+    kb = build_small(spec, tiny.backbone("resnet"), ["rock"], config, tmp_path / "run", outliers=objects(), resume=True)
     ((inliers, val, outliers, shown, run, resume),) = calls
     assert inliers is watched.fit_scorers[0][1] and val is watched.train[0][2] and len(outliers) == 16
     assert shown == NegativeConfig(seed=3, batch=3, devices=2, workers=1) and (run, resume) == (
@@ -122,7 +122,7 @@ def test_outliers_are_shown_with_the_same_images_and_settings(spec, tmp_path, wa
 def test_photos_are_inliers_and_what_the_score_is_fitted_to(spec, photos, tmp_path, watched, monkeypatch):
     calls, paths = [], sorted(photos.iterdir())
     monkeypatch.setattr(module, "with_negative", lambda network, *given: calls.append(given) or (network, 0.5))
-    kb = build_knowledge_base(
+    kb = build_small(
         spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run", outliers=objects(), unlabeled=paths
     )
     _, trained_on, chosen_on, *_ = watched.train[0]
@@ -135,7 +135,7 @@ def test_photos_are_inliers_and_what_the_score_is_fitted_to(spec, photos, tmp_pa
     assert kb.history[0].details["unlabeled"] == data_card(given)
     assert kb.history[1].message == f"fitted joint on folder:train and {len(paths)} images without labels"
     longer = replace(FAST, epochs=TrainConfig.epochs)
-    build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], longer, tmp_path / "again", outliers=objects())
+    build_small(spec, tiny.backbone("resnet"), ["rock"], longer, tmp_path / "again", outliers=objects())
     assert calls[1][0].source.ids == trained_on.source.ids and watched.fit_scorers[1]["unlabeled"] is None
     # Few images are seen more often, unless the training was asked to be short.
     assert calls[1][3] == enough_epochs(NegativeConfig(batch=6), 6) and calls[0][3] == NegativeConfig()
@@ -144,7 +144,7 @@ def test_photos_are_inliers_and_what_the_score_is_fitted_to(spec, photos, tmp_pa
 @pytest.mark.parametrize("val", [1, 9])
 def test_a_val_that_is_too_small_does_both_and_the_history_says_so(tmp_path, watched, val):
     spec = write(tmp_path / "data", {"train": 4, "val": val})
-    kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
+    kb = build_small(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
     chosen_on, calibrated_on = watched.train[0][2], watched.calibrate[0][1]
     assert chosen_on.source.ids == calibrated_on.source.ids and len(chosen_on) == val
     note = f"; val is too small to divide ({val}), so it chose the weights and calibrates as well"
@@ -186,7 +186,7 @@ def test_the_network_is_the_one_that_is_asked_for(spec, tmp_path, watched, optio
 @pytest.mark.parametrize("fpr", [0.05, 0.3])
 @pytest.mark.parametrize("resume", [False, True])
 def test_rate_and_resume_reach_where_they_act(spec, tmp_path, watched, fpr, resume):
-    kb = build_knowledge_base(spec, tiny.backbone("resnet"), [], FAST, tmp_path / "run", fpr=fpr, resume=resume)
+    kb = build_small(spec, tiny.backbone("resnet"), [], FAST, tmp_path / "run", fpr=fpr, resume=resume)
     assert kb.threshold.target_fpr == fpr and watched.train[0][5] is resume
     assert len(kb.labels) == 4 and not hasattr(watched, "round_to_half")
 
@@ -204,7 +204,7 @@ def test_the_seed_decides_the_weights_before_training(spec, tmp_path, watched):
 def test_the_history_says_what_it_was_trained_with(spec, tmp_path, watched, monkeypatch):
     names = []
     monkeypatch.setattr(module, "from_pretrained", lambda name: names.append(name) or tiny.backbone("resnet"))
-    kb = build_knowledge_base(spec, "hub/name", ["rock", "tree"], FAST, tmp_path / "run")
+    kb = build_small(spec, "hub/name", ["rock", "tree"], FAST, tmp_path / "run")
     details = kb.history[0].details
     assert names == ["hub/name"] and details["backbone"] == "name" and details["unknown"] == ["rock", "tree"]
     assert details["config"]["crop"] == (32, 32) and details.items() >= data_card(watched.train[0][1]).items()
@@ -214,7 +214,7 @@ def test_the_history_says_what_it_was_trained_with(spec, tmp_path, watched, monk
 def test_a_network_is_rounded_before_anything_is_fitted_to_it(spec, tmp_path, watched, mode):
     """But for a frozen backbone, which stays that of its package."""
     body = tiny.backbone("resnet")
-    build_knowledge_base(spec, body, ["rock"], replace(FAST, mode=mode), tmp_path / "run", half=True)
+    build_small(spec, body, ["rock"], replace(FAST, mode=mode), tmp_path / "run", half=True)
     kb = watched.fit_scorers[0][0]
     assert isinstance(kb, KnowledgeBase)
     rounded = {n: torch.equal(v.half().float(), v) for n, v in kb.network.state_dict().items() if v.is_floating_point()}
@@ -241,7 +241,7 @@ def test_rounding_leaves_what_16_bits_cannot_hold():
 )
 def test_classes_that_cannot_be_left_out(spec, tmp_path, watched, unknown, message):
     with pytest.raises(OwsegError, match=message):
-        build_knowledge_base(spec, tiny.backbone("resnet"), unknown, FAST, tmp_path / "run")
+        build_small(spec, tiny.backbone("resnet"), unknown, FAST, tmp_path / "run")
 
 
 def test_a_class_called_void_is_left_out_or_renamed(tmp_path):
@@ -250,12 +250,12 @@ def test_a_class_called_void_is_left_out_or_renamed(tmp_path):
     (tmp_path / "classes.json").write_text(json.dumps(["road", "void", "sky"]))
     config, run = replace(FAST, batch=1), tmp_path / "run"
     with pytest.raises(OwsegError, match=r"no class can have the name 'void', which is reserved; .* leave it out"):
-        build_knowledge_base(f"folder:{tmp_path}", tiny.backbone("resnet"), (), config, run)
+        build_small(f"folder:{tmp_path}", tiny.backbone("resnet"), (), config, run)
     with pytest.raises(OwsegError, match="a has no mask"):  # without it, it comes as far as training
-        build_knowledge_base(f"folder:{tmp_path}", tiny.backbone("resnet"), ("void",), config, run)
+        build_small(f"folder:{tmp_path}", tiny.backbone("resnet"), ("void",), config, run)
     (tmp_path / "classes.json").write_text(json.dumps(["road", "car ", "sky"]))
     with pytest.raises(OwsegError, match="the class name 'car ' begins or ends with a blank; write 'car'"):
-        build_knowledge_base(f"folder:{tmp_path}", tiny.backbone("resnet"), (), config, run)
+        build_small(f"folder:{tmp_path}", tiny.backbone("resnet"), (), config, run)
 
 
 def test_validation_is_not_on_the_training_images(spec, tmp_path, monkeypatch):
@@ -267,16 +267,16 @@ def test_validation_is_not_on_the_training_images(spec, tmp_path, monkeypatch):
         return real(network, data, DataSet(source, val.labels), *rest)
 
     monkeypatch.setattr(module, "train", train)
-    build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
+    build_small(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
     assert sorted(set(read)) == ["f10", "f12", "f14", "f16", "f7", "f9"]
 
 
 def test_a_share_of_train_is_val_where_there_is_none(tmp_path, watched):
     spec = write(tmp_path / "data", {"train": 10})
     with pytest.raises(NoSuchSplit):
-        build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
+        build_small(spec, tiny.backbone("resnet"), ["rock"], FAST, tmp_path / "run")
     config = replace(FAST, seed=5)
-    kb = build_knowledge_base(spec, tiny.backbone("resnet"), ["rock"], config, tmp_path / "run", val_share=0.3)
+    kb = build_small(spec, tiny.backbone("resnet"), ["rock"], config, tmp_path / "run", val_share=0.3)
     trained_on, chosen_on = watched.train[0][1:3]
     everything = open_dataset(spec, "train", kb.labels)
     assert chosen_on.source.ids == divide(everything, 0.3, 5)[1].source.ids and len(chosen_on) == 3

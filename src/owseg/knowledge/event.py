@@ -10,9 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Event:
-    """One entry of a knowledge base's history: what was done, when (UTC), with which data and settings."""
+    """One entry of a knowledge base's history: what was done, when (UTC), with which data and settings.
+
+    The time has milliseconds: what is done, undone and done again is another event, though it reads the same.
+    """
 
     action: str
     message: str
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="milliseconds"))
