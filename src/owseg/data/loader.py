@@ -93,8 +93,8 @@ def _items(read: Callable[[int], Any], numbers: Sequence[int], workers: int, eac
             generator=torch.Generator(),  # else it draws from the one that the training draws from
         )  # fmt: skip
         items = iter(loader)
-    # DataLoader's own would raise in the middle of whatever this process does when a worker ends; ``_next_of`` is told
-    # all the same.
+    # DataLoader's own would raise in the middle of whatever this process does when a worker ends, which ``_next_of``
+    # finds all the same.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
     return items

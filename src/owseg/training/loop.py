@@ -129,7 +129,7 @@ def _step(fabric: lightning.Fabric, task: Task, state: dict[str, Any], batches: 
 def _validated(task: Task) -> float:
     """Return the score, the same in every process; raise ``OwsegError`` if it is NaN."""
     task.kept.eval()
-    task.batches.process.share_buffers(task.kept)  # each has seen other images
+    task.batches.process.share_buffers(task.kept)  # each was trained on other images
     score = task.validate()
     if math.isnan(score):
         raise OwsegError(f"the validation images have no pixels to compute {task.metric} from; give others.")
