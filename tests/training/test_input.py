@@ -105,18 +105,18 @@ def test_batches_are_the_same_to_the_bit_for_any_number_of_workers(workers):
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.skipif(not can_fork(), reason="no fork"))])
 def test_a_view_is_finished_in_the_process_that_trains(workers):
-    here, told = os.getpid(), []
+    here, finished = os.getpid(), []
 
-    def seen(epoch, i, rng):
+    def viewed(epoch, i, rng):
         return (torch.tensor([i, os.getpid()]),)
 
     def finish(epoch, i, parts):
-        told.append((epoch, i, os.getpid()))
+        finished.append((epoch, i, os.getpid()))
         return (parts[0], torch.tensor(10 * i))
 
-    found = list(Batches(7, seen, CONFIG, Process(workers=workers), finish).of(4))
-    order = [i for _, i, _ in told]
-    assert {(epoch, pid) for epoch, _, pid in told} == {(4, here)} and order == numbers_of(found)
+    found = list(Batches(7, viewed, CONFIG, Process(workers=workers), finish).of(4))
+    order = [i for _, i, _ in finished]
+    assert {(epoch, pid) for epoch, _, pid in finished} == {(4, here)} and order == numbers_of(found)
     pids = {pid for first, _ in found for pid in first[:, 1].tolist()}
     assert (pids == {here}) == (workers == 0)
     assert [i for _, ten in found for i in ten.tolist()] == [10 * i for i in order]
