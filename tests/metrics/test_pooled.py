@@ -66,7 +66,9 @@ def test_a_part_of_too_many_pixels_keeps_no_score_and_the_whole_is_the_same():
 
 
 @pytest.mark.parametrize(
-    "empty", [Exact("nearest"), Binned(12), PerImage("first"), Pooled(COUNTED), Pooled(10)], ids=str
+    "empty",
+    [Exact("nearest"), Binned(12), PerImage("first"), Pooled(COUNTED), Pooled(10)],
+    ids=["exact", "binned", "per image", "pooled", "beyond"],
 )
 def test_a_state_is_the_same_after_storing_and_pickling(empty):
     state = filled(pickle.loads(pickle.dumps(empty)))
