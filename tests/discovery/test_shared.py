@@ -15,7 +15,7 @@ def test_a_cluster_fills_the_same_queue(unsure_kb, tmp_path, monkeypatch):
     here = HereCluster()
     _, alone = discover(unsure_kb, paths, tmp_path / "alone", "kb", min_area=20)
     _, shared = discover(unsure_kb, paths, tmp_path / "shared", "kb", min_area=20, cluster=here)
-    assert here.shards == [range(2), range(2, 4), range(4, 5)]
+    assert here.sizes == [2, 2, 1]
     assert vars(shared) == vars(alone) and shared.images == 4 and shared.regions > 0
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
     assert (tmp_path / "shared" / ERRORS).read_text().splitlines()[1].startswith(str(paths[1]))

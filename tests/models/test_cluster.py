@@ -52,9 +52,9 @@ def test_results_come_in_order_though_a_worker_dies(here, tmp_path):
     """Nothing is lost and nothing comes twice; an error of the work is raised where its images are due."""
     found = []
     with pytest.raises(OwsegError, match=r"^this image cannot be read\.$"):
-        for numbers, squares in Cluster(most=1).over(Squares(tmp_path, deadly=12, bad=35), 44):
-            found += zip(numbers, squares, strict=True)
-    assert found == [(number, number * number) for number in range(32)]
+        for squares in Cluster(most=1).over(Squares(tmp_path, deadly=12, bad=35), shards_of(44)):
+            found += squares
+    assert found == [number * number for number in range(32)]
     assert len([*tmp_path.glob("8-*")]) == 2
 
 
@@ -64,7 +64,7 @@ def test_images_over_which_every_worker_dies_end_the_run(monkeypatch):
     for begun, error in ((ATTEMPTS, None), (ATTEMPTS + 1, f"{ATTEMPTS} workers died over images 9 to 16 of the list")):
         attempts = SimpleNamespace(begin=SimpleNamespace(remote=lambda shard, begun=begun: begun))
         worker = _Worker(pickle.dumps(_Double()), "cpu", attempts)
-        result = pickle.loads(worker({"first": [8], "end": [16]})["result"][0])
+        result = pickle.loads(worker({"part": [pickle.dumps(range(8, 16))], "first": [8], "end": [16]})["result"][0])
         assert (result.error is None) == (error is None) and str(result.error or "").startswith(error or "")
         assert result.value == (None if error else [16, 18, 20, 22, 24, 26, 28, 30])
 
@@ -93,15 +93,15 @@ def test_predict_writes_what_it_writes_without_a_cluster(here, run_cli, stored_k
 
 
 def test_what_is_not_there_is_said(here, monkeypatch, tmp_path):
-    assert [*Cluster(most=1).over(Squares(tmp_path), 0)] == []
+    assert [*Cluster(most=1).over(Squares(tmp_path), [])] == []
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", lambda address, **how: _no_answer(address))
     for address in ("auto", "127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1", "no.such.host.invalid:6379"):
         with pytest.raises(OwsegError, match=f"^no Ray cluster answers at {re.escape(address)}; start it with `ray"):
-            [*Cluster(address).over(Squares(tmp_path), 4)]
+            [*Cluster(address).over(Squares(tmp_path), [range(4)])]
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(OwsegError, match=r"a cluster needs Ray; install it with `pip install 'owseg\[ray\]'`\.$"):
-        [*Cluster(most=1).over(Squares(tmp_path), 4)]
+        [*Cluster(most=1).over(Squares(tmp_path), [range(4)])]
 
 
 def _no_answer(address):

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
-from owseg.models.cluster import shards_of
-
 
 class HereCluster:
-    """Stands in for ``Cluster``; ``shards`` notes the numbers of the images that were handed out."""
+    """Stands in for ``Cluster``; ``sizes`` notes how many images were handed out at a time."""
 
     def __init__(self) -> None:
-        self.shards: list[range] = []
+        self.sizes: list[int] = []
 
-    def over(self, work: Any, count: int) -> Iterator[tuple[range, Any]]:
+    def over(self, work: Any, parts: Sequence[Any]) -> Iterator[Any]:
         from ray import cloudpickle
 
         sent = pickle.loads(cloudpickle.dumps(work.to(torch.device("cpu")))).to(torch.device("cpu"))
-        for numbers in shards_of(count):
-            self.shards.append(numbers)
-            yield numbers, pickle.loads(pickle.dumps(sent(numbers)))
+        for part in parts:
+            self.sizes.append(len(part))
+            yield pickle.loads(pickle.dumps(sent(pickle.loads(cloudpickle.dumps(part)))))

@@ -33,7 +33,7 @@ from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.pieces import SPLIT_COSINE, pixels
 from owseg.knowledge.regions import MIN_AREA, RegionProposals
-from owseg.models.cluster import Cluster
+from owseg.models.cluster import Cluster, shards_of
 from owseg.models.engine import moved
 from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
@@ -81,8 +81,8 @@ def discover(
     names = [path.relative_to(root).as_posix() for path in paths]
     left = [i for i, image in enumerate(names) if not queue.has(image)]
     given = Given([paths[i] for i in left], [names[i] for i in left])
-    finder = _Finder(kb, forward or kb.engine(), given, min_area, split_at)
-    found = finder.over(range(len(left))) if cluster is None else _by(cluster, finder)
+    finder = _Finder(kb, forward or kb.engine(), min_area, split_at)
+    found = finder.over(given) if cluster is None else _by(cluster, finder, given)
     for i, one in zip(left, track(found, "discovering", len(left)), strict=True):
         if isinstance(one, str):
             skipped[paths[i]] = one
@@ -104,7 +104,6 @@ class _Finder:
 
     kb: KnowledgeBase
     forward: Forward
-    images: Given
     min_area: float
     split_at: float
 
@@ -113,24 +112,23 @@ class _Finder:
         kb = self.kb.to(device)
         return replace(self, kb=kb, forward=moved(self.forward, kb.network, kb.residual))
 
-    def __call__(self, numbers: Sequence[int]) -> list[Found]:
-        """Return what is found in the images ``numbers``."""
-        return [*self.over(numbers)]
+    def __call__(self, images: Given) -> list[Found]:
+        """Return what is found in each image."""
+        return [*self.over(images)]
 
-    def over(self, numbers: Sequence[int]) -> Iterator[Found]:
-        """Yield what is found in each of the images ``numbers``, in order."""
-        paths = [self.images.images[i] for i in numbers]
+    def over(self, images: Given) -> Iterator[Found]:
+        """Yield what is found in each image, in order."""
 
         def find(sample: Sample, output: Output) -> Found:
             proposals = self.kb.find_regions(sample, output, self.min_area, self.split_at)
             return proposals, [encode_jpeg(thumbnail(sample.image, r.mask, r.box)) for r in proposals.regions]
 
-        return over_images(self.forward, self.images.pick(numbers), find, lambda i, error: failure(paths[i], error))
+        return over_images(self.forward, images, find, lambda i, error: failure(images.images[i], error))
 
 
-def _by(cluster: Cluster, finder: _Finder) -> Iterator[Found]:
+def _by(cluster: Cluster, finder: _Finder, images: Given) -> Iterator[Found]:
     """Yield what the workers of a cluster find in each image, in order."""
-    for _, found in cluster.over(finder, len(finder.images)):
+    for found in cluster.over(finder, [images.pick(numbers) for numbers in shards_of(len(images))]):
         yield from found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -48,7 +48,9 @@ def count_in_parts(evaluator: Evaluator, forward: Forward, folder: Path | None, 
         parts.begin(folder)
     counts = evaluator.empty()
     with progress("evaluating", count) as tick:
-        for numbers, some in parts.here(count) if cluster is None else cluster.over(parts, count):
+        shards = shards_of(count)
+        counted = map(parts, shards) if cluster is None else cluster.over(parts, shards)
+        for numbers, some in zip(shards, counted, strict=True):
             counts = counts + some
             for _ in numbers:
                 tick("")
@@ -81,11 +83,7 @@ class _Parts:
         kb = evaluator.kb
         return replace(self, evaluator=evaluator, forward=moved(self.forward, kb.network, kb.residual))
 
-    def here(self, count: int) -> Iterator[tuple[range, Counts]]:
-        """Yield (numbers, counts) of a few images after the other."""
-        return ((numbers, self(numbers)) for numbers in shards_of(count))
-
-    def __call__(self, numbers: Sequence[int]) -> Counts:
+    def __call__(self, numbers: range) -> Counts:
         """Return what is counted of the images ``numbers``: what an earlier run stored, if it did."""
         file = None if self.folder is None else self.folder / f"{numbers[0]:08d}-{numbers[-1]:08d}{SUFFIX}"
         if file is not None and (stored := self._stored(file)) is not None:

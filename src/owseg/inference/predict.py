@@ -23,7 +23,7 @@ from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.made_by import made_by
 from owseg.knowledge.prediction import MAPS, Prediction
 from owseg.labels import LabelSpace
-from owseg.models.cluster import Cluster
+from owseg.models.cluster import Cluster, shards_of
 from owseg.models.engine import SMALLEST, moved
 from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
@@ -120,7 +120,7 @@ def predict_files(
     done.keep(kept)
     left = {name: path for name, path in images.items() if name not in kept}
     images_left = _Named(tuple(left), tuple(left.values()), out, read if cluster is None else read_image)
-    new = _results(_Predictor(kb, forward or kb.engine(), images_left, npy, tuple(write)), cluster)
+    new = _results(_Predictor(kb, forward or kb.engine(), npy, tuple(write)), images_left, cluster)
     results: list[Result] = []
     errors: list[tuple[Path, str]] = []
     has_classes, count = bool(kept), 0
@@ -147,13 +147,12 @@ def predict_files(
     return results
 
 
-def _results(predictor: _Predictor, cluster: Cluster | None) -> Iterator[Result]:
+def _results(predictor: _Predictor, images: _Named, cluster: Cluster | None) -> Iterator[Result]:
     """Yield the result for each image, in order, by the workers of ``cluster`` if there is one."""
-    count = len(predictor.images)
     if cluster is None:
-        yield from predictor.over(range(count))
+        yield from predictor.over(images)
         return
-    for _, results in cluster.over(predictor, count):
+    for results in cluster.over(predictor, [images.pick(numbers) for numbers in shards_of(len(images))]):
         for file in (file for result in results[:1] for file in result.files[:1]):
             if not file.is_file():  # each machine has a folder of that name of its own
                 raise OwsegError(f"{file} was written by a worker and is not here; all machines must share --out.")
@@ -188,6 +187,11 @@ class _Named:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def pick(self, numbers: range) -> _Named:
+        """Return those of ``numbers``."""
+        at = slice(numbers.start, numbers.stop)
+        return replace(self, names=self.names[at], paths=self.paths[at])
+
     def __getitem__(self, i: int) -> Sample:
         name, path = self.names[i], self.paths[i]
         longest = self.out / f"{name}.regions.json"
@@ -201,11 +205,10 @@ class _Named:
 
 @dataclass(frozen=True, eq=False)
 class _Predictor:
-    """Predicts ``images`` and writes their maps; the ``Work`` of a cluster, too."""
+    """Predicts images and writes their maps; the ``Work`` of a cluster, too."""
 
     kb: KnowledgeBase
     forward: Forward
-    images: _Named
     npy: bool
     write: Collection[str]
 
@@ -214,16 +217,13 @@ class _Predictor:
         kb = self.kb.to(device)
         return replace(self, kb=kb, forward=moved(self.forward, kb.network, kb.residual))
 
-    def __call__(self, numbers: Sequence[int]) -> list[Result]:
-        """Return the results for the images ``numbers``."""
-        return [*self.over(numbers)]
+    def __call__(self, images: _Named) -> list[Result]:
+        """Return the result for each image."""
+        return [*self.over(images)]
 
-    def over(self, numbers: Sequence[int]) -> Iterator[Result]:
-        """Yield the result for each of the images ``numbers``, in order."""
-        images = self.images
-        names, paths_of = [images.names[i] for i in numbers], [images.paths[i] for i in numbers]
-        some = replace(images, names=names, paths=paths_of)
-        paths = dict(zip(names, paths_of, strict=True))
+    def over(self, images: _Named) -> Iterator[Result]:
+        """Yield the result for each image, in order."""
+        paths = dict(zip(images.names, images.paths, strict=True))
         takes_less = self.kb.network.size is None  # else --tile sees more pixels than the working size has
 
         def predict(sample: Sample, output: Output) -> Result:
@@ -232,9 +232,10 @@ class _Predictor:
             return self._written(path, images.out / sample.id, prediction)
 
         def failed(i: int, error: Exception) -> Result:
-            return Result(some.paths[i], None, failure(some.paths[i], error, WAYS if takes_less else "make it smaller"))
+            path = images.paths[i]
+            return Result(path, None, failure(path, error, WAYS if takes_less else "make it smaller"))
 
-        return over_images(self.forward, some, predict, failed)
+        return over_images(self.forward, images, predict, failed)
 
     def _written(self, path: Path, place: Path, prediction: Prediction) -> Result:
         """Write the maps of an image, each as ``place`` with a suffix, and return its result."""

@@ -6,9 +6,10 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -19,6 +20,8 @@ from owseg.models.devices import AUTO, choose_device
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+P = TypeVar("P", bound=Sized)
+P_contra = TypeVar("P_contra", contravariant=True)
 
 LOCAL = "local"
 """The address of a cluster that is this machine, started for one run and stopped after it."""
@@ -36,15 +39,15 @@ ATTEMPTS = 3
 """So many workers may die over the same images; then these are to blame, and the run ends."""
 
 
-class Work(Protocol[T_co]):
-    """What a worker does with images, which it is given by number. It is pickled."""
+class Work(Protocol[P_contra, T_co]):
+    """What a worker does with a part of the images. It is pickled once for all, so it should not hold the images."""
 
-    def to(self, device: torch.device) -> Work[T_co]:
+    def to(self, device: torch.device) -> Work[P_contra, T_co]:
         """Return the same work with its network on ``device``."""
         ...
 
-    def __call__(self, numbers: Sequence[int]) -> T_co:
-        """Return what is wanted of the images ``numbers``; it may be called twice, where a worker died meanwhile."""
+    def __call__(self, part: P_contra, /) -> T_co:
+        """Return what is wanted of the images of a part; it may be called twice, where a worker died meanwhile."""
         ...
 
 
@@ -78,21 +81,20 @@ class Cluster:
         if self.device not in (AUTO, "cpu", "cuda"):
             raise OwsegError(f"a worker runs on cpu or cuda, or auto, not {self.device!r}: each gets a GPU of its own.")
 
-    def over(self, work: Work[T], count: int) -> Iterator[tuple[range, T]]:
-        """Yield (numbers, ``work(numbers)``) for a few images after the other, until all ``count`` are done, in order.
+    def over(self, work: Work[P, T], parts: Sequence[P]) -> Iterator[T]:
+        """Yield ``work(part)`` for each of ``parts``, a few images each (see ``shards_of``), in order.
 
         What ``work`` raises is raised. Where a worker dies, another takes its images. Raises ``OwsegError`` without
         Ray, where no cluster answers, where it has not what a worker needs, and where workers die again and again.
         """
-        shards = shards_of(count)
-        if not shards:
+        if not parts:
             return
         with self._connected() as ray:
             gpus = float(self._with_gpu(ray))
             self._require(ray, gpus)
-            yield from zip(shards, self._results(ray, work, shards, gpus), strict=True)
+            yield from self._results(ray, work, parts, gpus)
 
-    def _results(self, ray: Any, work: Work[T], shards: Sequence[range], gpus: float) -> Iterator[T]:
+    def _results(self, ray: Any, work: Work[P, T], parts: Sequence[P], gpus: float) -> Iterator[T]:
         from ray import cloudpickle, data
 
         dumps: Any = cloudpickle.dumps
@@ -102,7 +104,11 @@ class Cluster:
         # A closure may be a part of it, such as how a data set is read; a worker may have no other device.
         pickled = ray.put(dumps(work.to(torch.device("cpu"))))
         # A block for each few images: what a worker has when it dies is all that is done again.
-        rows = data.from_items([{"first": s.start, "end": s.stop} for s in shards], override_num_blocks=len(shards))
+        ends = accumulate(map(len, parts))
+        items = [
+            {"part": dumps(part), "first": end - len(part), "end": end} for part, end in zip(parts, ends, strict=True)
+        ]
+        rows = data.from_items(items, override_num_blocks=len(items))
         results = rows.map_batches(
             _Worker, fn_constructor_args=(pickled, "cuda" if gpus else "cpu", _attempts(ray)), batch_size=1,
             compute=data.ActorPoolStrategy(min_size=self.least, max_size=self._most(ray, gpus)),
@@ -180,17 +186,17 @@ class _Worker:
         import ray
 
         self._get, self._attempts = ray.get, attempts
-        work: Work[Any] = pickle.loads(ray.get(pickled))
+        work: Work[Any, Any] = pickle.loads(ray.get(pickled))
         self._work = work.to(choose_device(device))
 
     def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
-        numbers = range(int(rows["first"][0]), int(rows["end"][0]))
+        first, end = int(rows["first"][0]), int(rows["end"][0])
         try:
             # Ray starts a worker that died again, for ever, and gives it the same images.
-            if self._get(self._attempts.begin.remote(numbers.start)) > ATTEMPTS:
-                which = f"images {numbers.start + 1} to {numbers.stop} of the list"
+            if self._get(self._attempts.begin.remote(first)) > ATTEMPTS:
+                which = f"images {first + 1} to {end} of the list"
                 raise OwsegError(f"{ATTEMPTS} workers died over {which}; give workers more memory, or leave them out.")
-            result = _Result(self._work(numbers))
+            result = _Result(self._work(pickle.loads(rows["part"][0])))
         except (OwsegError, OSError) as error:
             result = _Result(error=error)
         except Exception as error:  # it may hold what cannot be pickled
