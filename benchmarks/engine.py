@@ -2,10 +2,10 @@
 
     python -m benchmarks.engine [--kb street] [--images 200] [--folder DIR] [--workers 2]
 
-Images a second of ``owseg predict``, files written, against one loop on one thread that reads, predicts, encodes and
-writes an image after the other, both in this run and in turn. Then the peak memory of ``owseg predict`` on more and
-more images, each in a process of its own (the knowledge base ``synthetic`` on images of 96x128). Images are synthetic
-scenes enlarged to 480x360, or those of ``--folder``.
+First where the time of an image goes, in ms of one core. Then images a second of ``owseg predict``, files written,
+against one loop on one thread that reads, predicts, encodes and writes an image after the other, both in this run and
+in turn. Then the peak memory of ``owseg predict`` on more and more images, each in a process of its own (the knowledge
+base ``synthetic`` on images of 96x128). Images are synthetic scenes enlarged to 480x360, or those of ``--folder``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +32,8 @@ from owseg.data.render import encode_jpeg, encode_labels
 from owseg.inference.predict import predict_files
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
-from owseg.knowledge.prediction import Prediction
+from owseg.knowledge.prediction import MAPS, Prediction
+from owseg.types import Sample
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--folder", type=Path, help="images to take in place of synthetic ones")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--stages", type=int, default=8, help="images whose time is divided into stages; 0 for none")
     parser.add_argument("--rounds", type=int, default=2, help="how often both are run, in turn")
     parser.add_argument("--memory", default="500,2000,8000", help="numbers of images whose peak memory is taken")
     parser.add_argument("--peak-of", type=int, default=0, help=argparse.SUPPRESS)
@@ -56,6 +60,8 @@ def _throughput(args: argparse.Namespace, place: Path) -> None:
         find_images(args.folder)[: args.images] if args.folder else scenes(args.images, (360, 480), place / "scenes")
     )
     kb = load(args.kb)
+    if args.stages:
+        _stages(kb, paths[: args.stages])
     ways: dict[str, Callable[[Path], object]] = {
         "serial, 1 thread": lambda out: serial(kb, paths, out),
         f"engine, {args.workers} workers": lambda out: engine(kb, paths, out, args.workers),
@@ -112,6 +118,30 @@ def engine(kb: KnowledgeBase, paths: Sequence[Path], out: Path, workers: int) ->
     torch.set_num_threads(workers)
     predict_files(kb, paths, out, forward=kb.engine(workers=workers), collect=False)
     torch.set_num_threads(before)
+
+
+def _stages(kb: KnowledgeBase, paths: Sequence[Path]) -> None:
+    """Print the median time of each stage of an image, in ms of one core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    taken: dict[str, list[float]] = {}
+
+    def timed(stage: str, call: Callable[[], Any]) -> Any:
+        started = time.process_time()
+        result = call()
+        taken.setdefault(stage, []).append(1000 * (time.process_time() - started))
+        return result
+
+    for path in paths:
+        image = timed("read", partial(read_image, path))
+        output = timed("network", partial(kb.forward, image))
+        prediction = timed("labels, score", partial(kb.decide, Sample(image, None, path.name), output))
+        timed("regions", lambda found=prediction: found.regions)
+        for name in MAPS:
+            timed(f"file: {name}", lambda found=prediction, name=name: list(found.files(write=(name,))))
+    torch.set_num_threads(before)
+    for stage, times in taken.items():
+        print(f"{stage:18} {np.median(times):7.1f} ms")
 
 
 def _memory(counts: Sequence[int]) -> None:
