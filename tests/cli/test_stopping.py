@@ -54,6 +54,8 @@ def test_the_sentence_says_how_far_it_is_and_how_to_go_on(tmp_path):
         (tmp_path / "member-1" / "last.ckpt").touch()
         assert f"--resume goes on from the last checkpoint, in {tmp_path}" in sentence("train", tmp_path)
         assert "goes on from there" in sentence("discover", None)
+        assert "starts anew" in sentence("evaluate", None) and "starts anew" in sentence("fit", None, True)
+        assert "goes on from there" in sentence("evaluate", None, True)
 
 
 @pytest.mark.parametrize("number, code", CODES)

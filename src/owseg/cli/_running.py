@@ -82,9 +82,10 @@ def runnable(command: Callable[..., None]) -> Callable[..., None]:
         except typer.Exit as end:  # of a command that did what it could
             code = end.exit_code
         except Stopped as stop:
+            said = sentence(name, folder, given.get("out") is not None)
             if given.get("as_json") and not stop.is_printed:
-                print_json({"stopped": sentence(name, folder)})
-            print_error(sentence(name, folder))
+                print_json({"stopped": said})
+            print_error(said)
             code = stop.exit_code
         if folder is not None and folder.is_dir() and write_settings(ctx, folder) is None:
             print_note(f"Note: {folder / SETTINGS} is of another program and stays; the options are not stored.")

@@ -15,7 +15,7 @@ from owseg.cli._log import last_step
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 GOES_ON = ("predict", "discover", "benchmark", "submit", "review")
-"""Commands that continue what their output folder holds."""
+"""Commands that continue what their output folder holds; ``evaluate`` does where it has one."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -65,12 +65,15 @@ def caught(work: Callable[[], object]) -> Stopped | None:
     return None
 
 
-def sentence(command: str, run: Path | None) -> str:
-    """Return what is done and how to go on, where ``command`` was stopped; ``run`` is the folder beside its result."""
+def sentence(command: str, run: Path | None, keeps: bool = False) -> str:
+    """Return what is done and how to go on, where ``command`` was stopped; ``run`` is the folder beside its result.
+
+    ``keeps`` says that the command ``evaluate`` was given a folder.
+    """
     step = last_step()
     far = "" if step is None else f" after {step.done} of {step.total} steps of {step.title}"
     if run is not None and any(run.rglob("last.ckpt")):
         return f"stopped{far}; the same command with --resume goes on from the last checkpoint, in {run}."
-    if command in GOES_ON:
+    if command in GOES_ON or (command == "evaluate" and keeps):
         return f"stopped{far}; what is stored stays, and the same command goes on from there."
     return f"stopped{far}; files that were written are whole, and the same command starts anew."
