@@ -38,7 +38,7 @@ Assessed: TypeAlias = tuple[Assessment, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """What was counted of some images; ``a + b`` merges two, those of ``a`` first.
+    """What was counted of some images; ``a += b`` adds those of ``b`` after those of ``a``.
 
     ``iou`` is that of the closed map. ``predicted`` (256,) int64 is, by id of the ground truth, the number of pixels
     that are called unknown, and ``total`` that of all pixels; both stay 0 without a threshold. ``scores`` are the
@@ -50,8 +50,10 @@ class Counts:
     total: np.ndarray
     scores: Mapping[str, Any] = field(repr=False)  # Any: accumulators differ in what they offer beside ``compute``
 
-    def __add__(self, other: Counts) -> Counts:
-        scores = {name: state + other.scores[name] for name, state in self.scores.items()}
+    def __iadd__(self, other: Counts) -> Counts:
+        scores = dict(self.scores)
+        for name, state in other.scores.items():
+            scores[name] += state
         return Counts(self.iou + other.iou, self.predicted + other.predicted, self.total + other.total, scores)
 
     def to_arrays(self) -> dict[str, np.ndarray]:

@@ -51,7 +51,7 @@ def count_in_parts(evaluator: Evaluator, forward: Forward, folder: Path | None, 
         shards = shards_of(count)
         counted = map(parts, shards) if cluster is None else cluster.over(parts, shards)
         for numbers, some in zip(shards, counted, strict=True):
-            counts = counts + some
+            counts += some
             for _ in numbers:
                 tick("")
     return counts

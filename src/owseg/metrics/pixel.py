@@ -199,11 +199,16 @@ class PerImage:
         self._images.append(single.compute())
 
     def __add__(self, other: PerImage) -> PerImage:
+        merged = PerImage(self.operating_point)
+        merged._images = [*self._images]
+        merged += other
+        return merged
+
+    def __iadd__(self, other: PerImage) -> PerImage:  # in place, as a million images are merged a few at a time
         if self.operating_point != other.operating_point:
             raise OwsegError("only metrics of the same operating point can be merged.")
-        merged = PerImage(self.operating_point)
-        merged._images = self._images + other._images
-        return merged
+        self._images.extend(other._images)
+        return self
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the metrics of each image, as ``from_arrays`` reads them."""
