@@ -64,9 +64,8 @@ class Cluster:
     ``address`` is that of the cluster: "auto" for the one that this machine belongs to, HOST:PORT, ray://HOST:PORT, or
     ``LOCAL``. There are ``least`` workers at least, and up to ``most`` while there is work for them, by default as many
     as the cluster has room for; each has ``cores`` processor cores and, if ``device`` is "cuda", or "auto" in a cluster
-    with GPUs, one GPU. Every machine must have
-    this version of owseg, and reach images and results by the same paths. A program that is connected to Ray already
-    stays so.
+    with GPUs, one GPU. Every machine must have this version of owseg, and reach images and results by the same paths.
+    A program that is connected to Ray already stays so.
     """
 
     address: str = LOCAL
