@@ -13,11 +13,13 @@ import pytest
 from owseg.cli._config import SETTINGS
 from owseg.errors import OwsegError
 from owseg.inference.done import RESULTS
-from owseg.models.cluster import ATTEMPTS, FEWEST, MOST, SHARDS, Cluster, _Worker, shards_of
+from owseg.models import cluster as module
+from owseg.models.cluster import ATTEMPTS, FEWEST, MOST, SHARDS, Cluster, _Result, _Worker, shards_of
 from tests.support import tiny
 from tests.support.folders import contents
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+pytest.importorskip("ray.data")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,38 @@ def test_a_worker_that_fits_on_no_machine_is_not_waited_for(cluster, gpus, wants
         cluster._require(SimpleNamespace(nodes=lambda: nodes), gpus)
     nodes[1]["Alive"] = True
     cluster._require(SimpleNamespace(nodes=lambda: nodes), gpus)
+
+
+@pytest.mark.parametrize("device, has, gpus, most", [
+    ("auto", {"CPU": 9.0}, 0, 4), ("auto", {"CPU": 9.0, "GPU": 3.0}, 1, 3), ("cpu", {"CPU": 9.0, "GPU": 3.0}, 0, 4),
+    ("cuda", {"CPU": 9.0, "GPU": 1.0}, 1, 1),
+])  # fmt: skip
+def test_ray_is_asked_for_what_each_worker_needs_and_to_keep_the_order(monkeypatch, device, has, gpus, most):
+    asked = {}
+
+    class Rows:
+        def map_batches(self, worker, **given):
+            asked.update(given, worker=worker)
+            return self
+
+        def iter_rows(self):
+            return iter([{"result": pickle.dumps(_Result(7))}])
+
+    context = ray.data.DataContext.get_current()
+    monkeypatch.setattr(context.execution_options, "preserve_order", False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "put", lambda value: value)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: has)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": has}])
+    monkeypatch.setattr(module, "_attempts", lambda ray: "attempts")
+    monkeypatch.setattr(ray.data, "from_items", lambda items, override_num_blocks: asked.update(items=items) or Rows())
+    assert [*Cluster(cores=2, device=device).over(_Double(), [range(3, 5), range(5, 9)])] == [7]
+    assert asked["worker"] is _Worker and asked["fn_constructor_args"][1:] == ("cuda" if gpus else "cpu", "attempts")
+    assert (asked["num_cpus"], asked["num_gpus"], asked["batch_size"]) == (2, gpus, 1)
+    assert (asked["compute"].min_size, asked["compute"].max_size) == (1, most)
+    assert context.execution_options.preserve_order and not context.enable_progress_bars
+    assert [(item["first"], item["end"]) for item in asked["items"]] == [(0, 2), (2, 6)]
+    assert [pickle.loads(item["part"]) for item in asked["items"]] == [range(3, 5), range(5, 9)]
 
 
 @pytest.mark.parametrize("given", [{"least": 0}, {"least": 3, "most": 2}, {"device": "mps"}, {"device": "cuda:1"}])
