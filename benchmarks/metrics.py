@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -98,7 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"pixel metrics of {args.megapixels:g} Mpx, against scikit-learn in the same run")
     print(f"{'':14}{'seconds':>9}{'faster':>9}{'MiB':>8}{'memory':>9}{'AUROC':>10}{'AP':>10}{'FPR95':>10}")
     for name, f in found.items():
-        faster, memory = base["seconds"] / f["seconds"], f["MiB"] / base["MiB"]
+        faster = base["seconds"] / f["seconds"]
+        memory = f["MiB"] / base["MiB"] if base["MiB"] else math.nan  # no growth: the process had been larger before
         print(
             f"{name:14}{f['seconds']:9.2f}{faster:8.1f}x{f['MiB']:8.0f}{memory:8.3f}x"
             f"{f['auroc']:10.6f}{f['ap']:10.6f}{f['fpr95']:10.6f}"

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -9,6 +10,7 @@ from contextlib import redirect_stdout
 import pytest
 import torch
 
+from benchmarks import metrics
 from benchmarks.__main__ import SMALL
 
 
@@ -31,3 +33,10 @@ def test_a_benchmark_runs(module, capsys, monkeypatch, half_size_here):
         torch.set_num_threads(threads)
     assert torch.is_grad_enabled()
     assert len(capsys.readouterr().out.splitlines()) > 1
+
+
+def test_metrics_in_a_process_that_had_been_larger_before(capsys, monkeypatch):
+    found = json.dumps({"seconds": 1.0, "MiB": 0.0, "auroc": 1.0, "ap": 1.0, "fpr95": 0.0})
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0, found))
+    metrics.main(["--megapixels", "1"])
+    assert "nan" in capsys.readouterr().out
