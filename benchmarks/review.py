@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 
 from benchmarks.discover import image
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import Group, QueueInfo
+from owseg.discovery.contents import Group, QueueInfo
 from owseg.review.files import serve_files
 from owseg.review.frame import PAGE
 from owseg.review.state import ReviewState
