@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import struct
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,6 +88,26 @@ def test_a_damaged_page_is_damage_or_harmless(decided, seed):
                 act(decided)
             except OwsegError as error:
                 assert "queue.db is damaged" in str(error) or "names no image" in str(error)
+
+
+def test_pages_that_are_named_again_and_again_are_not_read_for_ever(decided):
+    """Three pages above that of the groups' members, each of which names the next 500 times: 500 million members."""
+    path = decided.storage.path
+    with closing(sqlite3.connect(path)) as db:
+        ((root,),) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'members'")
+    data, at = bytearray(path.read_bytes()), 4096 * (root - 1)
+    leaf, next_page, pages = data[at : at + 4096], len(data) // 4096 + 1, []
+    for child in range(next_page, next_page + 3):
+        cells = struct.pack(">IB", child, 1) * 500
+        places = struct.pack(">500H", *range(4096 - len(cells), 4096, 5))
+        head = struct.pack(">BHHHBI", 5, 0, 500, 4096 - len(cells), 0, child) + places
+        pages.append(head.ljust(4096 - len(cells), b"\0") + cells)
+    data[at : at + 4096], data[28:32] = pages[0], struct.pack(">I", next_page + 2)
+    path.write_bytes(bytes(data) + pages[1] + pages[2] + bytes(leaf))
+    with closing(sqlite3.connect(path)) as db:
+        members = db.execute("SELECT * FROM members")
+        assert len(members.fetchmany(5000)) == 5000  # which SQLite does not mind
+    refused(Queue.groups, decided, r"queue.db is damaged")
 
 
 def test_a_reader_waits_for_nobody_and_a_writer_for_the_others(decided, monkeypatch):

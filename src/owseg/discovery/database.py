@@ -2,7 +2,7 @@
 
 What is read is what was committed when the reading began; who writes waits for others that do. No connection outlives
 its work, so a process may fork, and any thread may ask. Nothing that a file says is trusted: it has to have just the
-tables that are made here, so that no view or trigger of a stranger's runs.
+tables that are made here, so that no view or trigger of others runs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import repeat
 from pathlib import Path
 
 from owseg._files import locked, replacing
@@ -159,6 +160,9 @@ def _to_read(path: Path) -> sqlite3.Connection:
 def _connected(path: Path, options: str) -> sqlite3.Connection:
     db = _opened(f"{path.absolute().as_uri()}?{options}")
     try:
+        # A page that is named again and again would be read as often: ten steps a byte, and three million, are enough.
+        left = repeat(0, 30 + path.stat().st_size // 10_000)
+        db.set_progress_handler(lambda: next(left, 1), 100_000)
         application, number = (db.execute(f"PRAGMA {key}").fetchone()[0] for key in ("application_id", "user_version"))
         if application != APPLICATION:
             raise OwsegError(f"{path} is no database of a queue; restore it, or name the folder of a queue.")

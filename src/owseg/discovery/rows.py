@@ -1,8 +1,8 @@
 """The rows of a queue's database as values. Nothing that a row says is trusted.
 
 Functions that read raise ``ValueError`` or its like for what they did not write (``database.sound`` makes one sentence
-of it). Masks are COCO's compressed run lengths: a third of the bytes of JSON, and what ``Rle`` holds anyway; whether
-they are whole is seen by their sum.
+of it). Masks are COCO's compressed run lengths: a third of the bytes of JSON, and what ``Rle`` holds anyway; their sum
+tells whether they are whole.
 """
 
 from __future__ import annotations
