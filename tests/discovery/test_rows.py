@@ -7,10 +7,11 @@ from owseg.data.masks import Rle
 from owseg.discovery.contents import Group
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
-from tests.support.queues import IDS, edit, square
+from tests.support.queues import IDS, SIZE, edit, square
 
 FIRST = IDS[0][:16]
-SMALL = Rle.of(square(2, 12, 5)).code
+ELSEWHERE = square(14, 2) & (np.arange(SIZE[1]) < 7)
+"""As large as the core of the first region."""
 
 
 def refused(read):
@@ -35,7 +36,8 @@ def test_a_tampered_image_is_refused(queue, column, value):
     "column, value",
     [("number", 7), ("number", None), ("x", "wide"), ("width", None), ("area", 1), ("core_area", 1), ("core_area", 0),
      ("mean", None), ("peak", "high"), ("nearest", "road"), ("nearest", None), ("distance", "far"), ("mask", b"1"),
-     ("mask", None), ("core", SMALL), ("core", b""), ("embedding", b"abc"), ("embedding", "text"), ("embedding", None),
+     ("mask", None), ("core", Rle.of(ELSEWHERE).code), ("core", b""),
+     ("embedding", b"abc"), ("embedding", "text"), ("embedding", None),
      ("embedding", np.array([np.nan, 0], "<f4").tobytes())],
 )  # fmt: skip
 def test_a_tampered_region_is_refused(queue, column, value):

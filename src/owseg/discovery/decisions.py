@@ -84,7 +84,8 @@ class Decisions:
                 # Of several decisions the last counts; the dict keeps the place of the first.
                 self._found[region] = new
             elif before is not None and before.name is not None:
-                self._found[region] = Decision(ACCEPT, new.name, before.mask)  # a corrected mask stays as it is
+                # A corrected mask stays as it is.
+                self._found[region] = Decision(ACCEPT, new.name, before.mask) if before.mask else new
             # else as with undo: what it named had been undone or rejected by another process
 
 
