@@ -113,54 +113,6 @@ def show(
     print(f"{what:34} shortest {best:7.1f} ms  median {middle:7.1f} ms{note}", flush=True)
 
 
-def decide(self, regions: Sequence[str]) -> None:
-    """Log an action, once the embeddings of each image say that it has these regions."""
-    for image_id in dict.fromkeys(region.partition("-")[0] for region in regions):
-        np.load(self.folder / f"{image_id}.npy")
-    with self.log.open("a") as file:
-        file.write(json.dumps({"do": "accept", "regions": list(regions), "name": "thing"}) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def filled(place: Path, images: int, regions: int) -> tuple[Queue, Files, list[str]]:
-    """The same regions in a queue and as files, and their ids in the order of the groups, of twenty each."""
-    queue = Queue.begin(place / "q", QueueInfo("kb", "0" * 16, ("road",), str(place), 0.002, 0.5))
-    files, found, ids = Files(place / "files"), image(regions, 0), list[str]()
-    with queue.storage.kept_open():
-        for i in range(images):
-            one = queue.add(f"{i:05}.png", "0" * 64, found, [bytes(8000)] if i == 0 else [])
-            files.add(f"{i:05}.png", found)
-            ids += (f"{one}-{k}" for k in range(1, regions + 1))
-    face = ids[0]
-    np.random.default_rng(0).shuffle(ids)
-    ids = [face, *(region for region in ids if region != face)]
-    queue.write_groups([Group(n, tuple(ids[i : i + 20])) for n, i in enumerate(range(0, len(ids), 20), 1)])
-    return queue, files, ids
-
-
-def milliseconds(act: Callable[[], object], times: int) -> tuple[float, float]:
-    """Return the median and the longest time of ``act``."""
-    spent = []
-    for _ in range(times):
-        start = time.perf_counter()
-        act()
-        spent.append(1000 * (time.perf_counter() - start))
-    return statistics.median(spent), max(spent)
-
-
-def show(
-    what: str, act: Callable[[], object], times: int, limit: float, old: Callable[[], object] | None = None
-) -> None:
-    """Print the times of ``act``, and how many times as long ``old`` takes."""
-    middle, longest = milliseconds(act, times)
-    note = "" if middle < limit else f"  (above {limit:.0f} ms)"
-    if old is not None:
-        before = milliseconds(old, times)[0]
-        note = f"  files {before:8.1f} ms: {before / middle:5.1f}x{note}"
-    print(f"{what:34} median {middle:7.1f} ms  longest {longest:7.1f} ms{note}", flush=True)
-
-
 def decide(queue: Queue, files: Files, ids: list[str]) -> None:
     """Print what actions on the queue cost, and the list of candidates; nothing is decided afterwards."""
     few, rest = iter(ids), ids[20:]
