@@ -59,6 +59,15 @@ def test_a_corrected_mask_of_another_size_is_damage(queue, ids):
         queue.shots("dog")
 
 
+def test_a_decision_about_no_region_is_damage(queue, ids):
+    for region in (f"{ids[0][:16]}-4", "f" * 16 + "-1"):
+        log(queue, Action("accept", (region,), "dog"))
+        for read in (lambda: queue.images_of("dog"), lambda: queue.shots("dog")):
+            with pytest.raises(OwsegError, match=r"queue.db is damaged"):
+                read()
+        assert queue.undo()
+
+
 def test_a_region_may_be_of_a_known_class(queue, ids):
     queue.accept(ids[0], "dog")
     queue.mark_known(ids[:2], "road")

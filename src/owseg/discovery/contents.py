@@ -16,7 +16,8 @@ from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region
 
-_REGION_ID = re.compile("[0-9a-f]{16}-[1-9][0-9]{0,5}")
+REGION_ID = re.compile("[0-9a-f]{16}-[1-9][0-9]{0,5}")
+"""The form of a region's id: that of its image, and its number in it, from 1."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def is_image_id(value: Any) -> bool:
 
 def is_region_id(value: Any) -> bool:
     """Return whether ``value`` has the form of a region's id."""
-    return isinstance(value, str) and _REGION_ID.fullmatch(value) is not None
+    return isinstance(value, str) and REGION_ID.fullmatch(value) is not None
 
 
 def relative(name: str) -> str:

@@ -16,8 +16,8 @@ from pathlib import Path
 from owseg._files import locked, replacing
 from owseg.errors import OwsegError
 
-DATABASE, LOCK = "queue.db", ".lock"
-"""The names of the files in a queue's folder."""
+DATABASE, LOCK, THUMBNAILS = "queue.db", ".lock", "thumbnails"
+"""The names in a queue's folder."""
 
 APPLICATION, FORMAT = 0x6F777351, 2
 """What the header says: that it is a queue, and of which format; format 1 was a folder of JSON files."""

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from sqlite3 import Connection
 
 from owseg.data.masks import Rle, check_size
-from owseg.discovery.contents import is_region_id, to_bytes, to_text
+from owseg.discovery.contents import REGION_ID, to_bytes, to_text
 from owseg.labels import check_class_name
 
 ACCEPT, REJECT, KNOWN, RENAME, UNDO = "accept", "reject", "known", "rename", "undo"
@@ -46,7 +46,7 @@ class Action:
     user: str = field(default_factory=_user)
 
     def __post_init__(self) -> None:
-        if self.do not in (ACCEPT, REJECT, KNOWN, RENAME, UNDO) or not all(map(is_region_id, self.regions)):
+        if self.do not in (ACCEPT, REJECT, KNOWN, RENAME, UNDO) or not all(map(REGION_ID.fullmatch, self.regions)):
             raise ValueError(f"{self.do!r} is no action, or one of its regions none.")
         if self.do in (ACCEPT, KNOWN, RENAME) and class_name(self.name) != self.name:
             raise ValueError(f"{self.name!r} is not the name of a class.")

@@ -27,7 +27,7 @@ from owseg._files import write_whole
 from owseg.data.masks import Rle
 from owseg.discovery import rows
 from owseg.discovery.contents import Group, ImageSummary, QueueImage, QueueInfo, image_id_of, is_region_id, read_pixels
-from owseg.discovery.database import damaged
+from owseg.discovery.database import THUMBNAILS, damaged, sound
 from owseg.discovery.decisions import Decision, Decisions
 from owseg.discovery.log import ACCEPT, KNOWN, REJECT, RENAME, UNDO, Action, class_name, insert_action, read_actions
 from owseg.discovery.shot_masks import shot_masks
@@ -36,8 +36,6 @@ from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region, RegionProposals
 from owseg.labels import check_class_names
 from owseg.types import MAX_SHOTS, Shot
-
-THUMBNAILS = "thumbnails"
 
 
 @dataclass(frozen=True)
@@ -215,11 +213,12 @@ class Queue:
     def images_of(self, name: str) -> list[str]:
         """Return the ids of the images with a region accepted as ``name``, the largest accepted area first."""
         area: dict[str, int] = {}
-        for region, decision in self.decisions().items():
-            if decision.name == name:
-                image_id, k = self._split(region, lambda image_id: len(self.summary(image_id).areas))
-                own = decision.mask.area if decision.mask else self.summary(image_id).areas[k - 1]
-                area[image_id] = area.get(image_id, 0) + own
+        with sound(self.storage.path):
+            for region, decision in self.decisions().items():
+                if decision.name == name:
+                    image_id, _, k = region.partition("-")
+                    own = decision.mask.area if decision.mask else self.summary(image_id).areas[int(k) - 1]
+                    area[image_id] = area.get(image_id, 0) + own
         return sorted(area, key=lambda image_id: (-area[image_id], image_id))
 
     def shots(self, name: str, max_shots: int = MAX_SHOTS, images: Sequence[str] | None = None) -> list[Shot]:
