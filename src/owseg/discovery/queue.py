@@ -212,9 +212,9 @@ class Queue:
 
     def images_of(self, name: str) -> list[str]:
         """Return the ids of the images with a region accepted as ``name``, the largest accepted area first."""
-        area: dict[str, int] = {}
+        area, decisions = dict[str, int](), self.decisions()
         with sound(self.storage.path):
-            for region, decision in self.decisions().items():
+            for region, decision in decisions.items():
                 if decision.name == name:
                     image_id, _, k = region.partition("-")
                     own = decision.mask.area if decision.mask else self.summary(image_id).areas[int(k) - 1]
