@@ -60,9 +60,9 @@ def held() -> float:
 
 
 def whole(images: int, regions: int) -> None:
+    from owseg.discovery.contents import QueueInfo
     from owseg.discovery.discover import group_queue
     from owseg.discovery.queue import Queue
-    from owseg.discovery.storage import QueueInfo
     from owseg.knowledge.load import load
 
     kb, jpeg = load("street8"), bytes(8000)

@@ -269,10 +269,10 @@ def check_decisions(folder: Path, announced: list[dict[str, Any]]) -> list[str]:
     try:
         queue = Queue.open(folder)
         queue.decisions(), queue.groups()
+        log = queue.actions()
     except OwsegError as error:
         return [str(error)]
-    log = [json.loads(line) for line in (folder / "decisions.jsonl").read_text().splitlines()]
-    names, done = {action.get("name") for action in log}, Counter(action["do"] for action in log)
+    names, done = {action.name for action in log}, Counter(action.do for action in log)
     counts = Counter(what["did"] for what in announced)
     lost = [what["token"] for what in announced if what["did"] == "accept" and what["token"] not in names]
     fewer = [f"{counts[do]} x {do}" for do in ("reject", "undo") if done[do] < counts[do]]

@@ -85,21 +85,31 @@ def write_whole(path: str | Path, data: bytes) -> Path:
 
     An error or Ctrl-C leaves the file as it was, never half of it. Raises ``OwsegError`` where it cannot be written.
     """
-    path = Path(path)
+    with replacing(path := Path(path)) as aside:
+        aside.write_bytes(data)
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the path of a file that takes the place of ``path`` where the block ends well; a missing folder is made.
+
+    Raises ``OwsegError`` where it cannot be written.
+    """
     # A file is renamed in one step, so nobody reads half of it; the process id keeps two writers apart. The name itself
     # may be as long as names can be, so its checksum stands for it.
     aside = path.with_name(f".{_host()}-{os.getpid()}-{crc32(os.fsencode(path.name)):08x}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path.parent)
+        aside.unlink(missing_ok=True)  # left by a killed process that had the number of this one
         try:
-            aside.write_bytes(data)
+            yield aside
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from None
-    return path
 
 
 def append(path: Path, data: bytes) -> None:

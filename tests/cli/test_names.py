@@ -7,8 +7,8 @@ import sys
 import pytest
 from PIL import Image
 
+from owseg.discovery.contents import image_id_of
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import image_id_of
 from tests.support import tiny
 
 BAD = b"bad\xff\x1b[31m.png"

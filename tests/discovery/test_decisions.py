@@ -1,16 +1,25 @@
-import json
 from functools import partial
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
 import pytest
 
-from owseg.discovery.decisions import Decisions, class_name
+from owseg.data.masks import Rle
+from owseg.discovery.database import in_memory
+from owseg.discovery.decisions import Decisions
+from owseg.discovery.log import Action, insert_action
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
-from owseg.labels import MAX_NAME
 from tests.support.killing import in_children
-from tests.support.queues import square
+from tests.support.queues import edit, square
+
+
+def log(queue, *actions):
+    """Add actions to the log, unchecked."""
+    with queue.storage.writing() as db:
+        for action in actions:
+            insert_action(db, action)
 
 
 def test_the_last_action_on_a_region_counts(queue, ids):
@@ -42,11 +51,21 @@ def test_a_new_name_keeps_the_corrected_mask(queue, ids):
         with pytest.raises(OwsegError, match=why):
             queue.rename(several, name)
     assert queue.accepted() == {"dgo": [ids[3]]}
-    log = queue.folder / "decisions.jsonl"
-    log.write_text(json.dumps({"do": "accept", "regions": [ids[3]], "name": "dog",
-                               "mask": {"size": [1, 1], "counts": [0, 1]}}) + "\n")  # fmt: skip
-    with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
+
+
+def test_a_corrected_mask_of_another_size_is_damage(queue, ids):
+    log(queue, Action("accept", (ids[3],), "dog", Rle.of(np.ones((1, 1), bool))))
+    with pytest.raises(OwsegError, match=r"queue.db is damaged"):
         queue.shots("dog")
+
+
+def test_a_decision_about_no_region_is_damage(queue, ids):
+    for region in (f"{ids[0][:16]}-4", "f" * 16 + "-1"):
+        log(queue, Action("accept", (region,), "dog"))
+        for read in (lambda: queue.images_of("dog"), lambda: queue.shots("dog")):
+            with pytest.raises(OwsegError, match=r"queue.db is damaged"):
+                read()
+        assert queue.undo()
 
 
 def test_a_region_may_be_of_a_known_class(queue, ids):
@@ -64,39 +83,24 @@ def test_a_region_may_be_of_a_known_class(queue, ids):
     assert queue.undo() and queue.accepted() == {"dog": [ids[0]]}
 
 
-def test_a_damaged_log_is_refused(queue, ids):
-    log = queue.folder / "decisions.jsonl"
-    for line in ('{"do": "accept", "regions": ["../x-1"], "name": "dog"}', '{"undo": 1}', "[]", '{"do": "sell"}',
-                 f'{{"do": "accept", "regions": ["{ids[0]}"], "name": "{"x" * 99}"}}'):  # fmt: skip
-        log.write_text(line + "\n")
-        with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
-            queue.decisions()
-    log.write_text('{"do": ' + "[" * 100_000 + "\n")
-    with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
-        queue.decisions()
-    log.write_text(json.dumps({"do": "accept", "regions": [ids[0]], "name": "dog", "mask": {"counts": [3]}}) + "\n")
-    with pytest.raises(OwsegError, match=r"decisions.jsonl is damaged"):
-        queue.decisions()
-
-
 def test_what_two_processes_did_at_once_is_no_damage(queue, ids):
-    """Logs of 0.1.0 may hold such lines."""
-    log = queue.folder / "decisions.jsonl"
-    accept = {"do": "accept", "regions": [ids[0]], "name": "dog"}
-    rename = {**accept, "do": "rename", "name": "cat"}
-    undo, reject = {"do": "undo", "regions": []}, {"do": "reject", "regions": [ids[0]], "name": "none"}
-    for lines, accepted in (
+    """Logs of 0.1.0 may hold such actions."""
+    accept, undo = Action("accept", (ids[0],), "dog"), Action("undo")
+    known, reject, rename = (Action(do, (ids[0],), "cat") for do in ("known", "reject", "rename"))
+    for actions, accepted in (
         ([accept, undo, undo], {}),
         ([undo, accept], {"dog": [ids[0]]}),
         ([rename], {}),
         ([accept, undo, rename], {}),
         ([accept, reject, rename], {}),
-        ([accept, {**accept, "do": "known"}, rename], {}),
+        ([accept, known, rename], {}),
         ([rename, accept, rename], {"cat": [ids[0]]}),
     ):
-        log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        assert queue.accepted() == accepted
-    log.write_text("".join(json.dumps(line) + "\n" for line in (accept, undo, undo)))
+        edit(queue, "DELETE FROM actions")
+        log(queue, *actions)
+        assert Queue.open(queue.folder).accepted() == accepted
+    edit(queue, "DELETE FROM actions")
+    log(queue, accept, undo, undo)
     assert not queue.undo()
     queue.accept(ids[1], "cow")
     assert queue.undo() and not queue.undo()
@@ -108,9 +112,8 @@ def test_no_action_of_several_processes_is_lost(queue, ids):
             queue.accept(ids[process], f"class {process} {i}")
 
     assert in_children([partial(acting, process) for process in range(4)]) == [0] * 4
-    lines = [json.loads(line) for line in (queue.folder / "decisions.jsonl").read_text().splitlines()]
     for process in range(4):
-        names = [line["name"] for line in lines if line["regions"] == [ids[process]]]
+        names = [action.name for action in queue.actions() if action.regions == (ids[process],)]
         assert names == [f"class {process} {i}" for i in range(50)]
     assert len(queue.decisions()) == 4
 
@@ -124,7 +127,7 @@ def test_of_several_processes_one_undoes_an_action(queue, ids, tmp_path):
         queue.accept(ids[i % 4], "dog")
     assert in_children([partial(undoing, process) for process in range(4)]) == [0] * 4
     assert sum(int((tmp_path / str(process)).read_text()) for process in range(4)) == 10 and not queue.decisions()
-    assert len((queue.folder / "decisions.jsonl").read_text().splitlines()) == 20
+    assert [action.do for action in queue.actions()] == ["accept"] * 10 + ["undo"] * 10
 
 
 def test_the_check_and_the_action_are_one_step(queue, ids, monkeypatch):
@@ -143,34 +146,7 @@ def test_the_check_and_the_action_are_one_step(queue, ids, monkeypatch):
     monkeypatch.setattr(Queue, "decisions", slowly)
     queue.rename(ids[0], "dog")
     rejecting.join()
-    lines = (queue.folder / "decisions.jsonl").read_text().splitlines()
-    assert [json.loads(line)["do"] for line in lines] == ["accept", "rename", "reject"]
-
-
-def test_a_log_has_a_bounded_size(queue, ids, monkeypatch):
-    queue.accept(ids[0], "dog")
-    log = queue.folder / "decisions.jsonl"
-    before = log.read_bytes()
-    monkeypatch.setattr("owseg.discovery.decisions.MAX_LOG", len(before) + 9)
-    with pytest.raises(OwsegError, match=r"decisions.jsonl cannot be written \(it would have more than"):
-        queue.accept(ids[1], "dog")
-    assert log.read_bytes() == before and len(queue.decisions()) == 1
-    monkeypatch.setattr("owseg.discovery.decisions.MAX_LOG", 1 << 20)
-    log.write_bytes(b" " * (1 << 21))
-    with pytest.raises(OwsegError, match="more than 1 MiB"):
-        queue.decisions()
-
-
-def test_a_torn_decision_was_never_made(queue, ids):
-    queue.accept(ids[0], "dog")
-    queue.accept(ids[3], "cat")
-    log = queue.folder / "decisions.jsonl"
-    whole = log.read_bytes()
-    for cut in range(1, len(whole.splitlines()[-1]), 20):
-        log.write_bytes(whole[:-cut])
-        assert queue.accepted() == {"dog": [ids[0]]}
-    queue.reject(ids[1])
-    assert list(queue.decisions()) == [ids[0], ids[1]]
+    assert [action.do for action in queue.actions()] == ["accept", "rename", "reject"]
 
 
 def test_decisions_compare_hash_and_print(queue, ids):
@@ -180,27 +156,11 @@ def test_decisions_compare_hash_and_print(queue, ids):
     assert repr(decision) == "Decision(accept as 'dog', mask corrected)"
 
 
-def test_an_action_that_cannot_be_written_is_refused(queue, ids, monkeypatch):
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    queue.accept(ids[0], "dog")
-    monkeypatch.setattr("owseg.discovery.decisions.os.fsync", full)
-    with pytest.raises(OwsegError, match=r"decisions.jsonl cannot be written \(no space left on device\)"):
-        queue.reject(ids[0])
-    assert queue.accepted() == {"dog": [ids[0]]}  # what was refused does not come back later
-
-
-def test_class_names_are_plain_text():
-    assert class_name(" scooter, blue ") == "scooter, blue" and class_name("Fußgänger") == "Fußgänger"
-    assert class_name("x" * MAX_NAME)
-
-
 def test_reading_again_costs_what_was_added(queue, ids, monkeypatch):
     taken, take = [], Decisions._take
 
     def counting(self, action):
-        taken.append(action["do"])
+        taken.append(action.do)
         take(self, action)
 
     monkeypatch.setattr(Decisions, "_take", counting)
@@ -218,45 +178,44 @@ def replayed(actions):
     """The decisions after ``actions``: those that were undone are left out, and the others made from the first on."""
     held = []
     for action in actions:
-        if action["do"] != "undo":
+        if action.do != "undo":
             held.append(action)
         elif held:
             held.pop()
     found = {}
     for action in held:
-        for region in action["regions"]:
-            if action["do"] != "rename":
-                found[region] = (action["do"], action.get("name"))
+        for region in action.regions:
+            if action.do != "rename":
+                found[region] = (action.do, action.name)
             elif found.get(region, ("", ""))[0] == "accept":
-                found[region] = ("accept", action["name"])
+                found[region] = ("accept", action.name)
     return found
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_is_read_on_is_what_is_read_anew(queue, ids, seed):
-    rng, actions = np.random.default_rng(seed), []
+def test_what_is_read_on_is_what_is_read_anew(ids, seed):
+    rng, actions, db, kept = np.random.default_rng(seed), [], in_memory(lambda db: None), Decisions(Path("queue.db"))
     for number in range(120):
         do = rng.choice(["accept", "accept", "reject", "known", "rename", "undo", "undo"])
-        regions = [] if do == "undo" else rng.choice(ids, rng.integers(1, 4), replace=False).tolist()
-        action = {"do": str(do), "regions": regions}
-        actions.append(action if do in ("undo", "reject") else {**action, "name": f"class {number}"})
-        with (queue.folder / "decisions.jsonl").open("a") as log:
-            log.write(json.dumps(actions[-1]) + "\n")
-        found = {r: (d.action, d.name or d.known) for r, d in queue.decisions().items()}
+        regions = () if do == "undo" else tuple(rng.choice(ids, rng.integers(1, 4), replace=False).tolist())
+        actions.append(Action(str(do), regions, None if do in ("undo", "reject") else f"class {number}"))
+        insert_action(db, actions[-1])
+        found = {r: (d.action, d.name or d.known) for r, d in kept.read(db).items()}
         assert list(found.items()) == list(replayed(actions).items())
-        assert queue.decisions() == Queue.open(queue.folder).decisions()
+        assert kept.read(db) == Decisions(Path("queue.db")).read(db)
 
 
 def test_a_log_that_takes_the_place_of_another_is_read_anew(queue, ids):
     for name in ("dog", "cat"):
         queue.accept(ids[0], name)
-    log = queue.folder / "decisions.jsonl"
+    path = queue.storage.path
+    copy = path.read_bytes()
+    queue.accept(ids[0], "hen")
+    assert queue.undo() and queue.accepted() == {"cat": [ids[0]]}
+    path.write_bytes(copy)  # somebody restored it
+    queue.accept(ids[1], "cow")
+    queue.accept(ids[1], "hen")  # as many actions as before
+    assert queue.accepted() == {"cat": [ids[0]], "hen": [ids[1]]}
+    path.write_bytes(copy)
+    assert queue.accepted() == {"cat": [ids[0]]}
     assert queue.undo() and queue.accepted() == {"dog": [ids[0]]}
-    other = log.read_text().replace("dog", "cow")
-    log.with_name("other").write_text(other)  # of the same length, and its last line is the same
-    log.with_name("other").replace(log)
-    assert queue.accepted() == {"cow": [ids[0]]}
-    log.write_text("")
-    assert queue.decisions() == {} and not queue.undo()
-    log.unlink()
-    assert queue.decisions() == {}

@@ -1,15 +1,18 @@
 import numpy as np
 import pytest
 
+from owseg.discovery.contents import Group
 from owseg.discovery.discover import discover
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import Group
 from owseg.errors import OwsegError
+from owseg.knowledge.regions import RegionProposals
 from owseg.labels import MAX_NAME
 from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
 from tests.support import tiny
+from tests.support.counting import calls
 from tests.support.queues import SIZE, many, noted, square
+from tests.support.queues import region as region_of
 
 
 def test_a_queue_holds_what_was_put_in(queue, ids):
@@ -72,17 +75,43 @@ def test_a_class_is_learned_from_a_queue(unsure_kb, photos, tmp_path):
     assert learned[shots[0].positives].mean() > learned[shots[0].negatives].mean()
 
 
-def test_each_image_is_read_once_however_many_of_its_regions_are_decided(tmp_path, monkeypatch):
+def test_each_image_is_looked_up_once_however_many_of_its_regions_are_decided(tmp_path, monkeypatch):
     queue, ids = many(tmp_path / "q", images=3, regions=4)
-    counted = noted(monkeypatch, "read_embeddings")
+    counted, entries = noted(monkeypatch, "count_regions"), noted(monkeypatch, "read_image")
     queue.accept(ids, "dog")
     assert sorted(counted) == queue.image_ids()
-    entries = noted(monkeypatch, "read_image_entry")
-    assert queue.images_of("dog") == queue.image_ids() == sorted(entries)
+    assert queue.images_of("dog") == queue.image_ids()
     queue.rename(ids, "cat")
     with pytest.raises(OwsegError, match="names no region"):
         queue.reject([*ids, f"{ids[0][:16]}-5"])
-    kept = {i: queue.entry(i).summary for i in queue.image_ids()}
-    entries.clear()
-    assert queue.images_of("cat", kept.__getitem__) == queue.image_ids() and not entries
-    assert kept[ids[0][:16]].areas == (4,) * 4 and kept[ids[0][:16]].nearest == ("road",) * 4
+    assert queue.images_of("cat") == queue.image_ids() and not entries
+    summary = queue.summary(ids[0][:16])
+    assert (summary.name, summary.areas, summary.nearest) == ("p0.png", (4,) * 4, ("road",) * 4)
+
+
+def test_one_decision_looks_at_one_region(tmp_path, monkeypatch):
+    """Its work does not grow with the queue, nor with the decisions before."""
+
+    def called(n):
+        queue, ids = many(tmp_path / str(n), images=n, regions=10)
+        for region in ids[:n]:
+            queue.reject(region)
+        return calls(lambda: queue.accept(ids[-1], "dog"))
+
+    assert called(2) == called(8)
+
+
+def test_an_image_is_stored_once(queue, ids):
+    before = queue.entry(ids[3][:16])
+    queue.add("p1.png", "of another", RegionProposals(before.unknown.mask(), ()), [])
+    assert queue.entry(ids[3][:16]).sha256 == before.sha256 and len(queue.image_ids()) == 2
+    assert queue.has("p1.png") and not queue.has("p2.png")
+
+
+def test_lists_know_images_that_are_added_later(queue):
+    assert queue.summary(queue.image_ids()[0])
+    other = Queue.open(queue.folder)
+    new = other.add("p2.png", "0" * 64, RegionProposals(square(1, 1), (region_of(square(1, 1)),)), [b""])
+    assert queue.summary(new).name == "p2.png"
+    other.accept(f"{new}-1", "dog")
+    assert queue.images_of("dog") == [new]

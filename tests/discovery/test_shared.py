@@ -5,7 +5,7 @@ from owseg.discovery.discover import discover
 from owseg.models import cluster
 from tests.support import tiny
 from tests.support.clusters import HereCluster
-from tests.support.folders import contents
+from tests.support.queues import holds
 
 
 def test_a_cluster_fills_the_same_queue(unsure_kb, tmp_path, monkeypatch):
@@ -17,7 +17,7 @@ def test_a_cluster_fills_the_same_queue(unsure_kb, tmp_path, monkeypatch):
     _, shared = discover(unsure_kb, paths, tmp_path / "shared", "kb", min_area=20, cluster=here)
     assert here.sizes == [2, 2, 1]
     assert vars(shared) == vars(alone) and shared.images == 4 and shared.regions > 0
-    assert contents(tmp_path / "shared") == contents(tmp_path / "alone")
+    assert holds(tmp_path / "shared") == holds(tmp_path / "alone")
     assert (tmp_path / "shared" / ERRORS).read_text().splitlines()[1].startswith(str(paths[1]))
     paths[1].write_bytes(paths[0].read_bytes())
     _, again = discover(unsure_kb, paths, tmp_path / "shared", "kb", min_area=20)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from owseg.discovery.contents import QueueInfo, file_hash
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import QueueInfo, file_hash
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import RegionProposals
 from tests.support import tiny

@@ -42,7 +42,7 @@ def test_the_owner_gets_in(server):
     assert server.ask("/_nicegui_ws/socket.io/?EIO=4&transport=websocket", **{**UPGRADE, **own})[0] == 101
     before = server.log()
     assert server.ask(f"/masks/{IDS[3]}", "POST", MASK, **own)[0] == 200
-    assert server.log().count(b"\n") == before.count(b"\n") + 1
+    assert len(server.log()) == len(before) + 1
 
 
 PATHS = ("/", "/group/1", "/learned", f"/thumbnails/{IDS[0]}.jpg", f"/images/{IDS[0][:16]}.jpg", "/maps/1/x.jpg",
@@ -103,14 +103,14 @@ def test_a_page_of_another_site_is_refused(server):
 def test_no_other_file_is_read(server):
     up = "..%2f" * 5
     for path in (
-        "/thumbnails/..%2f..%2fqueue.jpg", "/thumbnails/../../queue.json", "/images/%2e%2e%2fqueue.json.jpg",
+        "/thumbnails/..%2f..%2fqueue.jpg", "/thumbnails/../../queue.db", "/images/%2e%2e%2fqueue.db.jpg",
         "/maps/-1/x.jpg", f"/maps/{'9' * 20}/x.jpg", f"/images/{'0' * 16}.jpg", "/images/%00.jpg",
         f"/images/{'x' * 9000}.jpg", "/_nicegui/../../../etc/passwd", f"/_nicegui/3.18.0/static/{up}etc%2fpasswd",
         f"/_nicegui/3.18.0/resources/x/{up}etc%2fpasswd", "/group/x", "/static/x", "/openapi.json",
     ):  # fmt: skip
         status, found = server.ask(path)
         assert 400 <= status < 500, path
-        assert b"root:" not in found and b"fingerprint" not in found and b"Traceback" not in found
+        assert b"root:" not in found and b"SQLite" not in found and b"Traceback" not in found
     for number in ("-1", "0", "9" * 20):
         status, found = server.ask(f"/group/{number}")
         assert status == 200 and b"There is no group" in found

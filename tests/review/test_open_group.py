@@ -1,6 +1,6 @@
 import pytest
 
-from owseg.discovery.storage import Group
+from owseg.discovery.contents import Group
 from owseg.errors import OwsegError
 from owseg.review.open_group import OpenGroup
 from owseg.review.state import ReviewState

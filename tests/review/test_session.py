@@ -81,7 +81,7 @@ def test_the_chosen_shots_and_no_others_are_learned_from(place, monkeypatch):
     state, calls = session.state, []
     state.accept([r for g in state.groups() for r in g.regions], "cow")
     only = state.candidates("cow")[-1]
-    state.choose("cow", [only.image_id])
+    state.queue.choose("cow", [only.image_id])
 
     def recording(base, name, shots, **options):
         calls.append((base, name, [s.id for s in shots], options["forward"]))
@@ -126,6 +126,6 @@ def test_images_are_compared_without_reading_those_that_are_not_shown(place, mon
     session = session_in(place, "kb")
     state = session.state
     change = Change("cow", 2, 1, (state.entry(state.queue.image_ids()[0]).name, "of another folder.png"), (1, 2, 3))
-    read = noted(monkeypatch, "read_image_entry")
+    read = noted(monkeypatch, "read_image")
     images = session.images_to_compare(change)
     assert images[-1] == state.queue.image_ids()[0] and len(images) == 4 and not read

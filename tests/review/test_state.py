@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from owseg.data.masks import Rle
+from owseg.discovery import rows
+from owseg.discovery.contents import Group
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import Group
 from owseg.errors import OwsegError
 from owseg.review.state import ReviewState, is_provisional, provisional_name
 from tests.support.counting import Name, compared, grows_linearly
@@ -136,18 +137,16 @@ def test_shots_are_those_of_the_largest_area_until_others_are_chosen(state):
     state.accept([IDS[1], IDS[3]], "dog")
     first, second = state.candidates("dog")
     assert (first.name, second.name, first.chosen, second.chosen) == ("p1.png", "p0.png", True, True)
-    state.choose("dog", [second.image_id])
+    state.queue.choose("dog", [second.image_id])
     assert again(state).chosen("dog") == [second.image_id]
     (shot,) = state.queue.shots("dog", images=state.chosen("dog"))
     assert shot.id == "p0.png"
     for several in ([], ["0" * 16], [first.image_id] * 6):
         with pytest.raises(OwsegError, match="1 to 5"):
-            state.choose("dog", several)
+            state.queue.choose("dog", several)
     assert state.chosen("dog") == [second.image_id]
-    for text in ("[", "[]", "[" * 100_000, '{"dog": 5}'):
-        (state.queue.folder / "shots.json").write_text(text)
-        with pytest.raises(OwsegError, match=r"shots.json is damaged"):
-            state.chosen("dog")
+    state.queue.reject(IDS[1])
+    assert state.chosen("dog") == [IDS[3][:16]] and state.queue.chosen("dog") == [IDS[1][:16]]  # it shows no dog now
 
 
 def test_a_group_that_does_not_exist_is_refused(state):
@@ -156,16 +155,34 @@ def test_a_group_that_does_not_exist_is_refused(state):
             state.group(number)
 
 
-def test_shots_to_choose_from_are_found_without_reading_an_image_twice(tmp_path, monkeypatch):
+def test_shots_to_choose_from_are_found_without_reading_an_image(tmp_path, monkeypatch):
     queue, ids = many(tmp_path / "q", images=4, regions=3)
-    state, read = ReviewState(queue), noted(monkeypatch, "read_image_entry")
-    monkeypatch.setattr(state, "entry", queue.entry)  # which keeps a few images alone
+    state, read = ReviewState(queue), noted(monkeypatch, "read_image")
+    lists, read_lists = [], rows.read_summaries
+    monkeypatch.setattr(rows, "read_summaries", lambda db: lists.append(1) or read_lists(db))
     state.accept(ids, "dog")
-    assert len(state.candidates("dog")) == 4 and sorted(read) == queue.image_ids()
+    assert len(state.candidates("dog")) == 4
     for region in ids[:3]:
         queue.reject(region)
         assert state.candidates("dog") and state.tile(state.group(1)).nearest == "road"
-    assert len(read) == 4 and [c.image_id for c in state.candidates("dog")] == sorted({r[:16] for r in ids[3:]})
+    assert not read and len(lists) == 1
+    assert [c.image_id for c in state.candidates("dog")] == sorted({r[:16] for r in ids[3:]})
+
+
+def test_what_nobody_changed_is_not_read_again(state, monkeypatch):
+    read = []
+    for name in ("groups", "decisions"):
+        whole = getattr(Queue, name)
+        monkeypatch.setattr(Queue, name, lambda self, name=name, whole=whole: read.append(name) or whole(self))
+    for act, again in (
+        (lambda: None, ["groups", "decisions"]), (lambda: None, []),
+        (lambda: state.queue.reject(IDS[0]), ["decisions"]), (state.queue.undo, ["decisions"]),
+        (lambda: state.queue.write_groups([Group(1, tuple(IDS))]), ["groups"]),
+    ):  # fmt: skip
+        act()
+        read.clear()
+        assert state.groups() and state.decisions() is not None and read == again
+    assert state.group(1).regions == tuple(IDS)
 
 
 def test_regions_that_are_accepted_again_are_compared_once(tmp_path):

@@ -8,6 +8,7 @@ import random
 import select
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 import traceback
@@ -33,7 +34,7 @@ def kill_repeatedly(
     once; with torch, give the parent one thread before anything runs in it.
     """
     rng = random.Random(seed)
-    with _Child(step) as child:
+    with Child(step) as child:
         began = time.monotonic()
         while len(child.announced) < 2:
             child.listen(PATIENCE)
@@ -41,7 +42,7 @@ def kill_repeatedly(
     last = max(child.announced)
     given = []
     for _ in range(times):
-        with _Child(step) as child:
+        with Child(step) as child:
             moment = time.monotonic() + rng.uniform(0, span)
             while (left := moment - time.monotonic()) > 0:
                 child.listen(left)
@@ -74,8 +75,11 @@ def in_children(works: Sequence[Callable[[], None]]) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
 
-class _Child:
-    """A forked process that repeats ``step`` and writes each number down a pipe, until the block ends."""
+class Child:
+    """A forked process that repeats ``step`` and writes each number down a pipe, until the block ends by SIGKILL.
+
+    ``announced`` has the numbers.
+    """
 
     def __init__(self, step: Callable[[], int]) -> None:
         self.announced: list[int] = []
@@ -93,7 +97,7 @@ class _Child:
                 os._exit(1)
         os.close(end)
 
-    def __enter__(self) -> _Child:
+    def __enter__(self) -> Child:
         while not self.text.startswith(b"ready\n"):
             self.listen(PATIENCE)
         return self
@@ -133,8 +137,8 @@ def left_by_kills(work: Callable[[], object], folder: Path) -> list[dict[str, by
     """Do ``work`` and return what a kill would leave of ``folder`` before each call that could touch a file, and after.
 
     A killed process leaves what the kernel was told, and not what it still had in buffers of its own: just what another
-    reader finds at that moment. The folder is read at every call of ``os``'s functions and of a file's methods; what
-    was the same as at the call before is left out. The last is what is there when all is done.
+    reader finds at that moment. The folder is read at every call of ``os``'s functions, of a file's methods and of a
+    database's; what was the same as at the call before is left out. The last is what is there when all is done.
     """
     left: list[dict[str, bytes]] = []
 
@@ -158,7 +162,7 @@ def left_by_kills(work: Callable[[], object], folder: Path) -> list[dict[str, by
 
 def _touches_files(function: object) -> bool:
     home = getattr(function, "__self__", None)
-    return isinstance(home, io.IOBase) or getattr(function, "__module__", "") in (
+    return isinstance(home, io.IOBase | sqlite3.Connection | sqlite3.Cursor) or getattr(function, "__module__", "") in (
         os.open.__module__,
         io.open.__module__,
     )

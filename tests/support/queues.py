@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from sqlite3 import Connection
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from owseg.data.masks import Rle
-from owseg.discovery import storage
+from owseg.discovery import rows
+from owseg.discovery.contents import Group, QueueInfo, file_hash, image_id_of
+from owseg.discovery.database import DATABASE
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import Group, QueueInfo, file_hash, image_id_of
 from owseg.knowledge.regions import Region, RegionProposals
 from tests.support import tiny
+from tests.support.folders import contents
 
 SIZE = (24, 32)
 IDS = [f"{image_id_of('p0.png')}-{k}" for k in (1, 2, 3)] + [f"{image_id_of('p1.png')}-1"]
@@ -68,12 +73,27 @@ def many(place: Path, images: int, regions: int) -> tuple[Queue, list[str]]:
 
 
 def noted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
-    """Note the image of each call of a function of ``owseg.discovery.storage`` in the list that is returned."""
-    read, images = getattr(storage, name), list[str]()
+    """Note the image of each call of a function of ``owseg.discovery.rows`` in the list that is returned."""
+    read, images = getattr(rows, name), list[str]()
 
-    def noting(folder: Path, image_id: str) -> object:
+    def noting(db: Connection, image_id: str) -> object:
         images.append(image_id)
-        return read(folder, image_id)
+        return read(db, image_id)
 
-    monkeypatch.setattr(storage, name, noting)
+    monkeypatch.setattr(rows, name, noting)
     return images
+
+
+def edit(queue: Queue, sql: str, *values: object) -> None:
+    """Change the database of a queue behind its back."""
+    with closing(sqlite3.connect(queue.storage.path, isolation_level=None)) as db:
+        db.execute(sql, values)
+
+
+def holds(folder: Path) -> dict[str, object]:
+    """What is in a queue's folder: the bytes of its files, and the rows of its database by table."""
+    found: dict[str, object] = {name: data for name, data in contents(folder).items() if not name.startswith(DATABASE)}
+    with closing(sqlite3.connect(folder / DATABASE)) as db:
+        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            found[table] = db.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
+    return found

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from owseg.discovery.log import Action
+from owseg.discovery.queue import Queue
 from tests.support.queues import make
 
 LIMIT = "import owseg.serve.limits as limits; limits.MAX_SECONDS = {seconds}; "
@@ -61,10 +63,9 @@ class Server:
         """The resident memory of the process, in MiB."""
         return int(Path(f"/proc/{self.process.pid}/status").read_text().partition("VmRSS:")[2].split()[0]) / 1024
 
-    def log(self) -> bytes:
-        """The decisions that the queue holds."""
-        path = self.queue / "decisions.jsonl"
-        return path.read_bytes() if path.exists() else b""
+    def log(self) -> list[Action]:
+        """The actions that the queue holds."""
+        return Queue.open(self.queue).actions()
 
     def stop(self) -> str:
         """End it by Ctrl-C, and return what it printed."""

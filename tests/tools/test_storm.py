@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ def test_a_lost_decision_is_noticed(tmp_path: Path) -> None:
     assert not storm.check_decisions(queue.folder, said)
     assert storm.check_decisions(queue.folder, [*said, {"did": "accept", "token": "two"}])[0].startswith("two was prom")
     assert storm.check_decisions(queue.folder, [*said, {"did": "undo"}])[0].startswith("2 x undo was promised")
-    (queue.folder / "groups.json").write_text(json.dumps([]))
+    queues.edit(queue, "UPDATE groups SET priority = 'high'")
     assert storm.check_decisions(queue.folder, said)
 
 

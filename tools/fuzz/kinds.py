@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 import zipfile
 from collections.abc import Callable
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tools.fuzz.mutations import as_json, changed_bytes, changed_json, changed_text
+from tools.fuzz.mutations import ODD, as_json, changed_bytes, changed_json, changed_text
 
 ROOT = Path(__file__).parents[2]
 MADE = ROOT / "tests" / "exchange" / "made"
@@ -60,22 +62,63 @@ def knowledge(folder: Path, random: Random) -> None:
 
 
 def queue(folder: Path, random: Random) -> None:
-    """A review queue: any of its files."""
-    from owseg.discovery.queue import Queue
+    """A review queue: a byte or a value of its database, or any file of the layout that queues had before."""
     from tools.golden.storage import copy_queue
 
-    copy_queue(folder)
-    place = folder / "queue"
+    found = copy_queue(folder)
+    if random.random() < 0.5:
+        _old_files(folder / "queue", random)
+    else:
+        with found.storage.writing():  # which makes a database of it
+            pass
+        _database(found.storage.path, random)
+    _read_queue(folder / "queue")
+
+
+def _old_files(place: Path, random: Random) -> None:
     path = random.choice(sorted(p for p in place.rglob("*") if p.is_file() and p.suffix != ".jpg"))
     data = path.read_bytes()
     if path.suffix == ".json" and random.random() < 0.8:
         path.write_bytes(as_json(changed_json(json.loads(data), random)))
     else:
         path.write_bytes((changed_text if path.suffix == ".jsonl" else changed_bytes)(data, random))
+
+
+def _database(path: Path, random: Random) -> None:
+    if random.random() < 0.4:
+        data, at = path.read_bytes(), 4096 * random.randrange(path.stat().st_size // 4096)
+        path.write_bytes(data[:at] + changed_bytes(data[at : at + 4096], random) + data[at + 4096 :])
+        return
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for _ in range(random.choice((1, 1, 2, 3))):
+            table = random.choice(names)
+            column = random.choice(db.execute(f"PRAGMA table_info({table})").fetchall())[1]
+            rows = db.execute(f"SELECT rowid, {column} FROM {table} ORDER BY rowid").fetchall()
+            row, value = random.choice(rows or [(0, None)])
+            if random.random() < 0.1:
+                db.execute(f"DELETE FROM {table} WHERE rowid = ?", (row,))
+            else:
+                with suppress(OverflowError, UnicodeError, sqlite3.IntegrityError):  # no value of SQLite's
+                    db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (_odd(value, random), row))
+
+
+def _odd(value: Any, random: Random) -> Any:
+    data = value if isinstance(value, bytes) else str(value).encode()
+    plain = [v for v in ODD if not isinstance(v, list | dict)]
+    new = random.choice((*plain, data, changed_bytes(data, random)))
+    return new.encode(errors="surrogatepass") if isinstance(new, str) and random.random() < 0.5 else new
+
+
+def _read_queue(place: Path) -> None:
+    from owseg.discovery.queue import Queue
+
     found = Queue.open(place)
     found.groups()
     for image_id in found.image_ids():
+        found.summary(image_id)
         found.entry(image_id)
+    found.actions()
     for name in found.accepted():
         found.shots(name)
 

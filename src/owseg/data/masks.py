@@ -59,6 +59,11 @@ class Rle:
         return cls._from_edges(np.cumsum(counts, dtype=np.int64)[:-1], size)
 
     @classmethod
+    def from_code(cls, code: bytes, size: tuple[int, int]) -> Rle:
+        """Return the mask of ``size`` whose ``code`` this is; raise ``OwsegError`` as ``from_counts`` does."""
+        return cls.from_counts(decode_counts(code.decode("latin-1")), size)
+
+    @classmethod
     def _from_edges(cls, ends: np.ndarray, size: tuple[int, int]) -> Rle:
         """Return the mask that changes between off and on at each of ``ends``, column by column."""
         # A run of length 0 joins its neighbours: the positions where it starts and ends cancel.

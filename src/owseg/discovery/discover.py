@@ -26,8 +26,8 @@ from owseg.discovery.clustering import (
     rank,
     sort_by_typicality,
 )
+from owseg.discovery.contents import Group, QueueInfo, file_hash, image_id_of
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import Group, QueueInfo, file_hash
 from owseg.discovery.thumbnails import overview, thumbnail
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
@@ -79,15 +79,17 @@ def discover(
     info = QueueInfo(name, kb.fingerprint(decides=True), kb.labels.names, str(root), min_area, split_at)
     queue, skipped = Queue.begin(folder, info), {}
     names = [path.relative_to(root).as_posix() for path in paths]
-    left = [i for i, image in enumerate(names) if not queue.has(image)]
+    there = set(queue.image_ids())
+    left = [i for i, image in enumerate(names) if image_id_of(image) not in there]
     given = Given([paths[i] for i in left], [names[i] for i in left])
     finder = _Finder(kb, forward or kb.engine(), min_area, split_at)
     found = finder.over(given) if cluster is None else _by(cluster, finder, given)
-    for i, one in zip(left, track(found, "discovering", len(left)), strict=True):
-        if isinstance(one, str):
-            skipped[paths[i]] = one
-        else:
-            queue.add(names[i], file_hash(paths[i]), *one)
+    with queue.storage.kept_open():
+        for i, one in zip(left, track(found, "discovering", len(left)), strict=True):
+            if isinstance(one, str):
+                skipped[paths[i]] = one
+            else:
+                queue.add(names[i], file_hash(paths[i]), *one)
     images, regions, copies, groups = group_queue(queue, kb)
     write_whole(queue.folder / "groups.jpg", encode_jpeg(overview(queue)))
     write_errors(queue.folder, skipped.items())

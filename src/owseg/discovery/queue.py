@@ -1,48 +1,37 @@
 """The queue: a folder of unknown regions, and a reviewer's decisions about them.
 
-    queue.json           which knowledge base found them, with which settings, in images below which folder
-    pictures/ID.json     an image: its name below that folder, its hash, its unknown pixels, its regions
-    pictures/ID.npy      the embeddings of its regions, (n, C) float32
-    thumbnails/ID-K.jpg  its K-th region, outlined
-    groups.json          the regions in groups, in the order of review
-    groups.jpg           the same as one image
-    decisions.jsonl      one line for every action, in order
+    queue.db             how it was made; the images, their unknown pixels and regions; groups, log of actions, shots
+    thumbnails/ID-K.jpg  the K-th region of the image ID, outlined
+    groups.jpg           the first groups as one image
 
-Images stay where they are. Every file is written whole, ``ID.json`` after what belongs to it, and an action is on the
-disk before the call that does it returns, so a kill loses nothing. Processes that act on one queue take turns by the
-lock ``.lock``. A name in a file must lie below the queue or below the folder of the images, and an image is used only
-while its hash is the stored one.
+Images stay where they are; one is used only while it is below its folder and its hash is the stored one. A decision is
+on the disk before the call that makes it returns, so a kill loses nothing. Processes that write take turns.
 
-``storage.py`` has these files, ``decisions.py`` the log of actions, ``shot_masks.py`` the way from there to shots.
+``contents.py`` has the values, ``rows.py`` what they are in the database, ``database.py`` how that is opened,
+``log.py`` the actions, ``decisions.py`` what follows from them, ``shot_masks.py`` the way from there to shots. Queues
+were folders of JSON files before: ``old_layout.py`` reads them, ``storage.py`` says which it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from sqlite3 import Connection
 
 import numpy as np
 
-from owseg.data.images import read_image
+from owseg._files import write_whole
 from owseg.data.masks import Rle
-from owseg.discovery import storage
-from owseg.discovery.decisions import (
-    ACCEPT,
-    DECISIONS,
-    KNOWN,
-    REJECT,
-    RENAME,
-    UNDO,
-    Decision,
-    Decisions,
-    append_action,
-    class_name,
-)
+from owseg.discovery import rows
+from owseg.discovery.contents import Group, ImageSummary, QueueImage, QueueInfo, image_id_of, is_region_id, read_pixels
+from owseg.discovery.database import THUMBNAILS, damaged, sound
+from owseg.discovery.decisions import Decision, Decisions
+from owseg.discovery.log import ACCEPT, KNOWN, REJECT, RENAME, UNDO, Action, class_name, insert_action, read_actions
 from owseg.discovery.shot_masks import shot_masks
-from owseg.discovery.storage import Group, ImageSummary, QueueImage, QueueInfo, file_hash, image_id_of, is_region_id
+from owseg.discovery.storage import Storage
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region, RegionProposals
 from owseg.labels import check_class_names
@@ -58,6 +47,7 @@ class Queue:
 
     folder: Path
     info: QueueInfo
+    _summaries: dict[str, ImageSummary] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def begin(cls, folder: str | Path, info: QueueInfo) -> Queue:
@@ -66,48 +56,53 @@ class Queue:
         Raises ``OwsegError`` if that one was made by another knowledge base, with other settings or of images below
         another folder, and if the folder holds something else.
         """
-        folder = Path(folder)
-        if storage.is_queue(folder):
-            queue = cls.open(folder)
-            if info.fingerprint != queue.info.fingerprint:
-                raise OwsegError(f"{folder} holds a queue of another knowledge base; give another --out.")
-            for what, ours, theirs in (
-                ("images below another folder", info.root, queue.info.root),
-                ("other settings", (info.min_area, info.split_at), (queue.info.min_area, queue.info.split_at)),
-            ):
-                if ours != theirs:
-                    raise OwsegError(f"{folder} holds a queue of {what} ({theirs}, not {ours}); give another --out.")
-            return queue
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise OwsegError(f"{folder} exists and is not a queue; give --out a new or empty folder.")
-        storage.write_info(folder, info)
-        return cls(folder, info)
+        Storage(Path(folder)).begin(info)
+        return cls.open(folder)
 
     @classmethod
     def open(cls, folder: str | Path) -> Queue:
         """Open a queue; raise ``OwsegError`` if ``folder`` holds none, or one that is damaged or of another format."""
-        folder = Path(folder)
-        if not storage.is_queue(folder):
-            raise OwsegError(f"{folder} is not a queue; make one with `owseg discover KB IMAGES --out QUEUE`.")
-        return cls(folder, storage.read_info(folder))
+        return cls(Path(folder), Storage(Path(folder)).read_info())
 
     # Images and regions
 
     def has(self, name: str) -> bool:
         """Return whether the image ``name`` is in the queue."""
-        return storage.has_image(self.folder, image_id_of(name))
+        with self.storage.reading() as db:
+            return rows.has_image(db, image_id_of(name))
 
     def add(self, name: str, digest: str, proposals: RegionProposals, thumbnails: Sequence[bytes]) -> str:
         """Store the unknown regions of the image ``name``, whose file has the SHA-256 ``digest``; return its id."""
-        return storage.write_image_entry(self.folder, name, digest, proposals, thumbnails)
+        image_id, unknown = image_id_of(name), Rle.of(proposals.unknown)
+        for k, jpeg in enumerate(thumbnails, 1):
+            write_whole(self.folder / THUMBNAILS / f"{image_id}-{k}.jpg", jpeg)
+        # Last: an image is in the queue once it is in the database, and then all that belongs to it is, too.
+        with self.storage.writing(synced=False) as db:
+            if not rows.has_image(db, image_id):  # nobody else was faster
+                rows.insert_image(db, QueueImage(image_id, name, digest, unknown.size, unknown, proposals.regions))
+        return image_id
 
     def image_ids(self) -> list[str]:
         """Return the ids of all images, sorted."""
-        return storage.image_ids(self.folder)
+        with self.storage.reading() as db:
+            return rows.read_image_ids(db)
+
+    def summary(self, image_id: str) -> ImageSummary:
+        """Return what lists of regions need of an image; raise ``OwsegError`` if there is none."""
+        if image_id not in self._summaries:
+            with self.storage.reading() as db:  # of all images at once
+                self._summaries.update(rows.read_summaries(db))
+        if image_id not in self._summaries:
+            raise OwsegError(f"{image_id!r:.99} names no image of {self.folder}.")
+        return self._summaries[image_id]
 
     def entry(self, image_id: str) -> QueueImage:
-        """Return what is stored of an image; raise ``OwsegError`` if there is none or its file is damaged."""
-        return storage.read_image_entry(self.folder, image_id)
+        """Return what is stored of an image; raise ``OwsegError`` if there is none or it is damaged."""
+        with self.storage.reading() as db:
+            found = rows.read_image(db, image_id)
+        if found is None:
+            raise OwsegError(f"{image_id!r} names no image of {self.folder}.")
+        return found
 
     def region(self, region: str) -> Region:
         """Return a region; raise ``OwsegError`` if there is none of that id."""
@@ -116,29 +111,32 @@ class Queue:
 
     def image(self, image_id: str) -> np.ndarray:
         """Return the pixels of an image, (3, H, W) uint8; raise ``OwsegError`` if its file is gone or has changed."""
-        entry = self.entry(image_id)
-        path = Path(self.info.root, entry.name)
-        if not path.is_file():
-            raise OwsegError(f"{path} is gone; put it back, or run `owseg discover` with another --out.")
-        image = read_image(path)
-        if file_hash(path) != entry.sha256 or image.shape[1:] != entry.size:
-            raise OwsegError(f"{path} has changed since the queue was made; run `owseg discover` with another --out.")
-        return image
+        return read_pixels(self.info.root, self.entry(image_id))
 
     def thumbnail(self, region: str) -> Path:
         """Return the path of the JPEG that shows ``region``."""
         self._split(region)
-        return self.folder / storage.THUMBNAILS / f"{region}.jpg"
+        return self.folder / THUMBNAILS / f"{region}.jpg"
 
     # Groups
 
     def write_groups(self, groups: Sequence[Group]) -> None:
         """Store the groups, in the order of review."""
-        storage.write_groups(self.folder, groups)
+        with self.storage.writing() as db:
+            rows.replace_groups(db, groups)
 
     def groups(self) -> list[Group]:
-        """Return the groups in the order of review; raise ``OwsegError`` if their file is missing or damaged."""
-        return storage.read_groups(self.folder)
+        """Return the groups in the order of review; raise ``OwsegError`` if they were never made, or are damaged."""
+        with self.storage.reading() as db:
+            found = rows.read_groups(db)
+        if found is None:
+            raise OwsegError(f"{self.folder} has no groups yet; run `owseg discover` again, and it goes on.")
+        return found
+
+    def stamp(self) -> tuple[int, int]:
+        """Return two numbers: one grows as the groups are written, one with each action."""
+        with self.storage.reading() as db:
+            return rows.read_stamp(db)
 
     # Decisions
 
@@ -146,24 +144,23 @@ class Queue:
         """Accept ``regions`` (one, or a group's) as the class ``name``.
 
         ``mask`` (H, W) bool corrects the mask of a single region.
-
         Raises ``OwsegError`` for a name that is not a class name or is known already, a region that is not in the
         queue, and a mask that is empty or of another size.
         """
-        regions, name = _as_list(regions), self._new_class(name)
-        action: dict[str, Any] = {"do": ACCEPT, "regions": regions, "name": name}
+        regions, name = _as_tuple(regions), self._new_class(name)
         if mask is not None:
             if len(regions) != 1:
                 raise OwsegError("a corrected mask belongs to one region; accept the others in another call.")
             size = self.entry(self._split(regions[0])[0]).size
             if mask.shape != size or mask.dtype != bool or not mask.any():
                 raise OwsegError(f"a corrected mask of {regions[0]} is bool, {size[1]}x{size[0]}, and not empty.")
-            action["mask"] = Rle.of(mask).to_json()
-        self._log_action(action)
+        with self._deciding(regions) as db:
+            insert_action(db, Action(ACCEPT, regions, name, None if mask is None else Rle.of(mask)))
 
     def reject(self, regions: str | Sequence[str]) -> None:
         """Reject ``regions`` (one, or a group's): they show nothing new."""
-        self._log_action({"do": REJECT, "regions": _as_list(regions)})
+        with self._deciding(regions := _as_tuple(regions)) as db:
+            insert_action(db, Action(REJECT, regions))
 
     def mark_known(self, regions: str | Sequence[str], name: str) -> None:
         """Note that ``regions`` (one, or a group's) show the known class ``name``: they are false alarms.
@@ -172,30 +169,38 @@ class Queue:
         """
         if name not in self.info.classes:
             raise OwsegError(f"{name!r:.99} is no known class; known are {', '.join(self.info.classes)}.")
-        self._log_action({"do": KNOWN, "regions": _as_list(regions), "name": class_name(name)})
+        with self._deciding(regions := _as_tuple(regions)) as db:
+            insert_action(db, Action(KNOWN, regions, class_name(name)))
 
     def rename(self, regions: str | Sequence[str], name: str) -> None:
         """Change the class of accepted ``regions`` to ``name``; their corrected masks stay.
 
         Raises ``OwsegError`` as ``accept`` does, and for a region that is not accepted.
         """
-        regions, name = _as_list(regions), self._new_class(name)
+        regions, name = _as_tuple(regions), self._new_class(name)
 
-        def are_accepted() -> bool:
+        with self._deciding(regions) as db:
             decisions = self.decisions()
             if others := [r for r in regions if r not in decisions or decisions[r].name is None]:
                 raise OwsegError(f"{others[0]!r} is not accepted, so it has no name to change; accept it first.")
-            return True
-
-        self._log_action({"do": RENAME, "regions": regions, "name": name}, are_accepted)
+            insert_action(db, Action(RENAME, regions, name))
 
     def undo(self) -> bool:
         """Undo the last action that holds, for all of its regions; return whether there was one."""
-        return append_action(self._log.path, {"do": UNDO, "regions": []}, self._log.any_action)
+        with self.storage.writing() as db:
+            if is_any := self._log.any_action(db):
+                insert_action(db, Action(UNDO))
+            return is_any
 
     def decisions(self) -> dict[str, Decision]:
         """Return the decision about each decided region, by region."""
-        return self._log.read()
+        with self.storage.reading() as db:
+            return self._log.read(db)
+
+    def actions(self) -> list[Action]:
+        """Return all actions in the order in which they were done, those that were undone among them."""
+        with self.storage.reading() as db:
+            return [action for _, action in read_actions(db)]
 
     def accepted(self) -> dict[str, list[str]]:
         """Return the accepted regions by class, classes and regions in the order in which they were first accepted."""
@@ -205,17 +210,15 @@ class Queue:
                 found.setdefault(decision.name, []).append(region)
         return found
 
-    def images_of(self, name: str, summary: Callable[[str], ImageSummary] | None = None) -> list[str]:
-        """Return the ids of the images with a region accepted as ``name``, the largest accepted area first.
-
-        ``summary`` returns that of an image, for a caller that keeps them; by default each image is read once.
-        """
-        summary, area = summary or cache(lambda image_id: self.entry(image_id).summary), dict[str, int]()
-        for region, decision in self.decisions().items():
-            if decision.name == name:
-                image_id, k = self._split(region, lambda image_id: len(summary(image_id).areas))
-                own = decision.mask.area if decision.mask else summary(image_id).areas[k - 1]
-                area[image_id] = area.get(image_id, 0) + own
+    def images_of(self, name: str) -> list[str]:
+        """Return the ids of the images with a region accepted as ``name``, the largest accepted area first."""
+        area, decisions = dict[str, int](), self.decisions()
+        with sound(self.storage.path):
+            for region, decision in decisions.items():
+                if decision.name == name:
+                    image_id, _, k = region.partition("-")
+                    own = decision.mask.area if decision.mask else self.summary(image_id).areas[int(k) - 1]
+                    area[image_id] = area.get(image_id, 0) + own
         return sorted(area, key=lambda image_id: (-area[image_id], image_id))
 
     def shots(self, name: str, max_shots: int = MAX_SHOTS, images: Sequence[str] | None = None) -> list[Shot]:
@@ -235,9 +238,21 @@ class Queue:
 
     def _shot(self, entry: QueueImage, name: str, decisions: Mapping[str, Decision]) -> Shot:
         if any((d := decisions.get(r)) and d.mask and d.mask.size != entry.size for r in entry.ids):
-            raise storage.damaged(self._log.path)
+            raise damaged(self.storage.path)
         positives, void = shot_masks(entry, name, decisions)
         return Shot(self.image(entry.id), positives, entry.name, void)
+
+    def choose(self, name: str, images: Sequence[str]) -> None:
+        """Learn ``name`` from the images of these ids; raise ``OwsegError`` for none, too many, or one without it."""
+        if not 1 <= len(images) <= MAX_SHOTS or not set(images) <= set(self.images_of(name)):
+            raise OwsegError(f"{name!r} is learned from 1 to {MAX_SHOTS} of the images that were accepted for it.")
+        with self.storage.writing() as db:
+            rows.replace_shots(db, name, images)
+
+    def chosen(self, name: str) -> list[str]:
+        """Return the ids of the images that were chosen for ``name``, also those without it by now."""
+        with self.storage.reading() as db:
+            return rows.read_shots(db, name)
 
     def _new_class(self, name: str) -> str:
         """Return the name of a new class; raise ``OwsegError`` if it is none, is reserved, or known already."""
@@ -255,24 +270,30 @@ class Queue:
         raise OwsegError(f"{region!r} names no region of {self.folder}.")
 
     def _regions_in(self, image_id: str) -> int:
-        """Return how many regions an image has; 0 for one that is not in the queue."""
-        # The embeddings tell it, and are read faster than the masks.
-        there = storage.has_image(self.folder, image_id)
-        return len(storage.read_embeddings(self.folder, image_id)) if there else 0
+        with self.storage.reading() as db:
+            return rows.count_regions(db, image_id)
 
-    def _log_action(self, action: Mapping[str, Any], check: Callable[[], object] = lambda: True) -> None:
-        regions_in = cache(self._regions_in)  # each image is read once, however many of its regions are decided
-        for region in action["regions"]:
-            self._split(region, regions_in)
-        append_action(self._log.path, action, check)
+    @contextmanager
+    def _deciding(self, regions: Sequence[str]) -> Iterator[Connection]:
+        """Yield a connection to log an action on ``regions``, which are there; nobody else adds one meanwhile."""
+        with self.storage.writing() as db:
+            regions_in = cache(partial(rows.count_regions, db))  # each image once, however many of its regions
+            for region in regions:
+                self._split(region, regions_in)
+            yield db
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where it is stored."""
+        return Storage(self.folder)
 
     @cached_property
     def _log(self) -> Decisions:
-        return Decisions(self.folder / DECISIONS)
+        return Decisions(self.storage.path)
 
 
-def _as_list(regions: str | Sequence[str]) -> list[str]:
-    listed = [regions] if isinstance(regions, str) else list(dict.fromkeys(regions))
+def _as_tuple(regions: str | Sequence[str]) -> tuple[str, ...]:
+    listed = (regions,) if isinstance(regions, str) else tuple(dict.fromkeys(regions))
     if not listed:
         raise OwsegError("there is no region to decide about; give a region, or those of a group.")
     return listed

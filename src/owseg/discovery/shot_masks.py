@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import ndimage
 
+from owseg.discovery.contents import QueueImage
 from owseg.discovery.decisions import Decision
-from owseg.discovery.storage import QueueImage
 
 MARGIN = 0.02
 """Width of the void margin around a region whose mask nobody corrected, as a share of the image's shorter side."""

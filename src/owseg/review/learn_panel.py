@@ -42,7 +42,7 @@ class LearnPanel:
 
         def toggle(image_id: str) -> None:
             images = [i for i in chosen if i != image_id] if image_id in chosen else [*chosen, image_id]
-            self.state.choose(self.name, images)
+            self.state.queue.choose(self.name, images)
             self.show(self.name)
 
         with self.shots:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from owseg.discovery.decisions import class_name
+from owseg.discovery.log import class_name
 from owseg.review.state import ReviewState, is_provisional
 
 

@@ -67,7 +67,7 @@ def serve(
         if open_browser:
             # Later, since run() does not return; the socket listens already, so a browser that is early waits.
             Timer(1.0, webbrowser.open, (url,)).start()
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt), state.queue.storage.kept_open():
             uvicorn.Server(bounded_config(application(state, session, token, local))).run([listener])
     print(f"Stopped. All decisions are in {queue}; the same command goes on from there.")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from owseg.data.render import encode_jpeg
-from owseg.discovery.storage import image_id_of
+from owseg.discovery.contents import image_id_of
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.commit import check_place, rollback_version

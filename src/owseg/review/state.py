@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from typing import Any, TypeVar
 
-from owseg._files import read_json, write_whole
 from owseg.data.masks import Rle
 from owseg.data.render import encode_jpeg
-from owseg.discovery.decisions import ACCEPT, DECISIONS, Decision, class_name
+from owseg.discovery.contents import Group, QueueImage
+from owseg.discovery.decisions import Decision
+from owseg.discovery.log import ACCEPT, class_name
 from owseg.discovery.queue import Queue
-from owseg.discovery.storage import GROUPS, Group, ImageSummary, QueueImage
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region
 from owseg.types import MAX_SHOTS
 
 T = TypeVar("T")
-
-
-_CHOSEN = "shots.json"
 
 
 MAX_TYPICAL = 4
@@ -82,22 +77,21 @@ class Candidate:
 class ReviewState:
     """A queue as the pages show it.
 
-    The files are the only truth; what was read of one is kept for as long as that file stays the same.
+    The queue is the only truth; what was read of it is kept for as long as nobody changes it.
     """
 
     def __init__(self, queue: Queue):
         self.queue = queue
-        self._cache: dict[tuple[Path, str], tuple[object, Any]] = {}
+        self._cache: dict[tuple[str, ...], tuple[int, Any]] = {}
         # What is in a queue of an image never changes, so these need no stamp.
         self.entry: Callable[[str], QueueImage] = lru_cache(256)(queue.entry)
-        self.summary: Callable[[str], ImageSummary] = cache(lambda image_id: self.entry(image_id).summary)
         self.jpeg: Callable[[str], bytes] = lru_cache(32)(self._jpeg)
 
     # What the pages show
 
     def groups(self) -> list[Group]:
         """Return the groups in the order of review."""
-        return self._cached(self.queue.folder / GROUPS, self.queue.groups)
+        return self._cached(0, self.queue.groups)
 
     def group(self, number: int) -> Group:
         """Return the group ``number``, counted from 1; raise ``OwsegError`` if there is none."""
@@ -108,7 +102,7 @@ class ReviewState:
 
     def decisions(self) -> Mapping[str, Decision]:
         """Return the decision about each decided region, by region."""
-        return self._cached(self.queue.folder / DECISIONS, self.queue.decisions)
+        return self._cached(1, self.queue.decisions)
 
     def region(self, region: str) -> Region:
         """Return a region; raise ``OwsegError`` if there is none of that id."""
@@ -118,7 +112,7 @@ class ReviewState:
     def _split(self, region: str) -> tuple[str, int]:
         """Return a region's image and its number in it, from 0; raise ``OwsegError`` if there is no such region."""
         image_id, _, k = region.partition("-")
-        if re.fullmatch("[1-9][0-9]{0,5}", k) and int(k) <= len(self.summary(image_id).areas):
+        if re.fullmatch("[1-9][0-9]{0,5}", k) and int(k) <= len(self.queue.summary(image_id).areas):
             return image_id, int(k) - 1
         raise OwsegError(f"{region[:99]!r} names no region of {self.queue.folder}.")
 
@@ -128,7 +122,7 @@ class ReviewState:
         made = [decisions[r] for r in group.regions if r in decisions]
         names = Counter(d.name for d in made if d.name is not None)
         image_id, first = self._split(group.regions[0])
-        copies, nearest = sum(map(len, group.copies.values())), self.summary(image_id).nearest[first]
+        copies, nearest = sum(map(len, group.copies.values())), self.queue.summary(image_id).nearest[first]
         accepted, known = names.total(), sum(d.known is not None for d in made)
         return Tile(
             group.number, group.regions[:MAX_TYPICAL], len(group), copies, nearest, accepted,
@@ -227,46 +221,22 @@ class ReviewState:
         for region, decision in self.decisions().items():
             if decision.name == name:
                 shown.setdefault(region.partition("-")[0], region)
-        order = self._cached(self.queue.folder / DECISIONS, lambda: self.queue.images_of(name, self.summary), name)
-        chosen = [i for i in self._chosen_images().get(name, ()) if i in shown] or order[:MAX_SHOTS]
-        return [Candidate(i, self.summary(i).name, shown[i], i in chosen) for i in order]
-
-    def choose(self, name: str, images: Sequence[str]) -> None:
-        """Learn ``name`` from the images of these ids; raise ``OwsegError`` for none, too many, or one without it."""
-        candidates = {c.image_id for c in self.candidates(name)}
-        if not 1 <= len(images) <= MAX_SHOTS or not set(images) <= candidates:
-            raise OwsegError(f"{name!r} is learned from 1 to {MAX_SHOTS} of the images that were accepted for it.")
-        value = {**self._chosen_images(), name: list(images)}
-        write_whole(self.queue.folder / _CHOSEN, json.dumps(value).encode())
+        order = self._cached(1, lambda: self.queue.images_of(name), name)
+        chosen = [i for i in self.queue.chosen(name) if i in shown] or order[:MAX_SHOTS]
+        return [Candidate(i, self.queue.summary(i).name, shown[i], i in chosen) for i in order]
 
     def chosen(self, name: str) -> list[str]:
         """Return the ids of the images from which to learn ``name``."""
         return [c.image_id for c in self.candidates(name) if c.chosen]
 
-    def _chosen_images(self) -> dict[str, list[str]]:
-        path = self.queue.folder / _CHOSEN
-        try:
-            value = read_json(path)
-            return {str(name): [str(i) for i in images] for name, images in value.items()}
-        except FileNotFoundError:
-            return {}
-        except (ValueError, TypeError, AttributeError):
-            raise OwsegError(f"{path} is damaged; delete it, and choose the shots again.") from None
-
     def _jpeg(self, image_id: str) -> bytes:
         return encode_jpeg(self.queue.image(image_id).transpose(1, 2, 0))
 
-    def _cached(self, path: Path, read: Callable[[], T], what: str = "") -> T:
-        """Return what ``read`` makes of a file; from memory while the file is unchanged."""
-        try:
-            stat = path.stat()
-            # With the inode: a file that is replaced within one tick of the clock, by one of its size, is another.
-            stamp: object = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        except FileNotFoundError:
-            stamp = None
-        key = path, what
-        if key not in self._cache or self._cache[key][0] != stamp:
-            self._cache[key] = (stamp, read())
+    def _cached(self, which: int, read: Callable[[], T], *what: str) -> T:
+        """Return what ``read`` makes of the queue; from memory while that number of its stamp is the same."""
+        number, key = self.queue.stamp()[which], (str(which), *what)
+        if key not in self._cache or self._cache[key][0] != number:
+            self._cache[key] = (number, read())
         value: T = self._cache[key][1]
         return value
 
