@@ -19,6 +19,7 @@ from benchmarks import (
     residual,
     review,
     scorers,
+    throughput,
     training_input,
 )
 
@@ -34,6 +35,7 @@ SMALL = {
     discover: ["--images", "5", "--regions", "4"],
     growth: ["--names", "50", "100"],
     review: ["--images", "80", "--regions", "10"],
+    throughput: ["--networks", "synthetic", "--size", "64x96", "--batches", "1,2", "--repeats", "1"],
     training_input: ["--size", "64x128", "--images", "8", "--repeats", "1"],
 }
 

@@ -126,7 +126,7 @@ def csv_cell(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def write_errors(folder: Path, errors: Iterable[tuple[Path, str]]) -> None:
+def write_errors(folder: Path, errors: Iterable[tuple[str | Path, str]]) -> None:
     """Write what could not be processed and the reasons as ``ERRORS``; without any, remove that file."""
     rows = [(str(path), error) for path, error in errors]
     if not rows:

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 
@@ -28,7 +29,7 @@ AUTOENCODER = {"autoencoder": {"weights": "nowhere"}}
 def test_metrics_are_those_of_evaluate(done, recipe):
     results, out = done
     kb = benchmark.load(recipe.models[0].kb)
-    frames = benchmark._opened(recipe.data[0], kb, {})
+    frames = benchmark._opened(recipe.data[0], kb, {}, {})
     pooled, single = (evaluate(kb, frames, ("msp", "eds"), metric) for metric in (Exact, lambda: PerImage("first")))
     found, folder = rows_of(results, "own"), MapFolder.open(out / "maps" / "own" / "mine")
     assert list(found) == ["msp", "eds", "mc_dropout"]
@@ -197,3 +198,30 @@ def test_a_size_that_squeezes_images_is_reported(recipe, tmp_path):
     said.clear()
     run(replace(recipe, data=(recipe.data[1],)), tmp_path / "whole", report=said.append)
     assert len(said) == 1
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_what_cannot_be_read_is_skipped_for_every_model(recipe, place, tmp_path):
+    model = replace(recipe.models[0], scorers=("msp",))
+    models, said = (model, replace(model, name="twin")), []
+    found = {}
+    for name in ("bad", "fewer"):
+        shutil.copytree(place / "own", tmp_path / name)
+        damaged = tmp_path / name / "test" / "masks" / "f1.png"
+        if name == "bad":
+            damaged.write_bytes(b"no mask")
+        else:
+            damaged.unlink()
+            (tmp_path / name / "test" / "images" / "f1.png").unlink()
+        data = Data("own", f"folder:{tmp_path / name}")
+        found[name] = run(replace(recipe, models=models, data=(data,)), tmp_path / f"{name} out", report=said.append)
+    rows = {name: [(row.metrics, row.images) for row in results.rows] for name, results in found.items()}
+    assert rows["bad"] == rows["fewer"] and [images for _, images in rows["bad"]] == [5, 5]
+    assert len([line for line in said if line.startswith("skipped: ") and "f1.png" in line]) == 1
+    assert list(found["bad"].about["data"]["own"]["skipped"]) == ["f1"]
+    assert found["fewer"].about["data"]["own"]["skipped"] == {}
+    for mask in (tmp_path / "bad" / "test" / "masks").iterdir():
+        mask.write_bytes(b"no mask")
+    with pytest.raises(OwsegError, match=r"^data\.own\.spec: none of the 6 images of folder:test can be measured"):
+        run(replace(recipe, data=(Data("own", f"folder:{tmp_path / 'bad'}"),)), tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -17,7 +17,7 @@ def test_names_are_escaped_in_every_table():
     (line,) = csv.DictReader(io.StringIO(to_csv([row])))
     assert line["data"] == line["model"] == line["scorer"] == ODD
     assert line["source"] == row.published[0].source and line["published"] == "ap=0.5" and line["miou"] == ""
-    about = {"left_out": [ODD], "data": {ODD: {"name": ODD, "images": 3, "resize": None}}}
+    about = {"left_out": [ODD], "data": {ODD: {"name": ODD, "images": 3, "skipped": {"b": "torn"}, "resize": None}}}
     page = to_markdown([row], about, {ODD: ["images/a b%/x.png"]})
     from markdown_it import MarkdownIt
 

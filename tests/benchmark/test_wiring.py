@@ -112,7 +112,7 @@ def test_options_reach_image_scorers_and_maps_of_others_are_refused(place, recip
     assert first.about["models"]["mine"]["options"]["mc_dropout"] == {"passes": 2} and results(2, 4) == first
     folder = MapFolder.open(tmp_path / "out" / "maps" / "own" / "mine")
     maps, kb = folder.read(folder.manifest.images[0]), benchmark.load(recipe.models[0].kb)
-    image = benchmark._opened(small.data[0], kb, {})[0].image
+    image = benchmark._opened(small.data[0], kb, {}, {})[0].image
     assert np.allclose(maps.scores["mc_dropout"], mc_dropout(kb, 2)(image), atol=1e-6)
     assert np.allclose(maps.scores["autoencoder"], score(load(weights), image), atol=1e-6)
     for passes, width in ((3, 4), (2, 5)):
@@ -131,7 +131,7 @@ def test_options_may_follow_the_name_of_a_score(place, recipe, tmp_path, no_plot
     assert list(rows) == ["mixture", "mixture:beta=3"]
     maps = MapFolder.open(tmp_path / "named" / "maps" / "odd" / "mine").read("0").scores
     image = at_size(kb.forward, odd.resize)
-    expected = kb.assess(image(benchmark._opened(odd, kb, {})[0].image), (96, 128), ("mixture:beta=3",)).scores[
+    expected = kb.assess(image(benchmark._opened(odd, kb, {}, {})[0].image), (96, 128), ("mixture:beta=3",)).scores[
         "mixture:beta=3"
     ]
     np.testing.assert_allclose(maps["mixture:beta=3"], expected, atol=2e-3)

@@ -14,12 +14,15 @@ def test_the_small_recipe_runs_and_goes_on(run_cli, fails, tmp_path):
     assert "none.toml" in fails("benchmark", tmp_path / "none.toml", "--out", tmp_path)
 
 
-def test_what_a_recipe_leaves_out_is_noted(run_cli, stored_kb, own_data, tmp_path, monkeypatch):
+def test_what_is_left_out_is_noted(run_cli, stored_kb, own_data, tmp_path, monkeypatch):
     recipe = tmp_path / "r.toml"
     recipe.write_text(
         f'models.mine.kb = "{stored_kb}"\ndata.own.spec = "folder:{own_data}"\n'
         'data.b.spec = "camvid:$OWSEG_NONE/b"\ndata.b.optional = true\n'
     )
     monkeypatch.delenv("OWSEG_NONE", raising=False)
-    code, _, err = run_cli("benchmark", recipe, "-o", tmp_path / "out")
-    assert code == 0 and "left out: " in err and "OWSEG_NONE" in err
+    (own_data / "images" / "f2.png").write_bytes(b"no image")
+    code, out, err = run_cli("benchmark", recipe, "-o", tmp_path / "out", "--json")
+    assert code == 3 and "left out: " in err and "OWSEG_NONE" in err
+    assert err.count("skipped: ") == 1 and "f2.png" in json.loads(out)["data"]["own"]["skipped"]["f2"]
+    assert "7 images, 1 skipped." in (tmp_path / "out" / "results.md").read_text()

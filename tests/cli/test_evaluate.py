@@ -45,3 +45,40 @@ def test_two_splits_are_measured_each_at_the_threshold_of_the_other(run_cli, sto
     found = json.loads(run_cli(*command, "--scorers", "msp", "--json")[1])
     assert found["scorer"] == "msp" and 0 < found["open_miou"] < found["closed_miou"] < 1
     assert [split["images"] for split in found["splits"]] == [8, 8]
+
+
+def test_a_bad_image_is_left_out_and_said(run_cli, fails, stored_kb, own_data, tmp_path):
+    few = tmp_path / "few" / own_data.name
+    shutil.copytree(own_data, few)
+    for kind in ("images", "masks"):
+        (few / kind / "f3.png").unlink()
+    line = ("evaluate", stored_kb, "--data")
+    expected = json.loads(run_cli(*line, few, "--json")[1])
+    (own_data / "masks" / "f3.png").write_bytes(b"no mask")
+    code, out, err = run_cli(*line, own_data, "--out", tmp_path / "parts")
+    assert code == 3 and "7 images, 1 skipped" in out and err.count("skipped: ") == 1 and "f3.png" in err
+    assert (tmp_path / "parts" / "errors.csv").read_text().splitlines()[1].startswith("f3,")
+    for how in ((), ("--out", tmp_path / "parts")):
+        code, out, err = run_cli(*line, own_data, *how, "--json")
+        found = json.loads(out)
+        assert code == 3 and list(found["skipped"]) == ["f3"] and "f3.png" in found["skipped"]["f3"]
+        assert {**found, "skipped": {}} == expected
+    for mask in (own_data / "masks").iterdir():
+        mask.write_bytes(b"no mask")
+    assert "none of the 8 images" in fails(*line, own_data)
+
+
+def test_a_bad_image_is_left_out_of_sequences_and_pairs_too(run_cli, stored_kb, shots, own_data, tmp_path, quick_tsne):
+    for part in ("a", "b"):
+        shutil.copytree(own_data, tmp_path / "both" / part, ignore=shutil.ignore_patterns("classes.json"))
+    shutil.copy(own_data / "classes.json", tmp_path / "both")
+    (tmp_path / "both" / "b" / "images" / "f0.png").write_bytes(b"no image")
+    (own_data / "images" / "f3.png").write_bytes(b"no image")
+    sequence = ("--data", own_data, "--sequence", "--report", tmp_path / "page.html")
+    pair = ("--data", f"folder:{tmp_path / 'both'}", "--crosswise", "a,b")
+    for how, name in ((pair, "f0"), (sequence, "f3")):
+        if how == sequence:
+            assert run_cli("learn", stored_kb, "rock", "--shots", shots)[0] == 0
+        code, out, err = run_cli("evaluate", stored_kb, *how)
+        assert code == 3 and err.count("skipped: ") == 1 and f"{name}.png" in err and "7" in out
+    assert (tmp_path / "page.html").stat().st_size > 0

@@ -117,6 +117,21 @@ def test_it_is_a_table_and_plain_json(kb, towns):
     assert value["open_miou"] == found.miou and value["splits"][1]["metrics"]["miou"] == found.splits[1].metrics.miou
 
 
+def test_a_bad_image_is_skipped_in_every_pass(kb, towns):
+    def with_bad(data, bad):
+        def read(i):
+            if i == bad:
+                raise OwsegError("it is torn.")
+            return data.source.read(i)
+
+        return replace(data, source=replace(data.source, read=read))
+
+    found = evaluate_crosswise(kb, with_bad(towns[0], 1), with_bad(towns[1], 4))
+    others = evaluate_crosswise(kb, towns[0].pick([0, 2]), towns[1].pick(range(4)))
+    assert [one.skipped for one in found.splits] == [{"f1": "f1: it is torn."}, {"f7": "f7: it is torn."}]
+    assert [replace(one, skipped={}) for one in found.splits] == [*others.splits] and found.miou == others.miou
+
+
 def test_what_has_no_threshold_and_no_mask_is_one_sentence(kb, towns):
     known = tiny.dataset(3)
     with pytest.raises(OwsegError, match="shows no pixel that is unknown"):

@@ -6,8 +6,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+from owseg._files import ERRORS
+from owseg.data.datasets import open_dataset
 from owseg.errors import OwsegError
-from owseg.evaluation import parts as module
+from owseg.evaluation import evaluator as module
 from owseg.evaluation.evaluate import evaluate
 from owseg.evaluation.parts import RECORD
 from owseg.metrics.pixel import PerImage
@@ -39,9 +41,7 @@ def two_at_a_time(monkeypatch):
 def runs(monkeypatch):
     """The numbers of images that a network was run on."""
     counts, over = [], module.over_images
-    monkeypatch.setattr(
-        module, "over_images", lambda f, samples, how: counts.append(len(samples)) or over(f, samples, how)
-    )
+    monkeypatch.setattr(module, "over_images", lambda f, some, *how: counts.append(len(some)) or over(f, some, *how))
     return counts
 
 
@@ -53,6 +53,7 @@ def same(one, other):
 @pytest.mark.parametrize("metric", [None, PerImage, partial(Pooled, 1000)], ids=["pooled", "per image", "histograms"])
 def test_parts_and_clusters_count_the_same(kb, data, tmp_path, runs, metric):
     whole = evaluate(kb, data, ["msp", "max_logit"], metric)
+    runs.clear()
     in_parts = evaluate(kb, data, ["msp", "max_logit"], metric, parts=tmp_path)
     assert runs == [2, 2, 1]
     again = evaluate(kb, data, ["msp", "max_logit"], metric, parts=tmp_path)
@@ -77,17 +78,67 @@ def test_a_run_that_was_stopped_goes_on_and_a_damaged_part_is_counted_again(kb, 
             raise KeyboardInterrupt
         return data.source.read(i)
 
+    whole = evaluate(kb, data)
     with pytest.raises(KeyboardInterrupt):
         evaluate(kb, replace(data, source=replace(data.source, read=read)), parts=tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["00000000-00000001.safetensors.zst", RECORD]
     runs.clear()
-    same(evaluate(kb, data, parts=tmp_path), evaluate(kb, data))
+    same(evaluate(kb, data, parts=tmp_path), whole)
     assert runs == [2, 1]
     for name, content in (("00000000-00000001", b"half"), ("00000002-00000003", b"")):
         (tmp_path / f"{name}.safetensors.zst").write_bytes(content)
     runs.clear()
-    same(evaluate(kb, data, parts=tmp_path), evaluate(kb, data))
+    same(evaluate(kb, data, parts=tmp_path), whole)
     assert runs == [2, 2]
+
+
+@pytest.mark.parametrize("metric", [None, PerImage, partial(Pooled, 1000)], ids=["pooled", "per image", "histograms"])
+def test_a_bad_image_is_skipped_wherever_it_is_counted_and_tried_again(kb, data, tmp_path, runs, metric):
+    bad = replace(data, source=replace(data.source, read=partial(failing, data.source.read, {2, 4})))
+    others = evaluate(kb, data.pick([0, 1, 3]), metric=metric)
+    whole, here = evaluate(kb, bad, metric=metric), HereCluster()
+    runs.clear()
+    in_parts = evaluate(kb, bad, metric=metric, parts=tmp_path)
+    assert runs == [2, 2, 1]
+    runs.clear()
+    again = evaluate(kb, bad, metric=metric, parts=tmp_path)
+    assert runs == [1, 1]
+    shared = evaluate(kb, bad, metric=metric, cluster=here, parts=tmp_path / "shared")
+    for found in (whole, in_parts, again, shared):
+        assert found.skipped == {"f2": "f2: it is torn.", "f4": "f4: it is torn."} and found.images == 3
+        assert found.counted == "3 images, 2 skipped" and "3 images, 2 skipped" in str(found.tables())
+        same(replace(found, skipped={}), others)
+    for folder in (tmp_path, tmp_path / "shared"):
+        assert (folder / ERRORS).read_text() == "path,error\nf2,f2: it is torn.\nf4,f4: it is torn.\n"
+    runs.clear()
+    mended = evaluate(kb, data, metric=metric, parts=tmp_path)
+    whole = evaluate(kb, data, metric=metric)
+    assert np.array_equal(mended.iou.counts, whole.iou.counts) and mended.predicted_unknown == whole.predicted_unknown
+    assert mended.scores["joint"].ap == pytest.approx(whole.scores["joint"].ap, abs=1e-12)  # a mean in another order
+    assert runs == [1, 1, COUNT] and not (tmp_path / ERRORS).exists()
+
+
+def failing(read, numbers, i):
+    if i in numbers:
+        raise OwsegError("it is torn.")
+    return read(i)
+
+
+def test_where_no_image_can_be_measured_there_is_no_result(kb, data, tmp_path):
+    bad = replace(data, source=replace(data.source, read=partial(failing, data.source.read, range(COUNT))))
+    for how in ({}, {"parts": tmp_path}, {"cluster": HereCluster()}):
+        with pytest.raises(OwsegError, match="none of the 5 images of tiny can be measured; the first: f0: it is torn"):
+            evaluate(kb, bad, **how)
+    assert (tmp_path / ERRORS).read_text().count("torn") == COUNT
+
+
+def test_a_worker_is_sent_the_paths_of_its_images_alone(kb, own_data):
+    data, here = open_dataset(f"folder:{own_data}", "test", kb.labels), HereCluster()
+    same(evaluate(kb, data, cluster=here), evaluate(kb, data))
+    work, *parts = here.sent
+    for i, part in enumerate(parts):
+        assert [n for n in range(len(data)) if f"f{n}.png".encode() in part] == [2 * i, 2 * i + 1]
+    assert b".png" not in work
 
 
 def test_parts_of_anything_else_are_refused(kb, data, tmp_path):

@@ -47,6 +47,23 @@ def test_every_image_is_read_once_and_passes_the_network_once(frames, stages, ev
     assert len(stages) == 3 and seen == list(range(len(frames))) and len(passes) == len(frames)
 
 
+def test_a_bad_image_is_skipped_at_every_stage(frames, stages):
+    few = frames.pick(range(3))
+
+    def read(i):
+        if i == 1:
+            raise OwsegError("it is torn.")
+        return few.source.read(i)
+
+    found = evaluate_sequence(stages, replace(few, source=replace(few.source, read=read)))
+    name = few.source.ids[1]
+    assert [stage.skipped for stage in found.stages] == [{name: f"{name}: it is torn."}] * 3
+    others = evaluate_sequence(stages, few.pick([0, 2]))
+    for stage, other in zip(found.stages, others.stages, strict=True):
+        assert {**stage.to_json(), "skipped": {}} == other.to_json()
+    assert "2 images, 1 skipped" in found.tables()[0][0]
+
+
 def test_what_is_forgotten_is_the_best_there_was_less_what_there_is(frames, stages):
     tables = {
         "road": (0.5, 0.75, 0.25),

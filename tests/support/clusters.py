@@ -10,15 +10,18 @@ import torch
 
 
 class HereCluster:
-    """Stands in for ``Cluster``; ``sizes`` notes how many images were handed out at a time."""
+    """Stands in for ``Cluster``; notes how many images were handed out at a time, and what was sent: work, parts."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
+        self.sent: list[bytes] = []
 
     def over(self, work: Any, parts: Sequence[Any]) -> Iterator[Any]:
         from ray import cloudpickle
 
-        sent = pickle.loads(cloudpickle.dumps(work.to(torch.device("cpu")))).to(torch.device("cpu"))
+        self.sent.append(cloudpickle.dumps(work.to(torch.device("cpu"))))
+        there = pickle.loads(self.sent[0]).to(torch.device("cpu"))
         for part in parts:
             self.sizes.append(len(part))
-            yield pickle.loads(pickle.dumps(sent(pickle.loads(cloudpickle.dumps(part)))))
+            self.sent.append(cloudpickle.dumps(part))
+            yield pickle.loads(pickle.dumps(there(pickle.loads(self.sent[-1]))))

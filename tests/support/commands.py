@@ -76,7 +76,8 @@ class FakeOutliers:
 
 
 def table_of(name):
-    return SimpleNamespace(name=name, to_json=lambda: {"of": name}, tables=lambda: [], text=lambda: name)
+    nothing = {"skipped": {}, "splits": (), "stages": (SimpleNamespace(skipped={}),), "about": {"data": {}}}
+    return SimpleNamespace(name=name, to_json=lambda: {"of": name}, tables=lambda: [], text=lambda: name, **nothing)
 
 
 def drawn(name):

@@ -61,7 +61,8 @@ def _write_data_sets(root: Path) -> None:
     _write_labelled(root / "mydata")
     for split in ("train", "test"):
         _write_labelled(root / "splits" / split)
-    for name in ("noclasses", "nomasks", "badclasses", "otherids", "rgbmasks", "smallmasks", "jpegmasks"):
+    for name in ("noclasses", "nomasks", "badclasses", "otherids", "allotherids", "rgbmasks", "smallmasks",
+                 "jpegmasks"):  # fmt: skip
         _write_labelled(root / name)
     _write_labelled(root / "fewimages", 3)
     (root / "noclasses" / "classes.json").unlink()
@@ -69,6 +70,8 @@ def _write_data_sets(root: Path) -> None:
     (root / "badclasses" / "classes.json").write_text('{"road": 0}')
     mask = np.zeros((48, 64), np.uint8)
     Image.fromarray(mask + 7).save(root / "otherids" / "masks" / "f0.png")
+    for place in (root / "allotherids" / "masks").iterdir():
+        Image.fromarray(mask + 7).save(place)
     Image.fromarray(np.stack([mask] * 3, 2)).save(root / "rgbmasks" / "masks" / "f0.png")
     Image.fromarray(mask[:24]).save(root / "smallmasks" / "masks" / "f0.png")
     (root / "jpegmasks" / "masks" / "f0.png").unlink()

@@ -34,6 +34,7 @@ from owseg.errors import OwsegError, meant
 from owseg.evaluation.histograms import score_histograms
 from owseg.evaluation.maps import MapFolder
 from owseg.evaluation.measure import measure
+from owseg.evaluation.skipped import measured, unreadable, without
 from owseg.evaluation.store_maps import make_scorers, store_maps
 from owseg.image_scorers import IMAGE_SCORERS
 from owseg.knowledge.base import KnowledgeBase
@@ -73,8 +74,9 @@ def run(
     """Measure what ``recipe`` asks for, write everything below ``out`` and return the results.
 
     What is there already is not computed again. Metrics are computed by ``workers`` processes; ``report`` gets a line
-    for each step, ``load`` loads models. The same recipe gives the same digits. Raises ``OwsegError`` for a model or
-    data that cannot be opened and a scorer that cannot be made, before anything is computed, and for maps in ``out`` of
+    for each step and for each image that is skipped, as it or its mask cannot be read; ``load`` loads models. The same
+    recipe gives the same digits. Raises ``OwsegError`` for a model or data that cannot be opened, data of which no
+    image can be read, and a scorer that cannot be made, before anything is computed, and for maps in ``out`` of
     anything else.
     """
     out = Path(out)
@@ -82,8 +84,9 @@ def run(
     for model, kb in models:
         _check_scorers(model, kb, recipe.seed)  # what cannot be made is an error now, not when its turn comes
     sources: Sources = {}
+    skipped: dict[str, dict[str, str]] = {}
     pairs = [
-        (data, model, kb, _opened(data, kb, sources))
+        (data, model, kb, _opened(data, kb, sources, skipped))
         for data in recipe.data
         for model, kb in models
         if not model.data or data.name in model.data
@@ -93,6 +96,8 @@ def run(
     ready: dict[str, Ready] = {}
     rows: list[Row] = []
     cards: dict[str, Any] = {}
+    for why in (why for of_data in skipped.values() for why in of_data.values()):
+        report(f"skipped: {why}")
     for number, (data, model, kb, images) in enumerate(pairs, 1):
         report(f"{model.name} on {data.name} ({number} of {len(pairs)})")
         if warning := _distortion(data, images):
@@ -100,7 +105,7 @@ def run(
         if model.name not in ready:  # fitted and calibrated once for all data sets, and not before it is needed
             ready[model.name] = _prepared(model, kb, recipe, out, sources)
         metrics = _measured(model.name, data, ready[model.name], images, recipe.seed, workers, out)
-        card = {"images": len(images), "name": images.source.name, "fingerprints": {}}
+        card = {"images": len(images), "skipped": skipped[data.name], "name": images.source.name, "fingerprints": {}}
         cards.setdefault(data.name, card)["fingerprints"][model.name] = metrics["manifest"]["data"]
         for scorer in metrics["manifest"]["scores"]:
             published = published_for(recipe, data.name, model.name, scorer)
@@ -165,12 +170,17 @@ def _source(spec: str, split: str, sources: Sources) -> Source:
     return sources[spec, split]
 
 
-def _opened(data: Data, kb: KnowledgeBase, sources: Sources) -> DataSet:
+def _opened(data: Data, kb: KnowledgeBase, sources: Sources, skipped: dict[str, dict[str, str]]) -> DataSet:
+    """Return the images that ``data`` names, without those that cannot be read, which are in ``skipped`` then."""
     key = f"data.{data.name}.spec"
     images = DataSet(_with_key(key, _source, data.spec, data.split, sources), kb.labels)
     if not len(images):
         raise OwsegError(f"{key}: the split {data.split} of {data.spec} holds no image.")
-    return spread_over(images, data.most) if data.most else images
+    images = spread_over(images, data.most) if data.most else images
+    if data.name not in skipped:  # by now, as whatever reads them later would end the run
+        skipped[data.name] = unreadable(images)
+    _with_key(key, measured, images, skipped[data.name])
+    return without(images, skipped[data.name])
 
 
 def _distortion(data: Data, images: DataSet) -> str | None:

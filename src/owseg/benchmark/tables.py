@@ -166,7 +166,8 @@ def to_markdown(rows: Sequence[Row], about: Mapping[str, Any], images: Mapping[s
         lines += [f"Left out: {_md('; '.join(about['left_out']))}.", ""]
     for data, card in about["data"].items():
         resized = f", resized to {card['resize'][0]}x{card['resize'][1]}" if card["resize"] else ""
-        lines += [f"## {_md(data)}", "", f"{_md(card['name'])}, {card['images']} images{resized}.", ""]
+        skipped = f", {len(card['skipped'])} skipped" if card["skipped"] else ""
+        lines += [f"## {_md(data)}", "", f"{_md(card['name'])}, {card['images']} images{skipped}{resized}.", ""]
         header = ["model", "score", *titles, "published"]
         lines += [_line(header), _line(["---", "---", *["---:"] * len(titles), "---"])]
         for row in rows:

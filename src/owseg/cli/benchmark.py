@@ -9,7 +9,7 @@ import typer
 
 from owseg.cli._compute import Compute
 from owseg.cli._options import Json
-from owseg.cli._printing import print_json, print_note, print_table, say
+from owseg.cli._printing import SOME_SKIPPED, print_json, print_note, print_table, say
 
 
 def benchmark(
@@ -24,7 +24,8 @@ def benchmark(
 ) -> None:
     """Evaluate models x scorers x data sets: tables (Markdown, LaTeX, CSV, JSON) and plots.
 
-    A run that was stopped continues where it was if it is given the same folder. The shortest recipe:
+    A run that was stopped continues where it was if it is given the same folder. Exit code 3 if some images or masks
+    could not be read: the metrics are those of the others. The shortest recipe:
 
     \b
         models.mine.kb = "street8"
@@ -43,7 +44,9 @@ def benchmark(
     results = run(wanted, out, compute.workers or 1, print_note, compute.load)
     if as_json:
         print_json(results.to_json())
-        return
-    for table in results.tables():
-        print_table(*table)
-    say(f"All results are in {out}/results.md, .tex, .csv and .json; plots are in {out}/images/.")
+    else:
+        for table in results.tables():
+            print_table(*table)
+        say(f"All results are in {out}/results.md, .tex, .csv and .json; plots are in {out}/images/.")
+    if any(card["skipped"] for card in results.about["data"].values()):  # of all, there would be no results
+        raise typer.Exit(SOME_SKIPPED)

@@ -11,7 +11,7 @@ from owseg.cli._cluster import ClusterCompute
 from owseg.cli._compute import Compute
 from owseg.cli._data import decoded_once
 from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Size, Split, Tile, parse_names, parse_sides
-from owseg.cli._printing import print_json, print_note, print_notes, print_table
+from owseg.cli._printing import SOME_SKIPPED, print_error, print_json, print_note, print_notes, print_table
 from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
@@ -112,12 +112,14 @@ def evaluate(
 ) -> None:
     """Evaluate on labelled images: IoU per class, and AUROC, AP and FPR95 of the anomaly score.
 
-    Classes of the data set that the knowledge base does not know count as unknown.
+    Classes of the data set that the knowledge base does not know count as unknown. Exit code 3 if some images or masks
+    could not be read (with --out, errors.csv names them): the metrics are those of the others. 1 if none could.
     """
     from owseg.data.datasets import open_dataset
     from owseg.evaluation import diagnostics
     from owseg.evaluation.crosswise import evaluate_crosswise
     from owseg.evaluation.evaluate import evaluate as measure
+    from owseg.evaluation.skipped import without
     from owseg.metrics.pixel import PerImage
 
     views = (full_resolution, multi_scale, size, tile, window)
@@ -136,17 +138,19 @@ def evaluate(
         sides=parse_sides(sides),
     )  # fmt: skip
     if others:
-        _print(evaluate_crosswise(base, first, others[0], names[0] if names else None, forward), as_json)
+        of_both = evaluate_crosswise(base, first, others[0], names[0] if names else None, forward)
+        _print(of_both, [why for one in of_both.splits for why in one.skipped.values()], as_json)
         return
     # The one in use may have options, with which it is none of the names.
     wanted = tuple(dict.fromkeys((*base.scorers, base.scorer))) if scorers == "all" else names or (base.scorer,)
     # What is kept in memory here would have to be sent to the workers.
     counted = first if cluster is None else opened[0]
     result = measure(base, counted, wanted, PerImage if per_image else None, forward, out, cluster)
-    notes = diagnostics.of_evaluation(result, base.threshold) + diagnostics.of_measured(base, first)
+    rest = without(first, result.skipped)
+    notes = diagnostics.of_evaluation(result, base.threshold) + diagnostics.of_measured(base, rest)
     if not any(views) and not sides:
-        notes += diagnostics.of_sizes(base.network.size, diagnostics.sizes_of(first))
-    _print(result, as_json, tuple(notes))
+        notes += diagnostics.of_sizes(base.network.size, diagnostics.sizes_of(rest))
+    _print(result, [*result.skipped.values()], as_json, tuple(notes))
 
 
 def _check(
@@ -179,20 +183,29 @@ def _stages(kb: str, compute: Compute) -> tuple[KnowledgeBase, ...]:
 
 def _evaluate_sequence(stages: tuple[KnowledgeBase, ...], frames: DataSet, report: Path | None, as_json: bool) -> None:
     from owseg.evaluation.sequence import evaluate_sequence
+    from owseg.evaluation.skipped import without
 
     result = evaluate_sequence(stages, frames)
-    _print(result, as_json)
+    skipped = result.stages[-1].skipped
     if report is not None:
         from owseg.report.sequence import write_sequence_report
 
-        page = write_sequence_report(stages, frames, result, report)
+        page = write_sequence_report(stages, without(frames, skipped), result, report)
         print_note(f"The report is in {page}; open it in a browser.")
+    _print(result, [*skipped.values()], as_json)
 
 
-def _print(result: Evaluation | SequenceEvaluation | Crosswise, as_json: bool, notes: tuple[str, ...] = ()) -> None:
+def _print(
+    result: Evaluation | SequenceEvaluation | Crosswise, skipped: list[str], as_json: bool, notes: tuple[str, ...] = ()
+) -> None:
+    """Print a result, the reasons of those images that are not in it, and raise the exit code where there are any."""
     if as_json:
         print_json({**result.to_json(), "notes": list(notes)})
     else:
         for table in result.tables():
             print_table(*table)
         print_notes(notes)
+        for why in skipped:
+            print_error(f"skipped: {why}")
+    if skipped:  # of all images, there would be no result
+        raise typer.Exit(SOME_SKIPPED)

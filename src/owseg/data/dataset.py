@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from owseg.data.files import Files
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN, UNKNOWN, LabelSpace
 from owseg.types import Sample
@@ -80,7 +81,8 @@ class DataSet:
         """Return the subset of the samples ``numbers``, in that order, under another ``name`` where one is given."""
         source, numbers = self.source, list(numbers)
         ids = tuple(source.ids[i] for i in numbers)
-        few = replace(source, name=name or source.name, ids=ids, read=lambda i: source.read(numbers[i]))
+        read = source.read.pick(numbers) if isinstance(source.read, Files) else lambda i: source.read(numbers[i])
+        few = replace(source, name=name or source.name, ids=ids, read=read)
         return replace(self, source=few)
 
     def unknown_classes(self) -> tuple[str, ...]:

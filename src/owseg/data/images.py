@@ -112,7 +112,7 @@ def image_name(image: ImageLike) -> str:
     return Path(image).name if isinstance(image, str | Path) else ""
 
 
-def failure(path: Path, error: Exception, ways: str = "make it smaller") -> str:
+def failure(path: str | Path, error: Exception, ways: str = "make it smaller") -> str:
     """Return in one sentence why an image could not be processed; a lack of memory with its size and ``ways`` out.
 
     torch raises a RuntimeError where memory runs out.

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from owseg._files import state_of
 from owseg.data.dataset import DataSet, Source
 from owseg.data.datasets import DATASETS, open_dataset
-from owseg.data.images import by_stem, read_image
+from owseg.data.files import Files
+from owseg.data.images import by_stem
 from owseg.errors import OwsegError
 from owseg.labels import LabelSpace
 
@@ -40,10 +39,7 @@ def unlabeled_images(paths: Sequence[Path], labels: LabelSpace) -> DataSet:
 
 
 def _source(name: str, ids: tuple[str, ...], paths: Sequence[Path], labels: LabelSpace) -> Source:
-    def read(i: int) -> tuple[np.ndarray, None]:
-        return read_image(paths[i]), None
-
-    return Source(name, labels, ids, read)
+    return Source(name, labels, ids, Files(paths, [None] * len(paths)))
 
 
 def hold_out(data: DataSet, every: int = 8) -> tuple[DataSet, DataSet]:

@@ -31,10 +31,10 @@ from owseg.discovery.queue import Queue
 from owseg.discovery.thumbnails import overview, thumbnail
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.moved import moved_to
 from owseg.knowledge.pieces import SPLIT_COSINE, pixels
 from owseg.knowledge.regions import MIN_AREA, RegionProposals
 from owseg.models.cluster import Cluster, shards_of
-from owseg.models.engine import moved
 from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
 from owseg.types import Forward, Output, Sample
@@ -111,8 +111,8 @@ class _Finder:
 
     def to(self, device: torch.device) -> _Finder:
         """Return it with the knowledge base on ``device``."""
-        kb = self.kb.to(device)
-        return replace(self, kb=kb, forward=moved(self.forward, kb.network, kb.residual))
+        kb, forward = moved_to(self.kb, self.forward, device)
+        return replace(self, kb=kb, forward=forward)
 
     def __call__(self, images: Given) -> list[Found]:
         """Return what is found in each image."""

@@ -8,6 +8,7 @@ measured at full size. The result is the mean over both, weighted by their image
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,8 +19,9 @@ from owseg._progress import track
 from owseg.data.dataset import DataSet, Labelled
 from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import Rows, number
+from owseg.evaluation.evaluator import Assessed
+from owseg.evaluation.skipped import Skipped, measured, skipping
 from owseg.knowledge.base import KnowledgeBase
-from owseg.knowledge.prediction import Assessment
 from owseg.labels import UNKNOWN
 from owseg.metrics.open_iou import OpenIoU, OpenMetrics, threshold_above
 from owseg.models.over_images import over_images
@@ -32,13 +34,14 @@ RECALL = 0.95
 class AtOther:
     """The metrics of the split called ``data``, of ``images`` images, at the threshold of the other split.
 
-    ``closed`` is the mIoU without a threshold, in [0, 1].
+    ``closed`` is the mIoU without a threshold, in [0, 1]. ``skipped`` says by its name why another was not measured.
     """
 
     data: str
     images: int
     closed: float
     metrics: OpenMetrics
+    skipped: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class _Pass:
 
     outliers: list[np.ndarray] = field(default_factory=list)
     state: OpenIoU | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate_crosswise(
@@ -99,8 +103,8 @@ def evaluate_crosswise(
     """Return open-mIoU of two splits that are opened against ``kb.labels``, each at the threshold of the other.
 
     ``scorer`` names the score, by default ``kb``'s own; ``forward`` is by default ``kb.engine()``. ``first`` is run
-    through the network twice. Raises ``OwsegError`` for an image without a mask, data in other labels, a scorer that
-    ``kb`` does not have, and a split that shows nothing unknown.
+    through the network twice. Images are skipped as by ``evaluate``. Raises ``OwsegError`` for data in other labels, a
+    scorer that ``kb`` does not have, and a split that shows nothing unknown or of which no image can be measured.
     """
     name, run = scorer or kb.scorer, forward or kb.engine()
     kb.require_scorer(name)
@@ -118,17 +122,22 @@ def _run(kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward, thresh
     """Collect the scores of unknown pixels at half size, and with a ``threshold`` the open-set maps at full size."""
     passed = _Pass([], None if threshold is None else OpenIoU(kb.labels.names, {"other": threshold}))
 
-    def assess(sample: Sample, output: Output) -> tuple[Assessment, np.ndarray]:
+    def assess(sample: Sample, output: Output) -> Assessed:
         target = sample.mask_for("evaluation")
         return kb.assess(output, (target.shape[0], target.shape[1]), (scorer,)), target
 
-    found = over_images(forward, Labelled(data, "evaluation"), assess)
-    for assessed, target in track(found, f"evaluating {data.source.name}", len(data)):
+    found = over_images(forward, Labelled(data, "evaluation"), assess, skipping(data))
+    for one in track(found, f"evaluating {data.source.name}", len(data)):
+        if isinstance(one, Skipped):
+            passed.skipped[one.image] = one.why
+            continue
+        assessed, target = one
         score = assessed.decided(scorer)
         if passed.state is not None:
             passed.state.update(score, assessed.labels, target)
         small, labels = halved(score, target)
         passed.outliers.append(small[labels == UNKNOWN])
+    measured(data, passed.skipped)
     return passed
 
 
@@ -159,4 +168,5 @@ def _threshold(data: DataSet, passed: _Pass) -> float:
 def _result(data: DataSet, passed: _Pass) -> AtOther:
     assert passed.state is not None, "it was run with a threshold"
     metrics = passed.state.compute()["other"]
-    return AtOther(data.source.name, len(data), passed.state.closed().mean(), metrics)
+    count = measured(data, passed.skipped)
+    return AtOther(data.source.name, count, passed.state.closed().mean(), metrics, passed.skipped)

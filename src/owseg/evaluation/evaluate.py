@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from owseg._progress import track
 from owseg.data.dataset import DataSet
 from owseg.evaluation.evaluator import Accumulator, Evaluator
 from owseg.evaluation.parts import count_in_parts
+from owseg.evaluation.skipped import measured
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import KNOWN
 from owseg.metrics.binned import Binned
@@ -24,7 +25,6 @@ from owseg.metrics.pixel import PerImage, PixelMetrics
 from owseg.metrics.pooled import Pooled
 from owseg.models.cluster import Cluster
 from owseg.models.ops import resize
-from owseg.models.over_images import over_images
 from owseg.types import Forward, ImageScorer
 
 Rows = list[tuple[str, ...]]
@@ -33,6 +33,8 @@ Rows = list[tuple[str, ...]]
 @dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """The metrics of a knowledge base on ``images`` images of the data set called ``data``.
+
+    ``skipped`` says by its name why another image was not measured: it, or its mask, cannot be read.
 
     ``iou`` is that of the closed map, including the ``learned`` classes. ``scores`` has AUROC, AP and FPR95 by the name
     of the scorer; where a learned class is predicted, a score is -inf. ``unknown_recall`` and ``known_fpr`` are the
@@ -50,6 +52,12 @@ class Evaluation:
     learned: tuple[str, ...]
     states: dict[str, Any]  # Any: accumulators differ in what they offer beside ``compute``
     predicted_unknown: dict[str, tuple[int, int]]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def counted(self) -> str:
+        """How many images were measured, and how many were not, for people."""
+        return f"{self.images} images" + (f", {len(self.skipped)} skipped" if self.skipped else "")
 
     @property
     def protocol(self) -> str:
@@ -86,6 +94,7 @@ class Evaluation:
         value: dict[str, Any] = json_ready({
             "data": self.data,
             "images": self.images,
+            "skipped": dict(self.skipped),
             "protocol": self.protocol,
             "summary": self.summary(),
             "iou": self.iou.per_class(),
@@ -113,7 +122,7 @@ class Evaluation:
             "known_fpr": "known pixels called unknown",
         }
         sums: Rows = [(names[k], number(v)) for k, v in self.summary().items() if not isnan(v)]
-        where = f"{self.data}, {self.images} images"
+        where = f"{self.data}, {self.counted}"
         has_classes = not isnan(self.iou.mean())  # anomaly sets name no known class
         return [
             *([(f"IoU per class ({where})", header, classes)] if has_classes else []),
@@ -123,7 +132,7 @@ class Evaluation:
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} AP {score.text('ap')}" for name, score in self.scores.items())
-        return f"Evaluation({self.data}, {self.images} images: mIoU {number(self.iou.mean())}; {scores})"
+        return f"Evaluation({self.data}, {self.counted}: mIoU {number(self.iou.mean())}; {scores})"
 
 
 def evaluate(
@@ -141,21 +150,21 @@ def evaluate(
     ``Binned`` or ``PerImage`` (see ``owseg.metrics``); by default pixels are pooled, exactly up to 67 million of them
     and from histograms beyond (see ``Pooled``). ``forward`` is by default ``kb.engine()``. ``parts`` is a folder where
     what was counted is kept, so that an evaluation that was stopped goes on; with a ``cluster`` its workers evaluate
-    (see ``owseg.evaluation.parts``). Raises ``OwsegError`` for an image without a mask, data in other labels, a scorer
-    that ``kb`` does not have, and a folder of another evaluation.
+    (see ``owseg.evaluation.parts``). An image is skipped that cannot be read, has no mask or is too large for the
+    memory. Raises ``OwsegError`` where that is so of all, and for data in other labels, a scorer that ``kb`` does not
+    have, and a folder of another evaluation.
     """
     evaluator, forward = Evaluator(kb, data, scorers, metric), forward or kb.engine()
     if parts is not None or cluster is not None:
         evaluator.counts = count_in_parts(evaluator, forward, None if parts is None else Path(parts), cluster)
         return evaluation_of(evaluator)
-    assessed = over_images(forward, evaluator.samples, evaluator.assess)
-    for one in track(assessed, "evaluating", len(data)):
+    for one in track(evaluator.over(forward), "evaluating", len(data)):
         evaluator.update(one)
     return evaluation_of(evaluator)
 
 
 def evaluation_of(evaluator: Evaluator) -> Evaluation:
-    """Return the metrics of everything that was added to an evaluator."""
+    """Return the metrics of everything that was added to an evaluator; raise ``OwsegError`` where all was skipped."""
     counts, kb, names = evaluator.counts, evaluator.kb, evaluator.names
     known = len(kb.labels)
     both = np.stack([counts.predicted, counts.total])
@@ -164,7 +173,7 @@ def evaluation_of(evaluator: Evaluator) -> Evaluation:
     per_class = zip(names, *both[:, : len(names)], strict=True)
     return Evaluation(
         data=evaluator.data.source.name,
-        images=len(evaluator.data),
+        images=measured(evaluator.data, counts.skipped),
         iou=counts.iou,
         scores={name: state.compute() for name, state in counts.scores.items()},
         unknown_recall=share(of_unknown),
@@ -172,6 +181,7 @@ def evaluation_of(evaluator: Evaluator) -> Evaluation:
         learned=kb.learned_classes,
         states=dict(counts.scores),
         predicted_unknown={name: (int(predicted), int(total)) for name, predicted, total in per_class},
+        skipped=counts.skipped,
     )
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
-import torch
 
 from owseg.data.dataset import DataSet, Labelled
 from owseg.errors import OwsegError
+from owseg.evaluation.skipped import Skipped, skipping
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.prediction import Assessment
 from owseg.labels import KNOWN, UNKNOWN
 from owseg.metrics.iou import IoU
 from owseg.metrics.pixel import PixelMetrics
 from owseg.metrics.pooled import Pooled
-from owseg.types import Output, Sample
+from owseg.models.over_images import over_images
+from owseg.types import Forward, Output, Sample
 
 
 class Accumulator(Protocol):
@@ -32,7 +34,7 @@ class Accumulator(Protocol):
         ...
 
 
-Assessed: TypeAlias = tuple[Assessment, np.ndarray]
+Assessed: TypeAlias = tuple[Assessment, np.ndarray] | Skipped
 """Closed map and scores of an image, and its ground truth (H, W): ids of the known classes, then of the unknown."""
 
 
@@ -42,24 +44,28 @@ class Counts:
 
     ``iou`` is that of the closed map. ``predicted`` (256,) int64 is, by id of the ground truth, the number of pixels
     that are called unknown, and ``total`` that of all pixels; both stay 0 without a threshold. ``scores`` are the
-    accumulators by the name of the score, which are updated in place.
+    accumulators by the name of the score, which are updated in place. ``skipped`` says by the name of an image why it
+    was not counted.
     """
 
     iou: IoU
     predicted: np.ndarray
     total: np.ndarray
     scores: Mapping[str, Any] = field(repr=False)  # Any: accumulators differ in what they offer beside ``compute``
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     def __iadd__(self, other: Counts) -> Counts:
         scores = dict(self.scores)
         for name, state in other.scores.items():
             scores[name] += state
-        return Counts(self.iou + other.iou, self.predicted + other.predicted, self.total + other.total, scores)
+        predicted, total = self.predicted + other.predicted, self.total + other.total
+        return Counts(self.iou + other.iou, predicted, total, scores, {**self.skipped, **other.skipped})
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return them as arrays, as ``from_arrays`` reads them."""
         scores = {f"{name}/{key}": a for name, state in self.scores.items() for key, a in state.to_arrays().items()}
-        return {"iou": self.iou.counts, "predicted": self.predicted, "total": self.total, **scores}
+        skipped = np.frombuffer(json.dumps(self.skipped).encode(), np.uint8)
+        return {"iou": self.iou.counts, "predicted": self.predicted, "total": self.total, "skipped": skipped, **scores}
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Counts:
         """Return the counts that ``to_arrays`` wrote, of the same kind as these; raise ``KeyError`` for any others."""
@@ -68,7 +74,8 @@ class Counts:
             own = {k.removeprefix(f"{name}/"): a for k, a in arrays.items() if k.startswith(f"{name}/")}
             scores[name] = state.from_arrays(own)
         iou = replace(self.iou, counts=arrays["iou"])
-        return Counts(iou, arrays["predicted"], arrays["total"], scores)
+        skipped = json.loads(arrays["skipped"].tobytes())
+        return Counts(iou, arrays["predicted"], arrays["total"], scores, skipped)
 
 
 class Evaluator:
@@ -95,14 +102,18 @@ class Evaluator:
         self._wanted, self._metric = tuple(scorers or (kb.scorer,)), metric or Pooled
         self.counts = self.empty()
 
-    def to(self, device: torch.device) -> Evaluator:
-        """Return an evaluator of the knowledge base on ``device``, before its first image."""
-        return Evaluator(self.kb.to(device), self.data, self._wanted, self._metric)
+    def of(self, kb: KnowledgeBase, data: DataSet) -> Evaluator:
+        """Return an evaluator of the same scores, before its first image."""
+        return Evaluator(kb, data, self._wanted, self._metric)
 
     def empty(self) -> Counts:
         """Return the counts before the first image."""
         predicted, total = np.zeros((2, 256), np.int64)
         return Counts(IoU.of(self.kb.labels.names), predicted, total, {name: self._metric() for name in self._wanted})
+
+    def over(self, forward: Forward) -> Iterator[Assessed]:
+        """Yield what ``update`` takes of each image."""
+        return over_images(forward, self.samples, self.assess, skipping(self.data))
 
     @property
     def samples(self) -> Labelled:
@@ -121,6 +132,8 @@ class Evaluator:
 
     def added(self, counts: Counts, found: Assessed) -> Counts:
         """Return ``counts`` with one image added, as ``assess`` returned it; their ``scores`` are updated in place."""
+        if isinstance(found, Skipped):
+            return replace(counts, skipped={**counts.skipped, found.image: found.why})
         assessed, classes = found
         known = len(self.kb.labels)
         # Ids between the known classes and KNOWN are those of the unknown classes.
@@ -134,4 +147,4 @@ class Evaluator:
                 unknown = score > np.float32(self.kb.threshold.value)  # float32, as when the threshold was found
                 predicted = predicted + np.bincount(classes[unknown], minlength=256)
                 total = total + np.bincount(classes.ravel(), minlength=256)
-        return Counts(counts.iou.update(assessed.labels, target), predicted, total, counts.scores)
+        return replace(counts, iou=counts.iou.update(assessed.labels, target), predicted=predicted, total=total)

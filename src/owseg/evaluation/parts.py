@@ -10,17 +10,17 @@ from typing import Any
 
 import torch
 
-from owseg._files import begin_or_resume, read_json, write_whole
+from owseg._files import begin_or_resume, read_json, write_errors, write_whole
 from owseg._progress import progress
-from owseg.data.dataset import Labelled
+from owseg.data.dataset import DataSet
+from owseg.data.files import Files
 from owseg.errors import OwsegError
 from owseg.evaluation.encoded import SUFFIX, Damaged, decode, encode
 from owseg.evaluation.evaluator import Counts, Evaluator
 from owseg.knowledge.made_by import made_by
+from owseg.knowledge.moved import moved_to
 from owseg.metrics.pooled import Pooled
 from owseg.models.cluster import Cluster, shards_of
-from owseg.models.engine import moved
-from owseg.models.over_images import over_images
 from owseg.types import Forward
 
 RECORD = "evaluation.json"
@@ -38,23 +38,41 @@ DIFFERS = {
 def count_in_parts(evaluator: Evaluator, forward: Forward, folder: Path | None, cluster: Cluster | None) -> Counts:
     """Return what an evaluator counts of all its images, by the workers of ``cluster`` if there is one.
 
-    What was counted of a few images is kept in ``folder`` as one file, and not counted again. Images are known by the
-    names that their data set gives them: where a file was replaced by another, remove the folder. The counts are those
-    of one evaluation without parts; beyond ``Pooled.limit`` pixels see ``Pooled.part_of``. Raises ``OwsegError`` for a
-    folder that holds anything else, and what an image raises: what was counted before it stays.
+    What was counted of a few images is kept in ``folder`` as one file, and not counted again, but for images that were
+    skipped: these are tried again, and ``ERRORS`` there names those that still are. Images are known by the names that
+    their data set gives them: where a file was replaced by another, remove the folder. The counts are those of one
+    evaluation without parts; beyond ``Pooled.limit`` pixels see ``Pooled.part_of``. Raises ``OwsegError`` for a folder
+    that holds anything else.
     """
-    parts, count = _Parts(evaluator, forward, folder), len(evaluator.data)
+    data = evaluator.data
+    work = _Parts(evaluator, forward, folder, len(data))
     if folder is not None:
-        parts.begin(folder)
+        work.begin(folder)
+    parts = [_Part(numbers) for numbers in shards_of(len(data))]
+    if cluster is not None and isinstance(data.source.read, Files):  # a worker is sent the paths of its part alone
+        work = replace(work, evaluator=evaluator.of(evaluator.kb, data.pick([])))
+        parts = [replace(part, data=data.pick(part.numbers)) for part in parts]
     counts = evaluator.empty()
-    with progress("evaluating", count) as tick:
-        shards = shards_of(count)
-        counted = map(parts, shards) if cluster is None else cluster.over(parts, shards)
-        for numbers, some in zip(shards, counted, strict=True):
+    with progress("evaluating", len(data)) as tick:
+        counted = map(work, parts) if cluster is None else cluster.over(work, parts)
+        for part, some in zip(parts, counted, strict=True):
             counts += some
-            for _ in numbers:
+            for _ in part.numbers:
                 tick("")
+    if folder is not None:
+        write_errors(folder, counts.skipped.items())
     return counts
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some images, by their numbers; ``data`` has them alone, or is None where the evaluator has all."""
+
+    numbers: range
+    data: DataSet | None = None
+
+    def __len__(self) -> int:
+        return len(self.numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +82,7 @@ class _Parts:
     evaluator: Evaluator
     forward: Forward
     folder: Path | None
+    count: int
 
     def begin(self, folder: Path) -> None:
         """Make the folder, or check that it is of the same evaluation."""
@@ -79,20 +98,23 @@ class _Parts:
 
     def to(self, device: torch.device) -> _Parts:
         """Return it with the knowledge base on ``device``."""
-        evaluator = self.evaluator.to(device)
-        kb = evaluator.kb
-        return replace(self, evaluator=evaluator, forward=moved(self.forward, kb.network, kb.residual))
+        kb, forward = moved_to(self.evaluator.kb, self.forward, device)
+        return replace(self, evaluator=self.evaluator.of(kb, self.evaluator.data), forward=forward)
 
-    def __call__(self, numbers: range) -> Counts:
-        """Return what is counted of the images ``numbers``: what an earlier run stored, if it did."""
+    def __call__(self, part: _Part) -> Counts:
+        """Return what is counted of the images of a part: what an earlier run stored, if it did."""
+        numbers, data, counts = part.numbers, part.data, self.evaluator.empty()
+        data = self.evaluator.data.pick(numbers) if data is None else data
         file = None if self.folder is None else self.folder / f"{numbers[0]:08d}-{numbers[-1]:08d}{SUFFIX}"
         if file is not None and (stored := self._stored(file)) is not None:
-            return stored
-        data, counts = self.evaluator.samples.data, self.evaluator.empty()
-        some = Labelled(data.pick(numbers), "evaluation")
-        for one in over_images(self.forward, some, self.evaluator.assess):
-            counts = self.evaluator.added(counts, one)
-        share = len(numbers) / len(data)
+            if not stored.skipped:
+                return stored
+            counts = replace(stored, skipped={})
+            data = data.pick([i for i, name in enumerate(data.source.ids) if name in stored.skipped])
+        evaluator = self.evaluator.of(self.evaluator.kb, data)
+        for one in evaluator.over(self.forward):
+            counts = evaluator.added(counts, one)
+        share = len(numbers) / self.count
         scores = {n: s.part_of(share) if isinstance(s, Pooled) else s for n, s in counts.scores.items()}
         counts = replace(counts, scores=scores)
         if file is not None:

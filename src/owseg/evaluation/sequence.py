@@ -16,6 +16,7 @@ from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import Evaluation, Rows, evaluation_of, number, share
 from owseg.evaluation.evaluator import Assessed, Evaluator
+from owseg.evaluation.skipped import skipping
 from owseg.knowledge.base import KnowledgeBase
 from owseg.models.over_images import over_images
 from owseg.types import Output, Sample
@@ -109,7 +110,7 @@ class SequenceEvaluation:
         }
         effects = self.open_set()
         open_set: Rows = [(title, *(number(row[key]) for row in effects)) for key, title in titles.items()]
-        where = f"{self.stages[-1].data}, {self.stages[-1].images} images"
+        where = f"{self.stages[-1].data}, {self.stages[-1].counted}"
         return [
             (f"IoU as classes are learned ({where})", ("class", *steps, "forgotten"), classes),
             ("Summary", ("", *steps), rows),
@@ -119,14 +120,15 @@ class SequenceEvaluation:
     def __repr__(self) -> str:
         last, named = self.stages[-1], zip(self.steps, self.stages, strict=True)
         miou = ", ".join(f"{step} {number(stage.iou.mean())}" for step, stage in named)
-        return f"SequenceEvaluation({last.data}, {last.images} images: mIoU {miou})"
+        return f"SequenceEvaluation({last.data}, {last.counted}: mIoU {miou})"
 
 
 def evaluate_sequence(stages: Sequence[KnowledgeBase], data: DataSet) -> SequenceEvaluation:
     """Evaluate every stage of a knowledge base on ``data``, in one pass: an image passes the network once.
 
     ``stages`` share one network and are in the order of learning (see ``owseg.knowledge.load.load_stages``); ``data``
-    may be opened against the labels of any of them. Raises ``OwsegError`` where no class was learned.
+    may be opened against the labels of any of them. Images are skipped as by ``evaluate``. Raises ``OwsegError`` where
+    no class was learned, and where no image can be measured.
     """
     if not stages or not stages[-1].increments:
         raise OwsegError("this knowledge base has not learned a class yet; learn one, or leave --sequence out.")
@@ -136,7 +138,10 @@ def evaluate_sequence(stages: Sequence[KnowledgeBase], data: DataSet) -> Sequenc
     def assess(sample: Sample, output: Output) -> list[Assessed]:
         return [evaluator.assess(sample, output) for evaluator in evaluators]
 
-    found = over_images(stages[-1].engine(), evaluators[-1].samples, assess)
+    def failed(i: int, error: Exception) -> list[Assessed]:
+        return [skipping(data)(i, error)] * len(stages)
+
+    found = over_images(stages[-1].engine(), evaluators[-1].samples, assess, failed)
     for assessed in track(found, "evaluating", len(data)):
         for evaluator, one in zip(evaluators, assessed, strict=True):
             evaluator.update(one)

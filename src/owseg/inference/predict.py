@@ -21,10 +21,11 @@ from owseg.inference.done import Done
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.made_by import made_by
+from owseg.knowledge.moved import moved_to
 from owseg.knowledge.prediction import MAPS, Prediction
 from owseg.labels import LabelSpace
 from owseg.models.cluster import Cluster, shards_of
-from owseg.models.engine import SMALLEST, moved
+from owseg.models.engine import SMALLEST
 from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
 from owseg.scorers import ON_ROAD
@@ -214,8 +215,8 @@ class _Predictor:
 
     def to(self, device: torch.device) -> _Predictor:
         """Return it with the knowledge base on ``device``."""
-        kb = self.kb.to(device)
-        return replace(self, kb=kb, forward=moved(self.forward, kb.network, kb.residual))
+        kb, forward = moved_to(self.kb, self.forward, device)
+        return replace(self, kb=kb, forward=forward)
 
     def __call__(self, images: _Named) -> list[Result]:
         """Return the result for each image."""

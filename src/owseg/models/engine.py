@@ -20,7 +20,7 @@ from owseg.models.ops import resize_image, working_size
 from owseg.models.residual_pattern import ResidualPattern
 from owseg.models.sides import averaged_over_sides
 from owseg.models.tiles import tiled, windowed
-from owseg.types import Forward, Output
+from owseg.types import Output
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 """The floats that a network may compute with, by the name of the option; what it returns is always float32."""
@@ -162,16 +162,6 @@ class Engine:
         else:
             output = tiled(run, batch, side) if self.tile or self.network.squares else run(batch)
         return self.network.full_resolution(output, size) if self.full_resolution else output
-
-
-def moved(forward: Forward, network: Network, residual: ResidualPattern | None) -> Engine:
-    """Return ``forward`` for a copy of its network and residual pattern, such as one on another device.
-
-    Raises ``OwsegError`` for what is not an ``Engine``: its network is not known.
-    """
-    if not isinstance(forward, Engine):
-        raise OwsegError("only an Engine can be run elsewhere, as a knowledge base's engine() returns it.")
-    return replace(forward, network=network, residual=residual)
 
 
 def prepared(module: M) -> M:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from owseg.data.dataset import Source
-from owseg.data.images import SUFFIXES, by_unique_name, read_image, read_mask
+from owseg.data.files import Files
+from owseg.data.images import SUFFIXES, by_unique_name, read_mask
 from owseg.errors import NoSuchSplit, OwsegError
 from owseg.labels import IGNORE, KNOWN, LabelSpace
 
@@ -98,11 +99,5 @@ def paired(
     finer: bool = False,
 ) -> Source:
     """Return a source of the images ``frames[key]``, with the targets ``decode(masks[key])`` where there is a mask."""
-    keys = tuple(frames)
-
-    def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
-        mask = masks.get(keys[i])
-        # Masks are stored as the image is, without its EXIF tag.
-        return read_image(frames[keys[i]], upright=mask is None), None if mask is None else decode(mask)
-
-    return Source(name, classes, keys, read, finer)
+    files = Files([*frames.values()], [masks.get(key) for key in frames], decode)
+    return Source(name, classes, tuple(frames), files, finer)

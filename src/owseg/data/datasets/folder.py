@@ -6,12 +6,11 @@ import os
 from collections.abc import Container
 from pathlib import Path
 
-import numpy as np
-
 from owseg._files import read_at_most, read_json
 from owseg._registry import Card
 from owseg.data.dataset import Source
-from owseg.data.images import by_stem, read_image, read_mask
+from owseg.data.files import Files
+from owseg.data.images import by_stem
 from owseg.errors import NoSuchSplit, OwsegError
 from owseg.labels import LabelSpace
 
@@ -42,13 +41,9 @@ def folder(root: Path, split: str) -> Source:
     if orphans := sorted(set(masks) - set(images)):
         raise OwsegError(f"{base / 'masks'} holds {masks[orphans[0]].name}, but there is no image of that name.")
     names = _listed(root / f"{split}.txt", images) if lists else tuple(images)
-
-    def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
-        mask = masks.get(names[i])
-        return read_image(images[names[i]], upright=mask is None), None if mask is None else read_mask(mask)
-
+    files = Files([images[name] for name in names], [masks.get(name) for name in names])
     name = f"folder:{base.name}/{split}.txt" if lists else f"folder:{base.name}"
-    return Source(name, read_classes(base, root), names, read)
+    return Source(name, read_classes(base, root), names, files)
 
 
 def _listed(path: Path, images: Container[str]) -> tuple[str, ...]:
