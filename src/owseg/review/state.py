@@ -19,7 +19,7 @@ from owseg.discovery.queue import Queue
 from owseg.discovery.storage import GROUPS, Group, ImageSummary, QueueImage
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region
-from owseg.types import MAX_SHOTS
+from owseg.types import DEFAULT_SHOTS
 
 T = TypeVar("T")
 
@@ -222,21 +222,21 @@ class ReviewState:
     # Shots
 
     def candidates(self, name: str) -> list[Candidate]:
-        """Return the images with a region of ``name``, the largest area first; at most five are chosen."""
+        """Return the images with a region of ``name``, the largest area first; unless others are, five are chosen."""
         shown: dict[str, str] = {}
         for region, decision in self.decisions().items():
             if decision.name == name:
                 shown.setdefault(region.partition("-")[0], region)
         order = self._cached(self.queue.folder / DECISIONS, lambda: self.queue.images_of(name, self.summary), name)
-        chosen = [i for i in self._chosen_images().get(name, ()) if i in shown] or order[:MAX_SHOTS]
+        chosen = [i for i in self._chosen_images().get(name, ()) if i in shown] or order[:DEFAULT_SHOTS]
         return [Candidate(i, self.summary(i).name, shown[i], i in chosen) for i in order]
 
     def choose(self, name: str, images: Sequence[str]) -> None:
-        """Learn ``name`` from the images of these ids; raise ``OwsegError`` for none, too many, or one without it."""
+        """Learn ``name`` from the images of these ids; raise ``OwsegError`` for none, and for one without it."""
         candidates = {c.image_id for c in self.candidates(name)}
-        if not 1 <= len(images) <= MAX_SHOTS or not set(images) <= candidates:
-            raise OwsegError(f"{name!r} is learned from 1 to {MAX_SHOTS} of the images that were accepted for it.")
-        value = {**self._chosen_images(), name: list(images)}
+        if not images or not set(images) <= candidates:
+            raise OwsegError(f"{name!r} is learned from one or more of the images that were accepted for it.")
+        value = {**self._chosen_images(), name: list(dict.fromkeys(images))}
         write_whole(self.queue.folder / _CHOSEN, json.dumps(value).encode())
 
     def chosen(self, name: str) -> list[str]:
