@@ -68,6 +68,14 @@ def test_algorithm_1_pixel_by_pixel(seed, learned):
     assert np.array_equal(made, oracle_pseudo_labels(m_in, m_out, y, void))
 
 
+def test_the_old_heads_label_what_is_not_void_in_a_counterexample():
+    kb, shot = tiny.knowledge_base(), red_shot()
+    output = kb.forward(shot.image)
+    made = pseudo_labels(kb, output, Shot.counterexample(shot.image, shot.positives, "not it"))
+    assert (made[~shot.positives] == IGNORE).all()
+    assert np.array_equal(made[shot.positives], kb.assess(output, SIZE).labels[shot.positives])
+
+
 @pytest.mark.parametrize("classifier", ["prototype", "linear"])
 def test_a_new_head_starts_as_the_old_one(classifier):
     """Trained for no step at all, its logits of the old classes are those of the network."""

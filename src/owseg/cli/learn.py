@@ -141,6 +141,8 @@ def learn(
     target, base = writable(kb, out), compute.load(kb)
     learner = chosen_learner(method, settings)
     names = new_classes(name, base.labels.names)
+    if not_ is not None and len(names) > 1:
+        raise OwsegError("--not says what one class is not; learn one at a time.")
     if shots is not None:
         to_learn = annotated_shots(names, shots, images, manifest)
     else:
@@ -218,8 +220,6 @@ def with_counterexamples(to_learn: Sequence[ClassShots], folder: Path) -> list[C
     from owseg.data.shots import read_counterexamples
     from owseg.learners.sequence import ClassShots
 
-    if len(to_learn) > 1:
-        raise OwsegError("--not says what one class is not; learn one at a time.")
     return [ClassShots(new.name, joined(new.shots, read_counterexamples(folder))) for new in to_learn]
 
 

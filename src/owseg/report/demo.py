@@ -69,9 +69,8 @@ def run(
     scorers = tuple(n for n in ("msp", "eds", before.scorer) if n in before.scorers)
     first = evaluate(before, test, scorers)
     _report_step(f"3/5 learning {name} from {DEFAULT_SHOTS} annotated images")
-    shots = sample_shots(
-        cached(open_dataset(data, "train" if kind != "synthetic" else "shots")), name, DEFAULT_SHOTS, seed
-    )
+    source = cached(open_dataset(data, "train" if kind != "synthetic" else "shots"))
+    shots = sample_shots(source, name, DEFAULT_SHOTS, seed)
     after = learn(before, name, shots, val)
     after.save(out / "kb")
     _report_step("4/5 predicting again")
