@@ -80,7 +80,8 @@ def version_events(directory: Path, version: Version) -> list[dict[str, Any]]:
         [] if number is None else _stored_history(directory / version_name(number)) or []
         for number in (version.number, version.parent)
     )
-    return [json.loads(event) for event in own[len(before) if own[: len(before)] == before else 0 :]]
+    since = own[len(before) if own[: len(before)] == before else 0 :]
+    return [event for event in map(json.loads, since) if isinstance(event, dict)]
 
 
 def _begun(history: list[str], directory: Path, number: int) -> int:
