@@ -1,6 +1,6 @@
 """What a type checker must see through the public names; it is never run, but checked by `make check`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ def check(image: np.ndarray, image_scorer: ImageScorer) -> None:
     assert_type(kb.regions("a.jpg"), RegionProposals)
     assert_type(kb.labels.names, tuple[str, ...])
     assert_type(owseg.open_dataset("synthetic", "val"), owseg.DataSet)
-    assert_type(owseg.read_shots("annotated", "car"), list[owseg.Shot])
+    assert_type(owseg.read_shots("annotated", "car"), Sequence[owseg.Shot])
     assert_type(owseg.learn(kb, "car", owseg.read_shots("annotated", "car")), owseg.KnowledgeBase)
     assert_type(SCORERS["eds"].make, Callable[..., Scorer])
     assert_type(IMAGE_SCORERS["dense_crf"].make(kb), ImageScorer)

@@ -17,8 +17,8 @@ from owseg.errors import OwsegError
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_SHOTS = 5
-"""A person annotates at most this many images of a class (DMLNet, Sec. 4.3)."""
+DEFAULT_SHOTS = 5
+"""How many images are drawn for a class where nobody says how many, as in DMLNet, Sec. 4.3; any number may be given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,8 @@ class Shot:
     """One annotated image: ``image`` (3, H, W) uint8, ``positives`` (H, W) bool where the class is.
 
     The positives mark the class wherever the image shows it. ``void`` (H, W) bool, where given, marks pixels that
-    nobody could name; they are ignored. ``id`` is the image's name.
+    nobody could name; they are ignored. ``id`` is the image's name. A shot without positives is a counterexample: all
+    that is not void in it is not the class.
     """
 
     image: np.ndarray
@@ -126,6 +127,16 @@ class Shot:
     def negatives(self) -> np.ndarray:
         """Where the class is not, (H, W) bool: neither positive nor void."""
         return ~self.positives if self.void is None else ~(self.positives | self.void)
+
+    @property
+    def is_counterexample(self) -> bool:
+        """Whether it says only what is not the class."""
+        return not self.positives.any()
+
+    @classmethod
+    def counterexample(cls, image: np.ndarray, negatives: np.ndarray, id: str) -> Shot:
+        """Return a shot that says of ``negatives`` (H, W) bool that they are not the class, and nothing of the rest."""
+        return cls(image, np.zeros_like(negatives), id, ~negatives)
 
     def mirrored(self) -> Shot:
         """Return the shot flipped horizontally."""

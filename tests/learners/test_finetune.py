@@ -8,6 +8,7 @@ from owseg.labels import IGNORE
 from owseg.learners import finetune
 from owseg.learners.finetune import FineTune
 from owseg.learners.learn import learn
+from owseg.types import Shot
 from tests.support import tiny
 from tests.support.shots import SIZE, grey_image, red_shot
 
@@ -22,12 +23,13 @@ def test_only_annotated_pixels_are_trained_on(monkeypatch):
     calls = []
     monkeypatch.setattr(finetune, "train_head", lambda *arguments, **more: calls.append((arguments, more)))
     kb, shot = tiny.knowledge_base(), red_shot()
-    FineTune(steps=7, lr=1e-2, variance_weight=0.3, balance=0.2, seed=4)(kb, "rock", [shot], kb.forward)
-    (((_, name, outputs, targets, how), more),) = calls
-    assert (name, len(outputs), more) == ("rock", 2, {"alone": True})  # the shot and its mirror image
-    for target, view in zip(targets, (shot, shot.mirrored()), strict=True):
+    not_it = Shot.counterexample(shot.image, shot.negatives, "not it")
+    FineTune(steps=7, lr=1e-2, variance_weight=0.3, balance=0.2, seed=4)(kb, "rock", [not_it, shot], kb.forward)
+    (((_, name, views, how), more),) = calls
+    assert (name, len(views), more) == ("rock", 2, {"alone": True})  # the shot and its mirror image
+    for (output, target), view in zip(views, (shot, shot.mirrored()), strict=True):
         assert np.array_equal(target, np.where(view.positives, 3, IGNORE))
-    assert torch.equal(outputs[1].logits, kb.forward(shot.mirrored().image).logits)
+        assert torch.equal(output.logits, kb.forward(view.image).logits)
     assert (how.steps, how.lr, how.variance_weight, how.balance, how.seed) == (7, 1e-2, 0.3, 0.2, 4)
 
 

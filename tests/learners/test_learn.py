@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from owseg.data.dataset import DataSet
+from owseg.data.lazy import Lazy
 from owseg.errors import OwsegError
 from owseg.increments.probe import LinearProbe
 from owseg.increments.prototype import NovelPrototype
@@ -18,9 +20,10 @@ from owseg.learners.finetune import FineTune
 from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
 from owseg.learners.plm import PLM
+from owseg.learners.probe import Probe
 from owseg.types import Shot
 from tests.support import tiny
-from tests.support.shots import SIZE, corner_shot, red_shot
+from tests.support.shots import SIZE, blue_shot, corner_shot, red_shot
 
 
 def test_the_old_value_stays(kb):
@@ -35,18 +38,17 @@ def test_the_old_value_stays(kb):
 @pytest.mark.parametrize(
     ("name", "shots", "message"),
     [
-        ("sky", [corner_shot()], "'sky' is known already; give the new class another name"),
+        ("sky", [corner_shot()], "'sky' is known already; correct it, or give the new class another name"),
         ("unknown", [corner_shot()], "no class can have the name 'unknown', which is reserved"),
         (" Void", [corner_shot()], "no class can have the name ' Void', which is reserved"),
         ("rock ", [corner_shot()], "the class name 'rock ' begins or ends with a blank; write 'rock'"),
-        ("rock", [], "1 to 5 shots, not 0"),
-        ("rock", [corner_shot(i) for i in range(6)], "1 to 5 shots, not 6"),
+        ("rock", [], "from one shot or more, not 0"),
         ("rock", [Shot(tiny.image(), np.ones((4, 4), bool), "s")], "the mask of s is 4x4 and its image 64x48"),
         ("rock", [Shot(tiny.image(), np.ones((48, 64), bool), "s", np.ones((4, 4), bool))], "must be of one size"),
         ("rock", [Shot(tiny.image(), np.ones((48, 64), np.uint8), "s")], "a mask of s is uint8; give bool"),
         ("rock", [Shot(tiny.image() / 255, np.ones((48, 64), bool), "s")], "float64; give .3, H, W. uint8"),
         ("rock", [Shot(tiny.image()[:2], np.ones((48, 64), bool), "s")], "give .3, H, W. uint8"),
-        ("rock", [Shot(tiny.image(), np.zeros((48, 64), bool), "s")], "the mask of s marks no pixel of rock;"),
+        ("rock", [Shot(tiny.image(), np.zeros((48, 64), bool), "s")], "no shot marks a pixel of rock; mark"),
         (
             "rock",
             [replace(corner_shot(), positives=np.zeros((48, 64), bool), void=np.ones((48, 64), bool))],
@@ -144,6 +146,48 @@ def test_the_command_shows_the_warning(stored_kb, tmp_path, run_cli):
     assert code == 0 and line.startswith("warning: the head that plm made") and load(stored_kb).increments[0].alone
     code, _, err = run_cli(*(a if a != "rock" else "cow" for a in command))
     assert code == 0 and "labels every pixel" not in err
+
+
+METHODS = {"probe": Probe(scales=(1.0,)), "npm": NPM(), "pyramid": NPM(space="pyramid")}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_counterexample_says_what_is_not_the_class(kb, method):
+    """A square of a similar red, in another image, of which nothing else is said."""
+    shots, other = [red_shot(0), red_shot(2)], red_shot(1, (200, 60, 60))
+    not_it = Shot.counterexample(other.image, other.positives, "not it")
+    found = []
+    for given in (shots, [*shots, not_it]):
+        learned = learn(kb, "square", given, method=METHODS[method])
+        found.append((learned.assess(kb.forward(other.image), SIZE).labels == 3)[other.positives].mean())
+    assert found[0] > 0.2 and found[1] < 0.05
+    if method == "probe":  # a smaller radius loses the class as well
+        assert (learned.assess(kb.forward(shots[0].image), SIZE).labels == 3)[shots[0].positives].mean() > 0.2
+
+
+def test_counterexamples_are_told_apart_in_the_history(kb):
+    not_it = Shot.counterexample(blue_shot().image, blue_shot().positives, "blue")
+    event = learn(kb, "rock", [not_it, red_shot()], method=NPM(1.0)).history[-1]
+    assert event.message == "learned rock from 1 shot and 1 counterexample by npm"
+    assert [s["id"] for s in event.details["shots"]] == ["s0"] and event.details["user"]
+    assert event.details["counterexamples"] == [{"id": "blue", "pixels": 0, "sha256": not_it.fingerprint()}]
+    with pytest.raises(OwsegError, match="no shot marks a pixel of rock; mark the class in one at least"):
+        learn(kb, "rock", [not_it], method=NPM(1.0))
+
+
+@pytest.mark.parametrize("method", [NPM(4.0), NPM(), NPM(space="pyramid"), PLM(steps=5), FineTune(steps=5)], ids=str)
+def test_of_many_shots_few_are_in_memory(kb, method):
+    alive, most = WeakSet(), []
+
+    def forward(image):
+        output = kb.forward(image)
+        alive.add(output.embedding)
+        most.append(len(alive))
+        return output
+
+    shots = Lazy(range(60), lambda i: replace(corner_shot(i % 4), id=str(i)))
+    learned = learn(kb, "rock", shots, method=method, forward=forward)
+    assert learned.history[-1].message.startswith("learned rock from 60 shots by") and max(most) <= 20
 
 
 @pytest.mark.parametrize("size", [SIZE, (48, 64)])

@@ -8,9 +8,10 @@ import pytest
 
 from owseg.errors import OwsegError
 from owseg.learners import leave_one_out
-from owseg.learners.learn import learn
+from owseg.learners.learn import correct, learn
 from owseg.learners.leave_one_out import left_out_iou
 from owseg.learners.npm import NPM
+from owseg.types import Shot
 from tests.support.shots import corner_shot, overlap, red_shot
 
 
@@ -42,6 +43,30 @@ def test_the_method_and_the_forward_are_used(kb, monkeypatch):
     method = NPM(5.0)
     left_out_iou(kb, "square", [red_shot(0), red_shot(1)], method, kb.forward)
     assert given == [("square", ["s1"], method, kb.forward), ("square", ["s0"], method, kb.forward)]
+
+
+def test_of_many_shots_several_are_left_out_at_once(kb, monkeypatch):
+    given = []
+
+    def spy(kb, name, shots, method, forward):
+        given.append([s.id for s in shots])
+        return learn(kb, name, shots, method=method, forward=forward)
+
+    monkeypatch.setattr(leave_one_out, "learn", spy)
+    not_it = Shot.counterexample(red_shot(9).image, red_shot(9).positives, "not")
+    shots = [not_it, *(red_shot(i) for i in range(7))]
+    found = left_out_iou(kb, "square", shots, NPM(5.0))
+    assert list(found) == [f"s{i}" for i in range(7)] and not any(map(isnan, found.values()))
+    left_out = [[s.id for s in shots if s.id not in ids] for ids in given]
+    assert left_out == [["s0", "s5"], ["s1", "s6"], ["s2"], ["s3"], ["s4"]]  # the counterexample never
+
+
+def test_shots_of_a_known_class_are_predicted_once_it_is_corrected_without_them(kb):
+    shots = [red_shot(i) for i in range(2)]
+    found = left_out_iou(kb, "sky", shots, NPM(5.0))
+    corrected = correct(kb, "sky", shots[:1], method=NPM(5.0))
+    predicted = (corrected.assess(kb.forward(shots[1].image), shots[1].size).labels == 1) & ~shots[1].void
+    assert found["s1"] == pytest.approx(overlap(predicted, shots[1]))
 
 
 def test_one_shot_has_no_others(kb):

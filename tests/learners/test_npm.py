@@ -90,7 +90,7 @@ def oracle_radius(views, max_false):
     """Try every distance as the radius, pixel by pixel; return the one with the best IoU among those allowed."""
     rows, mask, negatives = [], 0, 0
     for i, held_out in enumerate(views):
-        others = [v for j, v in enumerate(views) if j != i]
+        others = [v for j, v in enumerate(views) if j != i and v.positives.any()]
         prototype = oracle_prototype([v.output.embedding[0].numpy() for v in others], [v.positives for v in others])
         f, base = held_out.output.embedding[0].numpy(), 3 * np.eye(held_out.output.embedding.shape[1])
         for y, x in np.ndindex(held_out.positives.shape):
@@ -108,12 +108,12 @@ def oracle_radius(views, max_false):
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([0.02, 0.2, 1.0]))
-def test_the_radius_is_the_best_one_for_the_shots_left_out(seed, max_false):
+@given(st.integers(0, 10_000), st.sampled_from([0.02, 0.2, 1.0]), st.integers(0, 2))
+def test_the_radius_is_the_best_one_for_the_shots_left_out(seed, max_false, counterexamples):
     rng = np.random.default_rng(seed)
     views = []
-    for _ in range(3):
-        mask = rng.random((6, 7)) < 0.4
+    for share in (*[0.4] * 3, *[0.0] * counterexamples):
+        mask = rng.random((6, 7)) < share
         f = np.where(mask, rng.normal(1, 0.3, (3, 6, 7)), rng.normal(1, 1.2, (3, 6, 7))).astype(np.float32)
         views.append(shown(f, mask, ~mask & (rng.random((6, 7)) < 0.8)))
     expected = oracle_radius(views, max_false)
@@ -130,6 +130,18 @@ def test_a_single_shot_is_cut_in_two():
     f[0, :, 2:] = 1.5
     mask = np.ones((4, 4), bool)
     assert novel_prototype("x", [shown(f, mask)]).radius == pytest.approx(0.25)
+
+
+def test_beside_a_single_shot_counterexamples_are_left_out_of_both_halves():
+    f = np.full((2, 4, 4), 1.0, np.float32)
+    f[0, :, 2:] = 1.5
+    mask, nothing = np.ones((4, 4), bool), np.zeros((4, 4), bool)
+    near = np.full((2, 4, 4), 1.25, np.float32)
+    near[1] = 1.3  # 0.09 from the mean of both halves
+    far = novel_prototype("x", [shown(f, mask), shown(near + 3, nothing)])
+    assert far.radius == pytest.approx(0.25) and far.prototype == (1.25, 1.0)
+    with pytest.raises(OwsegError, match="no radius fits"):  # each cell of it would be let in first
+        novel_prototype("x", [shown(f, mask), shown(near, nothing)])
 
 
 def shot(seed=0):

@@ -12,7 +12,7 @@ from owseg.errors import OwsegError
 from owseg.increments.head import Head
 from owseg.knowledge.commit import rollback_version
 from owseg.knowledge.load import load
-from owseg.labels import IGNORE
+from owseg.labels import IGNORE, LabelSpace
 from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
 from owseg.learners.plm import PLM, pseudo_labels
@@ -43,8 +43,8 @@ def oracle_pseudo_labels(m_in, m_out, y, void):
 class Fixed:
     """An increment that predicts a given mask."""
 
-    def __init__(self, mask):
-        self.mask, self.name = torch.from_numpy(mask)[None], "x"
+    def __init__(self, name, mask):
+        self.mask, self.name = torch.from_numpy(mask)[None], name
 
     def predict_mask(self, output, size):
         return self.mask
@@ -59,14 +59,21 @@ def test_algorithm_1_pixel_by_pixel(seed, learned):
     logits = torch.tensor(rng.normal(size=(1, 3, 6, 8)))
 
     class Known:
-        increments = tuple(Fixed(m) for m in m_out)
-        network = type("N", (), {"num_classes": 3})
-        labels = range(3 + learned)
+        increments = tuple(Fixed(f"novel {t}", m) for t, m in enumerate(m_out))
+        labels = LabelSpace.of(["a", "b", "c", *(increment.name for increment in increments)])
 
     shot = Shot(np.zeros((3, 6, 8), np.uint8), y, "s", void)
     made = pseudo_labels(Known, Output((), logits, logits), shot)
     m_in = logits[0].numpy().argmax(0)
     assert np.array_equal(made, oracle_pseudo_labels(m_in, m_out, y, void))
+
+
+def test_the_old_heads_label_what_is_not_void_in_a_counterexample():
+    kb, shot = tiny.knowledge_base(), red_shot()
+    output = kb.forward(shot.image)
+    made = pseudo_labels(kb, output, Shot.counterexample(shot.image, shot.positives, "not it"))
+    assert (made[~shot.positives] == IGNORE).all()
+    assert np.array_equal(made[shot.positives], kb.assess(output, SIZE).labels[shot.positives])
 
 
 @pytest.mark.parametrize("classifier", ["prototype", "linear"])

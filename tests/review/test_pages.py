@@ -55,6 +55,17 @@ def test_keys_that_decide(page, state):
     assert actions(state) == {0: "accept", 1: "accept", 3: "accept"}
 
 
+def test_a_group_of_a_known_class(page, state):
+    page.key("r", False)
+    page.key("k", True)
+    assert actions(state) == {0: "reject", 1: "known", 3: "known"}
+    assert {d.known for d in state.decisions().values()} == {None, "sky"}
+    page.panel.show.assert_called_with("group 1", "sky")
+    page.key("k", True)  # nothing is left
+    page.key("u", False)
+    assert actions(state) == {0: "reject"}
+
+
 def test_a_region_of_a_known_class(page, state):
     page.key("k", False)
     assert state.decisions()[IDS[0]].known == "sky" and page.open.index == 1

@@ -92,6 +92,54 @@ def test_the_chosen_shots_and_no_others_are_learned_from(place, monkeypatch):
     assert calls == [(session.load(None), "cow", [only.name], session._forward)]
 
 
+def test_what_was_decided_to_be_something_else_is_a_counterexample(place):
+    session = session_in(place, "kb")
+    state = session.state
+    first, second, third = [i for i in state.queue.image_ids() if state.entry(i).regions][:3]
+    state.accept([f"{first}-1"], "cow")
+    state.queue.reject(f"{second}-1")
+    state.queue.mark_known(f"{third}-1", "sky")
+    session.learn("cow")
+    event = session.kb().history[-1]
+    assert event.message == "learned cow from 1 shot and 2 counterexamples by probe"
+    assert {c["id"] for c in event.details["counterexamples"]} == {state.entry(i).name for i in (second, third)}
+
+
+def test_a_known_class_is_corrected_and_that_is_undone(place):
+    session = session_in(place, "kb")
+    state = session.state
+    first, second, *_ = state.queue.image_ids()
+    state.queue.mark_known([f"{first}-1", f"{second}-1"], "sky")
+    before = session.kb()
+    assert session.learn("sky") == 2
+    kb, change = session.kb(), session.change()
+    assert kb.labels.names == before.labels.names and [i.name for i in kb.increments] == ["sky"]
+    assert kb.history[-1].message == "corrected sky from 2 shots by probe" and kb.history[-1].details["user"]
+    assert (change.name, change.corrected, change.color) == ("sky", True, kb.labels.colors[1])
+    core = state.entry(first).regions[0].core.mask()
+    image = state.queue.image(first)
+    was, now = (k.predict(image).open_set[core] for k in (before, kb))
+    assert (was == 254).all() and (now == 1).mean() > 0.5
+    assert set(session.images_to_compare(change)) >= {first, second}
+    assert session.undo() == 1 and not session.kb().increments
+    with pytest.raises(OwsegError, match=r"no region of .* is of 'tree'; mark some as known"):
+        session.learn("tree")
+
+
+def test_a_class_that_was_learned_is_corrected(place):
+    session = session_in(place, "kb")
+    state = session.state
+    first, second, *_ = state.queue.image_ids()
+    state.accept([f"{first}-1"], "cow")
+    session.learn("cow")
+    state.accept([f"{second}-1"], "cow")
+    session.learn("cow")
+    kb = session.kb()
+    assert kb.learned_classes == ("cow",) and [i.name for i in kb.increments] == ["cow", "cow"]
+    assert [e.action for e in kb.history[-2:]] == ["learn", "correct"]
+    assert len(kb.history[-1].details["shots"]) == 2 and session.undo() == 2
+
+
 def test_a_version_that_was_not_learned_here_shows_nothing(place, unsure_kb):
     session = session_in(place, "kb")
     unsure_kb.save(place / "kb")

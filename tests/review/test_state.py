@@ -141,8 +141,8 @@ def test_shots_are_those_of_the_largest_area_until_others_are_chosen(state):
     assert again(state).chosen("dog") == [second.image_id]
     (shot,) = state.queue.shots("dog", images=state.chosen("dog"))
     assert shot.id == "p0.png"
-    for several in ([], ["0" * 16], [first.image_id] * 6):
-        with pytest.raises(OwsegError, match="1 to 5"):
+    for several in ([], ["0" * 16]):
+        with pytest.raises(OwsegError, match="one or more of the images that were accepted"):
             state.queue.choose("dog", several)
     assert state.chosen("dog") == [second.image_id]
     state.queue.reject(IDS[1])

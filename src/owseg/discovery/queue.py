@@ -35,7 +35,7 @@ from owseg.discovery.storage import Storage
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region, RegionProposals
 from owseg.labels import check_class_names
-from owseg.types import MAX_SHOTS, Shot
+from owseg.types import DEFAULT_SHOTS, Shot
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class Queue:
                     area[image_id] = area.get(image_id, 0) + own
         return sorted(area, key=lambda image_id: (-area[image_id], image_id))
 
-    def shots(self, name: str, max_shots: int = MAX_SHOTS, images: Sequence[str] | None = None) -> list[Shot]:
+    def shots(self, name: str, max_shots: int = DEFAULT_SHOTS, images: Sequence[str] | None = None) -> list[Shot]:
         """Return at most ``max_shots`` shots of the class ``name``, the largest accepted area first.
 
         ``images`` limits them to the images of these ids. See ``shot_masks`` for what is positive and what is void.
@@ -243,9 +243,9 @@ class Queue:
         return Shot(self.image(entry.id), positives, entry.name, void)
 
     def choose(self, name: str, images: Sequence[str]) -> None:
-        """Learn ``name`` from the images of these ids; raise ``OwsegError`` for none, too many, or one without it."""
-        if not 1 <= len(images) <= MAX_SHOTS or not set(images) <= set(self.images_of(name)):
-            raise OwsegError(f"{name!r} is learned from 1 to {MAX_SHOTS} of the images that were accepted for it.")
+        """Learn ``name`` from the images of these ids; raise ``OwsegError`` for none, and for one without it."""
+        if not images or not set(images) <= set(self.images_of(name)):
+            raise OwsegError(f"{name!r} is learned from one or more of the images that were accepted for it.")
         with self.storage.writing() as db:
             rows.replace_shots(db, name, images)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from owseg._files import fits
 from owseg.data.images import SUFFIXES, read_image
+from owseg.data.lazy import Lazy
 from owseg.data.masks import Rle
-from owseg.data.shots import check_count, read_shot_folder
+from owseg.data.shots import read_shot_folder
 from owseg.errors import FormatNotRecognised, OwsegError
 from owseg.exchange.annotation import VOID, Annotation
 from owseg.exchange.formats import read
@@ -19,12 +20,12 @@ UPLOAD_PREFIX = re.compile("^[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the file name of an image that is uploaded to it."""
 
 
-def read_shots(path: str | Path, name: str, images: str | Path | None = None) -> list[Shot]:
+def read_shots(path: str | Path, name: str, images: str | Path | None = None) -> Sequence[Shot]:
     """Read the shots of the class ``name`` from a folder with ``images/`` and ``masks/``, or from annotations.
 
     ``images`` is the folder of the annotated images; by default the one that the annotations are in. The masks of a
-    folder are of one class, and ``name`` does not matter. Raises what ``read_shot_folder`` or ``shots_of`` raises, and
-    ``OwsegError`` for a folder of neither.
+    folder are of one class, and ``name`` does not matter. An image is read when its shot is asked for. Raises what
+    ``read_shot_folder`` or ``shots_of`` raises, and ``OwsegError`` for a folder of neither.
     """
     path = Path(path).expanduser()
     if (path / "masks").is_dir():
@@ -38,12 +39,12 @@ def read_shots(path: str | Path, name: str, images: str | Path | None = None) ->
         raise OwsegError(f"{path} holds neither images/ and masks/ nor annotations of a known format{hint}.") from None
 
 
-def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -> list[Shot]:
+def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -> Sequence[Shot]:
     """Return the images that are annotated with the class ``name`` as shots; ``images`` is the folder they are in.
 
     The class has to be marked wherever an image shows it: all other pixels are negatives, except those annotated as
-    ``VOID``, which are ignored. Raises ``OwsegError`` if no image is annotated with the class, more are than a class is
-    learned from, an image is not found, or its mask is of another size.
+    ``VOID``, which are ignored. Raises ``OwsegError`` if no image is annotated with the class, or one is not found, and
+    a shot does when it is asked for if its mask is of another size than its image.
     """
     masks: dict[str, Rle] = {}  # run lengths: an export may be far more than memory holds
     voids: dict[str, Rle] = {}
@@ -55,10 +56,10 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
     if not masks:
         marked = f"the classes are {', '.join(others)}" if others else "nor with another class; give other annotations"
         raise OwsegError(f"no image is annotated with {name!r}{'; ' if others else ', '}{marked}.")
-    check_count(len(masks))  # before they are read
-    shots = []
-    for image, rle in masks.items():
-        path, mask = find_annotated(image, images), rle.mask()
+    paths = {image: find_annotated(image, images) for image in masks}
+
+    def read_one(image: str) -> Shot:
+        path, mask = paths[image], masks[image].mask()
         pixels = read_image(path)
         if pixels.shape[1:] != mask.shape:
             raise OwsegError(
@@ -67,8 +68,9 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
             )
         # Where a pixel is marked as both, it has the class.
         void = voids[image].mask() & ~mask if image in voids else None
-        shots.append(Shot(pixels, mask, image, void))
-    return shots
+        return Shot(pixels, mask, image, void)
+
+    return Lazy(list(masks), read_one)
 
 
 def find_annotated(image: str, folder: str | Path) -> Path:

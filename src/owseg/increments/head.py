@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from owseg._registry import Card
+from owseg.increments.base import Increment
 from owseg.models.assemble import make_classifier, make_decoder
 from owseg.models.classifiers import Classifier
 from owseg.models.decoders.base import Decoder
@@ -35,6 +36,11 @@ class Head:
     classifier: Classifier
     alone: bool = False
 
+    @property
+    def last(self) -> int:
+        """The id of its own class among those of the head."""
+        return self.classifier.num_classes - 1
+
     @torch.no_grad()
     def labels(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return the most likely of its classes, (B, H, W) long."""
@@ -44,13 +50,20 @@ class Head:
 
     def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return where its last class is the most likely, (B, H, W) bool: ``M_out,t`` of DMLNet, Algorithm 1."""
-        return self.labels(output, size) == self.classifier.num_classes - 1
+        return self.labels(output, size) == self.last
 
     def update_labels(self, labels: Tensor, output: Output, label: int) -> Tensor:
-        """Return ``labels`` with ``label`` where the class is predicted or, with ``alone``, the head's own map."""
+        """Return ``labels``, or with ``alone`` the head's own map, with ``label`` where the class is predicted."""
         own = self.labels(output, (labels.shape[1], labels.shape[2]))
-        # ``label`` is the head's last class.
-        return own if self.alone else labels.masked_fill(own == label, label)
+        return (own if self.alone else labels).masked_fill(own == self.last, label)
+
+    def renamed(self, names: Mapping[str, str]) -> Head:
+        """Return it with the new name of its class, if ``names`` has one by the old."""
+        return replace(self, name=names.get(self.name, self.name))
+
+    def without(self, others: Sequence[Increment]) -> Head:
+        """Return itself: where it predicts another class, the classes before it are predicted."""
+        return self
 
     def to(self, device: torch.device) -> Head:
         """Return it with its tensors on ``device``."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
+from owseg.increments.base import Increment, kept_competitors
 from owseg.models.network import Network
 from owseg.models.ops import resize
 from owseg.types import Output
@@ -24,13 +25,15 @@ class NovelPrototype:
 
     ``||F - m||^2 < radius`` and ``||F - m||^2 < ||F - m_k||^2`` for every other prototype (DMLNet, Eq. 12; ``radius``
     is lambda_novel, a squared distance). F is the embedding interpolated to the image, and the prototypes of the base
-    classes are ``T e_k``. ``competitors`` (R, D) are the prototypes of the other learned classes.
+    classes are ``T e_k``. ``competitors`` (R, D) are the prototypes of the other learned classes, ``against`` the names
+    of the last of them; the first may be from before names were stored.
     """
 
     name: str
     prototype: tuple[float, ...]
     radius: float
     competitors: tuple[tuple[float, ...], ...] = ()
+    against: tuple[str, ...] = ()
 
     def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return where the class is, (B, H, W) bool at ``size``."""
@@ -40,6 +43,22 @@ class NovelPrototype:
     def update_labels(self, labels: Tensor, output: Output, label: int) -> Tensor:
         """Return ``labels`` with ``label`` where the class is predicted."""
         return labels.masked_fill(self.predict_mask(output, (labels.shape[1], labels.shape[2])), label)
+
+    def with_competitor(self, other: NovelPrototype) -> NovelPrototype:
+        """Return the same class with one more competitor."""
+        return replace(self, competitors=(*self.competitors, other.prototype), against=(*self.against, other.name))
+
+    def renamed(self, names: Mapping[str, str]) -> NovelPrototype:
+        """Return it with the new names of classes, by their old ones, its competitors' among them."""
+        against = tuple(names.get(n, n) for n in self.against)
+        return replace(self, name=names.get(self.name, self.name), against=against)
+
+    def without(self, others: Sequence[Increment]) -> NovelPrototype:
+        """Return the same class without the competitors that ``others`` are."""
+        rows, names = [o.prototype for o in others if isinstance(o, NovelPrototype)], {o.name for o in others}
+        all_of = self.competitors
+        kept, against = kept_competitors(len(all_of), self.against, names, lambda i: all_of[i] in rows)
+        return replace(self, competitors=tuple(all_of[i] for i in kept), against=against)
 
     @torch.no_grad()
     def distances(self, output: Output, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -85,6 +104,7 @@ class NovelPrototype:
             "radius": self.radius,
             "prototype": list(self.prototype),
             "rivals": [list(r) for r in self.competitors],  # the name that format 2 has for competitors
+            **({"against": list(self.against)} if self.against else {}),
         }
 
 
@@ -92,10 +112,11 @@ def _restore(value: dict[str, Any], tensors: Mapping[str, Tensor], network: Netw
     points, width = [value["prototype"], *value["rivals"]], network.classifier.embedding_channels
     numbers = [value["radius"], *(x for point in points for x in point)]
     fit = all(len(point) == width for point in points) and all(type(x) in (int, float) for x in numbers)
-    if not (fit and all(map(isfinite, numbers))):
+    against = tuple(map(str, value.get("against", ())))
+    if not (fit and all(map(isfinite, numbers)) and len(against) < len(points)):
         raise OwsegError(f"the prototype of {value['name']!r} does not fit the network beside it.")
     own, *competitors = (tuple(point) for point in points)
-    return NovelPrototype(value["name"], own, value["radius"], tuple(competitors))
+    return NovelPrototype(value["name"], own, value["radius"], tuple(competitors), against)
 
 
 CARDS = (

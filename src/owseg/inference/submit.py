@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from owseg._files import begin_or_resume, read_json, write_whole
 from owseg._progress import track
 from owseg._registry import with_options
@@ -19,7 +17,6 @@ from owseg.errors import OwsegError
 from owseg.inference.submissions import SUBMISSIONS
 from owseg.inference.submissions.base import Submission
 from owseg.knowledge.base import KnowledgeBase
-from owseg.knowledge.prediction import Prediction
 from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
 from owseg.types import Output, Sample
@@ -77,7 +74,8 @@ def submit(
     left = [path for path, places in there.items() if not all(place.is_file() for place in places)]
 
     def encode(sample: Sample, output: Output) -> tuple[bytes, ...] | str:
-        return _encoded(kb.decide(sample, output), kb.network.num_classes, submission)
+        prediction = kb.decide(sample, output)
+        return submission.encode(prediction.decided, prediction.labels)
 
     def failed(i: int, error: Exception) -> tuple[bytes, ...] | str:
         return failure(left[i], error)
@@ -92,12 +90,6 @@ def submit(
             write_whole(place, data)
         results[path] = Submitted(path, there[path])
     return list(results.values()), submission.note
-
-
-def _encoded(prediction: Prediction, base_classes: int, submission: Submission) -> tuple[bytes, ...]:
-    # A learned class is never unknown, whatever the score there: as in every evaluation.
-    learned = prediction.labels >= base_classes
-    return submission.encode(np.where(learned, -np.inf, prediction.score).astype(np.float32), prediction.labels)
 
 
 def _files_by_image(submission: Submission, paths: Sequence[Path]) -> dict[Path, tuple[str, ...]]:

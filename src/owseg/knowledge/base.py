@@ -45,11 +45,12 @@ from owseg.types import Forward, Output, Sample, Scorer
 class KnowledgeBase:
     """A network for the base classes, the classes learned since, and the threshold of the unknown; an immutable value.
 
-    ``labels`` names the base classes and then, in order, one class per increment. ``scorer`` is the name of the score
-    that ``predict`` uses, ``fitted`` the fitted scorers by name (see ``owseg.scorers``), ``threshold`` the score above
-    which a pixel is unknown, ``residual`` what was learned from outliers, ``obstacles`` the threshold of the task
-    "obstacles", if one was found (see ``for_task``), ``origin`` the version that it was loaded from, if it was, and
-    ``how`` the options of ``Engine`` that it is run with (see ``to``), which are not stored.
+    ``labels`` names the base classes and then those that were learned; each increment writes the class of its name, and
+    several may write one. ``scorer`` is the name of the score that ``predict`` uses, ``fitted`` the fitted scorers by
+    name (see ``owseg.scorers``), ``threshold`` the score above which a pixel is unknown, ``residual`` what was learned
+    from outliers, ``obstacles`` the threshold of the task "obstacles", if one was found (see ``for_task``), ``origin``
+    the version that it was loaded from, if it was, and ``how`` the options of ``Engine`` that it is run with (see
+    ``to``), which are not stored.
     Learning and calibrating return a new value.
     The network is copied where it is not ready for inference, so that the caller's stays as it is. Two knowledge bases
     are equal only if they are the same object; ``fingerprint`` compares what they hold.
@@ -68,11 +69,10 @@ class KnowledgeBase:
     how: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.labels) != self.network.num_classes + len(self.increments):
-            raise OwsegError(
-                f"{len(self.labels)} class names do not fit a network of {self.network.num_classes} classes "
-                f"and {len(self.increments)} learned ones."
-            )
+        names, made, base = self.labels.names, {i.name for i in self.increments}, self.network.num_classes
+        if len(names) < base or not {*names[base:]} <= made <= {*names}:
+            learned = f" and {', '.join(sorted(made))}, which were learned" if made else ""
+            raise OwsegError(f"the classes {', '.join(names)} do not fit a network of {base} classes{learned}.")
         object.__setattr__(self, "network", prepared(self.network))
         if self.residual is not None:
             object.__setattr__(self, "residual", prepared(self.residual))
@@ -143,11 +143,13 @@ class KnowledgeBase:
         channel is interpolated. Raises ``OwsegError`` for a scorer that it does not have.
         """
         labels = closed_map_at(output.logits, size)
-        for label, increment in enumerate(self.increments, self.network.num_classes):
-            labels = increment.update_labels(labels, output, label)
-        ids = labels[0].to(torch.uint8).cpu().numpy()
+        # Each by a number of its own: where an increment wrote a base class, it is decided as well.
+        for number, increment in enumerate(self.increments, len(self.labels)):
+            labels = increment.update_labels(labels, output, number)
+        written = [self.labels.index(increment.name) for increment in self.increments]
+        ids = torch.tensor([*range(len(self.labels)), *written], dtype=torch.uint8).to(labels.device)[labels[0]]
         scores = {name: self._score(output, size, name) for name in scorers or (self.scorer,)}
-        return Assessment(ids, ids >= self.network.num_classes, scores)
+        return Assessment(ids.cpu().numpy(), (labels[0] >= self.network.num_classes).cpu().numpy(), scores)
 
     def _score(self, output: Output, size: tuple[int, int], name: str) -> np.ndarray:
         score: np.ndarray = resize(self.require_scorer(name)(output)[:, None].float(), size)[0, 0].cpu().numpy()
@@ -179,10 +181,8 @@ class KnowledgeBase:
         if not np.isfinite(score).all():
             raise OwsegError("the score is not finite; the weights or the image hold NaN or infinite values.")
         open_set = open_set_map(assessed.labels, assessed.decided(self.scorer), self.threshold.value)
-        find = partial(self._regions, output)
-        return Prediction(
-            assessed.labels, score, open_set, sample.image, self.labels, self.threshold, sample.id, find
-        )  # fmt: skip
+        of_image = sample.image, self.labels, self.threshold, sample.id, partial(self._regions, output)
+        return Prediction(assessed.labels, score, open_set, *of_image, assessed.learned)
 
     def _regions(
         self, output: Output, prediction: Prediction, min_area: float | None = None, split_at: float = SPLIT_COSINE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -19,3 +20,11 @@ class Event:
     message: str
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
     when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="milliseconds"))
+
+
+def user_name() -> str:
+    """Return the name under which whoever runs this is logged in; empty where the system does not tell."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""

@@ -30,8 +30,8 @@ MAPS = ("labels", "score", "overlay", "regions")
 class Assessment:
     """Closed map and scores of one image, at its size, before the threshold decides what is unknown.
 
-    ``labels`` (H, W) uint8 is the closed map, learned classes included; ``learned`` (H, W) bool is where one of those
-    is predicted; ``scores`` (H, W) float32 by the name of the scorer.
+    ``labels`` (H, W) uint8 is the closed map, learned classes included; ``learned`` (H, W) bool is where it is what was
+    learned, a base class that was corrected, too; ``scores`` (H, W) float32 by the name of the scorer.
     """
 
     labels: np.ndarray
@@ -39,7 +39,7 @@ class Assessment:
     scores: Mapping[str, np.ndarray]
 
     def decided(self, scorer: str) -> np.ndarray:
-        """Return a score (H, W) float32 with -inf where a learned class is predicted: that is never unknown."""
+        """Return a score (H, W) float32 with -inf where what was learned is predicted: that is never unknown."""
         return np.where(self.learned, -np.inf, self.scores[scorer]).astype(np.float32)
 
 
@@ -50,7 +50,8 @@ class Prediction:
     ``labels`` (H, W) uint8, the closed map: always one of ``classes``; ``score`` (H, W) float32, higher is more
     anomalous; ``open_set`` (H, W) uint8, the closed map with UNKNOWN where the score is above the ``threshold`` and no
     learned class is predicted. ``image`` (3, H, W) uint8 is what was labelled, ``id`` its name. ``find`` finds its
-    ``regions`` when they are first asked for; until then it holds the network's output.
+    ``regions`` when they are first asked for; until then it holds the network's output. ``learned`` (H, W) bool is that
+    of ``Assessment``.
     """
 
     labels: np.ndarray
@@ -61,6 +62,7 @@ class Prediction:
     threshold: Threshold
     id: str = ""
     find: Callable[[Prediction], RegionProposals] | None = field(default=None, repr=False)
+    learned: np.ndarray | None = field(default=None, repr=False)
 
     @cached_property
     def regions(self) -> RegionProposals:
@@ -68,6 +70,11 @@ class Prediction:
         if self.find is None:
             raise OwsegError("this prediction has no regions; take one that KnowledgeBase.predict returned.")
         return self.find(self)
+
+    @property
+    def decided(self) -> np.ndarray:
+        """The score (H, W) float32 with -inf where what was learned is predicted: that is never unknown."""
+        return self.score if self.learned is None else np.where(self.learned, np.float32(-np.inf), self.score)
 
     @property
     def unknown(self) -> float:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
 
 from owseg._progress import progress
+from owseg.data.lazy import Lazy
 from owseg.errors import OwsegError
 from owseg.increments.head import Head, frozen
 from owseg.knowledge.base import KnowledgeBase
@@ -18,7 +20,13 @@ from owseg.losses.segmentation import class_weights, objective
 from owseg.models.classifiers import LinearClassifier, MaskClassifier, PrototypeClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.ops import widened_conv
-from owseg.types import Output
+from owseg.types import Forward, Output, Shot
+
+KEPT = 16
+"""The views that are kept; those of more shots are computed when it is their turn."""
+
+View: TypeAlias = tuple[Output, np.ndarray]
+"""The output for an image and its targets, (H, W) uint8 ids."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +43,41 @@ class HeadTraining:
     seed: int
 
 
+def views_of(shots: Sequence[Shot], forward: Forward, target: Callable[[Output, Shot], np.ndarray]) -> Sequence[View]:
+    """Return the views to train on, of which the last are kept: each shot and its mirror image, to double few shots."""
+
+    def view(i: int) -> View:
+        shot = shots[i // 2].mirrored() if i % 2 else shots[i // 2]
+        output = forward(shot.image)
+        return output, target(output, shot)
+
+    return Lazy(range(2 * len(shots)), view, KEPT)
+
+
 def train_head(
     kb: KnowledgeBase,
     name: str,
-    outputs: Sequence[Output],
-    targets: Sequence[np.ndarray],
+    views: Sequence[View],
     how: HeadTraining,
     alone: bool,
 ) -> Head:
-    """Return a head for the class ``name``, grown from the newest one of ``kb`` and trained on ``targets`` (H, W)."""
+    """Return a head for the class ``name``, grown from the newest one of ``kb`` and trained on ``views``.
+
+    Raises ``OwsegError`` for a class that ``kb`` knows.
+    """
+    if name in kb.labels:
+        raise OwsegError(f"a head is trained for a new class, and {name!r} is known; correct it by the probe or npm.")
     decoder, classifier = _grown(kb)
-    _train(decoder, classifier, outputs, targets, how)
+    _train(decoder, classifier, views, how)
     return Head(name, frozen(decoder), frozen(classifier), alone)
 
 
 def _grown(kb: KnowledgeBase) -> tuple[Decoder, LinearClassifier | PrototypeClassifier]:
-    """Return a copy of the newest head with room for one class more than ``kb`` knows; a new class starts at zero."""
-    heads = [i for i in kb.increments if isinstance(i, Head)]
+    """Return a copy of the newest head with room for one class more than ``kb`` knows; a new class starts at zero.
+
+    A head is left out where a class before its own was forgotten or merged: its ids are no longer those of the labels.
+    """
+    heads = [i for i in kb.increments if isinstance(i, Head) and i.last == kb.labels.index(i.name)]
     source = heads[-1] if heads else kb.network
     decoder = heads[-1].decoder if heads else kb.network.decoder
     classes = len(kb.labels) + 1
@@ -68,13 +94,12 @@ def _grown(kb: KnowledgeBase) -> tuple[Decoder, LinearClassifier | PrototypeClas
 def _train(
     decoder: nn.Module,
     classifier: LinearClassifier | PrototypeClassifier,
-    outputs: Sequence[Output],
-    targets: Sequence[np.ndarray],
+    views: Sequence[View],
     how: HeadTraining,
 ) -> None:
     """Train decoder and classifier in place; the images take turns in a random order."""
     # Of these shots: a new class covers few pixels, which a plain mean over pixels would hardly notice.
-    weights = class_weights(targets, classifier.num_classes, how.balance)
+    weights = class_weights((target for _, target in views), classifier.num_classes, how.balance)
     # The head is a copy of one that was frozen.
     parameters = [p for module in (decoder, classifier) for p in module.requires_grad_(True).parameters()]
     device = parameters[0].device
@@ -94,11 +119,11 @@ def _train(
         turn: list[int] = []
         for _ in range(how.steps):
             # Without replacement: each view comes once before any comes again.
-            turn = turn or order.permutation(len(outputs)).tolist()
-            i = turn.pop()
-            # (1, H, W); the pyramid is cached, so a step runs the head alone.
-            target = torch.from_numpy(targets[i]).long().to(device)[None]
-            loss = objective(classifier, decoder(outputs[i].features), target, how.variance_weight, weights.to(device))
+            turn = turn or order.permutation(len(views)).tolist()
+            output, ids = views[turn.pop()]
+            # (1, H, W); the pyramids of few shots are kept, so a step runs the head alone.
+            target = torch.from_numpy(ids).long().to(device)[None]
+            loss = objective(classifier, decoder(output.features), target, how.variance_weight, weights.to(device))
             if not torch.isfinite(loss):
                 raise OwsegError(f"the loss of the new head is {loss.item()}; lower the learning rate.")
             optimizer.zero_grad(set_to_none=True)

@@ -46,22 +46,23 @@ def pyramid_prototype(
     own. Raises ``OwsegError`` where no cell of the class is nearer to the mean of the other shots than to a known one.
     """
     known = space.means[space.counts > 0].cpu()
-    distances, hits = [], []
+    means = {i: (s.cells[s.positive].mean(0), float(s.positive.sum())) for i, s in enumerate(shots) if s.positive.any()}
+    distances, hits, positives, negatives = [], [], 0, 0
     for i, shot in enumerate(shots):
-        mean = _mean([other for j, other in enumerate(shots) if j != i] or shots, weighting)
+        mean = _mean([m for j, m in means.items() if j != i] or list(means.values()), weighting)
         own, others = shot.evidence(mean[None])[:, 0], shot.evidence(known).amax(1)
         for marked, is_class in ((shot.positive, True), (shot.negative, False)):
             candidates = -own[marked & (own > others) & (own > 0)]
             distances.append(candidates.numpy())
             hits.append(np.full(len(candidates), is_class))
-    positives, negatives = sum(int(s.positive.sum()) for s in shots), sum(int(s.negative.sum()) for s in shots)
+        positives, negatives = positives + int(shot.positive.sum()), negatives + int(shot.negative.sum())
     cut = best_distance(distances, hits, positives, negatives, max_false)
     if cut is None:
         raise OwsegError(
             f"the shots of {name} look too different, or too much like a known class: no cell of one is nearest to the "
             "mean of the others; choose clearer shots, or learn by the probe."
         )
-    mean = _mean(shots, weighting)
+    mean = _mean(list(means.values()), weighting)
     rows = [space.unwhitened(2 * m, -float(m.square().sum())) for m in (mean, *known)]
     weights, biases = torch.stack([w for w, _ in rows]), torch.stack([b for _, b in rows])
     # What no pixel may fall below is a competitor of constant evidence; just below, as the last cell is let in.
@@ -70,9 +71,8 @@ def pyramid_prototype(
     return LinearProbe(name, weights.float(), torch.cat([biases[:1], least, biases[1:]]).float(), space.level, "npm")
 
 
-def _mean(shots: Sequence[ShotCells], weighting: str) -> Tensor:
-    """Return the mean (C,) of the class's cells, of all shots together or of the shots' means."""
-    means = torch.stack([shot.cells[shot.positive].mean(0) for shot in shots])
-    counts = torch.tensor([float(shot.positive.sum()) for shot in shots])
-    weight = counts / counts.sum() if weighting == "pixels" else torch.full_like(counts, 1 / len(shots))
-    return weight @ means
+def _mean(means: Sequence[tuple[Tensor, float]], weighting: str) -> Tensor:
+    """Return the mean (C,) of the class's cells, given that of each shot and their number: of all, or of the means."""
+    counts = torch.tensor([count for _, count in means])
+    weight = counts / counts.sum() if weighting == "pixels" else torch.full_like(counts, 1 / len(means))
+    return weight @ torch.stack([mean for mean, _ in means])

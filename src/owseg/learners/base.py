@@ -19,5 +19,9 @@ class Learner(Protocol):
         ...
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
-        """Return the increments of the updated knowledge base, the new one last; the network stays as it is."""
+        """Return the increments of the updated knowledge base, the new one last; the network stays as it is.
+
+        ``shots`` may be many, and are read again each time that they are asked for; one at least shows the class, and
+        others may be counterexamples (see ``Shot``). The class may be known already (see ``correct``).
+        """
         ...

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from owseg._registry import Card
+from owseg.data.lazy import Lazy
 from owseg.increments.base import Increment
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import IGNORE
-from owseg.learners._head_training import HeadTraining, train_head
-from owseg.types import Forward, Shot
+from owseg.learners._head_training import HeadTraining, train_head, views_of
+from owseg.types import Forward, Output, Shot
 
 
 @dataclass(frozen=True)
 class FineTune:
     """Train the newest head further, on the annotated pixels alone (the FT row of DMLNet, Table 4).
 
-    No pseudo-labels are made of the other pixels, so nothing keeps the old classes in place. The options are those of
-    ``PLM``.
+    No pseudo-labels are made of the other pixels, so nothing keeps the old classes in place, and counterexamples say
+    nothing. The options are those of ``PLM``.
     """
 
     steps: int = 50
@@ -32,12 +33,14 @@ class FineTune:
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
         """Return the increments with a head that labels every pixel."""
-        views = [view for shot in shots for view in (shot, shot.mirrored())]
-        # The new class gets the next free id; all else is ignored, not background.
-        targets = [np.where(view.positives, len(kb.labels), IGNORE).astype(np.uint8) for view in views]
-        outputs = [forward(view.image) for view in views]
+        showing = Lazy([i for i, shot in enumerate(shots) if not shot.is_counterexample], shots.__getitem__)
+
+        def target(_: Output, shot: Shot) -> np.ndarray:
+            # The new class gets the next free id; all else is ignored, not background.
+            return np.where(shot.positives, len(kb.labels), IGNORE).astype(np.uint8)
+
         how = HeadTraining(self.steps, self.lr, self.variance_weight, self.balance, self.seed)
-        return (*kb.increments, train_head(kb, name, outputs, targets, how, alone=True))
+        return (*kb.increments, train_head(kb, name, views_of(showing, forward, target), how, alone=True))
 
 
 CARDS = (

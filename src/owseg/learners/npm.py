@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from owseg._registry import Card
+from owseg.data.lazy import Lazy
 from owseg.errors import OwsegError
 from owseg.increments.base import Increment
 from owseg.increments.probe import compete
 from owseg.increments.prototype import NovelPrototype
 from owseg.knowledge.base import KnowledgeBase
 from owseg.learners._cells import best_distance, require_space
-from owseg.learners._pyramid_prototype import pyramid_prototype, shot_cells
+from owseg.learners._pyramid_prototype import ShotCells, pyramid_prototype, shot_cells
 from owseg.models.ops import resize
 from owseg.types import Forward, Output, Shot
 
 MAX_FALSE = 0.01
 """Share of the other pixels that a radius found from the shots may predict; chosen on CamVid val (docs/results.md)."""
+
+KEPT = 16
+"""The outputs that are kept: those of more shots are computed once to take the mean, and again to find the radius."""
+
+Sum: TypeAlias = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -46,29 +54,32 @@ class NPM:
         space = ("embedding" if kb.network.is_metric else "pyramid") if self.space == "auto" else self.space
         if self.weighting not in ("pixels", "images"):
             raise OwsegError(f"the shots are weighted by 'pixels' or 'images', not {self.weighting!r}.")
-        outputs = [_output_for(kb, shot, forward) for shot in shots]
+        outputs = Lazy(range(len(shots)), lambda i: _output_for(kb, shots[i], forward), KEPT)
         if space == "pyramid":
             return self._in_pyramid(kb, name, outputs)
         if not kb.network.is_metric:
             raise OwsegError("the embedding of this network has no prototypes; learn by NPM in the pyramid.")
-        competitors = [i.prototype for i in kb.increments if isinstance(i, NovelPrototype)]
-        made = novel_prototype(name, outputs, self.radius, competitors, self.weighting)
+        others = [i for i in kb.increments if isinstance(i, NovelPrototype)]
+        made = novel_prototype(name, outputs, self.radius, [i.prototype for i in others], self.weighting)
+        made = replace(made, against=tuple(i.name for i in others))
         # Eq. 12 asks for the nearest of all prototypes, so each of the older ones has to know the new one as well.
-        old = [
-            replace(i, competitors=(*i.competitors, made.prototype)) if isinstance(i, NovelPrototype) else i
-            for i in kb.increments
-        ]
+        old = [i.with_competitor(made) if isinstance(i, NovelPrototype) else i for i in kb.increments]
         return (*old, made)
 
     def _in_pyramid(self, kb: KnowledgeBase, name: str, outputs: Sequence[ShotOutput]) -> tuple[Increment, ...]:
         if self.radius is not None:
             raise OwsegError("a radius is of the embedding; in the pyramid the shots give the margin.")
         features = require_space(kb, "NPM in the pyramid")
-        shown = [shot_cells(features.whitened(o.output)[0], o.positives, o.negatives) for o in outputs]
-        if not all(shot.positive.any() for shot in shown):
-            raise OwsegError(
-                f"a mask of {name} covers half of no cell of the feature grid; choose images that show it larger."
-            )
+
+        def cells(i: int) -> ShotCells:
+            shown = shot_cells(features.whitened(outputs[i].output)[0], outputs[i].positives, outputs[i].negatives)
+            if outputs[i].positives.any() and not shown.positive.any():
+                raise OwsegError(
+                    f"a mask of {name} covers half of no cell of the feature grid; choose images that show it larger."
+                )
+            return shown
+
+        shown = Lazy(range(len(outputs)), cells, KEPT)
         return compete(kb.increments, pyramid_prototype(name, shown, features, self.weighting, MAX_FALSE))
 
 
@@ -76,7 +87,8 @@ class NPM:
 class ShotOutput:
     """The output for one shot, with ``positives`` (H, W) bool of the class and ``negatives`` (H, W) bool.
 
-    The negatives are pixels that are taken to be something else: false positives are counted there.
+    The negatives are pixels that are taken to be something else: false positives are counted there. A counterexample
+    has no positives.
     """
 
     output: Output
@@ -100,11 +112,12 @@ def novel_prototype(
     if weighting not in ("pixels", "images"):
         raise OwsegError(f"the shots are weighted by 'pixels' or 'images', not {weighting!r}.")
     # The paper has lambda_novel = 0.15, its code 1.5: what fits depends on how far a network spreads its embeddings.
+    sums = _sums(shots)
     if radius is None:
-        radius = radius_left_out(shots, competitors, weighting)
+        radius = radius_left_out(shots, competitors, weighting, sums=sums)
     if not radius > 0:
         raise OwsegError(f"the radius is a positive squared distance, not {radius}.")
-    prototype = tuple(_mean(shots, weighting).float().tolist())
+    prototype = tuple(_mean(list(sums.values()), weighting).float().tolist())
     return NovelPrototype(name, prototype, radius, tuple(tuple(map(float, r)) for r in competitors))
 
 
@@ -113,20 +126,28 @@ def radius_left_out(
     competitors: Sequence[Sequence[float]] = (),
     weighting: str = "pixels",
     max_false: float = MAX_FALSE,
+    sums: Mapping[int, Sum] | None = None,
 ) -> float:
     """Return lambda_novel with the best leave-one-out IoU over the shots, among those with few false positives.
 
     Each shot in turn is predicted by the prototype of the others (Eq. 12); hits are among its ``positives``, false
     positives among its ``negatives``. Of the radii at which at most a share ``max_false`` of the negatives is
     predicted, the one with the best IoU, pooled over shots, is returned (see ``best_distance``). Shots show more of the
-    class than other images do, so IoU alone would predict too much. A single shot is cut into its left and right half
-    at the median column of its positives.
+    class than other images do, so IoU alone would predict too much. A single one that shows the class is cut into its
+    left and right half at the median column of its positives.
     """
-    folds = shots if len(shots) > 1 else _halves(shots[0])
-    distances, hits = [], []
+    sums = _sums(shots) if sums is None else sums
+    folds: Iterable[ShotOutput] = shots
+    if len(sums) == 1:
+        (only,) = sums
+        halves = _halves(shots[only])
+        sums, folds = _sums(halves), chain(halves, (shots[j] for j in range(len(shots)) if j != only))
+    distances: list[np.ndarray] = []
+    hits: list[np.ndarray] = []
+    positives = negatives = 0
     for i, held_out in enumerate(folds):
         # A single shot whose positives are in one column has no second half; it predicts itself.
-        others = [v for j, v in enumerate(folds) if j != i] or folds
+        others = [s for j, s in sums.items() if j != i] or list(sums.values())
         prototype = tuple(_mean(others, weighting).float().tolist())
         # Of infinite radius: distances only.
         increment = NovelPrototype("", prototype, np.inf, tuple(map(tuple, competitors)))
@@ -137,9 +158,7 @@ def radius_left_out(
             candidates = own[marked & (own < nearest)]
             distances.append(candidates)
             hits.append(np.full(len(candidates), is_class))
-    positives, negatives = (
-        sum(int(m.sum()) for m in masks) for masks in zip(*((f.positives, f.negatives) for f in folds), strict=True)
-    )
+        positives, negatives = positives + int(held_out.positives.sum()), negatives + int(held_out.negatives.sum())
     furthest = best_distance(distances, hits, positives, negatives, max_false)
     if furthest is None:
         raise OwsegError(
@@ -150,19 +169,27 @@ def radius_left_out(
     return float(np.nextafter(np.float32(furthest), np.float32(np.inf)))
 
 
-def _mean(shots: Sequence[ShotOutput], weighting: str) -> Tensor:
-    """Return the mean embedding (D,) float64 of the masked pixels, as if every pixel were interpolated."""
-    sums, counts = [], []
-    for shot in shots:
-        embedding = shot.output.embedding[0]
-        # (h, w), broadcast over (D, h, w)
-        weight = _weights(shot.positives, (embedding.shape[-2], embedding.shape[-1])).to(embedding.device)
-        sums.append((embedding.double() * weight).sum((1, 2)))
-        counts.append(weight.sum())
+def _sums(shots: Iterable[ShotOutput]) -> dict[int, Sum]:
+    """Return the sum (D,) float64 of the embedding over the positives and their number, by the number of the shot.
+
+    It is as if every pixel were interpolated. Counterexamples have none.
+    """
+    found = {}
+    for i, shot in enumerate(shots):
+        if shot.positives.any():
+            embedding = shot.output.embedding[0]
+            # (h, w), broadcast over (D, h, w)
+            weight = _weights(shot.positives, (embedding.shape[-2], embedding.shape[-1])).to(embedding.device)
+            found[i] = (embedding.double() * weight).sum((1, 2)), weight.sum()
+    return found
+
+
+def _mean(sums: Sequence[Sum], weighting: str) -> Tensor:
+    """Return the mean embedding (D,) float64 of the masked pixels."""
     if weighting == "images":
-        return torch.stack([s / n for s, n in zip(sums, counts, strict=True)]).mean(0)
+        return torch.stack([s / n for s, n in sums]).mean(0)
     # Eq. 11 is the mean over the pixels of all shots.
-    return torch.stack(sums).sum(0) / torch.stack(counts).sum()
+    return torch.stack([s for s, _ in sums]).sum(0) / torch.stack([n for _, n in sums]).sum()
 
 
 def _weights(mask: np.ndarray, grid: tuple[int, int]) -> Tensor:
@@ -186,9 +213,12 @@ def _halves(shot: ShotOutput) -> list[ShotOutput]:
 
 
 def _output_for(kb: KnowledgeBase, shot: Shot, forward: Forward) -> ShotOutput:
-    """Return the output for a shot; what ``kb`` predicts as known outside its positives is taken as negative."""
+    """Return the output for a shot; what ``kb`` predicts as known outside its positives is taken as negative.
+
+    Of a counterexample all that is not void is.
+    """
     output, known = forward(shot.image), np.ones(shot.size, bool)
-    if kb.threshold is not None:
+    if kb.threshold is not None and not shot.is_counterexample:
         known = kb.assess(output, shot.size).decided(kb.scorer) <= np.float32(kb.threshold.value)
     return ShotOutput(output, shot.positives, known & shot.negatives)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from owseg.errors import OwsegError
 from owseg.increments.base import Increment
 from owseg.knowledge.base import KnowledgeBase
 from owseg.labels import IGNORE
-from owseg.learners._head_training import HeadTraining, train_head
+from owseg.learners._head_training import HeadTraining, train_head, views_of
 from owseg.models.ops import closed_map_at
 from owseg.types import Forward, Output, Shot
 
@@ -26,7 +27,8 @@ class PLM:
     images, whose pixels the old heads label and the annotation overrides; void stays void. Backbone and old heads
     are frozen, batch statistics included. With ``heads`` "all" each head predicts its own class, with "latest" the
     newest labels every pixel. It is trained for ``steps`` of one image with AdamW at ``lr``; ``variance_weight`` is
-    lambda_VL, ``balance`` as in ``TrainConfig``. The pyramids of the shots are computed once.
+    lambda_VL, ``balance`` as in ``TrainConfig``. The pyramids of a few shots are computed once. Of a counterexample the
+    old heads label all that is not void.
     """
 
     heads: str = "all"
@@ -41,12 +43,9 @@ class PLM:
         """Return the increments with a head trained on ``pseudo_labels``."""
         if self.heads not in ("all", "latest"):
             raise OwsegError(f"the heads that PLM uses are 'all' or 'latest', not {self.heads!r}.")
-        # Mirrored as well, to double the views of a few shots at no annotation.
-        views = [view for shot in shots for view in (shot, shot.mirrored())]
-        outputs = [forward(view.image) for view in views]
-        targets = [pseudo_labels(kb, output, view) for output, view in zip(outputs, views, strict=True)]
+        views = views_of(shots, forward, partial(pseudo_labels, kb))
         how = HeadTraining(self.steps, self.lr, self.variance_weight, self.balance, self.seed)
-        return (*kb.increments, train_head(kb, name, outputs, targets, how, self.heads == "latest"))
+        return (*kb.increments, train_head(kb, name, views, how, self.heads == "latest"))
 
 
 @torch.no_grad()
@@ -58,8 +57,8 @@ def pseudo_labels(kb: KnowledgeBase, output: Output, shot: Shot) -> np.ndarray:
     """
     # The order is the paper's; its released code labels void as well, and lets older heads overwrite annotated pixels.
     labels = closed_map_at(output.logits, shot.size)
-    for label, increment in enumerate(kb.increments, kb.network.num_classes):
-        labels = labels.masked_fill(increment.predict_mask(output, shot.size), label)
+    for increment in kb.increments:
+        labels = labels.masked_fill(increment.predict_mask(output, shot.size), kb.labels.index(increment.name))
     pseudo: np.ndarray = labels[0].to(torch.uint8).cpu().numpy()
     if shot.void is not None:
         pseudo[shot.void] = IGNORE

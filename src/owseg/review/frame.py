@@ -24,7 +24,7 @@ KEYS: Final = (
     ("A", "accept the region as the class of the group"),
     ("R", "reject it: nothing new"),
     ("K", "it is of the known class that is chosen: a false alarm"),
-    ("Shift A, Shift R", "the same for all undecided regions of the group"),
+    ("Shift A, R, K", "the same for all undecided regions of the group"),
     ("U", "undo the last action"),
     ("N", "name the class"),
     ("1 … 9", "use a name that was given before"),

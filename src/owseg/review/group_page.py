@@ -52,12 +52,13 @@ class GroupPage:
         with ui.element("div").classes("decide"):
             classes = [*self.state.queue.info.classes]
             chosen = self.nearest if self.nearest in classes else classes[0]
-            self.choice = ui.select(classes, value=chosen, label="Known class")
+            self.choice = ui.select(classes, value=chosen, label="Known class", on_change=lambda _: self.refresh())
             self.choice.props("outlined dense options-dense")
             with ui.button(on_click=showing_errors(self.mark_known), color=None).props("unelevated no-caps id=known"):
                 ui.label("Known")
                 ui.label("K").classes("key")
-        ui.button("Accept all undecided", on_click=showing_errors(self.accept_rest)).props("flat no-caps dense")
+        for label, rest in (("Accept all undecided", self.accept_rest), ("All undecided are known", self.known_rest)):
+            ui.button(label, on_click=showing_errors(rest)).props("flat no-caps dense")
         ui.separator()
         self.panel = LearnPanel(self.state, session, self.ask_name)
         ui.space()
@@ -100,7 +101,7 @@ class GroupPage:
         decided = total - len(self.state.undecided(self.open.group))
         self.status.set_text(f"{decided:,} of {count(total, 'region')} decided")
         self.draw_names()
-        self.panel.show(self.open.name)
+        self.panel.show(self.open.name, str(self.choice.value))
 
     # Actions
 
@@ -122,7 +123,7 @@ class GroupPage:
         elif name == "r":
             self.reject_rest() if shift else self.reject()
         elif name == "k":
-            self.mark_known()
+            self.known_rest() if shift else self.mark_known()
         elif name == "u":
             self.undo()
         elif name == "n":
@@ -173,6 +174,11 @@ class GroupPage:
     def reject_rest(self) -> None:
         """Reject all regions that are not decided."""
         self.open.reject_rest()
+        self.refresh()
+
+    def known_rest(self) -> None:
+        """Note that all regions that are not decided are of the known class that is chosen."""
+        self.open.known_rest(str(self.choice.value))
         self.refresh()
 
     def undo(self) -> None:

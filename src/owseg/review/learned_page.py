@@ -26,14 +26,15 @@ def draw_learned(state: ReviewState, session: LearningSession) -> None:
         with ui.element("main").classes("tiles"):
             ui.label("Nothing was learned from this queue yet.").classes("muted")
         return
-    draw_frame(f"Learned: {change.name}", None, key)
+    draw_frame(f"{'Corrected' if change.corrected else 'Learned'}: {change.name}", None, key)
     images = session.images_to_compare(change)
     with ui.element("main").classes("changed"):
         with ui.element("div").classes("lead"):
             ui.element("i").style(f"background: rgb{change.color}")
             ui.label(f"is {change.name}; magenta is unknown.")
             ui.space()
-            ui.button(f"Undo: forget {change.name}", on_click=showing_errors(undo)).props("outline no-caps id=forget")
+            label = "Undo the correction" if change.corrected else f"Undo: forget {change.name}"
+            ui.button(label, on_click=showing_errors(undo)).props("outline no-caps id=forget")
             ui.button("Back to the groups", on_click=lambda: ui.navigate.to("/")).props("unelevated no-caps")
         with ui.element("div").classes("pairs"):
             for image_id in images:

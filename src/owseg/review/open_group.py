@@ -59,6 +59,11 @@ class OpenGroup:
         if undecided := self.state.undecided(self.group):
             self.state.queue.reject(undecided)
 
+    def known_rest(self, name: str) -> None:
+        """Note that all regions that are not decided are of the known class ``name``."""
+        if undecided := self.state.undecided(self.group):
+            self.state.queue.mark_known(undecided, name)
+
     def undo(self) -> None:
         """Undo the last action, of whatever group, and show a region that it changed if one is in this group."""
         changed = [r for r in self.state.undo() if r in self._places]

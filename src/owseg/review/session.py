@@ -9,12 +9,13 @@ from functools import lru_cache
 
 from owseg.data.render import encode_jpeg
 from owseg.discovery.contents import image_id_of
+from owseg.discovery.queue_shots import shots_to_correct, shots_to_learn
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.commit import check_place, rollback_version
 from owseg.knowledge.load import load
 from owseg.knowledge.versions import current_version, has_version, version_history
-from owseg.learners.learn import learn
+from owseg.learners.learn import correct, learn
 from owseg.models.cache import CachedForward
 from owseg.review.state import ReviewState, is_provisional
 
@@ -24,13 +25,17 @@ MAX_COMPARED = 6
 
 @dataclass(frozen=True)
 class Change:
-    """What the current version learned: the class and its color, both version numbers, and the names of its shots."""
+    """What the current version learned: the class and its color, both version numbers, and the names of its shots.
+
+    ``corrected`` says whether the version before knew the class.
+    """
 
     name: str
     version: int
     parent: int
     shots: tuple[str, ...]
     color: tuple[int, int, int]
+    corrected: bool = False
 
 
 class LearningSession:
@@ -70,7 +75,9 @@ class LearningSession:
     def learn(self, name: str) -> int:
         """Learn ``name`` from its chosen shots, store a version and return its number; ``stage`` is the present step.
 
-        Raises ``OwsegError`` while another class is being learned, for a provisional name, and as ``owseg.learn`` does.
+        A class that the current version knows is corrected, from all regions of it. Regions of something else are
+        counterexamples (see ``owseg.discovery.queue_shots``). Raises ``OwsegError`` while another class is being
+        learned, for a provisional name, and as ``owseg.learn`` and ``correct`` do.
         """
         if is_provisional(name):
             raise OwsegError(f"{name!r} is not the name of a class; name the class before you learn it.")
@@ -78,10 +85,16 @@ class LearningSession:
             raise OwsegError("another class is being learned; wait until that is done.")
         try:
             self.stage = "reading the shots"
-            base = self.kb()
-            shots = self.state.queue.shots(name, images=self.state.chosen(name))
-            self.stage = f"learning {name} from {len(shots)} image{'s' if len(shots) > 1 else ''}"
-            updated = learn(base, name, shots, forward=self._forward)
+            base, queue = self.kb(), self.state.queue
+            known = name in base.labels
+            shots = (
+                shots_to_correct(queue, name, base, self._forward)
+                if known
+                else shots_to_learn(queue, name, self.state.chosen(name))
+            )
+            number = f"{len(shots)} image{'s' if len(shots) > 1 else ''}"
+            self.stage = f"{'correcting' if known else 'learning'} {name} from {number}"
+            updated = (correct if known else learn)(base, name, shots, forward=self._forward)
             self.stage = "storing the new version"
             if self.place != self.target:
                 base.save(self.target)  # so that learning can be undone there, too
@@ -97,10 +110,11 @@ class LearningSession:
         current = next(v for v in version_history(self.target) if v.current)
         kb = self.kb()
         event = kb.history[-1]
-        if current.parent is None or event.action != "learn":
+        if current.parent is None or event.action not in ("learn", "correct"):
             return None
-        shots = tuple(str(shot["id"]) for shot in event.details["shots"])
-        return Change(str(event.details["class"]), current.number, current.parent, shots, kb.labels.colors[-1])
+        shots, name = tuple(str(shot["id"]) for shot in event.details["shots"]), str(event.details["class"])
+        color = kb.labels.colors[kb.labels.index(name)]
+        return Change(name, current.number, current.parent, shots, color, event.action == "correct")
 
     def undo(self) -> int:
         """Make the parent version current again and return its number; raise ``OwsegError`` if nothing was learned."""
@@ -114,7 +128,7 @@ class LearningSession:
         similar = [
             r.partition("-")[0]
             for g in state.groups()
-            if any(r in decisions and decisions[r].name == change.name for r in g.regions)
+            if any(r in decisions and change.name in (decisions[r].name, decisions[r].known) for r in g.regions)
             for r in (*g.regions, *(c for several in g.copies.values() for c in several))
         ]
         order = list(dict.fromkeys((*similar, *state.queue.image_ids())))

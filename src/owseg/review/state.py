@@ -17,7 +17,7 @@ from owseg.discovery.log import ACCEPT, class_name
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region
-from owseg.types import MAX_SHOTS
+from owseg.types import DEFAULT_SHOTS
 
 T = TypeVar("T")
 
@@ -216,13 +216,13 @@ class ReviewState:
     # Shots
 
     def candidates(self, name: str) -> list[Candidate]:
-        """Return the images with a region of ``name``, the largest area first; at most five are chosen."""
+        """Return the images with a region of ``name``, the largest area first; unless others are, five are chosen."""
         shown: dict[str, str] = {}
         for region, decision in self.decisions().items():
             if decision.name == name:
                 shown.setdefault(region.partition("-")[0], region)
         order = self._cached(1, lambda: self.queue.images_of(name), name)
-        chosen = [i for i in self.queue.chosen(name) if i in shown] or order[:MAX_SHOTS]
+        chosen = [i for i in self.queue.chosen(name) if i in shown] or order[:DEFAULT_SHOTS]
         return [Candidate(i, self.queue.summary(i).name, shown[i], i in chosen) for i in order]
 
     def chosen(self, name: str) -> list[str]:

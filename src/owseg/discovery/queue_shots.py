@@ -1,0 +1,129 @@
+"""What the decisions in a queue say of a class: shots of it, and counterexamples, which are of something else.
+
+Those of an image that shows the class, too, are negatives of its shot (see ``shot_masks``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from owseg.data.lazy import Lazy, joined
+from owseg.discovery.decisions import Decision
+from owseg.discovery.queue import Queue
+from owseg.discovery.shot_masks import shot_masks
+from owseg.errors import OwsegError
+from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.pieces import directions
+from owseg.types import Forward, Shot
+
+MOST_COUNTEREXAMPLES = 10
+"""The images that counterexamples are taken from, at most: those with the regions that are most like the class."""
+
+
+def shots_to_learn(queue: Queue, name: str, images: Sequence[str]) -> Sequence[Shot]:
+    """Return the shots of the new class ``name`` in the images of these ids, and then counterexamples.
+
+    The latter are regions of other images that were rejected, or marked as a known class. Each is read when it is asked
+    for. Raises ``OwsegError`` for no image.
+    """
+    decisions = queue.decisions()
+    if not images:
+        classes = ", ".join(queue.accepted()) or "nothing yet"
+        raise OwsegError(f"no region of {queue.folder} was accepted as {name!r}; accepted: {classes}.")
+    shows = [region for region, decision in decisions.items() if decision.name == name]
+    other = [region for region, decision in decisions.items() if decision.name is None]
+
+    def shot(image_id: str) -> Shot:
+        return _shot(queue, image_id, name, decisions)
+
+    return _with_counterexamples(queue, images, shot, shows, other)
+
+
+def shots_to_correct(queue: Queue | str | Path, name: str, kb: KnowledgeBase, forward: Forward) -> Sequence[Shot]:
+    """Return the shots of the known class ``name`` in all images with regions of it, and then counterexamples.
+
+    ``queue`` may be given by its folder, too.
+    The latter are regions of other images that were marked as another known class. Rejected ones are void, as they may
+    be of any known class, and so is what ``kb`` predicts as the class, where nobody decided. Raises ``OwsegError``
+    where no region is of the class.
+    """
+    queue = queue if isinstance(queue, Queue) else Queue.open(queue)
+    found = queue.decisions()
+    # As if what was marked as known had been accepted as it.
+    named = {r: replace(d, name=d.known or d.name, known=None) for r, d in found.items()}
+    decisions = {region: decision for region, decision in named.items() if decision.name is not None}
+    shows = [region for region, decision in decisions.items() if decision.name == name]
+    other = [region for region, decision in found.items() if decision.known not in (None, name)]
+    if not shows:
+        raise OwsegError(f"no region of {queue.folder} is of {name!r}; mark some as known in `owseg review` (K).")
+
+    def shot(image_id: str) -> Shot:
+        made = _shot(queue, image_id, name, decisions)
+        predicted = kb.predict(made.image, forward).open_set == kb.labels.index(name)
+        unasked = predicted & ~_mask_of(queue, image_id, decisions) & ~made.positives
+        return replace(made, void=unasked if made.void is None else made.void | unasked)
+
+    return _with_counterexamples(queue, list(dict.fromkeys(map(_image, shows))), shot, shows, other)
+
+
+def _with_counterexamples(
+    queue: Queue, images: Sequence[str], shot: Callable[[str], Shot], shows: Sequence[str], other: Sequence[str]
+) -> Sequence[Shot]:
+    there, of_other = frozenset(images), frozenset(other)
+    further = _most_similar(queue, shows, [region for region in other if _image(region) not in there])
+
+    def counterexample(image_id: str) -> Shot:
+        mask = _mask_of(queue, image_id, of_other)
+        return Shot.counterexample(queue.image(image_id), mask, queue.entry(image_id).name)
+
+    return joined(Lazy(images, shot), Lazy(further, counterexample))
+
+
+def _image(region: str) -> str:
+    return region.partition("-")[0]
+
+
+def _shot(queue: Queue, image_id: str, name: str, decisions: Mapping[str, Decision]) -> Shot:
+    entry = queue.entry(image_id)
+    for region in entry.ids:
+        if (decision := decisions.get(region)) and decision.mask and decision.mask.size != entry.size:
+            raise OwsegError(f"the corrected mask of {region} is not of the size of its image; correct it again.")
+    positives, void = shot_masks(entry, name, decisions)
+    return Shot(queue.image(image_id), positives, entry.name, void)
+
+
+def _mask_of(queue: Queue, image_id: str, regions: Collection[str]) -> np.ndarray:
+    """Return where those ``regions`` are that lie in an image, (H, W) bool."""
+    entry = queue.entry(image_id)
+    mask = np.zeros(entry.size, bool)
+    for region_id, region in zip(entry.ids, entry.regions, strict=True):
+        if region_id in regions:
+            mask |= region.mask.mask()
+    return mask
+
+
+def _most_similar(queue: Queue, shows: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Return the images of those among ``others`` that are most like what shows the class, the likest first."""
+    if not shows or not others:
+        return []
+    centre = np.mean(list(_embeddings(queue, shows).values()), 0)
+    nearest: dict[str, float] = {}
+    for region, embedding in _embeddings(queue, others).items():
+        nearest[_image(region)] = max(nearest.get(_image(region), -np.inf), float(embedding @ centre))
+    return sorted(nearest, key=lambda image_id: (-nearest[image_id], image_id))[:MOST_COUNTEREXAMPLES]
+
+
+def _embeddings(queue: Queue, regions: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the embedding (C,) of each region, of length 1; each image is read once."""
+    found: dict[str, np.ndarray] = {}
+    wanted = frozenset(regions)
+    for image_id in dict.fromkeys(map(_image, regions)):
+        entry = queue.entry(image_id)
+        for region_id, region in zip(entry.ids, entry.regions, strict=True):
+            if region_id in wanted:
+                found[region_id] = directions(region.embedding[None])[0]
+    return found
