@@ -86,7 +86,7 @@ def learned(
     learners: dict[str, Learner],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Learn ``names`` in turn, for every draw, number of shots and learner; return the metrics after each."""
-    forward, made = CachedForward(base.forward, 6.0), []
+    forward, made = CachedForward(base.engine(), 6.0), []
     for seed in draws:
         for shots in (5, 1):
             classes = sample_classes(frames, names, shots, seed)
