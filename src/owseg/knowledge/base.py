@@ -25,7 +25,7 @@ from owseg.knowledge.lineage import KNOWLEDGE_FILE, Origin, find_parent
 from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.knowledge.regions import RegionProposals, find_regions, min_area_of, nearest_class, region_features
-from owseg.knowledge.stored import BACKBONE_PREFIX, FORMAT, NETWORK_FILE, storable, weights_of
+from owseg.knowledge.stored import BACKBONE_PREFIX, NETWORK_FILE, described, storable, weights_of
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.models.backbones.reference import reference_to
 from owseg.models.engine import Engine, prepared
@@ -156,9 +156,13 @@ class KnowledgeBase:
 
     @torch.no_grad()
     def scored(self, output: Output, names: Sequence[str] = ()) -> Output:
-        """Return ``output`` with the maps of the scores ``names``, and of those that its increments read."""
+        """Return ``output`` with the maps of the scores ``names``, and of those that its increments read.
+
+        Maps that are there already are kept: several knowledge bases of one network and fit may share an output.
+        """
         wanted = dict.fromkeys((*names, *(name for increment in self.increments for name in increment.reads)))
-        return replace(output, scores={name: self.require_scorer(name)(output) for name in wanted})
+        made = {name: self.require_scorer(name)(output) for name in wanted if name not in output.scores}
+        return replace(output, scores={**output.scores, **made})
 
     @overload
     def predict(self, image: ImageLike, forward: Forward | None = None) -> Prediction: ...
@@ -229,10 +233,10 @@ class KnowledgeBase:
         It covers the classes, the increments and every weight, not the history; the score in use and the threshold only
         if it ``decides`` what is unknown.
         """
-        described = _describe(self)
+        value = described(self)
         for name in ("history",) if decides else ("scorer", "threshold", "obstacles", "history"):
-            described.pop(name, None)
-        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+            value.pop(name, None)
+        digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode())
         for name, state in weights_of(self.network, self.residual, self.fitted, self.increments).items():
             digest.update(name.encode())
             digest.update(save(storable(state)))
@@ -256,10 +260,10 @@ class KnowledgeBase:
             if bad := [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
                 raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
         files = {name: save(storable(state)) for name, state in weights.items()}
-        described = {**_describe(self), **({} if named is None else {"backbone": named})}
-        files[KNOWLEDGE_FILE] = (json.dumps(described, indent=1) + "\n").encode()
+        value = {**described(self), **({} if named is None else {"backbone": named})}
+        files[KNOWLEDGE_FILE] = (json.dumps(value, indent=1) + "\n").encode()
         with writing(directory) as place:
-            parent, events = find_parent(place, described["history"], self.origin)
+            parent, events = find_parent(place, value["history"], self.origin)
             done = self.history[events:] or self.history[-1:]  # saved once more, it says the same once more
             return add_version(place, files, "; ".join(event.message for event in done), parent)
 
@@ -277,24 +281,3 @@ class KnowledgeBase:
             f"  decision: {decision}; fitted: {', '.join(self.fitted) or 'none'}",
             f"  history:  {self.history[-1].message if self.history else 'none'}",
         ))  # fmt: skip
-
-
-def _describe(kb: KnowledgeBase) -> dict[str, Any]:
-    """Return ``knowledge.json``. Format 2 keeps joint under "fitted" and other fitted scorers under "extra"."""
-    prototypes = getattr(kb.network.classifier, "prototypes", None) if kb.network.is_metric else None
-    return {
-        "format": FORMAT,
-        "classes": kb.labels.to_json(),
-        "increments": [i.to_json() for i in kb.increments],
-        "prototypes": None if prototypes is None else prototypes.tolist(),
-        "scorer": kb.scorer,
-        "threshold": kb.threshold.to_json() if kb.threshold else None,
-        **({"obstacles": kb.obstacles.to_json()} if kb.obstacles else {}),
-        "fitted": kb.fitted["joint"].config if "joint" in kb.fitted else None,
-        "residual": None if kb.residual is None else kb.residual.config,
-        "extra": {name: scorer.config for name, scorer in kb.fitted.items() if name != "joint"},
-        "network": kb.network.config,
-        "history": [
-            {"action": e.action, "message": e.message, "details": dict(e.details), "when": e.when} for e in kb.history
-        ],
-    }

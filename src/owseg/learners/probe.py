@@ -59,7 +59,8 @@ class Probe:
     balance: float | None = None
     scales: tuple[float, ...] = (0.7, 1.0, 1.4)
     favour: float = 1.5
-    unknown: float = 2.5
+    unknown: float = 1.5
+    level: int | None = None
     method = "probe"
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
@@ -68,8 +69,9 @@ class Probe:
         from sklearn.linear_model import LogisticRegression
 
         space, encode = require_space(kb, "a probe"), pyramids(forward)
+        level = space.level if self.level is None else self.level
         most = max(1, MOST_CELLS // 2 // len(shots))
-        drawn = [self._cells(i, shot, len(shots), most, space, encode) for i, shot in enumerate(shots)]
+        drawn = [self._cells(i, shot, len(shots), most, space, encode, level) for i, shot in enumerate(shots)]
         x, y, counts = (np.concatenate(part) for part in zip(*drawn, strict=True))
         if not y.any() or y.all():
             what = "leaves nothing else to compare with" if y.any() else "covers half of no cell of the feature grid"
@@ -82,7 +84,7 @@ class Probe:
         fit = LogisticRegression(C=self.strength / len(y), max_iter=1000).fit(x, y, weights / weights.mean())
         weight, bias = space.unwhitened(torch.tensor(fit.coef_[0]), float(fit.intercept_[0]))
         bias = bias + self.favour / shown**0.5
-        probe = LinearProbe(name, weight.float()[None], bias.float()[None], space.level, prior=self._prior(kb))
+        probe = LinearProbe(name, weight.float()[None], bias.float()[None], level, prior=self._prior(kb))
         return compete(kb.increments, probe)
 
     def _prior(self, kb: KnowledgeBase) -> UnknownPrior | None:
@@ -91,7 +93,7 @@ class Probe:
         return UnknownPrior(kb.scorer, kb.threshold.value, kb.threshold.unit, self.unknown)
 
     def _cells(
-        self, i: int, shot: Shot, shots: int, most: int, space: RelativeMahalanobis, encode: Forward
+        self, i: int, shot: Shot, shots: int, most: int, space: RelativeMahalanobis, encode: Forward, level: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return of shot ``i`` cells (n, C) whitened, which are positive (n,), and for how many each stands (n,).
 
@@ -102,7 +104,7 @@ class Probe:
         x, y = [], []
         for scale, mirrored in (every[(i * count + j) % len(every)] for j in range(count)):
             view = shot.mirrored() if mirrored else shot
-            maps = cells(encode(view.image, scale), space.level, space.channels)[0]
+            maps = cells(encode(view.image, scale), level, space.channels)[0]
             inside, outside = (cover(m, (maps.shape[0], maps.shape[1])) for m in (view.positives, view.negatives))
             # Cells mostly of void are left out.
             annotated = torch.from_numpy((inside > 0.5) | (outside > 0.5))
