@@ -188,7 +188,7 @@ def test_many_shots_are_seen_in_fewer_views_and_drawn_cells_stand_for_the_others
     monkeypatch.setattr("owseg.learners.probe.MOST_CELLS", 80)
     probe = Probe()
     for i, shot in enumerate(shots):
-        drawn.append(probe._cells(i, shot, 4, 10, kb.feature_space, kb.forward))
+        drawn.append(probe._cells(i, shot, 4, 10, kb.feature_space, kb.forward, 1))
     for z, positive, counts in drawn:
         assert z.shape == (20, kb.feature_space.channels) and positive.sum() == 10
         assert len(set(counts[positive])) == len(set(counts[~positive])) == 1 and counts.sum() > 20

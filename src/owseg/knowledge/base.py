@@ -25,7 +25,7 @@ from owseg.knowledge.lineage import KNOWLEDGE_FILE, Origin, find_parent
 from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.knowledge.regions import RegionProposals, find_regions, min_area_of, nearest_class, region_features
-from owseg.knowledge.stored import BACKBONE_PREFIX, NETWORK_FILE, described, storable, weights_of
+from owseg.knowledge.stored import BACKBONE_PREFIX, FORMAT, NETWORK_FILE, storable, weights_of
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.models.backbones.reference import reference_to
 from owseg.models.engine import Engine, prepared
@@ -156,10 +156,7 @@ class KnowledgeBase:
 
     @torch.no_grad()
     def scored(self, output: Output, names: Sequence[str] = ()) -> Output:
-        """Return ``output`` with the maps of the scores ``names``, and of those that its increments read.
-
-        Maps that are there already are kept: several knowledge bases of one network and fit may share an output.
-        """
+        """Return ``output`` with maps of the scores ``names`` and those that increments read; what it has is kept."""
         wanted = dict.fromkeys((*names, *(name for increment in self.increments for name in increment.reads)))
         made = {name: self.require_scorer(name)(output) for name in wanted if name not in output.scores}
         return replace(output, scores={**output.scores, **made})
@@ -233,7 +230,7 @@ class KnowledgeBase:
         It covers the classes, the increments and every weight, not the history; the score in use and the threshold only
         if it ``decides`` what is unknown.
         """
-        value = described(self)
+        value = _describe(self)
         for name in ("history",) if decides else ("scorer", "threshold", "obstacles", "history"):
             value.pop(name, None)
         digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode())
@@ -249,10 +246,8 @@ class KnowledgeBase:
         package. Raises ``NotCurrent`` if it was made from a version of ``directory`` that is no longer the current one,
         and ``OwsegError`` for a backbone that is of no package, and for weights that are not finite.
         """
-        weights, named = (
-            weights_of(self.network, self.residual, self.fitted, self.increments),
-            reference_to(self.network.backbone) if slim else None,
-        )
+        weights = weights_of(self.network, self.residual, self.fitted, self.increments)
+        named = reference_to(self.network.backbone) if slim else None
         if named is not None:
             network = weights[NETWORK_FILE]
             weights[NETWORK_FILE] = {k: v for k, v in network.items() if not k.startswith(BACKBONE_PREFIX)}
@@ -260,7 +255,7 @@ class KnowledgeBase:
             if bad := [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
                 raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
         files = {name: save(storable(state)) for name, state in weights.items()}
-        value = {**described(self), **({} if named is None else {"backbone": named})}
+        value = {**_describe(self), **({} if named is None else {"backbone": named})}
         files[KNOWLEDGE_FILE] = (json.dumps(value, indent=1) + "\n").encode()
         with writing(directory) as place:
             parent, events = find_parent(place, value["history"], self.origin)
@@ -281,3 +276,24 @@ class KnowledgeBase:
             f"  decision: {decision}; fitted: {', '.join(self.fitted) or 'none'}",
             f"  history:  {self.history[-1].message if self.history else 'none'}",
         ))  # fmt: skip
+
+
+def _describe(kb: KnowledgeBase) -> dict[str, Any]:
+    """Return ``knowledge.json``. Format 2 keeps joint under "fitted" and other fitted scorers under "extra"."""
+    prototypes = getattr(kb.network.classifier, "prototypes", None) if kb.network.is_metric else None
+    return {
+        "format": FORMAT,
+        "classes": kb.labels.to_json(),
+        "increments": [i.to_json() for i in kb.increments],
+        "prototypes": None if prototypes is None else prototypes.tolist(),
+        "scorer": kb.scorer,
+        "threshold": kb.threshold.to_json() if kb.threshold else None,
+        **({"obstacles": kb.obstacles.to_json()} if kb.obstacles else {}),
+        "fitted": kb.fitted["joint"].config if "joint" in kb.fitted else None,
+        "residual": None if kb.residual is None else kb.residual.config,
+        "extra": {name: scorer.config for name, scorer in kb.fitted.items() if name != "joint"},
+        "network": kb.network.config,
+        "history": [
+            {"action": e.action, "message": e.message, "details": dict(e.details), "when": e.when} for e in kb.history
+        ],
+    }

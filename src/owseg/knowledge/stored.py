@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,9 +11,6 @@ from owseg.increments.base import Increment
 from owseg.models.network import Network
 from owseg.models.residual_pattern import ResidualPattern
 from owseg.scorers.base import FittedScorer
-
-if TYPE_CHECKING:
-    from owseg.knowledge.base import KnowledgeBase
 
 FORMAT = 2
 NETWORK_FILE, JOINT_FILE = "network.safetensors", "scorer.safetensors"
@@ -59,24 +55,3 @@ def weights_of(
         if tensors := increment.tensors():
             weights[increment_file(number)] = tensors
     return weights
-
-
-def described(kb: KnowledgeBase) -> dict[str, Any]:
-    """Return ``knowledge.json``. Format 2 keeps joint under "fitted" and other fitted scorers under "extra"."""
-    prototypes = getattr(kb.network.classifier, "prototypes", None) if kb.network.is_metric else None
-    return {
-        "format": FORMAT,
-        "classes": kb.labels.to_json(),
-        "increments": [i.to_json() for i in kb.increments],
-        "prototypes": None if prototypes is None else prototypes.tolist(),
-        "scorer": kb.scorer,
-        "threshold": kb.threshold.to_json() if kb.threshold else None,
-        **({"obstacles": kb.obstacles.to_json()} if kb.obstacles else {}),
-        "fitted": kb.fitted["joint"].config if "joint" in kb.fitted else None,
-        "residual": None if kb.residual is None else kb.residual.config,
-        "extra": {name: scorer.config for name, scorer in kb.fitted.items() if name != "joint"},
-        "network": kb.network.config,
-        "history": [
-            {"action": e.action, "message": e.message, "details": dict(e.details), "when": e.when} for e in kb.history
-        ],
-    }
