@@ -46,7 +46,7 @@ from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
 from owseg.metrics.iou import IoU
 from owseg.models.cache import CachedForward
-from owseg.types import MAX_SHOTS, Forward, Shot
+from owseg.types import DEFAULT_SHOTS, Forward, Shot
 from recipes.tables import markdown, spread
 
 CLASSES = ("car", "pedestrian", "bicyclist")
@@ -112,7 +112,7 @@ def clicks(args: argparse.Namespace) -> None:
         ways["drawn"] = lambda n=name: drawn(args, q, classes, n, few)
         for seed in range(args.draws):
             ways[f"random {seed}"] = lambda n=name, s=seed: random(few, n, s)
-            ways[f"best five {seed}"] = lambda n=name, s=seed: [(0, sample_shots(few, n, MAX_SHOTS, s))]
+            ways[f"best five {seed}"] = lambda n=name, s=seed: [(0, sample_shots(few, n, DEFAULT_SHOTS, s))]
         for way, shots in ways.items():
             if f"{name}, {way}" not in done:
                 curve = [(n, iou(base, name, some, data, forward)) for n, some in shots()]
@@ -141,7 +141,7 @@ def found(q: Queue, classes: dict[str, str], name: str) -> Iterator[tuple[int, l
     for count, region in accepted_in_order(q, classes, name):
         q.accept(region, name)
         yield count, (shots := q.shots(name))
-        if len(shots) == MAX_SHOTS:
+        if len(shots) == DEFAULT_SHOTS:
             return
 
 
@@ -155,7 +155,7 @@ def drawn(
         if stem not in shots:
             shots[stem] = shot_of(frames, frames.source.ids.index(stem), name)
             yield count, list(shots.values())
-        if len(shots) == MAX_SHOTS:
+        if len(shots) == DEFAULT_SHOTS:
             return
 
 
@@ -167,7 +167,7 @@ def random(frames: DataSet, name: str, seed: int) -> Iterator[tuple[int, list[Sh
         if shot.positives.mean() >= MIN_AREA:
             shots.append(shot)
             yield count, list(shots)
-        if len(shots) == MAX_SHOTS:
+        if len(shots) == DEFAULT_SHOTS:
             return
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for type checkers: the same names as below, with their type
     from owseg.labels import KNOWN as KNOWN
     from owseg.labels import UNKNOWN as UNKNOWN
     from owseg.labels import LabelSpace as LabelSpace
+    from owseg.learners.learn import correct as correct
     from owseg.learners.learn import learn as learn
     from owseg.types import Output as Output
     from owseg.types import Sample as Sample
@@ -48,6 +49,7 @@ _HOMES = {
     "UNKNOWN": "owseg.labels",
     "adapt": "owseg.knowledge.adaptation",
     "calibrate": "owseg.knowledge.calibration",
+    "correct": "owseg.learners.learn",
     "evaluate": "owseg.evaluation.evaluate",
     "fit_scorers": "owseg.knowledge.calibration",
     "learn": "owseg.learners.learn",

@@ -24,9 +24,9 @@ from owseg.training.config import PRECISIONS, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL, TRAIN, configured
 
 COMMANDS = (
-    "demo", "list", "predict", "calibrate", "adapt", "discover", "review", "learn", "annotate", "train",
-    "train-negative", "train-residual", "fit", "fit-baseline", "import", "evaluate", "benchmark", "submit", "audit",
-    "exchange", "info", "history", "rollback", "data",
+    "demo", "list", "predict", "calibrate", "adapt", "discover", "review", "learn", "correct",
+    "annotate", "train", "train-negative", "train-residual", "fit", "fit-baseline", "import", "evaluate", "benchmark",
+    "submit", "audit", "exchange", "info", "history", "rollback", "forget", "rename", "merge", "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
 NO_TORCH = """

@@ -16,6 +16,7 @@ from owseg.models.devices import choose_device
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
 from owseg.training.presets import TRAIN as TRAIN_PRESETS
+from tests.cli.rows_of_learning import CORRECT, LEARNING
 from tests.support.commands import (
     BASELINE,
     CALIBRATE,
@@ -48,8 +49,7 @@ BUILD, TRAIN_RESIDUAL = "training.build:build_knowledge_base", "training.residua
 TRAIN_NEGATIVE, FIT_BASELINE = "training.negative:train_negative", "training.baselines:fit_baseline"
 EVALUATE, FIND = "evaluation.evaluate:evaluate", "discovery.discover:discover"
 CROSSWISE, FIT = "evaluation.crosswise:evaluate_crosswise", "knowledge.calibration:fit_scorers"
-SAMPLE, SEQUENCE = "learners.sequence:sample_classes", "learners.sequence:learn_sequence"
-SEARCH, SHOTS = "data.search:search_images", "learn K cow --shots S"
+SEARCH = "data.search:search_images"
 COMPUTE = {"device": "cpu", "batch": 4, "workers": 3, "precision": "bf16"}
 ROWS = [
     ("predict a b", SEARCH, {"names": ["a", "b"], "recursive": False, "apart": "predictions"}),
@@ -118,7 +118,7 @@ ROWS = [
       for option in ("", " --overwrite", " --resume")),
     ("train new --data folder:D --backbone B", "cli.train:check_run", {"exists": False}),
     *((f"{line}{option}", f"cli.{line.split()[0]}:on_newest", {"kb": "K", "target": "K", "base": "K", "rebase": wanted})
-      for line in ("calibrate K --data folder:D", LEARN)
+      for line in ("calibrate K --data folder:D", LEARN, CORRECT)
       for option, wanted in (("", True), (" --rebase", True), (" --no-rebase", False))),
     ("import rpl:F --out P", "knowledge.commit:check_place", {"directory": "P"}),
     (f"{IMPORT} --classes C", "knowledge.imported:import_network", {"spec": "rpl:F", "classes": FakeKB.labels}),
@@ -182,23 +182,7 @@ ROWS = [
     ("learn K cow,hen --data folder:D --slim", "save", {"slim": True}), (f"{TRAIN} --slim", "save", {"slim": True}),
     (f"{TRAIN} --slim", "models.backbones.base:from_pretrained", {"name": "B"}),
     (f"{RESIDUAL} --slim", "save", {"slim": True}),
-    (SHOTS, "exchange.shots:read_shots", {"path": "S", "name": "cow", "images": None}),
-    (f"{SHOTS} --images I", "exchange.shots:read_shots", {"images": "I"}),
-    (SHOTS, SEQUENCE, {"kb": "K", "classes": [("cow", ("shot of cow in S",))], "known": None, "method": None}),
-    (f"{SHOTS} --known folder:V", SEQUENCE, {"known": "folder:V/val"}),
-    (LEARN, SAMPLE, {"data": "folder:D/train", "names": ["cow"], "count": 5, "seed": 0, "top": 0.2}),
-    (f"{LEARN} --split shots --count 2 --seed 5 --top 0.7", SAMPLE,
-     {"data": "folder:D/shots", "count": 2, "seed": 5, "top": 0.7}),
-    (LEARN, SEQUENCE, {"classes": ["cow"], "known": "folder:D/val"}),
-    (f"{LEARN} --known folder:V", SEQUENCE, {"known": "folder:V/val"}),
-    (f"{LEARN} --method npm --set radius=4 --set a=b", SEQUENCE, {"method": "npm with {'radius': '4', 'a': 'b'}"}),
-    ("learn K cow,hen --data folder:D --count 2 --seed 5 --top 0.7 --manifest none.json",
-     "learners.sequence:write_manifest", {"path": "none.json", "classes": ["cow", "hen"], "data": "folder:D/train",
-      "rule": {"count": 2, "seed": 5, "top": 0.7}}),
-    ("learn K cow,hen --data folder:D -o O", "learners.sequence:save_stages",
-     {"base": "K", "stages": [], "directory": "O", "slim": False}),
-    ("learn K cow,hen --data folder:D -o O", "save", {"kb": "cow learned", "directory": "O"}),
-    ("learn K hen --data folder:D -o O", "save", {"kb": "hen learned", "directory": "O"}),
+    *LEARNING,
     ("review K Q", "review.serve:serve",
      {"kb": "K", "target": "K", "queue": "Q", "host": "127.0.0.1", "port": 8765, "open_browser": True}),
     ("review K Q --out O --port 5 --host h --no-browser", "review.serve:serve",
@@ -261,11 +245,12 @@ ROWS = [
     *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", "to", {"kb": kb, **COMPUTE}) for line, kb in (
         ("predict a", "street"), ("annotate K a --format cvat -o O", "K"), ("submit K a --format smiyc -o O", "K"),
         ("discover K a -o O", "K"), ("evaluate K --data folder:D", "K"), ("evaluate K --data folder:D --sequence",
-        "stage of K"), ("calibrate K --data folder:D", "K"), (LEARN, "K"), ("fit K a", "K"), ("adapt K a", "K"),
-        ("audit K O --data folder:D", "K"))),
+        "stage of K"), ("calibrate K --data folder:D", "K"), (LEARN, "K"), (CORRECT, "K"), ("fit K a", "K"),
+        ("adapt K a", "K"), ("audit K O --data folder:D", "K"))),
     *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", target, {"load": COMPUTE}) for line, target in (
         ("demo", "report.demo:run"), ("benchmark R -o O", "benchmark.run:run"), ("review K Q", "review.serve:serve"),
-        ("calibrate K --data folder:D", "cli.calibrate:on_newest"), (LEARN, "cli.learn:on_newest"))),
+        ("calibrate K --data folder:D", "cli.calibrate:on_newest"), (LEARN, "cli.learn:on_newest"),
+        (CORRECT, "cli.correct:on_newest"))),
     ("adapt K a", "to", {"kb": "K", "device": str(choose_device()), "batch": None, "workers": None, "precision": "32"}),
     *((f"data check folder:D{o}", "data.check:check", {"split": s}) for o, s in (("", None), (" --split v", "v"))),
 ]  # fmt: skip

@@ -19,6 +19,7 @@ import typer.main
 
 from owseg.cli import app
 from owseg.cli._compute import Compute
+from owseg.data.lazy import Lazy
 from owseg.data.search import ImageFiles
 from owseg.discovery.discover import DiscoveryResult
 from owseg.inference.predict import Result
@@ -103,6 +104,9 @@ STUBS = {
     "knowledge.pretrained:writable": lambda a: a["out"] or a["kb"],
     "knowledge.pretrained:resolve": lambda a: Path("place of", a["name"]),
     "knowledge.pretrained:stored_version": lambda a: 3,
+    "knowledge.editing:forget": lambda a: FakeKB(f"{a['kb'].name} without {a['name']}"),
+    "knowledge.editing:rename": lambda a: FakeKB(f"{a['kb'].name} with {a['new']}"),
+    "knowledge.editing:merge": lambda a: FakeKB(f"{a['kb'].name} with {a['name']}"),
     "knowledge.commit:check_place": lambda a: None,
     "knowledge.commit:rollback_version": lambda a: 7,
     "knowledge.versions:has_version": lambda a: "new" not in str(a["directory"]),
@@ -119,7 +123,8 @@ STUBS = {
     "cli._training:enough_epochs": lambda a: a["config"],
     **{f"cli.{name}:check_run": lambda a: None for name in ("train", "train_residual", "train_negative",
                                                             "fit_baseline")},
-    **{f"cli.{name}:on_newest": lambda a: a["step"](a["base"]) for name in ("calibrate", "learn")},
+    **{f"cli.{name}:on_newest": lambda a: a["step"](a["base"]) for name in ("calibrate", "learn", "correct",
+                                                                            "_editing")},
     "data.outliers:open_outliers": lambda a: FakeOutliers(a["place"]),
     "data.outliers:leave_out": lambda a: (a["objects"], a["context"]),
     "data.unlabeled:open_inliers": lambda a: f"{a['spec']}/{a['split']}",
@@ -137,6 +142,9 @@ STUBS = {
     "inference.submit:submit": lambda a: ([], ""),
     "inference.annotate:predicted_annotations": lambda a: [],
     "exchange.shots:read_shots": lambda a: [FakeShot(f"shot of {a['name']} in {a['path']}")],
+    "data.shots:read_counterexamples": lambda a: [FakeShot(f"not it in {a['folder']}")],
+    "discovery.queue_shots:shots_to_correct": lambda a: [FakeShot(f"{a['name']} in {a['queue']}")],
+    "learners.learn:correct": lambda a: FakeKB(f"{a['kb'].name} with {a['name']}"),
     "exchange.formats:read": lambda a: [],
     "exchange.formats:write": wrote,
     "training.build:train_and_val": lambda a: (f"{a['data']}/train", f"{a['data']}/val"),
@@ -199,8 +207,8 @@ def plain(value):
     if isinstance(value, Path):
         return str(value)
     if type(value).__name__ == "ClassShots":
-        return value.name, value.shots
-    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+        return value.name, plain(value.shots)
+    return [plain(v) for v in value] if isinstance(value, list | tuple | Lazy) else value
 
 
 def flat(arguments):

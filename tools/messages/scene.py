@@ -87,9 +87,9 @@ def _write_labelled(folder: Path, count: int = 8) -> None:
 
 def _write_shots(root: Path) -> None:
     """Write shots of rock, and those in which something is wrong."""
-    for name in ("shots", "sixshots", "rgbshots", "smallshots", "blankshots", "smoothshots", "lostshots", "maskless"):
+    for name in ("shots", "rgbshots", "smallshots", "blankshots", "smoothshots", "lostshots", "maskless"):
         folder = root / name
-        _write_labelled(folder, 6 if name == "sixshots" else 2)
+        _write_labelled(folder, 2)
         (folder / "classes.json").unlink()
         for path in sorted((folder / "masks").iterdir()):
             Image.fromarray((np.asarray(Image.open(path)) == 3).astype(np.uint8)).save(path)

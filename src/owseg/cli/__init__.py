@@ -20,6 +20,7 @@ from owseg.cli import (
     audit,
     benchmark,
     calibrate,
+    correct,
     data,
     demo,
     discover,
@@ -27,12 +28,15 @@ from owseg.cli import (
     exchange,
     fit,
     fit_baseline,
+    forget,
     history,
     import_,
     info,
     learn,
     list_,
+    merge,
     predict,
+    rename,
     review,
     rollback,
     submit,
@@ -68,7 +72,7 @@ app = typer.Typer(
 COMMANDS = {  # in the order of `owseg --help`
     "Start": (demo.demo, list_.list_),
     "Predict": (predict.predict, calibrate.calibrate, adapt.adapt),
-    "Learn from people": (discover.discover, review.review, learn.learn, annotate.annotate),
+    "Learn from people": (discover.discover, review.review, learn.learn, correct.correct, annotate.annotate),
     "Train": (
         train.train,
         train_negative.train_negative,
@@ -79,7 +83,7 @@ COMMANDS = {  # in the order of `owseg --help`
     ),
     "Measure": (evaluate.evaluate, benchmark.benchmark, submit.submit, audit.audit),
     "Data": (exchange.exchange,),
-    "Versions": (info.info, history.history, rollback.rollback),
+    "Versions": (info.info, history.history, rollback.rollback, forget.forget, rename.rename, merge.merge),
 }
 """The commands by the title under which help lists them."""
 

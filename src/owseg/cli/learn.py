@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import islice
+from math import isnan
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from owseg.learners.base import Learner
     from owseg.learners.sequence import ClassShots
     from owseg.types import Forward
+
+MANY, LEAST = 10, 5
+"""Of more shots than these, what is found of each is not listed, but of the ones that are found least."""
+
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The new class. Several with commas are learned one after another.")
@@ -53,7 +60,17 @@ ShotSplit = Annotated[
 ]
 
 
-Count = Annotated[int, typer.Option(help="With --data: how many shots, 1 to 5.")]
+Not = Annotated[
+    Path | None,
+    typer.Option(
+        "--not",
+        metavar="FOLDER",
+        help="Counterexamples: a folder with images/ and masks/, which mark what is not the class; all else is void.",
+    ),
+]
+
+
+Count = Annotated[int, typer.Option(help="With --data: how many shots, one or more.")]
 
 
 Seed = Annotated[int, typer.Option(help="With --data: seed of the draw.")]
@@ -101,6 +118,7 @@ def learn(
     seed: Seed = 0,
     top: Top = 0.2,
     manifest: Manifest = None,
+    not_: Not = None,
     method: Method = "",
     settings: Settings = None,
     known: Known = None,
@@ -110,23 +128,25 @@ def learn(
     as_json: Json = False,
     compute: Compute = Compute(),  # noqa: B008
 ) -> None:
-    """Learn a class from one to five annotated images, without forgetting the others. Undo with owseg rollback."""
+    """Learn a class from a few annotated images, or many, without forgetting the others. Undo with owseg rollback.
+
+    For a class that is known already see owseg correct.
+    """
     from owseg.data.datasets import open_dataset
     from owseg.knowledge.pretrained import writable
-    from owseg.learners.auto import learner_named
     from owseg.learners.sequence import learn_sequence, save_stages
     from owseg.models.cache import CachedForward
 
     check_sources(shots, data, images)
     target, base = writable(kb, out), compute.load(kb)
-    learner = learner_named(method, parse_settings(settings)) if method else None
-    if learner is None and settings:
-        raise OwsegError("--set changes an option of a method; name it with --method.")
+    learner = chosen_learner(method, settings)
     names = new_classes(name, base.labels.names)
     if shots is not None:
         to_learn = annotated_shots(names, shots, images, manifest)
     else:
         to_learn = drawn_shots(names, data or "", split, count, seed, top, manifest)
+    if not_ is not None:
+        to_learn = with_counterexamples(to_learn, not_)
     spec, left = known or data, list(to_learn)
     hint = next_command("predict", "--kb", target, "IMAGES")
     if not spec and base.threshold:
@@ -142,13 +162,13 @@ def learn(
         for stage in stages[:-1]:
             stage.save(target, slim)
             del left[0]  # stored: not to be learned again
-        diagnosed = partial(_diagnosed, (base, *stages), learned, learner, forward, spec is not None)
+        diagnosed = partial(diagnosis, (base, *stages), learned, learner, forward, spec is not None)
         save_version(stages[-1], target, as_json, hint, slim, diagnosed)
 
     on_newest(step, kb, target, base, rebase, compute.load)
 
 
-def _diagnosed(
+def diagnosis(
     stages: Sequence[KnowledgeBase],
     learned: list[ClassShots],
     learner: Learner | None,
@@ -162,10 +182,45 @@ def _diagnosed(
     from owseg.evaluation import diagnostics
     from owseg.learners.leave_one_out import left_out_iou
 
-    found = diagnostics.of_sizes(stages[0].network.size, [shot.size for new in learned for shot in new.shots])
+    sizes = [shot.size for new in learned for shot in islice(new.shots, MANY)]  # of many the first tell it
+    found = diagnostics.of_sizes(stages[0].network.size, sizes)
     for before, new in zip(stages, learned, strict=False):
-        found += diagnostics.of_shots(new.name, left_out_iou(before, new.name, new.shots, learner, forward))
+        found += _of_shots(new.name, left_out_iou(before, new.name, new.shots, learner, forward))
     return found + (diagnostics.of_histogram(stages[-1].threshold) if calibrated else [])
+
+
+def _of_shots(name: str, found: Mapping[str, float]) -> list[str]:
+    """Return whether the shots agree: of many, those that are found least, and the median."""
+    from owseg.evaluation import diagnostics
+
+    if len(found) <= MANY:
+        return diagnostics.of_shots(name, found)
+    iou = {shot: 0.0 if isnan(value) else value for shot, value in found.items()}
+    least = ", ".join(f"{iou[shot]:.2f} ({shot})" for shot in sorted(iou, key=lambda shot: iou[shot])[:LEAST])
+    return [
+        f"learned without a fifth of them at a time, half of the {len(iou)} shots of {name} are found with an IoU of "
+        f"{median(iou.values()):.2f} or more; with the least: {least}. Look at the masks of these."
+    ]
+
+
+def chosen_learner(method: str, settings: list[str] | None) -> Learner | None:
+    """Return the learner called ``method`` with its ``settings``, None for the default; settings alone are refused."""
+    from owseg.learners.auto import learner_named
+
+    if not method and settings:
+        raise OwsegError("--set changes an option of a method; name it with --method.")
+    return learner_named(method, parse_settings(settings)) if method else None
+
+
+def with_counterexamples(to_learn: Sequence[ClassShots], folder: Path) -> list[ClassShots]:
+    """Return what to learn with the images of ``folder``, whose masks mark what is not the class."""
+    from owseg.data.lazy import joined
+    from owseg.data.shots import read_counterexamples
+    from owseg.learners.sequence import ClassShots
+
+    if len(to_learn) > 1:
+        raise OwsegError("--not says what one class is not; learn one at a time.")
+    return [ClassShots(new.name, joined(new.shots, read_counterexamples(folder))) for new in to_learn]
 
 
 def check_sources(shots: Path | None, data: str | None, images: Path | None) -> None:
@@ -193,7 +248,9 @@ def new_classes(text: str, known: Sequence[str]) -> tuple[str, ...]:
         raise OwsegError("name the class to learn, or several with commas.")
     check_class_names(names)
     if taken := sorted(set(names) & set(known)):
-        raise OwsegError(f"{taken[0]!r} is known already; give the new class another name, or roll back first.")
+        raise OwsegError(
+            f"{taken[0]!r} is known already; owseg correct extends it, or give the new class another name."
+        )
     return names
 
 
@@ -206,7 +263,7 @@ def annotated_shots(names: Sequence[str], shots: Path, images: Path | None, mani
         raise OwsegError("--manifest records shots that are drawn; give --data KIND:DIR, or leave it out.")
     if len(names) != 1 and (shots / "masks").is_dir():
         raise OwsegError(f"the masks in {shots} show one class, not {', '.join(names)}; learn one at a time.")
-    return [ClassShots(name, tuple(read_shots(shots, name, images))) for name in names]
+    return [ClassShots(name, read_shots(shots, name, images)) for name in names]
 
 
 def drawn_shots(

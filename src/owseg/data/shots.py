@@ -79,14 +79,13 @@ def read_shot_folder(folder: str | Path) -> Sequence[Shot]:
         raise unpaired(masks[unmatched[0]], "image", folder / "images")
     check_count(len(images))
     white = are_black_and_white(masks.values())  # decided for the folder: a single mask may lack the void of the others
-    names = list(images)
-    marks = [tuple(map(Rle.of, read_class_mask(masks[name], white))) for name in names]
+    marks = {name: tuple(map(Rle.of, read_class_mask(masks[name], white))) for name in images}
 
-    def read(i: int) -> Shot:
-        positives, void = (rle.mask() for rle in marks[i])
-        return Shot(read_image(images[names[i]], upright=False), positives, names[i], void)
+    def read(name: str) -> Shot:
+        positives, void = (rle.mask() for rle in marks[name])
+        return Shot(read_image(images[name], upright=False), positives, name, void)
 
-    return Lazy(range(len(names)), read)
+    return Lazy(list(images), read)
 
 
 def read_counterexamples(folder: str | Path) -> Sequence[Shot]:

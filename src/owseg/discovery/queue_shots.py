@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from owseg.data.lazy import Lazy
+from owseg.data.lazy import Lazy, joined
 from owseg.discovery.decisions import Decision
 from owseg.discovery.queue import Queue
 from owseg.discovery.shot_masks import shot_masks
@@ -42,13 +43,15 @@ def shots_to_learn(queue: Queue, name: str, images: Sequence[str]) -> Sequence[S
     return _with_counterexamples(queue, images, shot, shows, other)
 
 
-def shots_to_correct(queue: Queue, name: str, kb: KnowledgeBase, forward: Forward) -> Sequence[Shot]:
+def shots_to_correct(queue: Queue | str | Path, name: str, kb: KnowledgeBase, forward: Forward) -> Sequence[Shot]:
     """Return the shots of the known class ``name`` in all images with regions of it, and then counterexamples.
 
+    ``queue`` may be given by its folder, too.
     The latter are regions of other images that were marked as another known class. Rejected ones are void, as they may
     be of any known class, and so is what ``kb`` predicts as the class, where nobody decided. Raises ``OwsegError``
     where no region is of the class.
     """
+    queue = queue if isinstance(queue, Queue) else Queue.open(queue)
     found = queue.decisions()
     # As if what was marked as known had been accepted as it.
     named = {r: replace(d, name=d.known or d.name, known=None) for r, d in found.items()}
@@ -70,18 +73,14 @@ def shots_to_correct(queue: Queue, name: str, kb: KnowledgeBase, forward: Forwar
 def _with_counterexamples(
     queue: Queue, images: Sequence[str], shot: Callable[[str], Shot], shows: Sequence[str], other: Sequence[str]
 ) -> Sequence[Shot]:
-    there = frozenset(images)
+    there, of_other = frozenset(images), frozenset(other)
     further = _most_similar(queue, shows, [region for region in other if _image(region) not in there])
 
-    def read(i: int) -> Shot:
-        if i < len(images):
-            return shot(images[i])
-        image_id = further[i - len(images)]
-        return Shot.counterexample(
-            queue.image(image_id), _mask_of(queue, image_id, frozenset(other)), queue.entry(image_id).name
-        )
+    def counterexample(image_id: str) -> Shot:
+        mask = _mask_of(queue, image_id, of_other)
+        return Shot.counterexample(queue.image(image_id), mask, queue.entry(image_id).name)
 
-    return Lazy(range(len(images) + len(further)), read)
+    return joined(Lazy(images, shot), Lazy(further, counterexample))
 
 
 def _image(region: str) -> str:

@@ -56,11 +56,10 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
     if not masks:
         marked = f"the classes are {', '.join(others)}" if others else "nor with another class; give other annotations"
         raise OwsegError(f"no image is annotated with {name!r}{'; ' if others else ', '}{marked}.")
-    names = list(masks)
-    paths = [find_annotated(image, images) for image in names]
+    paths = {image: find_annotated(image, images) for image in masks}
 
-    def read_one(i: int) -> Shot:
-        image, path, mask = names[i], paths[i], masks[names[i]].mask()
+    def read_one(image: str) -> Shot:
+        path, mask = paths[image], masks[image].mask()
         pixels = read_image(path)
         if pixels.shape[1:] != mask.shape:
             raise OwsegError(
@@ -71,7 +70,7 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
         void = voids[image].mask() & ~mask if image in voids else None
         return Shot(pixels, mask, image, void)
 
-    return Lazy(range(len(names)), read_one)
+    return Lazy(list(masks), read_one)
 
 
 def find_annotated(image: str, folder: str | Path) -> Path:

@@ -15,7 +15,15 @@ from typing import Any
 from owseg._files import read_json
 from owseg.errors import OwsegError
 from owseg.knowledge.commit import require_current
-from owseg.knowledge.versions import current_version, pointed_name, read_version, stored_numbers, version_folder
+from owseg.knowledge.versions import (
+    Version,
+    current_version,
+    pointed_name,
+    read_version,
+    stored_numbers,
+    version_folder,
+    version_name,
+)
 
 KNOWLEDGE_FILE = "knowledge.json"
 """The file of a version that says what the knowledge base is, with its history."""
@@ -64,6 +72,15 @@ def find_parent(directory: Path, history: Sequence[Mapping[str, Any]], origin: O
         return (current_version(directory), 0) if now and _has_no_history(directory / now) else (None, 0)
     require_current(directory, here.number, here.current)
     return here.number, _begun(ours, directory, here.number)
+
+
+def version_events(directory: Path, version: Version) -> list[dict[str, Any]]:
+    """Return the events by which a version differs from its parent, as it stores them; none where it is damaged."""
+    own, before = (
+        [] if number is None else _stored_history(directory / version_name(number)) or []
+        for number in (version.number, version.parent)
+    )
+    return [json.loads(event) for event in own[len(before) if own[: len(before)] == before else 0 :]]
 
 
 def _begun(history: list[str], directory: Path, number: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from math import nan
 
@@ -42,15 +43,15 @@ def left_out_iou(
     for fold in track(folds, f"checking the shots of {name}", len(folds)):
         learned = _learned(kb, name, _without(shots, fold), method, forward)
         found |= {i: nan if learned is None else _iou(learned, name, shots[i], forward) for i in fold}
-    seen: dict[str, int] = {}
+    before: Counter[str] = Counter()
     named: dict[str, float] = {}
     for i, shot_id in ids.items():
-        seen[shot_id] = seen.get(shot_id, 0) + 1
-        named[shot_id if seen[shot_id] == 1 else f"{shot_id} ({seen[shot_id]})"] = found[i]
+        before[shot_id] += 1
+        named[shot_id if before[shot_id] == 1 else f"{shot_id} ({before[shot_id]})"] = found[i]
     return named
 
 
-def _without(shots: Sequence[Shot], fold: Sequence[int]) -> Lazy[Shot]:
+def _without(shots: Sequence[Shot], fold: Sequence[int]) -> Sequence[Shot]:
     gone = frozenset(fold)
     return Lazy([i for i in range(len(shots)) if i not in gone], shots.__getitem__)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from owseg._files import read_json, write_whole
 from owseg.data.dataset import DataSet
+from owseg.data.lazy import Lazy
 from owseg.data.shots import sample_shots, shot_of
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
@@ -17,7 +19,7 @@ from owseg.knowledge.versions import has_version
 from owseg.learners.base import Learner
 from owseg.learners.learn import learn
 from owseg.models.cache import CachedForward
-from owseg.types import Forward, Shot
+from owseg.types import DEFAULT_SHOTS, Forward, Shot
 
 FORMAT = 1
 
@@ -27,14 +29,14 @@ class ClassShots:
     """A class to learn and the shots that it is learned from."""
 
     name: str
-    shots: tuple[Shot, ...]
+    shots: Sequence[Shot]
 
 
 def sample_classes(
-    data: DataSet, names: Sequence[str], count: int = 5, seed: int = 0, top: float = 0.2
+    data: DataSet, names: Sequence[str], count: int = DEFAULT_SHOTS, seed: int = 0, top: float = 0.2
 ) -> list[ClassShots]:
     """Draw the shots of every class in ``names`` from ``data`` (see ``sample_shots``)."""
-    return [ClassShots(name, tuple(sample_shots(data, name, count, seed, top))) for name in names]
+    return [ClassShots(name, sample_shots(data, name, count, seed, top)) for name in names]
 
 
 def learn_sequence(
@@ -101,6 +103,6 @@ def read_manifest(path: str | Path, data: DataSet) -> list[ClassShots]:
             # Of image and mask: neither an edited file nor another release of the data set passes for the same shots.
             if shot.fingerprint() != digest:
                 raise OwsegError(f"{image_id} is not the image, or not the mask of {name}, that {path} was made with.")
-            found.append(shot)
-        classes.append(ClassShots(name, tuple(found)))
+            found.append(numbers[image_id])
+        classes.append(ClassShots(name, Lazy(found, partial(shot_of, data, name=name))))
     return classes

@@ -25,7 +25,7 @@ from owseg.knowledge.load import load
 from owseg.learners.learn import learn
 from owseg.report.charts import Curve
 from owseg.report.page import Report, Strip, Table, save
-from owseg.types import MAX_SHOTS
+from owseg.types import DEFAULT_SHOTS
 
 DEFAULTS = {"synthetic": ("synthetic", "animal"), "camvid": ("street8", "car")}
 """The knowledge base and the class to learn, by kind of data set."""
@@ -68,8 +68,10 @@ def run(
     test = cached(spread_over(everything, IMAGES))
     scorers = tuple(n for n in ("msp", "eds", before.scorer) if n in before.scorers)
     first = evaluate(before, test, scorers)
-    _report_step(f"3/5 learning {name} from {MAX_SHOTS} annotated images")
-    shots = sample_shots(cached(open_dataset(data, "train" if kind != "synthetic" else "shots")), name, MAX_SHOTS, seed)
+    _report_step(f"3/5 learning {name} from {DEFAULT_SHOTS} annotated images")
+    shots = sample_shots(
+        cached(open_dataset(data, "train" if kind != "synthetic" else "shots")), name, DEFAULT_SHOTS, seed
+    )
     after = learn(before, name, shots, val)
     after.save(out / "kb")
     _report_step("4/5 predicting again")
@@ -97,7 +99,7 @@ def _report(
     assert threshold is not None
     lead = (
         f"A network that knows {len(before.labels)} classes labels {len(test)} images and says which pixels are "
-        f"unknown. Then it learns a new class, “{name}”, from {MAX_SHOTS} annotated images, and labels them again."
+        f"unknown. Then it learns a new class, “{name}”, from {DEFAULT_SHOTS} annotated images, and labels them again."
     )
     next_steps = (
         ("label images of your own", "owseg predict IMAGES"),

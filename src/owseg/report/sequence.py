@@ -35,7 +35,7 @@ def write_sequence_report(
         title=f"Learning {_and(learned)}",
         lead=(
             f"A network that was trained on {len(stages[0].labels)} classes learned {_and(learned)} one after another, "
-            f"each from one to five annotated images. Evaluated on {evaluation.stages[-1].images} images."
+            f"each from a few annotated images. Evaluated on {evaluation.stages[-1].images} images."
         ),
         legend=last.labels,
         strips=strips(stages, data, evaluation),
