@@ -86,7 +86,7 @@ def learned(
     learners: dict[str, Learner],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Learn ``names`` in turn, for every draw, number of shots and learner; return the metrics after each."""
-    forward, made = CachedForward(base.forward, 6.0), []
+    forward, made = CachedForward(base.engine(), 6.0), []
     for seed in draws:
         for shots in (5, 1):
             classes = sample_classes(frames, names, shots, seed)
@@ -102,6 +102,7 @@ def learned(
     for i in track(range(len(data)), "evaluating", len(data)):
         samples = {n: target[i] for n, target in in_new_labels.items()}
         output = base.forward(samples[1].image)
+        output = base.scored(output, (base.scorer,))  # once for all that is learned
         for (row, _, stages), found in zip(made, states, strict=True):
             for (name, n), labels in maps(row, stages, steps, output, samples[1].target.shape).items():
                 iou = found.get((name, n)) or IoU.of(in_new_labels[n].labels.names)

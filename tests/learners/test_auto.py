@@ -36,7 +36,11 @@ def test_a_name_gives_a_learner_of_that_name_with_its_defaults(name):
         ("npm", {"radius": "2.5", "weighting": "images", "space": "pyramid"}, NPM(2.5, "images", "pyramid")),
         ("plm", {"heads": "latest", **TRAINING}, PLM("latest", 7, 0.1, 0.2, 0.3, 4)),
         ("finetune", TRAINING, FineTune(7, 0.1, 0.2, 0.3, 4)),
-        ("probe", {"strength": "5", "balance": "0.5", "scales": "1,2"}, Probe(5.0, 0.5, (1.0, 2.0))),
+        (
+            "probe",
+            {"strength": "5", "balance": "0.5", "scales": "1,2", "favour": "2", "unknown": "3"},
+            Probe(5.0, 0.5, (1.0, 2.0), 2.0, 3.0),
+        ),
     ],
 )
 def test_every_option_can_be_given_as_text(name, options, expected):

@@ -11,16 +11,19 @@ from owseg.learners import leave_one_out
 from owseg.learners.learn import correct, learn
 from owseg.learners.leave_one_out import left_out_iou
 from owseg.learners.npm import NPM
+from owseg.learners.probe import Probe
 from owseg.types import Shot
 from tests.support.shots import corner_shot, overlap, red_shot
+
+PLAIN = Probe(strength=100, favour=0, unknown=0)
 
 
 def test_it_is_the_iou_of_what_the_others_teach(kb):
     shots = [red_shot(i) for i in range(3)]
-    found = left_out_iou(kb, "square", shots)
+    found = left_out_iou(kb, "square", shots, PLAIN)
     assert list(found) == ["s0", "s1", "s2"]
     for shot in shots:
-        learned = learn(kb, "square", [s for s in shots if s is not shot])
+        learned = learn(kb, "square", [s for s in shots if s is not shot], method=PLAIN)
         predicted = (learned.assess(kb.forward(shot.image), shot.size).labels == 3) & ~shot.void
         assert found[shot.id] == pytest.approx(overlap(predicted, shot))
     assert min(found.values()) > 0.4
@@ -28,7 +31,7 @@ def test_it_is_the_iou_of_what_the_others_teach(kb):
 
 def test_a_shot_of_another_thing_is_found_out(kb):
     green = red_shot(3, (0, 255, 0))
-    found = left_out_iou(kb, "square", [red_shot(0), red_shot(1), green])
+    found = left_out_iou(kb, "square", [red_shot(0), red_shot(1), green], PLAIN)
     assert found["s3"] < 0.2 < min(found["s0"], found["s1"])
 
 

@@ -1,16 +1,22 @@
 """The linear probe is the ridge that its docstring states, and predicts its class alone."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from owseg.errors import OwsegError
-from owseg.knowledge.calibration import fit_scorers
+from owseg.increments import INCREMENTS
+from owseg.increments.probe import UnknownPrior
+from owseg.knowledge.calibration import calibrate, fit_scorers
 from owseg.knowledge.load import load
 from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
+from owseg.models.cache import CachedForward
+from owseg.models.ops import resize
+from owseg.scorers._features import cells
 from owseg.types import Shot
 from tests.support import tiny
 from tests.support.shots import SIZE, blue_shot, overlap, red_shot
@@ -39,7 +45,7 @@ def whitened(kb, image, scale):
 def test_the_probe_is_the_ridge_that_it_says(kb, scales, balance):
     """The gradient of the objective, written out in float64, vanishes at w and b."""
     strength, shots = 1.0, [red_shot(0), red_shot(1)]
-    probe = learn(kb, "rock", shots, method=Probe(strength, balance, scales)).increments[0]
+    probe = learn(kb, "rock", shots, method=Probe(strength, balance, scales, favour=0)).increments[0]
     z, y = [], []
     for view, scale in ((v, f) for s in shots for f in scales for v in (s, s.mirrored())):
         cells = whitened(kb, view.image, scale)
@@ -110,3 +116,94 @@ def test_the_solver_converges(kb):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         learn(kb, "rock", [red_shot(0), red_shot(1)])
+
+
+def test_few_shots_favour_the_class_and_counterexamples_do_not_count(kb):
+    shots = [red_shot(i) for i in range(4)]
+    plain, favoured = (learn(kb, "rock", shots, method=Probe(favour=f)).increments[0] for f in (0.0, 3.0))
+    assert torch.equal(plain.weights, favoured.weights)
+    assert float(favoured.biases[0] - plain.biases[0]) == pytest.approx(1.5)  # 3 / sqrt(4)
+    other = red_shot(9)
+    no = Shot.counterexample(other.image, ~other.positives, "no")
+    found = [learn(kb, "rock", [shots[0], no], method=Probe(favour=f)).increments[0].biases[0] for f in (0.0, 3.0)]
+    assert float(found[1] - found[0]) == pytest.approx(3.0)
+
+
+def test_the_score_of_the_unknown_is_a_prior(kb):
+    """The mask is where the logit and 2 tanh((s - t) / unit) together are positive, with the score in use."""
+    kb = calibrate(replace(kb, scorer="mahalanobis"), tiny.dataset())
+    shots, unseen = [red_shot(0), red_shot(1)], red_shot(5)
+    plain, updated = (learn(kb, "rock", shots, method=Probe(unknown=u)) for u in (0.0, 2.0))
+    prior, own = updated.increments[0].prior, plain.increments[0]
+    assert prior == UnknownPrior("mahalanobis", kb.threshold.value, kb.threshold.unit, 2.0)
+    assert plain.increments[0].prior is None and torch.equal(own.weights, updated.increments[0].weights)
+    output = kb.forward(unseen.image)
+    x = cells(output, own.level, own.weights.shape[1]).movedim(-1, 1)
+    logit = resize(torch.einsum("bchw,c->bhw", x, own.weights[0])[:, None] + own.biases[0], SIZE)[0, 0]
+    score = torch.from_numpy(kb.assess(output, SIZE).scores["mahalanobis"])
+    expected = logit + 2 * torch.tanh((score - kb.threshold.value) / kb.threshold.unit) > 0
+    found = torch.from_numpy(updated.assess(output, SIZE).learned)
+    assert (found == expected).float().mean() > 0.999  # the rest is rounding
+    before = torch.from_numpy(plain.assess(output, SIZE).learned)
+    assert (found & ~before).any() or (before & ~found).any()
+
+
+def test_without_a_threshold_there_is_no_prior(kb):
+    assert kb.threshold is None
+    assert learn(kb, "rock", [red_shot(0)]).increments[0].prior is None
+
+
+def test_a_prior_is_stored_and_asks_for_its_score(kb, tmp_path):
+    kb = calibrate(replace(kb, scorer="joint"), tiny.dataset())
+    updated = learn(kb, "rock", [red_shot(0)])
+    updated.save(tmp_path / "kb")
+    loaded = load(tmp_path / "kb")
+    assert loaded.increments[0].prior == updated.increments[0].prior
+    assert loaded.fingerprint() == updated.fingerprint()
+    with pytest.raises(OwsegError, match="no scorer 'joint'"):
+        replace(updated, scorer="msp", fitted={}, threshold=None)
+
+
+@pytest.mark.parametrize("wrong", [{"unit": 0.0}, {"weight": float("nan")}, {"scorer": 3}, {"more": 1}])
+def test_a_stored_prior_that_is_none_is_refused(kb, wrong):
+    probe = learn(calibrate(replace(kb, scorer="joint"), tiny.dataset()), "rock", [red_shot(0)]).increments[0]
+    value = probe.to_json()
+    value["prior"] |= wrong
+    with pytest.raises(OwsegError, match="prior of 'rock'"):
+        INCREMENTS["probe"].make(value, probe.tensors(), kb.network)
+
+
+def test_many_shots_are_seen_in_fewer_views_and_drawn_cells_stand_for_the_others(kb, monkeypatch):
+    seen = []
+
+    def forward(image, scale=1.0):
+        seen.append(scale)
+        return kb.forward(image, scale)
+
+    monkeypatch.setattr("owseg.learners.probe.MOST_VIEWS", 9)
+    shots = [red_shot(i) for i in range(4)]
+    learn(kb, "rock", shots, method=Probe(scales=(0.5, 1.0, 2.0)), forward=forward)
+    assert seen == [0.5, 0.5, 1.0, 1.0, 2.0, 2.0, 0.5, 0.5]  # each straight, then mirrored
+    drawn = []
+    monkeypatch.setattr("owseg.learners.probe.MOST_CELLS", 80)
+    probe = Probe()
+    for i, shot in enumerate(shots):
+        drawn.append(probe._cells(i, shot, 4, 10, kb.feature_space, kb.forward, 1))
+    for z, positive, counts in drawn:
+        assert z.shape == (20, kb.feature_space.channels) and positive.sum() == 10
+        assert len(set(counts[positive])) == len(set(counts[~positive])) == 1 and counts.sum() > 20
+    again = learn(kb, "rock", shots).increments[0], learn(kb, "rock", shots).increments[0]
+    assert torch.equal(again[0].weights, again[1].weights)
+
+
+def test_an_engine_runs_the_backbone_alone(kb, monkeypatch):
+    """The decoder is not asked, and the probe is the same."""
+    expected = learn(kb, "rock", [red_shot(0)], forward=kb.forward).increments[0]
+
+    def decoded(*_):
+        raise AssertionError("the decoder was run")
+
+    monkeypatch.setattr(type(kb.network), "decode", decoded)
+    for forward in (kb.engine(), CachedForward(kb.engine())):
+        found = learn(kb, "rock", [red_shot(0)], forward=forward).increments[0]
+        assert torch.equal(found.weights, expected.weights)

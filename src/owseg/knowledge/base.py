@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -76,7 +76,8 @@ class KnowledgeBase:
         object.__setattr__(self, "network", prepared(self.network))
         if self.residual is not None:
             object.__setattr__(self, "residual", prepared(self.residual))
-        self.require_scorer(self.scorer)
+        for name in (self.scorer, *(name for increment in self.increments for name in increment.reads)):
+            self.require_scorer(name)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}  # without what is cached
@@ -142,18 +143,23 @@ class KnowledgeBase:
         it predicts it (the inference of Algorithm 1, Eq. 12). Scores are computed at the output's resolution, and one
         channel is interpolated. Raises ``OwsegError`` for a scorer that it does not have.
         """
+        names = scorers or (self.scorer,)
+        output = self.scored(output, names)
         labels = closed_map_at(output.logits, size)
         # Each by a number of its own: where an increment wrote a base class, it is decided as well.
         for number, increment in enumerate(self.increments, len(self.labels)):
             labels = increment.update_labels(labels, output, number)
         written = [self.labels.index(increment.name) for increment in self.increments]
         ids = torch.tensor([*range(len(self.labels)), *written], dtype=torch.uint8).to(labels.device)[labels[0]]
-        scores = {name: self._score(output, size, name) for name in scorers or (self.scorer,)}
+        scores = {name: resize(output.scores[name][:, None].float(), size)[0, 0].cpu().numpy() for name in names}
         return Assessment(ids.cpu().numpy(), (labels[0] >= self.network.num_classes).cpu().numpy(), scores)
 
-    def _score(self, output: Output, size: tuple[int, int], name: str) -> np.ndarray:
-        score: np.ndarray = resize(self.require_scorer(name)(output)[:, None].float(), size)[0, 0].cpu().numpy()
-        return score
+    @torch.no_grad()
+    def scored(self, output: Output, names: Sequence[str] = ()) -> Output:
+        """Return ``output`` with maps of the scores ``names`` and those that increments read; what it has is kept."""
+        wanted = dict.fromkeys((*names, *(name for increment in self.increments for name in increment.reads)))
+        made = {name: self.require_scorer(name)(output) for name in wanted if name not in output.scores}
+        return replace(output, scores={**output.scores, **made})
 
     @overload
     def predict(self, image: ImageLike, forward: Forward | None = None) -> Prediction: ...
@@ -224,10 +230,10 @@ class KnowledgeBase:
         It covers the classes, the increments and every weight, not the history; the score in use and the threshold only
         if it ``decides`` what is unknown.
         """
-        described = _describe(self)
+        value = _describe(self)
         for name in ("history",) if decides else ("scorer", "threshold", "obstacles", "history"):
-            described.pop(name, None)
-        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+            value.pop(name, None)
+        digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode())
         for name, state in weights_of(self.network, self.residual, self.fitted, self.increments).items():
             digest.update(name.encode())
             digest.update(save(storable(state)))
@@ -240,10 +246,8 @@ class KnowledgeBase:
         package. Raises ``NotCurrent`` if it was made from a version of ``directory`` that is no longer the current one,
         and ``OwsegError`` for a backbone that is of no package, and for weights that are not finite.
         """
-        weights, named = (
-            weights_of(self.network, self.residual, self.fitted, self.increments),
-            reference_to(self.network.backbone) if slim else None,
-        )
+        weights = weights_of(self.network, self.residual, self.fitted, self.increments)
+        named = reference_to(self.network.backbone) if slim else None
         if named is not None:
             network = weights[NETWORK_FILE]
             weights[NETWORK_FILE] = {k: v for k, v in network.items() if not k.startswith(BACKBONE_PREFIX)}
@@ -251,10 +255,10 @@ class KnowledgeBase:
             if bad := [n for n, v in state.items() if v.is_floating_point() and not torch.isfinite(v).all()]:
                 raise OwsegError(f"{bad[0]} of {name} holds NaN or infinite values; nothing was stored.")
         files = {name: save(storable(state)) for name, state in weights.items()}
-        described = {**_describe(self), **({} if named is None else {"backbone": named})}
-        files[KNOWLEDGE_FILE] = (json.dumps(described, indent=1) + "\n").encode()
+        value = {**_describe(self), **({} if named is None else {"backbone": named})}
+        files[KNOWLEDGE_FILE] = (json.dumps(value, indent=1) + "\n").encode()
         with writing(directory) as place:
-            parent, events = find_parent(place, described["history"], self.origin)
+            parent, events = find_parent(place, value["history"], self.origin)
             done = self.history[events:] or self.history[-1:]  # saved once more, it says the same once more
             return add_version(place, files, "; ".join(event.message for event in done), parent)
 

@@ -11,10 +11,19 @@ import torch
 from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.increments.base import Increment
-from owseg.increments.probe import LinearProbe, compete
+from owseg.increments.probe import LinearProbe, UnknownPrior, compete
 from owseg.knowledge.base import KnowledgeBase
 from owseg.learners._cells import cover, require_space
+from owseg.models.cache import pyramids
+from owseg.scorers._features import cells
+from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Forward, Shot
+
+MOST_CELLS = 20_000
+"""Of all views together at most so many cells are fitted to: half of them positive, half negative."""
+
+MOST_VIEWS = 60
+"""Up to so many views each shot is seen in all; more shots are seen in fewer, each in one at least."""
 
 
 @dataclass(frozen=True)
@@ -27,17 +36,31 @@ class Probe:
         |w|^2 / 2 + strength / n * sum_i s_i log(1 + exp(-y_i (w^T z_i + b))),   y_i = +1 or -1,
 
     with weights ``s_i ~ n_{y_i}^-balance`` of mean 1, n_y the number of positive or of negative cells: at 1 both weigh
-    the same, at 0 every cell does. One image shows little of how a class may look, so the fewer the shots, the more the
-    class is favoured; by default ``balance = (1 + 1/m) / 2`` for m shots.
+    the same, at 0 every cell does. By default ``balance = (1 + 1/m) / 2`` for m shots that show the class.
 
     z is the pyramid whitened by the known classes' covariance (see ``RelativeMahalanobis``), so the ridge leaves free
     what they vary least in; being linear, the whitening is folded into the weights. The problem is convex, and the
     network is not touched: where the probe does not predict its class, nothing changes.
+
+    A pixel is of the class where its logit is positive, which is
+
+        w^T z + b + favour / sqrt(m) + unknown tanh((s - t) / unit).
+
+    The third term is for what few shots do not show: on other images of the class w^T z is lower than on the shots, and
+    the more so the fewer there are. The fourth is a prior: what is new was unknown so far, so a score s above the
+    threshold t speaks for the class, and one below against it (see ``UnknownPrior``; score, threshold and its ``unit``
+    are those that the knowledge base has when it learns; without a threshold there is no such term).
+
+    Of many shots each is seen in fewer views (``MOST_VIEWS``), and of all views at most ``MOST_CELLS`` cells count,
+    drawn at random by a fixed seed, for as many as they stand for: so time and memory grow slowly with the shots.
     """
 
-    strength: float = 100.0
+    strength: float = 50.0
     balance: float | None = None
     scales: tuple[float, ...] = (0.7, 1.0, 1.4)
+    favour: float = 1.5
+    unknown: float = 1.5
+    level: int | None = None
     method = "probe"
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
@@ -45,27 +68,57 @@ class Probe:
         # Imported here: scikit-learn takes long to import, and only this needs it.
         from sklearn.linear_model import LogisticRegression
 
-        space = require_space(kb, "a probe")
-        cells, positive = [], []
-        views = [(v, scale) for shot in shots for scale in self.scales for v in (shot, shot.mirrored())]
-        for view, scale in views:
-            z = space.whitened(forward(view.image, scale))[0]
-            inside, outside = (cover(m, (z.shape[1], z.shape[2])) for m in (view.positives, view.negatives))
-            # Cells mostly of void are left out.
-            annotated = (inside > 0.5) | (outside > 0.5)
-            # (C, h, w) -> (n, C)
-            cells.append(z.flatten(1).T.cpu().numpy()[annotated])
-            positive.append(inside[annotated] > 0.5)
-        x, y = np.concatenate(cells), np.concatenate(positive)
+        space, encode = require_space(kb, "a probe"), pyramids(forward)
+        level = space.level if self.level is None else self.level
+        most = max(1, MOST_CELLS // 2 // len(shots))
+        drawn = [self._cells(i, shot, len(shots), most, space, encode, level) for i, shot in enumerate(shots)]
+        x, y, counts = (np.concatenate(part) for part in zip(*drawn, strict=True))
         if not y.any() or y.all():
             what = "leaves nothing else to compare with" if y.any() else "covers half of no cell of the feature grid"
             raise OwsegError(f"the mask of {name} {what}; choose images that show it larger and with surroundings.")
-        balance = (1 + 1 / len(shots)) / 2 if self.balance is None else self.balance
-        rarity = np.where(y, y.mean(), 1 - y.mean()) ** -balance
+        shown = sum(labels.any() for _, labels, _ in drawn)
+        balance = (1 + 1 / shown) / 2 if self.balance is None else self.balance
+        share = counts[y].sum() / counts.sum()
+        weights = counts * np.where(y, share, 1 - share) ** -balance
         # scikit-learn's C multiplies the sum of the losses, the strength their mean.
-        fit = LogisticRegression(C=self.strength / len(y), max_iter=1000).fit(x, y, rarity / rarity.mean())
+        fit = LogisticRegression(C=self.strength / len(y), max_iter=1000).fit(x, y, weights / weights.mean())
         weight, bias = space.unwhitened(torch.tensor(fit.coef_[0]), float(fit.intercept_[0]))
-        return compete(kb.increments, LinearProbe(name, weight.float()[None], bias.float()[None], space.level))
+        bias = bias + self.favour / shown**0.5
+        probe = LinearProbe(name, weight.float()[None], bias.float()[None], level, prior=self._prior(kb))
+        return compete(kb.increments, probe)
+
+    def _prior(self, kb: KnowledgeBase) -> UnknownPrior | None:
+        if kb.threshold is None or self.unknown == 0:
+            return None
+        return UnknownPrior(kb.scorer, kb.threshold.value, kb.threshold.unit, self.unknown)
+
+    def _cells(
+        self, i: int, shot: Shot, shots: int, most: int, space: RelativeMahalanobis, encode: Forward, level: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return of shot ``i`` cells (n, C) whitened, which are positive (n,), and for how many each stands (n,).
+
+        At most ``most`` positive and as many negative ones are drawn.
+        """
+        every = [(scale, mirrored) for scale in self.scales for mirrored in (False, True)]
+        count = min(len(every), max(1, MOST_VIEWS // shots))
+        x, y = [], []
+        for scale, mirrored in (every[(i * count + j) % len(every)] for j in range(count)):
+            view = shot.mirrored() if mirrored else shot
+            maps = cells(encode(view.image, scale), level, space.channels)[0]
+            inside, outside = (cover(m, (maps.shape[0], maps.shape[1])) for m in (view.positives, view.negatives))
+            # Cells mostly of void are left out.
+            annotated = torch.from_numpy((inside > 0.5) | (outside > 0.5))
+            x.append(maps.flatten(0, 1)[annotated.to(maps.device)])
+            y.append(inside[annotated.numpy()] > 0.5)
+        labels = np.concatenate(y)
+        rng = np.random.default_rng(i)
+        parts = [np.flatnonzero(labels == which) for which in (True, False)]
+        kept = [part if len(part) <= most else rng.choice(part, most, replace=False) for part in parts]
+        stand = [np.full(len(k), len(part) / max(1, len(k))) for k, part in zip(kept, parts, strict=True)]
+        chosen = np.concatenate(kept)
+        # Whitened last, as that is the most work.
+        z = space.whiten(torch.cat(x)[torch.from_numpy(chosen)].float()).cpu().numpy()
+        return z, labels[chosen], np.concatenate(stand)
 
 
 CARDS = (
@@ -77,6 +130,8 @@ CARDS = (
             "strength": "of the data against the ridge",
             "balance": "0: every cell weighs the same, 1: positive and negative cells do",
             "scales": "factors by which the shots are resized, with commas",
+            "favour": "how much the class is favoured, the less the more shots there are",
+            "unknown": "how much the score of the unknown speaks for the class",
         },
     ),
 )

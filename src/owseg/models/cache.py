@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from threading import Lock
 
 import numpy as np
 from torch import Tensor
 
+from owseg.models.engine import Engine
 from owseg.models.over_images import Batched
 from owseg.types import Forward, Output
 
@@ -22,7 +24,7 @@ class CachedForward:
     """
 
     def __init__(self, forward: Forward, gigabytes: float = 2.0) -> None:
-        self.forward, self.bytes_left = forward, gigabytes * 2**30
+        self.forward, self.gigabytes, self.bytes_left = forward, gigabytes, gigabytes * 2**30
         self._outputs: dict[str, Output] = {}
         self._lock = Lock()
 
@@ -35,6 +37,11 @@ class CachedForward:
     def threads(self) -> int:
         """The number of images, or of batches, that are worked on at the same time."""
         return self.forward.threads if isinstance(self.forward, Batched) else 1
+
+    @cached_property
+    def of_pyramid(self) -> CachedForward:
+        """The cache of another forward whose outputs have the same pyramid (see ``pyramids``), of the same size."""
+        return CachedForward(pyramids(self.forward), self.gigabytes)
 
     def __call__(self, image: np.ndarray, scale: float = 1.0) -> Output:
         """Return the output for an image (3, H, W) uint8."""
@@ -59,6 +66,13 @@ class CachedForward:
             if key not in self._outputs and size <= self.bytes_left:
                 self._outputs[key], self.bytes_left = output, self.bytes_left - size
             return self._outputs.get(key, output)
+
+
+def pyramids(forward: Forward) -> Forward:
+    """Return what gives the pyramids of ``forward`` and need give nothing else: faster where its network is known."""
+    if isinstance(forward, CachedForward):
+        return forward.of_pyramid
+    return forward.of_pyramid() if isinstance(forward, Engine) else forward
 
 
 def _key(image: np.ndarray, scale: float) -> str:

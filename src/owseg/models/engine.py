@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
-from owseg.models.network import Network, check_image
+from owseg.models.network import BackboneAlone, Network, check_image
 from owseg.models.ops import resize_image, working_size
 from owseg.models.residual_pattern import ResidualPattern
 from owseg.models.sides import averaged_over_sides
@@ -81,6 +81,10 @@ class Engine:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}  # no lock
+
+    def of_pyramid(self) -> Engine:
+        """Return an engine whose outputs have the same pyramid; the network is its backbone alone."""
+        return replace(self, network=prepared(BackboneAlone.of(self.network)), residual=None, full_resolution=False)
 
     @property
     def device(self) -> torch.device:

@@ -183,9 +183,17 @@ class Network(nn.Module):
 class BackboneAlone(Network):
     """A ``backbone`` as a network, so that an ``Engine`` runs it: its last stage is embedding and logits as well."""
 
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__(backbone, cast(Decoder, nn.Identity()), cast(Classifier, nn.Identity()))
+    def __init__(
+        self, backbone: Backbone, size: int | None = None, scales: Sequence[float] = (1.0,), squares: bool = False
+    ) -> None:
+        nothing = cast(Decoder, nn.Identity()), cast(Classifier, nn.Identity())
+        super().__init__(backbone, *nothing, size, scales, squares=squares)
         self.train(backbone.training)
+
+    @classmethod
+    def of(cls, network: Network) -> BackboneAlone:
+        """Return what has the same pyramid as ``network``, at the cost of its backbone."""
+        return cls(network.backbone, network.size, network.scales, network.squares)
 
     def decode(self, features: Sequence[Tensor]) -> Tensor:
         """Return the last stage of the pyramid."""
