@@ -238,7 +238,7 @@ def test_a_head_that_labels_every_pixel_cannot_do_without_a_class():
         (lambda kb: forget(kb, "cow"), "there is no class 'cow'; the classes are road, sky, tree, red, blue"),
         (lambda kb: rename(kb, "cow", "ox"), "there is no class 'cow'"),
         (lambda kb: rename(kb, "red", "sky"), "'sky' is another class; merge the two"),
-        (lambda kb: rename(kb, "red", "red"), "'red' is another class; merge the two"),
+        (lambda kb: rename(kb, "red", "red"), "'red' is its name already"),
         (lambda kb: rename(kb, "red", "void"), "reserved"),
         (lambda kb: merge(kb, "red", "red"), "'red' and 'red' are one class"),
         (lambda kb: merge(kb, "road", "sky"), "both classes that the network was trained for, and cannot be merged"),

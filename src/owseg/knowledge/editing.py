@@ -38,7 +38,8 @@ def rename(kb: KnowledgeBase, old: str, new: str) -> KnowledgeBase:
     """
     label = kb.labels.index(old)
     if new in kb.labels:
-        raise OwsegError(f"{new!r} is another class; merge the two, or give another name.")
+        which = "its name already" if new == old else "another class; merge the two, or give another name"
+        raise OwsegError(f"{new!r} is {which}.")
     check_class_names([new])
     labels, details = _named(kb.labels, label, new), {"class": old, "name": new}
     return _edited(kb, "rename", f"renamed {old} to {new}", details, labels, kb.increments, {old: new})
