@@ -215,20 +215,20 @@ def read_options(card: Card[Any], options: Mapping[str, str], where: str = "") -
     return values
 
 
-def _read_as(default: Any, text: str, name: str, of_empty: type[int] | type[float]) -> Any:
+def _read_as(default: Any, text: str, name: str, of_none: type[int] | type[float]) -> Any:
     """Return ``text`` as a value of the type of ``default``; a number, where one can be read, for None.
 
-    The parts of an empty tuple are ``of_empty``.
+    None, and the parts of an empty tuple, are ``of_none``.
     """
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
         if isinstance(default, tuple):
-            part_type = type(default[0]) if default else of_empty
+            part_type = type(default[0]) if default else of_none
             return () if text == "none" else tuple(part_type(part) for part in text.split(","))
         if isinstance(default, int | float):
             return type(default)(text)
-        return text if isinstance(default, str) else float(text)
+        return text if isinstance(default, str) else of_none(text)
     except (ValueError, KeyError):
         kind = {bool: "true or false", int: "a whole number", tuple: "numbers with commas"}.get(
             type(default), "a number"

@@ -160,7 +160,7 @@ def test_a_counterexample_says_what_is_not_the_class(kb, method):
     for given in (shots, [*shots, not_it]):
         learned = learn(kb, "square", given, method=METHODS[method])
         found.append((learned.assess(kb.forward(other.image), SIZE).labels == 3)[other.positives].mean())
-    assert found[0] > 0.2 and found[1] < 0.05
+    assert found[0] > 0.2 and found[1] < found[0] / 5
     if method == "probe":  # a smaller radius loses the class as well
         assert (learned.assess(kb.forward(shots[0].image), SIZE).labels == 3)[shots[0].positives].mean() > 0.2
 

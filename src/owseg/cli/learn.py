@@ -138,8 +138,7 @@ def learn(
     from owseg.models.cache import CachedForward
 
     check_sources(shots, data, images)
-    target, base = writable(kb, out), compute.load(kb)
-    learner = chosen_learner(method, settings)
+    target, base, learner = writable(kb, out), compute.load(kb), chosen_learner(method, settings)
     names = new_classes(name, base.labels.names)
     if not_ is not None and len(names) > 1:
         raise OwsegError("--not says what one class is not; learn one at a time.")

@@ -23,7 +23,7 @@ MOST_CELLS = 20_000
 """Of all views together at most so many cells are fitted to: half of them positive, half negative."""
 
 MOST_VIEWS = 60
-"""Up to so many views each shot is seen in all; more shots are seen in fewer, each in one at least."""
+"""So many views of all shots together at most, but one of each at least, and no more than sizes and mirror give."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class Probe:
     threshold t speaks for the class, and one below against it (see ``UnknownPrior``; score, threshold and its ``unit``
     are those that the knowledge base has when it learns; without a threshold there is no such term).
 
-    Of many shots each is seen in fewer views (``MOST_VIEWS``), and of all views at most ``MOST_CELLS`` cells count,
+    ``level`` is the stage on whose grid the cells are, by default that of the whitening.
+
+    Of many shots each has fewer views (``MOST_VIEWS``), and of all views at most ``MOST_CELLS`` cells count,
     drawn at random by a fixed seed, for as many as they stand for: so time and memory grow slowly with the shots.
     """
 
@@ -132,6 +134,7 @@ CARDS = (
             "scales": "factors by which the shots are resized, with commas",
             "favour": "how much the class is favoured, the less the more shots there are",
             "unknown": "how much the score of the unknown speaks for the class",
+            "level": "the stage on whose grid it is fitted: 0 for small things, at three times the cost",
         },
     ),
 )

@@ -24,7 +24,7 @@ from owseg.types import DEFAULT_SHOTS, Forward, Shot
 FORMAT = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassShots:
     """A class to learn and the shots that it is learned from."""
 
