@@ -65,7 +65,7 @@ SETS = {
 }
 NONE: dict[str, Any] = {"scores": {}}
 FACTORS = ",".join(f"{factor:g}" for factor in SCALES)
-DRAWS, SHOTS = 3, 5
+DRAWS, SHOTS = 5, 5
 LEARNERS: dict[str, dict[str, Learner]] = {
     "shots": {"probe": Probe()},
     "paper_shots": {"PLM": PLM(), "NPM": NPM()},
