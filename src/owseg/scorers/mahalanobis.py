@@ -130,8 +130,8 @@ class RelativeMahalanobis(FittedScorer):
 
     def whitened(self, output: Output) -> Tensor:
         """Return the features (B, C, h, w) in which squared Euclidean distances to class means are the ``M_k``."""
-        x = cells(output, self.level, self.channels)
-        return self.whiten(x.flatten(0, 2).float()).view(*x.shape[:3], -1).movedim(-1, 1)
+        x, shape = self._centred(output)
+        return product(x, self.whiten_within, half=x.is_cuda).view(*shape, -1).movedim(-1, 1)
 
     def whiten(self, x: Tensor) -> Tensor:
         """Return features (n, C) of the pyramid in the space of ``whitened``, (n, C) float32."""
