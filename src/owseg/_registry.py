@@ -211,7 +211,8 @@ def read_options(card: Card[Any], options: Mapping[str, str], where: str = "") -
             raise OwsegError(f"{where} has no option {name!r}; {meant(name, card.options, others)}")
         given = parameters.get(name)
         default, kind = (None, "") if given is None else (given.default, str(given.annotation))
-        values[name] = _read_as(default, text, f"{where}: {name}", float if "float" in kind or "int" not in kind else int)
+        of_none = int if "int" in kind and "float" not in kind else float
+        values[name] = _read_as(default, text, f"{where}: {name}", of_none)
     return values
 
 
