@@ -12,7 +12,7 @@ from owseg.increments import INCREMENTS
 from owseg.increments.probe import UnknownPrior
 from owseg.knowledge.calibration import calibrate, fit_scorers
 from owseg.knowledge.load import load
-from owseg.learners.learn import learn
+from owseg.learners.learn import correct, learn
 from owseg.learners.probe import Probe
 from owseg.models.cache import CachedForward
 from owseg.models.ops import resize
@@ -207,3 +207,20 @@ def test_an_engine_runs_the_backbone_alone(kb, monkeypatch):
     for forward in (kb.engine(), CachedForward(kb.engine())):
         found = learn(kb, "rock", [red_shot(0)], forward=forward).increments[0]
         assert torch.equal(found.weights, expected.weights)
+
+
+def test_a_known_class_that_is_corrected_has_no_prior(kb):
+    kb = calibrate(replace(kb, scorer="joint"), tiny.dataset())
+    assert correct(kb, kb.labels.names[0], [red_shot(0)]).increments[0].prior is None
+    learned = learn(kb, "rock", [red_shot(0)])
+    assert [i.prior is None for i in correct(learned, "rock", [red_shot(1)]).increments] == [False, True]
+
+
+def test_it_is_fitted_on_the_grid_of_a_stage(kb):
+    probe = learn(kb, "rock", [red_shot(0)], method=Probe(level=0)).increments[0]
+    default = learn(kb, "rock", [red_shot(0)]).increments[0]
+    assert (probe.level, default.level) == (0, kb.feature_space.level) and probe.level != default.level
+    assert not torch.equal(probe.weights, default.weights)
+    for level in (-1, 9):
+        with pytest.raises(OwsegError, match=f"there is no stage {level}; the pyramid has the stages 0 to "):
+            learn(kb, "rock", [red_shot(0)], method=Probe(level=level))

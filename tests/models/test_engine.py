@@ -8,7 +8,7 @@ import torch
 
 from owseg.errors import OwsegError
 from owseg.models.engine import Engine, prepared
-from owseg.models.network import to_tensor
+from owseg.models.network import Network, to_tensor
 from tests.support import tiny
 from tests.support.passes import learned_residual, same
 
@@ -111,6 +111,33 @@ def test_the_network_sees_an_image_at_its_working_size(working, size, scale, exp
         assert same(output, network(resized.contiguous(memory_format=torch.channels_last)))
     full = Engine(network, size=size, full_resolution=True)(tiny.image(), scale)
     assert full.logits.shape[-2:] == (48, 64)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"full_resolution": True},
+        {"multi_scale": True},
+        {"sides": (64, 96)},
+        {"tile": True},
+        {"window": 64},
+        {"size": 128},
+    ],
+    ids=lambda how: next(iter(how), "plain"),
+)
+def test_an_engine_of_the_pyramid_has_the_same_and_runs_no_decoder(how, monkeypatch):
+    network, image = tiny.network(size=64), tiny.image(0, (96, 128))
+    network.scales = (1.0, 0.5)
+    engine = Engine(prepared(network), **how)
+    expected, passes = engine(image, 1.5).features, []
+    alone, encode = engine.of_pyramid(), Network.encode
+    monkeypatch.setattr(Network, "encode", lambda self, x: passes.append(x) or encode(self, x))
+    monkeypatch.setattr(engine.network, "decoder", None)
+    found = alone(image, 1.5).features
+    assert len(found) == len(expected) and all(map(torch.equal, found, expected))
+    if "tile" not in how and "window" not in how:
+        assert len(passes) == 2  # one for each scale
 
 
 def test_an_engine_takes_images_only():

@@ -49,7 +49,8 @@ class Probe:
     The third term is for what few shots do not show: on other images of the class w^T z is lower than on the shots, and
     the more so the fewer there are. The fourth is a prior: what is new was unknown so far, so a score s above the
     threshold t speaks for the class, and one below against it (see ``UnknownPrior``; score, threshold and its ``unit``
-    are those that the knowledge base has when it learns; without a threshold there is no such term).
+    are those that the knowledge base has when it learns; without a threshold, and for a known class that is corrected,
+    there is no such term).
 
     ``level`` is the stage on whose grid the cells are, by default that of the whitening.
 
@@ -66,12 +67,14 @@ class Probe:
     method = "probe"
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
-        """Return the increments with the new probe; raise ``OwsegError`` without the fitted scorers."""
+        """Return the increments with the new probe; raise ``OwsegError`` without the fitted scorers, or the stage."""
         # Imported here: scikit-learn takes long to import, and only this needs it.
         from sklearn.linear_model import LogisticRegression
 
         space, encode = require_space(kb, "a probe"), pyramids(forward)
-        level = space.level if self.level is None else self.level
+        level, stages = space.level if self.level is None else self.level, len(kb.network.backbone.channels)
+        if not 0 <= level < stages:
+            raise OwsegError(f"there is no stage {level}; the pyramid has the stages 0 to {stages - 1}.")
         most = max(1, MOST_CELLS // 2 // len(shots))
         drawn = [self._cells(i, shot, len(shots), most, space, encode, level) for i, shot in enumerate(shots)]
         x, y, counts = (np.concatenate(part) for part in zip(*drawn, strict=True))
@@ -86,11 +89,12 @@ class Probe:
         fit = LogisticRegression(C=self.strength / len(y), max_iter=1000).fit(x, y, weights / weights.mean())
         weight, bias = space.unwhitened(torch.tensor(fit.coef_[0]), float(fit.intercept_[0]))
         bias = bias + self.favour / shown**0.5
-        probe = LinearProbe(name, weight.float()[None], bias.float()[None], level, prior=self._prior(kb))
+        probe = LinearProbe(name, weight.float()[None], bias.float()[None], level, prior=self._prior(kb, name))
         return compete(kb.increments, probe)
 
-    def _prior(self, kb: KnowledgeBase) -> UnknownPrior | None:
-        if kb.threshold is None or self.unknown == 0:
+    def _prior(self, kb: KnowledgeBase, name: str) -> UnknownPrior | None:
+        # A known class that is corrected was not unknown so far.
+        if kb.threshold is None or self.unknown == 0 or name in kb.labels:
             return None
         return UnknownPrior(kb.scorer, kb.threshold.value, kb.threshold.unit, self.unknown)
 
