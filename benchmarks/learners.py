@@ -2,9 +2,9 @@
 
     python -m benchmarks.learners [--threads 2] [--kb street8] [--data camvid:DIR]
 
-Seconds beyond the forward passes over the shots (and, for PLM and the probe, over their mirror images and other
-sizes), which are done beforehand; then the time of one prediction with the class, against one without. Without
-``--data`` the shots are five synthetic scenes at 480x360.
+Seconds from the images of the shots to the class, with all forward passes over them, their mirror images and other
+sizes; then the time of one prediction with the class, against one without. Without ``--data`` the shots are five
+synthetic scenes at 480x360.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from owseg.learners.learn import learn
 from owseg.learners.npm import NPM
 from owseg.learners.plm import PLM
 from owseg.learners.probe import Probe
-from owseg.models.cache import CachedForward
 from owseg.types import Shot
 
 T = TypeVar("T")
@@ -62,11 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kb, name = load(args.kb), "car" if args.data else "animal"
     height, width = map(int, args.size.split("x"))
     shots = sample_shots(open_dataset(args.data, "train"), name, 5) if args.data else scenes((height, width))
-    forward, image, size = CachedForward(kb.forward), shots[0].image, shots[0].size
-    passes = [timed(lambda v=v: forward(v.image))[0] for s in shots for v in (s, s.mirrored())]
-    for view, scale in ((v, f) for s in shots for f in Probe().scales for v in (s, s.mirrored())):
-        forward(view.image, scale)
-    output = forward(image)
+    image, size = shots[0].image, shots[0].size
+    passes = [timed(lambda v=v: kb.forward(v.image))[0] for s in shots for v in (s, s.mirrored())]
+    output = kb.forward(image)
 
     def seconds_of(call: Callable[[], object]) -> float:
         return statistics.median(timed(call)[0] for _ in range(args.repeats))
@@ -76,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"forward pass over a shot: {statistics.median(passes):.2f} s; labels and score of an image: {whole:.2f} s")
     for title in args.learners:
         learner = LEARNERS[title]
-        seconds, updated = timed(lambda x=learner: learn(kb, name, shots, method=x, forward=forward))
+        seconds, updated = timed(lambda x=learner: learn(kb, name, shots, method=x))
         after, before = (seconds_of(lambda w=w: w.assess(output, size)) for w in (updated, kb))
         share = (whole + after - before) / whole
         print(f"{title:6} learns in {seconds:6.2f} s; an image then takes {share:.2f}x as long")

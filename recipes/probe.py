@@ -9,8 +9,8 @@ every variant, and the class that was learned is looked for in the third, or in 
 pedestrian and bicyclist, each of which is learned alone. Its network was trained on all three drives; a probe reads its
 frozen backbone. Test is not read.
 
-Columns: the IoU of the class, mean over folds and draws; what the mIoU of the known classes gains; of the pixels of each
-of the other two, which stay unknown, the share that is found: before, and once the class is learned.
+Columns: the IoU of the class, mean over folds and draws; what the mIoU of the known classes gains; of the pixels of
+each of the other two, which stay unknown, the share that is found: before, and once the class is learned.
 """
 
 from __future__ import annotations

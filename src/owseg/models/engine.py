@@ -85,8 +85,8 @@ class Engine:
     def of_pyramid(self) -> Engine:
         """Return an engine whose outputs have the same pyramid; the network is its backbone alone."""
         # Views of multi_scale, and all sides but the last, leave no trace in the pyramid.
-        alone: dict[str, Any] = {"residual": None, "full_resolution": False, "multi_scale": False, "sides": self.sides[-1:]}
-        return replace(self, network=prepared(BackboneAlone.of(self.network)), **alone)
+        views: dict[str, Any] = {"full_resolution": False, "multi_scale": False, "sides": self.sides[-1:]}
+        return replace(self, network=prepared(BackboneAlone.of(self.network)), residual=None, **views)
 
     @property
     def device(self) -> torch.device:
