@@ -34,6 +34,7 @@ def test_it_is_a_version_that_can_be_undone(run_cli, taught, line, names, messag
     after = load(taught)
     assert after.labels.names == names and after.history[-1].message == message
     assert version_history(taught)[-1].parent == 1 and "Next: owseg predict" in out
+    assert ("The threshold was not changed" in out) == (command == "forget")
     assert run_cli("rollback", taught)[0] == 0 and load(taught).fingerprint() == before.fingerprint()
 
 

@@ -12,16 +12,26 @@ if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
 
 
+KEPT_THRESHOLD = "The threshold was not changed; owseg calibrate finds it anew.\n"
+"""What is said where a class comes or goes and no data was given."""
+
+
 def store_edited(
-    kb: str, change: Callable[[KnowledgeBase], KnowledgeBase], rebase: bool, out: str | None, slim: bool, as_json: bool
+    kb: str,
+    change: Callable[[KnowledgeBase], KnowledgeBase],
+    rebase: bool,
+    out: str | None,
+    slim: bool,
+    as_json: bool,
+    note: str = "",
 ) -> None:
-    """Store ``change`` of the knowledge base as a new version, on what is current by then, and print what it is now."""
+    """Store ``change`` of the knowledge base as a new version, on what is current by then; print it and ``note``."""
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
     from owseg.learners.sequence import save_stages
 
     target, base = writable(kb, out), load(kb)
-    hint = next_command("predict", "--kb", target, "IMAGES")
+    hint = note + next_command("predict", "--kb", target, "IMAGES")
 
     def step(base: KnowledgeBase) -> None:
         made = change(base)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._compute import Compute
+from owseg.cli._editing import KEPT_THRESHOLD
 from owseg.cli._options import KB, Json, Out, Slim
 from owseg.cli._printing import next_command, save_version
 from owseg.cli._rebase import Rebase, on_newest
@@ -62,10 +63,7 @@ def correct(
     if images is not None and shots is None:
         raise OwsegError("--images says where the images of --shots are; with --queue leave it out.")
     target, base, learner = writable(kb, out), compute.load(kb), chosen_learner(method, settings)
-    hint = (
-        "The threshold was not changed; owseg calibrate finds it anew.\n"
-        f"{next_command('predict', '--kb', target, 'IMAGES')}"
-    )
+    hint = KEPT_THRESHOLD + next_command("predict", "--kb", target, "IMAGES")
 
     def step(base: KnowledgeBase) -> None:
         forward = CachedForward(base.engine())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from owseg.cli._editing import store_edited
+from owseg.cli._editing import KEPT_THRESHOLD, store_edited
 from owseg.cli._options import KB, Json, Out, Slim
 from owseg.cli._rebase import Rebase
 
@@ -23,4 +23,4 @@ def forget(
     """Remove a learned class; the others are as if it had never been learned. Undo with owseg rollback."""
     from owseg.knowledge.editing import forget as forgotten
 
-    store_edited(kb, partial(forgotten, name=name), rebase, out, slim, as_json)
+    store_edited(kb, partial(forgotten, name=name), rebase, out, slim, as_json, KEPT_THRESHOLD)
