@@ -102,7 +102,6 @@ def learned(
     for i in track(range(len(data)), "evaluating", len(data)):
         samples = {n: target[i] for n, target in in_new_labels.items()}
         output = base.forward(samples[1].image)
-        output = base.scored(output, (base.scorer,))  # once for all that is learned
         for (row, _, stages), found in zip(made, states, strict=True):
             for (name, n), labels in maps(row, stages, steps, output, samples[1].target.shape).items():
                 iou = found.get((name, n)) or IoU.of(in_new_labels[n].labels.names)

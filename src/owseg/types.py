@@ -6,8 +6,8 @@ Shapes: B batch, K known classes, D embedding, (H, W) full resolution, (h, w) ne
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -50,8 +50,7 @@ class Output:
     and whose size hides their differences in float32. ``residual`` (B, K, h, w) is the evidence with a residual pattern
     added, where one was learned (see ``owseg.models.residual_pattern``). ``negative`` (B, h, w) is the logit of
     what is none of them against all of them, where the network was shown outliers. ``image`` (B, 3, H, W) uint8 is what
-    the network was run on, before it was resized; an ``Engine`` adds it. ``scores`` are maps (B, h, w) by name, which a
-    knowledge base adds for the increments that read them (see ``KnowledgeBase.scored``).
+    the network was run on, before it was resized; an ``Engine`` adds it.
     """
 
     features: tuple[Tensor, ...]
@@ -61,7 +60,6 @@ class Output:
     evidence: Tensor | None = None
     negative: Tensor | None = None
     image: Tensor | None = None
-    scores: Mapping[str, Tensor] = field(default_factory=dict)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Output:
         """Return the output with ``function`` of each of its tensors."""
@@ -75,9 +73,8 @@ class Output:
 
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         stages = tuple(once(stage) for stage in values.pop("features"))
-        scores = {name: once(score) for name, score in values.pop("scores").items()}
         rest: dict[str, Any] = {name: None if value is None else once(value) for name, value in values.items()}
-        return Output(stages, scores=scores, **rest)
+        return Output(stages, **rest)
 
     def of(self, i: int) -> Output:
         """Return the output of image ``i`` of the batch alone, as a batch of one."""

@@ -32,7 +32,7 @@ SIZE = (48, 64)
 class Fixed:
     """An increment that predicts given rows of any image, and writes ``label`` there."""
 
-    alone, reads = False, ()
+    alone = False
 
     def __init__(self, name, rows):
         self.name, self.rows = name, rows

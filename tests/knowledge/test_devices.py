@@ -179,7 +179,7 @@ def test_every_score_and_every_class_stay_on_the_device(fake, how):
         for name in kb.scorers:
             score = kb.scorers[name](output)
             assert score.device == FAKE and len(score) == 2, name
-        labels, output = output.logits.argmax(1), kb.scored(output)
+        labels = output.logits.argmax(1)
         for increment in kb.increments:
             assert increment.predict_mask(output, (48, 64)).device == FAKE, increment
             assert increment.update_labels(labels.new_zeros(2, 48, 64), output, 5).device == FAKE

@@ -43,8 +43,6 @@ def oracle_pseudo_labels(m_in, m_out, y, void):
 class Fixed:
     """An increment that predicts a given mask."""
 
-    reads = ()
-
     def __init__(self, name, mask):
         self.mask, self.name = torch.from_numpy(mask)[None], name
 
@@ -63,10 +61,6 @@ def test_algorithm_1_pixel_by_pixel(seed, learned):
     class Known:
         increments = tuple(Fixed(f"novel {t}", m) for t, m in enumerate(m_out))
         labels = LabelSpace.of(["a", "b", "c", *(increment.name for increment in increments)])
-
-        @staticmethod
-        def scored(output):
-            return output
 
     shot = Shot(np.zeros((3, 6, 8), np.uint8), y, "s", void)
     made = pseudo_labels(Known, Output((), logits, logits), shot)

@@ -1,22 +1,17 @@
 """The linear probe is the ridge that its docstring states, and predicts its class alone."""
 
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from owseg.errors import OwsegError
-from owseg.increments import INCREMENTS
-from owseg.increments.probe import UnknownPrior
-from owseg.knowledge.calibration import calibrate, fit_scorers
+from owseg.knowledge.calibration import fit_scorers
 from owseg.knowledge.load import load
-from owseg.learners.learn import correct, learn
+from owseg.learners.learn import learn
 from owseg.learners.probe import Probe
 from owseg.models.cache import CachedForward
-from owseg.models.ops import resize
-from owseg.scorers._features import cells
 from owseg.types import Shot
 from tests.support import tiny
 from tests.support.shots import SIZE, blue_shot, overlap, red_shot
@@ -129,50 +124,6 @@ def test_few_shots_favour_the_class_and_counterexamples_do_not_count(kb):
     assert float(found[1] - found[0]) == pytest.approx(3.0)
 
 
-def test_the_score_of_the_unknown_is_a_prior(kb):
-    """The mask is where the logit and 2 tanh((s - t) / unit) together are positive, with the score in use."""
-    kb = calibrate(replace(kb, scorer="mahalanobis"), tiny.dataset())
-    shots, unseen = [red_shot(0), red_shot(1)], red_shot(5)
-    plain, updated = (learn(kb, "rock", shots, method=Probe(unknown=u)) for u in (0.0, 2.0))
-    prior, own = updated.increments[0].prior, plain.increments[0]
-    assert prior == UnknownPrior("mahalanobis", kb.threshold.value, kb.threshold.unit, 2.0)
-    assert plain.increments[0].prior is None and torch.equal(own.weights, updated.increments[0].weights)
-    output = kb.forward(unseen.image)
-    x = cells(output, own.level, own.weights.shape[1]).movedim(-1, 1)
-    logit = resize(torch.einsum("bchw,c->bhw", x, own.weights[0])[:, None] + own.biases[0], SIZE)[0, 0]
-    score = torch.from_numpy(kb.assess(output, SIZE).scores["mahalanobis"])
-    expected = logit + 2 * torch.tanh((score - kb.threshold.value) / kb.threshold.unit) > 0
-    found = torch.from_numpy(updated.assess(output, SIZE).learned)
-    assert (found == expected).float().mean() > 0.999  # the rest is rounding
-    before = torch.from_numpy(plain.assess(output, SIZE).learned)
-    assert (found & ~before).any() or (before & ~found).any()
-
-
-def test_without_a_threshold_there_is_no_prior(kb):
-    assert kb.threshold is None
-    assert learn(kb, "rock", [red_shot(0)]).increments[0].prior is None
-
-
-def test_a_prior_is_stored_and_asks_for_its_score(kb, tmp_path):
-    kb = calibrate(replace(kb, scorer="joint"), tiny.dataset())
-    updated = learn(kb, "rock", [red_shot(0)])
-    updated.save(tmp_path / "kb")
-    loaded = load(tmp_path / "kb")
-    assert loaded.increments[0].prior == updated.increments[0].prior
-    assert loaded.fingerprint() == updated.fingerprint()
-    with pytest.raises(OwsegError, match="no scorer 'joint'"):
-        replace(updated, scorer="msp", fitted={}, threshold=None)
-
-
-@pytest.mark.parametrize("wrong", [{"unit": 0.0}, {"weight": float("nan")}, {"scorer": 3}, {"more": 1}])
-def test_a_stored_prior_that_is_none_is_refused(kb, wrong):
-    probe = learn(calibrate(replace(kb, scorer="joint"), tiny.dataset()), "rock", [red_shot(0)]).increments[0]
-    value = probe.to_json()
-    value["prior"] |= wrong
-    with pytest.raises(OwsegError, match="prior of 'rock'"):
-        INCREMENTS["probe"].make(value, probe.tensors(), kb.network)
-
-
 def test_many_shots_are_seen_in_fewer_views_and_drawn_cells_stand_for_the_others(kb, monkeypatch):
     seen = []
 
@@ -207,13 +158,6 @@ def test_an_engine_runs_the_backbone_alone(kb, monkeypatch):
     for forward in (kb.engine(), CachedForward(kb.engine())):
         found = learn(kb, "rock", [red_shot(0)], forward=forward).increments[0]
         assert torch.equal(found.weights, expected.weights)
-
-
-def test_a_known_class_that_is_corrected_has_no_prior(kb):
-    kb = calibrate(replace(kb, scorer="joint"), tiny.dataset())
-    assert correct(kb, kb.labels.names[0], [red_shot(0)]).increments[0].prior is None
-    learned = learn(kb, "rock", [red_shot(0)])
-    assert [i.prior is None for i in correct(learned, "rock", [red_shot(1)]).increments] == [False, True]
 
 
 def test_it_is_fitted_on_the_grid_of_a_stage(kb):

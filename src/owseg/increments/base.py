@@ -19,11 +19,6 @@ class Increment(Protocol):
         """The class."""
         ...
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The names of the scores that it reads from ``Output.scores``."""
-        ...
-
     def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return where the class is, (B, H, W) bool at ``size``."""
         ...

@@ -48,11 +48,6 @@ class Head:
         # Logits are interpolated, as in ``KnowledgeBase.assess``, so heads and base network are compared alike.
         return closed_map_at(logits, size)
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """No score."""
-        return ()
-
     def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return where its last class is the most likely, (B, H, W) bool: ``M_out,t`` of DMLNet, Algorithm 1."""
         return self.labels(output, size) == self.last

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
-from math import isfinite
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,29 +18,10 @@ from owseg.models.ops import resize
 from owseg.types import Output
 
 
-@dataclass(frozen=True)
-class UnknownPrior:
-    """What the score of the unknown says of a new class, added to its logit: ``weight tanh((s - threshold) / unit)``.
-
-    s is the score ``scorer``. A class that is new was unknown so far, so it is where the score is above the threshold
-    rather than where it is not.
-    """
-
-    scorer: str
-    threshold: float
-    unit: float
-    weight: float
-
-    def __call__(self, score: Tensor) -> Tensor:
-        """Return what is added to the logit for a ``score`` of any shape."""
-        return self.weight * torch.tanh((score.float() - self.threshold) / self.unit)
-
-
 @dataclass(frozen=True, eq=False)
 class LinearProbe:
     """One learned class: it is where its logit ``w^T x + b`` is positive and above that of every other probe.
 
-    With a ``prior`` it is positive where ``w^T x + b + prior(s)`` is, s being the score of the unknown.
 
     x is the backbone's pyramid on the grid of stage ``level``. ``weights`` (1 + R, C) and ``biases`` (1 + R,) are those
     of the class and of its R competitors, among them the other classes that were learned by the same ``method``, before
@@ -55,12 +35,6 @@ class LinearProbe:
     level: int
     method: str = "probe"
     against: tuple[str, ...] = ()
-    prior: UnknownPrior | None = None
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The score of its prior, if it has one."""
-        return () if self.prior is None else (self.prior.scorer,)
 
     @torch.no_grad()
     def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
@@ -73,10 +47,7 @@ class LinearProbe:
         full = resize(logits + self.biases.view(1, -1, 1, 1), size)
         # A logit above 0 is a probability above one half.
         own = full[:, 0]
-        believed = own
-        if self.prior is not None:
-            believed = own + self.prior(resize(output.scores[self.prior.scorer][:, None].float(), size)[:, 0])
-        return (believed > 0) & (own > full[:, 1:].amax(1) if full.shape[1] > 1 else True)
+        return (own > 0) & (own > full[:, 1:].amax(1) if full.shape[1] > 1 else True)
 
     def update_labels(self, labels: Tensor, output: Output, label: int) -> Tensor:
         """Return ``labels`` with ``label`` where the class is predicted."""
@@ -110,11 +81,10 @@ class LinearProbe:
         return replace(self, weights=self.weights.to(device), biases=self.biases.to(device))
 
     def to_json(self) -> dict[str, Any]:
-        """Return name, level, method, the competitors' names and the prior; the rest is in ``tensors``."""
+        """Return name, level, method and the competitors' names; the rest is in ``tensors``."""
         method = {} if self.method == "probe" else {"method": self.method}
         against = {"against": list(self.against)} if self.against else {}
-        prior = {"prior": asdict(self.prior)} if self.prior else {}
-        return {"kind": "probe", "name": self.name, "level": self.level, **method, **against, **prior}
+        return {"kind": "probe", "name": self.name, "level": self.level, **method, **against}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return weights and biases."""
@@ -128,20 +98,7 @@ def _restore(value: dict[str, Any], tensors: Mapping[str, Tensor], network: Netw
     fit = fit and len(against) < len(biases)
     if not (fit and type(value["level"]) is int and 0 <= value["level"] < stages):
         raise OwsegError(f"the probe of {value['name']!r} does not fit the backbone beside it.")
-    method, prior = value.get("method", "probe"), _prior(value.get("prior"), value["name"])
-    return LinearProbe(value["name"], weights, biases, value["level"], method, against, prior)
-
-
-def _prior(value: dict[str, Any] | None, name: str) -> UnknownPrior | None:
-    if value is None:
-        return None
-    try:
-        prior = UnknownPrior(**value)
-        if isinstance(prior.scorer, str) and all(map(isfinite, astuple(prior)[1:])) and prior.unit > 0:
-            return prior
-    except TypeError:
-        pass
-    raise OwsegError(f"the prior of {name!r} is not one: {value!r}.")
+    return LinearProbe(value["name"], weights, biases, value["level"], value.get("method", "probe"), against)
 
 
 def compete(increments: Sequence[Increment], made: LinearProbe) -> tuple[Increment, ...]:

@@ -35,11 +35,6 @@ class NovelPrototype:
     competitors: tuple[tuple[float, ...], ...] = ()
     against: tuple[str, ...] = ()
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """No score."""
-        return ()
-
     def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return where the class is, (B, H, W) bool at ``size``."""
         own, nearest = self.distances(output, size)

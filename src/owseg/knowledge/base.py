@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -76,8 +76,7 @@ class KnowledgeBase:
         object.__setattr__(self, "network", prepared(self.network))
         if self.residual is not None:
             object.__setattr__(self, "residual", prepared(self.residual))
-        for name in (self.scorer, *(name for increment in self.increments for name in increment.reads)):
-            self.require_scorer(name)
+        self.require_scorer(self.scorer)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}  # without what is cached
@@ -143,23 +142,18 @@ class KnowledgeBase:
         it predicts it (the inference of Algorithm 1, Eq. 12). Scores are computed at the output's resolution, and one
         channel is interpolated. Raises ``OwsegError`` for a scorer that it does not have.
         """
-        names = scorers or (self.scorer,)
-        output = self.scored(output, names)
         labels = closed_map_at(output.logits, size)
         # Each by a number of its own: where an increment wrote a base class, it is decided as well.
         for number, increment in enumerate(self.increments, len(self.labels)):
             labels = increment.update_labels(labels, output, number)
         written = [self.labels.index(increment.name) for increment in self.increments]
         ids = torch.tensor([*range(len(self.labels)), *written], dtype=torch.uint8).to(labels.device)[labels[0]]
-        scores = {name: resize(output.scores[name][:, None].float(), size)[0, 0].cpu().numpy() for name in names}
+        scores = {name: self._score(output, size, name) for name in scorers or (self.scorer,)}
         return Assessment(ids.cpu().numpy(), (labels[0] >= self.network.num_classes).cpu().numpy(), scores)
 
-    @torch.no_grad()
-    def scored(self, output: Output, names: Sequence[str] = ()) -> Output:
-        """Return ``output`` with maps of the scores ``names`` and those that increments read; what it has is kept."""
-        wanted = dict.fromkeys((*names, *(name for increment in self.increments for name in increment.reads)))
-        made = {name: self.require_scorer(name)(output) for name in wanted if name not in output.scores}
-        return replace(output, scores={**output.scores, **made})
+    def _score(self, output: Output, size: tuple[int, int], name: str) -> np.ndarray:
+        score: np.ndarray = resize(self.require_scorer(name)(output)[:, None].float(), size)[0, 0].cpu().numpy()
+        return score
 
     @overload
     def predict(self, image: ImageLike, forward: Forward | None = None) -> Prediction: ...

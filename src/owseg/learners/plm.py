@@ -56,7 +56,6 @@ def pseudo_labels(kb: KnowledgeBase, output: Output, shot: Shot) -> np.ndarray:
     and the annotation is written last.
     """
     # The order is the paper's; its released code labels void as well, and lets older heads overwrite annotated pixels.
-    output = kb.scored(output)
     labels = closed_map_at(output.logits, shot.size)
     for increment in kb.increments:
         labels = labels.masked_fill(increment.predict_mask(output, shot.size), kb.labels.index(increment.name))

@@ -11,7 +11,7 @@ import torch
 from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.increments.base import Increment
-from owseg.increments.probe import LinearProbe, UnknownPrior, compete
+from owseg.increments.probe import LinearProbe, compete
 from owseg.knowledge.base import KnowledgeBase
 from owseg.learners._cells import cover, require_space
 from owseg.models.cache import pyramids
@@ -42,15 +42,8 @@ class Probe:
     what they vary least in; being linear, the whitening is folded into the weights. The problem is convex, and the
     network is not touched: where the probe does not predict its class, nothing changes.
 
-    A pixel is of the class where its logit is positive, which is
-
-        w^T z + b + favour / sqrt(m) + unknown tanh((s - t) / unit).
-
-    The third term is for what few shots do not show: on other images of the class w^T z is lower than on the shots, and
-    the more so the fewer there are. The fourth is a prior: what is new was unknown so far, so a score s above the
-    threshold t speaks for the class, and one below against it (see ``UnknownPrior``; score, threshold and its ``unit``
-    are those that the knowledge base has when it learns; without a threshold, and for a known class that is corrected,
-    there is no such term).
+    A pixel is of the class where ``w^T z + b + favour / sqrt(m)`` is positive. The last term is for what few shots do
+    not show: on other images of the class w^T z is lower than on the shots, and the more so the fewer there are.
 
     ``level`` is the stage on whose grid the cells are, by default that of the whitening.
 
@@ -62,7 +55,6 @@ class Probe:
     balance: float | None = None
     scales: tuple[float, ...] = (0.7, 1.0, 1.4)
     favour: float = 1.5
-    unknown: float = 1.5
     level: int | None = None
     method = "probe"
 
@@ -89,14 +81,8 @@ class Probe:
         fit = LogisticRegression(C=self.strength / len(y), max_iter=1000).fit(x, y, weights / weights.mean())
         weight, bias = space.unwhitened(torch.tensor(fit.coef_[0]), float(fit.intercept_[0]))
         bias = bias + self.favour / shown**0.5
-        probe = LinearProbe(name, weight.float()[None], bias.float()[None], level, prior=self._prior(kb, name))
+        probe = LinearProbe(name, weight.float()[None], bias.float()[None], level)
         return compete(kb.increments, probe)
-
-    def _prior(self, kb: KnowledgeBase, name: str) -> UnknownPrior | None:
-        # A known class that is corrected was not unknown so far.
-        if kb.threshold is None or self.unknown == 0 or name in kb.labels:
-            return None
-        return UnknownPrior(kb.scorer, kb.threshold.value, kb.threshold.unit, self.unknown)
 
     def _cells(
         self, i: int, shot: Shot, shots: int, most: int, space: RelativeMahalanobis, encode: Forward, level: int
@@ -137,7 +123,6 @@ CARDS = (
             "balance": "0: every cell weighs the same, 1: positive and negative cells do",
             "scales": "factors by which the shots are resized, with commas",
             "favour": "how much the class is favoured, the less the more shots there are",
-            "unknown": "how much the score of the unknown speaks for the class",
             "level": "the stage on whose grid it is fitted: 0 for small things, at three times the cost",
         },
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +24,7 @@ def averaged_over_sides(
     pyramid is that of the last side. Cen et al. (ICCV 2021) have the sides 300, 375, 450, 525 and 600.
     """
     size = (image.shape[-2], image.shape[-1])
-    sums: dict[str, Any] = {}
+    sums: dict[str, Tensor] = {}
     features: tuple[Tensor, ...] = ()
     for side in sides:
         shorter = min(side, round(LONGEST * min(size) / max(size)))

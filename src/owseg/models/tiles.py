@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -112,12 +111,11 @@ def _maps(output: Output) -> Iterator[tuple[str, Tensor]]:
         value = getattr(output, field.name)
         if field.name == "features":
             yield from ((str(i), stage) for i, stage in enumerate(value))
-        elif field.name != "scores" and value is not None:
+        elif value is not None:
             yield field.name, value
 
 
 def _output(maps: dict[str, Tensor]) -> Output:
     """Return the output of which ``_maps`` yields ``maps``."""
     stages = tuple(value for name, value in maps.items() if name.isdigit())
-    rest: dict[str, Any] = {name: value for name, value in maps.items() if not name.isdigit()}
-    return Output(stages, **rest)
+    return Output(stages, **{name: value for name, value in maps.items() if not name.isdigit()})
