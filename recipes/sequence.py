@@ -118,7 +118,7 @@ def maps(
 ) -> dict[tuple[str, int], np.ndarray]:
     """Return the closed map by row of the table and number of classes learned; each head runs once."""
     if row not in ("FT", "PLM"):
-        return {(row, n): stages[n - 1].assess(output, size).labels for n in steps}
+        return {(row, n): stages[n - 1].assess(output, size, ("msp",)).labels for n in steps}  # msp is cheap
     heads, first = stages[-1].increments, stages[0].network.num_classes
     alone = {n: heads[n - 1].labels(output, size) for n in (range(1, len(heads) + 1) if row == "PLM" else steps)}
     found = {("FT" if row == "FT" else "PLM latest", n): alone[n][0].to(torch.uint8).numpy() for n in steps}
