@@ -1,6 +1,8 @@
 """The linear probe is the ridge that its docstring states, and predicts its class alone."""
 
+import threading
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from owseg.errors import OwsegError
 from owseg.knowledge.calibration import fit_scorers
 from owseg.knowledge.load import load
 from owseg.learners.learn import learn
-from owseg.learners.probe import Probe
+from owseg.learners.probe import Probe, _annotated
 from owseg.models.cache import CachedForward
 from owseg.types import Shot
 from tests.support import tiny
@@ -135,16 +137,29 @@ def test_many_shots_are_seen_in_fewer_views_and_drawn_cells_stand_for_the_others
     shots = [red_shot(i) for i in range(4)]
     learn(kb, "rock", shots, method=Probe(scales=(0.5, 1.0, 2.0)), forward=forward)
     assert seen == [0.5, 0.5, 1.0, 1.0, 2.0, 2.0, 0.5, 0.5]  # each straight, then mirrored
-    drawn = []
     monkeypatch.setattr("owseg.learners.probe.MOST_CELLS", 80)
-    probe = Probe()
-    for i, shot in enumerate(shots):
-        drawn.append(probe._cells(i, shot, 4, 10, kb.feature_space, kb.forward, 1))
-    for z, positive, counts in drawn:
+    cells_of = partial(_annotated, kb.forward, 1, kb.feature_space.channels)
+    for z, positive, counts in Probe()._cells(shots, cells_of, kb.feature_space, 1):
         assert z.shape == (20, kb.feature_space.channels) and positive.sum() == 10
         assert len(set(counts[positive])) == len(set(counts[~positive])) == 1 and counts.sum() > 20
     again = learn(kb, "rock", shots).increments[0], learn(kb, "rock", shots).increments[0]
     assert torch.equal(again[0].weights, again[1].weights)
+
+
+def test_threads_look_at_several_views_at_the_same_time(kb):
+    shots = [red_shot(i) for i in range(3)]
+    expected = learn(kb, "rock", shots, forward=kb.engine(workers=1)).increments[0]
+    both, names = threading.Barrier(2, timeout=30), set()
+
+    def forward(self, image, scale=1.0):
+        if len(names) < 2:  # the first two views wait for each other
+            names.add(threading.current_thread().name)
+            both.wait()
+        return kb.forward(image, scale)
+
+    engine = type("Waiting", (), {"__call__": forward, "threads": 2, "batch_size": 1, "run": forward})()
+    found = learn(kb, "rock", shots, forward=engine).increments[0]
+    assert len(names) == 2 and torch.equal(found.weights, expected.weights)
 
 
 def test_an_engine_runs_the_backbone_alone(kb, monkeypatch):

@@ -31,6 +31,33 @@ def test_the_closed_map_at_a_size_takes_a_few_classes_at_a_time(at_once, memory_
     assert sum(taken) == 19 and max(taken) == {1: 1, 10**9: 19}.get(at_once, 7)
 
 
+@pytest.mark.parametrize("make", [lambda: conv_bn(4, 6), lambda: conv_bn(4, 6, 3, 2), lambda: depthwise(4, 1)])
+def test_a_norm_is_folded_into_its_convolution_where_nothing_learns(make, monkeypatch):
+    torch.manual_seed(0)
+    layer, x = make(), torch.randn(3, 4, 9, 8)
+    norm = layer[1]
+    for _ in range(5):
+        layer(2 * x + 1)  # statistics that are not 0 and 1
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.normal_()
+    plain = torch.nn.Sequential(*layer)
+    layer.eval()
+    assert torch.equal(layer(x), plain(x)) and layer(x).requires_grad  # with gradients as it is written
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), plain(x), rtol=1e-5, atol=1e-6)
+        asked = []
+        monkeypatch.setattr(norm, "forward", lambda y: asked.append(1) or y)
+        layer(x)
+        assert not asked
+        layer.train()
+        layer(x)
+        assert asked  # in training it takes the batch's statistics
+    synchronised = torch.nn.SyncBatchNorm.convert_sync_batchnorm(make()).eval()
+    with torch.no_grad():
+        assert torch.equal(synchronised(x), torch.nn.Sequential(*synchronised)(x))
+
+
 def test_a_wider_convolution_has_the_old_outputs_and_zeros():
     conv, x = torch.nn.Conv2d(4, 3, 1), torch.randn(1, 4, 2, 2)
     wider = widened_conv(conv, 5)

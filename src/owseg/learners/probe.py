@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,6 +17,8 @@ from owseg.increments.probe import LinearProbe, compete
 from owseg.knowledge.base import KnowledgeBase
 from owseg.learners._cells import cover, require_space
 from owseg.models.cache import pyramids
+from owseg.models.over_images import threads_of
+from owseg.models.threads import in_threads
 from owseg.scorers._features import cells
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Forward, Shot
@@ -24,6 +28,13 @@ MOST_CELLS = 20_000
 
 MOST_VIEWS = 60
 """So many views of all shots together at most, but one of each at least, and no more than sizes and mirror give."""
+
+
+View = tuple[Shot, float, bool]
+"""A shot, the factor by which its image is resized, and whether it is mirrored."""
+
+Cells = tuple[torch.Tensor, np.ndarray]
+"""The features (n, C) of cells, and which are positive (n,)."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +78,7 @@ class Probe:
         level, stages = space.level if self.level is None else self.level, len(kb.network.backbone.channels)
         if not 0 <= level < stages:
             raise OwsegError(f"there is no stage {level}; the pyramid has the stages 0 to {stages - 1}.")
-        most = max(1, MOST_CELLS // 2 // len(shots))
-        drawn = [self._cells(i, shot, len(shots), most, space, encode, level) for i, shot in enumerate(shots)]
+        drawn = list(self._cells(shots, partial(_annotated, encode, level, space.channels), space, threads_of(forward)))
         x, y, counts = (np.concatenate(part) for part in zip(*drawn, strict=True))
         if not y.any() or y.all():
             what = "leaves nothing else to compare with" if y.any() else "covers half of no cell of the feature grid"
@@ -85,32 +95,38 @@ class Probe:
         return compete(kb.increments, probe)
 
     def _cells(
-        self, i: int, shot: Shot, shots: int, most: int, space: RelativeMahalanobis, encode: Forward, level: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return of shot ``i`` cells (n, C) whitened, which are positive (n,), and for how many each stands (n,).
+        self, shots: Sequence[Shot], cells_of: Callable[[View], Cells], space: RelativeMahalanobis, threads: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield of each shot cells (n, C) whitened, which are positive (n,), and for how many each stands (n,).
 
-        At most ``most`` positive and as many negative ones are drawn.
+        At most ``MOST_CELLS`` of all shots are drawn, as many positive as negative ones.
         """
         every = [(scale, mirrored) for scale in self.scales for mirrored in (False, True)]
-        count = min(len(every), max(1, MOST_VIEWS // shots))
-        x, y = [], []
-        for scale, mirrored in (every[(i * count + j) % len(every)] for j in range(count)):
-            view = shot.mirrored() if mirrored else shot
-            maps = cells(encode(view.image, scale), level, space.channels)[0]
-            inside, outside = (cover(m, (maps.shape[0], maps.shape[1])) for m in (view.positives, view.negatives))
-            # Cells mostly of void are left out.
-            annotated = torch.from_numpy((inside > 0.5) | (outside > 0.5))
-            x.append(maps.flatten(0, 1)[annotated.to(maps.device)])
-            y.append(inside[annotated.numpy()] > 0.5)
-        labels = np.concatenate(y)
-        rng = np.random.default_rng(i)
-        parts = [np.flatnonzero(labels == which) for which in (True, False)]
-        kept = [part if len(part) <= most else rng.choice(part, most, replace=False) for part in parts]
-        stand = [np.full(len(k), len(part) / max(1, len(k))) for k, part in zip(kept, parts, strict=True)]
-        chosen = np.concatenate(kept)
-        # Whitened last, as that is the most work.
-        z = space.whiten(torch.cat(x)[torch.from_numpy(chosen)].float()).cpu().numpy()
-        return z, labels[chosen], np.concatenate(stand)
+        count = min(len(every), max(1, MOST_VIEWS // len(shots)))
+        most = max(1, MOST_CELLS // 2 // len(shots))
+        views = ((shot, *every[(i * count + j) % len(every)]) for i, shot in enumerate(shots) for j in range(count))
+        annotated = in_threads(cells_of, views, threads)
+        for i in range(len(shots)):
+            x, y = zip(*islice(annotated, count), strict=True)
+            labels = np.concatenate(y)
+            rng = np.random.default_rng(i)
+            parts = [np.flatnonzero(labels == which) for which in (True, False)]
+            kept = [part if len(part) <= most else rng.choice(part, most, replace=False) for part in parts]
+            stand = [np.full(len(k), len(part) / max(1, len(k))) for k, part in zip(kept, parts, strict=True)]
+            chosen = np.concatenate(kept)
+            # Whitened last, as that is the most work.
+            z = space.whiten(torch.cat(x)[torch.from_numpy(chosen)].float()).cpu().numpy()
+            yield z, labels[chosen], np.concatenate(stand)
+
+
+def _annotated(encode: Forward, level: int, channels: int, view: View) -> Cells:
+    """Return the cells of a view that are not mostly void."""
+    shot, scale, mirrored = view
+    shot = shot.mirrored() if mirrored else shot
+    maps = cells(encode(shot.image, scale), level, channels)[0]
+    inside, outside = (cover(m, (maps.shape[0], maps.shape[1])) for m in (shot.positives, shot.negatives))
+    annotated = (inside > 0.5) | (outside > 0.5)
+    return maps.flatten(0, 1)[torch.from_numpy(annotated).to(maps.device)], inside[annotated] > 0.5
 
 
 CARDS = (

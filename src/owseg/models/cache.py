@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from owseg.models.engine import Engine
-from owseg.models.over_images import Batched
+from owseg.models.over_images import Batched, threads_of
 from owseg.types import Forward, Output
 
 
@@ -36,7 +36,7 @@ class CachedForward:
     @property
     def threads(self) -> int:
         """The number of images, or of batches, that are worked on at the same time."""
-        return self.forward.threads if isinstance(self.forward, Batched) else 1
+        return threads_of(self.forward)
 
     @cached_property
     def of_pyramid(self) -> CachedForward:

@@ -15,12 +15,10 @@ import torch
 
 from owseg._progress import logger
 from owseg.errors import OwsegError
+from owseg.models.threads import AHEAD, pool
 from owseg.types import Forward, Output, Sample
 
 T = TypeVar("T")
-
-AHEAD = 2
-"""So many images for each image that is worked on are in memory at most: half of them read, waiting for their turn."""
 
 LARGE = 16_000_000
 """Of images with more pixels than this one is worked on at a time: its maps at full size take gigabytes."""
@@ -58,6 +56,11 @@ class Batched(Protocol):
     def run(self, images: Sequence[np.ndarray]) -> list[Output]:
         """Return the output for each of some images of one size."""
         ...
+
+
+def threads_of(forward: Forward) -> int:
+    """Return how many threads may call ``forward`` at the same time: that of a ``Batched`` one, else 1."""
+    return forward.threads if isinstance(forward, Batched) else 1
 
 
 def over_images(
@@ -162,16 +165,8 @@ def _serial(work: _Work[T], samples: Samples) -> Iterator[_Result[T]]:
 
 def _threaded(work: _Work[T], samples: Samples, threads: int, stop: bool) -> Iterator[_Result[T]]:
     """Yield the result for each sample, in order: one pool reads, another runs batches."""
-    share = max(1, torch.get_num_threads() // threads)
-    reading = ThreadPoolExecutor(threads, "owseg-read", torch.set_num_threads, (1,))
-    running = ThreadPoolExecutor(threads, "owseg-run", torch.set_num_threads, (share,))
-    try:
+    with pool(threads, "owseg-run") as running, pool(threads, "owseg-read", 1) as reading:
         yield from _in_order(work, samples, reading, running, AHEAD * threads * work.batch, stop)
-    finally:
-        for pool in (reading, running):
-            pool.shutdown(wait=True, cancel_futures=True)
-        # What a pool sets is what threads that begin later get; they shall have what this one has.
-        torch.set_num_threads(torch.get_num_threads())
 
 
 def _in_order(

@@ -86,11 +86,12 @@ class PyramidDecoder(Decoder):
 
     def _joined(self, parts: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Return ``join`` of the concatenated parts, each interpolated to ``size``: (B, fine, *size)."""
-        first = cast(nn.Sequential, self.join[0])
-        weights = torch.split(cast(Tensor, first[0].weight), self.width, dim=1)
+        first, *rest = self.join
+        conv, *after = cast(nn.Sequential, first)
+        weights = torch.split(cast(Tensor, conv.weight), self.width, dim=1)
         # Here, too, each part is convolved on the grid that it has.
         x = sum(resize(F.conv2d(part, weight), size) for part, weight in zip(parts, weights, strict=True))
-        joined: Tensor = self.join[1:](first[1:](x))
+        joined: Tensor = nn.Sequential(*after, *rest)(x)
         return joined
 
 

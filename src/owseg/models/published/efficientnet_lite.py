@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
+from owseg.models.ops import ConvNorm
 
 
 class Variant(NamedTuple):
@@ -150,15 +151,15 @@ class SameConv2d(nn.Conv2d):
     padded as in PyTorch; with PyTorch's padding, every map of the published weights would be shifted.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Pad for the size of ``x``, then convolve."""
         (top, bottom), (left, right) = (
             _same(n, k, s) for n, k, s in zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
         )
         if (top, left) == (bottom, right):  # the convolution pads by itself, without a copy of the map
-            return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
+            return F.conv2d(x, weight, bias, self.stride, (top, left), self.dilation, self.groups)
         x = F.pad(x, (left, right, top, bottom))
-        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return F.conv2d(x, weight, bias, self.stride, 0, self.dilation, self.groups)
 
 
 def load(name: str) -> EfficientNetLite:
@@ -263,10 +264,8 @@ def _rounded(channels: float) -> int:
     return nearest if nearest >= 0.9 * channels else nearest + 8
 
 
-def _layer(
-    inside: int, out: int, kernel: int, stride: int = 1, groups: int = 1, activate: bool = True
-) -> nn.Sequential:
-    layer = nn.Sequential()
+def _layer(inside: int, out: int, kernel: int, stride: int = 1, groups: int = 1, activate: bool = True) -> ConvNorm:
+    layer = ConvNorm()
     layer.add_module("conv", SameConv2d(inside, out, kernel, stride, groups=groups, bias=False))
     # TensorFlow's momentum .99 is the part of the running value that stays, PyTorch's the part that is new.
     layer.add_module("norm", nn.BatchNorm2d(out, eps=1e-3, momentum=0.01))
@@ -275,7 +274,7 @@ def _layer(
     return layer
 
 
-def _head(inside: int, classes: int) -> nn.Sequential:
+def _head(inside: int, classes: int) -> ConvNorm:
     """(B, inside, h, w) -> (B, classes); without the release's dropout, as it is not trained here."""
     head = _layer(inside, HEAD, 1)
     head.add_module("pool", nn.AdaptiveAvgPool2d(1))
