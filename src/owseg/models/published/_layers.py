@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg.models.classifiers import LinearClassifier
+from owseg.models.ops import ConvNorm
 
 
 def conv_bn_act(
@@ -19,12 +20,12 @@ def conv_bn_act(
     stride: int = 1,
     dilation: int = 1,
     groups: int = 1,
-) -> nn.Sequential:
+) -> ConvNorm:
     """Return a convolution without bias that keeps the size, but for ``stride``; batch normalisation; ``act``."""
     sides = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = (dilation * (sides[0] // 2), dilation * (sides[1] // 2))
     conv = nn.Conv2d(inside, out, sides, stride, padding, dilation, groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out), act())
+    return ConvNorm(conv, nn.BatchNorm2d(out), act())
 
 
 @torch.no_grad()

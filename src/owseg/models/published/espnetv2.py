@@ -23,6 +23,7 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import LinearClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
+from owseg.models.ops import ConvNorm
 from owseg.models.published._weights import filled, place_of, read_weights
 
 BRANCHES = 4
@@ -229,12 +230,12 @@ def _named(**modules: nn.Module) -> nn.Sequential:
 def conv_bn_act(inside: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Return convolution, batch normalisation, PReLU."""
     conv = nn.Conv2d(inside, out, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return _named(conv=conv, bn=nn.BatchNorm2d(out), act=nn.PReLU(out))
+    return ConvNorm(OrderedDict(conv=conv, bn=nn.BatchNorm2d(out), act=nn.PReLU(out)))
 
 
 def _cbr(inside: int, out: int, kernel: int, groups: int = 1) -> nn.Sequential:
     conv = nn.Conv2d(inside, out, kernel, 1, kernel // 2, groups=groups, bias=False)
-    return _named(cbr=nn.Sequential(conv, nn.BatchNorm2d(out), nn.PReLU(out)))
+    return _named(cbr=ConvNorm(conv, nn.BatchNorm2d(out), nn.PReLU(out)))
 
 
 def _br(channels: int) -> nn.Sequential:
