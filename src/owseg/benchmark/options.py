@@ -36,7 +36,7 @@ def options_as_text(where: str, table: Any, fit: Iterable[str], scorers: Iterabl
             if option not in table.get(name, {}):
                 raise OwsegError(f"{where}.{name}.{option} is missing; give {entry.options[option]}.")
     return {
-        name: {option: _as_text(f"{where}.{name}.{option}", value) for option, value in options.items()}
+        name: {option: as_text(f"{where}.{name}.{option}", value) for option, value in options.items()}
         for name, options in table.items()
     }
 
@@ -63,11 +63,12 @@ def _digest_of(place: Path) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-def _as_text(where: str, value: Any) -> str:
+def as_text(where: str, value: Any) -> str:
+    """Return an option as text; raise ``OwsegError`` for what is no value."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return ",".join(_as_text(where, part) for part in value)
+        return ",".join(as_text(where, part) for part in value)
     if isinstance(value, str | int | float):
         return str(value)
     raise OwsegError(f"{where} is a text, a number, true or false, or a list of these, not {value!r}.")

@@ -10,24 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from owseg._files import read_toml
+from owseg.benchmark._checked import ALL, checked, names_in, tables
 from owseg.benchmark.options import options_as_text, typed_options
+from owseg.benchmark.stream import Stream, read_stream
 from owseg.benchmark.tables import COLUMNS, Published
 from owseg.errors import OwsegError
 from owseg.metrics.components import ANOMALY_TRACK, OBSTACLE_TRACK, Sizes
 from owseg.scorers import fitted_names
 
-ALL = "all"
-"""The name that stands for every scorer of a knowledge base."""
-
 TRACKS: dict[str, Sizes] = {"anomaly": ANOMALY_TRACK, "obstacle": OBSTACLE_TRACK}
 """The minimum sizes of components, by the name of SegmentMeIfYouCan's track."""
 
-TYPE_NAMES: dict[type, str] = {
-    dict: "a table", list: "a list", str: "a text", int: "a whole number", float: "a number", bool: "true or false",
-}  # fmt: skip
-
 RECIPE: dict[str, type] = {
-    "seed": int, "fpr": float, "scorers": list, "models": dict, "data": dict, "published": list,
+    "seed": int, "fpr": float, "scorers": list, "models": dict, "data": dict, "streams": dict, "published": list,
 }  # fmt: skip
 MODEL: dict[str, type] = {
     "kb": str, "fit": list, "fit_on": str, "calibrate_on": str, "scorers": list, "data": list, "options": dict,
@@ -79,7 +74,7 @@ class Recipe:
     """What to measure.
 
     ``fpr`` is the false-positive rate at which thresholds are calibrated; ``left_out`` has a line for each optional
-    model or data set that is left out, with the reason.
+    model, data set or stream that is left out, with the reason.
     """
 
     models: tuple[Model, ...]
@@ -88,6 +83,7 @@ class Recipe:
     seed: int = 0
     fpr: float = 0.05
     left_out: tuple[str, ...] = ()
+    streams: tuple[Stream, ...] = ()
 
 
 @dataclass
@@ -98,14 +94,14 @@ class _Reader:
     left_out: list[str] = field(default_factory=list)
 
     def models(self) -> tuple[Model, ...]:
-        default = _names_in("scorers", self.given.get("scorers", [ALL]))
+        default = names_in("scorers", self.given.get("scorers", [ALL]))
         found = []
-        for name, table in _tables("models", self.given):
+        for name, table in tables("models", self.given) if self.given.get("models") else ():
             where = f"models.{name}"
-            fields = _checked(where, table, MODEL, ("kb",))
+            fields = checked(where, table, MODEL, ("kb",))
             for key in ("fit", "scorers", "data"):
                 if key in fields:
-                    fields[key] = _names_in(f"{where}.{key}", fields[key])
+                    fields[key] = names_in(f"{where}.{key}", fields[key])
             _check_fit(where, fields)
             _check_names(f"{where}.data", fields.get("data", ()), self.given["data"])
             fields = {"scorers": default, "fit": (), "options": {}, "optional": False, **fields}
@@ -121,9 +117,9 @@ class _Reader:
 
     def data(self) -> tuple[Data, ...]:
         found = []
-        for name, table in _tables("data", self.given):
+        for name, table in tables("data", self.given):
             where = f"data.{name}"
-            fields = _checked(where, table, DATA, ("spec",))
+            fields = checked(where, table, DATA, ("spec",))
             if "resize" in fields:
                 fields["resize"] = _size(f"{where}.resize", fields["resize"])
             if fields.get("most", 1) < 1:
@@ -134,11 +130,22 @@ class _Reader:
                 found.append(Data(name, **fields))
         return tuple(found)
 
+    def streams(self) -> tuple[Stream, ...]:
+        found = []
+        for name, table in tables("streams", self.given) if self.given.get("streams") else ():
+            where = f"streams.{name}"
+            stream = read_stream(where, name, table)
+            _check_names(f"{where}.data", [stream.data], self.given["data"])
+            places = dict(enumerate(stream.places))
+            if self._expand(where, places, places, stream.optional):
+                found.append(stream.at(places.values()))
+        return tuple(found)
+
     def published(self) -> tuple[Published, ...]:
         rows = enumerate(self.given.get("published", []))
         return tuple(_published(f"published[{i}]", row, tuple(self.given["data"])) for i, row in rows)
 
-    def _expand(self, where: str, fields: dict[str, Any], keys: Iterable[str], optional: bool) -> bool:
+    def _expand(self, where: str, fields: dict[Any, Any], keys: Iterable[Any], optional: bool) -> bool:
         """Expand variables in ``fields``; return whether all are set, which only what is ``optional`` may lack."""
         for key in (k for k in keys if k in fields):
             fields[key] = os.path.expandvars(fields[key])
@@ -162,10 +169,11 @@ def read_recipe(path: str | Path) -> Recipe:
     except OSError as error:
         raise OwsegError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}); name a recipe.") from None
     try:
-        reader = _Reader(_checked("", value, RECIPE))
-        for section in ("models", "data"):
-            _tables(section, reader.given)
-        models, data, published = reader.models(), reader.data(), reader.published()
+        reader = _Reader(checked("", value, RECIPE))
+        # A recipe of streams alone has no models.
+        for section in ("data",) if reader.given.get("streams") else ("models", "data"):
+            tables(section, reader.given)
+        models, data, published, streams = reader.models(), reader.data(), reader.published(), reader.streams()
         fpr, seed = float(reader.given.get("fpr", 0.05)), reader.given.get("seed", 0)
         if not 0 < fpr < 1:
             raise OwsegError(f"fpr lies between 0 and 1, not at {fpr}.")
@@ -173,43 +181,7 @@ def read_recipe(path: str | Path) -> Recipe:
             raise OwsegError(f"seed is 0 or more, not {seed}.")
     except OwsegError as error:
         raise OwsegError(f"{path}: {error}") from None
-    return Recipe(models, data, published, seed, fpr, tuple(reader.left_out))
-
-
-def _checked(where: str, table: Any, types: Mapping[str, type], needed: Iterable[str] = ()) -> dict[str, Any]:
-    """Return a table's entries; refuse unknown keys, values of another type, and a missing key that is ``needed``."""
-    if not isinstance(table, dict):
-        raise OwsegError(f"{where} is a table of {', '.join(types)}, not {table!r}.")
-    prefix = where and f"{where}."
-    for key, value in table.items():
-        if key not in types:
-            raise OwsegError(f"there is no key {prefix}{key}; {where or 'a recipe'} has {', '.join(types)}.")
-        kind = types[key]
-        if kind is list and value == ALL:  # scorers = "all" is the same as ["all"]
-            table = {**table, key: [ALL]}
-        elif kind is float and type(value) is int:
-            table = {**table, key: float(value)}
-        elif type(value) is not kind:  # not isinstance: true is an int to Python
-            raise OwsegError(f"{prefix}{key} is {TYPE_NAMES[kind]}, not {value!r}.")
-    if absent := [key for key in needed if key not in table]:
-        raise OwsegError(f"{prefix}{absent[0]} is missing; add it.")
-    return dict(table)
-
-
-def _tables(section: str, given: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return the tables [section.NAME]; refuse an empty section, and names that cannot begin a file name."""
-    if not given.get(section):
-        raise OwsegError(f"{section} is missing; add a table [{section}.NAME].")
-    for name in given[section]:
-        if not re.match(r"\w", name):  # "../x" and ".x" would name other files than one below OUT
-            raise OwsegError(f"{section}.{name!r} is not a name; begin it with a letter or a digit.")
-    return list(given[section].items())
-
-
-def _names_in(where: str, values: list[Any]) -> tuple[str, ...]:
-    if not values or not all(isinstance(v, str) and v for v in values) or len(set(values)) < len(values):
-        raise OwsegError(f"{where} is a list of different names, not {values!r}.")
-    return tuple(values)
+    return Recipe(models, data, published, seed, fpr, tuple(reader.left_out), streams)
 
 
 def _check_fit(where: str, fields: Mapping[str, Any]) -> None:
@@ -236,7 +208,7 @@ def _size(where: str, text: str) -> tuple[int, int]:
 def _published(where: str, row: Any, data: tuple[str, ...]) -> Published:
     names = {"data": str, "model": str, "scorer": str, "source": str}
     keys = [column.key for column in COLUMNS]
-    fields = _checked(where, row, {**names, **dict.fromkeys(keys, float)}, names)
+    fields = checked(where, row, {**names, **dict.fromkeys(keys, float)}, names)
     if fields["data"] not in data:
         raise OwsegError(f"{where}.data is {fields['data']!r}, which is none of the data: {', '.join(data)}.")
     metrics = {key: fields.pop(key) for key in keys if key in fields}

@@ -5,6 +5,7 @@
     OUT/maps/DATA/MODEL/            see ``owseg.evaluation.maps``: nearly all of the time goes into these
     OUT/metrics/DATA.MODEL.json     all metrics of a folder of maps, with those of each image
     OUT/images/DATA/MODEL.*.png     see ``owseg.benchmark.plots``
+    OUT/streams/NAME/               see ``owseg.benchmark.streams``
     OUT/results.{json,csv,md,tex}   see ``owseg.benchmark.tables``
 
 Each file names the digest of what it was computed from, so a change of model, data or recipe is detected.
@@ -19,12 +20,15 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from owseg import __version__
+from owseg.benchmark._checked import ALL
 from owseg.benchmark._kept import digest_of, file_name, read_kept, write_kept
 from owseg.benchmark.options import digests_of_files
 from owseg.benchmark.plots import draw, plots_missing
-from owseg.benchmark.recipe import ALL, TRACKS, Data, Model, Recipe
+from owseg.benchmark.recipe import TRACKS, Data, Model, Recipe
 from owseg.benchmark.resizing import AtSize, at_size, distorts
 from owseg.benchmark.results import Results, about, published_for, published_only_rows
+from owseg.benchmark.stream import Stream
+from owseg.benchmark.streams import run_stream
 from owseg.benchmark.tables import Row, bounds_of, columns_of
 from owseg.data.cached import cached
 from owseg.data.dataset import DataSet, Source, spread_over
@@ -83,6 +87,7 @@ def run(
     models = [(m, _with_key(f"models.{m.name}.kb", load, m.kb)) for m in recipe.models]
     for model, kb in models:
         _check_scorers(model, kb, recipe.seed)  # what cannot be made is an error now, not when its turn comes
+    streams = [(stream, *_networks(stream, load)) for stream in recipe.streams]
     sources: Sources = {}
     skipped: dict[str, dict[str, str]] = {}
     pairs = [
@@ -91,7 +96,7 @@ def run(
         for model, kb in models
         if not model.data or data.name in model.data
     ]
-    if not pairs:
+    if not pairs and not streams:
         raise OwsegError("the recipe pairs no model with any data; name data sets that it has in models.NAME.data.")
     ready: dict[str, Ready] = {}
     rows: list[Row] = []
@@ -105,16 +110,43 @@ def run(
         if model.name not in ready:  # fitted and calibrated once for all data sets, and not before it is needed
             ready[model.name] = _prepared(model, kb, recipe, out, sources)
         metrics = _measured(model.name, data, ready[model.name], images, recipe.seed, workers, out)
-        card = {"images": len(images), "skipped": skipped[data.name], "name": images.source.name, "fingerprints": {}}
-        cards.setdefault(data.name, card)["fingerprints"][model.name] = metrics["manifest"]["data"]
+        card = cards.setdefault(data.name, _card(images, skipped[data.name]))
+        card["fingerprints"][model.name] = metrics["manifest"]["data"]
         for scorer in metrics["manifest"]["scores"]:
             published = published_for(recipe, data.name, model.name, scorer)
             values, bounds = columns_of(metrics, scorer), bounds_of(metrics, scorer)
             rows.append(Row(data.name, model.name, scorer, len(images), values, published, bounds))
+    learned = []
+    for stream, kbs, joint in streams:
+        data = next(d for d in recipe.data if d.name == stream.data)
+        images = _opened(data, kbs[0], sources, skipped)
+        cards.setdefault(data.name, _card(images, skipped[data.name]))
+        key, frames = (
+            f"streams.{stream.name}",
+            DataSet(_source(stream.shots_from, stream.shots_split, sources), kbs[0].labels),
+        )
+        learned.append(_with_key(key, run_stream, stream, kbs, joint, frames, images, out, report))
     fingerprints = {name: model.kb.fingerprint() for name, model in ready.items()}
-    results = Results((*rows, *published_only_rows(recipe, rows)), about(recipe, cards, fingerprints))
+    results = Results((*rows, *published_only_rows(recipe, rows)), about(recipe, cards, fingerprints), tuple(learned))
     results.write(out)
     return results
+
+
+def _card(images: DataSet, skipped: dict[str, str]) -> dict[str, Any]:
+    return {"images": len(images), "skipped": skipped, "name": images.source.name, "fingerprints": {}}
+
+
+def _networks(
+    stream: Stream, load: Callable[[str], KnowledgeBase]
+) -> tuple[list[KnowledgeBase], dict[int, list[KnowledgeBase]]]:
+    """Return the knowledge bases of a stream, and those that were trained with its classes."""
+    key = f"streams.{stream.name}"
+    kbs = [_with_key(f"{key}.kb", load, kb) for kb in stream.kb]
+    joint = {n: [_with_key(f"{key}.joint.{n}", load, kb) for kb in of_step] for n, of_step in stream.joint.items()}
+    for name, kb in zip(stream.kb, kbs, strict=True):
+        if known := [c for c in stream.order if c in kb.labels]:
+            raise OwsegError(f"{key}.order: {known[0]!r} is known to {name} already; leave it out.")
+    return kbs, joint
 
 
 def _with_key(key: str, function: Callable[..., T], *args: Any) -> T:

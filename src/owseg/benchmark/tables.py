@@ -143,6 +143,14 @@ def cells(row: Row, keys: Iterable[str] = KEYS, dash: str = DASH) -> list[str]:
     return [cell(key) for key in keys]
 
 
+def spread(values: Sequence[float], digits: int = 3) -> str:
+    """Return the mean ± the standard deviation of what is not NaN, the one value, or a dash."""
+    defined = [value for value in values if not np.isnan(value)]
+    if len(defined) < 2:
+        return f"{defined[0]:.{digits}f}" if defined else DASH
+    return f"{np.mean(defined):.{digits}f} ± {np.std(defined):.{digits}f}"
+
+
 def to_csv(rows: Iterable[Row]) -> str:
     """Return one line a row with all digits; what is not defined is empty."""
     text = io.StringIO()
@@ -161,20 +169,27 @@ def to_csv(rows: Iterable[Row]) -> str:
 def to_markdown(rows: Sequence[Row], about: Mapping[str, Any], images: Mapping[str, Sequence[str]]) -> str:
     """Return a table a data set, with three decimals, and its images: paths relative to the page, by data set."""
     titles = [f"{c.group} {c.title}" for c in COLUMNS]
-    lines = ["# Benchmark", "", NOTE, ""]
+    lines = ["# Benchmark", "", *([NOTE, ""] if rows else [])]
     if about["left_out"]:
-        lines += [f"Left out: {_md('; '.join(about['left_out']))}.", ""]
+        lines += [f"Left out: {for_markdown('; '.join(about['left_out']))}.", ""]
     for data, card in about["data"].items():
         resized = f", resized to {card['resize'][0]}x{card['resize'][1]}" if card["resize"] else ""
         skipped = f", {len(card['skipped'])} skipped" if card["skipped"] else ""
-        lines += [f"## {_md(data)}", "", f"{_md(card['name'])}, {card['images']} images{skipped}{resized}.", ""]
-        header = ["model", "score", *titles, "published"]
-        lines += [_line(header), _line(["---", "---", *["---:"] * len(titles), "---"])]
-        for row in rows:
-            if row.data == data:
-                published = "<br>".join(_md(_cited(p)) for p in row.published) or DASH
-                lines.append(_line([_md(row.model), _md(row.scorer), *cells(row), published]))
-        lines += ["", *(f"![{_md(_stem(p))}]({quote(p)})" for p in images.get(data, ())), ""]
+        lines += [
+            f"## {for_markdown(data)}",
+            "",
+            f"{for_markdown(card['name'])}, {card['images']} images{skipped}{resized}.",
+            "",
+        ]
+        of_data = [row for row in rows if row.data == data]
+        if not of_data:  # classes were learned on it, nothing else
+            continue
+        lines += [line(["model", "score", *titles, "published"])]
+        lines += [line(["---", "---", *["---:"] * len(titles), "---"])]
+        for row in of_data:
+            published = "<br>".join(for_markdown(_cited(p)) for p in row.published) or DASH
+            lines.append(line([for_markdown(row.model), for_markdown(row.scorer), *cells(row), published]))
+        lines += ["", *(f"![{for_markdown(_stem(p))}]({quote(p)})" for p in images.get(data, ())), ""]
     return "\n".join(lines)
 
 
@@ -182,24 +197,22 @@ def to_latex(rows: Sequence[Row]) -> str:
     """Return a ``table*`` a data set for a paper that loads booktabs and graphicx."""
     groups = [c.group for c in COLUMNS]
     spans = [(g, groups.count(g)) for g in dict.fromkeys(groups)]
-    over = " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{_tex(g)}}}" for g, n in spans)
+    over = " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{for_latex(g)}}}" for g, n in spans)
     starts = np.cumsum([3, *(n for _, n in spans)]).tolist()
     rules = " ".join(rf"\cmidrule(lr){{{a}-{b - 1}}}" for a, b in pairwise(starts))
-    titles = " & ".join(_tex(c.title) for c in COLUMNS)
+    titles = " & ".join(for_latex(c.title) for c in COLUMNS)
     lines = [r"% \usepackage{booktabs,graphicx}"]
     for data in dict.fromkeys(row.data for row in rows):
         body = [
-            " & ".join(
-                [_tex(row.model), _tex(row.scorer), *cells(row, dash="--"), _tex("; ".join(map(_cited, row.published)))]
-            )
+            " & ".join([for_latex(row.model), for_latex(row.scorer), *cells(row, dash="--"), _all_cited(row)])
             for row in rows
             if row.data == data
         ]
         lines += [
-            r"\begin{table*}", r"\centering", rf"\caption{{{_tex(data)}. {_tex(NOTE)}}}",
+            r"\begin{table*}", r"\centering", rf"\caption{{{for_latex(data)}. {for_latex(NOTE)}}}",
             r"\resizebox{\textwidth}{!}{%", rf"\begin{{tabular}}{{ll{'r' * len(COLUMNS)}l}}", r"\toprule",
             rf" & & {over} & \\", rules, rf"model & score & {titles} & published \\", r"\midrule",
-            *(rf"{line} \\" for line in body), r"\bottomrule", r"\end{tabular}}", r"\end{table*}", "",
+            *(rf"{text} \\" for text in body), r"\bottomrule", r"\end{tabular}}", r"\end{table*}", "",
         ]  # fmt: skip
     return "\n".join(lines)
 
@@ -209,20 +222,25 @@ def _cited(p: Published) -> str:
     return f"{', '.join(f'{titles[key]} {value:.3f}' for key, value in p.metrics.items())} ({p.source})"
 
 
+def _all_cited(row: Row) -> str:
+    return for_latex("; ".join(map(_cited, row.published)))
+
+
 def _stem(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(".png")
 
 
-def _line(cells: Iterable[str]) -> str:
+def line(cells: Iterable[str]) -> str:
+    """Return a row of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 
-def _md(text: str) -> str:
+def for_markdown(text: str) -> str:
     """Return text that Markdown shows as it is, in a table too."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(text.split()))
 
 
-def _tex(text: str) -> str:
+def for_latex(text: str) -> str:
     """Return text that LaTeX shows as it is."""
     words = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
              "<": r"\textless{}", ">": r"\textgreater{}", DASH: "--"}  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -120,11 +121,16 @@ class Evaluator:
         """The images, and their ground truth in the ids of the source: the same for every knowledge base."""
         return Labelled(self._raw, "evaluation")
 
-    def assess(self, sample: Sample, output: Output) -> Assessed:
-        """Return what ``update`` takes of one of ``samples`` and its output; several threads may call it."""
+    def assess(
+        self, sample: Sample, output: Output, scores: Mapping[str, np.ndarray] = MappingProxyType({})
+    ) -> tuple[Assessment, np.ndarray]:
+        """Return what ``update`` takes of one of ``samples`` and its output; several threads may call it.
+
+        ``scores`` are those of the output that are there already.
+        """
         classes = self._table[sample.mask_for("evaluation")]
         names = tuple({*self._wanted, self.kb.scorer})  # the open-set map needs its score, measured or not
-        return self.kb.assess(output, (classes.shape[0], classes.shape[1]), names), classes
+        return self.kb.assess(output, (classes.shape[0], classes.shape[1]), names, scores), classes
 
     def update(self, found: Assessed) -> None:
         """Add one image to ``counts``, as ``assess`` returned it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isnan
@@ -15,7 +15,7 @@ from owseg._progress import track
 from owseg.data.dataset import DataSet
 from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import Evaluation, Rows, evaluation_of, number, share
-from owseg.evaluation.evaluator import Assessed, Evaluator
+from owseg.evaluation.evaluator import Accumulator, Assessed, Evaluator
 from owseg.evaluation.skipped import skipping
 from owseg.knowledge.base import KnowledgeBase
 from owseg.models.over_images import over_images
@@ -130,19 +130,40 @@ def evaluate_sequence(stages: Sequence[KnowledgeBase], data: DataSet) -> Sequenc
     may be opened against the labels of any of them. Images are skipped as by ``evaluate``. Raises ``OwsegError`` where
     no class was learned, and where no image can be measured.
     """
-    if not stages or not stages[-1].increments:
-        raise OwsegError("this knowledge base has not learned a class yet; learn one, or leave --sequence out.")
-    evaluators = [Evaluator(kb, DataSet(data.source, kb.labels)) for kb in stages]
+    return evaluate_sequences([stages], data)[0]
 
-    # Learning leaves the network as it is, so one output serves all stages.
+
+def evaluate_sequences(
+    sequences: Sequence[Sequence[KnowledgeBase]], data: DataSet, metric: Callable[[], Accumulator] | None = None
+) -> list[SequenceEvaluation]:
+    """Evaluate several sequences of stages that share one network, in one pass (see ``evaluate_sequence``).
+
+    A stage that is in several of them is evaluated once. ``metric`` is as for ``evaluate``.
+    """
+    if not all(stages and stages[-1].increments for stages in sequences):
+        raise OwsegError("this knowledge base has not learned a class yet; learn one, or leave --sequence out.")
+    different = {id(kb): kb for stages in sequences for kb in stages}
+    evaluators = {i: Evaluator(kb, DataSet(data.source, kb.labels), metric=metric) for i, kb in different.items()}
+    last = sequences[-1][-1]
+
+    # Learning leaves network and scores as they are, so one output, and one score, serves all stages.
     def assess(sample: Sample, output: Output) -> list[Assessed]:
-        return [evaluator.assess(sample, output) for evaluator in evaluators]
+        scores: dict[tuple[int, ...], Mapping[str, np.ndarray]] = {}
+        found: list[Assessed] = []
+        for evaluator in evaluators.values():
+            kb = evaluator.kb
+            same = id(kb.network), id(kb.fitted), id(kb.residual)  # what a score depends on
+            assessed = evaluator.assess(sample, output, scores.get(same, {}))
+            scores[same] = assessed[0].scores
+            found.append(assessed)
+        return found
 
     def failed(i: int, error: Exception) -> list[Assessed]:
-        return [skipping(data)(i, error)] * len(stages)
+        return [skipping(data)(i, error)] * len(evaluators)
 
-    found = over_images(stages[-1].engine(), evaluators[-1].samples, assess, failed)
-    for assessed in track(found, "evaluating", len(data)):
-        for evaluator, one in zip(evaluators, assessed, strict=True):
+    samples = evaluators[id(last)].samples
+    for assessed in track(over_images(last.engine(), samples, assess, failed), "evaluating", len(data)):
+        for evaluator, one in zip(evaluators.values(), assessed, strict=True):
             evaluator.update(one)
-    return SequenceEvaluation(tuple(evaluation_of(evaluator) for evaluator in evaluators))
+    found = {i: evaluation_of(evaluator) for i, evaluator in evaluators.items()}
+    return [SequenceEvaluation(tuple(found[id(kb)] for kb in stages)) for stages in sequences]

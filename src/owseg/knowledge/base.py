@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
@@ -135,12 +136,19 @@ class KnowledgeBase:
         )
 
     @torch.no_grad()
-    def assess(self, output: Output, size: tuple[int, int], scorers: tuple[str, ...] = ()) -> Assessment:
+    def assess(
+        self,
+        output: Output,
+        size: tuple[int, int],
+        scorers: tuple[str, ...] = (),
+        scores: Mapping[str, np.ndarray] = MappingProxyType({}),
+    ) -> Assessment:
         """Return closed map, learned classes and ``scorers`` (by default its own) of one image, at ``size`` (H, W).
 
         The closed map is the base network's argmax (DMLNet, Eq. 5); then each increment in order writes its class where
         it predicts it (the inference of Algorithm 1, Eq. 12). Scores are computed at the output's resolution, and one
-        channel is interpolated. Raises ``OwsegError`` for a scorer that it does not have.
+        channel is interpolated; those among ``scores`` are taken from there. Raises ``OwsegError`` for a scorer that it
+        does not have.
         """
         labels = closed_map_at(output.logits, size)
         # Each by a number of its own: where an increment wrote a base class, it is decided as well.
@@ -148,8 +156,9 @@ class KnowledgeBase:
             labels = increment.update_labels(labels, output, number)
         written = [self.labels.index(increment.name) for increment in self.increments]
         ids = torch.tensor([*range(len(self.labels)), *written], dtype=torch.uint8).to(labels.device)[labels[0]]
-        scores = {name: self._score(output, size, name) for name in scorers or (self.scorer,)}
-        return Assessment(ids.cpu().numpy(), (labels[0] >= self.network.num_classes).cpu().numpy(), scores)
+        names = scorers or (self.scorer,)
+        found = {name: scores[name] if name in scores else self._score(output, size, name) for name in names}
+        return Assessment(ids.cpu().numpy(), (labels[0] >= self.network.num_classes).cpu().numpy(), found)
 
     def _score(self, output: Output, size: tuple[int, int], name: str) -> np.ndarray:
         score: np.ndarray = resize(self.require_scorer(name)(output)[:, None].float(), size)[0, 0].cpu().numpy()

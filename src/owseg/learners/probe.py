@@ -26,10 +26,6 @@ from owseg.types import Forward, Shot
 MOST_CELLS = 20_000
 """Of all views together at most so many cells are fitted to: half of them positive, half negative."""
 
-MOST_VIEWS = 60
-"""So many views of all shots together at most, but one of each at least, and no more than sizes and mirror give."""
-
-
 View = tuple[Shot, float, bool]
 """A shot, the factor by which its image is resized, and whether it is mirrored."""
 
@@ -58,8 +54,9 @@ class Probe:
 
     ``level`` is the stage on whose grid the cells are, by default that of the whitening.
 
-    Of many shots each has fewer views (``MOST_VIEWS``), and of all views at most ``MOST_CELLS`` cells count,
-    drawn at random by a fixed seed, for as many as they stand for: so time and memory grow slowly with the shots.
+    The more shots there are, the fewer views each has: about ``views`` in all, one of each at least, and no more than
+    sizes and mirror give. Of all views at most ``MOST_CELLS`` cells count, drawn at random by a fixed seed, for as many
+    as they stand for. So time and memory grow slowly with the shots.
     """
 
     strength: float = 50.0
@@ -67,6 +64,7 @@ class Probe:
     scales: tuple[float, ...] = (0.7, 1.0, 1.4)
     favour: float = 1.5
     level: int | None = None
+    views: int = 15
     method = "probe"
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
@@ -101,8 +99,9 @@ class Probe:
 
         At most ``MOST_CELLS`` of all shots are drawn, as many positive as negative ones.
         """
-        every = [(scale, mirrored) for scale in self.scales for mirrored in (False, True)]
-        count = min(len(every), max(1, MOST_VIEWS // len(shots)))
+        # One size after another, so that the few views of a shot have different ones.
+        every = [(scale, (i + turn) % 2 == 1) for turn in range(2) for i, scale in enumerate(self.scales)]
+        count = min(len(every), max(1, self.views // len(shots)))
         most = max(1, MOST_CELLS // 2 // len(shots))
         views = ((shot, *every[(i * count + j) % len(every)]) for i, shot in enumerate(shots) for j in range(count))
         annotated = in_threads(cells_of, views, threads)
@@ -140,6 +139,7 @@ CARDS = (
             "scales": "factors by which the shots are resized, with commas",
             "favour": "how much the class is favoured, the less the more shots there are",
             "level": "the stage on whose grid it is fitted: 0 for small things, at three times the cost",
+            "views": "of all shots together, in the sizes and mirrored, about so many",
         },
     ),
 )
