@@ -44,6 +44,7 @@ VARIANTS = {
     "FAVOUR = 0.75": Probe(favour=0.75),
     "the default, FAVOUR = 1.5": Probe(),
     "FAVOUR = 3": Probe(favour=3),
+    "30 views": Probe(views=30),
 }
 
 

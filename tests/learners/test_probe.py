@@ -133,10 +133,9 @@ def test_many_shots_are_seen_in_fewer_views_and_drawn_cells_stand_for_the_others
         seen.append(scale)
         return kb.forward(image, scale)
 
-    monkeypatch.setattr("owseg.learners.probe.MOST_VIEWS", 9)
     shots = [red_shot(i) for i in range(4)]
-    learn(kb, "rock", shots, method=Probe(scales=(0.5, 1.0, 2.0)), forward=forward)
-    assert seen == [0.5, 0.5, 1.0, 1.0, 2.0, 2.0, 0.5, 0.5]  # each straight, then mirrored
+    learn(kb, "rock", shots, method=Probe(scales=(0.5, 1.0, 2.0), views=9), forward=forward)
+    assert seen == [0.5, 1.0, 2.0, 0.5, 1.0, 2.0, 0.5, 1.0]  # the first three in turn mirrored, then the others
     monkeypatch.setattr("owseg.learners.probe.MOST_CELLS", 80)
     cells_of = partial(_annotated, kb.forward, 1, kb.feature_space.channels)
     for z, positive, counts in Probe()._cells(shots, cells_of, kb.feature_space, 1):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from owseg.errors import OwsegError
+
+T = TypeVar("T")
 
 ALL = "all"
 """The name that stands for every scorer of a knowledge base."""
@@ -50,3 +52,11 @@ def names_in(where: str, values: list[Any]) -> tuple[str, ...]:
     if not values or not all(isinstance(v, str) and v for v in values) or len(set(values)) < len(values):
         raise OwsegError(f"{where} is a list of different names, not {values!r}.")
     return tuple(values)
+
+
+def with_key(key: str, function: Callable[..., T], *args: Any) -> T:
+    """Return ``function(*args)``; an error names the key of the recipe."""
+    try:
+        return function(*args)
+    except OwsegError as error:
+        raise OwsegError(f"{key}: {error}") from None

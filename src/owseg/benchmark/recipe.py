@@ -11,8 +11,8 @@ from typing import Any
 
 from owseg._files import read_toml
 from owseg.benchmark._checked import ALL, checked, names_in, tables
+from owseg.benchmark.class_sequence import ClassSequence, read_sequence
 from owseg.benchmark.options import options_as_text, typed_options
-from owseg.benchmark.stream import Stream, read_stream
 from owseg.benchmark.tables import COLUMNS, Published
 from owseg.errors import OwsegError
 from owseg.metrics.components import ANOMALY_TRACK, OBSTACLE_TRACK, Sizes
@@ -22,7 +22,7 @@ TRACKS: dict[str, Sizes] = {"anomaly": ANOMALY_TRACK, "obstacle": OBSTACLE_TRACK
 """The minimum sizes of components, by the name of SegmentMeIfYouCan's track."""
 
 RECIPE: dict[str, type] = {
-    "seed": int, "fpr": float, "scorers": list, "models": dict, "data": dict, "streams": dict, "published": list,
+    "seed": int, "fpr": float, "scorers": list, "models": dict, "data": dict, "sequences": dict, "published": list,
 }  # fmt: skip
 MODEL: dict[str, type] = {
     "kb": str, "fit": list, "fit_on": str, "calibrate_on": str, "scorers": list, "data": list, "options": dict,
@@ -74,7 +74,7 @@ class Recipe:
     """What to measure.
 
     ``fpr`` is the false-positive rate at which thresholds are calibrated; ``left_out`` has a line for each optional
-    model, data set or stream that is left out, with the reason.
+    model, data set or sequence that is left out, with the reason.
     """
 
     models: tuple[Model, ...]
@@ -83,7 +83,7 @@ class Recipe:
     seed: int = 0
     fpr: float = 0.05
     left_out: tuple[str, ...] = ()
-    streams: tuple[Stream, ...] = ()
+    sequences: tuple[ClassSequence, ...] = ()
 
 
 @dataclass
@@ -130,15 +130,15 @@ class _Reader:
                 found.append(Data(name, **fields))
         return tuple(found)
 
-    def streams(self) -> tuple[Stream, ...]:
+    def sequences(self) -> tuple[ClassSequence, ...]:
         found = []
-        for name, table in tables("streams", self.given) if self.given.get("streams") else ():
-            where = f"streams.{name}"
-            stream = read_stream(where, name, table)
-            _check_names(f"{where}.data", [stream.data], self.given["data"])
-            places = dict(enumerate(stream.places))
-            if self._expand(where, places, places, stream.optional):
-                found.append(stream.at(places.values()))
+        for name, table in tables("sequences", self.given) if self.given.get("sequences") else ():
+            where = f"sequences.{name}"
+            sequence = read_sequence(where, name, table)
+            _check_names(f"{where}.data", [sequence.data], self.given["data"])
+            places = dict(enumerate(sequence.places))
+            if self._expand(where, places, places, sequence.optional):
+                found.append(sequence.at(places.values()))
         return tuple(found)
 
     def published(self) -> tuple[Published, ...]:
@@ -170,10 +170,10 @@ def read_recipe(path: str | Path) -> Recipe:
         raise OwsegError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}); name a recipe.") from None
     try:
         reader = _Reader(checked("", value, RECIPE))
-        # A recipe of streams alone has no models.
-        for section in ("data",) if reader.given.get("streams") else ("models", "data"):
+        # A recipe of sequences alone has no models.
+        for section in ("data",) if reader.given.get("sequences") else ("models", "data"):
             tables(section, reader.given)
-        models, data, published, streams = reader.models(), reader.data(), reader.published(), reader.streams()
+        models, data, published, sequences = reader.models(), reader.data(), reader.published(), reader.sequences()
         fpr, seed = float(reader.given.get("fpr", 0.05)), reader.given.get("seed", 0)
         if not 0 < fpr < 1:
             raise OwsegError(f"fpr lies between 0 and 1, not at {fpr}.")
@@ -181,7 +181,7 @@ def read_recipe(path: str | Path) -> Recipe:
             raise OwsegError(f"seed is 0 or more, not {seed}.")
     except OwsegError as error:
         raise OwsegError(f"{path}: {error}") from None
-    return Recipe(models, data, published, seed, fpr, tuple(reader.left_out), streams)
+    return Recipe(models, data, published, seed, fpr, tuple(reader.left_out), sequences)
 
 
 def _check_fit(where: str, fields: Mapping[str, Any]) -> None:

@@ -11,9 +11,9 @@ from owseg import __version__
 from owseg._files import write_whole
 from owseg.benchmark._kept import file_name, json_bytes
 from owseg.benchmark.recipe import Recipe
-from owseg.benchmark.stream_tables import streams_to_csv, streams_to_latex, streams_to_markdown
-from owseg.benchmark.streams import BRIEF as BRIEF_STREAM
-from owseg.benchmark.streams import StreamResult
+from owseg.benchmark.sequence_tables import sequences_to_csv, sequences_to_latex, sequences_to_markdown
+from owseg.benchmark.sequences import BRIEF as BRIEF_SEQUENCE
+from owseg.benchmark.sequences import SequenceResult
 from owseg.benchmark.tables import COLUMNS, Published, Row, cells, to_csv, to_latex, to_markdown
 
 BRIEF = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95", "f1": "F1", "open_miou_calibrated": "open-mIoU, calibrated"}
@@ -22,17 +22,17 @@ BRIEF = {"auroc": "AUROC", "ap": "AP", "fpr95": "FPR95", "f1": "F1", "open_miou_
 
 @dataclass(frozen=True)
 class Results:
-    """The rows, data set by data set, ``about`` the models and data measured, as plain JSON, and the ``streams``."""
+    """The rows, data set by data set, ``about`` the models and data measured, as plain JSON, and the ``sequences``."""
 
     rows: tuple[Row, ...] = field(repr=False)
     about: dict[str, Any] = field(hash=False)
-    streams: tuple[StreamResult, ...] = ()
+    sequences: tuple[SequenceResult, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON; what is undefined is null."""
         titles = {column.key: f"{column.group} {column.title}".strip() for column in COLUMNS}
-        streams = {"streams": {s.stream.name: s.to_json() for s in self.streams}} if self.streams else {}
-        return {**self.about, "columns": titles, "rows": [asdict(row) for row in self.rows], **streams}
+        sequences = {"sequences": {s.sequence.name: s.to_json() for s in self.sequences}} if self.sequences else {}
+        return {**self.about, "columns": titles, "rows": [asdict(row) for row in self.rows], **sequences}
 
     def tables(self) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
         """Return (title, header, rows) of text, for people: the main metrics of what was measured here."""
@@ -41,7 +41,7 @@ class Results:
             own = [row for row in self.rows if row.data == data and row.images]  # without what was only published
             rows = [(row.model, row.scorer, *cells(row, BRIEF)) for row in own]
             tables.append((data, ("model", "scorer", *BRIEF.values()), rows))
-        return [*tables, *(table for stream in self.streams for table in stream.tables(BRIEF_STREAM))]
+        return [*tables, *(table for sequence in self.sequences for table in sequence.tables(BRIEF_SEQUENCE, 2))]
 
     def write(self, out: Path) -> None:
         """Write results.json, .csv, .md and .tex into ``out``; the Markdown shows the plots that are there."""
@@ -51,12 +51,12 @@ class Results:
         }
         write_whole(out / "results.json", json_bytes(self.to_json()))
         write_whole(out / "results.csv", to_csv(self.rows).encode())
-        learned = [table for stream in self.streams for table in stream.tables()]
-        page = to_markdown(self.rows, self.about, plots) + streams_to_markdown(learned)
+        learned = [table for sequence in self.sequences for table in sequence.tables()]
+        page = to_markdown(self.rows, self.about, plots) + sequences_to_markdown(learned)
         write_whole(out / "results.md", page.encode())
-        write_whole(out / "results.tex", (to_latex(self.rows) + streams_to_latex(learned)).encode())
-        if self.streams:
-            write_whole(out / "streams.csv", streams_to_csv(self.streams).encode())
+        write_whole(out / "results.tex", (to_latex(self.rows) + sequences_to_latex(learned)).encode())
+        if self.sequences:
+            write_whole(out / "sequences.csv", sequences_to_csv(self.sequences).encode())
 
 
 def published_for(recipe: Recipe, data: str, model: str, scorer: str) -> tuple[Published, ...]:

@@ -5,7 +5,7 @@
     OUT/maps/DATA/MODEL/            see ``owseg.evaluation.maps``: nearly all of the time goes into these
     OUT/metrics/DATA.MODEL.json     all metrics of a folder of maps, with those of each image
     OUT/images/DATA/MODEL.*.png     see ``owseg.benchmark.plots``
-    OUT/streams/NAME/               see ``owseg.benchmark.streams``
+    OUT/sequences/NAME/               see ``owseg.benchmark.sequences``
     OUT/results.{json,csv,md,tex}   see ``owseg.benchmark.tables``
 
 Each file names the digest of what it was computed from, so a change of model, data or recipe is detected.
@@ -20,15 +20,14 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from owseg import __version__
-from owseg.benchmark._checked import ALL
+from owseg.benchmark._checked import ALL, with_key
 from owseg.benchmark._kept import digest_of, file_name, read_kept, write_kept
 from owseg.benchmark.options import digests_of_files
 from owseg.benchmark.plots import draw, plots_missing
 from owseg.benchmark.recipe import TRACKS, Data, Model, Recipe
 from owseg.benchmark.resizing import AtSize, at_size, distorts
 from owseg.benchmark.results import Results, about, published_for, published_only_rows
-from owseg.benchmark.stream import Stream
-from owseg.benchmark.streams import run_stream
+from owseg.benchmark.sequences import measure_sequence, networks_of
 from owseg.benchmark.tables import Row, bounds_of, columns_of
 from owseg.data.cached import cached
 from owseg.data.dataset import DataSet, Source, spread_over
@@ -84,10 +83,10 @@ def run(
     anything else.
     """
     out = Path(out)
-    models = [(m, _with_key(f"models.{m.name}.kb", load, m.kb)) for m in recipe.models]
+    models = [(m, with_key(f"models.{m.name}.kb", load, m.kb)) for m in recipe.models]
     for model, kb in models:
         _check_scorers(model, kb, recipe.seed)  # what cannot be made is an error now, not when its turn comes
-    streams = [(stream, *_networks(stream, load)) for stream in recipe.streams]
+    learning = [(sequence, *networks_of(sequence, load)) for sequence in recipe.sequences]
     sources: Sources = {}
     skipped: dict[str, dict[str, str]] = {}
     pairs = [
@@ -96,7 +95,9 @@ def run(
         for model, kb in models
         if not model.data or data.name in model.data
     ]
-    if not pairs and not streams:
+    named = {data.name: data for data in recipe.data}
+    tests = [_opened(named[sequence.data], kbs[0], sources, skipped) for sequence, kbs, _ in learning]
+    if not pairs and not learning:
         raise OwsegError("the recipe pairs no model with any data; name data sets that it has in models.NAME.data.")
     ready: dict[str, Ready] = {}
     rows: list[Row] = []
@@ -117,15 +118,10 @@ def run(
             values, bounds = columns_of(metrics, scorer), bounds_of(metrics, scorer)
             rows.append(Row(data.name, model.name, scorer, len(images), values, published, bounds))
     learned = []
-    for stream, kbs, joint in streams:
-        data = next(d for d in recipe.data if d.name == stream.data)
-        images = _opened(data, kbs[0], sources, skipped)
-        cards.setdefault(data.name, _card(images, skipped[data.name]))
-        key, frames = (
-            f"streams.{stream.name}",
-            DataSet(_source(stream.shots_from, stream.shots_split, sources), kbs[0].labels),
-        )
-        learned.append(_with_key(key, run_stream, stream, kbs, joint, frames, images, out, report))
+    for (sequence, kbs, joint), images in zip(learning, tests, strict=True):
+        cards.setdefault(sequence.data, _card(images, skipped[sequence.data]))
+        shots = DataSet(_source(sequence.shots_data, sequence.shots_split, sources), kbs[0].labels)
+        learned.append(measure_sequence(sequence, kbs, joint, shots, images, out, report))
     fingerprints = {name: model.kb.fingerprint() for name, model in ready.items()}
     results = Results((*rows, *published_only_rows(recipe, rows)), about(recipe, cards, fingerprints), tuple(learned))
     results.write(out)
@@ -134,27 +130,6 @@ def run(
 
 def _card(images: DataSet, skipped: dict[str, str]) -> dict[str, Any]:
     return {"images": len(images), "skipped": skipped, "name": images.source.name, "fingerprints": {}}
-
-
-def _networks(
-    stream: Stream, load: Callable[[str], KnowledgeBase]
-) -> tuple[list[KnowledgeBase], dict[int, list[KnowledgeBase]]]:
-    """Return the knowledge bases of a stream, and those that were trained with its classes."""
-    key = f"streams.{stream.name}"
-    kbs = [_with_key(f"{key}.kb", load, kb) for kb in stream.kb]
-    joint = {n: [_with_key(f"{key}.joint.{n}", load, kb) for kb in of_step] for n, of_step in stream.joint.items()}
-    for name, kb in zip(stream.kb, kbs, strict=True):
-        if known := [c for c in stream.order if c in kb.labels]:
-            raise OwsegError(f"{key}.order: {known[0]!r} is known to {name} already; leave it out.")
-    return kbs, joint
-
-
-def _with_key(key: str, function: Callable[..., T], *args: Any) -> T:
-    """Return ``function(*args)``; an error names the key of the recipe."""
-    try:
-        return function(*args)
-    except OwsegError as error:
-        raise OwsegError(f"{key}: {error}") from None
 
 
 def _scorers(model: Model, kb: KnowledgeBase) -> tuple[str, ...]:
@@ -176,7 +151,7 @@ def _check_scorers(model: Model, kb: KnowledgeBase, seed: int) -> None:
     names = _scorers(model, kb)
     _image_scorers(model, kb, names, seed)
     own = [name for name in names if plain_name(name) not in model.fit and name not in IMAGE_SCORERS]
-    _with_key(f"models.{model.name}.scorers", make_scorers, kb, own)
+    with_key(f"models.{model.name}.scorers", make_scorers, kb, own)
 
 
 def _image_scorers(model: Model, kb: KnowledgeBase, names: Iterable[str], seed: int) -> dict[str, ImageScorer]:
@@ -184,7 +159,7 @@ def _image_scorers(model: Model, kb: KnowledgeBase, names: Iterable[str], seed: 
     for name in (n for n in names if n in IMAGE_SCORERS):
         key = f"options.{name}" if name in model.options else "scorers"
         make = partial(IMAGE_SCORERS.make, name, kb, seed, **model.options.get(name, {}))
-        made[name] = _with_key(f"models.{model.name}.{key}", make)
+        made[name] = with_key(f"models.{model.name}.{key}", make)
     return made
 
 
@@ -205,13 +180,13 @@ def _source(spec: str, split: str, sources: Sources) -> Source:
 def _opened(data: Data, kb: KnowledgeBase, sources: Sources, skipped: dict[str, dict[str, str]]) -> DataSet:
     """Return the images that ``data`` names, without those that cannot be read, which are in ``skipped`` then."""
     key = f"data.{data.name}.spec"
-    images = DataSet(_with_key(key, _source, data.spec, data.split, sources), kb.labels)
+    images = DataSet(with_key(key, _source, data.spec, data.split, sources), kb.labels)
     if not len(images):
         raise OwsegError(f"{key}: the split {data.split} of {data.spec} holds no image.")
     images = spread_over(images, data.most) if data.most else images
     if data.name not in skipped:  # by now, as whatever reads them later would end the run
         skipped[data.name] = unreadable(images)
-    _with_key(key, measured, images, skipped[data.name])
+    with_key(key, measured, images, skipped[data.name])
     return without(images, skipped[data.name])
 
 
@@ -242,7 +217,7 @@ def _fitted(model: Model, kb: KnowledgeBase, out: Path, sources: Sources) -> Kno
     if not model.fit:
         return kb
     key = f"models.{model.name}.fit_on"
-    data = DataSet(_with_key(key, _source, model.fit_on, "train", sources), kb.labels, IGNORE)
+    data = DataSet(with_key(key, _source, model.fit_on, "train", sources), kb.labels, IGNORE)
     # With the version, as the code of a scorer may change; and with what decides, as fitting keeps the threshold.
     options = {name: model.options[name] for name in model.fit if name in model.options}
     digest = digest_of(
@@ -251,7 +226,7 @@ def _fitted(model: Model, kb: KnowledgeBase, out: Path, sources: Sources) -> Kno
     place = out / "fitted" / f"{file_name(model.name)}-{digest}"
     if has_version(place):  # a folder alone may be what a kill during the first commit left
         return load(place).to(kb.engine().device, **kb.how)
-    fitted = _with_key(key, partial(fit_scorers, options=options), kb, data, model.fit)
+    fitted = with_key(key, partial(fit_scorers, options=options), kb, data, model.fit)
     fitted.save(place)
     return fitted
 
@@ -263,14 +238,14 @@ def _thresholds(
     if not model.calibrate_on:
         return {kb.scorer: kb.threshold} if kb.threshold and kb.scorer in scorers else {}
     key = f"models.{model.name}.calibrate_on"
-    data = DataSet(_with_key(key, _source, model.calibrate_on, "val", sources), kb.labels)
+    data = DataSet(with_key(key, _source, model.calibrate_on, "val", sources), kb.labels)
     digest = digest_of(__version__, kb.fingerprint(), data.fingerprint(), scorers, fpr)
     place = out / "thresholds" / f"{file_name(model.name)}-{digest}.json"
     kept = read_kept(place, digest)
     if kept is None:
         forward = CachedForward(kb.engine())  # every scorer reads the same outputs
         found = {
-            name: _with_key(key, find_threshold, kb, data, fpr, "quantile", name, forward)
+            name: with_key(key, find_threshold, kb, data, fpr, "quantile", name, forward)
             for name in scorers
             if name not in IMAGE_SCORERS  # which read images; thresholds are found on outputs
         }

@@ -136,13 +136,8 @@ class KnowledgeBase:
         )
 
     @torch.no_grad()
-    def assess(
-        self,
-        output: Output,
-        size: tuple[int, int],
-        scorers: tuple[str, ...] = (),
-        scores: Mapping[str, np.ndarray] = MappingProxyType({}),
-    ) -> Assessment:
+    def assess(self, output: Output, size: tuple[int, int], scorers: tuple[str, ...] = (),
+               scores: Mapping[str, np.ndarray] = MappingProxyType({})) -> Assessment:  # fmt: skip
         """Return closed map, learned classes and ``scorers`` (by default its own) of one image, at ``size`` (H, W).
 
         The closed map is the base network's argmax (DMLNet, Eq. 5); then each increment in order writes its class where

@@ -64,7 +64,7 @@ class Probe:
     scales: tuple[float, ...] = (0.7, 1.0, 1.4)
     favour: float = 1.5
     level: int | None = None
-    views: int = 15
+    views: int = 10
     method = "probe"
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:

@@ -1,4 +1,4 @@
-"""A stream of a recipe: classes that are learned one after another, by several methods, from several draws of shots."""
+"""A sequence of a recipe: classes learned one after another, by several methods, from several draws of shots."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from owseg.learners import LEARNERS
 from owseg.learners.base import Learner
 from owseg.types import DEFAULT_SHOTS
 
-STREAM: dict[str, type] = {
-    "kb": list, "order": list, "shots_from": str, "shots_split": str, "data": str, "shots": list, "draws": int,
+SEQUENCE: dict[str, type] = {
+    "kb": list, "order": list, "shots_data": str, "shots_split": str, "data": str, "shots": list, "draws": int,
     "learners": dict, "joint": dict, "optional": bool,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Stream:
+class ClassSequence:
     """Classes that each knowledge base of ``kb`` learns in ``order``, by each of ``learners``, by their titles.
 
-    For every number in ``shots``, ``draws`` draws are made from a split of ``shots_from``; what was learned is measured
+    For every number in ``shots``, ``draws`` draws are made from a split of ``shots_data``; what was learned is measured
     on the data set ``data`` of the recipe. ``joint`` has, by the number of classes learned, knowledge bases that were
     trained with these from the start, one for each of ``kb``. ``optional`` is as for a model.
     """
@@ -32,7 +32,7 @@ class Stream:
     name: str
     kb: tuple[str, ...]
     order: tuple[str, ...]
-    shots_from: str
+    shots_data: str
     data: str
     shots: tuple[int, ...] = (DEFAULT_SHOTS, 1)
     draws: int = 5
@@ -44,21 +44,21 @@ class Stream:
     @property
     def places(self) -> tuple[str, ...]:
         """Whatever names a file or a folder: in the order that ``at`` takes."""
-        return (self.shots_from, *self.kb, *(kb for of_step in self.joint.values() for kb in of_step))
+        return (self.shots_data, *self.kb, *(kb for of_step in self.joint.values() for kb in of_step))
 
-    def at(self, places: Iterable[str]) -> Stream:
-        """Return this stream with other ``places``."""
+    def at(self, places: Iterable[str]) -> ClassSequence:
+        """Return this sequence with other ``places``."""
         left = iter(places)
-        shots_from, kb = next(left), tuple(next(left) for _ in self.kb)
+        shots_data, kb = next(left), tuple(next(left) for _ in self.kb)
         joint = {n: tuple(next(left) for _ in of_step) for n, of_step in self.joint.items()}
-        return replace(self, shots_from=shots_from, kb=kb, joint=joint)
+        return replace(self, shots_data=shots_data, kb=kb, joint=joint)
 
 
-def read_stream(where: str, name: str, table: Any) -> Stream:
-    """Return the stream that a table of a recipe describes; raise ``OwsegError`` with its key for what is wrong."""
+def read_sequence(where: str, name: str, table: Any) -> ClassSequence:
+    """Return the sequence that a table of a recipe describes; raise ``OwsegError`` with its key for what is wrong."""
     if isinstance(table, dict) and isinstance(table.get("kb"), str):
         table = {**table, "kb": [table["kb"]]}
-    fields = checked(where, table, STREAM, ("kb", "order", "shots_from", "data"))
+    fields = checked(where, table, SEQUENCE, ("kb", "order", "shots_data", "data"))
     for key in ("kb", "order"):
         fields[key] = names_in(f"{where}.{key}", fields[key])
     if "shots" in fields:
@@ -74,7 +74,7 @@ def read_stream(where: str, name: str, table: Any) -> Stream:
         for text, given in fields.get("joint", {}).items()
         for step, kb in [_bound(f"{where}.joint.{text}", text, given, len(fields["order"]), len(fields["kb"]))]
     }
-    return Stream(name, **fields)
+    return ClassSequence(name, **fields)
 
 
 def _numbers(where: str, values: list[Any]) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
-"""Streams of a recipe, measured: what classes learned one after another are worth, and what they cost the others.
+"""Sequences of a recipe, measured: how well classes are learned one after another, and what that costs the others.
 
-OUT/streams/NAME/NETWORK-DRAW.json    the metrics of one draw of shots, learned by one knowledge base
+OUT/sequences/NAME/NETWORK-DRAW.json    the metrics of one draw of shots, learned by one knowledge base
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import numpy as np
 
 from owseg import __version__
 from owseg._files import json_ready
+from owseg.benchmark._checked import with_key
 from owseg.benchmark._kept import digest_of, file_name, read_kept, write_kept
-from owseg.benchmark.stream import Stream
+from owseg.benchmark.class_sequence import ClassSequence
 from owseg.benchmark.tables import spread
 from owseg.data.dataset import DataSet
+from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import Evaluation, evaluate
 from owseg.evaluation.sequence import SequenceEvaluation, evaluate_sequences
 from owseg.knowledge.base import KnowledgeBase
@@ -55,81 +57,106 @@ NOTE = (
 
 
 @dataclass(frozen=True)
-class StreamResult:
-    """What was measured of a stream: its ``runs`` as plain JSON, one for each network, draw, method, number of shots.
+class SequenceResult:
+    """What was measured of a sequence: its ``runs`` as plain JSON, one for each network, draw, method, number of shots.
 
     ``known`` is the number of classes before the first. ``joint`` has, by the number of classes learned, the metrics of
     networks that were trained with them.
     """
 
-    stream: Stream
+    sequence: ClassSequence
     known: int
     runs: tuple[dict[str, Any], ...] = field(repr=False, hash=False)
     joint: Mapping[int, Sequence[Mapping[str, float]]] = field(hash=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain JSON; what is undefined is null."""
-        s = self.stream
-        about = {"kb": list(s.kb), "order": list(s.order), "shots_from": s.shots_from, "data": s.data, "draws": s.draws}
+        s = self.sequence
+        about = {"kb": list(s.kb), "order": list(s.order), "shots_data": s.shots_data, "data": s.data, "draws": s.draws}
         value: dict[str, Any] = json_ready({**about, "joint": dict(self.joint), "runs": list(self.runs)})
         return value
 
-    def tables(self, columns: Mapping[str, str] = COLUMNS) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    def tables(
+        self, columns: Mapping[str, str] = COLUMNS, digits: int = 3
+    ) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
         """Return (title, header, rows) of text, for people: a table for each number of classes learned."""
-        return [self._table(step, columns) for step in range(1, len(self.stream.order) + 1)]
+        return [self._table(step, columns, digits) for step in range(1, len(self.sequence.order) + 1)]
 
-    def _table(self, step: int, columns: Mapping[str, str]) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
-        novel, stream, rows = self.stream.order[:step], self.stream, []
+    def _table(
+        self, step: int, columns: Mapping[str, str], digits: int
+    ) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
+        novel, sequence, rows = self.sequence.order[:step], self.sequence, []
         if bounds := self.joint.get(step):
-            rows.append(("joint", "–", *_cells(bounds, novel, columns)))
-        for title in stream.learners:
-            for shots in stream.shots:
+            rows.append(("joint", "–", *_cells(bounds, novel, columns, digits)))
+        for title in sequence.learners:
+            for shots in sequence.shots:
                 runs = [r["steps"][step - 1] for r in self.runs if (r["learner"], r["shots"]) == (title, shots)]
-                rows.append((title, str(shots), *_cells(runs, novel, columns)))
+                rows.append((title, str(shots), *_cells(runs, novel, columns, digits)))
         first, *others = columns.values()
-        name = f"{stream.name}: {self.known} + {step}, {', '.join(novel)}"
+        name = f"{sequence.name}: {self.known} + {step}, {', '.join(novel)}"
         return name, ("method", "shots", first, *novel, *others), rows
 
 
-def _cells(metrics: Sequence[Mapping[str, Any]], novel: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:
+def _cells(
+    metrics: Sequence[Mapping[str, Any]], novel: Sequence[str], columns: Iterable[str], digits: int
+) -> tuple[str, ...]:
     first, *others = ([m.get(key) for m in metrics] for key in columns)
     per_class = [[m["iou"][name] for m in metrics] for name in novel]
-    return tuple(spread([np.nan if v is None else v for v in values]) for values in (first, *per_class, *others))
+    return tuple(
+        spread([np.nan if v is None else v for v in values], digits) for values in (first, *per_class, *others)
+    )
 
 
-def run_stream(
-    stream: Stream,
+def networks_of(
+    sequence: ClassSequence, load: Callable[[str], KnowledgeBase]
+) -> tuple[list[KnowledgeBase], dict[int, list[KnowledgeBase]]]:
+    """Load the knowledge bases of a sequence, and those that were trained with its classes, by how many.
+
+    Raises ``OwsegError`` with the key of the recipe where one cannot be loaded or knows a class already.
+    """
+    key = f"sequences.{sequence.name}"
+    kbs = [with_key(f"{key}.kb", load, kb) for kb in sequence.kb]
+    joint = {n: [with_key(f"{key}.joint.{n}", load, kb) for kb in of_step] for n, of_step in sequence.joint.items()}
+    for name, kb in zip(sequence.kb, kbs, strict=True):
+        if known := [c for c in sequence.order if c in kb.labels]:
+            raise OwsegError(f"{key}.order: {known[0]!r} is known to {name} already; leave it out.")
+    return kbs, joint
+
+
+def measure_sequence(
+    sequence: ClassSequence,
     kbs: Sequence[KnowledgeBase],
     joint: Mapping[int, Sequence[KnowledgeBase]],
-    shots_from: DataSet,
+    shots_data: DataSet,
     data: DataSet,
     out: Path,
     report: Callable[[str], None] = lambda line: None,
-) -> StreamResult:
-    """Measure a stream with its knowledge bases, and those that were trained with its classes.
+) -> SequenceResult:
+    """Measure a sequence with its knowledge bases, and those that were trained with its classes.
 
-    ``shots_from`` are the images that shots are drawn from. What is kept in ``out`` is not measured again. Raises
-    ``OwsegError`` for a class that is known, or that too few images show, and what a method cannot work with.
+    ``shots_data`` are the images that shots are drawn from. What is kept in ``out`` is not measured again. Raises
+    ``OwsegError``, with the key of the recipe, for a class that too few images show, and what a method cannot work with.
     """
-    place, digest = out / "streams" / file_name(stream.name), data.fingerprint()
+    place, digest = out / "sequences" / file_name(sequence.name), data.fingerprint()
     bounds = {
         step: [
-            _bound(place / f"joint-{step}-{i}.json", kb, stream.order[:step], data, digest)
+            _bound(place / f"joint-{step}-{i}.json", kb, sequence.order[:step], data, digest)
             for i, kb in enumerate(of_step)
         ]
         for step, of_step in joint.items()
     }
-    runs, digest = [], digest_of(digest, shots_from.fingerprint())
+    runs, digest = [], digest_of(digest, shots_data.fingerprint())
     for i, kb in enumerate(kbs):
         forward = CachedForward(kb.engine())  # of the shots, which several draws and all methods share
-        for draw in range(stream.draws):
-            report(f"{stream.name}: draw {draw + 1} of {stream.draws}, network {i + 1} of {len(kbs)}")
-            found = _draw(place / f"{i}-{draw}.json", stream, kb, forward, draw, shots_from, data, digest)
+        for draw in range(sequence.draws):
+            report(f"{sequence.name}: draw {draw + 1} of {sequence.draws}, network {i + 1} of {len(kbs)}")
+            path, of = place / f"{i}-{draw}.json", (kb, forward, draw, shots_data, data, digest)
+            found = with_key(f"sequences.{sequence.name}", _draw, path, sequence, *of)
             runs += [{"network": i, "draw": draw, **run} for run in found]
     for run in runs:
         for step, after in enumerate(run["steps"], 1):
             after["of_joint"] = after["harmonic"] / bounds[step][run["network"]]["harmonic"] if step in bounds else None
-    return StreamResult(stream, len(kbs[0].labels), tuple(runs), bounds)
+    return SequenceResult(sequence, len(kbs[0].labels), tuple(runs), bounds)
 
 
 def _bound(path: Path, kb: KnowledgeBase, novel: Sequence[str], data: DataSet, digest: str) -> dict[str, Any]:
@@ -145,18 +172,18 @@ def _bound(path: Path, kb: KnowledgeBase, novel: Sequence[str], data: DataSet, d
 
 
 def _draw(
-    path: Path, stream: Stream, kb: KnowledgeBase, forward: Forward, draw: int, shots_from: DataSet, data: DataSet,
-    digest: str,
+    path: Path, sequence: ClassSequence, kb: KnowledgeBase, forward: Forward, draw: int, shots_data: DataSet,
+    data: DataSet, digest: str,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return the metrics of all methods and numbers of shots, of one draw, measured or kept."""
-    how = [[title, learner.method, asdict(learner)] for title, learner in stream.learners.items()]  # type: ignore[call-overload]
-    digest = digest_of(__version__, kb.fingerprint(True), digest, stream.order, stream.shots, draw, how)
+    how = [[title, learner.method, asdict(learner)] for title, learner in sequence.learners.items()]  # type: ignore[call-overload]
+    digest = digest_of(__version__, kb.fingerprint(True), digest, sequence.order, sequence.shots, draw, how)
     if kept := read_kept(path, digest):
         return list(kept["runs"])
     runs, sequences = [], []
-    for shots in stream.shots:
-        classes = sample_classes(shots_from, stream.order, shots, draw)
-        for title, learner in stream.learners.items():
+    for shots in sequence.shots:
+        classes = sample_classes(shots_data, sequence.order, shots, draw)
+        for title, learner in sequence.learners.items():
             started = time.perf_counter()
             with warnings.catch_warnings():
                 # Of a head that labels every pixel: what it does to the open-set map is in the table.
