@@ -135,10 +135,11 @@ def test_what_is_kept_is_not_measured_again_unless_something_changed(learned, mo
     monkeypatch.setattr(module, "learn_sequence", count)
     again = run(recipe, out)
     assert not calls and again.sequences[0].to_json() == results.sequences[0].to_json()
-    (sequence,) = recipe.sequences
-    changed = replace(sequence, learners={"npm": NPM(radius=5.0)}, draws=1)
+    drawn = []
+    monkeypatch.setattr(module, "sample_classes", lambda *how: drawn.append(how[2:]) or sample_classes(*how))
+    changed = replace(recipe.sequences[0], learners={"npm": NPM(radius=5.0)})
     run(replace(recipe, sequences=(changed,)), out)
-    assert len(calls) == 2  # two numbers of shots, one draw
+    assert len(calls) == 4 and drawn == [(2, 0), (1, 0), (2, 1), (1, 1)]  # number of shots, seed
 
 
 def test_a_class_that_is_known_is_refused_before_anything_is_learned(learned, tmp_path):
@@ -168,6 +169,20 @@ def test_the_tables_have_mean_and_deviation_and_the_files_all_digits(learned):
     assert [t[0] for t in results.tables()] == [title] and len(results.tables()[0][1]) == 7
 
 
+def test_each_network_is_compared_with_its_own_bound(learned, tmp_path, monkeypatch):
+    recipe, _, _ = learned
+    sequence = replace(recipe.sequences[0], kb=("a", "b"), joint={1: ("c", "d")}, draws=1, shots=(1,))
+    monkeypatch.setattr(
+        module, "_draw", lambda path, *_: [{"learner": "npm", "shots": 1, "steps": [{"harmonic": 0.3}]}]
+    )
+    monkeypatch.setattr(
+        module, "_bound", lambda path, *_: {"harmonic": {"joint-1-0.json": 0.6, "joint-1-1.json": 0.5}[path.name]}
+    )
+    kb, data = load(recipe.sequences[0].kb[0]), tiny.dataset(1)
+    found = module.measure_sequence(sequence, [kb, kb], {1: [kb, kb]}, data, data, tmp_path)
+    assert [(r["network"], r["steps"][0]["of_joint"]) for r in found.runs] == [(0, 0.5), (1, 0.6)]
+
+
 def test_spread():
     assert spread([0.5]) == "0.500" and spread([]) == DASH == spread([np.nan])
     assert spread([1.0, 3.0, np.nan], 1) == "2.0 ± 1.0"
@@ -188,6 +203,9 @@ def test_sequences_of_one_network_are_measured_in_one_pass(learned, monkeypatch)
     both = evaluate_sequences(sequences, data)
     assert [one.to_json() for one in both] == [one.to_json() for one in alone]
     assert len(scored) == len(data) and both[0].stages[0] is both[1].stages[0]
+    other = [[sequences[0][0], replace(sequences[0][1], fitted=dict(kb.fitted))]]  # it may be another score
+    scored.clear()
+    assert evaluate_sequences(other, data)[0].to_json() == alone[0].to_json() and len(scored) == 2 * len(data)
     binned = evaluate_sequences(sequences, data, Binned)
     assert "from histograms" in binned[0].stages[0].protocol
     with pytest.raises(OwsegError, match="has not learned a class yet"):

@@ -38,8 +38,8 @@ def test_a_name_gives_a_learner_of_that_name_with_its_defaults(name):
         ("finetune", TRAINING, FineTune(7, 0.1, 0.2, 0.3, 4)),
         (
             "probe",
-            {"strength": "5", "balance": "0.5", "scales": "1,2", "favour": "2", "level": "0"},
-            Probe(5.0, 0.5, (1.0, 2.0), 2.0, 0),
+            {"strength": "5", "balance": "0.5", "scales": "1,2", "favour": "2", "level": "0", "views": "7"},
+            Probe(5.0, 0.5, (1.0, 2.0), 2.0, 0, 7),
         ),
     ],
 )

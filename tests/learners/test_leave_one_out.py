@@ -15,7 +15,7 @@ from owseg.learners.probe import Probe
 from owseg.types import Shot
 from tests.support.shots import corner_shot, overlap, red_shot
 
-PLAIN = Probe(strength=100, favour=0)
+PLAIN = Probe(strength=100, favour=0, views=100)
 
 
 def test_it_is_the_iou_of_what_the_others_teach(kb):

@@ -42,7 +42,7 @@ def whitened(kb, image, scale):
 def test_the_probe_is_the_ridge_that_it_says(kb, scales, balance):
     """The gradient of the objective, written out in float64, vanishes at w and b."""
     strength, shots = 1.0, [red_shot(0), red_shot(1)]
-    probe = learn(kb, "rock", shots, method=Probe(strength, balance, scales, favour=0)).increments[0]
+    probe = learn(kb, "rock", shots, method=Probe(strength, balance, scales, favour=0, views=100)).increments[0]
     z, y = [], []
     for view, scale in ((v, f) for s in shots for f in scales for v in (s, s.mirrored())):
         cells = whitened(kb, view.image, scale)

@@ -135,7 +135,7 @@ def measure_sequence(
     """Measure a sequence with its knowledge bases, and those that were trained with its classes.
 
     ``shots_data`` are the images that shots are drawn from. What is kept in ``out`` is not measured again. Raises
-    ``OwsegError``, with the key of the recipe, for a class that too few images show, and what a method cannot work with.
+    ``OwsegError``, with the key of the recipe, for a class that too few images show, and whatever a method refuses.
     """
     place, digest = out / "sequences" / file_name(sequence.name), data.fingerprint()
     bounds = {
