@@ -1,7 +1,7 @@
 """How a probe was chosen: what it finds in a drive that none of its shots is of, and what it leaves to be found.
 
     export OWSEG_DATA=DIR                              # DIR/camvid holds the data
-    python -m recipes.probe                            # the table of docs/learning.md; 13 core-minutes
+    python -m recipes.probe                            # the table of docs/learning.md; 15 core-minutes
     python -m recipes.probe --draws 3 --every 1        # on all images
 
 CamVid's train is of three drives, and val of one of them. Shots are drawn from two of them, by each seed the same for

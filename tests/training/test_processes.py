@@ -145,13 +145,13 @@ def test_processes_share_the_memory_of_decoded_images_that_one_has(monkeypatch, 
     [("cpu", 1, -1, 0), ("cpu", 1, 3, 3), ("cuda", 1, -1, 6), ("cuda", 4, -1, 1), ("cuda", 1, 0, 0)],
 )
 def test_how_many_workers_read(monkeypatch, device, count, asked, workers):
-    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    monkeypatch.setattr(processes, "available_cores", lambda: 6)
     fabric = SimpleNamespace(device=torch.device(device), world_size=count, global_rank=0)
     assert Process.of(fabric, LoopConfig(workers=asked)).workers == workers
 
 
 def test_workers_are_no_more_than_eight(monkeypatch):
-    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(processes, "available_cores", lambda: 64)
     fabric = SimpleNamespace(device=torch.device("cuda"), world_size=2, global_rank=1)
     process = Process.of(fabric, LoopConfig())
     assert (process.workers, process.rank, process.count) == (8, 1, 2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from io import TextIOWrapper
 from typing import Annotated, NoReturn
 
@@ -24,6 +25,7 @@ from owseg.cli import (
     data,
     demo,
     discover,
+    doctor,
     evaluate,
     exchange,
     fit,
@@ -69,8 +71,8 @@ app = typer.Typer(
 )
 
 
-COMMANDS = {  # in the order of `owseg --help`
-    "Start": (demo.demo, list_.list_),
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # in the order of `owseg --help`
+    "Start": (demo.demo, list_.list_, doctor.doctor),
     "Predict": (predict.predict, calibrate.calibrate, adapt.adapt),
     "Learn from people": (discover.discover, review.review, learn.learn, correct.correct, annotate.annotate),
     "Train": (

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 
 from owseg.errors import OwsegError
+from owseg.models.cores import available_cores
 from owseg.models.devices import AUTO, choose_device
 
 T = TypeVar("T")
@@ -137,7 +138,8 @@ class Cluster:
             yield ray
             return
         # Of this machine there may be promised more than it has: fewer cores than workers only make them slower.
-        here: dict[str, Any] = {"num_cpus": max((self.most or 1) * self.cores, _cores()), "include_dashboard": False}
+        promised = max((self.most or 1) * self.cores, available_cores())
+        here: dict[str, Any] = {"num_cpus": promised, "include_dashboard": False}
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             _require_answer(self.address)
@@ -235,11 +237,6 @@ def _require_answer(address: str) -> None:
     host, _, port = address.rpartition("/")[2].rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), WAIT).close()
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_line(error: Exception) -> str:

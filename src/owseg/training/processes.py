@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from owseg.data.cached import LIMIT, cached
 from owseg.data.dataset import DataSet
 from owseg.data.loader import read_ahead
 from owseg.errors import OwsegError
+from owseg.models.cores import available_cores
 from owseg.training.config import LoopConfig
 
 T = TypeVar("T")
@@ -153,8 +153,7 @@ def _workers_for(device: torch.device, processes: int) -> int:
     """Return a number of workers: none on a CPU, whose cores the training takes, nor on macOS, where forks may fail."""
     if device.type != "cuda":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_WORKERS, cores // processes)
+    return min(MOST_WORKERS, available_cores() // processes)
 
 
 def _tried(compute: Callable[[], T]) -> tuple[T | None, Exception | None]:
