@@ -265,7 +265,7 @@ def test_an_option_reaches_where_it_acts(run_cli, line, target, expected):
 
 
 JSON_ONLY = {("info",), ("list",), ("doctor",), ("data", "list")}
-"""Commands without an option but --json; their real runs are in test_info.py, test_list.py, test_doctor.py and test_data.py."""
+"""Commands without an option but --json; their real runs are in the files of tests that have their names."""
 
 SHARED = ("--json", "--help", "--quiet", "--verbose", "--log-file", "--config")  # see test_log.py, test_config.py
 
