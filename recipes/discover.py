@@ -3,8 +3,11 @@
     export OWSEG_DATA=DIR                                  # DIR/camvid holds the data
     python -m recipes.discover queue                       # every third image of train, street8; minutes, resumable
     python -m recipes.discover groups                      # adjusted Rand index and purity against the ground truth
-    python -m recipes.discover clicks --split val          # choices; --split test for what is reported
-    python -m recipes.discover table --split test
+    python -m recipes.discover clicks                      # measured on val: choices
+    python -m recipes.discover table
+    for step in queue groups clicks table; do              # what is reported: of test, measured on its other images
+        python -m recipes.discover $step --images test --split test --runs runs/discover-test
+    done
 
 ``--kb`` names any knowledge base whose network does not know the classes of ``--unknown``. The class of a region is
 that of most of its labelled pixels; one that is mostly void is left out. A region of a class that the network knows is
@@ -50,19 +53,19 @@ from owseg.types import DEFAULT_SHOTS, Forward, Shot
 from recipes.tables import markdown, spread
 
 CLASSES = ("car", "pedestrian", "bicyclist")
-PAGE, SHARE = 12, 0.9
+PAGE, SHARE, FIRST = 12, 0.9, 50
 
 
 def queue(args: argparse.Namespace) -> None:
     """Make the queue; after an interruption run it again to continue."""
-    paths = find_images(args.data / "train")[:: args.every]
+    paths = find_images(args.data / args.images)[:: args.every]
     _, found = discover(load(args.kb), paths, args.runs / "queue", args.kb)
     print(f"{found.images} images, {found.regions} regions, {found.copies} copies, {found.groups} groups")
 
 
 def classes_of(args: argparse.Namespace, q: Queue) -> dict[str, str]:
     """Return the class of each region: an unknown one, or "known"; regions of void are left out."""
-    names, found = open_dataset(f"camvid:{args.data}", "train").labels.names, {}
+    names, found = open_dataset(f"camvid:{args.data}", args.images).labels.names, {}
     for one in q.image_ids():
         entry = q.entry(one)
         raw = _mask(args, entry.name)
@@ -75,7 +78,7 @@ def classes_of(args: argparse.Namespace, q: Queue) -> dict[str, str]:
 
 
 def _mask(args: argparse.Namespace, name: str) -> np.ndarray:
-    raw = read_mask(args.data / "trainannot" / f"{Path(name).stem}.png")
+    raw = read_mask(args.data / f"{args.images}annot" / f"{Path(name).stem}.png")
     return np.where(raw == 11, IGNORE, raw)
 
 
@@ -93,6 +96,8 @@ def groups(args: argparse.Namespace) -> None:
         alone = len(np.unique(b))
         rows.append((title, str(len(some)), str(alone), f"{adjusted_rand_score(a, b):.3f}", f"{most / len(some):.3f}"))
     markdown(f"Groups, {q.info.kb}", ("", "regions", "groups", "ARI", "purity"), rows)
+    first = [classes.get(r, "void") for g in q.groups() for r in g.regions][:FIRST]
+    print(f"\nOf the first {len(first)} regions {first.count('known')} are known and {first.count('void')} void.")
     for g in q.groups()[:12]:
         names = [classes.get(r, "void") for r in g.regions]
         print(g.number, {n: names.count(n) for n in dict.fromkeys(names)})
@@ -103,9 +108,12 @@ def clicks(args: argparse.Namespace) -> None:
     path = args.runs / f"{args.split}.json"
     done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     base, q = load(args.kb), Queue.open(args.runs / "queue")
-    forward, frames = CachedForward(base.forward, 4.0), open_dataset(f"camvid:{args.data}", "train")
+    forward, frames = CachedForward(base.engine(), 4.0), open_dataset(f"camvid:{args.data}", args.images)
     few = frames.pick(range(0, len(frames), args.every))
-    data = spread_over(open_dataset(f"camvid:{args.data}", args.split), args.most)
+    data = open_dataset(f"camvid:{args.data}", args.split)
+    if args.split == args.images:  # without those that were learned from
+        data = data.pick([i for i in range(len(data)) if i % args.every])
+    data = spread_over(data, args.most)
     classes = classes_of(args, q)
     for name in args.unknown:
         ways: dict[str, Any] = {"as found": lambda n=name: found(q, classes, n)}
@@ -204,7 +212,8 @@ def main() -> None:
     parser.add_argument("step", choices=steps)
     parser.add_argument("--kb", default="street8", help="does not know the classes of --unknown")
     parser.add_argument("--unknown", nargs="*", default=list(CLASSES))
-    parser.add_argument("--every", type=int, default=3, help="every so many frames of train")
+    parser.add_argument("--images", default="train", choices=("train", "val", "test"), help="the split of the queue")
+    parser.add_argument("--every", type=int, default=3, help="every so many frames of it")
     parser.add_argument("--split", default="val", help="where IoU is measured")
     parser.add_argument("--draws", type=int, default=5, help="random orders, and draws of the best five")
     parser.add_argument("--most", type=int, default=60, help="measure on at most so many frames, evenly spread")

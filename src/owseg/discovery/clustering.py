@@ -17,7 +17,7 @@ DIMENSIONS = 16
 """The number of principal directions in which regions are compared."""
 
 
-MERGE_COSINE = 0.3
+MERGE_COSINE = 0.23
 """Two groups are merged while the mean cosine between their regions is at least this."""
 
 
