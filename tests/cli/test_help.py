@@ -26,7 +26,7 @@ from owseg.training.presets import RESIDUAL, TRAIN, configured
 COMMANDS = (
     "demo", "list", "doctor", "predict", "calibrate", "adapt", "discover", "review", "learn", "correct",
     "annotate", "train", "train-negative", "train-residual", "fit", "fit-baseline", "import", "evaluate", "benchmark",
-    "submit", "audit", "exchange", "info", "history", "rollback", "forget", "rename", "merge", "data",
+    "submit", "audit", "exchange", "info", "history", "rollback", "forget", "rename", "merge", "push", "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
 NO_TORCH = """

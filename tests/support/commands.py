@@ -105,6 +105,8 @@ STUBS = {
     "knowledge.pretrained:writable": lambda a: a["out"] or a["kb"],
     "knowledge.pretrained:resolve": lambda a: Path("place of", a["name"]),
     "knowledge.pretrained:stored_version": lambda a: 3,
+    "knowledge.upload:push": lambda a: f"https://hub/{a['repository']}",
+    "knowledge.upload:write": lambda a: None,
     "knowledge.editing:forget": lambda a: FakeKB(f"{a['kb'].name} without {a['name']}"),
     "knowledge.editing:rename": lambda a: FakeKB(f"{a['kb'].name} with {a['new']}"),
     "knowledge.editing:merge": lambda a: FakeKB(f"{a['kb'].name} with {a['name']}"),

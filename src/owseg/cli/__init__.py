@@ -38,6 +38,7 @@ from owseg.cli import (
     list_,
     merge,
     predict,
+    push,
     rename,
     review,
     rollback,
@@ -85,7 +86,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # in the order of `ows
     ),
     "Measure": (evaluate.evaluate, benchmark.benchmark, submit.submit, audit.audit),
     "Data": (exchange.exchange,),
-    "Versions": (info.info, history.history, rollback.rollback, forget.forget, rename.rename, merge.merge),
+    "Versions": (info.info, history.history, rollback.rollback, forget.forget, rename.rename, merge.merge, push.push),
 }
 """The commands by the title under which help lists them."""
 

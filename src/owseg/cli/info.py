@@ -15,10 +15,12 @@ def info(kb: KB, as_json: Json = False) -> None:
     """Show what a knowledge base is: its classes, score, threshold and calibration, network, and versions."""
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import resolve
+    from owseg.knowledge.repository import PREFIX
     from owseg.knowledge.versions import has_version, version_history
 
     base = load(kb)
-    place = kb if ":" in kb else resolve(kb)  # a published network, such as hf:NAME, has no versions
+    # A published network, such as hf:NAME, has no versions.
+    place = kb if ":" in kb and not kb.startswith(PREFIX) else resolve(kb)
     numbers = {v.number: v.current for v in version_history(place)} if has_version(place) else {}
     facts = {"kb": kb, "version": next((n for n, current in numbers.items() if current), None),
              "versions": list(numbers), **describe(base)}  # fmt: skip

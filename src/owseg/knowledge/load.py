@@ -51,7 +51,7 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
 
     ``directory`` may also be the name of a shipped one (see ``owseg.knowledge.pretrained``) or of a published network,
     which is then all that the knowledge base holds (see ``owseg.models.published``): ``espnetv2-cityscapes`` with its
-    ``weights``, or ``hf:NAME``.
+    ``weights``, or ``hf:NAME``. ``hub:OWNER/NAME`` is a knowledge base on the hub (see ``owseg.knowledge.repository``).
     """
     if found := published(str(directory), weights):
         network, labels = found

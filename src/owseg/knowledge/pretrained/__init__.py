@@ -8,6 +8,7 @@ from pathlib import Path
 from owseg._files import read_json, state_of
 from owseg.errors import OwsegError, meant
 from owseg.knowledge.commit import check_place
+from owseg.knowledge.repository import PREFIX, download
 from owseg.knowledge.versions import current_version, has_version, holds_versions, read_version
 
 SHIPPED = Path(__file__).parent
@@ -57,9 +58,11 @@ def shipped_cards() -> list[ShippedCard]:
 def resolve(name: str | Path) -> Path:
     """Return the directory of the knowledge base that ``name`` means: one of yours, else the shipped one of that name.
 
-    A folder of that name that holds no knowledge base does not hide the shipped one. Raises ``OwsegError`` where there
-    is neither.
+    A folder of that name that holds no knowledge base does not hide the shipped one. ``hub:OWNER/NAME`` is fetched (see
+    ``owseg.knowledge.repository``). Raises ``OwsegError`` where there is none of these.
     """
+    if str(name).startswith(PREFIX):
+        return download(str(name))
     path = Path(name).expanduser()
     if holds_versions(path):
         return path
@@ -75,7 +78,7 @@ def resolve(name: str | Path) -> Path:
 
 def stored_version(kb: str) -> int | None:
     """Return the number of the version of ``kb`` that is in use; None for a published network, such as hf:NAME."""
-    if ":" in kb:
+    if ":" in kb and not kb.startswith(PREFIX):
         return None
     place = resolve(kb)
     return current_version(place) if has_version(place) else None
@@ -106,7 +109,9 @@ def writable(kb: str, out: str | None) -> str:
 
 
 def check_own(kb: str, way: str = "name one of your own") -> None:
-    """Raise ``OwsegError``, which ends with a ``way`` out, for a knowledge base that came with the package."""
+    """Raise ``OwsegError``, which ends with a ``way`` out, for one that came with the package or is on the hub."""
+    if kb.startswith(PREFIX):
+        raise OwsegError(f"{kb} is on the hub, and is not changed from here; {way}.")
     if resolve(kb).parent == SHIPPED:
         beside = f" (the folder {kb} here holds no knowledge base)" if Path(kb).is_dir() else ""
         raise OwsegError(f"{kb} came with owseg and stays as it is{beside}; {way}.")
