@@ -24,7 +24,6 @@ from owseg.openset import NO_THRESHOLD, Threshold
 from owseg.scorers import ON_ROAD
 from owseg.types import Output, Sample
 
-
 BATCHES = 4
 """So many batches for each thread are taken at once: at the end of them some threads wait for the others."""
 
