@@ -66,6 +66,7 @@ def requests_of(token: str, image: bytes) -> list[Hostile]:
         Hostile("PNG with more pixels than it says", ask(png(20000, 4000, grow))),
         Hostile("bomb of 40 megapixels", ask(bomb())),
         Hostile("bomb by its header", ask(png(2**31 - 1, 2**31 - 1, b""))),
+        Hostile("strip of one row", ask(png(1_000_000, 1, zlib.compress(bytes(1_000_001))))),
         Hostile("text as an image", ask(b"hello" * 100)),
         Hostile("PostScript", ask(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "image/eps")),
         Hostile("empty body", ask(b"")),

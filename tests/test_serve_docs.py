@@ -26,6 +26,7 @@ from PIL import Image
 from owseg.cli import app as cli
 from owseg.serve import limits
 from owseg.serve.app import routes
+from owseg.serve.images import MAX_RATIO
 from owseg.serve.service import Service
 from owseg.serve.settings import Limits
 from tests.support.service import client_of, service_of, serving
@@ -96,8 +97,8 @@ def test_the_limits_are_those_of_the_command():
     assert usual["max_bytes"] == options["--max-bytes"] * 2**20 and usual["max_pixels"] == options["--max-pixels"] * 1e6
     assert usual["max_queue"] == options["--max-queue"] and usual["seconds"] == options["--timeout"]
     assert usual["max_wait"] * 1000 == options["--max-wait"] and f"({options['--max-wait']} ms)" in PAGE
-    fixed = {what: default for what, option, default, _ in rows("Limits") if not option}
-    assert fixed == {"headers": f"{limits.MAX_HEAD >> 10} KiB", "connections": str(limits.MAX_CONNECTIONS)}
+    fixed = [default for _, option, default, _ in rows("Limits") if not option]
+    assert fixed == [str(MAX_RATIO), f"{limits.MAX_HEAD >> 10} KiB", str(limits.MAX_CONNECTIONS)]
 
 
 def test_the_metrics_are_those_of_the_service(service):

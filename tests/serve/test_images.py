@@ -48,6 +48,8 @@ def gif():
         (b"%!PS-Adobe-3.0 EPSF-3.0", 415, "no PNG"),
         (gif(), 415, "no PNG"),
         (photo(0, (48, 72)), 413, "72x48"),
+        (png_header(1, 17), 422, "16 times"),
+        (png_header(3000, 1), 422, "16 times"),
         (png_header(BOMB, BOMB), 413, "pixels"),
         (png_header(2**31 - 1, 2**31 - 1), 413, "pixels"),
         (photo()[:300], 422, "the data"),

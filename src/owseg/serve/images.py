@@ -20,6 +20,9 @@ MULTIPART = "multipart/form-data"
 
 KINDS = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 
+MAX_RATIO = 16
+"""How many times as long as the shorter side the longer one may be: a network enlarges the shorter to its own size."""
+
 HOW = f"send the bytes of a {KINDS} as Content-Type: image/..., or files as {MULTIPART}."
 
 
@@ -51,7 +54,7 @@ def decoded(data: bytes, max_pixels: int) -> np.ndarray:
     """Return the image (3, H, W) uint8 in the bytes of a file.
 
     Raises ``Refused``: 415 for what is no image, 413 for one of more than ``max_pixels``, which is then not decoded,
-    and 422 for one that is cut off or damaged.
+    and 422 for one that is cut off or damaged, or a strip longer than ``MAX_RATIO`` times its width.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as header:
@@ -64,6 +67,8 @@ def decoded(data: bytes, max_pixels: int) -> np.ndarray:
         raise Refused(422, f"the image cannot be read ({_one_line(error)}); replace it.") from None
     if width * height > max_pixels:
         raise Refused(413, f"the image has {width}x{height}, more than {max_pixels:,} pixels; make it smaller.")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise Refused(422, f"the image has {width}x{height}, one side above {MAX_RATIO} times the other; cut it.")
     try:
         return as_image(data)
     except OwsegError as error:
