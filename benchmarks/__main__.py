@@ -19,6 +19,7 @@ from benchmarks import (
     residual,
     review,
     scorers,
+    serve,
     throughput,
     training_input,
 )
@@ -35,6 +36,7 @@ SMALL = {
     discover: ["--images", "5", "--regions", "4"],
     growth: ["--names", "50", "100"],
     review: ["--images", "80", "--regions", "10"],
+    serve: ["--kb", "synthetic", "--count", "2", "--clients", "2", "--seconds", "0.5", "--hostile", "0", "--no-kill"],
     throughput: ["--networks", "synthetic", "--size", "64x96", "--batches", "1,2", "--repeats", "1"],
     training_input: ["--size", "64x128", "--images", "8", "--repeats", "1"],
 }

@@ -3,11 +3,13 @@
 import importlib
 import io
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
 from contextlib import redirect_stdout
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -36,6 +38,19 @@ def test_a_benchmark_runs(module, capsys, monkeypatch, half_size_here):
         torch.set_num_threads(threads)
     assert torch.is_grad_enabled()
     assert len(capsys.readouterr().out.splitlines()) > 1
+
+
+def test_hostile_requests_get_a_sentence_and_leave_the_service_as_it_was(stored_kb, tmp_path, capsys):
+    from benchmarks.serve import Client, attacked
+    from tests.support.service import photo, serving
+
+    options = ("--token", "s3cret", "--timeout", "1")
+    with serving(stored_kb, *options, folder=tmp_path) as process:
+        server = SimpleNamespace(port=process.port, token="s3cret", memory=process.memory)
+        server.ask = lambda path: Client(server).ask("GET", path, b"")
+        assert attacked(server, photo(), 25)
+    growth = float(re.search(r"memory ([+-]\d+) MiB", capsys.readouterr().out)[1])
+    assert growth < 60
 
 
 def test_metrics_in_a_process_that_had_been_larger_before(capsys, monkeypatch):

@@ -77,6 +77,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("src/owseg/increments/prototype.py", "rivals"): "the name that format 2 has for competitors",
     ("src/owseg/discovery/old_layout.py", "pictur"): "the name that the folder of an old queue's images has",
     ("tests/support/old_queues.py", "pictur"): "writes it",
+    ("src/owseg/serve/images.py", "stream"): "part of the name that the web has for bytes of any type",
     ("tests/discovery/test_old_layout.py", "pictur"): "reads it",
     ("src/owseg/discovery/old_layout.py", "worth"): "the name that old queues have for priority",
     ("src/owseg/evaluation/maps.py", "pictur"): "the name that format 2 has for images",

@@ -13,6 +13,7 @@ from owseg.knowledge.prediction import MAPS
 from owseg.metrics.pixel import PerImage
 from owseg.models.cluster import Cluster
 from owseg.models.devices import choose_device
+from owseg.serve.settings import Limits
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
 from owseg.training.presets import TRAIN as TRAIN_PRESETS
@@ -236,6 +237,11 @@ ROWS = [
        {"cluster": Cluster("A", 2, 5, 3, "cuda")} | more) for line, target, more in (
         ("predict a", "inference.predict:predict_files", {}), ("discover K a -o O", FIND, {}),
         ("evaluate K --data folder:D --out P", EVALUATE, {"parts": "P"}))),
+    ("serve K", "serve.run:serve", {"kb": "K", "host": "127.0.0.1", "port": 8000, "token": None, "task": "unknown",
+     "limits": Limits()}),
+    ("serve K --host H --port 5 --token T --task obstacles --max-wait 20 --max-queue 7 --max-bytes 2 --max-pixels 3.5 "
+     "--timeout 4", "serve.run:serve", {"host": "H", "port": 5, "token": "T", "task": "obstacles",
+     "limits": Limits(2 << 20, 3_500_000, 7, 0.02, 4.0)}),
     ("history K", "knowledge.versions:version_history", {"directory": "place of/K"}),
     *((line, "knowledge.commit:rollback_version", {"directory": ".", "version": number})
       for line, number in (("rollback . 3", 3), ("rollback . --to 3", 3), ("rollback .", None))),
@@ -249,6 +255,7 @@ ROWS = [
         ("adapt K a", "K"), ("audit K O --data folder:D", "K"))),
     *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", target, {"load": COMPUTE}) for line, target in (
         ("demo", "report.demo:run"), ("benchmark R -o O", "benchmark.run:run"), ("review K Q", "review.serve:serve"),
+        ("serve K", "serve.run:serve"),
         ("calibrate K --data folder:D", "cli.calibrate:on_newest"), (LEARN, "cli.learn:on_newest"),
         (CORRECT, "cli.correct:on_newest"))),
     ("adapt K a", "to", {"kb": "K", "device": str(choose_device()), "batch": None, "workers": None, "precision": "32"}),

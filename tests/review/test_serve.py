@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from owseg.errors import OwsegError
-from owseg.review.serve import listen, serve
+from owseg.review.serve import serve
+from owseg.serve.address import listen
 from tests.support.queues import make
 
 

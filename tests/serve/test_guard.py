@@ -96,6 +96,24 @@ def test_every_request_needs_the_token(base, local):
         Guard(other.app, "")
 
 
+def test_a_token_may_come_in_a_header_and_some_paths_need_none():
+    web = client(known=False, open_paths=("/healthz",))
+    for given in ("Bearer s3cret", "bearer  s3cret"):
+        assert web.get("/", headers={"authorization": given}).status_code == 200
+    for given in ("", "s3cret", "Basic s3cret", "Bearer", "Bearer s3cre", "Bearer s3cret x"):
+        found = web.get("/", headers={"authorization": given})
+        assert found.status_code == 401 and found.headers["www-authenticate"] == "Bearer", given
+    assert web.get("/healthz").status_code == 200 and web.get("/healthz/x").status_code == 401
+
+
+def test_without_a_token_the_rest_of_the_guard_stays():
+    web = client(token=None, known=False)
+    assert web.get("/").status_code == web.post("/", content=b"x").status_code == 200
+    assert refused(web.get("/", headers={"host": "evil.example"}))
+    assert refused(web.post("/", headers={"origin": "http://evil.example"}))
+    assert web.post("/", content=b"x" * 1001).status_code == 413
+
+
 def test_too_much_is_refused_whatever_it_said():
     assert client().post("/", content=b"x" * 1000).text == "1000"
     found = client().post("/", content=b"x" * 1001)

@@ -184,6 +184,7 @@ STUBS = {
     "learners.sequence:save_stages": lambda a: [],
     "learners.sequence:write_manifest": lambda a: None,
     "review.serve:serve": lambda a: None,
+    "serve.run:serve": lambda a: None,
     "discovery.known_regions:known_regions": lambda a: f"regions of {a['folder']}",
     "discovery.discover:discover": lambda a: (SimpleNamespace(folder=a["folder"]), DiscoveryResult(1, 2, 0, 1)),
 }  # fmt: skip

@@ -42,6 +42,7 @@ from owseg.cli import (
     rename,
     review,
     rollback,
+    serve,
     submit,
     train,
     train_negative,
@@ -74,7 +75,7 @@ app = typer.Typer(
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # in the order of `owseg --help`
     "Start": (demo.demo, list_.list_, doctor.doctor),
-    "Predict": (predict.predict, calibrate.calibrate, adapt.adapt),
+    "Predict": (predict.predict, serve.serve, calibrate.calibrate, adapt.adapt),
     "Learn from people": (discover.discover, review.review, learn.learn, correct.correct, annotate.annotate),
     "Train": (
         train.train,

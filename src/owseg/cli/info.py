@@ -33,9 +33,9 @@ def info(kb: KB, as_json: Json = False) -> None:
 
 def describe(kb: KnowledgeBase) -> dict[str, Any]:
     """Return what a knowledge base is, as plain JSON; ``calibration`` has the data of the last calibration."""
+    from owseg.knowledge.event import last_calibration
+
     network = kb.network
-    # One for obstacles is of another threshold.
-    calibrated = [e for e in kb.history if e.action == "calibrate" and e.details.get("scorer", kb.scorer) == kb.scorer]
     return {
         "classes": list(kb.base_classes),
         "learned": list(kb.learned_classes),
@@ -51,7 +51,7 @@ def describe(kb: KnowledgeBase) -> dict[str, Any]:
         "fitted": list(kb.fitted),
         "threshold": kb.threshold.to_json() if kb.threshold else None,
         "obstacles": kb.obstacles.to_json() if kb.obstacles else None,
-        "calibration": {**calibrated[-1].details, "when": calibrated[-1].when} if kb.threshold and calibrated else None,
+        "calibration": last_calibration(kb.history, kb.scorer) if kb.threshold else None,
         "history": [f"{event.when} {event.message}" for event in kb.history],
     }
 

@@ -104,6 +104,11 @@ def encode_jpeg(pixels: np.ndarray) -> bytes:
     return _encoded(Image.fromarray(pixels), "JPEG", quality=90)
 
 
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Return (H, W, 3) uint8 as a PNG."""
+    return _encoded(Image.fromarray(pixels), "PNG", compress_level=1)
+
+
 def encode_npy(score: np.ndarray) -> bytes:
     """Return a score map (H, W) float32 as a NumPy file."""
     buffer = io.BytesIO()

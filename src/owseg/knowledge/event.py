@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -20,6 +20,13 @@ class Event:
     message: str
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
     when: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="milliseconds"))
+
+
+def last_calibration(history: Sequence[Event], scorer: str) -> dict[str, Any] | None:
+    """Return the details of the last calibration of a score, and when it was; None where there was none."""
+    # One for obstacles is of another score.
+    found = [e for e in history if e.action == "calibrate" and e.details.get("scorer", scorer) == scorer]
+    return {**found[-1].details, "when": found[-1].when} if found else None
 
 
 def user_name() -> str:

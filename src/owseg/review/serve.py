@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import webbrowser
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,6 +42,7 @@ def serve(
     from owseg.review.pages import application
     from owseg.review.session import LearningSession
     from owseg.review.state import ReviewState
+    from owseg.serve.address import listen, url_of
     from owseg.serve.guard import is_loopback
     from owseg.serve.limits import bounded_config
 
@@ -54,8 +54,7 @@ def serve(
     with listener, locked(state.queue.folder / ".review.lock", busy):
         session = LearningSession(state, kb, target, load or load_stored)
         token, local = secrets.token_urlsafe(24), is_loopback(host)
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listener.getsockname()[1]}/?token={token}"
+        url = url_of(host, listener, token)
         print(f"Reviewing {queue}: open {url}", flush=True)
         if not local:
             print("Anyone with this address can decide and learn; the connection is not encrypted.", flush=True)
@@ -70,19 +69,3 @@ def serve(
         with suppress(KeyboardInterrupt), state.queue.storage.kept_open():
             uvicorn.Server(bounded_config(application(state, session, token, local))).run([listener])
     print(f"Stopped. All decisions are in {queue}; the same command goes on from there.")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at the address; raise ``OwsegError`` if that is not possible."""
-    if not 0 <= port <= 65535:
-        raise OwsegError(f"a port is 0 to 65535, not {port}.")
-    try:
-        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, number)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen()  # from now on a browser waits for the first answer instead of being refused
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OwsegError(f"{host}:{port} cannot be served at ({reason}); give another --port or --host.") from None
-    return listener

@@ -9,6 +9,7 @@ import hmac
 import ipaddress
 import json
 import re
+from collections.abc import Collection
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -22,7 +23,8 @@ MAX_BODY = 8 * 2**20
 class Guard:
     """An ASGI application that passes a request on to ``app`` only if it is meant for this server.
 
-    Every request must bring the ``token``, once in the query, from then on in a cookie. With ``local`` the Host header
+    Every request must bring the ``token``: in the header ``Authorization: Bearer``, or once in the query and from then
+    on in a cookie; not those of ``open_paths``, and none where it is None. With ``local`` the Host header
     must be a name of loopback: another site's name may resolve to this address (DNS rebinding). What a page of another
     site asks for (Origin, Sec-Fetch-Site) is refused, but a link to a page here may be followed. No body may have more
     than ``max_body`` bytes. A refusal is JSON with one sentence, ``error``, and the status 401, 403 or 413. ``policy``
@@ -32,14 +34,16 @@ class Guard:
     def __init__(
         self,
         app: ASGIApp,
-        token: str,
+        token: str | None,
         local: bool = True,
         policy: str = "default-src 'none'",
         max_body: int = MAX_BODY,
+        open_paths: Collection[str] = (),
     ):
-        if not token:
+        if token == "":
             raise ValueError("an empty token would let everybody in")
         self.app, self.token, self.local, self.max_body = app, token, local, max_body
+        self.open_paths = open_paths
         self.headers = [*_HEADERS, (b"content-security-policy", policy.encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +60,8 @@ class Guard:
         if _is_foreign(scope, headers, host):
             why = "a page of another site may not ask this server for anything."
             return await self._refuse(scope, receive, send, 403, why)
-        if not self._is_token(_cookie(headers, _cookie_name(host))):
+        given = _bearer(headers) or _cookie(headers, _cookie_name(host))
+        if scope["path"] not in self.open_paths and not self._is_token(given):
             if not self._is_token(query.pop("token", "")):
                 why = "the token is missing or wrong; open the address that the server printed."
                 return await self._refuse(scope, receive, send, 401, why)
@@ -116,13 +121,16 @@ class Guard:
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": why})
             return
-        headers: list[Any] = [(b"content-type", b"application/json"), (b"connection", b"close"), *self.headers]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps({"error": why}).encode()})
+        body = json.dumps({"error": why}).encode()
+        # Not closed: a client that is still sending its body would lose the answer.
+        headers: list[Any] = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        headers += [(b"www-authenticate", b"Bearer")] if status == 401 else []
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, *self.headers]})
+        await send({"type": "http.response.body", "body": body})
 
     def _is_token(self, token: str) -> bool:
         # In constant time: how long it takes tells nothing about the token.
-        return hmac.compare_digest(token.encode(), self.token.encode())
+        return self.token is None or hmac.compare_digest(token.encode(), self.token.encode())
 
 
 _HEADERS = [
@@ -156,6 +164,11 @@ def _host_name(host: str) -> str | None:
     """Return the name in a Host header; None for what is not a name or address, with or without a port."""
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?", host)
     return found and (found[1] or found[2])
+
+
+def _bearer(headers: dict[str, str]) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _cookie_name(host: str) -> str:
