@@ -26,7 +26,8 @@ from owseg.training.presets import RESIDUAL, TRAIN, configured
 COMMANDS = (
     "demo", "list", "doctor", "predict", "video", "serve", "calibrate", "adapt", "discover", "review", "learn",
     "correct", "annotate", "train", "train-negative", "train-residual", "fit", "fit-baseline", "import", "evaluate",
-    "benchmark", "submit", "audit", "exchange", "info", "history", "rollback", "forget", "rename", "merge", "push", "data",
+    "benchmark", "submit", "audit", "exchange", "info", "history", "rollback", "forget", "rename", "merge", "push",
+    "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
 NO_TORCH = """

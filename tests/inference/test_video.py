@@ -8,12 +8,13 @@ import pytest
 
 from owseg.data.frames import open_frames
 from owseg.data.masks import Rle
+from owseg.data.render import bright_color
 from owseg.errors import OwsegError
 from owseg.inference import video
 from owseg.inference.tracks import TrackOptions, Tracks, detection_of
 from owseg.inference.video import VideoOptions, drawn, label_video, labelled_frames, line_of, open_set_of, tracked
 from owseg.knowledge.adaptation import moved, quantiles_of
-from owseg.labels import UNKNOWN, distinct_color
+from owseg.labels import UNKNOWN
 from tests.support import videos
 
 LASTING = VideoOptions(TrackOptions(lasts=2))
@@ -139,7 +140,7 @@ def test_a_track_has_one_colour_and_an_alarm_a_thicker_outline(unsure_kb):
     alarm = replace(tracks, alive=tracks.alarms[:1])
     candidate = replace(tracks, alive=(replace(tracks.alarms[0], alarm=False),))
     lost = replace(tracks, alive=(replace(tracks.alarms[0], alarm=False, missed=1),))
-    color = distinct_color(tracks.alarms[0].id)
+    color = bright_color(tracks.alarms[0].id)
     counts = [(drawn(labelled, one, unsure_kb.labels) == color).all(2).sum() for one in (alarm, candidate, lost)]
     assert counts[0] > counts[1] > counts[2] == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,13 @@ def draw_marks(pixels: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
         draw.rectangle((left, top, left + wide + 4, top + high + 4), fill=mark.color)
         draw.text((left + 2, top + 1), mark.text, (0, 0, 0), font)
     return np.asarray(image)
+
+
+def bright_color(i: int) -> Color:
+    """Return the i-th of a fixed sequence of bright colours, on which black text can be read."""
+    # Steps of the golden ratio in hue never come close to an earlier one; the colours of classes are less bright.
+    r, g, b = colorsys.hsv_to_rgb(i * 0.61803398875 % 1.0, 0.6, 1.0)
+    return int(r * 255), int(g * 255), int(b * 255)
 
 
 def legend_strip(space: LabelSpace, size: tuple[int, int]) -> np.ndarray:

@@ -17,13 +17,13 @@ from owseg._files import replacing
 from owseg._progress import progress
 from owseg.data.frames import Frame, Frames, newest, thinned
 from owseg.data.masks import Rle
-from owseg.data.render import Mark, draw_marks, legend_strip, overlay, with_strip
+from owseg.data.render import Mark, bright_color, draw_marks, legend_strip, overlay, with_strip
 from owseg.data.video_writer import VideoWriter, container_for
 from owseg.errors import OwsegError
 from owseg.inference.tracks import Detection, Track, TrackOptions, Tracks, detection_of, limit_of, lowered
 from owseg.knowledge.adaptation import moved, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
-from owseg.labels import UNKNOWN, LabelSpace, distinct_color
+from owseg.labels import UNKNOWN, LabelSpace
 from owseg.models.over_images import FAILURES, threads_of
 from owseg.models.threads import AHEAD, in_threads
 from owseg.openset import NO_THRESHOLD, Threshold, open_set_map
@@ -206,7 +206,7 @@ def _track_json(track: Track) -> dict[str, Any]:
 def _mark(track: Track) -> Mark:
     mask: Rle = track.mask()
     text = f"{track.id}: {track.score:.1f}" if track.alarm else ""
-    return Mark(mask.mask(), mask.box, text, distinct_color(track.id), track.alarm)
+    return Mark(mask.mask(), mask.box, text, bright_color(track.id), track.alarm)
 
 
 @dataclass
