@@ -54,6 +54,12 @@ def write_noise(path: Path, count: int = 20) -> Path:
     return path
 
 
+def codec_of(path: Path) -> str:
+    """The name of the codec of a video."""
+    with av.open(str(path)) as file:
+        return file.streams.video[0].codec_context.name
+
+
 def cut(path: Path, share: float = 0.6) -> Path:
     """Cut a file off."""
     data = path.read_bytes()
