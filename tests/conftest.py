@@ -33,7 +33,7 @@ def pytest_collection_finish() -> None:
 
 SMALL = (
     "cli", "training", "benchmark", "test_batches.py", "test_benchmarks.py", "test_demo.py", "test_devices.py",
-    "test_examples.py", "test_readme.py", "test_recipe_regions.py", "test_recipes.py",
+    "test_examples.py", "test_readme.py", "test_recipe_regions.py", "test_recipes.py", "test_video.py",
 )  # fmt: skip
 """Rooms and files whose images are tiny, and whose tests do not ask for the scores that users get."""
 

@@ -82,6 +82,10 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("src/owseg/discovery/old_layout.py", "worth"): "the name that old queues have for priority",
     ("src/owseg/evaluation/maps.py", "pictur"): "the name that format 2 has for images",
     ("tests/evaluation/test_maps.py", "pictur"): "reads it",
+    ("src/owseg/data/frames.py", "streams"): "what PyAV calls the videos of a file",
+    ("src/owseg/data/video_writer.py", "_stream"): "what PyAV calls adding one",
+    ("tests/support/videos.py", "streams"): "reads it",
+    ("tests/support/videos.py", "_stream"): "calls it",
 }
 """Places that keep a word: (file or pattern, the text that is found there) -> why."""
 

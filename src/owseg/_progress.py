@@ -28,26 +28,29 @@ STEP = 5
 
 @dataclass(frozen=True)
 class Step:
-    """How far a loop is: ``done`` of ``total`` steps, what the loop says of it, and the seconds left, None if unknown.
+    """How far a loop is: ``done`` of ``total`` steps, what the loop says of it, and the seconds left; None if unknown.
 
     It is the message of a record of ``logger``; its text is for people.
     """
 
     title: str
     done: int
-    total: int
+    total: int | None
     note: str = ""
     left: float | None = None
 
     def __str__(self) -> str:
         note = f" ({' '.join(self.note.split())})" if self.note else ""
         left = "" if self.left is None else f", {timedelta(seconds=round(self.left))} left"
-        return f"{self.title}: {self.done} of {self.total}{note}{left}"
+        of = "" if self.total is None else f" of {self.total}"
+        return f"{self.title}: {self.done}{of}{note}{left}"
 
 
 @contextmanager
-def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[str], None]]:
+def progress(title: str, total: int | None, done: int = 0) -> Iterator[Callable[[str], None]]:
     """Show a bar of ``total`` steps, ``done`` of them taken; yields a function that takes a step and shows a note.
+
+    ``total`` is None where nobody knows how many there will be.
 
     Every step is a record of ``logger``, of the level INFO where ``EVERY`` seconds passed since the last such line.
     Where a bar is drawn, that is DEBUG. Where nobody configured ``logging``, as in a notebook, these lines are printed
@@ -69,7 +72,7 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Callable[[str], 
             done += 1
             bar.update(task, advance=1, note=note)
             now = monotonic()
-            left = (now - begun) / (done - first) * (total - done)
+            left = None if total is None else (now - begun) / (done - first) * (total - done)
             is_due = now - last >= EVERY
             last = now if is_due else last
             _log(

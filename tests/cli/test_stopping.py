@@ -49,6 +49,7 @@ def test_the_sentence_says_how_far_it_is_and_how_to_go_on(tmp_path):
         assert sentence("fit", None).startswith("stopped; ")
         list(track("abc", "reading", 7))
         assert "after 3 of 7 steps of reading" in sentence("fit", None)
+        assert "starts anew" not in sentence("video", None) and "what is written plays" in sentence("video", None)
         assert "starts anew" in sentence("train", tmp_path)
         (tmp_path / "member-1").mkdir()
         (tmp_path / "member-1" / "last.ckpt").touch()

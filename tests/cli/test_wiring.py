@@ -18,6 +18,7 @@ from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
 from owseg.training.presets import TRAIN as TRAIN_PRESETS
 from tests.cli.rows_of_learning import CORRECT, LEARNING
+from tests.cli.rows_of_video import VIDEO
 from tests.support.commands import (
     BASELINE,
     CALIBRATE,
@@ -75,6 +76,7 @@ ROWS = [
         (" --kb K --adapt", {"kb": "K adapted"}),
         (" --kb K --task obstacles --adapt", {"kb": "K for obstacles adapted"}))),
     ("predict a --kb K --adapt", "inference.predict:shift_of", {"kb": "K adapted"}),
+    *VIDEO,
     ("adapt K a b", "knowledge.adaptation:adapt", {"kb": "K", "images": ["a", "b"], "forward": None}),
     ("adapt K a --out O --slim", "save", {"kb": "K adapted", "directory": "O", "slim": True}),
     (TRAIN, BUILD, {"data": "folder:D", "backbone": "B", "unknown": [], "config": TrainConfig(), "decoder": "pyramid",
@@ -249,7 +251,8 @@ ROWS = [
       for options, given in (("", ("synthetic", None, None, "owseg-demo", 0)),
       (" --data folder:D --kb K --learn cow --out O --seed 5", ("folder:D", "K", "cow", "O", 5)))),
     *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", "to", {"kb": kb, **COMPUTE}) for line, kb in (
-        ("predict a", "street"), ("annotate K a --format cvat -o O", "K"), ("submit K a --format smiyc -o O", "K"),
+        ("predict a", "street"), ("video K a -o O.mp4", "K"),
+        ("annotate K a --format cvat -o O", "K"), ("submit K a --format smiyc -o O", "K"),
         ("discover K a -o O", "K"), ("evaluate K --data folder:D", "K"), ("evaluate K --data folder:D --sequence",
         "stage of K"), ("calibrate K --data folder:D", "K"), (LEARN, "K"), (CORRECT, "K"), ("fit K a", "K"),
         ("adapt K a", "K"), ("audit K O --data folder:D", "K"))),

@@ -24,6 +24,7 @@ def stubs(monkeypatch):
 
 
 @pytest.mark.parametrize("line", [
+    "video K a -o O.mp4",
     "predict a", TRAIN, IMPORT, RESIDUAL, NEGATIVE, "audit K O --data folder:D", "fit K --data folder:D", BASELINE,
     "calibrate K --data folder:D", "adapt K a", LEARN, "annotate K a --format cvat -o O", "exchange S D --to coco",
     "evaluate K --data folder:D", "evaluate K --data folder:D --sequence",

@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.data.render import encode_jpeg, encode_labels, encode_legend, encode_npy, encode_score, hatching, overlay
+from owseg.data.render import (
+    Mark,
+    draw_marks,
+    encode_jpeg,
+    encode_labels,
+    encode_legend,
+    encode_npy,
+    encode_score,
+    hatching,
+    legend_strip,
+    overlay,
+    with_strip,
+)
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.openset import Threshold
 
@@ -72,3 +84,28 @@ def test_the_legend_has_the_colour_and_the_name_of_every_class(number):
         top, left = np.argwhere((image == colour).all(-1))[0]
         name = image[top : top + 22, left + 24 : left + 90]
         assert (name < 100).any(), f"nothing is written beside the colour of class {i}"
+
+
+def test_the_legend_names_the_unknown_and_every_class_that_fits():
+    space = LabelSpace.of([f"class {i}" for i in range(6)])
+    strip = legend_strip(space, (96, 400))
+    for color in (space.palette()[UNKNOWN], *space.palette()[:6]):
+        assert (strip == color).all(2).any()
+    many = LabelSpace.of([f"class {i}" for i in range(200)])
+    assert legend_strip(many, (96, 128)).shape[0] <= 96 / 3 + 4 and strip.shape[1] == 400
+    below = with_strip(np.zeros((96, 400, 3), np.uint8), strip, "12.5 s")
+    assert below.shape == (96 + len(strip), 400, 3) and (below[:96] == 0).all()
+    assert (below[96:] != strip).any() and (legend_strip(space, (96, 400)) == strip).all()  # the text is not kept
+
+
+@pytest.mark.parametrize("box", [(2, 1, 12, 10), (48, 30, 16, 18)])
+def test_the_text_of_a_mark_is_in_the_image(box):
+    x, y, width, height = box
+    mask = np.zeros((48, 64), bool)
+    mask[y : y + height, x : x + width] = True
+    drawn = draw_marks(np.zeros((48, 64, 3), np.uint8), [Mark(mask, box, "12: 3.4", (250, 240, 10), True)])
+    colored = (drawn == (250, 240, 10)).all(2)
+    assert colored[mask].any() and not colored[y + 6, x + width // 2]  # an outline
+    text = colored & ~mask
+    assert text.any() or colored[mask].sum() > 2 * (width + height)
+    assert (draw_marks(drawn, []) == drawn).all()

@@ -85,7 +85,7 @@ def test_what_is_left_out_is_said(tree):
     with pytest.raises(OwsegError, match=r"b holds .*, but 1 file of another format \(\.gif\); convert"):
         search_images([str(tree / "b")])
     (tree / "clip.MP4").touch()
-    with pytest.raises(OwsegError, match=r"clip.MP4 is a video; save its frames as images"):
+    with pytest.raises(OwsegError, match=r"clip.MP4 is a video; owseg video labels it, or save its frames"):
         search_images([str(tree / "clip.MP4")])
 
 

@@ -27,9 +27,19 @@ def test_items_are_read_when_it_is_their_turn():
     read = []
     results = in_threads(lambda i: i, (read.append(i) or i for i in range(100)), 2)
     next(results)
-    assert len(read) == 2 * AHEAD + 1
+    assert len(read) == 2 * AHEAD
     results.close()
-    assert len(read) == 2 * AHEAD + 1
+    assert len(read) == 2 * AHEAD
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_an_item_is_read_once_the_result_before_its_place_is_used(ahead):
+    """A frame of a camera is the newest when it is read, and the threshold for it that of the results until then."""
+    events = []
+    for result in in_threads(lambda i: i, (events.append(("read", i)) or i for i in range(9)), 2, ahead):
+        events.append(("used", result))
+    for i in range(2 * ahead, 9):
+        assert events.index(("used", i - 2 * ahead)) < events.index(("read", i))
 
 
 def test_as_many_run_as_there_are_threads():

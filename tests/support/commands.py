@@ -23,6 +23,7 @@ from owseg.data.lazy import Lazy
 from owseg.data.search import ImageFiles
 from owseg.discovery.discover import DiscoveryResult
 from owseg.inference.predict import Result
+from owseg.inference.video import VideoResult
 from owseg.knowledge.event import Event
 from owseg.labels import LabelSpace
 
@@ -142,6 +143,8 @@ STUBS = {
     "knowledge.tasks:for_task": lambda a: FakeKB(a["kb"].name + f" for {a['task']}" * (a["task"] != "unknown")),
     "knowledge.adaptation:adapt": lambda a: FakeKB(f"{a['kb'].name} adapted"),
     "knowledge.adaptation:adapt_to_some": lambda a: FakeKB(f"{a['kb'].name} adapted"),
+    "data.frames:open_frames": lambda a: SimpleNamespace(name=f"frames of {a['place']}"),
+    "inference.video:label_video": lambda a: VideoResult(2, 1, 1.0),
     "inference.submit:submit": lambda a: ([], ""),
     "inference.annotate:predicted_annotations": lambda a: [],
     "exchange.shots:read_shots": lambda a: [FakeShot(f"shot of {a['name']} in {a['path']}")],

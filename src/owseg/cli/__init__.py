@@ -47,6 +47,7 @@ from owseg.cli import (
     train,
     train_negative,
     train_residual,
+    video,
 )
 from owseg.cli._help import Command, Group
 from owseg.cli._log import logged
@@ -75,7 +76,7 @@ app = typer.Typer(
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # in the order of `owseg --help`
     "Start": (demo.demo, list_.list_, doctor.doctor),
-    "Predict": (predict.predict, serve.serve, calibrate.calibrate, adapt.adapt),
+    "Predict": (predict.predict, video.video, serve.serve, calibrate.calibrate, adapt.adapt),
     "Learn from people": (discover.discover, review.review, learn.learn, correct.correct, annotate.annotate),
     "Train": (
         train.train,

@@ -71,9 +71,12 @@ def sentence(command: str, run: Path | None, keeps: bool = False) -> str:
     ``keeps`` says that the command ``evaluate`` was given a folder.
     """
     step = last_step()
-    far = "" if step is None else f" after {step.done} of {step.total} steps of {step.title}"
+    of = "" if step is None or step.total is None else f" of {step.total}"
+    far = "" if step is None else f" after {step.done}{of} steps of {step.title}"
     if run is not None and any(run.rglob("last.ckpt")):
         return f"stopped{far}; the same command with --resume goes on from the last checkpoint, in {run}."
     if command in GOES_ON or (command == "evaluate" and keeps):
         return f"stopped{far}; what is stored stays, and the same command goes on from there."
+    if command == "video" and step is not None:
+        return f"stopped{far}; the video and its regions end there, and what is written plays."
     return f"stopped{far}; files that were written are whole, and the same command starts anew."

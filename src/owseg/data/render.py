@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import colorsys
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from scipy import ndimage
 
-from owseg.labels import RESERVED, UNKNOWN, LabelSpace
+from owseg.labels import RESERVED, UNKNOWN, Color, LabelSpace
 from owseg.openset import Threshold
 
 HATCH = (255, 255, 255)
@@ -74,6 +77,88 @@ def draw_boxes(pixels: np.ndarray, boxes: Iterable[tuple[tuple[int, int, int, in
         draw.rectangle((left - thick, top - thick, right + thick, bottom + thick), fill=(0, 0, 0))
         draw.text((x + 2 * thick, y + thick), text, (255, 255, 255), font)
     return np.asarray(image)
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """What is drawn around one thing: the outline of its ``mask`` (H, W) bool in a ``color``, and a ``text`` above it.
+
+    ``box`` is x, y, width, height, which holds the mask; one that is ``strong`` has a thicker outline.
+    """
+
+    mask: np.ndarray
+    box: tuple[int, int, int, int]
+    text: str
+    color: Color
+    strong: bool
+
+
+def draw_marks(pixels: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
+    """Return ``pixels`` (H, W, 3) uint8 with the outlines and texts of ``marks``."""
+    drawn, thin = pixels.copy(), max(1, round(min(pixels.shape[:2]) / 400))
+    for mark in marks:
+        x, y, width, height = mark.box
+        inside = mark.mask[y : y + height, x : x + width]
+        core = ndimage.binary_erosion(inside, iterations=thin * (3 if mark.strong else 1))
+        drawn[y : y + height, x : x + width][inside & ~core] = mark.color
+    image = Image.fromarray(drawn)
+    draw, font = ImageDraw.Draw(image), _small_font(*image.size)
+    for mark in (mark for mark in marks if mark.text):
+        _, _, wide, high = draw.textbbox((0, 0), mark.text, font)
+        # Above the thing, or inside it at the upper edge, and never beyond the image.
+        left = min(mark.box[0], image.width - wide - 5)
+        top = mark.box[1] - high - 5 if mark.box[1] > high + 5 else mark.box[1]
+        draw.rectangle((left, top, left + wide + 4, top + high + 4), fill=mark.color)
+        draw.text((left + 2, top + 1), mark.text, (0, 0, 0), font)
+    return np.asarray(image)
+
+
+def bright_color(i: int) -> Color:
+    """Return the i-th of a fixed sequence of bright colours, on which black text can be read."""
+    # Steps of the golden ratio in hue never come close to an earlier one; the colours of classes are less bright.
+    r, g, b = colorsys.hsv_to_rgb(i * 0.61803398875 % 1.0, 0.6, 1.0)
+    return int(r * 255), int(g * 255), int(b * 255)
+
+
+def legend_strip(space: LabelSpace, size: tuple[int, int]) -> np.ndarray:
+    """Return the strip (h, W, 3) uint8 below the frames, of ``size`` (H, W), of a video; its first line is empty.
+
+    It has the colours of the classes and of the unknown, as many as fit into a third of the frame.
+    """
+    height, width = size
+    font = _small_font(width, height)
+    line = round(font.size * 1.5)
+    palette, lines = space.palette(), hatching((200, 200))[:line, :line, None]
+    entries = [(RESERVED[UNKNOWN], np.where(lines, HATCH, palette[UNKNOWN]))]
+    entries += [(name, np.tile(palette[i], (line, line, 1))) for i, name in enumerate(space.names)]
+    places, x, y = [], 0, line
+    for name, _ in entries:
+        wide = round(font.getlength(name)) + 2 * line
+        if x and x + wide > width:
+            x, y = 0, y + line
+        places.append((x, y))
+        x += wide
+    most = max(2, height // 3 // line) * line
+    sheet = Image.new("RGB", (width, min(y + line, most) + 4), (24, 24, 24))
+    draw = ImageDraw.Draw(sheet)
+    for (name, swatch), (x, y) in zip(entries, places, strict=True):
+        side = round(font.size)
+        sheet.paste(Image.fromarray(swatch[:side, :side].astype(np.uint8)), (x + 4, y + 2))
+        draw.text((x + side + 9, y), name, (255, 255, 255), font)
+    return np.asarray(sheet)
+
+
+def with_strip(pixels: np.ndarray, strip: np.ndarray, text: str) -> np.ndarray:
+    """Return ``pixels`` (H, W, 3) uint8 above a ``legend_strip``, whose first line is ``text``."""
+    below = Image.fromarray(strip)
+    ImageDraw.Draw(below).text((4, 1), text, (255, 255, 255), _small_font(pixels.shape[1], pixels.shape[0]))
+    return np.concatenate([pixels, np.asarray(below)])
+
+
+def _small_font(width: int, height: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(max(11, min(width, height) / 32))
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
 
 
 def encode_labels(labels: np.ndarray, space: LabelSpace) -> bytes:

@@ -50,7 +50,7 @@ def search_images(names: Sequence[str], recursive: bool = False, apart: Path | N
         if re.match(r"[a-z][a-z0-9+.-]*://", name, re.IGNORECASE):
             raise OwsegError(f"{name} is an address, and nothing is downloaded; save the image, and name its file.")
         if path.suffix.lower() in VIDEOS and path.is_file():
-            raise OwsegError(f"{name} is a video; save its frames as images, and name their folder.")
+            raise OwsegError(f"{name} is a video; owseg video labels it, or save its frames and name their folder.")
         if path.suffix.lower() in LISTS and path.is_file():
             found = read_list(path)
             root = common_folder(path, found)

@@ -30,10 +30,11 @@ def pool(threads: int, name: str, each: int | None = None) -> Iterator[ThreadPoo
         torch.set_num_threads(torch.get_num_threads())
 
 
-def in_threads(function: Callable[[S], T], items: Iterable[S], threads: int) -> Iterator[T]:
+def in_threads(function: Callable[[S], T], items: Iterable[S], threads: int, ahead: int = AHEAD) -> Iterator[T]:
     """Yield ``function(item)`` for each of ``items``, in order, called by so many threads; what it raises is raised.
 
-    This thread reads ``items``, at most ``AHEAD threads`` ahead of what is asked for. With one thread it does all.
+    This thread reads ``items``, at most ``ahead threads`` ahead of what is asked for: an item is read when there is a
+    place for it, never earlier. With one thread it does all.
     """
     if threads == 1:
         yield from map(function, items)
@@ -41,8 +42,8 @@ def in_threads(function: Callable[[S], T], items: Iterable[S], threads: int) -> 
     waiting: deque[Future[T]] = deque()
     with pool(threads, "owseg-run") as running:
         for item in items:
-            if len(waiting) == AHEAD * threads:
-                yield waiting.popleft().result()
             waiting.append(running.submit(function, item))
+            if len(waiting) == ahead * threads:
+                yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
