@@ -77,7 +77,7 @@ def measured(video: Iterable[Decided], rate: float) -> VideoMetrics:
         begun |= {alarm.track for alarm in frame.alarms if alarm.track is not None}
         pieces = _pieces(frame)
         shown += len(pieces)
-        hit += sum(_best(piece, frame.alarms)[0] >= OVERLAP for piece in pieces)
+        hit += sum(bool(_best(piece, frame.alarms)[0] >= OVERLAP) for piece in pieces)
         if before is not None:
             flicker.append(_flicker(before, frame))
     numbered = all(frame.things is not None for frame in frames)
@@ -137,5 +137,5 @@ def _of_things(frames: Sequence[Decided]) -> tuple[int, int, int]:
         switches += sum(a != b for a, b in pairwise(tracks))
         if large and {*range(large[0], large[0] + SOON + 1)} <= {*large}:
             things += 1
-            soon += any(i <= large[0] + SOON for i, _ in hits)
+            soon += any(i <= int(large[0]) + SOON for i, _ in hits)
     return things, soon, switches

@@ -160,6 +160,15 @@ def test_a_track_that_leaves_the_image_ends():
     assert [len(now.alarms) for now in found] == [0, 1, 1, 0, 0] and found[3].alive == ()
 
 
+def test_a_track_that_is_missed_is_no_alarm_where_it_may_be_anywhere():
+    """At a frame a second a thing has moved far by the next; it is an alarm again as soon as it is found."""
+    slow, fast = ([thing(x), thing(x + 1), thing(x + 1 + step)] for x, step in ((20, 2), (20, 9)))
+    for steps, alarms in ((slow, [0, 1, 1, 1, 1]), (fast, [0, 1, 1, 0, 1])):
+        back = thing(round(2 * steps[2].box[0] - steps[1].box[0] + 2))
+        found = after([*([s] for s in steps), [], [back]], TrackOptions(lasts=2, smoothing=0.9, weak=0.05))
+        assert [len(now.alarms) for now in found] == alarms and found[-1].count == 1
+
+
 def test_a_track_that_is_missed_moves_on_with_its_mask():
     found = after([[thing(10)], [thing(16)], []])[-1].alive[0]
     assert found.missed == 1 and found.box[0] == pytest.approx(22) and found.mask().box == (22, 20, 10, 10)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import hypot
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -125,8 +126,12 @@ class Tracks:
 def is_alarm(track: Track, options: TrackOptions, limit: float = 1.0) -> bool:
     """Return whether a track is an alarm: found in ``lasts`` frames, with a smoothed score above ``limit``.
 
-    One that was an alarm before stays one until its score is below ``weak`` times that: else it would come and go.
+    One that was an alarm before stays one until its score is below ``weak`` times that: else it would come and go. It
+    is none while it is missed and has moved by more than half its diagonal since: where it is is then a guess.
     """
+    (x, y, width, height), (now_x, now_y, _, _) = track.last.box, track.box
+    if track.missed and hypot(now_x - x, now_y - y) > hypot(width, height) / 2:
+        return False
     enough = limit * options.weak if track.alarm else limit
     return track.found >= options.lasts and track.score > enough
 
