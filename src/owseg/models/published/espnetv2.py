@@ -25,6 +25,7 @@ from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
 from owseg.models.ops import ConvNorm
 from owseg.models.published._weights import filled, place_of, read_weights
+from owseg.models.traced import adaptive_mean, ceiled, largest
 
 BRANCHES = 4
 """Parallel dilated convolutions of an EESP unit."""
@@ -194,12 +195,12 @@ class PyramidPool(nn.Module):
         size, maps = (x.shape[-2], x.shape[-1]), []
         for factor, stage in zip(POOLS, self.stages, strict=True):
             # At least 5 pixels a side, as when the weights were trained; a tenth of a small map would be one.
-            other = (max(5, math.ceil(size[0] * factor)), max(5, math.ceil(size[1] * factor)))
+            other = (largest(5, ceiled(size[0], factor)), largest(5, ceiled(size[1], factor)))
             if factor > 1:
                 # Above 1 the map is enlarged, filtered and pooled back; below 1 the other way round.
-                maps.append(F.adaptive_avg_pool2d(stage(_resize(x, other)), size))
+                maps.append(_pooled(stage(_resize(x, other)), size))
             elif factor < 1:
-                maps.append(_resize(stage(F.adaptive_avg_pool2d(x, other)), size))
+                maps.append(_resize(stage(_pooled(x, other)), size))
             else:
                 maps.append(stage(x))
         merged: Tensor = self.merge_layer(torch.cat(maps, 1))
@@ -245,6 +246,11 @@ def _br(channels: int) -> nn.Sequential:
 def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Interpolate with corners aligned, as the published networks were trained."""
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+def _pooled(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the means over ``size`` cells, in an exported graph by products: runtimes have no such pooling."""
+    return adaptive_mean(x, size) if torch.jit.is_tracing() else F.adaptive_avg_pool2d(x, size)
 
 
 _LAST = "bu_dec_l4.merge_layer.3."
