@@ -111,7 +111,8 @@ class Traced:
                 for name in ("image", *self.decision.outputs)}  # fmt: skip
         self.decision(*self.example)  # what is computed once is computed here, and no part of the graph
         with _quiet():
-            torch.onnx.register_custom_op_symbolic("aten::asinh", lambda g, x: g.op("Asinh", x), 9)
+            register: Any = torch.onnx.register_custom_op_symbolic  # type: ignore[attr-defined]
+            register("aten::asinh", lambda g, x: g.op("Asinh", x), 9)
             try:
                 torch.onnx.export(
                     self.decision, self.example, str(path), dynamo=False, opset_version=OPSET,

@@ -32,11 +32,6 @@ from owseg.scorers.segments import Segments
 from owseg.types import Output, Sample
 
 
-def is_export(name: str | Path) -> bool:
-    """Return whether ``name`` is a file that ``owseg export`` may have written, by its suffix."""
-    return Path(name).suffix in SUFFIXES and Path(name).expanduser().is_file()
-
-
 @dataclass(frozen=True, eq=False)
 class GraphOutput(Output):
     """What a graph leaves of images: no pyramid and no logits, but its ``maps`` by name, (B, H, W) each."""
@@ -144,8 +139,7 @@ class ExportedModel:
         labels, learned = output.maps["labels"], output.maps["learned"]
         if labels.shape[1:] != size:
             both = torch.from_numpy(np.stack([labels, learned.astype(np.uint8)], 1))
-            labels, learned = F.interpolate(both, size=size, mode="nearest-exact").unbind(1)
-            labels, learned = labels.numpy(), learned.numpy()
+            labels, learned = F.interpolate(both, size=size, mode="nearest-exact").numpy().swapaxes(0, 1)
         score = score_map(self._score(output), size).numpy()[0]
         return Assessment(labels[0], learned[0].astype(bool), {self.scorer: score})
 

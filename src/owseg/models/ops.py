@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from owseg.errors import OwsegError
-from owseg.models.traced import has_size, largest, rounded, shrunken, smallest, surely
+from owseg.models.traced import has_size, is_traced, largest, rounded, shrunken, smallest, surely
 from owseg.openset import closed_map
 
 M = TypeVar("M", bound=nn.Module)
@@ -63,7 +63,7 @@ def resize_image(images: Tensor, size: tuple[int, int]) -> Tensor:
     if has_size(images, size):
         return images
     grows = surely(size[0] >= images.shape[-2]) and surely(size[1] >= images.shape[-1])
-    if not grows and torch.jit.is_tracing():
+    if not grows and is_traced():
         return shrunken(images, size)  # which is bilinear interpolation where an image grows
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=not grows)
 
@@ -147,7 +147,7 @@ def closed_map_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
     A few classes are interpolated at a time: at 24 megapixels the logits of 150 would take 14 GB.
     """
-    if torch.jit.is_tracing():  # a graph has one number of steps, for any size
+    if is_traced():  # a graph has one number of steps, for any size
         return closed_map(resize(logits, size))
     step = max(1, AT_ONCE // (len(logits) * size[0] * size[1]))
     if logits.shape[1] <= step:

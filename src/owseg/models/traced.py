@@ -16,6 +16,12 @@ BLOCK = 32
 """So many rows of a shrunken image are computed by one product (see ``shrunken``)."""
 
 
+def is_traced() -> bool:
+    """Return whether a graph is being traced: sizes may then be tensors."""
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return tracing
+
+
 def surely(condition: bool | Tensor) -> bool:
     """Return whether a ``condition`` of sizes holds, whatever these are: of numbers, the condition itself."""
     return condition if isinstance(condition, bool) else False
@@ -68,9 +74,9 @@ def _shrunken_rows(images: Tensor, rows: int) -> Tensor:
     # Rows of the image for a block of new ones, and the reach of the filter on either side.
     reach = largest((inside + rows - 1) // rows, 1)
     length = (BLOCK * inside + rows - 1) // rows + 2 * reach + 2
-    blocks = torch.arange(_tensor(count)) if _any_traced(count) else torch.arange(count)
+    blocks = _numbers(count)
     starts = blocks * BLOCK * inside // rows - reach - 1
-    taps = starts[:, None] + torch.arange(length)
+    taps = starts[:, None] + _numbers(length)
     # In numbers of half a row, whole ones, so that no runtime rounds a place: 2 (i + 1/2) H / h is the centre of row i.
     new = blocks[:, None] * BLOCK + torch.arange(BLOCK)
     centres = (2 * new + 1) * inside
@@ -85,7 +91,7 @@ def _shrunken_rows(images: Tensor, rows: int) -> Tensor:
 
 def _means(inside: int, out: int) -> Tensor:
     """Return the weights (out, inside) of the means over ``out`` spans, which together cover ``inside`` cells."""
-    spans, cells = torch.arange(out), torch.arange(inside)
+    spans, cells = _numbers(out), _numbers(inside)
     starts, ends = spans * inside // out, ((spans + 1) * inside + out - 1) // out
     member = (cells >= starts[:, None]) & (cells < ends[:, None])
     return member.float() / (ends - starts)[:, None]
@@ -93,6 +99,11 @@ def _means(inside: int, out: int) -> Tensor:
 
 def _any_traced(*sizes: int) -> bool:
     return any(isinstance(size, Tensor) for size in sizes)
+
+
+def _numbers(count: int) -> Tensor:
+    """Return the whole numbers from 0 to below ``count``."""
+    return torch.arange(count)
 
 
 def _tensor(size: int) -> Tensor:

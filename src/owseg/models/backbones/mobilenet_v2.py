@@ -49,7 +49,8 @@ def _pad_without_a_branch(model: nn.Module) -> None:
 
     It asks for that size, so an exported graph would pad every image as the one that it was traced with.
     """
-    for layer in [m for m in model.modules() if hasattr(m, "convolution")]:
+    layers: list[Any] = [m for m in model.modules() if hasattr(m, "convolution")]
+    for layer in layers:
         old = layer.convolution
         sizes = old.in_channels, old.out_channels, old.kernel_size, old.stride
         options = {"dilation": old.dilation, "groups": old.groups, "bias": old.bias is not None}

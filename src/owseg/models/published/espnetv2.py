@@ -25,7 +25,7 @@ from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
 from owseg.models.ops import ConvNorm
 from owseg.models.published._weights import filled, place_of, read_weights
-from owseg.models.traced import adaptive_mean, ceiled, largest
+from owseg.models.traced import adaptive_mean, ceiled, is_traced, largest
 
 BRANCHES = 4
 """Parallel dilated convolutions of an EESP unit."""
@@ -250,7 +250,7 @@ def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
 
 def _pooled(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the means over ``size`` cells, in an exported graph by products: runtimes have no such pooling."""
-    return adaptive_mean(x, size) if torch.jit.is_tracing() else F.adaptive_avg_pool2d(x, size)
+    return adaptive_mean(x, size) if is_traced() else F.adaptive_avg_pool2d(x, size)
 
 
 _LAST = "bu_dec_l4.merge_layer.3."
