@@ -40,10 +40,6 @@ class Compute:
         """Load a knowledge base, or a ``version`` of it, and move it to the device (see ``moved``)."""
         from owseg.knowledge.load import load
 
-        if Path(name).suffix in EXPORTS:
-            raise OwsegError(
-                f"{name} is an export, which owseg predict and evaluate run; give the knowledge base of it."
-            )
         device = self.checked()
         return self.moved(load(name, version), device)
 

@@ -31,6 +31,9 @@ PRECISIONS = ("fp32", "fp16", "int8")
 TOLERANCE = {"fp32": (0.9999, 1e-3), "fp16": (0.995, 0.05), "int8": (0.8, float("inf"))}
 """The least share of equal labels, and the greatest difference of the score in units of the threshold, for each."""
 
+TIES = 2
+"""So many pixels may differ in labels in any image, however small: at a tie the last digit of a sum decides."""
+
 SIZES = ((360, 480), (241, 321), (403, 715))
 """The sizes (H, W) of images at which an export of any size is compared with its knowledge base."""
 
@@ -217,8 +220,9 @@ def finish(graph: Path, made: Path, format: str, facts: Mapping[str, str]) -> No
 def _check(compared: Sequence[Compared], precision: str) -> None:
     labels, score = TOLERANCE[precision]
     for one in compared:
-        if not (one.labels >= labels and one.score <= score):
-            height, width = one.size
+        height, width = one.size
+        other = round((1 - one.labels) * one.batch * height * width)
+        if other > max(TIES, (1 - labels) * one.batch * height * width) or not one.score <= score:
             raise OwsegError(
                 f"the export does not predict what the knowledge base does: of images of {width}x{height}, "
                 f"{one.labels:.3%} of the labels are equal ({labels:.2%} needed) and scores differ by up to "

@@ -164,6 +164,8 @@ class _quiet(warnings.catch_warnings):
     def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")
+        # Where tracing fails it would print the graph, thousands of lines of it, on standard output.
+        torch._C._jit_set_onnx_log_enabled(False)
 
 
 def as_facts(values: Mapping[str, str]) -> dict[str, Any]:

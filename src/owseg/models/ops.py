@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from owseg.errors import OwsegError
-from owseg.models.traced import has_size, is_traced, largest, rounded, shrunken, smallest, surely
+from owseg.models.traced import adaptive_mean, has_size, is_traced, largest, rounded, shrunken, smallest, surely
 from owseg.openset import closed_map
 
 M = TypeVar("M", bound=nn.Module)
@@ -140,6 +140,24 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if has_size(maps, size):
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return maps (B, C, H, W) at ``size`` (h, w), each cell the mean of those that it covers."""
+    # By products in a graph: runtimes have no such pooling.
+    return adaptive_mean(maps, size) if is_traced() else F.adaptive_avg_pool2d(maps, size)
+
+
+class Pool(nn.Module):
+    """``pooled`` to squares of ``bins`` a side."""
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.bins = bins
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, bins, bins)."""
+        return pooled(maps, (self.bins, self.bins))
 
 
 def closed_map_at(logits: Tensor, size: tuple[int, int]) -> Tensor:

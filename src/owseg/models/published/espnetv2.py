@@ -23,9 +23,9 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import LinearClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
-from owseg.models.ops import ConvNorm
+from owseg.models.ops import ConvNorm, pooled
 from owseg.models.published._weights import filled, place_of, read_weights
-from owseg.models.traced import adaptive_mean, ceiled, is_traced, largest
+from owseg.models.traced import ceiled, largest
 
 BRANCHES = 4
 """Parallel dilated convolutions of an EESP unit."""
@@ -182,7 +182,7 @@ class PyramidPool(nn.Module):
         every = width * len(POOLS)
         self.projection_layer = _cbr(inside, width, 1)
         self.stages = nn.ModuleList([nn.Conv2d(width, width, 3, 1, 1, groups=width, bias=False) for _ in POOLS])
-        join: list[nn.Module] = [_br(every), nn.ChannelShuffle(len(POOLS)), _cbr(every, width, 3, groups=width)]
+        join: list[nn.Module] = [_br(every), Shuffle(len(POOLS)), _cbr(every, width, 3, groups=width)]
         if out is not None:
             join.append(nn.Conv2d(width, out, 1, bias=False))
             self.br = _br(out)
@@ -198,14 +198,26 @@ class PyramidPool(nn.Module):
             other = (largest(5, ceiled(size[0], factor)), largest(5, ceiled(size[1], factor)))
             if factor > 1:
                 # Above 1 the map is enlarged, filtered and pooled back; below 1 the other way round.
-                maps.append(_pooled(stage(_resize(x, other)), size))
+                maps.append(pooled(stage(_resize(x, other)), size))
             elif factor < 1:
-                maps.append(_resize(stage(_pooled(x, other)), size))
+                maps.append(_resize(stage(pooled(x, other)), size))
             else:
                 maps.append(stage(x))
         merged: Tensor = self.merge_layer(torch.cat(maps, 1))
         projected: Tensor = self.br(merged) if self.projects else merged
         return projected
+
+
+class Shuffle(nn.Module):
+    """Channels of ``groups`` take turns, as ``nn.ChannelShuffle``, which cannot be exported."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 class Gate(nn.Module):
@@ -246,11 +258,6 @@ def _br(channels: int) -> nn.Sequential:
 def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Interpolate with corners aligned, as the published networks were trained."""
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
-
-
-def _pooled(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the means over ``size`` cells, in an exported graph by products: runtimes have no such pooling."""
-    return adaptive_mean(x, size) if is_traced() else F.adaptive_avg_pool2d(x, size)
 
 
 _LAST = "bu_dec_l4.merge_layer.3."
