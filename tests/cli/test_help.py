@@ -24,8 +24,8 @@ from owseg.training.config import PRECISIONS, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL, TRAIN, configured
 
 COMMANDS = (
-    "demo", "list", "doctor", "predict", "serve", "calibrate", "adapt", "discover", "review", "learn", "correct",
-    "annotate", "train", "train-negative", "train-residual", "fit", "fit-baseline", "import", "evaluate", "benchmark",
+    "demo", "list", "doctor", "predict", "serve", "calibrate", "adapt", "export", "discover", "review", "learn",
+    "correct", "annotate", "train", "train-negative", "train-residual", "fit", "fit-baseline", "import", "evaluate", "benchmark",
     "submit", "audit", "exchange", "info", "history", "rollback", "forget", "rename", "merge", "push", "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]

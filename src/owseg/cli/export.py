@@ -13,12 +13,7 @@ from owseg.cli._options import KB, Json, Recursive, Tile, parse_size
 from owseg.cli._printing import command, print_json, print_note, print_table, say
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from owseg.inference.export import Exported
-
-MOST = 64
-"""So many of the images that are given are read, evenly spread: to compare, and to find the ranges of 8 bits."""
 
 Size = Annotated[
     str, typer.Option(metavar="HxW|dynamic", help="The size of the images that it takes, such as 512x1024, or any.")
@@ -71,7 +66,7 @@ def export(
 
     Needs pip install 'owseg\\[export]'.
     """
-    from owseg.inference.export import check_asked
+    from owseg.inference.export import check_asked, read_some
     from owseg.inference.export import export as write
     from owseg.inference.graph import LICENCE
     from owseg.knowledge.load import load
@@ -80,7 +75,7 @@ def export(
     wanted = format or named.get(out.suffix, "onnx")
     asked = None if size == "dynamic" else parse_size(size)
     check_asked(out, wanted, precision, bool(images))
-    shown = _read(images, recursive)
+    shown = read_some(given_images(images, recursive).paths) if images else []
     options = {"tile": True} if tile else {}
     done = write(load(kb), out, wanted, precision, asked, shown, licence or LICENCE, **options)
     if as_json:
@@ -88,16 +83,6 @@ def export(
         return
     _print(done, precision)
     say(f"Next: {command('predict', 'IMAGES', '--kb', str(out))}")
-
-
-def _read(names: list[str] | None, recursive: bool) -> list[np.ndarray]:
-    """Return some of the images that ``names`` stand for."""
-    from owseg.data.images import read_image
-
-    if not names:
-        return []
-    paths = given_images(names, recursive).paths
-    return [read_image(path) for path in paths[:: -(-len(paths) // MOST)]]
 
 
 def _print(done: Exported, precision: str) -> None:
