@@ -1,11 +1,13 @@
 """An export predicts what its knowledge base predicts, or is not written."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from owseg.errors import OwsegError
 from owseg.inference import export as room
@@ -18,6 +20,7 @@ from owseg.scorers.joint import Joint
 from tests.support import tiny
 from tests.support.espnetv2 import stored_weights
 from tests.support.exported import SIZES, THRESHOLD, learned, untrained
+from tests.support.pages import ROOT, blocks
 from tests.support.passes import learned_residual
 
 onnx = pytest.importorskip("onnx")
@@ -125,6 +128,18 @@ def test_it_runs_without_owseg_at_its_own_threshold_and_at_another(written):
     (moved,) = session.run(["open_set"], {"image": image[None], "threshold": np.array(other, np.float32)})
     at_other = open_set_map(maps["labels"][0], expected.decided, other)
     assert (moved[0] != at_other).mean() < 1e-3 and not np.array_equal(moved[0], expected.open_set)
+
+
+def test_the_program_of_the_documentation_runs(written, tmp_path, monkeypatch, capsys):
+    kb, path = written
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(path, "model.onnx")
+    image = tiny.image(5, (50, 70))
+    Image.fromarray(image.transpose(1, 2, 0)).save("photo.jpg", "png")  # PNG, so that the bytes stay
+    (program,) = blocks("python", (ROOT / "docs" / "export.md").read_text())
+    exec(compile(program, "docs/export.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert repr(kb.labels.names[0]) in shown and f"{kb.predict(image).unknown:.3f}"[:4] in shown
 
 
 def test_it_says_what_it_is(written):

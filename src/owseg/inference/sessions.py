@@ -87,8 +87,8 @@ class TorchSession:
             self._module = load(str(path), map_location="cpu", _extra_files=extra)
         except Exception as error:
             raise OwsegError(f"{path} is no graph that torch opens ({_first_line(error)}).") from None
-        told = extra[f"{FACTS}.json"]
-        self.facts: Mapping[str, str] = json.loads(told) if told else {}
+        about = extra[f"{FACTS}.json"]
+        self.facts: Mapping[str, str] = json.loads(about) if about else {}
         self.title = "torch"
 
     @torch.no_grad()

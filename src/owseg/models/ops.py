@@ -160,6 +160,18 @@ class Pool(nn.Module):
         return pooled(maps, (self.bins, self.bins))
 
 
+class Shuffle(nn.Module):
+    """Channels of ``groups`` take turns, as ``nn.ChannelShuffle``, which cannot be exported."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
 def closed_map_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the ``closed_map`` (B, H, W) long of logits (B, K, h, w) that are interpolated to ``size`` (H, W).
 

@@ -23,7 +23,7 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import LinearClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
-from owseg.models.ops import ConvNorm, pooled
+from owseg.models.ops import ConvNorm, Shuffle, pooled
 from owseg.models.published._weights import filled, place_of, read_weights
 from owseg.models.traced import ceiled, largest
 
@@ -206,18 +206,6 @@ class PyramidPool(nn.Module):
         merged: Tensor = self.merge_layer(torch.cat(maps, 1))
         projected: Tensor = self.br(merged) if self.projects else merged
         return projected
-
-
-class Shuffle(nn.Module):
-    """Channels of ``groups`` take turns, as ``nn.ChannelShuffle``, which cannot be exported."""
-
-    def __init__(self, groups: int) -> None:
-        super().__init__()
-        self.groups = groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w)."""
-        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 class Gate(nn.Module):
