@@ -169,7 +169,7 @@ class Shuffle(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
-        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+        return x.reshape(x.shape[0], self.groups, -1, *x.shape[-2:]).transpose(1, 2).flatten(1, 2)
 
 
 def closed_map_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
