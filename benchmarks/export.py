@@ -34,6 +34,7 @@ from owseg.inference.sessions import OnnxSession, OpenvinoSession
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
 from owseg.knowledge.model import Model
+from owseg.openset import Threshold
 from owseg.types import Sample
 
 KINDS = {
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--data", help="a labelled data set, whose split test tells what fewer bits cost")
+    parser.add_argument("--keep", type=Path, help="folder of the exports; what is there already is taken as it is")
     parser.add_argument("--most", type=int, default=60, help="images of it at most")
     args = parser.parse_args(arguments)
     kb = load(args.kb)
@@ -66,26 +68,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = [read_image(path) for path in find_images(args.images)[:24]] if args.images else drawn()
     images = [fitting(image, (height, width)) for image in found]
     kinds = {name: KINDS[name] for name in args.kinds.split(",")}
-    with tempfile.TemporaryDirectory() as place:
-        thresholds = _written(kb, Path(place), images, {file for file, _ in kinds.values()})
-        _times(kb, Path(place), kinds, images[0], [int(n) for n in args.cores.split(",")], args.repeats)
-        _losses(kb, Path(place), kinds, images, thresholds, args)
+    with tempfile.TemporaryDirectory() as temporary:
+        place = args.keep or Path(temporary)
+        _write(kb, place, images, {file for file, _ in kinds.values()})
+        _times(kb, place, kinds, images[0], [int(n) for n in args.cores.split(",")], args.repeats)
+        _losses(kb, place, kinds, images, args)
 
 
-def _written(kb: KnowledgeBase, place: Path, images: list[np.ndarray], files: set[str]) -> dict[str, float]:
-    """Write the exports, and return the threshold of each file."""
-    found = {}
-    for file in sorted(files):
+def _write(kb: KnowledgeBase, place: Path, images: list[np.ndarray], files: set[str]) -> None:
+    for file in sorted(name for name in files if not (place / name).exists()):
         precision = "fp32" if file.startswith("model") else file.split(".")[0]
+        form = "onnx" if file.endswith(".onnx") else "openvino"
         start = time.perf_counter()
-        done = export(
-            kb, place / file, {".onnx": "onnx", ".xml": "openvino"}[Path(file).suffix], precision, None, images
-        )
+        done = export(kb, place / file, form, precision, None, images)
         worst = min(one.labels for one in done.compared), max(one.score for one in done.compared)
-        found[file] = done.thresholds[1]
         print(f"{file}: {done.bytes / 1e6:.1f} MB, {time.perf_counter() - start:.0f} s to export and compare; "
               f"labels equal {worst[0]:.3%}, score differs by up to {worst[1]:.2g}", flush=True)  # fmt: skip
-    return found
 
 
 def _opened(place: Path, file: str, precision: str, cores: int) -> ExportedModel:
@@ -131,7 +129,7 @@ def _times(
 
 def _losses(
     kb: KnowledgeBase, place: Path, kinds: dict[str, tuple[str, str]], images: list[np.ndarray],
-    thresholds: dict[str, float], args: argparse.Namespace,
+    args: argparse.Namespace,
 ) -> None:  # fmt: skip
     data = _some(open_dataset(args.data, "test", kb.labels), args.most) if args.data else None
     expected = kb.predict(images)
@@ -147,12 +145,12 @@ def _losses(
             for which in ("labels", "open_set")
         )
         result = evaluate(model, data) if data else None
-        _print_row(name, labels, unknown, thresholds[kind[0]], result, kb.scorer)
+        _print_row(name, labels, unknown, model.threshold, result, kb.scorer)
 
 
-def _print_row(name: str, labels: float, unknown: float, threshold: float, result: Any, scorer: str) -> None:
+def _print_row(name: str, labels: float, unknown: float, threshold: Threshold | None, result: Any, scorer: str) -> None:
     more = f"  mIoU {result.iou.mean():.3f}  AP {result.scores[scorer].ap:.3f}" if result else ""
-    print(f"  {name:18} {labels:8.3%} {unknown:8.3%}  {threshold:.4g}{more}", flush=True)
+    print(f"  {name:18} {labels:8.3%} {unknown:8.3%}  {threshold}{more}", flush=True)
 
 
 def _some(data: DataSet, most: int) -> DataSet:
