@@ -27,13 +27,13 @@ from owseg.data.dataset import DataSet
 from owseg.data.datasets import open_dataset
 from owseg.data.images import find_images, read_image
 from owseg.evaluation.evaluate import evaluate
-from owseg.inference.cores import available_cores
 from owseg.inference.export import drawn, export, fitting
 from owseg.inference.runtime import ExportedModel, load_export
 from owseg.inference.sessions import OnnxSession, OpenvinoSession
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
 from owseg.knowledge.model import Model
+from owseg.models.cores import available_cores
 from owseg.openset import Threshold
 from owseg.types import Sample
 

@@ -25,8 +25,9 @@ from owseg.training.presets import RESIDUAL, TRAIN, configured
 
 COMMANDS = (
     "demo", "list", "doctor", "predict", "serve", "calibrate", "adapt", "export", "discover", "review", "learn",
-    "correct", "annotate", "train", "train-negative", "train-residual", "fit", "fit-baseline", "import", "evaluate", "benchmark",
-    "submit", "audit", "exchange", "info", "history", "rollback", "forget", "rename", "merge", "push", "data",
+    "correct", "annotate", "train", "train-negative", "train-residual", "fit", "fit-baseline", "import", "evaluate",
+    "benchmark", "submit", "audit", "exchange", "info", "history", "rollback", "forget", "rename", "merge", "push",
+    "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
 NO_TORCH = """

@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from owseg.data.given import Given
 from owseg.data.images import ImageLike
 from owseg.errors import OwsegError
-from owseg.inference.cores import available_cores
 from owseg.inference.graph import CELLS, as_facts
 from owseg.inference.sessions import SUFFIXES, Session
 from owseg.knowledge.decision import score_map
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.labels import LabelSpace
+from owseg.models.cores import available_cores
 from owseg.models.network import check_image
 from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD, Threshold, open_set_map
@@ -131,7 +131,10 @@ class ExportedModel:
         how = {"graph": self.fingerprint(), "runtime": self.session.title}
         return Runner(self.session, size, value, self.batch, self.workers, how)  # type: ignore[arg-type]
 
-    def assess(self, output: Output, size: tuple[int, int], scorers: tuple[str, ...] = ()) -> Assessment:
+    def assess(
+        self, output: Output, size: tuple[int, int], scorers: tuple[str, ...] = (),
+        scores: Mapping[str, np.ndarray] = MappingProxyType({}),
+    ) -> Assessment:  # fmt: skip
         """Return closed map, learned classes and score of one image; at a ``size`` other than its own, interpolated."""
         assert isinstance(output, GraphOutput)
         for name in scorers:
@@ -140,7 +143,7 @@ class ExportedModel:
         if labels.shape[1:] != size:
             both = torch.from_numpy(np.stack([labels, learned.astype(np.uint8)], 1))
             labels, learned = F.interpolate(both, size=size, mode="nearest-exact").numpy().swapaxes(0, 1)
-        score = score_map(self._score(output), size).numpy()[0]
+        score = scores[self.scorer] if self.scorer in scores else score_map(self._score(output), size).numpy()[0]
         return Assessment(labels[0], learned[0].astype(bool), {self.scorer: score})
 
     def _score(self, output: Output) -> torch.Tensor:
@@ -186,7 +189,7 @@ def load_export(path: str | Path, batch: int | None = None, workers: int | None 
     the runtime is not installed.
     """
     path = Path(path).expanduser()
-    cores = available_cores()
+    cores = min(available_cores(), torch.get_num_threads())  # which OMP_NUM_THREADS sets
     workers = workers or cores
     session = SUFFIXES[path.suffix](path, max(1, cores // workers))
     try:

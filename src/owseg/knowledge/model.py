@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from owseg.knowledge.event import Event
@@ -58,7 +58,9 @@ class Model(Protocol):
         """Return what runs images."""
         ...
 
-    def assess(self, output: Output, size: tuple[int, int], scorers: tuple[str, ...] = ()) -> Assessment:
+    def assess(
+        self, output: Output, size: tuple[int, int], scorers: tuple[str, ...] = (), scores: Mapping[str, Any] = ...
+    ) -> Assessment:
         """Return closed map, learned classes and scores of one image, at ``size`` (H, W)."""
         ...
 

@@ -79,7 +79,7 @@ class ConvNorm(nn.Sequential):
         """Apply the layers in their order."""
         conv, norm, *rest = self
         # A norm over several GPUs is another class, as torch replaces it; an exporter folds for itself.
-        if torch.is_grad_enabled() or torch.jit.is_tracing() or norm.training or not isinstance(norm, nn.BatchNorm2d):
+        if torch.is_grad_enabled() or is_traced() or norm.training or not isinstance(norm, nn.BatchNorm2d):
             return cast(Tensor, super().forward(x))  # type: ignore[no-untyped-call]
         conv, mean, var = cast(nn.Conv2d, conv), cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
         folded = fuse_conv_bn_weights(conv.weight, conv.bias, mean, var, norm.eps, norm.weight, norm.bias)
