@@ -41,7 +41,7 @@ class FakeKB:
     labels = LabelSpace.of(("road", "sky"))
     scorers = ("msp", "joint")
     scorer, threshold, obstacles, learned_classes = "joint", None, None, ()
-    network = SimpleNamespace(backbone="the backbone of KB", size=None)
+    network, working_size = SimpleNamespace(backbone="the backbone of KB", size=None), None
     history = (Event("train", "made", {"val": {"calibrated_apart": True}}),)
 
     def __init__(self, name):
@@ -96,6 +96,10 @@ def found(arguments):
     return ImageFiles(tuple(map(Path, names)), tuple(f"name of {name}" for name in names))
 
 
+def exported(path):
+    return SimpleNamespace(compared=(), thresholds=(0.0, 1.0), path=path, bytes=5, to_json=dict)
+
+
 noted: list[tuple[str, dict]] = []
 STUBS = {
     "knowledge.load:load": lambda a: FakeKB(a["directory"]),
@@ -140,6 +144,9 @@ STUBS = {
     "models.backbones.base:from_pretrained": lambda a: f"backbone {a['name']}",
     "inference.predict:predict_files": lambda a: [a["on_result"](Result(p, 0.5)) for p in a["paths"]],
     "inference.predict:shift_of": lambda a: None,
+    "inference.export:check_asked": lambda a: None,
+    "inference.export:read_some": lambda a: [f"read {path}" for path in a["paths"]],
+    "inference.export:export": lambda a: exported(a["path"]),
     "knowledge.tasks:for_task": lambda a: FakeKB(a["kb"].name + f" for {a['task']}" * (a["task"] != "unknown")),
     "knowledge.adaptation:adapt": lambda a: FakeKB(f"{a['kb'].name} adapted"),
     "knowledge.adaptation:adapt_to_some": lambda a: FakeKB(f"{a['kb'].name} adapted"),

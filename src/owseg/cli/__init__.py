@@ -28,6 +28,7 @@ from owseg.cli import (
     doctor,
     evaluate,
     exchange,
+    export,
     fit,
     fit_baseline,
     forget,
@@ -76,7 +77,7 @@ app = typer.Typer(
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # in the order of `owseg --help`
     "Start": (demo.demo, list_.list_, doctor.doctor),
-    "Predict": (predict.predict, video.video, serve.serve, calibrate.calibrate, adapt.adapt),
+    "Predict": (predict.predict, video.video, serve.serve, calibrate.calibrate, adapt.adapt, export.export),
     "Learn from people": (discover.discover, review.review, learn.learn, correct.correct, annotate.annotate),
     "Train": (
         train.train,

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from owseg._progress import logger
 from owseg.cli._printing import print_note
+from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
+    from owseg.knowledge.model import Model
 
 PANEL = "Compute"
+
+EXPORTS = (".onnx", ".xml", ".pt")
+"""How the names of exports end."""
+
+
+def is_export(name: str) -> bool:
+    """Return whether what is given as a knowledge base is a file that ``owseg export`` writes."""
+    return Path(name).suffix in EXPORTS and Path(name).expanduser().is_file()
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,16 @@ class Compute:
 
         device = self.checked()
         return self.moved(load(name, version), device)
+
+    def open(self, name: str) -> Model:
+        """Load a knowledge base, as ``load``, or an export of one."""
+        if not is_export(name):
+            return self.load(name)
+        from owseg.inference.runtime import load_export
+
+        if self.device not in ("auto", "cpu") or self.precision != "32":
+            raise OwsegError("an export runs on the CPU and in its own precision; omit --device and --precision.")
+        return load_export(name, self.batch, self.workers)
 
     def checked(self) -> Any:
         """Return the device; raise ``OwsegError`` for one that is not there, before any work."""

@@ -126,8 +126,8 @@ def evaluate(
     pair, names = parse_names(crosswise), parse_names(scorers)
     cluster, here = compute.shared()
     _check(sequence, report, names, per_image, views, sides, pair if crosswise else None, bool(out or cluster))
-    stages = _stages(kb, here) if sequence else (here.load(kb),)
-    base = stages[-1]
+    stages = _stages(kb, here) if sequence else ()
+    base = stages[-1] if stages else here.open(kb)
     opened = [open_dataset(data, part, base.labels) for part in pair or (split,)]
     first, *others = (decoded_once(one) for one in opened)
     if sequence:
@@ -149,7 +149,7 @@ def evaluate(
     rest = without(first, result.skipped)
     notes = diagnostics.of_evaluation(result, base.threshold) + diagnostics.of_measured(base, rest)
     if not any(views) and not sides:
-        notes += diagnostics.of_sizes(base.network.size, diagnostics.sizes_of(rest))
+        notes += diagnostics.of_sizes(base.working_size, diagnostics.sizes_of(rest))
     _print(result, [*result.skipped.values()], as_json, tuple(notes))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from owseg.cli._cluster import ClusterCompute
+from owseg.cli._compute import Compute, is_export
 from owseg.cli._data import files_decoded_once
 from owseg.cli._images import given_images
 from owseg.cli._options import FullResolution, Images, Json, MultiScale, Recursive, Size, Task, Tile, parse_names
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from owseg.inference.predict import Result
     from owseg.knowledge.adaptation import Shift
     from owseg.knowledge.base import KnowledgeBase
+    from owseg.knowledge.model import Model
     from owseg.openset import Threshold
 
 
 UsedKB = Annotated[
-    str, typer.Option("--kb", help="Directory of a knowledge base, or the name of a shipped one: {shipped}.")
+    str,
+    typer.Option("--kb", help="Directory of a knowledge base, the name of a shipped one ({shipped}), or an export."),
 ]
 Adapt = Annotated[
     bool,
@@ -76,7 +79,6 @@ def predict(
     from owseg.inference.predict import check_names, predict_files, shift_of
     from owseg.knowledge.adaptation import adapt_to_some
     from owseg.knowledge.pretrained import stored_version
-    from owseg.knowledge.tasks import for_task
 
     (cluster, here), wanted = compute.shared(), _maps_in(write)
     if as_json and as_lines:
@@ -84,10 +86,10 @@ def predict(
     check_writable(out)  # before the network is loaded, as the names
     found = given_images(images, recursive, out)
     check_names(found.names, found.paths)
-    base, paths, version = for_task(here.load(kb), task), found.paths, stored_version(kb)
+    base, paths, version = _opened(kb, task, adapt, here), found.paths, None if is_export(kb) else stored_version(kb)
     once = files_decoded_once()
     forward = base.engine(full_resolution=full_resolution, multi_scale=multi_scale, size=size, tile=tile)
-    base = adapt_to_some(base, paths, forward, once.first) if adapt else base
+    base = adapt_to_some(cast("KnowledgeBase", base), paths, forward, once.first) if adapt else base
     about: dict[str, object] = {"kb": kb, "version": version, "task": task}
     results: list[Result] = []
 
@@ -104,8 +106,19 @@ def predict(
     else:
         _print_shift(shift, base.threshold, kb)
     if not as_json and not as_lines:
-        _print_results(results, len(paths), base, out, adapt, None if size or tile else base.network.size)
+        _print_results(results, len(paths), base, out, adapt, None if size or tile else base.working_size)
     _end(results, stopped, as_json)
+
+
+def _opened(kb: str, task: str, adapt: bool, here: Compute) -> Model:
+    """Return the knowledge base with the threshold of a task, or the export, which has one of its own."""
+    from owseg.knowledge.tasks import for_task
+
+    if not is_export(kb):
+        return for_task(here.load(kb), task)
+    if adapt or task != "unknown":
+        raise OwsegError("an export has one threshold; --adapt and --task are for the knowledge base: export it again.")
+    return here.open(kb)
 
 
 def _print_all(
@@ -148,9 +161,7 @@ def _light(result: Result, number: int, count: int) -> Result:
     return replace(result, files=(), summary=size, scores=scores)
 
 
-def _print_results(
-    results: list[Result], count: int, kb: KnowledgeBase, out: Path, adapted: bool, working: int | None
-) -> None:
+def _print_results(results: list[Result], count: int, kb: Model, out: Path, adapted: bool, working: int | None) -> None:
     if adapted:
         say(f"A pixel is unknown where {kb.scorer} > {kb.threshold}.")
     failed = [r for r in results if r.error]
@@ -185,10 +196,11 @@ def _print_shift(shift: Shift | None, threshold: Threshold | None, kb: str) -> N
 def _shift_note(shift: Shift, threshold: Threshold, kb: str) -> str:
     found = "estimated" if threshold.estimated else "calibrated"
     target = () if Path(kb).is_dir() else ("--out", "NEW_KB")  # a shipped knowledge base is not changed
+    way = f"--adapt moves the threshold to them, {command('adapt', kb, 'IMAGES', *target)} stores it."
+    way = "adapt its knowledge base, and export that." if is_export(kb) else way
     return (
         f"Note: these images differ from those that the threshold was {found} on: an estimated {shift.lost:.0%} of the "
-        f"known pixels are called unknown ({threshold.target_fpr:.0%} asked); --adapt moves the threshold to them, "
-        f"{command('adapt', kb, 'IMAGES', *target)} stores it."
+        f"known pixels are called unknown ({threshold.target_fpr:.0%} asked); {way}"
     )
 
 

@@ -21,7 +21,7 @@ from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import Rows, number
 from owseg.evaluation.evaluator import Assessed
 from owseg.evaluation.skipped import Skipped, measured, skipping
-from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.model import Model
 from owseg.labels import UNKNOWN
 from owseg.metrics.open_iou import OpenIoU, OpenMetrics, threshold_above
 from owseg.models.over_images import over_images
@@ -98,7 +98,7 @@ class _Pass:
 
 
 def evaluate_crosswise(
-    kb: KnowledgeBase, first: DataSet, second: DataSet, scorer: str | None = None, forward: Forward | None = None
+    kb: Model, first: DataSet, second: DataSet, scorer: str | None = None, forward: Forward | None = None
 ) -> Crosswise:
     """Return open-mIoU of two splits that are opened against ``kb.labels``, each at the threshold of the other.
 
@@ -118,7 +118,7 @@ def evaluate_crosswise(
     return Crosswise(name, (_result(first, measured), _result(second, passed)))
 
 
-def _run(kb: KnowledgeBase, data: DataSet, scorer: str, forward: Forward, threshold: float | None) -> _Pass:
+def _run(kb: Model, data: DataSet, scorer: str, forward: Forward, threshold: float | None) -> _Pass:
     """Collect the scores of unknown pixels at half size, and with a ``threshold`` the open-set maps at full size."""
     passed = _Pass([], None if threshold is None else OpenIoU(kb.labels.names, {"other": threshold}))
 

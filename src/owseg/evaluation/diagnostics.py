@@ -12,6 +12,7 @@ import numpy as np
 from owseg.data.dataset import DataSet, divide, shared_images, spread_over
 from owseg.evaluation.evaluate import Evaluation, evaluate
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.model import Model
 from owseg.labels import IGNORE
 from owseg.metrics.threshold import WIDTH
 from owseg.openset import Threshold
@@ -101,7 +102,7 @@ def of_calibration(kb: KnowledgeBase, data: DataSet, threshold: Threshold | None
     return lines
 
 
-def of_measured(kb: KnowledgeBase, data: DataSet) -> list[str]:
+def of_measured(kb: Model, data: DataSet) -> list[str]:
     """Say where ``data``, on which a network was evaluated, is what it was trained on."""
     if count := _trained_on(kb, data):
         return [
@@ -174,7 +175,7 @@ def sizes_of(data: DataSet) -> list[tuple[int, int]]:
     return [(s.image.shape[1], s.image.shape[2]) for s in spread_over(data, MOST)]
 
 
-def _trained_on(kb: KnowledgeBase, data: DataSet) -> int:
+def _trained_on(kb: Model, data: DataSet) -> int:
     """Return how many images of ``data`` the network was trained on: all, all but a share that was its val, or 0.
 
     The training data is known by its fingerprint, so that neither name nor place matters.

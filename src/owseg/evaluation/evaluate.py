@@ -17,7 +17,7 @@ from owseg.data.dataset import DataSet
 from owseg.evaluation.evaluator import Accumulator, Evaluator
 from owseg.evaluation.parts import count_in_parts
 from owseg.evaluation.skipped import measured
-from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.model import Model
 from owseg.labels import KNOWN
 from owseg.metrics.binned import Binned
 from owseg.metrics.iou import IoU, harmonic
@@ -136,7 +136,7 @@ class Evaluation:
 
 
 def evaluate(
-    kb: KnowledgeBase,
+    kb: Model,
     data: DataSet,
     scorers: Sequence[str] | None = None,
     metric: Callable[[], Accumulator] | None = None,

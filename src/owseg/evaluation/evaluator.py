@@ -13,7 +13,7 @@ import numpy as np
 from owseg.data.dataset import DataSet, Labelled
 from owseg.errors import OwsegError
 from owseg.evaluation.skipped import Skipped, skipping
-from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.model import Model
 from owseg.knowledge.prediction import Assessment
 from owseg.labels import KNOWN, UNKNOWN
 from owseg.metrics.iou import IoU
@@ -84,7 +84,7 @@ class Evaluator:
 
     def __init__(
         self,
-        kb: KnowledgeBase,
+        kb: Model,
         data: DataSet,
         scorers: Sequence[str] | None = None,
         metric: Callable[[], Accumulator] | None = None,
@@ -103,7 +103,7 @@ class Evaluator:
         self._wanted, self._metric = tuple(scorers or (kb.scorer,)), metric or Pooled
         self.counts = self.empty()
 
-    def of(self, kb: KnowledgeBase, data: DataSet) -> Evaluator:
+    def of(self, kb: Model, data: DataSet) -> Evaluator:
         """Return an evaluator of the same scores, before its first image."""
         return Evaluator(kb, data, self._wanted, self._metric)
 

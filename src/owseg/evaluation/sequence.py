@@ -150,8 +150,8 @@ def evaluate_sequences(
     def assess(sample: Sample, output: Output) -> list[Assessed]:
         scores: dict[tuple[int, ...], Mapping[str, np.ndarray]] = {}
         found: list[Assessed] = []
-        for evaluator in evaluators.values():
-            kb = evaluator.kb
+        for i, evaluator in evaluators.items():
+            kb = different[i]
             same = id(kb.network), id(kb.fitted), id(kb.residual)  # what a score depends on
             assessed = evaluator.assess(sample, output, scores.get(same, {}))
             scores[same] = assessed[0].scores

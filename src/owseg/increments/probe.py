@@ -47,7 +47,7 @@ class LinearProbe:
         full = resize(logits + self.biases.view(1, -1, 1, 1), size)
         # A logit above 0 is a probability above one half.
         own = full[:, 0]
-        return (own > 0) & (own > full[:, 1:].amax(1) if full.shape[1] > 1 else True)
+        return (own > 0) & (own > full[:, 1:].amax(1)) if len(self.biases) > 1 else own > 0
 
     def update_labels(self, labels: Tensor, output: Output, label: int) -> Tensor:
         """Return ``labels`` with ``label`` where the class is predicted."""

@@ -19,8 +19,8 @@ from owseg.data.render import encode_legend
 from owseg.errors import OwsegError
 from owseg.inference.done import Done
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
-from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.made_by import made_by
+from owseg.knowledge.model import Model
 from owseg.knowledge.moved import moved_to
 from owseg.knowledge.prediction import MAPS, Prediction
 from owseg.labels import LabelSpace
@@ -89,7 +89,7 @@ class Result:
 
 
 def predict_files(
-    kb: KnowledgeBase, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None,
+    kb: Model, paths: Sequence[Path], out: Path, npy: bool = False, forward: Forward | None = None,
     names: Sequence[str] | None = None, on_result: Callable[[Result], None] = lambda result: None,
     overwrite: bool = False, write: Collection[str] = MAPS, collect: bool = True, cluster: Cluster | None = None,
     read: Callable[[Path], np.ndarray] = read_image,
@@ -208,7 +208,7 @@ class _Named:
 class _Predictor:
     """Predicts images and writes their maps; the ``Work`` of a cluster, too."""
 
-    kb: KnowledgeBase
+    kb: Model
     forward: Forward
     npy: bool
     write: Collection[str]
@@ -225,7 +225,7 @@ class _Predictor:
     def over(self, images: _Named) -> Iterator[Result]:
         """Yield the result for each image, in order."""
         paths = dict(zip(images.names, images.paths, strict=True))
-        takes_less = self.kb.network.size is None  # else --tile sees more pixels than the working size has
+        takes_less = self.kb.working_size is None  # else --tile sees more pixels than the working size has
 
         def predict(sample: Sample, output: Output) -> Result:
             path = paths[sample.id]
@@ -245,7 +245,7 @@ class _Predictor:
         if prediction.find is not None and {"overlay", "regions"} & {*self.write}:  # else they need not be found
             found = [region.to_json() for region in prediction.regions]
             summary["regions"] = [{k: v for k, v in one.items() if k not in ("image", "mask")} for one in found]
-        size = self.kb.network.size
+        size = self.kb.working_size
         factor = None if size is None else size / min(prediction.labels.shape)
         # A score on the road says how much road an image shows, and not of which place it is.
         on_road = self.kb.scorer.endswith(ON_ROAD)
@@ -284,7 +284,7 @@ def _write_classes(labels: LabelSpace, out: Path) -> None:
     write_whole(out / LEGEND, encode_legend(labels))
 
 
-def shift_of(kb: KnowledgeBase, results: Sequence[Result]) -> Shift | None:
+def shift_of(kb: Model, results: Sequence[Result]) -> Shift | None:
     """Return how the scores of these images differ from those that the threshold of ``kb`` is for (``find_shift``).
 
     None where that is not known: no image, or a threshold that earlier versions of owseg stored.

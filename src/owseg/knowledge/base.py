@@ -21,6 +21,7 @@ from owseg.data.images import ImageLike
 from owseg.errors import OwsegError, meant
 from owseg.increments.base import Increment
 from owseg.knowledge.commit import add_version, writing
+from owseg.knowledge.decision import label_maps, score_map
 from owseg.knowledge.event import Event
 from owseg.knowledge.lineage import KNOWLEDGE_FILE, Origin, find_parent
 from owseg.knowledge.pieces import SPLIT_COSINE
@@ -31,7 +32,6 @@ from owseg.labels import UNKNOWN, LabelSpace
 from owseg.models.backbones.reference import reference_to
 from owseg.models.engine import Engine, prepared
 from owseg.models.network import Network
-from owseg.models.ops import closed_map_at, resize
 from owseg.models.over_images import over_images
 from owseg.models.residual_pattern import ResidualPattern
 from owseg.openset import NO_THRESHOLD, Threshold, open_set_map
@@ -106,6 +106,11 @@ class KnowledgeBase:
         return self.labels.names[self.network.num_classes :]
 
     @property
+    def working_size(self) -> int | None:
+        """The shorter side, in pixels, to which images are resized; None where they keep their size."""
+        return self.network.size
+
+    @property
     def feature_space(self) -> RelativeMahalanobis | None:
         """The pyramid whitened by the known classes' covariance, which probes and regions use; None if not fitted."""
         joint, single = self.fitted.get("joint"), self.fitted.get("mahalanobis")
@@ -140,23 +145,16 @@ class KnowledgeBase:
                scores: Mapping[str, np.ndarray] = MappingProxyType({})) -> Assessment:  # fmt: skip
         """Return closed map, learned classes and ``scorers`` (by default its own) of one image, at ``size`` (H, W).
 
-        The closed map is the base network's argmax (DMLNet, Eq. 5); then each increment in order writes its class where
-        it predicts it (the inference of Algorithm 1, Eq. 12). Scores are computed at the output's resolution, and one
-        channel is interpolated; those among ``scores`` are taken from there. Raises ``OwsegError`` for a scorer that it
-        does not have.
+        See ``label_maps``. Scores are computed at the output's resolution, and one channel is interpolated; those among
+        ``scores`` are taken from there. Raises ``OwsegError`` for a scorer that it does not have.
         """
-        labels = closed_map_at(output.logits, size)
-        # Each by a number of its own: where an increment wrote a base class, it is decided as well.
-        for number, increment in enumerate(self.increments, len(self.labels)):
-            labels = increment.update_labels(labels, output, number)
-        written = [self.labels.index(increment.name) for increment in self.increments]
-        ids = torch.tensor([*range(len(self.labels)), *written], dtype=torch.uint8).to(labels.device)[labels[0]]
+        labels, learned = label_maps(self, output, size)
         names = scorers or (self.scorer,)
         found = {name: scores[name] if name in scores else self._score(output, size, name) for name in names}
-        return Assessment(ids.cpu().numpy(), (labels[0] >= self.network.num_classes).cpu().numpy(), found)
+        return Assessment(labels[0].cpu().numpy(), learned[0].cpu().numpy(), found)
 
     def _score(self, output: Output, size: tuple[int, int], name: str) -> np.ndarray:
-        score: np.ndarray = resize(self.require_scorer(name)(output)[:, None].float(), size)[0, 0].cpu().numpy()
+        score: np.ndarray = score_map(self.require_scorer(name)(output), size)[0].cpu().numpy()
         return score
 
     @overload

@@ -130,7 +130,7 @@ class Engine:
         # Compiled, too: while torch compiles for one thread, flags of the process are set which the others read.
         with self._alone if self.compiled or self.device.type != "cpu" else nullcontext(), reduced:
             try:
-                output = self._run(given.float().div_(255), scale)
+                output = self.traceable(given, scale)
             except RuntimeError as error:
                 # A kernel may be larger than the features of a small image; most networks take it all the same.
                 height, width = given.shape[-2:]
@@ -151,8 +151,9 @@ class Engine:
         network: Callable[..., Output] = self.network.multi_scale if self.multi_scale else self.network
         return torch.compile(network) if self.compiled else network
 
-    def _run(self, batch: Tensor, scale: float) -> Output:
-        """Return the output for images (B, 3, H, W) in [0, 1]."""
+    def traceable(self, images: Tensor, scale: float = 1.0) -> Output:
+        """Return the output for images (B, 3, H, W) uint8, without its image: tensors alone, for a graph as well."""
+        batch = images.float().div_(255)
         run = partial(self._network, residual=self.residual)
         size = (batch.shape[-2], batch.shape[-1])
         if self.sides:

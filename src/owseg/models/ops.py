@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import TypeVar, cast
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from owseg.errors import OwsegError
+from owseg.models.traced import adaptive_mean, has_size, is_traced, largest, rounded, shrunken, smallest, surely
 from owseg.openset import closed_map
 
 M = TypeVar("M", bound=nn.Module)
@@ -50,16 +52,20 @@ def working_size(size: tuple[int, int], shorter: int | None, scale: float = 1.0,
 
     With ``shorter`` None it keeps its size, times ``scale``. Each side is rounded to the nearest ``multiple``.
     """
-    factor = scale * (1.0 if shorter is None else shorter / min(size))
-    return _nearest(max(1, round(factor * size[0])), multiple), _nearest(max(1, round(factor * size[1])), multiple)
+    factor = Fraction(str(scale)).limit_denominator(10_000) * (1 if shorter is None else shorter)
+    over = 1 if shorter is None else smallest(*size)
+    height, width = (rounded(factor.numerator * side, factor.denominator * over) for side in size)
+    return _nearest(largest(1, height), multiple), _nearest(largest(1, width), multiple)
 
 
 def resize_image(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Interpolate images (B, 3, H, W) to ``size`` (height, width): bilinear, without aliasing where they shrink."""
-    if tuple(images.shape[-2:]) == tuple(size):
+    if has_size(images, size):
         return images
-    shrinks = size[0] < images.shape[-2] or size[1] < images.shape[-1]
-    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
+    grows = surely(size[0] >= images.shape[-2]) and surely(size[1] >= images.shape[-1])
+    if not grows and is_traced():
+        return shrunken(images, size)  # which is bilinear interpolation where an image grows
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=not grows)
 
 
 class ConvNorm(nn.Sequential):
@@ -72,8 +78,8 @@ class ConvNorm(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers in their order."""
         conv, norm, *rest = self
-        # A norm over several GPUs is another class, as torch replaces it.
-        if torch.is_grad_enabled() or norm.training or not isinstance(norm, nn.BatchNorm2d):
+        # A norm over several GPUs is another class, as torch replaces it; an exporter folds for itself.
+        if torch.is_grad_enabled() or is_traced() or norm.training or not isinstance(norm, nn.BatchNorm2d):
             return cast(Tensor, super().forward(x))  # type: ignore[no-untyped-call]
         conv, mean, var = cast(nn.Conv2d, conv), cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
         folded = fuse_conv_bn_weights(conv.weight, conv.bias, mean, var, norm.eps, norm.weight, norm.bias)
@@ -103,11 +109,67 @@ def depthwise(channels: int, rate: int) -> ConvNorm:
     return ConvNorm(conv, nn.BatchNorm2d(channels), nn.ReLU())
 
 
+class SameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's "same" padding: (B, C, h, w) -> (B, out, ceil(h / stride), ceil(w / stride)).
+
+    Where an odd number of zeros is needed, the odd one is after the last pixel. So at stride 2 an even size is not
+    padded as in PyTorch; with PyTorch's padding, every map of published weights of TensorFlow would be shifted.
+    """
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Pad for the size of ``x``, then convolve."""
+        of_axes = zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True)
+        (top, bottom), (left, right) = (_same(*axis) for axis in of_axes)
+        if surely(top == bottom) and surely(left == right):  # the convolution pads by itself, without a copy of the map
+            return F.conv2d(x, weight, bias, self.stride, (top, left), self.dilation, self.groups)
+        x = F.pad(x, (left, right, top, bottom))
+        return F.conv2d(x, weight, bias, self.stride, 0, self.dilation, self.groups)
+
+
+def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Return the zeros before and after a row of ``size`` pixels."""
+    if stride == 1:
+        return (kernel - 1) // 2 * dilation, kernel // 2 * dilation
+    # In whole numbers and without a branch, as an exported graph pads for the size that it is run at.
+    zeros = largest(((size + stride - 1) // stride - 1) * stride + kernel - size, 0)
+    return zeros // 2 * dilation, (zeros - zeros // 2) * dilation
+
+
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Interpolate (B, C, h, w) bilinearly to ``size`` (height, width), with ``align_corners=False``."""
-    if tuple(maps.shape[-2:]) == tuple(size):
+    if has_size(maps, size):
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return maps (B, C, H, W) at ``size`` (h, w), each cell the mean of those that it covers."""
+    # By products in a graph: runtimes have no such pooling.
+    return adaptive_mean(maps, size) if is_traced() else F.adaptive_avg_pool2d(maps, size)
+
+
+class Pool(nn.Module):
+    """``pooled`` to squares of ``bins`` a side."""
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.bins = bins
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, bins, bins)."""
+        return pooled(maps, (self.bins, self.bins))
+
+
+class Shuffle(nn.Module):
+    """Channels of ``groups`` take turns, as ``nn.ChannelShuffle``, which cannot be exported."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        return x.reshape(x.shape[0], self.groups, -1, *x.shape[-2:]).transpose(1, 2).flatten(1, 2)
 
 
 def closed_map_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -115,6 +177,8 @@ def closed_map_at(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
     A few classes are interpolated at a time: at 24 megapixels the logits of 150 would take 14 GB.
     """
+    if is_traced():  # a graph has one number of steps, for any size
+        return closed_map(resize(logits, size))
     step = max(1, AT_ONCE // (len(logits) * size[0] * size[1]))
     if logits.shape[1] <= step:
         return closed_map(resize(logits, size))
@@ -140,7 +204,7 @@ def resize_to_multiple(image: Tensor, multiple: int | Sequence[int]) -> Tensor:
 
 
 def _nearest(size: int, multiple: int) -> int:
-    return max(1, (2 * size + multiple) // (2 * multiple)) * multiple
+    return largest(1, (2 * size + multiple) // (2 * multiple)) * multiple
 
 
 @torch.no_grad()

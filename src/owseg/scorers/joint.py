@@ -102,11 +102,10 @@ class Joint(FittedScorer):
 
     def forward(self, output: Output) -> Tensor:
         """Return the score (B, h, w) on the grid of the Mahalanobis score; 0 is an average known pixel."""
-        z = self.standard(output)
-        if self.rectify:
-            z[:, 2] = z[:, 2].clamp(min=0)
-        first = 2 if self.compress else 3
-        z[:, first:] = z[:, first:].asinh()
+        far, unsure, farther, *negative = self.standard(output).unbind(1)
+        farther = farther.clamp(min=0) if self.rectify else farther
+        farther = farther.asinh() if self.compress else farther
+        z = torch.stack([far, unsure, farther, *(n.asinh() for n in negative)], 1)
         return (z * z.new_tensor(self.weights).view(1, -1, 1, 1)).sum(1)
 
     def standard(self, output: Output) -> Tensor:

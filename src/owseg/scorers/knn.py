@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
+from owseg.models.traced import is_traced
 from owseg.scorers._features import cells, labelled_cells
 from owseg.scorers.base import FittedScorer
 from owseg.types import Output
@@ -95,14 +96,19 @@ class KNearest(FittedScorer):
         length = 1 + bank.square().sum(1)
         parts = [
             # (CHUNK, size): only the k-th smallest of each row leaves the loop.
-            torch.addmm(length, z, bank.T, alpha=-2).kthvalue(self.k).values
-            for z in torch.split(self._normal(x.flatten(0, 2).float()), CHUNK)
+            torch.addmm(length, z, bank.T, alpha=-2).topk(self.k, largest=False).values[:, -1]
+            for z in _chunks(self._normal(x.flatten(0, 2).float()))
         ]
         # At a stored example rounding may leave a negative square.
         return torch.cat(parts).clamp(min=0).sqrt().view(x.shape[:3])
 
     def _normal(self, x: Tensor) -> Tensor:
         return F.normalize((x - self.shift) / self.scale, dim=1)
+
+
+def _chunks(z: Tensor) -> Sequence[Tensor]:
+    """Return z (n, C) in parts of ``CHUNK`` rows; a graph, whose number of parts would be that of one size, has one."""
+    return [z] if is_traced() else torch.split(z, CHUNK)
 
 
 def _of(network: Network, level: int = 1, k: int = 3, size: int = 4096, seed: int = 0, **sizes: int) -> KNearest:

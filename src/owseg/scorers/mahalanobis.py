@@ -55,6 +55,7 @@ class RelativeMahalanobis(FittedScorer):
         self.register_buffer("centre", torch.zeros(channels))
         self.register_buffer("whiten_within", torch.zeros(channels, channels))
         self.register_buffer("means", torch.zeros(num_classes, channels))
+        self._gram: Tensor | None = None
 
     @torch.no_grad()
     def fit(
@@ -98,6 +99,7 @@ class RelativeMahalanobis(FittedScorer):
         self.whiten_within.copy_(whiten)
         # Stored centred and whitened: scoring needs no further product with them than z mu^T.
         self.means.copy_((means - centre) @ whiten.T)
+        self._gram = None
         return self
 
     def forward(self, output: Output) -> Tensor:
@@ -156,17 +158,20 @@ class RelativeMahalanobis(FittedScorer):
         mu_k^T``. Whitened and shrunk it is ``I + m^T D m`` with ``D = (1 - s) diag(p)``, of which Woodbury's identity
         gives the inverse: ``G = D^1/2 (I + D^1/2 m m^T D^1/2)^-1 D^1/2``. So M_0 costs no product of C x C.
         """
+        if self._gram is not None and self._gram.device == self.means.device:
+            return self._gram
         means = self.means.double()
         root = ((1 - self.shrinkage) * self.counts.double() / self.counts.double().sum()).sqrt()
         inner = torch.eye(len(root), dtype=root.dtype, device=root.device) + root.outer(root) * (means @ means.T)
-        between: Tensor = root.outer(root) * torch.linalg.inv(inner)
-        return between.float()
+        self._gram = (root.outer(root) * torch.linalg.inv(inner)).float()
+        return self._gram
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # Knowledge bases of 0.1.0 have it, though it follows from the others: kept, so that their fingerprints stay.
         if prefix + "whiten_total" in state_dict:
             self.register_buffer("whiten_total", torch.zeros_like(self.whiten_within))
         super()._load_from_state_dict(state_dict, prefix, *rest)
+        self._gram = None
 
 
 def product(x: Tensor, rows: Tensor, half: bool = False) -> Tensor:

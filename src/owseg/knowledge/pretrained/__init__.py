@@ -90,6 +90,8 @@ def _hint(path: Path) -> str:
         return f"it looks like a network of transformers, which hf:{path} opens"
     if (path / "knowledge.json").is_file():
         return f"it is a version of {path.parent}: give that"
+    if path.suffix in (".onnx", ".xml", ".pt") and path.is_file():
+        return "of exports owseg predict and evaluate alone know; give the knowledge base that it was made of"
     return "give the directory of a knowledge base"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.models.backbones.family import TransformersFamily
+from owseg.models.ops import SameConv2d
 
 STAGES = (1, 4, 8, 11, 15)
 """The last inverted-residual block, from 0, at each resolution or width."""
@@ -29,6 +31,8 @@ class MobileNetV2(TransformersFamily):
         """Remove the convolution after the last stage."""
         # It widens to 1280 channels for classification alone. Not deleted, as the model's forward calls it.
         model.conv_1x1 = nn.Identity()
+        if model.config.tf_padding:
+            _pad_without_a_branch(model)
 
     def features(self, model: nn.Module, image: Tensor) -> tuple[Tensor, ...]:
         """Return the maps at the end of ``STAGES``."""
@@ -38,6 +42,22 @@ class MobileNetV2(TransformersFamily):
     def stem(self, model: Any) -> list[nn.Module]:
         """Return the stem and the blocks of the first stage."""
         return [model.conv_stem, *model.layer[: STAGES[0] + 1]]
+
+
+def _pad_without_a_branch(model: nn.Module) -> None:
+    """Give the convolutions of ``model`` the padding that transformers computes for the size of an image.
+
+    It asks for that size, so an exported graph would pad every image as the one that it was traced with.
+    """
+    layers: list[Any] = [m for m in model.modules() if hasattr(m, "convolution")]
+    for layer in layers:
+        old = layer.convolution
+        sizes = old.in_channels, old.out_channels, old.kernel_size, old.stride
+        options = {"dilation": old.dilation, "groups": old.groups, "bias": old.bias is not None}
+        new = SameConv2d(*sizes, **options, device=old.weight.device, dtype=old.weight.dtype)
+        new.load_state_dict(old.state_dict(), assign=True)
+        layer.convolution, layer.config = new.train(old.training), copy.copy(layer.config)
+        layer.config.tf_padding = False
 
 
 CARDS = (

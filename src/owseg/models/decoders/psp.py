@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.models.decoders.base import Decoder
-from owseg.models.ops import conv_bn, resize, widened_conv
+from owseg.models.ops import Pool, conv_bn, resize, widened_conv
 
 
 class PSPDecoder(Decoder):
@@ -28,9 +28,7 @@ class PSPDecoder(Decoder):
         self.width = width
         deep = channels[-1]
         # Without batch norm, as bin 1 has one value per image; DMLNet's PSPNet has it there.
-        self.pools = nn.ModuleList(
-            [nn.Sequential(nn.AdaptiveAvgPool2d(b), nn.Conv2d(deep, width, 1), nn.ReLU()) for b in bins]
-        )
+        self.pools = nn.ModuleList([nn.Sequential(Pool(b), nn.Conv2d(deep, width, 1), nn.ReLU()) for b in bins])
         self.join = nn.Sequential(conv_bn(deep + width * len(bins), width, 3), nn.Dropout2d(0.1))
         self.head = nn.Conv2d(width, out, 1)
 

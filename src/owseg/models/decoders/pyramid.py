@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from owseg._registry import Card
 from owseg.models.decoders.base import Decoder
 from owseg.models.ops import conv_bn, depthwise, resize, widened_conv
+from owseg.models.traced import has_size
 
 
 class PyramidDecoder(Decoder):
@@ -70,11 +71,14 @@ class PyramidDecoder(Decoder):
         maps = [scale(f) for scale, f in zip(self.scale, features, strict=True)]
         size = _size(maps[self.grid])
         # A 1x1 convolution and a sum commute with interpolation: at the stages' own resolution they are cheaper.
-        sums: dict[tuple[int, int], Tensor] = {}
+        sums: list[Tensor] = []
         for project, m in zip(self.project, maps, strict=True):
-            projected = project(m)
-            sums[_size(m)] = sums[_size(m)] + projected if _size(m) in sums else projected
-        x = self.sum(sum(resize(total, size) for total in sums.values()))
+            # Stages are finest first: one of the same size comes right after.
+            if sums and has_size(m, _size(sums[-1])):
+                sums[-1] = sums[-1] + project(m)
+            else:
+                sums.append(project(m))
+        x = self.sum(sum(resize(total, size) for total in sums))
         x = self._joined([x, *(branch(x) for branch in self.branches), self.pool(maps[-1])], size)
         finest = features[self.finest]
         return torch.cat([resize(x, _size(finest)), self.lateral(finest)], 1)

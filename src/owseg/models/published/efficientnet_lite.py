@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg.errors import OwsegError
-from owseg.models.ops import ConvNorm
+from owseg.models.ops import ConvNorm, SameConv2d
 
 
 class Variant(NamedTuple):
@@ -144,24 +143,6 @@ class Block(nn.Module):
         return x + y if self.residual else y
 
 
-class SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's "same" padding: (B, C, h, w) -> (B, out, ceil(h / stride), ceil(w / stride)).
-
-    Where an odd number of zeros is needed, the odd one is after the last pixel. So at stride 2 an even size is not
-    padded as in PyTorch; with PyTorch's padding, every map of the published weights would be shifted.
-    """
-
-    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Pad for the size of ``x``, then convolve."""
-        (top, bottom), (left, right) = (
-            _same(n, k, s) for n, k, s in zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
-        )
-        if (top, left) == (bottom, right):  # the convolution pads by itself, without a copy of the map
-            return F.conv2d(x, weight, bias, self.stride, (top, left), self.dilation, self.groups)
-        x = F.pad(x, (left, right, top, bottom))
-        return F.conv2d(x, weight, bias, self.stride, 0, self.dilation, self.groups)
-
-
 def load(name: str) -> EfficientNetLite:
     """Return the network of published weights, with its classifier, in evaluation mode.
 
@@ -250,12 +231,6 @@ def _published_name(name: str) -> str:
     start = block[0] if block else ""
     layer, _, tensor = name.removeprefix(start).rpartition(".")
     return f"{'_' if start else ''}{start}{_PUBLISHED[layer]}.{tensor}"
-
-
-def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Return the zeros before and after a row of ``size`` pixels."""
-    zeros = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
-    return zeros // 2, zeros - zeros // 2
 
 
 def _rounded(channels: float) -> int:

@@ -23,8 +23,9 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import LinearClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
-from owseg.models.ops import ConvNorm
+from owseg.models.ops import ConvNorm, Shuffle, pooled
 from owseg.models.published._weights import filled, place_of, read_weights
+from owseg.models.traced import ceiled, largest
 
 BRANCHES = 4
 """Parallel dilated convolutions of an EESP unit."""
@@ -181,7 +182,7 @@ class PyramidPool(nn.Module):
         every = width * len(POOLS)
         self.projection_layer = _cbr(inside, width, 1)
         self.stages = nn.ModuleList([nn.Conv2d(width, width, 3, 1, 1, groups=width, bias=False) for _ in POOLS])
-        join: list[nn.Module] = [_br(every), nn.ChannelShuffle(len(POOLS)), _cbr(every, width, 3, groups=width)]
+        join: list[nn.Module] = [_br(every), Shuffle(len(POOLS)), _cbr(every, width, 3, groups=width)]
         if out is not None:
             join.append(nn.Conv2d(width, out, 1, bias=False))
             self.br = _br(out)
@@ -194,12 +195,12 @@ class PyramidPool(nn.Module):
         size, maps = (x.shape[-2], x.shape[-1]), []
         for factor, stage in zip(POOLS, self.stages, strict=True):
             # At least 5 pixels a side, as when the weights were trained; a tenth of a small map would be one.
-            other = (max(5, math.ceil(size[0] * factor)), max(5, math.ceil(size[1] * factor)))
+            other = (largest(5, ceiled(size[0], factor)), largest(5, ceiled(size[1], factor)))
             if factor > 1:
                 # Above 1 the map is enlarged, filtered and pooled back; below 1 the other way round.
-                maps.append(F.adaptive_avg_pool2d(stage(_resize(x, other)), size))
+                maps.append(pooled(stage(_resize(x, other)), size))
             elif factor < 1:
-                maps.append(_resize(stage(F.adaptive_avg_pool2d(x, other)), size))
+                maps.append(_resize(stage(pooled(x, other)), size))
             else:
                 maps.append(stage(x))
         merged: Tensor = self.merge_layer(torch.cat(maps, 1))

@@ -17,7 +17,7 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import PrototypeClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
-from owseg.models.ops import check_batch, conv_bn, resize, widened_conv
+from owseg.models.ops import Pool, check_batch, conv_bn, resize, widened_conv
 from owseg.models.published._checkpoints import Part, fill, read_checkpoint, resnet_blocks, shape_of
 from owseg.models.published.resnet import ResNetEncoder
 
@@ -41,7 +41,7 @@ class PSPNetDecoder(Decoder):
     def __init__(self, channels: Sequence[int], out: int, width: int = 512) -> None:
         super().__init__()
         self.width, deep = width, channels[-1]
-        self.ppm = nn.ModuleList(nn.Sequential(nn.AdaptiveAvgPool2d(b), *conv_bn(deep, width)) for b in BINS)
+        self.ppm = nn.ModuleList(nn.Sequential(Pool(b), *conv_bn(deep, width)) for b in BINS)
         joined = conv_bn(deep + len(BINS) * width, width, 3)
         self.conv_last = nn.Sequential(*joined, nn.Dropout2d(0.1), nn.Conv2d(width, out, 1))
 

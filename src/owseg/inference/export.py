@@ -1,0 +1,250 @@
+"""Export: a knowledge base as one file for a runtime, compared with the knowledge base before it has its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from owseg._files import check_writable, replacing
+from owseg.data.datasets import open_source
+from owseg.data.images import read_image
+from owseg.errors import OwsegError
+from owseg.inference.graph import LICENCE, Traced, facts_of
+from owseg.inference.reduced import REDUCE
+from owseg.inference.runtime import ExportedModel, load_export
+from owseg.inference.sessions import FACTS, library
+from owseg.knowledge.base import KnowledgeBase
+from owseg.models.ops import resize_image
+from owseg.types import Sample
+
+FORMATS = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt"}
+"""The suffix of the file of each format; OpenVINO's has its weights in another beside it, ``.bin``."""
+
+PRECISIONS = ("fp32", "fp16", "int8")
+
+TOLERANCE = {"fp32": (0.9999, 1e-3), "fp16": (0.995, 0.2), "int8": (0.8, float("inf"))}
+"""The least share of equal labels, and the greatest difference of the score in units of the threshold, for each."""
+
+MOST = 64
+"""So many of the images that are given are read: to compare, and to find the ranges of 8 bits."""
+
+TIES = 2
+"""So many pixels may differ in labels in any image, however small: at a tie the last digit of a sum decides."""
+
+SIZES = ((360, 480), (241, 321), (403, 715))
+"""The sizes (H, W) of images at which an export of any size is compared with its knowledge base."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How an export differs from its knowledge base on images of one ``size`` (H, W), ``batch`` of them at once.
+
+    ``labels`` and ``open_set`` are the shares of pixels that are equal; ``score`` is the greatest difference, and
+    ``typical`` the 99.9th percentile, both in units of the threshold.
+    """
+
+    size: tuple[int, int]
+    batch: int
+    labels: float
+    open_set: float
+    score: float
+    typical: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The file that was written, how it compares with the knowledge base, and what calibrating again changed."""
+
+    path: Path
+    bytes: int
+    compared: tuple[Compared, ...]
+    thresholds: tuple[float, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        before, after = self.thresholds
+        compared = [one.to_json() for one in self.compared]
+        return {"file": str(self.path), "bytes": self.bytes, "compared": compared,
+                "threshold": after, "threshold_before": before}  # fmt: skip
+
+
+def export(
+    kb: KnowledgeBase,
+    path: Path,
+    format: str = "onnx",
+    precision: str = "fp32",
+    size: tuple[int, int] | None = None,
+    images: Sequence[np.ndarray] = (),
+    licence: str = LICENCE,
+    **options: Any,
+) -> Exported:
+    """Write the decision of ``kb`` as one graph, compare it with ``kb``, and return how they compare.
+
+    ``size`` (H, W) is that of the images that it will take, by default any; ``images`` (3, H, W) uint8 are compared,
+    and for int8 calibrated on, by default scenes that are drawn; ``options`` are those of ``Engine``. The file has its
+    name only once it was found to predict what ``kb`` predicts, within ``TOLERANCE``. Raises ``OwsegError`` where it
+    does not, for a score or a network that cannot be exported, for int8 without images, and where it cannot be written.
+    """
+    check_asked(path, format, precision, bool(images))
+    check_writable(path.parent)
+    traced = Traced.of(kb, size, **options)
+    kb, facts, shown = traced.decision.kb, facts_of(kb, size, precision, licence), [*images] or drawn()
+    with TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
+        made, graph = Path(folder, path.name), Path(folder, "graph.onnx")
+        if format == "torch":
+            torch.jit.save(traced.to_torchscript(), str(made), _extra_files={f"{FACTS}.json": json.dumps(facts)})
+        else:
+            traced.to_onnx(graph)
+            if precision != "fp32":
+                REDUCE[precision](graph, [fitting(image, size) for image in shown])
+            finish(graph, made, format, facts)
+        model = load_export(made)
+        if precision == "int8":
+            model = calibrated_again(kb, model, [fitting(image, size) for image in shown], options)
+            assert model.threshold is not None
+            finish(graph, made, format, {**facts, "threshold": json.dumps(model.threshold.to_json())})
+        compared = tuple(compare(kb, model, shown, size, options))
+        _check(compared, precision)
+        written = _named(made, path)
+    assert kb.threshold is not None and model.threshold is not None
+    return Exported(path, written, compared, (kb.threshold.value, model.threshold.value))
+
+
+def check_asked(path: Path, format: str, precision: str, with_images: bool) -> None:
+    """Raise ``OwsegError`` for a format or a precision that there is not, or that do not go together, and a library."""
+    if format not in FORMATS:
+        raise OwsegError(f"there is no format {format!r}; it is {', '.join(FORMATS)}.")
+    if path.suffix != FORMATS[format]:
+        raise OwsegError(
+            f"a file of the format {format} ends with {FORMATS[format]}; call it {path.stem}{FORMATS[format]}."
+        )
+    if precision not in PRECISIONS:
+        raise OwsegError(f"there is no precision {precision!r}; it is {', '.join(PRECISIONS)}.")
+    if format == "torch" and precision != "fp32":
+        raise OwsegError(f"the format torch is written in fp32 alone; {precision} is for onnx and openvino.")
+    if precision == "int8" and not with_images:
+        raise OwsegError("int8 is calibrated on images like those that it will see; give --images DIR with 20 or more.")
+    for name in {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}.get(format, ()):
+        library(name)
+
+
+def drawn() -> list[np.ndarray]:
+    """Return three images that come with owseg: synthetic scenes."""
+    source = open_source("synthetic", "test")
+    return [source.read(i)[0] for i in range(3)]
+
+
+def read_some(paths: Sequence[Path]) -> list[np.ndarray]:
+    """Read ``MOST`` of some images at most, evenly spread."""
+    return [read_image(path) for path in paths[:: max(1, -(-len(paths) // MOST))]]
+
+
+def fitting(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Return an image (3, H, W) uint8 at ``size``, or as it is."""
+    if size is None:
+        return image
+    resized = resize_image(torch.from_numpy(np.ascontiguousarray(image))[None].float(), size)
+    return resized[0].round().clamp(0, 255).byte().numpy()
+
+
+def compare(
+    kb: KnowledgeBase,
+    model: ExportedModel,
+    images: Sequence[np.ndarray],
+    size: tuple[int, int] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Iterator[Compared]:
+    """Yield how ``model`` and ``kb`` differ: at each of ``SIZES`` or at ``size``, and there on a batch of three."""
+    forward = kb.engine(**(options or {}))
+    assert kb.threshold is not None
+    for at in (size,) if size else SIZES:
+        for batch in (1, 3) if at == (size or SIZES[0]) else (1,):
+            shown = [fitting(images[i % len(images)], at) for i in range(batch)]
+            outputs = model.engine().run(shown)
+            pairs = [
+                (kb.decide(sample, forward(image)), model.decide(sample, output))
+                for image, output in zip(shown, outputs, strict=True)
+                for sample in (Sample(image, None, ""),)
+            ]
+            away = np.stack([np.abs(one.score - other.score) for one, other in pairs]) / kb.threshold.unit
+            yield Compared(
+                at,
+                batch,
+                float(np.mean([one.labels == other.labels for one, other in pairs])),
+                float(np.mean([one.open_set == other.open_set for one, other in pairs])),
+                float(away.max()),
+                float(np.quantile(away, 0.999)),
+            )
+
+
+def calibrated_again(
+    kb: KnowledgeBase, model: ExportedModel, images: Sequence[np.ndarray], options: Mapping[str, Any]
+) -> ExportedModel:
+    """Return ``model`` with the threshold above which as many pixels of ``images`` are as with ``kb``.
+
+    Where no pixel is unknown to ``kb``, or all are, the threshold moves by the difference of the median scores.
+    """
+    assert kb.threshold is not None
+    samples = [Sample(image, None, "") for image in images]
+    before = [kb.decide(s, kb.engine(**options)(s.image)) for s in samples]
+    after = [model.decide(s, model.engine()(s.image)) for s in samples]
+    share = float(np.mean(np.concatenate([p.decided.ravel() for p in before]) > np.float32(kb.threshold.value)))
+    scores = np.concatenate([p.decided.ravel() for p in after])
+    if 0 < share < 1:
+        value = float(np.quantile(scores, 1 - share))
+    else:
+        value = kb.threshold.value + float(np.median(scores) - np.median(np.concatenate([p.score for p in before])))
+    return replace(model, threshold=replace(kb.threshold, value=value, estimated=True))
+
+
+def finish(graph: Path, made: Path, format: str, facts: Mapping[str, str]) -> None:
+    """Write a graph of ONNX in its ``format`` as ``made``, with what it says of itself and the default threshold."""
+    if format == "openvino":
+        openvino = library("openvino")
+        model = openvino.convert_model(str(graph))
+        model.set_rt_info(json.dumps(facts), FACTS)
+        openvino.save_model(model, str(made), compress_to_fp16=False)
+        return
+    onnx = library("onnx")
+    model = onnx.load(str(graph))
+    value = json.loads(facts["threshold"])["value"]
+    # An initializer of the name of an input is its default.
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value).reshape(()), "threshold"))
+    onnx.helper.set_model_props(model, dict(facts))
+    onnx.checker.check_model(model)
+    onnx.save(model, str(made))
+
+
+def _check(compared: Sequence[Compared], precision: str) -> None:
+    labels, score = TOLERANCE[precision]
+    for one in compared:
+        height, width = one.size
+        other = round((1 - one.labels) * one.batch * height * width)
+        if other > max(TIES, (1 - labels) * one.batch * height * width) or not one.score <= score:
+            raise OwsegError(
+                f"the export does not predict what the knowledge base does: of images of {width}x{height}, "
+                f"{one.labels:.3%} of the labels are equal ({labels:.2%} needed) and scores differ by up to "
+                f"{one.score:.2g} units of the threshold ({score:g} allowed); nothing was written."
+            )
+
+
+def _named(made: Path, path: Path) -> int:
+    """Give what was made its name, and return its bytes."""
+    beside = [file for file in made.parent.glob(f"{made.stem}.*") if file.suffix == ".bin"]
+    files = {file: path.with_suffix(file.suffix) for file in (*beside, made)}  # the weights first
+    total = sum(file.stat().st_size for file in files)
+    for file, place in files.items():
+        with replacing(place) as aside:
+            file.replace(aside)
+    return total

@@ -1,0 +1,73 @@
+"""What labels images, a knowledge base or one that was exported: all that predicting and measuring ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from owseg.knowledge.event import Event
+from owseg.knowledge.prediction import Assessment, Prediction
+from owseg.labels import LabelSpace
+from owseg.openset import Threshold
+from owseg.types import Forward, Output, Sample
+
+
+class Model(Protocol):
+    """A ``KnowledgeBase``, or what was exported of one (``owseg.inference.runtime``)."""
+
+    @property
+    def labels(self) -> LabelSpace:
+        """All classes: those that the network was trained for, then those that were learned."""
+        ...
+
+    @property
+    def scorer(self) -> str:
+        """The name of the score that decides what is unknown."""
+        ...
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The score above which a pixel is unknown."""
+        ...
+
+    @property
+    def history(self) -> Sequence[Event]:
+        """What was done to make it; nothing where that is not known."""
+        ...
+
+    @property
+    def learned_classes(self) -> tuple[str, ...]:
+        """The names of the classes that were learned."""
+        ...
+
+    @property
+    def scorers(self) -> Iterable[str]:
+        """The names of the scores that it has."""
+        ...
+
+    @property
+    def working_size(self) -> int | None:
+        """The shorter side, in pixels, to which images are resized; None where they keep their size."""
+        ...
+
+    def require_scorer(self, name: str) -> Any:
+        """Return a scorer; raise ``OwsegError`` for one that it does not have."""
+        ...
+
+    def engine(self, **options: Any) -> Forward:
+        """Return what runs images."""
+        ...
+
+    def assess(
+        self, output: Output, size: tuple[int, int], scorers: tuple[str, ...] = (), scores: Mapping[str, Any] = ...
+    ) -> Assessment:
+        """Return closed map, learned classes and scores of one image, at ``size`` (H, W)."""
+        ...
+
+    def decide(self, sample: Sample, output: Output) -> Prediction:
+        """Return the prediction for an image whose output is there."""
+        ...
+
+    def fingerprint(self, decides: bool = False) -> str:
+        """Return a short SHA-256 of all that labels and scores depend on; the threshold if it ``decides``."""
+        ...

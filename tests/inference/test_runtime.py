@@ -1,0 +1,112 @@
+"""An exported model predicts, and is measured, like the knowledge base that it was made of, whatever runs it."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from owseg.errors import OwsegError
+from owseg.evaluation.evaluate import evaluate
+from owseg.inference import export as room
+from owseg.inference.export import export
+from owseg.inference.predict import predict_files
+from owseg.inference.runtime import load_export
+from owseg.metrics.pixel import Exact
+from tests.support import tiny
+from tests.support.exported import SIZES, learned
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("openvino")
+
+
+@pytest.fixture(scope="module", params=["onnx", "openvino", "torch"])
+def both(request, kb, tmp_path_factory):
+    """A knowledge base whose score is pooled over segments, and its export, in each format."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "SIZES", SIZES[:2])
+        patch.setattr(room, "drawn", lambda: [tiny.image(i, (96, 128)) for i in range(3)])
+        patch.setattr("owseg.scorers.segments.ROWS", 72)
+        some = learned(replace(kb, scorer="joint@segments"), probes=1)
+        path = tmp_path_factory.mktemp("both") / f"model{room.FORMATS[request.param]}"
+        export(some, path, request.param)
+    return some, path
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(room, "SIZES", SIZES[:2])
+    monkeypatch.setattr(room, "drawn", lambda: [tiny.image(i, (96, 128)) for i in range(3)])
+    monkeypatch.setattr("owseg.scorers.segments.ROWS", 72)
+
+
+def test_it_predicts_what_the_knowledge_base_predicts(both):
+    kb, model = both[0], load_export(both[1], workers=2)
+    images = [tiny.image(i, size) for i, size in enumerate(((48, 64), (80, 40), (48, 64)))]
+    for one, other in zip(kb.predict(images), model.predict_all(images), strict=True):
+        assert np.array_equal(one.labels, other.labels) and np.array_equal(one.learned, other.learned)
+        assert np.abs(one.score - other.score).max() < 1e-3 and (one.open_set != other.open_set).mean() < 1e-3
+    assert model.labels == kb.labels and model.threshold == kb.threshold and model.scorer == kb.scorer
+    assert model.learned_classes == kb.learned_classes and model.base_classes == kb.base_classes
+
+
+def test_it_is_measured_as_the_knowledge_base(both):
+    kb, data = both[0], tiny.dataset(4)
+    data = type(data)(data.source, kb.labels)
+    expected, found = (evaluate(model, data, metric=Exact) for model in (kb, load_export(both[1])))
+    assert found.iou.mean() == pytest.approx(expected.iou.mean(), abs=1e-3)
+    assert found.known_fpr == pytest.approx(expected.known_fpr, abs=1e-3)
+
+
+def test_files_are_predicted_and_a_run_that_was_stopped_goes_on(both, tmp_path):
+    model, photos = load_export(both[1]), tiny.write_photos(tmp_path / "photos", 2)
+    paths = sorted(photos.iterdir())
+    first = predict_files(model, paths, tmp_path / "out")
+    assert [r.error for r in first] == [None, None] and not any(r.kept for r in first)
+    assert (tmp_path / "out" / "p0.labels.png").exists() and not (tmp_path / "out" / "p0.regions.json").exists()
+    assert all(r.kept for r in predict_files(model, paths, tmp_path / "out"))
+    moved = replace(model, threshold=replace(model.threshold, value=0.0))
+    assert not any(r.kept for r in predict_files(moved, paths, tmp_path / "out"))
+
+
+def test_its_threshold_may_be_another(both):
+    model, image = load_export(both[1]), tiny.image()
+    none = replace(model, threshold=replace(model.threshold, value=1e9)).predict(image)
+    assert none.unknown == 0 < model.predict(image).score.std()
+
+
+def test_what_is_not_in_the_graph_is_refused(both):
+    model = load_export(both[1])
+    with pytest.raises(OwsegError, match="how images are run is in the export; omit --multi-scale"):
+        model.engine(full_resolution=False, multi_scale=True)
+    with pytest.raises(OwsegError, match="has the score joint@segments alone, not msp"):
+        evaluate(model, type(tiny.dataset(1))(tiny.dataset(1).source, model.labels), ["msp"])
+
+
+def test_a_damaged_file_is_one_sentence(both, tmp_path):
+    kept = tmp_path / both[1].name
+    kept.write_bytes(both[1].read_bytes()[: both[1].stat().st_size // 2])
+    if both[1].suffix == ".xml":
+        shutil.copy(both[1].with_suffix(".bin"), tmp_path)
+    with pytest.raises(OwsegError, match=f"{kept.name} is no graph that "):
+        load_export(kept)
+
+
+def test_an_image_of_another_size_does_not_fit_a_graph_of_one(kb, tmp_path):
+    export(kb, tmp_path / "model.onnx", size=(48, 64))
+    model = load_export(tmp_path / "model.onnx")
+    assert model.predict(tiny.image()).labels.shape == (48, 64)
+    with pytest.raises(OwsegError, match="an image of 48x64 does not fit this export, which is for 64x48"):
+        model.predict(tiny.image(0, (64, 48)))
+
+
+def test_a_graph_of_another_program_is_refused(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    node = onnx.helper.make_node("Identity", ["image"], ["labels"])
+    kind = onnx.helper.make_tensor_value_info
+    inputs, outputs = [kind("image", 1, [1])], [kind("labels", 1, [1])]
+    graph = onnx.helper.make_graph([node], "other", inputs, outputs)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    with pytest.raises(OwsegError, match=r"model.onnx cannot be used: it does not say which classes"):
+        load_export(tmp_path / "model.onnx")
