@@ -24,10 +24,10 @@ from owseg.training.config import PRECISIONS, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL, TRAIN, configured
 
 COMMANDS = (
-    "demo", "list", "doctor", "predict", "video", "serve", "calibrate", "adapt", "export", "discover", "review", "learn",
-    "correct", "annotate", "train", "train-negative", "train-residual", "fit", "fit-baseline", "import", "evaluate",
-    "benchmark", "submit", "audit", "exchange", "info", "history", "rollback", "forget", "rename", "merge", "push",
-    "data",
+    "demo", "list", "doctor", "predict", "video", "serve", "calibrate", "adapt", "export", "discover", "review",
+    "learn", "correct", "annotate", "train", "train-negative", "train-residual", "fit", "fit-baseline", "import",
+    "evaluate", "benchmark", "submit", "audit", "exchange", "info", "history", "rollback", "forget", "rename", "merge",
+    "push", "data",
 )  # fmt: skip
 PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
 NO_TORCH = """

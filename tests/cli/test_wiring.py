@@ -17,6 +17,7 @@ from owseg.serve.settings import Limits
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
 from owseg.training.presets import TRAIN as TRAIN_PRESETS
+from tests.cli.rows_of_export import EXPORTING
 from tests.cli.rows_of_learning import CORRECT, LEARNING
 from tests.cli.rows_of_video import VIDEO
 from tests.support.commands import (
@@ -51,7 +52,7 @@ BUILD, TRAIN_RESIDUAL = "training.build:build_knowledge_base", "training.residua
 TRAIN_NEGATIVE, FIT_BASELINE = "training.negative:train_negative", "training.baselines:fit_baseline"
 EVALUATE, FIND = "evaluation.evaluate:evaluate", "discovery.discover:discover"
 CROSSWISE, FIT = "evaluation.crosswise:evaluate_crosswise", "knowledge.calibration:fit_scorers"
-SEARCH, EXPORT = "data.search:search_images", "inference.export:export"
+SEARCH = "data.search:search_images"
 COMPUTE = {"device": "cpu", "batch": 4, "workers": 3, "precision": "bf16"}
 ROWS = [
     ("predict a b", SEARCH, {"names": ["a", "b"], "recursive": False, "apart": "predictions"}),
@@ -77,13 +78,7 @@ ROWS = [
         (" --kb K --task obstacles --adapt", {"kb": "K for obstacles adapted"}))),
     ("predict a --kb K --adapt", "inference.predict:shift_of", {"kb": "K adapted"}),
     *VIDEO,
-    ("export K -o m.onnx", EXPORT, {"kb": "K", "path": "m.onnx", "format": "onnx", "precision": "fp32", "size": None,
-                                    "images": [], "options": {}}),
-    ("export K -o m.xml --precision int8 --size 48x64 --tile --licence CC0", EXPORT,
-     {"format": "openvino", "precision": "int8", "size": [48, 64], "licence": "CC0", "options": {"tile": True}}),
-    ("export K -o m.bin --format torch", EXPORT, {"format": "torch"}),
-    ("export K -o m.onnx --images a --images b --recursive", SEARCH, {"names": ["a", "b"], "recursive": True}),
-    ("export K -o m.onnx --images a", EXPORT, {"images": ["read a"]}),
+    *EXPORTING,
     ("adapt K a b", "knowledge.adaptation:adapt", {"kb": "K", "images": ["a", "b"], "forward": None}),
     ("adapt K a --out O --slim", "save", {"kb": "K adapted", "directory": "O", "slim": True}),
     (TRAIN, BUILD, {"data": "folder:D", "backbone": "B", "unknown": [], "config": TrainConfig(), "decoder": "pyramid",
