@@ -4,7 +4,7 @@ MAKEFLAGS += --jobs=2  # two installations at a time; and mypy, which takes a mi
 PY ?= python3
 V := .venv
 
-.PHONY: demo test check lint types dry bench mutants fuzz storm clean
+.PHONY: demo test check lint types dry bench docs mutants fuzz storm clean
 demo: $(V)/.ok
 	$(V)/bin/owseg demo
 
@@ -30,6 +30,9 @@ dry: $(V)/.ok
 bench: $(V)/.ok
 	$(V)/bin/python -m benchmarks
 
+docs: $(V)/.docs  # into site/
+	$(V)/bin/python -m mkdocs build
+
 mutants: $(V)/.ok
 	$(V)/bin/python -m tools.mutants
 
@@ -53,6 +56,10 @@ $(V)/.ok: pyproject.toml constraints.txt | $(V)/.pip
 	$(INSTALL) -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(V)/.docs: $(V)/.ok
+	$(INSTALL) -c constraints.txt -e '.[docs]'
+	touch $@
+
 # What not every machine can have, installed meanwhile: Qt's Chromium, where the system may have none, and the dense CRF,
 # which has no wheels and needs a compiler. Neither installs a file that .ok installs, so the two may run at once.
 $(V)/.optional: constraints.txt | $(V)/.pip
@@ -61,4 +68,4 @@ $(V)/.optional: constraints.txt | $(V)/.pip
 	touch $@
 
 clean:
-	rm -rf $(V) owseg-demo
+	rm -rf $(V) owseg-demo site

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import shlex
 import shutil
 
-import numpy as np
 import pytest
 import typer
-from PIL import Image
 
 import owseg
 from owseg.cli import app
-from owseg.data.synthetic.canvas import CLASSES
-from owseg.data.synthetic.scene import scene
+from tests.support.own_folders import write_own_folders
 from tests.support.pages import PAGES, README, blocks, commands
 
 TEXT = README.read_text()
@@ -42,25 +38,7 @@ def test_there_are_commands():
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, half_size):
     """A folder with what the README names: photo.jpg, photos/, annotated/, mydata/, and a quick ``street``."""
-    place = tmp_path_factory.mktemp("readme")
-    (place / "street").symlink_to(half_size)
-    for folder in ("photos", "annotated/images", "annotated/masks"):
-        (place / folder).mkdir(parents=True)
-    animal = CLASSES.index("animal")
-    for i in range(2):
-        image, labels = scene("shots", i)
-        Image.fromarray(image).save(place / "annotated" / "images" / f"{i}.png")
-        Image.fromarray((labels == animal).astype(np.uint8)).save(place / "annotated" / "masks" / f"{i}.png")
-    for split in ("val", "test"):
-        for kind in ("images", "masks"):
-            (place / "mydata" / split / kind).mkdir(parents=True)
-        for i in range(3):
-            for kind, array in zip(("images", "masks"), scene(split, i), strict=True):
-                Image.fromarray(array).save(place / "mydata" / split / kind / f"{i}.png")
-    (place / "mydata" / "classes.json").write_text(json.dumps(list(CLASSES.names)))
-    Image.fromarray(scene("test", 0)[0]).save(place / "photo.jpg")
-    shutil.copy(place / "photo.jpg", place / "photos")
-    return place
+    return write_own_folders(tmp_path_factory.mktemp("readme"), half_size)
 
 
 def test_the_python_runs_as_one_program(place, monkeypatch, capsys):

@@ -25,14 +25,18 @@ def prose(text: str) -> str:
     return CODE.sub("", text)
 
 
+def slug(heading: str) -> str:
+    """Return the anchor of a heading as GitHub makes it."""
+    words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+    return re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+
+
 def anchors(text: str) -> set[str]:
-    """Return the anchors of a page's headings as GitHub makes them; a second heading of one name gets ``-1``."""
+    """Return the anchors of a page's headings; a second heading of one name gets ``-1``."""
     found: dict[str, int] = {}
-    for heading in HEADING.findall(prose(text)):
-        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
-        slug = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
-        found[slug] = found.get(slug, -1) + 1
-    return {f"{slug}-{i}" if i else slug for slug, last in found.items() for i in range(last + 1)}
+    for heading in map(slug, HEADING.findall(prose(text))):
+        found[heading] = found.get(heading, -1) + 1
+    return {f"{name}-{i}" if i else name for name, last in found.items() for i in range(last + 1)}
 
 
 def broken(page: Path, root: Path) -> Iterator[str]:
