@@ -2,8 +2,8 @@
 
     python -m benchmarks.export [--kb street] [--images DIR] [--size 360x480] [--cores 1,2] [--data camvid:DIR]
 
-Each is a process's only work in its turn: the time of an image, from bytes to labels, score and open-set map, the least
-and the median of ``--repeats``. The graphs alone are timed as well, without the pooling over segments that follows.
+Each is this process's only work in its turn: the median time of an image of ``--repeats``, from bytes to labels, score
+and open-set map, by the clock and, as other work may take the cores, as the time of these. The graphs alone are timed as well, without the pooling over segments that follows.
 ``bf16`` is OpenVINO's graph of fp32 with that hint, for CPUs with AMX. Then what fewer bits cost: labels and open set
 that are other pixels than those of the knowledge base, and with ``--data`` mIoU and AP on its split test.
 """
@@ -112,19 +112,21 @@ def _times(
     for n in cores:
         torch.set_num_threads(n)
         runs = _runs(kb, {name: _opened(place, *kind, n) for name, kind in kinds.items()}, image)
-        times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in runs}
+        # Of all of a prediction and of the graph alone, the times by the clock and those of the cores.
+        times: dict[str, list[list[tuple[float, float]]]] = {name: [[], []] for name in runs}
         for _ in range(repeats + 1):  # in turn, so that what else the machine does meets all
             for name, both in runs.items():
                 for run, taken in zip(both, times[name], strict=True):
-                    start = time.perf_counter()
+                    clock, busy = time.perf_counter(), time.process_time()
                     run()
-                    taken.append(1000 * (time.perf_counter() - start))
-        first = [median(taken[1:]) for taken in times["torch, eager"]]
-        print(f"\n{n} core(s), ms an image: all of it, and without what follows the network or the graph")
-        for name, both in times.items():
-            (whole, alone), (best, fastest) = ([f(t[1:]) for t in both] for f in (median, min))
-            print(f"  {name:18} {whole:7.1f} (least {best:6.1f}, {first[0] / whole:4.2f}x)"
-                  f"  {alone:7.1f} (least {fastest:6.1f}, {first[1] / alone:4.2f}x)", flush=True)  # fmt: skip
+                    taken.append((1000 * (time.perf_counter() - clock), 1000 * (time.process_time() - busy)))
+        found = {name: [[median(t) for t in zip(*taken[1:], strict=True)] for taken in both]
+                 for name, both in times.items()}  # fmt: skip
+        print(f"\n{n} core(s), ms an image (of the cores): all of it; without what follows the network or the graph")
+        for name, both in found.items():
+            cells = [f"{clock:7.1f} {first[0] / clock:5.2f}x ({busy:7.1f} {first[1] / busy:5.2f}x)"
+                     for (clock, busy), first in zip(both, found["torch, eager"], strict=True)]  # fmt: skip
+            print(f"  {name:18} {'   '.join(cells)}", flush=True)
 
 
 def _losses(

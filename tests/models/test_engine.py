@@ -34,7 +34,7 @@ def test_an_image_that_is_too_small_for_a_network_ends_in_a_sentence(monkeypatch
     def fail(*_):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(Engine, "_run", fail)
+    monkeypatch.setattr(Engine, "traceable", fail)
     with pytest.raises(RuntimeError, match="out of memory"):  # of a large image it is another reason
         Engine(network)(tiny.image(0, (48, 64)))
 
