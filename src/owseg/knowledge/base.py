@@ -82,9 +82,13 @@ class KnowledgeBase:
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}  # without what is cached
 
-    @cached_property
+    @property
     def scorers(self) -> Mapping[str, Scorer]:
         """The scorers that this knowledge base has, by name (see ``owseg.scorers.available``)."""
+        return self._scorers
+
+    @cached_property
+    def _scorers(self) -> Mapping[str, Scorer]:
         return available(self.network, self.labels, self.fitted, self.residual is not None)
 
     def require_scorer(self, name: str) -> Scorer:
