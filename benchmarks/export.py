@@ -2,10 +2,11 @@
 
     python -m benchmarks.export [--kb street] [--images DIR] [--size 360x480] [--cores 1,2] [--data camvid:DIR]
 
-Each is this process's only work in its turn: the median time of an image of ``--repeats``, from bytes to labels, score
-and open-set map, by the clock and, as other work may take the cores, as the time of these. The graphs alone are timed as well, without the pooling over segments that follows.
-``bf16`` is OpenVINO's graph of fp32 with that hint, for CPUs with AMX. Then what fewer bits cost: labels and open set
-that are other pixels than those of the knowledge base, and with ``--data`` mIoU and AP on its split test.
+Each is this process's only work in its turn: the median time of an image of ``--repeats``, from bytes to labels,
+score and open-set map, by the clock and, as other work may take the cores, as the time of these. The graphs alone are
+timed as well, without the pooling over segments that follows. ``bf16`` is OpenVINO's graph of fp32 with that hint,
+for CPUs with AMX. Then what fewer bits cost: labels and open set that are other pixels than those of the knowledge
+base, and with ``--data`` mIoU and AP on its split test.
 """
 
 from __future__ import annotations
