@@ -83,6 +83,14 @@ def test_what_is_not_in_the_graph_is_refused(both):
         evaluate(model, type(tiny.dataset(1))(tiny.dataset(1).source, model.labels), ["msp"])
 
 
+def test_bf16_is_for_openvino(both):
+    if both[1].suffix == ".xml":
+        assert load_export(both[1], precision="bf16").session.title == "OpenVINO, bf16"
+    else:
+        with pytest.raises(OwsegError, match=r"omit --precision \(bf16 is for OpenVINO, .xml\)"):
+            load_export(both[1], precision="bf16")
+
+
 def test_a_damaged_file_is_one_sentence(both, tmp_path):
     kept = tmp_path / both[1].name
     kept.write_bytes(both[1].read_bytes()[: both[1].stat().st_size // 2])

@@ -49,9 +49,9 @@ class Compute:
             return self.load(name)
         from owseg.inference.runtime import load_export
 
-        if self.device not in ("auto", "cpu") or self.precision != "32":
-            raise OwsegError("an export runs on the CPU and in its own precision; omit --device and --precision.")
-        return load_export(name, self.batch, self.workers)
+        if self.device not in ("auto", "cpu"):
+            raise OwsegError("an export runs on the CPU; omit --device.")
+        return load_export(name, self.batch, self.workers, self.precision)
 
     def checked(self) -> Any:
         """Return the device; raise ``OwsegError`` for one that is not there, before any work."""

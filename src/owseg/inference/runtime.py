@@ -19,7 +19,7 @@ from owseg.data.given import Given
 from owseg.data.images import ImageLike
 from owseg.errors import OwsegError
 from owseg.inference.graph import CELLS, as_facts
-from owseg.inference.sessions import SUFFIXES, Session
+from owseg.inference.sessions import SUFFIXES, OpenvinoSession, Session
 from owseg.knowledge.decision import score_map
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.labels import LabelSpace
@@ -181,17 +181,26 @@ class ExportedModel:
         return sha256(json.dumps([value, decided], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def load_export(path: str | Path, batch: int | None = None, workers: int | None = None) -> ExportedModel:
+def load_export(
+    path: str | Path, batch: int | None = None, workers: int | None = None, precision: str = "32"
+) -> ExportedModel:
     """Open what ``owseg export`` wrote: .onnx by ONNX Runtime, .xml by OpenVINO, .pt by torch.
 
     ``workers`` threads work on images, by default as many as there are cores for this process (``available_cores``);
-    each has its share of these. Raises ``OwsegError`` for a file that is damaged or that owseg did not write, and where
-    the runtime is not installed.
+    each has its share of these. With the ``precision`` bf16, which is for OpenVINO alone, a CPU with AMX takes half the
+    time, and labels and scores differ (docs/export.md). Raises ``OwsegError`` for a file that is damaged or that owseg
+    did not write, and where the runtime is not installed.
     """
     path = Path(path).expanduser()
     cores = min(available_cores(), torch.get_num_threads())  # which OMP_NUM_THREADS sets
     workers = workers or cores
-    session = SUFFIXES[path.suffix](path, max(1, cores // workers))
+    threads = max(1, cores // workers)
+    if precision == "bf16" and path.suffix == ".xml":
+        session: Session = OpenvinoSession(path, threads, precision)
+    elif precision == "32":
+        session = SUFFIXES[path.suffix](path, threads)
+    else:
+        raise OwsegError(f"{path} runs in its own precision; omit --precision (bf16 is for OpenVINO, .xml).")
     try:
         facts = as_facts(session.facts)
         labels, threshold = LabelSpace.from_json(facts["classes"]), Threshold.from_json(facts["threshold"])

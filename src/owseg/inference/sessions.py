@@ -67,7 +67,7 @@ class OpenvinoSession:
             raise OwsegError(f"{path} is no graph that OpenVINO opens ({_first_line(error)}).") from None
         about = model.get_rt_info()
         self.facts: Mapping[str, str] = json.loads(about[FACTS].astype(str)) if FACTS in about else {}
-        self._requests, self.title = local(), "OpenVINO"
+        self._requests, self.title = local(), f"OpenVINO, {precision}"
 
     def run(self, images: np.ndarray, threshold: float) -> dict[str, np.ndarray]:
         """Return the maps by name."""
