@@ -63,7 +63,20 @@ def test_what_is_marked_as_something_else_is_predicted_less(run_cli, stored_kb, 
     blue = write(tmp_path / "blue", [blue_shot(0), blue_shot(1)])
     unseen, found = blue_shot(2), {}
     for name, more in (("plain", ()), ("told", ("--not", blue))):
-        code, out, err = run_cli("learn", stored_kb, "box", "--shots", red, *more, "-o", tmp_path / name)
+        code, out, err = run_cli(
+            "learn",
+            stored_kb,
+            "box",
+            "--shots",
+            red,
+            *more,
+            "--method",
+            "probe",
+            "--set",
+            "views=24",
+            "-o",
+            tmp_path / name,
+        )
         assert code == 0, err
         found[name] = (load(tmp_path / name).predict(unseen.image).labels == 3)[unseen.positives].mean()
     assert "learned box from 2 shots and 2 counterexamples by probe" in out

@@ -174,7 +174,7 @@ def test_every_score_and_every_class_stay_on_the_device(fake, how):
     mode, kb = fake
     with mode, torch.no_grad():
         images = torch.zeros(2, 3, 48, 64, device=FAKE)
-        output = Engine(kb.network, kb.residual, **how)._run(images, 1.0)
+        output = Engine(kb.network, kb.residual, **how).traceable(images, 1.0)
         assert {t.device for t in (*output.features, output.logits, output.negative, output.residual)} == {FAKE}
         for name in kb.scorers:
             score = kb.scorers[name](output)

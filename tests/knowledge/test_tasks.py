@@ -28,11 +28,12 @@ def test_the_threshold_is_of_known_pixels_on_the_road(kb):
     for sample in tiny.dataset():
         assessed = kb.assess(kb.forward(sample.image), sample.image.shape[1:], (name, kb.scorer))
         on_road = assessed.scores[name] == assessed.scores[kb.scorer]
-        assert on_road.any() and not on_road.all()
+        assert not on_road.all()
         counted.append(assessed.scores[name][on_road])
         whole.append(np.median(assessed.scores[kb.scorer]))
     pooled = np.concatenate(counted)
-    assert (pooled > np.float32(kb.obstacles.value)).mean() == pytest.approx(0.2, abs=1e-3)
+    assert sum(map(len, counted)) > 300  # in some images the network calls nothing road
+    assert (pooled > np.float32(kb.obstacles.value)).mean() == pytest.approx(0.2, abs=1 / len(pooled))
     assert kb.obstacles.pixels == pooled.size
     assert kb.obstacles.reference.mean == pytest.approx(np.mean(whole), abs=1e-5)  # of the whole image
     assert kb.obstacles.regions.images == len(tiny.dataset())

@@ -49,6 +49,7 @@ def tables(section: str, given: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def names_in(where: str, values: list[Any]) -> tuple[str, ...]:
+    """Return a list of different names; raise ``OwsegError`` for anything else."""
     if not values or not all(isinstance(v, str) and v for v in values) or len(set(values)) < len(values):
         raise OwsegError(f"{where} is a list of different names, not {values!r}.")
     return tuple(values)

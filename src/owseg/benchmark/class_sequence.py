@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from owseg._registry import read_options
 from owseg.benchmark._checked import checked, names_in
 from owseg.benchmark.options import as_text
 from owseg.errors import OwsegError
 from owseg.learners import LEARNERS
-from owseg.learners.base import Learner
 from owseg.types import DEFAULT_SHOTS
+
+if TYPE_CHECKING:
+    from owseg.learners.base import Learner
 
 SEQUENCE: dict[str, type] = {
     "kb": list, "order": list, "shots_data": str, "shots_split": str, "data": str, "shots": list, "draws": int,

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from owseg import __version__
 from owseg.errors import OwsegError
 
-State = Literal["ok", "note", "wrong"]
+CheckState = Literal["ok", "note", "wrong"]
 """All is well; something is absent that only some need; owseg does not work as it is."""
 
 LEAST_DISK = 2 << 30
@@ -34,7 +34,7 @@ class Check:
 
     name: str
     found: str
-    state: State = "ok"
+    state: CheckState = "ok"
     advice: str = ""
 
 
