@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 
 import pytest
@@ -73,7 +72,15 @@ def test_options_out_of_range(fails, stored_kb, clip, tmp_path, options):
     )
 
 
-def test_ctrl_c_closes_the_video(run_cli, monkeypatch, stored_kb, tmp_path):
+@pytest.fixture
+def heeded():
+    """Ctrl-C is heeded: it is ignored where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_closes_the_video(run_cli, monkeypatch, stored_kb, tmp_path, heeded):
     """The signal comes with the fourth frame of a camera that never ends."""
     from owseg.inference import video
 
@@ -81,14 +88,13 @@ def test_ctrl_c_closes_the_video(run_cli, monkeypatch, stored_kb, tmp_path):
 
     def drawn(*args):
         done.append(args)
-        if len(done) in (4, 24):  # once more, if whatever ran in that moment kept the first for itself
+        if len(done) == 4:
             os.kill(os.getpid(), signal.SIGINT)
         return real(*args)
 
     monkeypatch.setattr(video, "drawn", drawn)
     path = videos.write(tmp_path / "long.mp4", 40)
     code, _, err = run_cli("video", stored_kb, path, "-o", tmp_path / "a.mp4")
-    stopped = re.match(r"stopped after (3|23) of 40 steps of video; ", err)
-    assert code == 130 and stopped and "plays" in err
-    assert len(list(open_frames(str(tmp_path / "a.mp4")))) == int(stopped[1])
+    assert code == 130 and err.startswith("stopped after 3 of 40 steps of video; ") and "plays" in err
+    assert len(list(open_frames(str(tmp_path / "a.mp4")))) == 3
     assert not list(tmp_path.glob(".*"))
