@@ -87,7 +87,7 @@ def _decision(kb: KnowledgeBase) -> str:
     said = (
         f"A pixel is unknown where the score `{kb.scorer}` is above {threshold}, and no learned class is predicted. "
         f"Asked for were {threshold.target_fpr:.1%} of the known pixels above it; on the {threshold.images} images "
-        f"of the calibration it were {threshold.achieved_fpr:.1%} ({threshold.method})."
+        f"of the calibration {threshold.achieved_fpr:.1%} are ({threshold.method})."
     )
     return f"{said} It was moved to another place since, without labels." if threshold.estimated else said
 
