@@ -21,12 +21,13 @@ from owseg.errors import OwsegError
 from owseg.inference.graph import CELLS, as_facts
 from owseg.inference.sessions import SUFFIXES, OpenvinoSession, Session
 from owseg.knowledge.decision import score_map
+from owseg.knowledge.model import decided
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.labels import LabelSpace
 from owseg.models.cores import available_cores
 from owseg.models.network import check_image
 from owseg.models.over_images import over_images
-from owseg.openset import NO_THRESHOLD, Threshold, open_set_map
+from owseg.openset import Threshold
 from owseg.scorers import ON_SEGMENTS
 from owseg.scorers.segments import Segments
 from owseg.types import Output, Sample
@@ -164,15 +165,7 @@ class ExportedModel:
 
     def decide(self, sample: Sample, output: Output) -> Prediction:
         """Return the prediction for an image whose output is there."""
-        if self.threshold is None:
-            raise OwsegError(NO_THRESHOLD)
-        assessed = self.assess(output, (sample.image.shape[1], sample.image.shape[2]))
-        score = assessed.scores[self.scorer]
-        if not np.isfinite(score).all():
-            raise OwsegError("the score is not finite; the weights or the image hold NaN or infinite values.")
-        unknown = open_set_map(assessed.labels, assessed.decided(self.scorer), self.threshold.value)
-        about = sample.image, self.labels, self.threshold, sample.id, None
-        return Prediction(assessed.labels, score, unknown, *about, assessed.learned)
+        return decided(self, sample, output, None)
 
     def fingerprint(self, decides: bool = False) -> str:
         """Return a short SHA-256 of all that labels and scores depend on; the threshold if it ``decides``."""

@@ -24,6 +24,7 @@ from owseg.knowledge.commit import add_version, writing
 from owseg.knowledge.decision import label_maps, score_map
 from owseg.knowledge.event import Event
 from owseg.knowledge.lineage import KNOWLEDGE_FILE, Origin, find_parent
+from owseg.knowledge.model import decided
 from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.knowledge.regions import RegionProposals, find_regions, min_area_of, nearest_class, region_features
@@ -34,7 +35,7 @@ from owseg.models.engine import Engine, prepared
 from owseg.models.network import Network
 from owseg.models.over_images import over_images
 from owseg.models.residual_pattern import ResidualPattern
-from owseg.openset import NO_THRESHOLD, Threshold, open_set_map
+from owseg.openset import Threshold
 from owseg.scorers import available, fitted_names
 from owseg.scorers.base import FittedScorer
 from owseg.scorers.joint import Joint
@@ -180,15 +181,7 @@ class KnowledgeBase:
 
     def decide(self, sample: Sample, output: Output) -> Prediction:
         """Return the prediction for an image whose output is there; ``predict`` calls this, and raises as this."""
-        if self.threshold is None:
-            raise OwsegError(NO_THRESHOLD)
-        assessed = self.assess(output, (sample.image.shape[1], sample.image.shape[2]))
-        score = assessed.scores[self.scorer]
-        if not np.isfinite(score).all():
-            raise OwsegError("the score is not finite; the weights or the image hold NaN or infinite values.")
-        open_set = open_set_map(assessed.labels, assessed.decided(self.scorer), self.threshold.value)
-        of_image = sample.image, self.labels, self.threshold, sample.id, partial(self._regions, output)
-        return Prediction(assessed.labels, score, open_set, *of_image, assessed.learned)
+        return decided(self, sample, output, partial(self._regions, output))
 
     def _regions(
         self, output: Output, prediction: Prediction, min_area: float | None = None, split_at: float = SPLIT_COSINE

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
+from owseg.errors import OwsegError
 from owseg.knowledge.event import Event
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.labels import LabelSpace
-from owseg.openset import Threshold
+from owseg.openset import NO_THRESHOLD, Threshold, open_set_map
 from owseg.types import Forward, Output, Sample
 
 
@@ -71,3 +74,19 @@ class Model(Protocol):
     def fingerprint(self, decides: bool = False) -> str:
         """Return a short SHA-256 of all that labels and scores depend on; the threshold if it ``decides``."""
         ...
+
+
+def decided(model: Model, sample: Sample, output: Output, find: Callable[..., Any] | None) -> Prediction:
+    """Return the prediction of ``model`` for an image whose output is there; ``find`` finds its regions.
+
+    Raises ``OwsegError`` without a threshold, and where the score is not finite.
+    """
+    if model.threshold is None:
+        raise OwsegError(NO_THRESHOLD)
+    assessed = model.assess(output, (sample.image.shape[1], sample.image.shape[2]))
+    score = assessed.scores[model.scorer]
+    if not np.isfinite(score).all():
+        raise OwsegError("the score is not finite; the weights or the image hold NaN or infinite values.")
+    open_set = open_set_map(assessed.labels, assessed.decided(model.scorer), model.threshold.value)
+    of_image = sample.image, model.labels, model.threshold, sample.id, find
+    return Prediction(assessed.labels, score, open_set, *of_image, assessed.learned)
