@@ -87,6 +87,13 @@ def padded_by_hand(monkeypatch):
     monkeypatch.setattr("owseg.models.backbones.mobilenet_v2._pad_without_a_branch", lambda model: None)
 
 
+def test_features_of_another_kind_are_noticed(kb, tmp_path, monkeypatch):
+    monkeypatch.setattr("owseg.inference.graph.region_map", lambda output, space: space.whitened(output) * 1.1)
+    with pytest.raises(OwsegError, match=r"does not find the regions .* nothing was written"):
+        export(kb, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_padding_for_one_size_alone_is_noticed_and_nothing_is_written(padded_by_hand, tmp_path):
     kb = untrained("mobilenet_v2", "entropy")
     sentence = "does not predict what the knowledge base does: of images of .* nothing was written"
@@ -120,7 +127,7 @@ def test_it_runs_without_owseg_at_its_own_threshold_and_at_another(written):
     image = tiny.image(5, (50, 70))
     expected = kb.predict(image)
     names = [output.name for output in session.get_outputs()]
-    assert names == ["labels", "score", "open_set", "learned"]
+    assert names == ["labels", "score", "open_set", "learned", "features"]
     maps = dict(zip(names, session.run(None, {"image": image[None]}), strict=True))
     assert maps["labels"].dtype == maps["open_set"].dtype == np.uint8 and maps["score"].dtype == np.float32
     assert np.array_equal(maps["labels"][0], expected.labels) and np.array_equal(maps["open_set"][0], expected.open_set)
@@ -150,6 +157,7 @@ def test_it_says_what_it_is(written):
     assert json.loads(facts["classes"]) == kb.labels.to_json()
     assert kb.threshold.to_json() == json.loads(facts["threshold"]) and facts["fingerprint"] == kb.fingerprint()
     assert facts["licence"] == "CC0" and facts["scorer"] == kb.scorer and facts["size"] == "dynamic"
+    assert json.loads(facts["history"])[-1]["message"] == kb.history[-1].message
     assert "calibrate" in facts["calibration"] and facts["owseg"] and facts["outside"] == ""
 
 
@@ -192,21 +200,21 @@ def test_a_library_that_is_not_there_is_named(kb, tmp_path, monkeypatch):
 
 def test_an_older_file_stays_where_the_new_one_fails(kb, tmp_path, monkeypatch):
     (tmp_path / "model.onnx").write_text("old")
-    monkeypatch.setattr(room, "compare", lambda *_: iter([room.Compared((1, 1), 1, 0.5, 0.5, 9.0, 9.0)]))
+    monkeypatch.setattr(room, "compare", lambda *_: iter([room.Compared((1, 1), 1, 0.5, 0.5, 9.0, 9.0, 0.0)]))
     with pytest.raises(OwsegError, match=r"50\.000% of the labels"):
         export(kb, tmp_path / "model.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"] and (tmp_path / "model.onnx").read_text() == "old"
 
 
 def test_weights_of_16_bits_are_half_and_predict_nearly_the_same(kb, written, tmp_path, monkeypatch):
-    monkeypatch.setitem(room.TOLERANCE, "fp16", (0.95, 0.5))  # random weights, and images of noise
+    monkeypatch.setitem(room.TOLERANCE, "fp16", (0.95, 0.5, 1.0))  # random weights, and images of noise
     done = export(kb, tmp_path / "model.onnx", precision="fp16")
     assert done.bytes < 0.8 * written[1].stat().st_size
     assert min(one.labels for one in done.compared) > 0.95
 
 
 def test_8_bits_have_a_threshold_of_their_own(kb, tmp_path, monkeypatch):
-    monkeypatch.setitem(room.TOLERANCE, "int8", (0.5, 100.0))  # random weights, and images of noise
+    monkeypatch.setitem(room.TOLERANCE, "int8", (0.5, 100.0, 100.0))  # random weights, and images of noise
     images = [tiny.dataset()[i].image for i in range(4)]
     done = export(kb, tmp_path / "model.onnx", precision="int8", images=images)
     model = load_export(done.path)

@@ -10,11 +10,14 @@ from owseg.errors import OwsegError
 from owseg.evaluation.evaluate import evaluate
 from owseg.inference import export as room
 from owseg.inference.export import export
+from owseg.inference.graph import FEATURES
 from owseg.inference.predict import predict_files
 from owseg.inference.runtime import load_export
+from owseg.inference.video import labelled_frames
 from owseg.metrics.pixel import Exact
-from tests.support import tiny
-from tests.support.exported import SIZES, learned
+from owseg.types import Sample
+from tests.support import tiny, videos
+from tests.support.exported import SIZES, THRESHOLD, learned
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
@@ -50,6 +53,45 @@ def test_it_predicts_what_the_knowledge_base_predicts(both):
     assert model.learned_classes == kb.learned_classes and model.base_classes == kb.base_classes
 
 
+def test_its_regions_are_those_of_the_knowledge_base(both):
+    kb, model = both[0], load_export(both[1])
+    assert model.history == kb.history
+    unsure = [replace(one, threshold=replace(kb.threshold, value=-1.0)) for one in (kb, model)]
+    expected, found = (one.predict(tiny.image(3, (96, 128))).regions for one in unsure)
+    assert len(found) == len(expected) > 0
+    for one, other in zip(expected, found, strict=True):
+        assert one.nearest == other.nearest and one.distance == pytest.approx(other.distance, rel=1e-3)
+        assert abs(one.area - other.area) <= 2 and one.mean == pytest.approx(other.mean, abs=1e-3)
+        np.testing.assert_allclose(one.embedding, other.embedding, atol=1e-2)
+        assert one.mask.to_json().keys() == other.mask.to_json().keys() and one.box[2:] == other.box[2:]
+
+
+def test_a_network_without_a_feature_space_has_regions_too(kb, tmp_path):
+    kb = replace(kb, fitted={}, scorer="entropy")
+    export(kb, tmp_path / "model.onnx")
+    unsure = [replace(m, threshold=replace(THRESHOLD, value=0.0)) for m in (kb, load_export(tmp_path / "model.onnx"))]
+    expected, found = (one.predict(tiny.image()).regions for one in unsure)
+    assert [r.nearest for r in found] == [r.nearest for r in expected] and len(expected) > 0
+    assert {r.distance for r in found} == {None} and [r.area for r in found] == [r.area for r in expected]
+
+
+def test_a_file_without_features_has_no_regions(both):
+    model, image = load_export(both[1]), tiny.image()
+    output = model.engine()(image)
+    before = replace(output, maps={name: maps for name, maps in output.maps.items() if name != FEATURES})
+    prediction = model.decide(Sample(image, None, ""), before)
+    assert prediction.find is None and "regions.json" not in dict(prediction.files())
+    with pytest.raises(OwsegError, match="no regions"):
+        _ = prediction.regions
+
+
+def test_a_video_is_labelled_by_an_export_as_by_the_knowledge_base(both):
+    found = [list(labelled_frames(one, videos.frames(3))) for one in (both[0], load_export(both[1], workers=2))]
+    for one, other in zip(*found, strict=True):
+        assert (one.labels != other.labels).mean() < 1e-3 and len(one.regions) == len(other.regions)
+        assert [r.score for r in one.regions] == pytest.approx([r.score for r in other.regions], abs=1e-2)
+
+
 def test_it_is_measured_as_the_knowledge_base(both):
     kb, data = both[0], tiny.dataset(4)
     data = type(data)(data.source, kb.labels)
@@ -63,7 +105,7 @@ def test_files_are_predicted_and_a_run_that_was_stopped_goes_on(both, tmp_path):
     paths = sorted(photos.iterdir())
     first = predict_files(model, paths, tmp_path / "out")
     assert [r.error for r in first] == [None, None] and not any(r.kept for r in first)
-    assert (tmp_path / "out" / "p0.labels.png").exists() and not (tmp_path / "out" / "p0.regions.json").exists()
+    assert (tmp_path / "out" / "p0.labels.png").exists() and (tmp_path / "out" / "p0.regions.json").exists()
     assert all(r.kept for r in predict_files(model, paths, tmp_path / "out"))
     moved = replace(model, threshold=replace(model.threshold, value=0.0))
     assert not any(r.kept for r in predict_files(moved, paths, tmp_path / "out"))

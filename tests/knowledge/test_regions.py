@@ -16,7 +16,7 @@ from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.calibration import calibrate
 from owseg.knowledge.pieces import cell_of, cells, components, directions, pixels, split_pieces
-from owseg.knowledge.regions import find_regions
+from owseg.knowledge.regions import RegionFeatures, find_regions
 from owseg.labels import UNKNOWN
 from owseg.openset import Threshold
 from tests.reference import regions as oracle
@@ -220,7 +220,7 @@ def test_the_work_on_a_region_is_that_of_its_box():
     """As many pixels are read of an image with sixteen times as many regions."""
     size, grid = (128, 128), (16, 16)
     z = np.random.default_rng(0).normal(size=(4, *grid)).astype(np.float32)
-    threshold = Threshold(1.0, "quantile", 0.1, 0.1, 1.0, 1, 1)
+    threshold, features = Threshold(1.0, "quantile", 0.1, 0.1, 1.0, 1, 1), RegionFeatures.of_map(z)
 
     def seen(count):
         side = 128 // count
@@ -234,7 +234,15 @@ def test_the_work_on_a_region_is_that_of_its_box():
             split = split_pieces(ndimage.label(unknown)[0].view(Elements), z, 1, 0.5)
             found.append(split)
             return find_regions(
-                unknown, score.view(Elements), labels, threshold, z, lambda embedding, own: ("road", 1.0), "", 1, -1
+                unknown,
+                score.view(Elements),
+                labels,
+                threshold,
+                features,
+                lambda embedding, own: ("road", 1.0),
+                "",
+                1,
+                -1,
             )
 
         counted = elements(find)

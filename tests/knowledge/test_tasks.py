@@ -62,7 +62,7 @@ def test_obstacles_may_be_smaller_than_other_unknown_things(kb):
     sizes = []
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("owseg.knowledge.base.find_regions", lambda *a: sizes.append(a[-2]))
+        patch.setattr("owseg.knowledge.model.find_regions", lambda *a: sizes.append(a[-2]))
         for base in (found, kb):
             base._regions(output, base.predict(image))
     assert sizes == [OBSTACLE_AREA, MIN_AREA]

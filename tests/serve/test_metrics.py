@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from owseg.data.images import as_image
 from owseg.knowledge.adaptation import find_shift, quantiles_of
 from owseg.serve.metrics import RECENT, Metrics
-from owseg.serve.model import Answer, model_of
+from owseg.serve.model import Answer, served
 from tests.support import tiny
 from tests.support.service import client_of, file_of, photo, service_of
 
@@ -55,7 +55,7 @@ def answer(kb, image, version=None):
 
 
 def test_drift_is_that_of_the_latest_images_of_the_version_in_use(kb):
-    model = model_of(kb, "kb")
+    model = served(kb, "kb")
     metrics = Metrics(lambda: 7, lambda: model)
     found = values(metrics.text())
     assert found["owseg_queue_images",] == 7 and found["owseg_version",] == -1

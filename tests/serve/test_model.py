@@ -14,7 +14,7 @@ from owseg.knowledge.commit import rollback_version
 from owseg.knowledge.event import Event
 from owseg.knowledge.load import load
 from owseg.serve import service as service_module
-from owseg.serve.model import Current, model_of, pointer_of
+from owseg.serve.model import Current, pointer_of, served
 from tests.support import tiny
 from tests.support.service import client_of, photo, service_of
 from tests.support.versions import spoil
@@ -37,7 +37,7 @@ def break_current(place):
 
 
 def test_a_new_version_a_rollback_and_one_that_does_not_load(stored_kb):
-    current = Current(lambda: model_of(load(stored_kb), "kb"), pointer_of(str(stored_kb)))
+    current = Current(lambda: served(load(stored_kb), "kb"), pointer_of(str(stored_kb)))
     assert current.model.version == 1 and not current.has_changed()
     assert other_threshold(stored_kb, 9.0) == 2 and current.has_changed()
     assert current.reload().version == 2 == current.model.version and current.model.threshold.value == 9.0
@@ -55,7 +55,7 @@ def test_a_new_version_a_rollback_and_one_that_does_not_load(stored_kb):
 
 @pytest.mark.parametrize("fault", ["no threshold", "not finite", "a fault"])
 def test_one_that_loads_but_does_not_predict_is_not_used(kb, fault):
-    made = [model_of(kb, "kb")]
+    made = [served(kb, "kb")]
     current = Current(lambda: made[-1])
 
     def broken(images):
@@ -64,7 +64,7 @@ def test_one_that_loads_but_does_not_predict_is_not_used(kb, fault):
         yield OwsegError("the score is not finite.")
 
     if fault == "no threshold":
-        current._load = lambda: model_of(replace(kb, threshold=None), "kb")
+        current._load = lambda: served(replace(kb, threshold=None), "kb")
     else:
         made.append(replace(made[0], predict=broken))
     with pytest.raises(OwsegError, match=r"stays in use: .*\.$"):
@@ -76,7 +76,7 @@ def test_one_that_loads_but_does_not_predict_is_not_used(kb, fault):
 
 def test_what_has_no_versions_never_changes(kb):
     assert pointer_of("hf:nvidia/segformer")() is None
-    current = Current(lambda: model_of(kb, "kb"))
+    current = Current(lambda: served(kb, "kb"))
     assert current.model.version is None and not current.has_changed()
 
 
@@ -88,12 +88,12 @@ def test_a_place_that_cannot_be_read_for_a_moment_has_not_changed(kb):
             raise found
         return found
 
-    assert not Current(lambda: model_of(kb, "kb"), pointer).has_changed()
+    assert not Current(lambda: served(kb, "kb"), pointer).has_changed()
 
 
 def test_answers_of_a_model_are_those_of_the_knowledge_base_in_order(kb):
     images = [tiny.image(i, size) for i, size in enumerate([(48, 64), (64, 48), (48, 64), (40, 56)])]
-    model = model_of(kb.to("cpu", batch=2, workers=2), "kb")
+    model = served(kb.to("cpu", batch=2, workers=2), "kb")
     assert model.at_once == 16
     for image, answer in zip(images, model.answers(images), strict=True):
         alone = kb.predict(image)
@@ -103,7 +103,7 @@ def test_answers_of_a_model_are_those_of_the_knowledge_base_in_order(kb):
 
 
 def test_one_image_that_fails_stops_no_other(kb, monkeypatch):
-    model = model_of(kb, "kb")
+    model = served(kb, "kb")
     usual = type(kb).decide
 
     def decide(self, sample, output):

@@ -215,7 +215,8 @@ def plain(value):
     if isinstance(value, FakeKB | FakeOutliers | SimpleNamespace) and hasattr(value, "name"):
         return value.name
     if isinstance(value, partial):
-        return value.keywords
+        bound = isinstance(getattr(value.func, "__self__", None), Compute)
+        return {**(plain(value.func) if bound else {}), **value.keywords}
     if isinstance(getattr(value, "__self__", None), Compute):  # what loads a knowledge base, and how that is run
         return asdict(value.__self__)
     if isinstance(value, Path):

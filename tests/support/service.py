@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from owseg.cli import main
 from owseg.knowledge.load import load
 from owseg.serve.app import application
-from owseg.serve.model import Current, model_of, pointer_of
+from owseg.serve.model import Current, pointer_of, served
 from owseg.serve.service import Service
 from owseg.serve.settings import Limits
 from tests.support import tiny
@@ -43,7 +43,7 @@ def photo(seed: int = 0, size: tuple[int, int] = (48, 64)) -> bytes:
 
 def service_of(place: Path, **limits: Any) -> Service:
     """The service of a stored knowledge base."""
-    return Service(Current(lambda: model_of(load(place), "kb"), pointer_of(str(place))), Limits(**limits))
+    return Service(Current(lambda: served(load(place), "kb"), pointer_of(str(place))), Limits(**limits))
 
 
 @contextmanager

@@ -43,12 +43,16 @@ class Compute:
         device = self.checked()
         return self.moved(load(name, version), device)
 
-    def open(self, name: str) -> Model:
-        """Load a knowledge base, as ``load``, or an export of one."""
+    def open(self, name: str, task: str = "unknown") -> Model:
+        """Load a knowledge base, for a ``task`` (see ``for_task``), or an export, which is for what it was made for."""
         if not is_export(name):
-            return self.load(name)
+            from owseg.knowledge.tasks import for_task
+
+            return for_task(self.load(name), task)
         from owseg.inference.runtime import load_export
 
+        if task != "unknown":
+            raise OwsegError("an export has one threshold; --task is for the knowledge base: export it again.")
         if self.device not in ("auto", "cpu"):
             raise OwsegError("an export runs on the CPU; omit --device.")
         return load_export(name, self.batch, self.workers, self.precision)

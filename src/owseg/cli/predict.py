@@ -112,13 +112,9 @@ def predict(
 
 def _opened(kb: str, task: str, adapt: bool, here: Compute) -> Model:
     """Return the knowledge base with the threshold of a task, or the export, which has one of its own."""
-    from owseg.knowledge.tasks import for_task
-
-    if not is_export(kb):
-        return for_task(here.load(kb), task)
-    if adapt or task != "unknown":
-        raise OwsegError("an export has one threshold; --adapt and --task are for the knowledge base: export it again.")
-    return here.open(kb)
+    if adapt and is_export(kb):
+        raise OwsegError("an export has one threshold; --adapt is for the knowledge base: export it again.")
+    return here.open(kb, task)
 
 
 def _print_all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -71,4 +72,4 @@ def serve(
 
     compute.checked()
     limits = Limits(round(max_bytes * 2**20), round(max_pixels * 1e6), max_queue, max_wait / 1000, timeout)
-    serve(kb, host, port, token, limits, compute.load, task)
+    serve(kb, host, port, token, limits, partial(compute.open, task=task))

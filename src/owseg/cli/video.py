@@ -89,13 +89,12 @@ def video(
     from owseg.data.frames import open_frames
     from owseg.inference.tracks import TrackOptions
     from owseg.inference.video import VideoOptions, label_video
-    from owseg.knowledge.tasks import for_task
 
     tracks = TrackOptions(overlap=overlap, smoothing=smoothing, lasts=lasts)
     lines = regions or out.with_suffix(".regions.jsonl")
     _check_places(place, out, lines)
     frames = open_frames(place, rate)  # before the network is loaded
-    base = for_task(compute.load(kb), task)
+    base = compute.open(kb, task)
     options = VideoOptions(tracks, every, max_fps, live, adapt)
     result = label_video(base, frames, out, lines, options, base.engine(size=size))
     about = {"kb": kb, "in": frames.name, "out": out, "regions": lines, "task": task}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,11 +16,12 @@ from owseg._files import check_writable, replacing
 from owseg.data.datasets import open_source
 from owseg.data.images import read_image
 from owseg.errors import OwsegError
-from owseg.inference.graph import LICENCE, Traced, facts_of
+from owseg.inference.graph import FEATURES, LICENCE, Traced, facts_of
 from owseg.inference.reduced import REDUCE
-from owseg.inference.runtime import ExportedModel, load_export
+from owseg.inference.runtime import ExportedModel, GraphOutput, load_export
 from owseg.inference.sessions import FACTS, library
 from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.regions import region_map
 from owseg.models.ops import resize_image
 from owseg.types import Sample
 
@@ -29,8 +30,8 @@ FORMATS = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt"}
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
-TOLERANCE = {"fp32": (0.9999, 1e-3), "fp16": (0.995, 0.2), "int8": (0.8, float("inf"))}
-"""The least share of equal labels, and the greatest difference of the score in units of the threshold, for each."""
+TOLERANCE = {"fp32": (0.9999, 1e-3, 1e-2), "fp16": (0.995, 0.2, 1.0), "int8": (0.8, float("inf"), float("inf"))}
+"""The least share of equal labels, and how much score and features may differ (see ``Compared``), for each."""
 
 MOST = 64
 """So many of the images that are given are read: to compare, and to find the ranges of 8 bits."""
@@ -47,7 +48,8 @@ class Compared:
     """How an export differs from its knowledge base on images of one ``size`` (H, W), ``batch`` of them at once.
 
     ``labels`` and ``open_set`` are the shares of pixels that are equal; ``score`` is the greatest difference, and
-    ``typical`` the 99.9th percentile, both in units of the threshold.
+    ``typical`` the 99.9th percentile, both in units of the threshold. ``features`` is the greatest difference of those
+    of regions, in units of their root mean square.
     """
 
     size: tuple[int, int]
@@ -56,6 +58,7 @@ class Compared:
     open_set: float
     score: float
     typical: float
+    features: float
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON."""
@@ -171,12 +174,16 @@ def compare(
     for at in (size,) if size else SIZES:
         for batch in (1, 3) if at == (size or SIZES[0]) else (1,):
             shown = [fitting(images[i % len(images)], at) for i in range(batch)]
-            outputs = model.engine().run(shown)
+            outputs = [cast(GraphOutput, output) for output in model.engine().run(shown)]
+            expected = [forward(image) for image in shown]
             pairs = [
-                (kb.decide(sample, forward(image)), model.decide(sample, output))
-                for image, output in zip(shown, outputs, strict=True)
+                (kb.decide(sample, one), model.decide(sample, other))
+                for image, one, other in zip(shown, expected, outputs, strict=True)
                 for sample in (Sample(image, None, ""),)
             ]
+            maps = np.concatenate([region_map(one, kb.feature_space).cpu().numpy() for one in expected])
+            found = np.concatenate([output.maps[FEATURES] for output in outputs])
+            apart = np.abs(maps - found).max() if maps.shape == found.shape else np.inf
             away = np.stack([np.abs(one.score - other.score) for one, other in pairs]) / kb.threshold.unit
             yield Compared(
                 at,
@@ -185,6 +192,7 @@ def compare(
                 float(np.mean([one.open_set == other.open_set for one, other in pairs])),
                 float(away.max()),
                 float(np.quantile(away, 0.999)),
+                float(apart / np.sqrt(np.square(maps).mean())),
             )
 
 
@@ -227,7 +235,7 @@ def finish(graph: Path, made: Path, format: str, facts: Mapping[str, str]) -> No
 
 
 def _check(compared: Sequence[Compared], precision: str) -> None:
-    labels, score = TOLERANCE[precision]
+    labels, score, features = TOLERANCE[precision]
     for one in compared:
         height, width = one.size
         other = round((1 - one.labels) * one.batch * height * width)
@@ -236,6 +244,11 @@ def _check(compared: Sequence[Compared], precision: str) -> None:
                 f"the export does not predict what the knowledge base does: of images of {width}x{height}, "
                 f"{one.labels:.3%} of the labels are equal ({labels:.2%} needed) and scores differ by up to "
                 f"{one.score:.2g} units of the threshold ({score:g} allowed); nothing was written."
+            )
+        if not one.features <= features:
+            raise OwsegError(
+                f"the export does not find the regions that the knowledge base does: of images of {width}x{height}, "
+                f"features differ by up to {one.features:.2g} ({features:g} allowed); nothing was written."
             )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import warnings
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,8 @@ from owseg.errors import OwsegError
 from owseg.increments.head import Head
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.decision import label_maps, open_set, score_map
+from owseg.knowledge.event import Event
+from owseg.knowledge.regions import class_means, region_map
 from owseg.openset import NO_THRESHOLD
 from owseg.scorers import ON_ROAD, ON_SEGMENTS
 
@@ -24,24 +28,33 @@ OPSET = 20
 """The version of ONNX's operators; from 19 on a pooled map may end beyond the edge."""
 
 INPUTS = ("image", "threshold")
-OUTPUTS = ("labels", "score", "open_set", "learned")
+FEATURES = "features"
+OUTPUTS = ("labels", "score", "open_set", "learned", FEATURES)
 """The names of what goes in and of what comes out; a score that is pooled over segments adds ``CELLS``."""
 
 CELLS = "cells"
 """The score (B, h, w) at the network's resolution, which a runtime pools over segments of the image."""
+
+AXES = {
+    **{name: {1: "height", 2: "width"} for name in OUTPUTS},
+    "image": {2: "height", 3: "width"},
+    FEATURES: {2: "feature_rows", 3: "feature_columns"},
+    CELLS: {1: "rows", 2: "columns"},
+}
+"""The names of the sides that differ from image to image."""
 
 LICENCE = "owseg: Apache-2.0; the weights have the licence of who trained them and of the data"
 """What is said where nobody says more."""
 
 
 class Decision(nn.Module):
-    """``image (B, 3, H, W) uint8, threshold () -> labels, score, open_set, learned[, cells]``, by a knowledge base.
+    """``image (B, 3, H, W) uint8, threshold () -> labels, score, open_set, learned, features[, cells]``.
 
     ``labels`` (B, H, W) uint8 is the closed map, ``score`` (B, H, W) float32, ``open_set`` (B, H, W) uint8 with UNKNOWN
-    where the score is above the threshold, ``learned`` (B, H, W) bool where the labels are what was learned. All is at
-    the size of the image; what is resized, normalised and averaged before is in it. A score ``NAME@segments`` is NAME
-    here, as segments are found in the image by no tensors. Raises ``OwsegError`` for a score on the road, and without a
-    threshold.
+    where the score is above the threshold, ``learned`` (B, H, W) bool where the labels are what was learned: all of
+    this at the size of the image; what is resized, normalised and averaged before is in it. ``features`` (B, C, h, w)
+    tell the objects of a region apart (``region_map``). A score ``NAME@segments`` is NAME here, as segments are
+    found in the image by no tensors. Raises ``OwsegError`` for a score on the road, and without a threshold.
     """
 
     def __init__(self, kb: KnowledgeBase, **options: Any) -> None:
@@ -74,7 +87,8 @@ class Decision(nn.Module):
         labels, learned = label_maps(self.kb, output, size)
         cells = self.score(output)
         score = score_map(cells, size)
-        maps = labels, score, open_set(labels, score, learned, threshold), learned
+        features = region_map(output, self.kb.feature_space)
+        maps = labels, score, open_set(labels, score, learned, threshold), learned, features
         return (*maps, cells.float()) if self.is_pooled else maps
 
 
@@ -105,9 +119,7 @@ class Traced:
     @torch.no_grad()
     def to_onnx(self, path: Path) -> None:
         """Write the graph as ONNX, the threshold without a default; raise ``OwsegError`` where that cannot be done."""
-        sides = {"image": {2: "height", 3: "width"}, **{key: {1: "height", 2: "width"} for key in OUTPUTS}}
-        sides[CELLS] = {1: "rows", 2: "columns"}
-        axes = {name: {0: "batch", **(sides[name] if self.size is None else {})}
+        axes = {name: {0: "batch", **(AXES[name] if self.size is None else {})}
                 for name in ("image", *self.decision.outputs)}  # fmt: skip
         self.decision(*self.example)  # what is computed once is computed here, and no part of the graph
         with _quiet():
@@ -132,9 +144,14 @@ class Traced:
 
 
 def facts_of(kb: KnowledgeBase, size: tuple[int, int] | None, precision: str, licence: str = LICENCE) -> dict[str, str]:
-    """Return what an export says of itself, as text by name; JSON where it is more than a word."""
+    """Return what an export says of itself, as text by name; JSON where it is more than a word.
+
+    ``history`` is that of the knowledge base, ``calibration`` the line of it that the threshold is from. ``means`` are
+    those of the base classes, (K, C) float32, as bytes in base 64, little-endian.
+    """
     assert kb.threshold is not None
     calibrated = [e.message for e in kb.history if e.action in ("calibrate", "adapt")]
+    means = class_means(kb.feature_space)
     return {
         "owseg": __version__,
         "classes": json.dumps(kb.labels.to_json()),
@@ -142,9 +159,11 @@ def facts_of(kb: KnowledgeBase, size: tuple[int, int] | None, precision: str, li
         "scorer": kb.scorer,
         "threshold": json.dumps(kb.threshold.to_json()),
         "calibration": calibrated[-1] if calibrated else "",
+        "history": json.dumps([asdict(event) for event in kb.history]),
         "fingerprint": kb.fingerprint(),
         "size": "dynamic" if size is None else f"{size[0]}x{size[1]}",
         "working_size": str(kb.working_size or ""),
+        "means": "" if means is None else b64encode(means.astype("<f4").tobytes()).decode(),
         "precision": precision,
         "licence": licence,
         "outside": SEGMENTS if kb.scorer.endswith(ON_SEGMENTS) else "",
@@ -175,7 +194,13 @@ def as_facts(values: Mapping[str, str]) -> dict[str, Any]:
         found["classes"], found["threshold"] = json.loads(values["classes"]), json.loads(values["threshold"])
         found["base_classes"] = int(values["base_classes"])
         found["working_size"] = int(values["working_size"]) if values["working_size"] else None
+        found["history"] = tuple(Event(**event) for event in json.loads(values.get("history", "[]")))
+        found["means"] = _means(values.get("means", ""), found["base_classes"])
         found["scorer"], found["fingerprint"], found["size"] = values["scorer"], values["fingerprint"], values["size"]
     except (KeyError, ValueError, TypeError):
         raise OwsegError("it does not say which classes and which threshold it has; export it with owseg.") from None
     return found
+
+
+def _means(text: str, classes: int) -> np.ndarray | None:
+    return np.frombuffer(b64decode(text), "<f4").reshape(classes, -1) if text else None

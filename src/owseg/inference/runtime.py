@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -18,11 +18,13 @@ import torch.nn.functional as F
 from owseg.data.given import Given
 from owseg.data.images import ImageLike
 from owseg.errors import OwsegError
-from owseg.inference.graph import CELLS, as_facts
+from owseg.inference.graph import CELLS, FEATURES, as_facts
 from owseg.inference.sessions import SUFFIXES, OpenvinoSession, Session
 from owseg.knowledge.decision import score_map
-from owseg.knowledge.model import decided
+from owseg.knowledge.event import Event
+from owseg.knowledge.model import decided, regions_of
 from owseg.knowledge.prediction import Assessment, Prediction
+from owseg.knowledge.regions import RegionFeatures, RegionProposals, min_area_of
 from owseg.labels import LabelSpace
 from owseg.models.cores import available_cores
 from owseg.models.network import check_image
@@ -61,7 +63,7 @@ class Runner:
         return self.run([image])[0]
 
     def run(self, images: Sequence[np.ndarray]) -> list[Output]:
-        """Return the output for each of some images of one size."""
+        """Return the output, a ``GraphOutput``, for each of some images of one size."""
         for image in images:
             check_image(image)
             if self.size is not None and image.shape[1:] != self.size:
@@ -81,7 +83,7 @@ class ExportedModel:
     """What ``owseg export`` wrote: it predicts like a knowledge base, and learns nothing.
 
     ``threshold`` may be another one (``dataclasses.replace``): the graph takes it as an input. ``facts`` is what the
-    file says of itself. Regions are not found, as their features are not in the graph.
+    file says of itself. Regions are not found by a file of an older version, which has no features.
     """
 
     session: Session = field(repr=False)
@@ -93,13 +95,18 @@ class ExportedModel:
     workers: int = 1
 
     increments = ()
-    history = ()
     obstacles = None
 
     @property
     def base_classes(self) -> tuple[str, ...]:
         """The names of the classes that the network was trained for."""
         return self.labels.names[: self.facts["base_classes"]]
+
+    @property
+    def history(self) -> Sequence[Event]:
+        """What was done to make the knowledge base that it was exported of."""
+        events: Sequence[Event] = self.facts["history"]
+        return events
 
     @property
     def learned_classes(self) -> tuple[str, ...]:
@@ -165,7 +172,12 @@ class ExportedModel:
 
     def decide(self, sample: Sample, output: Output) -> Prediction:
         """Return the prediction for an image whose output is there."""
-        return decided(self, sample, output, None)
+        assert isinstance(output, GraphOutput)
+        return decided(self, sample, output, partial(self._regions, output) if FEATURES in output.maps else None)
+
+    def _regions(self, output: GraphOutput, prediction: Prediction) -> RegionProposals:
+        features = RegionFeatures.of_map(output.maps[FEATURES][0])
+        return regions_of(prediction, features, self.facts["means"], min_area_of(self.scorer))
 
     def fingerprint(self, decides: bool = False) -> str:
         """Return a short SHA-256 of all that labels and scores depend on; the threshold if it ``decides``."""

@@ -22,7 +22,7 @@ from owseg.data.video_writer import VideoWriter, container_for
 from owseg.errors import OwsegError
 from owseg.inference.tracks import Detection, Track, TrackOptions, Tracks, detection_of, limit_of, lowered
 from owseg.knowledge.adaptation import moved, quantiles_of
-from owseg.knowledge.base import KnowledgeBase
+from owseg.knowledge.model import Model
 from owseg.labels import UNKNOWN, LabelSpace
 from owseg.models.over_images import FAILURES, threads_of
 from owseg.models.threads import AHEAD, in_threads
@@ -78,7 +78,7 @@ class LabelledFrame:
 
 
 def label_video(
-    kb: KnowledgeBase,
+    model: Model,
     frames: Frames,
     out: Path,
     regions: Path,
@@ -88,11 +88,11 @@ def label_video(
     """Label ``frames``, and write them with tracks drawn over them to ``out``, and a line for each to ``regions``.
 
     Both files take their place when all frames are done. What went wrong with a frame ends it, as Ctrl-C does: what is
-    labelled by then is kept. Raises ``OwsegError`` for a knowledge base without a threshold, where no frame could be
+    labelled by then is kept. Raises ``OwsegError`` for a model without a threshold, where no frame could be
     labelled, and where the files cannot be written: then nothing is.
     """
     options = options or VideoOptions()
-    if kb.threshold is None:
+    if model.threshold is None:
         raise OwsegError(NO_THRESHOLD)
     container, begun = container_for(out), monotonic()
     done, stopped = VideoResult(), None
@@ -102,9 +102,9 @@ def label_video(
             VideoWriter(video_aside, container, frames.rate) as video,
             progress("video", _expected(frames, options)) as tick,
         ):
-            write = _Writer(video, lines, kb.labels)
+            write = _Writer(video, lines, model.labels)
             try:
-                for labelled, tracks in tracked(labelled_frames(kb, frames, options, forward), options.tracks):
+                for labelled, tracks in tracked(labelled_frames(model, frames, options, forward), options.tracks):
                     write(labelled, tracks)
                     done = replace(done, frames=done.frames + 1, alarms=len(write.alarms), seconds=monotonic() - begun)
                     tick(f"{done.frames / done.seconds:.1f} frames/s")
@@ -122,27 +122,27 @@ def label_video(
 
 
 def labelled_frames(
-    kb: KnowledgeBase, frames: Frames, options: VideoOptions | None = None, forward: Forward | None = None
+    model: Model, frames: Frames, options: VideoOptions | None = None, forward: Forward | None = None
 ) -> Iterator[LabelledFrame]:
     """Yield the frames that ``options`` choose with their regions, in order; several threads run the network.
 
     As many frames as ``in_threads`` reads ahead are on their way; the threshold of one is moved by those before it that
     are done, whichever thread was faster, so that the same video gives the same regions.
     """
-    options, forward = options or VideoOptions(), forward or kb.engine()
+    options, forward = options or VideoOptions(), forward or model.engine()
     live = frames.live if options.live is None else options.live
     source: Iterable[Frame] = frames
     if live:
         source = newest(frames, None if frames.live else lambda frame: frame.time)
     scores: deque[np.ndarray] = deque(maxlen=WINDOW)
-    threshold = kb.threshold
+    threshold = model.threshold
     assert threshold is not None
 
     def begun() -> Iterator[tuple[Frame, Threshold]]:
         for frame in thinned(source, options.every, options.max_fps):
             yield frame, moved(threshold, list(scores)) if scores else threshold
 
-    label = partial(_labelled, kb, forward, options)
+    label = partial(_labelled, model, forward, options)
     # Of a live video no frame waits for its turn: it would be old by then.
     for labelled in in_threads(label, begun(), threads_of(forward), 1 if live else AHEAD):
         if options.adapt and labelled.scores is not None:
@@ -237,12 +237,10 @@ class _Writer:
         self.last = frame.number
 
 
-def _labelled(
-    kb: KnowledgeBase, forward: Forward, options: VideoOptions, job: tuple[Frame, Threshold]
-) -> LabelledFrame:
+def _labelled(model: Model, forward: Forward, options: VideoOptions, job: tuple[Frame, Threshold]) -> LabelledFrame:
     frame, threshold = job
     output = forward(frame.image)
-    prediction = kb.decide(Sample(frame.image, None, str(frame.number)), output)
+    prediction = model.decide(Sample(frame.image, None, str(frame.number)), output)
     # What is found once more, by another threshold, is only what is unknown and the regions of it.
     open_set = open_set_map(prediction.labels, prediction.decided, threshold.value)
     weak = replace(prediction, open_set=open_set, threshold=lowered(threshold, options.tracks))
@@ -250,9 +248,9 @@ def _labelled(
     scores = None
     if options.adapt:
         # On the road a score says how much road there is; the shift is that of the whole image.
-        name = whole_image(kb.scorer)
+        name = whole_image(model.scorer)
         size = (frame.image.shape[1], frame.image.shape[2])
-        score = prediction.score if name == kb.scorer else kb.assess(output, size, (name,)).scores[name]
+        score = prediction.score if name == model.scorer else model.assess(output, size, (name,)).scores[name]
         scores = quantiles_of(frame.image, score)
     return LabelledFrame(frame, prediction.labels, found, threshold, scores)
 

@@ -24,12 +24,12 @@ from owseg.knowledge.commit import add_version, writing
 from owseg.knowledge.decision import label_maps, score_map
 from owseg.knowledge.event import Event
 from owseg.knowledge.lineage import KNOWLEDGE_FILE, Origin, find_parent
-from owseg.knowledge.model import decided
+from owseg.knowledge.model import decided, regions_of
 from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.prediction import Assessment, Prediction
-from owseg.knowledge.regions import RegionProposals, find_regions, min_area_of, nearest_class, region_features
+from owseg.knowledge.regions import RegionProposals, class_means, min_area_of, region_features
 from owseg.knowledge.stored import BACKBONE_PREFIX, FORMAT, NETWORK_FILE, storable, weights_of
-from owseg.labels import UNKNOWN, LabelSpace
+from owseg.labels import LabelSpace
 from owseg.models.backbones.reference import reference_to
 from owseg.models.engine import Engine, prepared
 from owseg.models.network import Network
@@ -186,10 +186,9 @@ class KnowledgeBase:
     def _regions(
         self, output: Output, prediction: Prediction, min_area: float | None = None, split_at: float = SPLIT_COSINE
     ) -> RegionProposals:
-        space, p = self.feature_space, prediction
-        min_area = min_area_of(self.scorer) if min_area is None else min_area
-        how = region_features(output, space), partial(nearest_class, space, self.labels.names)
-        return find_regions(p.open_set == UNKNOWN, p.score, p.labels, p.threshold, *how, p.id, min_area, split_at)
+        space = self.feature_space
+        least = min_area_of(self.scorer) if min_area is None else min_area
+        return regions_of(prediction, region_features(output, space), class_means(space), least, split_at)
 
     def regions(
         self,

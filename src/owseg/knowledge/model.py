@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from owseg.errors import OwsegError
 from owseg.knowledge.event import Event
+from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.prediction import Assessment, Prediction
-from owseg.labels import LabelSpace
+from owseg.knowledge.regions import RegionFeatures, RegionProposals, find_regions, nearest_class
+from owseg.labels import UNKNOWN, LabelSpace
 from owseg.openset import NO_THRESHOLD, Threshold, open_set_map
 from owseg.types import Forward, Output, Sample
 
@@ -90,3 +93,20 @@ def decided(model: Model, sample: Sample, output: Output, find: Callable[..., An
     open_set = open_set_map(assessed.labels, assessed.decided(model.scorer), model.threshold.value)
     of_image = sample.image, model.labels, model.threshold, sample.id, find
     return Prediction(assessed.labels, score, open_set, *of_image, assessed.learned)
+
+
+def regions_of(
+    prediction: Prediction,
+    features: RegionFeatures,
+    means: np.ndarray | None,
+    min_area: float,
+    split_at: float = SPLIT_COSINE,
+) -> RegionProposals:
+    """Return the unknown regions of a prediction, the largest first (see ``find_regions``).
+
+    ``features`` are those of its image (see ``region_features``), ``means`` (K, C) those of the known classes (see
+    ``class_means``).
+    """
+    p, near = prediction, partial(nearest_class, means, prediction.classes.names)
+    unknown = p.open_set == UNKNOWN
+    return find_regions(unknown, p.score, p.labels, p.threshold, features, near, p.id, min_area, split_at)

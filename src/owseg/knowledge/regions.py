@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import ndimage
+from torch import Tensor
 
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.pieces import SPLIT_COSINE, cell_of, cells, pieces_above, pixels, split_pieces
 from owseg.openset import Threshold
 from owseg.scorers import ON_ROAD
+from owseg.scorers._features import cells as cells_of
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output
 
@@ -73,6 +75,29 @@ class Region:
 
 
 @dataclass(frozen=True, eq=False)
+class RegionFeatures:
+    """The features of one image in which objects are told apart, on a grid of ``shape`` (h, w).
+
+    ``at`` returns those of some cells by their numbers, row by row: (n,) -> (n, C) float32.
+    """
+
+    shape: tuple[int, int]
+    at: Callable[[np.ndarray], np.ndarray]
+
+    @classmethod
+    def of_map(cls, z: np.ndarray) -> RegionFeatures:
+        """Return those of a map (C, h, w)."""
+        return cls((z.shape[1], z.shape[2]), lambda numbers: z.reshape(len(z), -1)[:, numbers].T)
+
+    def map_of(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the map (C, h, w) of the cells with these ``numbers`` (n,), and 0 in the others."""
+        found = self.at(numbers)
+        z = np.zeros((found.shape[1], *self.shape), found.dtype)
+        z.reshape(len(z), -1)[:, numbers] = found.T
+        return z
+
+
+@dataclass(frozen=True, eq=False)
 class RegionProposals:
     """The regions of one image, the largest first, and ``unknown`` (H, W) bool: every unknown pixel, in one or not."""
 
@@ -102,7 +127,7 @@ def find_regions(
     score: np.ndarray,
     labels: np.ndarray,
     threshold: Threshold,
-    features: np.ndarray,
+    features: RegionFeatures,
     nearest: Callable[[np.ndarray, np.ndarray], tuple[str, float | None]],
     image_id: str = "",
     min_area: float = MIN_AREA,
@@ -111,7 +136,7 @@ def find_regions(
     """Return the regions of the ``unknown`` pixels (H, W) bool; ``KnowledgeBase`` calls this with its feature space.
 
     ``score`` (H, W) and the ``threshold`` say which count, ``labels`` (H, W) are the closed map.
-    ``features`` (C, h, w) is the space in which objects are told apart; ``nearest(embedding (C,), labels (n,))``
+    ``features`` are the space in which objects are told apart; ``nearest(embedding (C,), labels (n,))``
     returns the known class nearest to a region and its distance. A region has at least ``min_area`` pixels (below 1: a
     share of the image), and holes smaller than that are filled. Where the threshold has one for regions, they are what
     ``pieces_above`` it returns, else all unknown pixels. ``split_at`` is the cosine below which objects that
@@ -120,9 +145,13 @@ def find_regions(
     """
     if not -1 <= split_at <= 1:
         raise OwsegError(f"regions are split at a cosine, from -1 (never) to 1, not at {split_at}.")
-    z, least = features, pixels(min_area, unknown.shape)
-    ids = split_pieces(pieces_above(score, unknown, threshold, least), z, least, split_at)
-    at, found = cell_of(ids.shape, z.shape[1:]), []
+    least = pixels(min_area, unknown.shape)
+    pieces = pieces_above(score, unknown, threshold, least)
+    if not pieces.any():
+        return RegionProposals(unknown, ())
+    at, found = cell_of(unknown.shape, features.shape), []
+    z = features.map_of(np.unique(at[pieces > 0]))
+    ids = split_pieces(pieces, z, least, split_at)
     # All within the bounding box of a region: there may be thousands in an image.
     for i, (rows, columns) in enumerate(ndimage.find_objects(ids), 1):
         place = rows, columns
@@ -142,27 +171,46 @@ def find_regions(
     return RegionProposals(unknown, tuple(sorted(found, key=lambda r: -r.area)))
 
 
-def region_features(output: Output, space: RelativeMahalanobis | None) -> np.ndarray:
-    """Return the features (C, h, w) float32 in which regions are compared.
+def region_features(output: Output, space: RelativeMahalanobis | None) -> RegionFeatures:
+    """Return the features of ``region_map``, computed for the cells alone that are asked for."""
+    if space is None:
+        return RegionFeatures.of_map(region_map(output, space)[0].cpu().numpy())
+    height, width = output.features[space.level].shape[-2:]
+
+    def at(numbers: np.ndarray) -> np.ndarray:
+        x = cells_of(output, space.level, space.channels)[0].flatten(0, 1)
+        found: np.ndarray = space.whiten(x[torch.from_numpy(numbers).to(x.device)].float()).cpu().numpy()
+        return found
+
+    return RegionFeatures((height, width), at)
+
+
+def region_map(output: Output, space: RelativeMahalanobis | None) -> Tensor:
+    """Return the features (B, C, h, w) float32 in which regions are compared; a graph can be traced through it.
 
     They are the whitened pyramid: the last layers keep little that tells new classes apart (docs/learning.md), and
     after whitening the directions in which known classes vary count for little; the origin is the mean of the known
     classes. Without a fitted ``space`` it is the last stage, less its mean over the image, most of which is known.
     """
     if space is not None:
-        whitened: np.ndarray = space.whitened(output)[0].cpu().numpy()
-        return whitened
-    last = output.features[-1][0].float().cpu().numpy()
-    centred: np.ndarray = last - last.mean((1, 2), keepdims=True)
-    return centred
+        return space.whitened(output)
+    last = output.features[-1].float()
+    return last - last.mean((2, 3), keepdim=True)
+
+
+def class_means(space: RelativeMahalanobis | None) -> np.ndarray | None:
+    """Return the means (K, C) float32 of the known classes, infinite for one without a cell; None without a space."""
+    if space is None:
+        return None
+    means: np.ndarray = space.means.masked_fill(space.counts[:, None] == 0, torch.inf).cpu().numpy()
+    return means
 
 
 def nearest_class(
-    space: RelativeMahalanobis | None, names: Sequence[str], embedding: np.ndarray, labels: np.ndarray
+    means: np.ndarray | None, names: Sequence[str], embedding: np.ndarray, labels: np.ndarray
 ) -> tuple[str, float | None]:
-    """Return the known class nearest to a region and its distance; without ``space`` its most frequent label, None."""
-    if space is None:
+    """Return the known class nearest to a region and its distance; without ``means`` its most frequent label, None."""
+    if means is None:
         return names[int(np.bincount(labels).argmax())], None
-    distances = (space.means.cpu() - torch.from_numpy(embedding)).norm(dim=1)
-    distances = distances.masked_fill(space.counts.cpu() == 0, torch.inf)
+    distances = np.linalg.norm(means - embedding, axis=1)
     return names[int(distances.argmin())], float(distances.min())

@@ -93,7 +93,7 @@ def conv_bn(inside: int, out: int, kernel: int = 1, rate: int = 1) -> ConvNorm:
     """Return convolution of dilation ``rate``, batch normalisation, ReLU; the size stays."""
     # Without a bias: the batch norm has one.
     conv = nn.Conv2d(inside, out, kernel, padding=rate * (kernel // 2), dilation=rate, bias=False)
-    return ConvNorm(conv, nn.BatchNorm2d(out), nn.ReLU())
+    return ConvNorm(conv, nn.BatchNorm2d(out), nn.ReLU(inplace=True))
 
 
 def check_batch(norm: nn.Module, images: int) -> None:
@@ -106,7 +106,7 @@ def depthwise(channels: int, rate: int) -> ConvNorm:
     """Return a depth-wise 3x3 of dilation ``rate`` with batch normalisation and ReLU."""
     # Padding as wide as the dilation keeps the size.
     conv = nn.Conv2d(channels, channels, 3, padding=rate, dilation=rate, groups=channels, bias=False)
-    return ConvNorm(conv, nn.BatchNorm2d(channels), nn.ReLU())
+    return ConvNorm(conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
 
 
 class SameConv2d(nn.Conv2d):

@@ -133,7 +133,7 @@ class RelativeMahalanobis(FittedScorer):
     def whitened(self, output: Output) -> Tensor:
         """Return the features (B, C, h, w) in which squared Euclidean distances to class means are the ``M_k``."""
         x, shape = self._centred(output)
-        return product(x, self.whiten_within, half=x.is_cuda).view(*shape, -1).movedim(-1, 1)
+        return product(x, self.whiten_within, half=x.is_cuda).view(*shape, self.channels).permute(0, 3, 1, 2)
 
     def whiten(self, x: Tensor) -> Tensor:
         """Return features (n, C) of the pyramid in the space of ``whitened``, (n, C) float32."""
@@ -174,22 +174,29 @@ class RelativeMahalanobis(FittedScorer):
         self._gram = None
 
 
-def product(x: Tensor, rows: Tensor, half: bool = False) -> Tensor:
-    """Return ``x rows^T`` (n, m) float32 of (n, C) and (m, C); with ``half`` from 16 bits, in which GPUs are fast.
+STRIPS = 4
+"""A lower triangular matrix is multiplied in so many strips of rows, each without the columns in which it is zero."""
 
-    Each channel of x is multiplied, and that of the rows divided, by the largest of the rows' entries in it, which
-    changes nothing but keeps features of any scale in the range of 16 bits. Relative errors are then about 1e-3.
+
+def product(x: Tensor, lower: Tensor, half: bool = False) -> Tensor:
+    """Return ``x L^T`` (n, C) float32 of (n, C) and a lower triangular L (C, C).
+
+    With ``half`` it is computed from 16 bits, in which GPUs are fast. Each channel of x is multiplied, and that of L
+    divided, by the largest of its entries in L, which changes nothing but keeps features of any scale in the range of
+    16 bits. Relative errors are then about 1e-3.
     """
     if not half:
-        return x @ rows.T
-    largest, limit = rows.abs().amax(0).clamp(min=torch.finfo(rows.dtype).tiny), torch.finfo(torch.half).max
+        step = -(-len(lower) // STRIPS)
+        ends = range(step, len(lower) + step, step)
+        return torch.cat([F.linear(x[:, :end], lower[end - step : end, :end]) for end in ends], 1)
+    largest, limit = lower.abs().amax(0).clamp(min=torch.finfo(lower.dtype).tiny), torch.finfo(torch.half).max
     scaled = (x * largest).clamp(-limit, limit)
     # What is too large becomes the largest number, not infinity, of which differences are NaN.
-    return (scaled.half() @ (rows / largest).half().T).clamp(-limit, limit).float()
+    return (scaled.half() @ (lower / largest).half().T).clamp(-limit, limit).float()
 
 
 def _whitening(covariance: Tensor, std: Tensor, shrinkage: float) -> Tensor:
-    """Return W for which ``|W x|^2 = (x/std)^T S^-1 (x/std)``, S the standardised and shrunk covariance."""
+    """Return W, lower triangular, with ``|W x|^2 = (x/std)^T S^-1 (x/std)``: S the standardised, shrunk covariance."""
     identity = torch.eye(len(std), dtype=std.dtype, device=std.device)
     shrunk = (1 - shrinkage) * covariance / std.outer(std) + shrinkage * identity
     # With S = L L^T, |L^-1 v|^2 = v^T S^-1 v: a sum of squares, which rounding cannot make negative.

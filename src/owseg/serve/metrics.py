@@ -11,7 +11,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from owseg.serve.model import Answer, Model
+from owseg.serve.model import Answer, Served
 
 RECENT = 100
 """Of so many images, the latest, the scores are compared with those that the threshold is for."""
@@ -25,7 +25,7 @@ IMAGES = (1, 2, 4, 8, 16, 32, 64)
 class Metrics:
     """The metrics of one service, in a registry of their own; all have names that begin with ``owseg_``."""
 
-    def __init__(self, waiting: Callable[[], int], model: Callable[[], Model]) -> None:
+    def __init__(self, waiting: Callable[[], int], model: Callable[[], Served]) -> None:
         self._model, self._recent = model, deque[np.ndarray](maxlen=RECENT)
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -16,10 +17,11 @@ from owseg.errors import OwsegError
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.event import last_calibration
+from owseg.knowledge.model import Model
 from owseg.knowledge.prediction import Prediction
 from owseg.knowledge.pretrained import resolve
 from owseg.knowledge.versions import pointed_name
-from owseg.models.over_images import over_images
+from owseg.models.over_images import Batched, over_images, threads_of
 from owseg.openset import NO_THRESHOLD, Threshold
 from owseg.scorers import ON_ROAD
 from owseg.types import Output, Sample
@@ -43,7 +45,7 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Served:
     """Something that predicts: ``predict`` yields a prediction, or what went wrong with it, for each of some images.
 
     It is called with up to ``at_once`` images (3, H, W) uint8. ``about`` describes it as plain JSON. ``compares`` says
@@ -72,40 +74,46 @@ class Model:
         return find_shift(self.threshold, scores) if scores and self.threshold.reference is not None else None
 
 
-def model_of(kb: KnowledgeBase, name: str) -> Model:
-    """Return the model that a knowledge base is; raise ``OwsegError`` for one without a threshold."""
-    if kb.threshold is None:
+def served(model: Model, name: str) -> Served:
+    """Return what serves a knowledge base or an export; raise ``OwsegError`` for one without a threshold."""
+    if model.threshold is None:
         raise OwsegError(NO_THRESHOLD)
-    engine = kb.engine()
+    engine = model.engine()
 
     def decide(sample: Sample, output: Output) -> Prediction:
-        prediction = kb.decide(sample, output)
-        _ = prediction.regions  # here, by the threads of the engine
+        prediction = model.decide(sample, output)
+        if prediction.find is not None:
+            _ = prediction.regions  # here, by the threads of the engine
         return prediction
 
     def predict(images: Sequence[np.ndarray]) -> Iterable[Prediction | Exception]:
         return over_images(engine, Given(images), decide, lambda _, error: error)
 
-    at_once = BATCHES * engine.batch_size * engine.threads
-    version = None if kb.origin is None else kb.origin.number
-    return Model(predict, kb.threshold, version, describe(kb, name), at_once, not kb.scorer.endswith(ON_ROAD))
+    batch = engine.batch_size if isinstance(engine, Batched) else 1
+    at_once, compares = BATCHES * batch * threads_of(engine), not model.scorer.endswith(ON_ROAD)
+    return Served(predict, model.threshold, number_of(model), describe(model, name), at_once, compares)
 
 
-def describe(kb: KnowledgeBase, name: str) -> dict[str, Any]:
-    """Return what a knowledge base is, as plain JSON: classes, threshold and calibration, version, last change."""
-    assert kb.threshold is not None
-    learned = set(kb.learned_classes)
+def describe(model: Model, name: str) -> dict[str, Any]:
+    """Return what a model is, as plain JSON: classes, threshold and calibration, version, last change."""
+    assert model.threshold is not None
+    learned = set(model.learned_classes)
     return {
         "name": name,
-        "version": None if kb.origin is None else kb.origin.number,
-        "fingerprint": kb.fingerprint(decides=True),
-        "classes": [{"id": i, **c, "learned": c["name"] in learned} for i, c in enumerate(kb.labels.to_json())],
-        "scorer": kb.scorer,
-        "threshold": kb.threshold.to_json(),
-        "calibration": last_calibration(kb.history, kb.scorer),
-        "last_change": f"{kb.history[-1].when} {kb.history[-1].message}" if kb.history else None,
+        "version": number_of(model),
+        "fingerprint": model.fingerprint(decides=True),
+        "classes": [{"id": i, **c, "learned": c["name"] in learned} for i, c in enumerate(model.labels.to_json())],
+        "scorer": model.scorer,
+        "threshold": model.threshold.to_json(),
+        "calibration": last_calibration(model.history, model.scorer),
+        "last_change": f"{model.history[-1].when} {model.history[-1].message}" if model.history else None,
         "loaded": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def number_of(model: Model) -> int | None:
+    """Return the number of the version that a knowledge base was loaded from; an export has none."""
+    return model.origin.number if isinstance(model, KnowledgeBase) and model.origin else None
 
 
 class Current:
@@ -115,7 +123,7 @@ class Current:
     sentence, until another one is loaded.
     """
 
-    def __init__(self, load: Callable[[], Model], pointer: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(self, load: Callable[[], Served], pointer: Callable[[], str | None] = lambda: None) -> None:
         self._load, self._pointer, self._one_at_a_time = load, pointer, Lock()
         self.failure: str | None = None
         self._tried = pointer()
@@ -128,7 +136,7 @@ class Current:
         except OSError:  # of a network drive, for a moment
             return False
 
-    def reload(self) -> Model:
+    def reload(self) -> Served:
         """Load what is current now, put it to use and return it; raise ``OwsegError`` where that is not possible."""
         with self._one_at_a_time:
             self._tried = self._pointer()
@@ -143,7 +151,7 @@ class Current:
             self.model, self.failure = model, None
             return model
 
-    def _loaded(self) -> Model:
+    def _loaded(self) -> Served:
         """Load a model and try it, so that neither its faults nor its first, slow run are for a client."""
         model = self._load()
         for found in model.answers([np.zeros((3, 64, 64), np.uint8)]):
@@ -153,7 +161,12 @@ class Current:
 
 
 def pointer_of(name: str) -> Callable[[], str | None]:
-    """Return what reads CURRENT of the knowledge base that ``name`` means; a published network has none."""
+    """Return what reads CURRENT of the knowledge base that ``name`` means, or the time at which an export was written.
+
+    A published network has none.
+    """
+    if (file := Path(name).expanduser()).is_file():
+        return lambda: str(file.stat().st_mtime_ns)
     if ":" in name:
         return lambda: None
     place = resolve(name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from owseg.errors import OwsegError
 
 if TYPE_CHECKING:
-    from owseg.knowledge.base import KnowledgeBase
+    from owseg.knowledge.model import Model
     from owseg.serve.settings import Limits
 
 GRACE = 60
@@ -25,26 +25,24 @@ def serve(
     port: int = 8000,
     token: str | None = None,
     limits: Limits | None = None,
-    load: Callable[[str], KnowledgeBase] | None = None,
-    task: str = "unknown",
+    load: Callable[[str], Model] | None = None,
 ) -> None:
-    """Serve the knowledge base that the name ``kb`` means at ``host`` and ``port`` (0: any free one).
+    """Serve the knowledge base, or the export, that the name ``kb`` means at ``host`` and ``port`` (0: any free one).
 
-    Whatever becomes its current version is served from then on, for a ``task`` (see ``for_task``). Every request must
-    bring the ``token``; without one, nobody is asked for it on loopback, and elsewhere one is made and printed.
-    ``load`` loads a knowledge base by its name. Raises ``OwsegError`` where the extra is not installed, for an address
-    that cannot be served at, and as ``load`` does.
+    Whatever becomes its current version is served from then on. Every request must bring the ``token``; without one,
+    nobody is asked for it on loopback, and elsewhere one is made and printed. ``load`` loads a knowledge base, or what
+    was exported of one, by its name. Raises ``OwsegError`` where the extra is not installed, for an address that cannot
+    be served at, and as ``load`` does.
     """
     check_installed()
     import uvicorn
 
     from owseg.knowledge.load import load as load_stored
-    from owseg.knowledge.tasks import for_task
     from owseg.serve.address import listen, url_of
     from owseg.serve.app import application
     from owseg.serve.guard import is_loopback
     from owseg.serve.limits import bounded_config
-    from owseg.serve.model import Current, model_of, pointer_of
+    from owseg.serve.model import Current, pointer_of, served
     from owseg.serve.service import Service
     from owseg.serve.settings import Limits
 
@@ -52,7 +50,7 @@ def serve(
     if token == "":
         raise OwsegError("an empty token would let everybody in; give one, or none.")
     with listen(host, port) as listener:  # before the network is loaded: a port that is taken is reported at once
-        current = Current(lambda: model_of(for_task(loaded(kb), task), kb), pointer_of(kb))
+        current = Current(lambda: served(loaded(kb), kb), pointer_of(kb))
         local = is_loopback(host) and token is None
         made = None if token or local else secrets.token_urlsafe(24)
         print(f"Serving {kb}, version {current.model.version}: {url_of(host, listener, made)}", flush=True)

@@ -16,7 +16,7 @@ from owseg.errors import OwsegError
 from owseg.serve.batching import Batcher, Closed, Full
 from owseg.serve.images import decoded
 from owseg.serve.metrics import Metrics
-from owseg.serve.model import Answer, Current, Model
+from owseg.serve.model import Answer, Current, Served
 from owseg.serve.refused import LEFT, Refused
 from owseg.serve.settings import Limits
 
@@ -69,7 +69,7 @@ class Service:
         except Refused as refused:
             return refused
 
-    async def reload(self) -> Model:
+    async def reload(self) -> Served:
         """Load what is current now and put it to use; raise ``OwsegError`` where that is not possible."""
         try:
             model = await asyncio.to_thread(self.current.reload)

@@ -49,6 +49,10 @@ class MeanDecoder(Decoder):
         """Return the mean of the members' widened copies."""
         return MeanDecoder([cast(Decoder, decoder).widened(out) for decoder in self.decoders])
 
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the mean embedding (B, out, h, w), with no copy of the members' penultimate features."""
+        return torch.stack([decoder(features) for decoder in self.decoders]).mean(0)
+
     def penultimate(self, features: Sequence[Tensor]) -> Tensor:
         """Return the members' penultimate features, one after another, (B, n C, h, w)."""
         return torch.cat([cast(Decoder, decoder).penultimate(features) for decoder in self.decoders], 1)
