@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks._memory import peak_memory
 from owseg.data.datasets import open_dataset
 from owseg.data.images import find_images, read_image
 from owseg.data.render import encode_jpeg, encode_labels
@@ -153,7 +153,7 @@ def _memory(counts: Sequence[int]) -> None:
         print(f"{count:6} images: peak memory {peak / 2**20:7.1f} MiB  {peak / first:.3f}x", flush=True)
 
 
-def _peak(count: int, place: Path) -> float:
+def _peak(count: int, place: Path) -> int:
     """Return the peak memory, in bytes, of predicting ``count`` images: a few scenes under many names."""
     originals, folder = scenes(8, (96, 128), place / "scenes"), place / "many"
     folder.mkdir()
@@ -162,7 +162,7 @@ def _peak(count: int, place: Path) -> float:
     kb = load("synthetic")
     # At the smallest size, as it is not the network whose memory is looked at.
     predict_files(kb, sorted(folder.iterdir()), place / "out", forward=kb.engine(size=32), write=(), collect=False)
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_memory()
 
 
 if __name__ == "__main__":

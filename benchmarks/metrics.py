@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks._memory import peak_memory
 from owseg.labels import UNKNOWN
 from owseg.metrics.binned import Binned
 from owseg.metrics.pixel import Exact
@@ -61,14 +60,6 @@ def with_owseg(state: Exact | Binned, megapixels: float) -> tuple[float, dict[st
     if metrics.bounds:
         values |= {f"{k} interval": high - low for k, (low, high) in metrics.bounds.items()}
     return seconds, values
-
-
-def peak_memory() -> int:
-    """Return the peak memory of this process, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # on Linux ru_maxrss would begin with the parent's
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def measure(name: str, megapixels: float) -> dict[str, float]:

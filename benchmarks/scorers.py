@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from benchmarks._memory import peak_memory
 from benchmarks.residual import in_turn
 from owseg.models.devices import choose_device, device_title
 from owseg.openset import closed_map
@@ -94,9 +94,9 @@ def peak_mib(form: str, classes: int, threads: int, size: str) -> float:
 def print_peak(form: str, classes: int, size: tuple[int, int]) -> None:
     embedding = embedding_of(classes, size)
     FORMS[form](embedding[..., :8, :8])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     FORMS[form](embedding)
-    print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+    print(json.dumps((peak_memory() - before) / 2**20))
 
 
 @torch.no_grad()

@@ -173,6 +173,9 @@ def test_a_score_over_segments_is_compared_pooled_and_the_file_says_what_is_left
     ({"format": "torch"}, "ends with .pt; call it model.pt"),
     ({"precision": "fp8"}, "no precision 'fp8'; it is fp32, fp16, int8"),
     ({"precision": "int8"}, "give --images DIR"),
+    ({"working_size": 64}, "give --images DIR"),
+    ({"scorer": "msp"}, "give --images DIR"),
+    ({"scorer": "nonsense", "images": [tiny.image()]}, "no scorer 'nonsense'"),
 ])  # fmt: skip
 def test_what_cannot_be_asked_for_is_refused(kb, tmp_path, options, match):
     with pytest.raises(OwsegError, match=match):
@@ -234,3 +237,18 @@ def test_comparing_counts_every_pixel(kb, written):
     low = replace(model, threshold=replace(kb.threshold, value=-99.0))
     other = next(iter(compare(written[0], low, [tiny.image()], (48, 64))))
     assert other.open_set < 0.9 and other.labels == 1
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch"])
+def test_another_score_and_working_size_have_a_threshold_of_their_own(kb, tmp_path, monkeypatch, format):
+    monkeypatch.setitem(room.TOLERANCE, "fp32", (0.9999, 0.1, 0.01))  # scores that are much the same
+    kb = replace(kb, threshold=replace(kb.threshold, value=0.5))
+    images, path = [tiny.image(i, (96, 128)) for i in range(6)], tmp_path / f"model{room.FORMATS[format]}"
+    done = export(kb, path, format, images=images, scorer="msp", working_size=64)
+    assert done.thresholds[0] == 0.5 != done.thresholds[1]
+    assert all(one.labels == one.open_set == 1 for one in done.compared)
+    model = load_export(path)
+    assert (model.scorer, model.working_size) == ("msp", 64) and model.threshold.estimated
+    before, after = (np.mean([one.predict(image).unknown for image in images]) for one in (kb, model))
+    assert 0 < before < 1 and after == pytest.approx(before, abs=0.01)
+    assert np.array_equal(model.predict(images[0]).labels, kb.predict(images[0], kb.engine(size=64)).labels)

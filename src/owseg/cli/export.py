@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,10 +31,21 @@ Precision = Annotated[
     ),
 ]
 
+Score = Annotated[
+    str | None,
+    typer.Option("--scorer", help="Another score than the one in use: joint, for one, is faster without @segments."),
+]
+
+WorkingSize = Annotated[
+    int | None,
+    typer.Option(min=32, help="The shorter side to which images are resized, if not that of KB: smaller is faster."),
+]
+
 GivenImages = Annotated[
     list[str] | None,
     typer.Option(
-        "--images", help="Images or folders to compare on, and to find the ranges of 8 bits; by default drawn scenes."
+        "--images",
+        help="Images or folders to compare on, and to find threshold and ranges of 8 bits; else drawn.",
     ),
 ]
 
@@ -48,6 +59,8 @@ def export(
     precision: Precision = "fp32",
     size: Size = "dynamic",
     tile: Tile = False,
+    scorer: Score = None,
+    working_size: WorkingSize = None,
     images: GivenImages = None,
     recursive: Recursive = False,
     licence: Licence = None,
@@ -61,8 +74,10 @@ def export(
     classes it has, how its threshold was found, and which knowledge base it is of.
 
     A score NAME@segments is pooled over segments of the image after the graph, which owseg does; the graph itself has
-    it without. Before the file has its name it is run on images of three sizes and compared with the knowledge base:
-    where labels or scores differ, nothing is written. docs/export.md runs a file in ten lines.
+    it without. int8, --scorer and --working-size change the scores: the threshold is then found anew, so that as much
+    of --images is unknown as before, and as many regions. Before the file has its name it is run on images of three
+    sizes and compared with the knowledge base: where labels or scores differ, nothing is written. docs/export.md runs a
+    file in ten lines.
 
     Needs pip install 'owseg\\[export]'.
     """
@@ -74,18 +89,20 @@ def export(
     named = dict(zip(EXPORTS, ("onnx", "openvino", "torch"), strict=True))
     wanted = format or named.get(out.suffix, "onnx")
     asked = None if size == "dynamic" else parse_size(size)
-    check_asked(out, wanted, precision, bool(images))
+    is_other = precision == "int8" or scorer is not None or working_size is not None
+    check_asked(out, wanted, precision, bool(images) or not is_other)
     shown = read_some(given_images(images, recursive).paths) if images else []
-    options = {"tile": True} if tile else {}
-    done = write(load(kb), out, wanted, precision, asked, shown, licence or LICENCE, **options)
+    options: dict[str, Any] = {"tile": True} if tile else {}
+    how = licence or LICENCE, scorer, working_size
+    done = write(load(kb), out, wanted, precision, asked, shown, *how, **options)
     if as_json:
         print_json({"kb": kb, "format": wanted, "precision": precision, "size": size, **done.to_json()})
         return
-    _print(done, precision)
+    _print(done, is_other)
     say(f"Next: {command('predict', 'IMAGES', '--kb', str(out))}")
 
 
-def _print(done: Exported, precision: str) -> None:
+def _print(done: Exported, found_anew: bool) -> None:
     rows = [
         (f"{one.size[1]}x{one.size[0]}", str(one.batch), f"{one.labels:.3%}", f"{one.open_set:.3%}", f"{one.score:.2g}")
         for one in done.compared
@@ -93,6 +110,6 @@ def _print(done: Exported, precision: str) -> None:
     header = ("image", "batch", "labels equal", "open set equal", "score differs by")
     print_table("Compared with the knowledge base (score in units of the threshold)", header, rows)
     before, after = done.thresholds
-    if precision == "int8":
-        print_note(f"The threshold was found anew for 8 bits on these images: {after:.4g}, {before:.4g} before.")
+    if found_anew:
+        print_note(f"The threshold was found anew on these images: {after:.4g}, {before:.4g} before.")
     say(f"{done.path} is written ({done.bytes / 1e6:.1f} MB).")

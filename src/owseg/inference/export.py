@@ -17,11 +17,12 @@ from owseg.data.datasets import open_source
 from owseg.data.images import read_image
 from owseg.errors import OwsegError
 from owseg.inference.graph import FEATURES, LICENCE, Traced, facts_of
+from owseg.inference.matched import matched
 from owseg.inference.reduced import REDUCE
 from owseg.inference.runtime import ExportedModel, GraphOutput, load_export
 from owseg.inference.sessions import FACTS, library
 from owseg.knowledge.base import KnowledgeBase
-from owseg.knowledge.regions import region_map
+from owseg.knowledge.regions import min_area_of, region_map
 from owseg.models.ops import resize_image
 from owseg.types import Sample
 
@@ -90,34 +91,42 @@ def export(
     size: tuple[int, int] | None = None,
     images: Sequence[np.ndarray] = (),
     licence: str = LICENCE,
+    scorer: str | None = None,
+    working_size: int | None = None,
     **options: Any,
 ) -> Exported:
     """Write the decision of ``kb`` as one graph, compare it with ``kb``, and return how they compare.
 
-    ``size`` (H, W) is that of the images that it will take, by default any; ``images`` (3, H, W) uint8 are compared,
-    and for int8 calibrated on, by default scenes that are drawn; ``options`` are those of ``Engine``. The file has its
-    name only once it was found to predict what ``kb`` predicts, within ``TOLERANCE``. Raises ``OwsegError`` where it
-    does not, for a score or a network that cannot be exported, for int8 without images, and where it cannot be written.
+    ``size`` (H, W) is that of the images that it will take, by default any; ``images`` (3, H, W) uint8 are compared, by
+    default scenes that are drawn; ``options`` are those of ``Engine``. With int8, another ``scorer`` or a smaller
+    ``working_size``, which make it faster, ``images`` must be given, and the threshold is found anew on them
+    (``matched``). The file has its name only once it was found to predict what ``kb`` predicts, in the same way, within
+    ``TOLERANCE``. Raises ``OwsegError`` where it does not, for a score or a network that cannot be exported, without
+    images where they are needed, and where it cannot be written.
     """
-    check_asked(path, format, precision, bool(images))
+    is_other = precision == "int8" or scorer is not None or working_size is not None
+    check_asked(path, format, precision, bool(images) or not is_other)
     check_writable(path.parent)
-    traced = Traced.of(kb, size, **options)
-    kb, facts, shown = traced.decision.kb, facts_of(kb, size, precision, licence), [*images] or drawn()
+    asked = kb if scorer is None else replace(kb, scorer=scorer)
+    how = options if working_size is None else {**options, "size": working_size}
+    traced = Traced.of(asked, size, how)
+    asked, shown = traced.decision.kb, [*images] or drawn()
+    facts = facts_of(asked, size, precision, licence, working_size)
     with TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
         made, graph = Path(folder, path.name), Path(folder, "graph.onnx")
-        if format == "torch":
-            torch.jit.save(traced.to_torchscript(), str(made), _extra_files={f"{FACTS}.json": json.dumps(facts)})
-        else:
+        script = traced.to_torchscript() if format == "torch" else None
+        if script is None:
             traced.to_onnx(graph)
             if precision != "fp32":
                 REDUCE[precision](graph, [fitting(image, size) for image in shown])
-            finish(graph, made, format, facts)
+        finish(script or graph, made, format, facts)
         model = load_export(made)
-        if precision == "int8":
+        if is_other:
             model = calibrated_again(kb, model, [fitting(image, size) for image in shown], options)
             assert model.threshold is not None
-            finish(graph, made, format, {**facts, "threshold": json.dumps(model.threshold.to_json())})
-        compared = tuple(compare(kb, model, shown, size, options))
+            finish(script or graph, made, format, {**facts, "threshold": json.dumps(model.threshold.to_json())})
+            asked = replace(asked, threshold=model.threshold)
+        compared = tuple(compare(asked, model, shown, size, how))
         _check(compared, precision)
         written = _named(made, path)
     assert kb.threshold is not None and model.threshold is not None
@@ -136,8 +145,11 @@ def check_asked(path: Path, format: str, precision: str, with_images: bool) -> N
         raise OwsegError(f"there is no precision {precision!r}; it is {', '.join(PRECISIONS)}.")
     if format == "torch" and precision != "fp32":
         raise OwsegError(f"the format torch is written in fp32 alone; {precision} is for onnx and openvino.")
-    if precision == "int8" and not with_images:
-        raise OwsegError("int8 is calibrated on images like those that it will see; give --images DIR with 20 or more.")
+    if not with_images:
+        raise OwsegError(
+            "int8, another score and another working size are calibrated on images like those that it will see; "
+            "give --images DIR with 20 or more."
+        )
     for name in {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}.get(format, ()):
         library(name)
 
@@ -199,25 +211,21 @@ def compare(
 def calibrated_again(
     kb: KnowledgeBase, model: ExportedModel, images: Sequence[np.ndarray], options: Mapping[str, Any]
 ) -> ExportedModel:
-    """Return ``model`` with the threshold above which as many pixels of ``images`` are as with ``kb``.
-
-    Where no pixel is unknown to ``kb``, or all are, the threshold moves by the difference of the median scores.
-    """
+    """Return ``model`` with the threshold at which as much of ``images`` is unknown as with ``kb`` (``matched``)."""
     assert kb.threshold is not None
-    samples = [Sample(image, None, "") for image in images]
-    before = [kb.decide(s, kb.engine(**options)(s.image)) for s in samples]
-    after = [model.decide(s, model.engine()(s.image)) for s in samples]
-    share = float(np.mean(np.concatenate([p.decided.ravel() for p in before]) > np.float32(kb.threshold.value)))
-    scores = np.concatenate([p.decided.ravel() for p in after])
-    if 0 < share < 1:
-        value = float(np.quantile(scores, 1 - share))
-    else:
-        value = kb.threshold.value + float(np.median(scores) - np.median(np.concatenate([p.score for p in before])))
-    return replace(model, threshold=replace(kb.threshold, value=value, estimated=True))
+    before, after = ([one.decide(s, forward(s.image)) for s in (Sample(image, None, "") for image in images)]
+                     for one, forward in ((kb, kb.engine(**options)), (model, model.engine())))  # fmt: skip
+    return replace(model, threshold=matched(kb.threshold, before, after, min_area_of(kb.scorer)))
 
 
-def finish(graph: Path, made: Path, format: str, facts: Mapping[str, str]) -> None:
-    """Write a graph of ONNX in its ``format`` as ``made``, with what it says of itself and the default threshold."""
+def finish(graph: Path | torch.jit.ScriptModule, made: Path, format: str, facts: Mapping[str, str]) -> None:
+    """Write a graph of ONNX, or TorchScript, in its ``format`` as ``made``, with what it says of itself.
+
+    In ONNX the threshold has its default.
+    """
+    if isinstance(graph, torch.jit.ScriptModule):
+        torch.jit.save(graph, str(made), _extra_files={f"{FACTS}.json": json.dumps(facts)})
+        return
     if format == "openvino":
         openvino = library("openvino")
         model = openvino.convert_model(str(graph))

@@ -8,6 +8,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -100,7 +101,9 @@ class Traced:
     size: tuple[int, int] | None
 
     @classmethod
-    def of(cls, kb: KnowledgeBase, size: tuple[int, int] | None = None, **options: Any) -> Traced:
+    def of(
+        cls, kb: KnowledgeBase, size: tuple[int, int] | None = None, options: Mapping[str, Any] = MappingProxyType({})
+    ) -> Traced:
         """Return the decision of ``kb`` for images of ``size`` (H, W), by default of any; ``options`` of ``Engine``."""
         if size is None and (kb.network.squares or options.get("tile") or options.get("window")):
             raise OwsegError("this network is run in tiles, whose number a graph must know; give --size HxW.")
@@ -143,7 +146,13 @@ class Traced:
         return cast(torch.jit.ScriptModule, traced)
 
 
-def facts_of(kb: KnowledgeBase, size: tuple[int, int] | None, precision: str, licence: str = LICENCE) -> dict[str, str]:
+def facts_of(
+    kb: KnowledgeBase,
+    size: tuple[int, int] | None,
+    precision: str,
+    licence: str = LICENCE,
+    working_size: int | None = None,
+) -> dict[str, str]:
     """Return what an export says of itself, as text by name; JSON where it is more than a word.
 
     ``history`` is that of the knowledge base, ``calibration`` the line of it that the threshold is from. ``means`` are
@@ -162,7 +171,7 @@ def facts_of(kb: KnowledgeBase, size: tuple[int, int] | None, precision: str, li
         "history": json.dumps([asdict(event) for event in kb.history]),
         "fingerprint": kb.fingerprint(),
         "size": "dynamic" if size is None else f"{size[0]}x{size[1]}",
-        "working_size": str(kb.working_size or ""),
+        "working_size": str(working_size or kb.working_size or ""),
         "means": "" if means is None else b64encode(means.astype("<f4").tobytes()).decode(),
         "precision": precision,
         "licence": licence,

@@ -33,6 +33,8 @@ def components(unknown: np.ndarray, least: int) -> np.ndarray:
 
     A hole of fewer pixels that does not reach the border of the image is filled first.
     """
+    if not unknown.any():
+        return np.zeros(unknown.shape, np.int32)
     holes, _ = ndimage.label(~unknown)
     # Background that reaches the border may go on outside of the image, so it is no hole.
     open_ = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
