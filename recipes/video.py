@@ -3,7 +3,7 @@
     export OWSEG_DATA=DIR                # DIR/camvid
     python -m recipes.video choose       # overlap, smoothing, lasts and others, on drives that no table reports
     python -m recipes.video measure      # other synthetic drives, with `synthetic`; CamVid's test, with `street8`
-    python -m recipes.video speed        # where the time of a frame goes, with `street`, in CPU seconds
+    python -m recipes.video speed [--export FILE]   # where the time of a frame goes, with `street`, in CPU seconds
     python -m recipes.video draw         # frames as `owseg video` draws them, to --out
 
 A synthetic drive is a pan of 40 frames, 10 a second, over a street with five to eight things that `synthetic` does not
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import thread_time
+from time import process_time
 
 import numpy as np
 import torch
@@ -34,14 +34,15 @@ from owseg.data.datasets import open_dataset
 from owseg.data.frames import Frame
 from owseg.data.render import legend_strip, with_strip
 from owseg.data.synthetic.canvas import CLASSES
+from owseg.inference.runtime import load_export
 from owseg.inference.tracks import Detection, TrackOptions, Tracks, detection_of, lowered
 from owseg.inference.video import WINDOW, LabelledFrame, drawn, tracked
 from owseg.knowledge.adaptation import moved, quantiles_of
-from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
+from owseg.knowledge.model import Model
 from owseg.knowledge.prediction import Prediction
 from owseg.openset import Threshold, open_set_map
-from owseg.types import Sample
+from owseg.types import Forward, Sample
 from recipes.synthetic_drive import RATE, drive
 from recipes.tables import markdown
 from recipes.video_metrics import Alarm, Decided, VideoMetrics, measured, together
@@ -193,35 +194,47 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def speed(args: argparse.Namespace) -> None:
-    """Print CPU milliseconds of a frame of 480x360, by size of the network and by score, on one thread."""
+    """Print CPU milliseconds of a frame of 480x360, by size of the network and by score, and of exports, on one thread.
+
+    An export of OpenVINO is run in 32 bits and in bf16.
+    """
     images = [image for image, _, _ in camvid()[2]][: args.frames]
     base, rows = load("street"), []
-    for size in (None, 256, 192):
+
+    def time(model: Model, forward: Forward, size: int | None, how: str) -> None:
+        spent = 1000 * spent_on(model, images, forward)
+        cells = (how, str(size), model.scorer, *(f"{s:.0f}" for s in spent), f"{2000 / spent.sum():.1f}")
+        rows.append(cells)
+
+    for size in (base.working_size, 320, 256):
         for scorer in (base.scorer, base.scorer.removesuffix("@segments")):
-            spent = 1000 * spent_on(replace(base, scorer=scorer), images, size)
-            cells = (str(size or base.network.size), scorer, *(f"{s:.0f}" for s in spent), f"{2000 / spent.sum():.1f}")
-            rows.append(cells)
-    header = ("shorter side", "score", "network", "score and regions", "tracks and drawing", "frames/s of two cores")
+            time(replace(base, scorer=scorer), base.engine(size=size), size, "torch")
+    for path in args.export:
+        for precision in ("32", "bf16") if path.suffix == ".xml" else ("32",):
+            export = load_export(path, workers=1, precision=precision)
+            time(export, export.engine(), export.working_size, export.session.title)
+    header = ("", "shorter side", "score", "network", "score and regions", "tracks and drawing",
+              "frames/s of two cores")  # fmt: skip
     markdown("CPU milliseconds of a frame, street, 480x360", header, rows)
 
 
-def spent_on(kb: KnowledgeBase, images: Sequence[np.ndarray], size: int | None) -> np.ndarray:
+def spent_on(model: Model, images: Sequence[np.ndarray], forward: Forward) -> np.ndarray:
     """Return the CPU seconds of a frame: of the network, of score and regions, of tracks and drawing, (3,)."""
-    engine, tracks, spent = kb.engine(size=size), Tracks(), np.zeros(3)
-    strip = legend_strip(kb.labels, (images[0].shape[1], images[0].shape[2]))
-    assert kb.threshold is not None
+    tracks, spent = Tracks(), np.zeros(3)
+    strip = legend_strip(model.labels, (images[0].shape[1], images[0].shape[2]))
+    assert model.threshold is not None
     for i, image in enumerate(images):
-        begun = thread_time()
-        output = engine(image)
-        network = thread_time()
-        prediction = kb.decide(Sample(image, None, ""), output)
-        found = _detections(prediction, kb.threshold, tracks.options.weak)
-        scored = thread_time()
-        labelled = LabelledFrame(Frame(i, i / RATE, image), prediction.labels, found, kb.threshold, None)
+        begun = process_time()
+        output = forward(image)
+        network = process_time()
+        prediction = model.decide(Sample(image, None, ""), output)
+        found = _detections(prediction, model.threshold, tracks.options.weak)
+        scored = process_time()
+        labelled = LabelledFrame(Frame(i, i / RATE, image), prediction.labels, found, model.threshold, None)
         tracks = tracks.after(found, i / RATE)
-        with_strip(drawn(labelled, tracks, kb.labels), strip, "")
+        with_strip(drawn(labelled, tracks, model.labels), strip, "")
         if i:  # the first pays for what is made once
-            spent += network - begun, scored - network, thread_time() - scored
+            spent += network - begun, scored - network, process_time() - scored
     return spent / (len(images) - 1)
 
 
@@ -247,6 +260,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/video"), help="where what the network says is kept")
     parser.add_argument("--measured", type=Path, default=Path("recipes/measured/video.json"))
     parser.add_argument("--out", type=Path, default=Path("runs/video/frames"))
+    parser.add_argument("--export", type=Path, action="append", default=[], help="speed: of this file, too")
     parser.add_argument("--frames", type=int, default=12, help="speed: of so many frames")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -10,11 +10,13 @@ import pytest
 
 pytest.importorskip("prometheus_client", reason="pip install 'owseg[serve]'")
 from owseg.errors import OwsegError
+from owseg.inference.export import export
+from owseg.inference.runtime import load_export
 from owseg.knowledge.commit import rollback_version
 from owseg.knowledge.event import Event
 from owseg.knowledge.load import load
 from owseg.serve import service as service_module
-from owseg.serve.model import Current, pointer_of, served
+from owseg.serve.model import Current, describe, pointer_of, served
 from tests.support import tiny
 from tests.support.service import client_of, photo, service_of
 from tests.support.versions import spoil
@@ -179,3 +181,20 @@ def test_a_reload_can_be_asked_for(stored_kb, monkeypatch):
         refused = client.post("/v1/reload")
         assert refused.status_code == 409 and "version 2 stays in use" in refused.json()["error"]
         assert client.post("/v1/predict", content=photo(), headers=PNG).json()["version"] == 2
+
+
+def test_an_export_is_served_as_the_knowledge_base_and_a_newer_file_takes_its_place(unsure_kb, tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "model.onnx"
+    export(unsure_kb, path, size=(48, 64))
+    current = Current(lambda: served(load_export(path), "model.onnx"), pointer_of(str(path)))
+    (expected,), (found,) = (list(model.answers([tiny.image(2)])) for model in (served(unsure_kb, "kb"), current.model))
+    assert (found.prediction.labels == expected.prediction.labels).all() and found.version is None
+    assert [r.area for r in found.prediction.regions] == [r.area for r in expected.prediction.regions] != []
+    assert found.shift.to_json() == pytest.approx(expected.shift.to_json(), abs=1e-3)
+    of_kb, of_file = describe(unsure_kb, "kb"), current.model.about
+    same = ("classes", "scorer", "threshold", "calibration", "last_change")
+    assert {key: of_file[key] for key in same} == {key: of_kb[key] for key in same}
+    assert not current.has_changed()
+    export(unsure_kb, path, size=(48, 64), licence="CC0")
+    assert current.has_changed() and current.reload() is current.model and not current.has_changed()

@@ -27,6 +27,15 @@ KB = Annotated[
 ]
 
 
+KBOrExport = Annotated[
+    str,
+    typer.Argument(
+        metavar="KB",
+        help="Directory of a knowledge base, the name of a shipped one ({shipped}), or a file of owseg export.",
+    ),
+]
+
+
 Images = Annotated[
     list[str],
     typer.Argument(

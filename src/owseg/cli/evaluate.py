@@ -10,7 +10,18 @@ import typer
 from owseg.cli._cluster import ClusterCompute
 from owseg.cli._compute import Compute
 from owseg.cli._data import decoded_once
-from owseg.cli._options import KB, Data, FullResolution, Json, MultiScale, Size, Split, Tile, parse_names, parse_sides
+from owseg.cli._options import (
+    Data,
+    FullResolution,
+    Json,
+    KBOrExport,
+    MultiScale,
+    Size,
+    Split,
+    Tile,
+    parse_names,
+    parse_sides,
+)
 from owseg.cli._printing import SOME_SKIPPED, print_error, print_json, print_note, print_notes, print_table
 from owseg.errors import OwsegError
 
@@ -92,7 +103,7 @@ Parts = Annotated[
 
 
 def evaluate(
-    kb: KB,
+    kb: KBOrExport,
     data: Data,
     split: Split = "test",
     scorers: Scorers = "",

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from owseg.cli._compute import Compute
-from owseg.cli._options import KB, Task
+from owseg.cli._options import KBOrExport, Task
 
 LIMITS = "Limits"
 
 
 def serve(
-    kb: KB,
+    kb: KBOrExport,
     port: Annotated[int, typer.Option(help="Port to serve at; 0 takes any free one.")] = 8000,
     host: Annotated[
         str, typer.Option(help="Address to serve at; 0.0.0.0 lets other computers in, who need the token.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from owseg.cli._compute import Compute
-from owseg.cli._options import KB, Json, Size, Task
+from owseg.cli._options import Json, KBOrExport, Size, Task
 from owseg.cli._printing import SOME_SKIPPED, print_error, print_json, say
 from owseg.errors import OwsegError
 
@@ -58,7 +58,7 @@ AdaptHere = Annotated[
 
 
 def video(
-    kb: KB,
+    kb: KBOrExport,
     place: In,
     out: VideoOut,
     regions: Regions = None,

@@ -14,6 +14,7 @@ import numpy as np
 from owseg._progress import logger
 from owseg.data.given import Given
 from owseg.errors import OwsegError
+from owseg.inference.runtime import Runner
 from owseg.knowledge.adaptation import Shift, find_shift, quantiles_of
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.event import last_calibration
@@ -49,7 +50,7 @@ class Served:
     """Something that predicts: ``predict`` yields a prediction, or what went wrong with it, for each of some images.
 
     It is called with up to ``at_once`` images (3, H, W) uint8. ``about`` describes it as plain JSON. ``compares`` says
-    whether the scores of an image tell of which place it is.
+    whether the scores of an image tell of which place it is. ``size`` (H, W) is that of an image to try it with.
     """
 
     predict: Callable[[Sequence[np.ndarray]], Iterable[Prediction | Exception]]
@@ -58,6 +59,7 @@ class Served:
     about: Mapping[str, Any]
     at_once: int = 1
     compares: bool = True
+    size: tuple[int, int] = (64, 64)
 
     def answers(self, images: Sequence[np.ndarray]) -> Iterable[Answer | Exception]:
         """Yield the answer, or what went wrong, for each image."""
@@ -91,7 +93,8 @@ def served(model: Model, name: str) -> Served:
 
     batch = engine.batch_size if isinstance(engine, Batched) else 1
     at_once, compares = BATCHES * batch * threads_of(engine), not model.scorer.endswith(ON_ROAD)
-    return Served(predict, model.threshold, number_of(model), describe(model, name), at_once, compares)
+    size = engine.size if isinstance(engine, Runner) and engine.size else Served.size  # of an export for one size
+    return Served(predict, model.threshold, number_of(model), describe(model, name), at_once, compares, size)
 
 
 def describe(model: Model, name: str) -> dict[str, Any]:
@@ -154,7 +157,7 @@ class Current:
     def _loaded(self) -> Served:
         """Load a model and try it, so that neither its faults nor its first, slow run are for a client."""
         model = self._load()
-        for found in model.answers([np.zeros((3, 64, 64), np.uint8)]):
+        for found in model.answers([np.zeros((3, *model.size), np.uint8)]):
             if isinstance(found, Exception):
                 raise found
         return model
