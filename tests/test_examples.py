@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 import owseg
 from owseg.data.synthetic.scene import scene
@@ -68,3 +76,22 @@ def test_every_example_has_a_test():
     names = {path.stem for path in EXAMPLES.glob("*.py")}
     assert names == {name.removeprefix("test_") for name in globals() if name.startswith("test_")} & names
     assert len(names) == 4
+
+
+def test_a_plug_in_is_known_by_name_once_it_is_installed(tmp_path):
+    """As pip installs it: its module and its entry points on the path."""
+    folder = EXAMPLES / "plugin"
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    (group, points), *others = project["entry-points"].items()
+    info = tmp_path / f"{project['name'].replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n" + "".join(f"{n} = {v}\n" for n, v in points.items()))
+    program = (
+        "import owseg; from owseg.scorers import SCORERS; kb = owseg.load('synthetic');"
+        "score = kb.require_scorer('margin')(kb.forward(owseg.open_dataset('synthetic', 'test')[0].image, size=64));"
+        "print(SCORERS.entries['margin'].help, score.ndim, 0 <= score.min() <= score.max() <= 1)"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(folder), str(ROOT / "src")])}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "how close the two most likely classes are 3 tensor(True)\n" and not others

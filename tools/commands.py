@@ -23,7 +23,7 @@ Every command with its arguments and options, as `--help` shows them. The exit s
 wrong; 2 where the command line cannot be read; 3 where some images could not be read; 130 after Ctrl-C.
 [messages.md](messages.md) has the answers to the likeliest mistakes.
 
-`python -m tools.commands` writes this page.
+`owseg --install-completion` lets the shell complete commands and options. `python -m tools.commands` writes this page.
 """
 
 

@@ -1,6 +1,7 @@
 """The command line as a whole: version, errors, exit codes."""
 
 import builtins
+import os
 import subprocess
 import sys
 
@@ -21,6 +22,18 @@ def test_python_runs_the_package(tmp_path):
     )
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("error: ") and "does not exist" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("typed, expected", [
+    ("owseg pre", ["predict"]),
+    ("owseg predict --ba", ["--batch"]),
+    ("owseg train-", ["train-negative", "train-residual"]),
+])  # fmt: skip
+def test_a_shell_completes_commands_and_options(typed, expected):
+    words = {"_OWSEG_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    run = [sys.executable, "-c", "import sys; sys.argv[0] = 'owseg'; from owseg.cli import main; main()"]
+    done = subprocess.run(run, env={**os.environ, **words}, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == expected and done.stderr == ""
 
 
 @pytest.mark.parametrize("error, sentence", [

@@ -62,7 +62,7 @@ from owseg.errors import OwsegError
 app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Open-world semantic segmentation: label every pixel, say which are unknown, learn them from five images.\n\n"
