@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter
 
@@ -10,7 +11,8 @@ import pytest
 import owseg
 from tests.support.pages import ROOT
 from tools import commands
-from tools.site import MOVED
+from tools.links import CODE
+from tools.site import MOVED, linked
 
 DOCS = ROOT / "docs"
 NAV = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
@@ -23,6 +25,26 @@ def test_every_page_is_in_the_navigation_once():
     there = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
     assert Counter(LISTED) == Counter({*there, *MOVED.values()})
     assert not there & set(MOVED.values())
+
+
+@pytest.mark.parametrize("name", [*(f"docs/{page}" for page in LISTED if (DOCS / page).exists()), *MOVED])
+def test_a_link_leads_to_a_page_of_the_site(name):
+    """As mkdocs, which no test needs, is strict about it."""
+    if name == "examples":
+        return
+    there = MOVED.get(name, name.removeprefix("docs/"))
+    text = CODE.sub("", linked((ROOT / name).read_text(), there))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z][a-z+.-]*:|#", link):
+            found = posixpath.normpath(posixpath.join(posixpath.dirname(there), link.partition("#")[0]))
+            assert found in MOVED.values() or (DOCS / found).is_file(), link
+
+
+def test_a_file_that_the_site_lacks_is_named_and_not_linked():
+    text = "[Dockerfile](../Dockerfile), ![drawn](tutorial.jpg), [x](../examples/evaluate.py), [y](https://a.b/c)"
+    assert linked(text, "serve.md") == (
+        "Dockerfile, ![drawn](tutorial.jpg), [x](examples.md#evaluatepy), [y](https://a.b/c)"
+    )
 
 
 def test_the_page_of_the_command_line_is_up_to_date():

@@ -31,6 +31,10 @@ MOVED = {
 
 ELSEWHERE = re.compile(r"<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//[^\s\"'>]+)")
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+OUTSIDE = re.compile(r"[a-z][a-z+.-]*:|#")
+"""How a link begins that is an address, or an anchor of the page itself."""
+
+NAMED = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -61,12 +65,17 @@ def examples() -> str:
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Turn the links of a page, except those in code, to the site's own pages."""
-    there = page.file.src_uri
+    return linked(markdown, page.file.src_uri)
+
+
+def linked(markdown: str, there: str) -> str:
+    """Return the text of the page ``there`` with its links turned; one to a file that the site lacks is its text."""
     origin = {to: name for name, to in MOVED.items()}.get(there, f"docs/{there}")
     parts, end = [], 0
     for code in (*CODE.finditer(markdown), None):
         start, after = code.span() if code else (len(markdown), len(markdown))
-        parts.append(LINK.sub(lambda m: f"{m[1]}{target(m[2], origin, there)}{m[3]}", markdown[end:start]))
+        text = NAMED.sub(lambda m: m[0] if is_there(m[2], origin) else m[1], markdown[end:start])
+        parts.append(LINK.sub(lambda m: f"{m[1]}{target(m[2], origin, there)}{m[3]}", text))
         parts.append(markdown[start:after])
         end = after
     return "".join(parts)
@@ -81,12 +90,23 @@ def on_post_page(output: str, page: Page, **_: Any) -> str:
     return output
 
 
+def is_there(link: str, origin: str) -> bool:
+    """Return whether the site has what a link of the file ``origin`` leads to: a page, or a file of docs/."""
+    path = _path(link, origin)
+    program = path.startswith("examples/") and path.endswith(".py")
+    return bool(OUTSIDE.match(link)) or program or path in MOVED or path.startswith("docs/")
+
+
+def _path(link: str, origin: str) -> str:
+    """Return the path in the repository that a relative link of the file ``origin`` leads to."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(origin), link.partition("#")[0]))
+
+
 def target(link: str, origin: str, there: str) -> str:
     """Return a relative link of the file ``origin`` as a link of the page ``there`` of the site."""
-    if re.match(r"[a-z][a-z+.-]*:|#", link):
+    if OUTSIDE.match(link):
         return link
-    place, _, anchor = link.partition("#")
-    path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), place))
+    path, (_, _, anchor) = _path(link, origin), link.partition("#")
     if path.startswith("examples/") and path.endswith(".py"):
         path, anchor = "examples", slug(posixpath.basename(path))
     found = MOVED.get(path, path.removeprefix("docs/"))
