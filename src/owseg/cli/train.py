@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -147,6 +147,17 @@ Unlabeled = Annotated[
 ]
 
 
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="KB",
+        help="Begin with this knowledge base: one network of all classes that it has and has learned. Where masks say "
+        "nothing, and for the classes of --unknown, the labels are what it predicts.",
+    ),
+]
+
+
 Background = Annotated[
     bool, typer.Option("--background", help="A baseline: train void as a class; its probability is the score.")
 ]
@@ -160,6 +171,7 @@ def train(
     mode: Mode = None,
     val: Val = None,
     unknown: Unknown = "",
+    start: From = None,
     decoder: Decoder = None,
     width: Width = None,
     members: Members = None,
@@ -189,11 +201,19 @@ def train(
 
     Half of the val split chooses the weights and fits the score, the other half calibrates the threshold. Logs (CSV,
     TensorBoard) and the checkpoint for --resume are in KB.run beside it.
+
+    With --from OLD what OLD learned from a few images becomes part of the network, once there is more to train on: such
+    as the images that were predicted since, without masks of the new classes.
     """
     from owseg.data.outliers import leave_out, open_outliers
     from owseg.training.build import build_knowledge_base
+    from owseg.training.consolidate import consolidate
     from owseg.training.processes import is_first_process
 
+    given = {"backbone": backbone != DEFAULT_BACKBONE, "decoder": decoder, "width": width, "members": members,
+             "classifier": classifier != CLASSIFIER, "scale": scale != PROTOTYPE_SCALE, "size": size, "scales": scales,
+             "background": background}  # fmt: skip
+    base = None if start is None else begun_with(start, given)
     chosen = preset_named(TRAIN, preset)
     config = config_of(chosen.config, settings, epochs, batch, crop, seed, precision, devices, mode=mode)
     check_parts(decoder or chosen.decoder, classifier, scale)
@@ -202,16 +222,31 @@ def train(
     run = run_beside(out, overwrite, resume)  # before hours of training, not after
     config = epochs_unless_given(config, image_count(data, val), epochs, settings)
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
-    kb = build_knowledge_base(
-        data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
-        width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale, size=size,
-        scales=chosen.scales if scales is None else parse_scales(scales), fpr=fpr, outliers=objects,
-        unlabeled=photos_in(unlabeled, recursive), background=background, resume=resume,
-        val_share=val,
-    )  # fmt: skip
+    photos = photos_in(unlabeled, recursive)
+    shared: dict[str, Any] = {
+        "fpr": fpr, "outliers": objects, "unlabeled": photos, "resume": resume, "val_share": val,
+    }  # fmt: skip
+    if base is not None:
+        kb = consolidate(base, data, config, run, unknown=parse_names(unknown), **shared)
+    else:
+        kb = build_knowledge_base(
+            data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
+            width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale,
+            size=size, scales=chosen.scales if scales is None else parse_scales(scales), background=background,
+            **shared,
+        )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.
     if is_first_process():
         finish(kb, out, data, val, config.seed, slim, as_json)
+
+
+def begun_with(name: str, given: Mapping[str, object]) -> KnowledgeBase:
+    """Return the knowledge base to begin with; raise ``OwsegError`` where parts of another network are ``given``."""
+    from owseg.knowledge.load import load
+
+    if wrong := [option for option, value in given.items() if value]:
+        raise OwsegError(f"the network is that of --from {name}; leave --{wrong[0]} out.")
+    return load(name)
 
 
 def finish(kb: KnowledgeBase, out: Path, data: str, val: float | None, seed: int, slim: bool, as_json: bool) -> None:

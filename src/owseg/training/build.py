@@ -91,15 +91,15 @@ def build_knowledge_base(
     size = size or usual_size(fitted_on)
     network = assemble(body, len(labels), decoder, width, classifier, scale, size, scales, members)
     network = train(network, trained_on, choose, config, Path(run), resume)
-    network, card = _with_negative(network, fitted_on, photos, choose, shown, config, Path(run) / "negative", resume)
+    network, card = negative_beside(network, fitted_on, photos, choose, shown, config, Path(run) / "negative", resume)
     if half:
-        round_to_half(network, _learned(network, config.mode))
-    about = {"unknown": list(unknown), "config": asdict(config), **_card_of_val(choose, calibration, val_share)}
+        round_to_half(network, learned_parts(network, config.mode))
+    about = {"unknown": list(unknown), "config": asdict(config), **card_of_val(choose, calibration, val_share)}
     about["backbone"] = Path(backbone).name if isinstance(backbone, str) else backbone.kind
     message = _message(fitted_on, shown, choose if choose is calibration else None)
     event = Event("train", message, {**data_card(trained_on), **card, **about})
     kb = KnowledgeBase(network, labels, history=(event,))
-    return _calibrated(kb, fitted_on, photos, choose, calibration, fpr, BACKGROUND if background else scorer)
+    return fitted_and_calibrated(kb, fitted_on, photos, choose, calibration, fpr, BACKGROUND if background else scorer)
 
 
 def train_and_val(
@@ -124,13 +124,13 @@ def train_and_val(
     return rest, divide(open_dataset(data, "train", labels), val_share, seed)[1]
 
 
-def _learned(network: Network, mode: str) -> list[str]:
+def learned_parts(network: Network, mode: str) -> list[str]:
     """Return the parts of ``network`` that a training in this ``mode`` changes."""
     parts = ("decoder", "classifier", "negative")
     return [part for part in parts if getattr(network, part) is not None] if mode == "frozen" else [""]
 
 
-def _calibrated(
+def fitted_and_calibrated(
     kb: KnowledgeBase, train: DataSet, photos: DataSet | None, choose: DataSet, calibration: DataSet, fpr: float,
     scorer: str,
 ) -> KnowledgeBase:  # fmt: skip
@@ -154,7 +154,7 @@ def _known_classes(data: str, unknown: Sequence[str], background: bool) -> Label
     return labels.extend(BACKGROUND) if background else labels
 
 
-def _card_of_val(choose: DataSet, calibration: DataSet, val_share: float | None) -> dict[str, Any]:
+def card_of_val(choose: DataSet, calibration: DataSet, val_share: float | None) -> dict[str, Any]:
     """Return what the history says of the images that were not trained on."""
     card = {"val": {"images": len(choose), "calibrated_apart": choose is not calibration}}
     return card if val_share is None else {**card, "val_share": val_share}
@@ -169,7 +169,7 @@ def _message(data: DataSet, shown: Outliers | None, undivided: DataSet | None) -
     return message
 
 
-def _with_negative(
+def negative_beside(
     network: Network, train: DataSet, photos: DataSet | None, val: DataSet, outliers: Outliers | None,
     config: TrainConfig, run: Path, resume: bool,
 ) -> tuple[Network, dict[str, Any]]:  # fmt: skip
