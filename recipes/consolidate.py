@@ -20,11 +20,10 @@ import torch
 
 from owseg._files import write_whole
 from owseg.data.datasets import open_dataset
-from owseg.data.shots import sample_classes
 from owseg.evaluation.evaluate import evaluate
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
-from owseg.learners.learn import learn_sequence
+from owseg.learners.sequence import learn_sequence, sample_classes
 from owseg.metrics.iou import harmonic
 from owseg.training.config import TrainConfig
 from owseg.training.consolidate import consolidate
