@@ -76,6 +76,7 @@ def test_from_train_to_learn_on_a_plain_transformer_from_a_folder(run_cli, own_d
     (("--epochs", 1, "--set", "epochs=2"), "epochs is given twice; give --epochs, or --set epochs=VALUE"),
     (("--decoder", "none"), "no decoder 'none' to train; it is one of aspp, psp, pspnet, deeplabv3plus"),
     (("--decoder", "transformers"), "no decoder 'transformers' to train"),
+    (("--from", "synthetic"), "the network is that of --from synthetic; leave --backbone out"),
     (("--recursive",), "--recursive is for the images of --unlabeled FOLDER"),
     (("--classifier", "linear", "--scale", "2"), "--scale is that of prototypes; a linear classifier has none"),
 ])  # fmt: skip

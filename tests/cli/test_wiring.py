@@ -90,6 +90,10 @@ ROWS = [
     (f"{TRAIN} --unknown car,cow --decoder psp --classifier linear", BUILD,
      {"unknown": ["car", "cow"], "decoder": "psp", "classifier": "linear"}),
     (f"{TRAIN} --scale 2", BUILD, {"scale": 2.0}), (f"{TRAIN} --val 0.25", BUILD, {"val_share": 0.25}),
+    ("train K --data folder:D --from B --unknown car --fpr 0.2 --val 0.5 --outliers O --unlabeled P --mode tuned "
+     "--resume", "training.consolidate:consolidate",
+     {"kb": "B", "data": "folder:D", "config": TrainConfig(mode="tuned"), "fpr": 0.2, "unknown": ["car"],
+      "outliers": "outliers in O", "unlabeled": ["P"], "resume": True, "val_share": 0.5}),
     (f"{TRAIN} --val 0.5", "cli._training:enough_epochs", {"images": 1}),
     (f"{TRAIN} --val 0.5 --seed 3", "training.build:train_and_val", {"val_share": 0.5, "seed": 3}),
     (f"{TRAIN} --size 540 --scales 1,0.5", BUILD, {"size": 540, "scales": [1.0, 0.5]}),

@@ -162,6 +162,7 @@ STUBS = {
     "exchange.formats:write": wrote,
     "training.build:train_and_val": lambda a: (f"{a['data']}/train", f"{a['data']}/val"),
     "training.build:build_knowledge_base": lambda a: FakeKB("trained"),
+    "training.consolidate:consolidate": lambda a: FakeKB("trained"),
     "training.baselines:open_known": lambda a: (f"{a['spec']}/train", f"{a['spec']}/val"),
     "training.baselines:fit_baseline": lambda a: Path(a["out"]),
     "training.processes:is_first_process": lambda a: True,

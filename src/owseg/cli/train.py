@@ -40,6 +40,7 @@ from owseg.training.presets import TRAIN, preset_named
 
 if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
+    from owseg.models.backbones.base import Backbone as BackboneModule
 
 NewKB = Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new knowledge base.")]
 
@@ -218,7 +219,7 @@ def train(
     config = config_of(chosen.config, settings, epochs, batch, crop, seed, precision, devices, mode=mode)
     check_parts(decoder or chosen.decoder, classifier, scale)
     if slim:
-        check_slim(backbone, config.mode)
+        check_slim(backbone if base is None else base.network.backbone, config.mode)
     run = run_beside(out, overwrite, resume)  # before hours of training, not after
     config = epochs_unless_given(config, image_count(data, val), epochs, settings)
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
@@ -311,14 +312,14 @@ def note_on_val(kb: KnowledgeBase, data: str, val_share: float | None) -> str:
     return ""
 
 
-def check_slim(backbone: str, mode: str) -> None:
+def check_slim(backbone: str | BackboneModule, mode: str) -> None:
     """Raise ``OwsegError`` for a backbone that cannot be named instead of being stored."""
     from owseg.models.backbones.base import from_pretrained
     from owseg.models.backbones.reference import reference_to
 
     if mode != "frozen":
         raise OwsegError(f"--slim names a backbone that stays as it is; with --mode {mode} it does not.")
-    reference_to(from_pretrained(backbone))
+    reference_to(from_pretrained(backbone) if isinstance(backbone, str) else backbone)
 
 
 def check_parts(decoder: str, classifier: str, scale: float) -> None:
