@@ -106,7 +106,8 @@ def predict(
     else:
         _print_shift(shift, base.threshold, kb)
     if not as_json and not as_lines:
-        _print_results(results, len(paths), base, out, adapt, None if size or tile else base.working_size)
+        fixed = size or tile or is_export(kb)
+        _print_results(results, len(paths), base, out, adapt, None if fixed else base.working_size)
     _end(results, stopped, as_json)
 
 
