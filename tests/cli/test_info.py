@@ -1,6 +1,10 @@
 import json
 from dataclasses import replace
 
+import pytest
+
+import owseg
+from owseg.inference.export import export
 from owseg.knowledge.event import Event
 from owseg.knowledge.load import load
 from tests.support import tiny
@@ -60,3 +64,20 @@ def test_a_shipped_one_and_a_published_network(run_cli, monkeypatch):
 
 def test_what_is_not_there(fails, tmp_path):
     assert "does not exist" in fails("info", tmp_path / "none")
+
+
+def test_an_export(run_cli, kb, tmp_path):
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "model.onnx"
+    export(replace(kb, scorer="joint"), path, size=(48, 64), licence="CC0")
+    value = json.loads(run_cli("info", path, "--json")[1])
+    assert value["export"] == {
+        "runs_in": "ONNX Runtime", "fingerprint": kb.fingerprint(), "owseg": owseg.__version__, "precision": "fp32",
+        "size": "48x64", "working_size": None, "licence": "CC0",
+    }  # fmt: skip
+    assert value["classes"] == ["road", "sky", "tree"] and value["learned"] == [] and value["versions"] == []
+    assert value["threshold"] == kb.threshold.to_json() and len(value["history"]) == len(kb.history)
+    assert "network" not in value and "obstacles" not in value
+    code, out, _ = run_cli("info", path)
+    assert code == 0 and out.splitlines()[0].endswith("an export")
+    assert "fp32, run in ONNX Runtime, for images of 48x64 (HxW); of the knowledge base " in out

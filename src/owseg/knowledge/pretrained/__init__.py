@@ -91,7 +91,7 @@ def _hint(path: Path) -> str:
     if (path / "knowledge.json").is_file():
         return f"it is a version of {path.parent}: give that"
     if path.suffix in (".onnx", ".xml", ".pt") and path.is_file():
-        return "of exports owseg predict and evaluate alone know; give the knowledge base that it was made of"
+        return "an export is for predict, evaluate, serve, video and info; give the knowledge base that it was made of"
     return "give the directory of a knowledge base"
 
 
