@@ -4,22 +4,21 @@ All that commands call is replaced by a function of the same signature that note
 """
 
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from owseg.cli._compute import Compute
 from owseg.knowledge.prediction import MAPS
 from owseg.metrics.pixel import PerImage
 from owseg.models.cluster import Cluster
 from owseg.models.devices import choose_device
-from owseg.serve.settings import Limits
 from owseg.training.config import NegativeConfig, ResidualConfig, TrainConfig
 from owseg.training.presets import RESIDUAL as RESIDUAL_PRESETS
 from owseg.training.presets import TRAIN as TRAIN_PRESETS
 from tests.cli.rows_of_export import EXPORTING
 from tests.cli.rows_of_learning import CORRECT, LEARNING
+from tests.cli.rows_of_serve import SERVE
 from tests.cli.rows_of_video import VIDEO
 from tests.support.commands import (
     BASELINE,
@@ -246,19 +245,13 @@ ROWS = [
        {"cluster": Cluster("A", 2, 5, 3, "cuda")} | more) for line, target, more in (
         ("predict a", "inference.predict:predict_files", {}), ("discover K a -o O", FIND, {}),
         ("evaluate K --data folder:D --out P", EVALUATE, {"parts": "P"}))),
-    ("serve K", "serve.run:serve", {"kb": "K", "host": "127.0.0.1", "port": 8000, "token": None,
-     "limits": Limits(), "load": {**asdict(Compute()), "task": "unknown"}}),
-    ("serve K --host H --port 5 --token T --task obstacles --max-wait 20 --max-queue 7 --max-bytes 2 --max-pixels 3.5 "
-     "--timeout 4", "serve.run:serve", {"host": "H", "port": 5, "token": "T",
-     "limits": Limits(2 << 20, 3_500_000, 7, 0.02, 4.0), "load": {**asdict(Compute()), "task": "obstacles"}}),
+    *SERVE,
     ("history K", "knowledge.versions:version_history", {"directory": "place of/K"}),
     *((line, "knowledge.commit:rollback_version", {"directory": ".", "version": number})
       for line, number in (("rollback . 3", 3), ("rollback . --to 3", 3), ("rollback .", None))),
     *((f"demo{options}", "report.demo:run", dict(zip(("data", "kb", "name", "out", "seed"), given, strict=True)))
       for options, given in (("", ("synthetic", None, None, "owseg-demo", 0)),
       (" --data folder:D --kb K --learn cow --out O --seed 5", ("folder:D", "K", "cow", "O", 5)))),
-    ("serve K --device cpu --batch 4 --workers 3 --precision bf16", "serve.run:serve",
-     {"load": {**COMPUTE, "task": "unknown"}}),
     *((f"{line} --device cpu --batch 4 --workers 3 --precision bf16", "to", {"kb": kb, **COMPUTE}) for line, kb in (
         ("predict a", "street"), ("video K a -o O.mp4", "K"),
         ("annotate K a --format cvat -o O", "K"), ("submit K a --format smiyc -o O", "K"),

@@ -22,23 +22,11 @@ from owseg.training.build import build_knowledge_base, round_to_half, train_and_
 from owseg.training.config import MEMBERS, SCALES, WIDTH, NegativeConfig, TrainConfig
 from owseg.training.epochs import enough_epochs
 from tests.support import tiny
+from tests.support.labelled_folder import write
 from tests.support.outliers import objects
 
 FAST = TrainConfig(epochs=1, batch=2, crop=(32, 32), validate_every=1)
 build_small = partial(build_knowledge_base, members=1, scales=(1.0,))
-
-
-def write(folder, splits):
-    """A labelled folder with one subfolder a split, of so many images of four classes; each image in one split."""
-    data, first = tiny.dataset(sum(splits.values()), 4), 0
-    for split, count in splits.items():
-        for i in range(first, first + count):
-            for kind, array in (("images", data[i].image.transpose(1, 2, 0)), ("masks", data[i].target)):
-                (folder / split / kind).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(array).save(folder / split / kind / f"f{i}.png")
-        first += count
-    (folder / "classes.json").write_text(json.dumps(list(data.labels.names)))
-    return f"folder:{folder}"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from owseg.training.config import TrainConfig
 from owseg.training.consolidate import completed, consolidate, widened, without_masks_of
 from tests.support import tiny
 from tests.support.exported import learned
-from tests.training.test_build import write
+from tests.support.labelled_folder import write
 
 FAST = TrainConfig(epochs=1, batch=2, crop=(32, 32), validate_every=1)
 

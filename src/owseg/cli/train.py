@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from owseg.cli._help import names_of
 from owseg.cli._images import given_images
@@ -21,6 +20,26 @@ from owseg.cli._options import (
     parse_scales,
 )
 from owseg.cli._printing import next_command, save_version
+from owseg.cli._train_options import (
+    Backbone,
+    Background,
+    Classifier,
+    Decoder,
+    Exclude,
+    From,
+    Mode,
+    NewKB,
+    OutlierFolder,
+    Preset,
+    Scale,
+    Scales,
+    Settings,
+    Size,
+    Unknown,
+    Unlabeled,
+    Val,
+    Width,
+)
 from owseg.cli._training import (
     Batch,
     Crop,
@@ -35,133 +54,12 @@ from owseg.cli._training import (
     epochs_unless_given,
 )
 from owseg.errors import NoSuchSplit, OwsegError
-from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE
-from owseg.training.presets import TRAIN, preset_named
+from owseg.training.config import CLASSIFIER, DEFAULT_BACKBONE, PROTOTYPE_SCALE, TrainConfig
+from owseg.training.presets import TRAIN, TrainPreset, preset_named
 
 if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
     from owseg.models.backbones.base import Backbone as BackboneModule
-
-NewKB = Annotated[Path, typer.Argument(metavar="KB", help="Directory for the new knowledge base.")]
-
-
-Backbone = Annotated[
-    str,
-    typer.Option(
-        help="A backbone: a name of the hub (OWNER/NAME), a folder of transformers, or a name of owseg, with FILE for "
-        "its ImageNet weights. One of each family: {backbones}."
-    ),
-]
-
-
-Preset = Annotated[
-    str,
-    typer.Option(
-        help="Settings of training and network by name: {train_presets}. Any option that is given wins over them."
-    ),
-]
-
-
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A setting; may be repeated. In light: {train_settings}."),
-]
-
-
-Mode = Annotated[
-    str | None,
-    typer.Option(
-        help="frozen: the backbone stays as it is, decoder and classifier learn on its features; minutes on a CPU. "
-        "tuned: it learns, too."
-    ),
-]
-
-
-Val = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SHARE",
-        help="Where the data set has no split val: this share of its training images, such as 0.2, drawn with --seed.",
-    ),
-]
-
-
-Unknown = Annotated[str, typer.Option(help="Classes to treat as unknown, by name: car,pedestrian.")]
-
-
-Decoder = Annotated[str | None, typer.Option(help="Decoder of the network: {decoders}.")]
-
-
-Width = Annotated[int | None, typer.Option(min=8, help="Channels of each decoder.")]
-
-
-Classifier = Annotated[
-    str, typer.Option(help="prototype: DMLNet's metric space, for its scores (EDS, MMSP) and NPM; or linear.")
-]
-
-
-Scale = Annotated[
-    float, typer.Option(help="T, the distance of the prototypes from the origin; 3 in DMLNet and by default.")
-]
-
-
-Size = Annotated[
-    int | None,
-    typer.Option(
-        min=32,
-        help="Working size: the shorter side to which images are resized, here and whenever the "
-        "network is used; by default that of the training images.",
-    ),
-]
-
-
-Scales = Annotated[
-    str | None,
-    typer.Option(
-        help="Factors of the working size at which the trained network looks at each image; what it finds is averaged. "
-        "1 alone is a third faster."
-    ),
-]
-
-
-OutlierFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--outliers",
-        help="Folder of objects of unknown classes (RGBA cut-outs, images/ and masks/, or COCO): the trained "
-        "network gets a class for what they show, which scores alone read (see train-negative).",
-    ),
-]
-
-
-Exclude = Annotated[
-    str, typer.Option(help="Categories of outliers to leave out, besides the known classes: cow,sheep.")
-]
-
-
-Unlabeled = Annotated[
-    str | None,
-    typer.Option(
-        help="Folder of photos of other cameras and places, which show known classes and need no labels: so that "
-        "another place is less unknown. Scores alone read them."
-    ),
-]
-
-
-From = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        metavar="KB",
-        help="Begin with this knowledge base: one network of all classes that it has and has learned. Where masks say "
-        "nothing, and for the classes of --unknown, the labels are what it predicts.",
-    ),
-]
-
-
-Background = Annotated[
-    bool, typer.Option("--background", help="A baseline: train void as a class; its probability is the score.")
-]
 
 
 def train(
@@ -202,19 +100,12 @@ def train(
 
     Half of the val split chooses the weights and fits the score, the other half calibrates the threshold. Logs (CSV,
     TensorBoard) and the checkpoint for --resume are in KB.run beside it.
-
-    With --from OLD what OLD learned from a few images becomes part of the network, once there is more to train on: such
-    as the images that were predicted since, without masks of the new classes.
     """
     from owseg.data.outliers import leave_out, open_outliers
-    from owseg.training.build import build_knowledge_base
-    from owseg.training.consolidate import consolidate
     from owseg.training.processes import is_first_process
 
-    given = {"backbone": backbone != DEFAULT_BACKBONE, "decoder": decoder, "width": width, "members": members,
-             "classifier": classifier != CLASSIFIER, "scale": scale != PROTOTYPE_SCALE, "size": size, "scales": scales,
-             "background": background}  # fmt: skip
-    base = None if start is None else begun_with(start, given)
+    parts = Parts(backbone, decoder, width, members, classifier, scale, size, scales, background)
+    base = None if start is None else begun_with(start, parts)
     chosen = preset_named(TRAIN, preset)
     config = config_of(chosen.config, settings, epochs, batch, crop, seed, precision, devices, mode=mode)
     check_parts(decoder or chosen.decoder, classifier, scale)
@@ -223,30 +114,55 @@ def train(
     run = run_beside(out, overwrite, resume)  # before hours of training, not after
     config = epochs_unless_given(config, image_count(data, val), epochs, settings)
     objects = None if outliers is None else leave_out(parse_names(exclude), open_outliers(outliers))[0]
-    photos = photos_in(unlabeled, recursive)
-    shared: dict[str, Any] = {
-        "fpr": fpr, "outliers": objects, "unlabeled": photos, "resume": resume, "val_share": val,
-    }  # fmt: skip
-    if base is not None:
-        kb = consolidate(base, data, config, run, unknown=parse_names(unknown), **shared)
-    else:
-        kb = build_knowledge_base(
-            data, backbone, parse_names(unknown), config, run, decoder=decoder or chosen.decoder,
-            width=width or chosen.width, members=members or chosen.members, classifier=classifier, scale=scale,
-            size=size, scales=chosen.scales if scales is None else parse_scales(scales), background=background,
-            **shared,
-        )  # fmt: skip
+    kb = trained(
+        base, data, parse_names(unknown), config, run, parts, chosen,
+        fpr=fpr, outliers=objects, unlabeled=photos_in(unlabeled, recursive), resume=resume, val_share=val,
+    )  # fmt: skip
     # With several devices every process arrives here with the same weights; one stores them.
     if is_first_process():
         finish(kb, out, data, val, config.seed, slim, as_json)
 
 
-def begun_with(name: str, given: Mapping[str, object]) -> KnowledgeBase:
-    """Return the knowledge base to begin with; raise ``OwsegError`` where parts of another network are ``given``."""
+@dataclass(frozen=True)
+class Parts:
+    """What the network is made of, as it was given; the defaults are those of the options."""
+
+    backbone: str = DEFAULT_BACKBONE
+    decoder: str | None = None
+    width: int | None = None
+    members: int | None = None
+    classifier: str = CLASSIFIER
+    scale: float = PROTOTYPE_SCALE
+    size: int | None = None
+    scales: str | None = None
+    background: bool = False
+
+
+def trained(
+    base: KnowledgeBase | None, data: str, unknown: Sequence[str], config: TrainConfig, run: Path, parts: Parts,
+    chosen: TrainPreset, **more: Any,
+) -> KnowledgeBase:  # fmt: skip
+    """Return the knowledge base of a new network of these ``parts``, or of that of ``base`` with all of its classes."""
+    from owseg.training.build import build_knowledge_base
+    from owseg.training.consolidate import consolidate
+
+    if base is not None:
+        return consolidate(base, data, config, run, unknown=unknown, **more)
+    return build_knowledge_base(
+        data, parts.backbone, unknown, config, run, decoder=parts.decoder or chosen.decoder,
+        width=parts.width or chosen.width, members=parts.members or chosen.members, classifier=parts.classifier,
+        scale=parts.scale, size=parts.size, background=parts.background,
+        scales=chosen.scales if parts.scales is None else parse_scales(parts.scales), **more,
+    )  # fmt: skip
+
+
+def begun_with(name: str, parts: Parts) -> KnowledgeBase:
+    """Return the knowledge base to begin with; raise ``OwsegError`` where parts of another network are given."""
     from owseg.knowledge.load import load
 
-    if wrong := [option for option, value in given.items() if value]:
-        raise OwsegError(f"the network is that of --from {name}; leave --{wrong[0]} out.")
+    usual = Parts()
+    if given := [field.name for field in fields(Parts) if getattr(parts, field.name) != getattr(usual, field.name)]:
+        raise OwsegError(f"the network is that of --from {name}; leave --{given[0]} out.")
     return load(name)
 
 
