@@ -187,6 +187,7 @@ def test_mean_is_the_mean_of_its_members_each_with_weights_of_its_own():
     with torch.no_grad():
         each = [member(maps) for member in decoder.decoders]
         torch.testing.assert_close(decoder(maps), (each[0] + each[1] + each[2]) / 3)
+        assert torch.equal(decoder.embed(decoder.penultimate(maps)), decoder(maps))  # with a residual between them
         assert not torch.allclose(each[0], each[1]) and not torch.allclose(each[1], each[2])
         wider = decoder.widened(7)(maps)
         torch.testing.assert_close(wider[:, :5], decoder(maps))
