@@ -114,13 +114,27 @@ def restart(server, page, queue):
 
 
 def choose_tiles(page, queue):
-    """List the groups of one state, then all."""
+    """List the groups of one state, then all, then those with a large region: a reload and the way back keep that."""
     images = page.wait_for_selector(".tile").query_selector_all("img")
     assert len(images) == min(4, len(queue.groups()[0]))
     page.get_by_text("Done", exact=True).click()
     page.wait_for_function("!document.querySelector('.tile')")
     page.get_by_text("All", exact=True).click()
-    page.wait_for_function("n => document.querySelectorAll('.tile').length === n", arg=len(queue.groups()))
+    drawn = "n => document.querySelectorAll('.tile').length === n"
+    page.wait_for_function(drawn, arg=len(queue.groups()))
+    largest = max(area for image_id in queue.image_ids() for area in queue.summary(image_id).areas)
+    page.fill("#least", str(largest))
+    page.wait_for_url(f"**/?least={largest}")
+    page.reload()
+    page.wait_for_function(drawn, arg=1)
+    assert page.input_value("#least") == str(largest)
+    page.locator(".tile").click()
+    page.wait_for_selector(".strip button")
+    assert page.locator(".strip button").count() == 1
+    page.go_back()
+    page.wait_for_function(drawn, arg=1)
+    page.fill("#least", "")
+    page.wait_for_function(drawn, arg=len(queue.groups()))
 
 
 def mark_known(page, queue, region):

@@ -21,6 +21,7 @@ def test_the_region_of_the_address_is_shown_first(state):
     assert OpenGroup(state, 1, IDS[2]).region == FIRST[0]  # of another group
     with pytest.raises(OwsegError, match="no group 3"):
         OpenGroup(state, 3)
+    assert OpenGroup(state, 1, FIRST[2], least=30).regions == (FIRST[0], FIRST[2])  # without that of 25 pixels
 
 
 def test_a_decision_goes_on_to_the_next_region_and_stops_at_the_last(state):
@@ -100,7 +101,7 @@ def test_what_was_undone_is_sought_once(tmp_path, monkeypatch):
     def asked(n):
         queue, ids = many(tmp_path / str(n), images=n, regions=10)
         state = ReviewState(queue)
-        monkeypatch.setattr(state, "group", lambda number: Group(number, tuple(map(Name, ids))))
+        monkeypatch.setattr(state, "group", lambda number, least: Group(number, tuple(map(Name, ids))))
         group = OpenGroup(state, 1, ids[-1])
         assert group.region == ids[-1]
         state.accept(ids[:-1], "dog")

@@ -45,12 +45,16 @@ def test_a_tile_shows_at_most_four_regions(state):
     assert state.tile(many).typical == tuple(IDS)
 
 
-def test_groups_by_their_state(state):
-    first, second = state.groups()
-    assert state.groups_in("") == state.groups_in("untouched") == [first, second] and not state.groups_in("done")
-    state.accept([IDS[0]], "dog")
-    state.queue.mark_known(IDS[2], "road")
-    assert (state.groups_in("untouched"), state.groups_in("begun"), state.groups_in("done")) == ([], [first], [second])
+def test_small_regions_are_hidden(state):
+    """The cores have 30, 25, 16 and 64 pixels."""
+    whole = Group(1, (IDS[0], IDS[1], IDS[3]), {IDS[0]: (IDS[2],), IDS[3]: ()})
+    assert state.shown(whole, 1) is whole and state.shown(whole, 30).regions == (IDS[0], IDS[3])
+    assert state.shown(whole, 31) == Group(1, (IDS[3],), {IDS[3]: ()}) and not state.shown(whole, 65)
+    assert state.group(1, 31).regions == (IDS[3],) and state.group(2, 16) == state.group(2)
+    with pytest.raises(OwsegError, match="group 2 has no region of 17 pixels or more"):
+        state.group(2, 17)
+    state.accept(state.group(1, 30).regions, "dog")
+    assert state.tile(state.group(1, 30)).state == "done" and state.tile(state.group(1)).state == "begun"
 
 
 def test_a_known_region_is_none_of_a_new_class(state):

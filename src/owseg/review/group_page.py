@@ -7,6 +7,7 @@ from nicegui import ui
 from owseg.review.editor import Editor
 from owseg.review.frame import PAGE, count, draw_frame, showing_errors
 from owseg.review.learn_panel import LearnPanel
+from owseg.review.listing import Listing
 from owseg.review.open_group import OpenGroup
 from owseg.review.session import LearningSession
 from owseg.review.state import ReviewState
@@ -15,11 +16,11 @@ TOOL_KEYS = {"b": "brush", "e": "erase", "p": "polygon"}
 
 
 class GroupPage:
-    """Draws the group ``number``, and does in it what keys and buttons ask for; ``region`` is shown first."""
+    """Draws the group ``number`` of a listing, and does in it what is asked for; ``region`` is shown first."""
 
-    def __init__(self, state: ReviewState, session: LearningSession, number: int, region: str):
-        self.state = state
-        self.open = OpenGroup(state, number, region)
+    def __init__(self, state: ReviewState, session: LearningSession, listing: Listing, number: int, region: str):
+        self.state, self.listing = state, listing
+        self.open = OpenGroup(state, number, region, listing.least)
         self.buttons: dict[int, tuple[ui.element, ui.label]] = {}
         self.nearest = state.tile(self.open.group).nearest
         title = f"Group {number}: {count(len(self.open.regions), 'region')}, nearest known class: {self.nearest}"
@@ -114,10 +115,10 @@ class GroupPage:
         elif name == "Escape" and self.editor.begun:
             self.editor.cancel()
         elif name == "Escape":
-            ui.navigate.to(f"/?at={self.open.number}")
+            ui.navigate.to(self.listing.address("/", at=self.open.number))
         elif name == "Enter":
-            last = self.open.number == len(self.state.groups())
-            ui.navigate.to("/" if last else f"/group/{self.open.number + 1}")
+            following = self.listing.after(self.state, self.open.number)
+            ui.navigate.to(self.listing.address("/" if following is None else f"/group/{following}"))
         elif name == "a":
             self.accept_rest() if shift else self.accept()
         elif name == "r":
@@ -146,7 +147,7 @@ class GroupPage:
 
     def moved(self) -> None:
         """Draw the region that is shown now, and make a reload show it again."""
-        ui.navigate.history.replace(f"/group/{self.open.number}?region={self.open.region}")
+        ui.navigate.history.replace(self.listing.address(f"/group/{self.open.number}", region=self.open.region))
         self.refresh()
         element = f'document.getElementById("region-{self.open.index}")'
         ui.run_javascript(f'{element}?.scrollIntoView({{block: "nearest"}})')

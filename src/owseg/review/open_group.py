@@ -9,12 +9,13 @@ from owseg.review.state import ReviewState, is_provisional
 class OpenGroup:
     """The group ``number`` under review; ``region`` is shown first, if it belongs to the group.
 
-    ``name`` is what regions are accepted as: a class, or until that is named the provisional name of the group.
+    Regions whose core has fewer than ``least`` pixels are left out. ``name`` is what regions are accepted as: a class,
+    or until that is named the provisional name of the group.
     """
 
-    def __init__(self, state: ReviewState, number: int, region: str = ""):
+    def __init__(self, state: ReviewState, number: int, region: str = "", least: int = 0):
         self.state, self.number = state, number
-        self.group = state.group(number)
+        self.group = state.group(number, least)
         self.regions = self.group.regions
         self._places = {region: i for i, region in enumerate(self.regions)}
         self.index = self._places.get(region, 0)

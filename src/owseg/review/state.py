@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -52,7 +52,12 @@ class Tile:
     @property
     def state(self) -> str:
         """``untouched``, ``begun`` or ``done``."""
-        return _state_of(self.undecided, self.regions)
+        return "done" if not self.undecided else "begun" if self.undecided < self.regions else "untouched"
+
+    @property
+    def name(self) -> str:
+        """The class that most of its regions were accepted as; empty until one is named."""
+        return next((name for name in self.names if not is_provisional(name)), "")
 
     @property
     def summary(self) -> str:
@@ -93,12 +98,28 @@ class ReviewState:
         """Return the groups in the order of review."""
         return self._cached(0, self.queue.groups)
 
-    def group(self, number: int) -> Group:
-        """Return the group ``number``, counted from 1; raise ``OwsegError`` if there is none."""
+    def group(self, number: int, least: int = 0) -> Group:
+        """Return the group ``number``, counted from 1; raise ``OwsegError`` if there is none, or all of it is hidden.
+
+        ``least`` is as for ``shown``.
+        """
         groups = self.groups()
         if not 1 <= number <= len(groups):
             raise OwsegError(f"there is no group {number}; the queue has {len(groups)}.")
-        return groups[number - 1]
+        if not (found := self.shown(groups[number - 1], least)).regions:
+            raise OwsegError(f"group {number} has no region of {least} pixels or more.")
+        return found
+
+    def shown(self, group: Group, least: int) -> Group:
+        """Return ``group`` without the regions whose core has fewer than ``least`` pixels."""
+        if least <= 1:  # the least that a core has
+            return group
+        regions = tuple(r for r in group.regions if self._area(r) >= least)
+        return replace(group, regions=regions, copies={r: group.copies[r] for r in regions if r in group.copies})
+
+    def _area(self, region: str) -> int:
+        image_id, k = self._split(region)
+        return self.queue.summary(image_id).areas[k]
 
     def decisions(self) -> Mapping[str, Decision]:
         """Return the decision about each decided region, by region."""
@@ -128,10 +149,6 @@ class ReviewState:
             group.number, group.regions[:MAX_TYPICAL], len(group), copies, nearest, accepted,
             len(made) - accepted - known, known, tuple(name for name, _ in names.most_common()),
         )  # fmt: skip
-
-    def groups_in(self, state: str) -> list[Group]:
-        """Return the groups that are ``untouched``, ``begun`` or ``done``, in the order of review; all for ""."""
-        return [g for g in self.groups() if state in ("", _state_of(len(self.undecided(g)), len(g)))]
 
     def undecided(self, group: Group) -> list[str]:
         """Return the regions of a group that are not decided."""
@@ -239,10 +256,6 @@ class ReviewState:
             self._cache[key] = (number, read())
         value: T = self._cache[key][1]
         return value
-
-
-def _state_of(undecided: int, regions: int) -> str:
-    return "done" if not undecided else "begun" if undecided < regions else "untouched"
 
 
 def provisional_name(group: Group) -> str:
