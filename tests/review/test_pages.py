@@ -5,9 +5,11 @@ from unittest.mock import MagicMock, call
 import pytest
 
 pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
-from owseg.review import group_page, tiles_page
+from owseg.errors import OwsegError
+from owseg.review import frame, group_page, move_panel, tiles_page
 from owseg.review.group_page import GroupPage
 from owseg.review.listing import Listing
+from owseg.review.move_panel import MovePanel
 from owseg.review.open_group import OpenGroup
 from owseg.review.state import ReviewState
 from owseg.review.tiles_page import TilesPage
@@ -22,7 +24,8 @@ def state(tmp_path):
 @pytest.fixture
 def ui(monkeypatch):
     ui = MagicMock()
-    monkeypatch.setattr(group_page, "ui", ui)
+    for module in (group_page, move_panel, frame):
+        monkeypatch.setattr(module, "ui", ui)
     monkeypatch.setattr(tiles_page, "ui", ui)
     return ui
 
@@ -33,8 +36,10 @@ def page(state, ui):
     page = object.__new__(GroupPage)
     page.state, page.open, page.listing = state, OpenGroup(state, 1), Listing()
     page.buttons = dict.fromkeys(range(3), (MagicMock(), MagicMock()))
-    page.editor, page.panel, page.field, page.known, page.status = (MagicMock() for _ in range(5))
+    page.drawn = page.open.regions
+    page.editor, page.panel, page.field, page.known, page.status, page.strip = (MagicMock() for _ in range(6))
     page.choice = MagicMock(value="sky")
+    page.moves = MovePanel(state, page.open, page.left)
     return page
 
 
@@ -65,6 +70,49 @@ def test_a_group_of_a_known_class(page, state):
     page.key("k", True)  # nothing is left
     page.key("u", False)
     assert actions(state) == {0: "reject"}
+
+
+def regions(state):
+    return {g.number: [IDS.index(r) for r in g.regions] for g in state.groups()}
+
+
+def test_selected_regions_are_split_off_and_the_page_shows_the_rest(page, state, ui):
+    page.key("x", False)
+    page.select(2)
+    page.moves.split()
+    assert regions(state) == {1: [1], 3: [0, 3], 2: [2]} and page.open.regions == (IDS[1],)
+    assert list(page.buttons) == [0]  # the strip is drawn again
+    ui.notify.assert_called_once()
+    assert ui.notify.call_args[0] == ("2 regions are group 3 now.",)
+    page.moves.into.set_options.assert_called_with({2: "2 · road · 1 region", 3: "3 · road · 2 regions"}, value=None)
+    page.key("u", False)
+    assert regions(state) == {1: [0, 1, 3], 2: [2]} and page.open.regions == (IDS[0], IDS[1], IDS[3])
+
+
+def test_regions_are_moved_and_the_rest_is_merged(page, state, ui):
+    page.moves.into.value = None
+    page.moves.merge()
+    assert not state.queue.actions() and ui.notify.call_args[0] == ("Choose a group to move to.",)
+    page.moves.into.value = 2
+    page.key("x", False)
+    page.moves.merge()
+    assert regions(state) == {1: [1, 3], 2: [2, 0]} and page.open.region == IDS[1]
+    page.moves.merge()
+    assert regions(state) == {2: [2, 0, 1, 3]}
+    ui.navigate.to.assert_called_once_with("/group/2")
+    page.key("u", False)
+    assert regions(state) == {1: [1, 3], 2: [2, 0]}
+
+
+def test_undoing_what_made_the_group_shows_all_groups(page, state, ui):
+    state.queue.split(IDS[0])
+    page.open = OpenGroup(state, 3)
+    page.key("u", False)
+    assert regions(state) == {1: [0, 1, 3], 2: [2]}
+    ui.navigate.to.assert_called_once_with("/")
+    with pytest.raises(OwsegError, match="nothing to undo"):
+        page.open = OpenGroup(state, 1)
+        page.undo()
 
 
 def test_a_region_of_a_known_class(page, state):
@@ -185,6 +233,18 @@ def test_what_is_hidden_is_not_decided(state, ui, tiles):
     page.choose(Listing("name", 10))
     ui.navigate.history.replace.assert_called_with("/?sort=name&least=10")
     assert list(page.links) == [1, 2] and page.drawn[1].state == "begun"
+
+
+def test_tiles_are_drawn_again_after_a_move(state, tiles):
+    page = tiles()
+    state.queue.merge(IDS[2], 1)
+    page.undo()
+    assert list(page.links) == [1, 2]
+    state.queue.split(IDS[0])
+    page.refresh()
+    assert list(page.links) == list(page.drawn) == [1, 3, 2]
+    page.undo()
+    assert list(page.links) == [1, 2] and page.drawn[1].regions == 3
 
 
 def test_tiles_up_to_that_with_the_focus_are_drawn(state, tiles, monkeypatch):

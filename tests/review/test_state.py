@@ -175,18 +175,37 @@ def test_shots_to_choose_from_are_found_without_reading_an_image(tmp_path, monke
 
 def test_what_nobody_changed_is_not_read_again(state, monkeypatch):
     read = []
-    for name in ("groups", "decisions"):
+    for name in ("discovered", "decisions"):
         whole = getattr(Queue, name)
         monkeypatch.setattr(Queue, name, lambda self, name=name, whole=whole: read.append(name) or whole(self))
     for act, again in (
-        (lambda: None, ["groups", "decisions"]), (lambda: None, []),
+        (lambda: None, ["discovered", "decisions"]), (lambda: None, []),
         (lambda: state.queue.reject(IDS[0]), ["decisions"]), (state.queue.undo, ["decisions"]),
-        (lambda: state.queue.write_groups([Group(1, tuple(IDS))]), ["groups"]),
+        (lambda: state.queue.write_groups([Group(1, tuple(IDS))]), ["discovered"]),
     ):  # fmt: skip
         act()
         read.clear()
         assert state.groups() and state.decisions() is not None and read == again
     assert state.group(1).regions == tuple(IDS)
+
+
+def test_groups_are_arranged_again_after_a_move_alone(state):
+    before = state.arrangement()
+    state.queue.reject(IDS[0])
+    assert state.arrangement() is before
+    again(state).queue.split(IDS[0])
+    assert state.arrangement() is not before and [g.number for g in state.groups()] == [1, 3, 2]
+    assert state.group(3).regions == (IDS[0],) and state.has_group(3) and state.tile(state.group(3)).rejected == 1
+    assert state.undo() == [IDS[0]] and not state.has_group(3) and IDS[0] in state.decisions()
+
+
+def test_what_was_moved_is_named_with_its_new_group(state):
+    state.accept([IDS[0]], state.name_for(state.group(1)))
+    state.queue.merge(IDS[0], 2)
+    assert state.name_for(state.group(2)) == "group 2"
+    state.accept([IDS[2]], "group 2")
+    state.name_group(state.group(2), "dog")
+    assert state.queue.accepted() == {"dog": [IDS[0], IDS[2]]}
 
 
 def test_regions_that_are_accepted_again_are_compared_once(tmp_path):

@@ -25,6 +25,7 @@ KEYS: Final = (
     ("R", "reject it: nothing new"),
     ("K", "it is of the known class that is chosen: a false alarm"),
     ("Shift A, R, K", "the same for all undecided regions of the group"),
+    ("X", "select the region, to split it off or move it"),
     ("U", "undo the last action"),
     ("N", "name the class"),
     ("1 … 9", "use a name that was given before"),

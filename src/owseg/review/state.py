@@ -13,7 +13,8 @@ from owseg.data.masks import Rle
 from owseg.data.render import encode_jpeg
 from owseg.discovery.contents import Group, QueueImage
 from owseg.discovery.decisions import Decision
-from owseg.discovery.log import ACCEPT, class_name
+from owseg.discovery.log import ACCEPT, Action, class_name
+from owseg.discovery.moves import regrouped
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region
@@ -88,6 +89,7 @@ class ReviewState:
     def __init__(self, queue: Queue):
         self.queue = queue
         self._cache: dict[tuple[str, ...], tuple[int, Any]] = {}
+        self._grouped: tuple[list[Group], tuple[Action, ...], dict[int, Group]] = [], (), {}
         # What is in a queue of an image never changes, so these need no stamp.
         self.entry: Callable[[str], QueueImage] = lru_cache(256)(queue.entry)
         self.jpeg: Callable[[str], bytes] = lru_cache(32)(self._jpeg)
@@ -96,19 +98,30 @@ class ReviewState:
 
     def groups(self) -> list[Group]:
         """Return the groups in the order of review."""
-        return self._cached(0, self.queue.groups)
+        return [*self._by_number().values()]
+
+    def _by_number(self) -> dict[int, Group]:
+        """The groups in the order of review by their numbers; the same object until one changes."""
+        discovered, moves = self._cached(0, self.queue.discovered), self._cached(1, self.queue.moves, "moves")
+        # An action is logged with each decision, but few are moves.
+        if self._grouped[0] is not discovered or self._grouped[1] != moves:
+            self._grouped = discovered, moves, {g.number: g for g in regrouped(discovered, moves)}
+        return self._grouped[2]
 
     def group(self, number: int, least: int = 0) -> Group:
-        """Return the group ``number``, counted from 1; raise ``OwsegError`` if there is none, or all of it is hidden.
+        """Return the group ``number``; raise ``OwsegError`` if there is none, or all of it is hidden.
 
         ``least`` is as for ``shown``.
         """
-        groups = self.groups()
-        if not 1 <= number <= len(groups):
-            raise OwsegError(f"there is no group {number}; the queue has {len(groups)}.")
-        if not (found := self.shown(groups[number - 1], least)).regions:
+        if (whole := self._by_number().get(number)) is None:
+            raise OwsegError(f"there is no group {number}; the queue has {len(self._by_number())}.")
+        if not (found := self.shown(whole, least)).regions:
             raise OwsegError(f"group {number} has no region of {least} pixels or more.")
         return found
+
+    def has_group(self, number: int) -> bool:
+        """Return whether there is a group ``number``."""
+        return number in self._by_number()
 
     def shown(self, group: Group, least: int) -> Group:
         """Return ``group`` without the regions whose core has fewer than ``least`` pixels."""
@@ -120,6 +133,10 @@ class ReviewState:
     def _area(self, region: str) -> int:
         image_id, k = self._split(region)
         return self.queue.summary(image_id).areas[k]
+
+    def arrangement(self) -> object:
+        """Return an object that is the same for as long as no region changes its group."""
+        return self._by_number()
 
     def decisions(self) -> Mapping[str, Decision]:
         """Return the decision about each decided region, by region."""
@@ -191,7 +208,7 @@ class ReviewState:
         """Return the name for regions of a group that are accepted next: that of the others, or a provisional one."""
         decisions = self.decisions()
         names = [d.name for r in group.regions if (d := decisions.get(r)) and d.name is not None]
-        return names[-1] if names else provisional_name(group)
+        return next((name for name in reversed(names) if not is_provisional(name)), provisional_name(group))
 
     # What a reviewer does
 
@@ -215,20 +232,23 @@ class ReviewState:
         self.queue.accept(region, name, Rle.from_json({"size": list(size), "counts": counts}, size).mask())
 
     def name_group(self, group: Group, name: str) -> None:
-        """Give the regions of a group that were accepted under its provisional name the name of a class."""
+        """Give the regions of a group that were accepted under a provisional name the name of a class."""
         name, decisions = class_name(name), self.decisions()
-        before = provisional_name(group)
-        unnamed = [r for r in group.regions if r in decisions and decisions[r].name == before]
-        if unnamed and name != before:
+        # Regions that were moved here may have that of another group.
+        unnamed = [r for r in group.regions if (d := decisions.get(r)) and d.name and is_provisional(d.name)]
+        if unnamed and not is_provisional(name):
             self.queue.rename(unnamed, name)
 
     def undo(self) -> list[str]:
         """Undo the last action and return the regions that it changed; raise ``OwsegError`` if there is none."""
-        before = dict(self.decisions())
+        before, moves = dict(self.decisions()), self.queue.moves()
         if not self.queue.undo():
             raise OwsegError("there is nothing to undo.")
-        after = self.decisions()
-        return [r for r in {**before, **after} if before.get(r) != after.get(r)]
+        after, moved = self.decisions(), moves[len(self.queue.moves()) :]
+        return [
+            *(r for r in {**before, **after} if before.get(r) != after.get(r)),
+            *(region for move in moved for region in move.regions),
+        ]
 
     # Shots
 
@@ -238,7 +258,7 @@ class ReviewState:
         for region, decision in self.decisions().items():
             if decision.name == name:
                 shown.setdefault(region.partition("-")[0], region)
-        order = self._cached(1, lambda: self.queue.images_of(name), name)
+        order = self._cached(1, lambda: self.queue.images_of(name), "images", name)
         chosen = [i for i in self.queue.chosen(name) if i in shown] or order[:DEFAULT_SHOTS]
         return [Candidate(i, self.queue.summary(i).name, shown[i], i in chosen) for i in order]
 

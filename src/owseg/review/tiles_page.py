@@ -56,7 +56,7 @@ class TilesPage:
 
     def list_groups(self) -> None:
         """Draw the tiles of the groups that are listed, at least up to that with the focus."""
-        self.listed = self.listing.groups(self.state)
+        self.arrangement, self.listed = self.state.arrangement(), self.listing.groups(self.state)
         self.grid.clear()
         self.links.clear()
         self.drawn.clear()
@@ -105,7 +105,10 @@ class TilesPage:
             ui.label(tile.summary).classes("state")
 
     def refresh(self) -> None:
-        """Draw the tiles again that have changed."""
+        """Draw the tiles again that have changed, all of them where regions changed their groups."""
+        if self.state.arrangement() is not self.arrangement:
+            self.list_groups()
+            return
         for number, before in list(self.drawn.items()):
             if (tile := self.state.tile(self.state.group(number, self.listing.least))) != before:
                 self.draw(tile)
