@@ -157,10 +157,11 @@ def test_the_listing_stays_in_the_address(page, state, ui):
 
 
 def test_keys_of_the_editor_and_the_panel(page):
-    for key in "bep[]znl":
+    for key in "beps[]znl":
         page.key(key, False)
     assert page.editor.mock_calls == [
-        call.take("brush"), call.take("erase"), call.take("polygon"), call.resize(-1), call.resize(1), call.zoom(),
+        call.take("brush"), call.take("erase"), call.take("polygon"), call.take("segment"),
+        call.resize(-1), call.resize(1), call.zoom(),
     ]  # fmt: skip
     page.field.run_method.assert_called_once_with("focus")
     page.panel.learn.assert_called_once_with()

@@ -30,6 +30,7 @@ KEYS: Final = (
     ("N", "name the class"),
     ("1 … 9", "use a name that was given before"),
     ("B, E, P", "brush, eraser, polygon (double-click closes it)"),
+    ("S", "segments: a click adds that under the pointer, with Shift it removes it"),
     ("[ ]", "a smaller, a larger brush"),
     ("Z", "zoom to the region"),
     ("L", "learn the class"),

@@ -14,7 +14,7 @@ from owseg.review.open_group import OpenGroup
 from owseg.review.session import LearningSession
 from owseg.review.state import ReviewState
 
-TOOL_KEYS = {"b": "brush", "e": "erase", "p": "polygon"}
+TOOL_KEYS = {"b": "brush", "e": "erase", "p": "polygon", "s": "segment"}
 
 
 class GroupPage:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import numpy as np
+
 from owseg.data.masks import Rle
-from owseg.data.render import encode_jpeg
+from owseg.data.render import encode_jpeg, encode_png
 from owseg.discovery.contents import Group, QueueImage
 from owseg.discovery.decisions import Decision
 from owseg.discovery.log import ACCEPT, Action, class_name
@@ -18,6 +20,7 @@ from owseg.discovery.moves import regrouped
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region
+from owseg.scorers.segments import segment_ids
 from owseg.types import DEFAULT_SHOTS
 
 T = TypeVar("T")
@@ -93,6 +96,7 @@ class ReviewState:
         # What is in a queue of an image never changes, so these need no stamp.
         self.entry: Callable[[str], QueueImage] = lru_cache(256)(queue.entry)
         self.jpeg: Callable[[str], bytes] = lru_cache(32)(self._jpeg)
+        self.segments: Callable[[str], bytes] = lru_cache(32)(self._segments)
 
     # What the pages show
 
@@ -268,6 +272,11 @@ class ReviewState:
 
     def _jpeg(self, image_id: str) -> bytes:
         return encode_jpeg(self.queue.image(image_id).transpose(1, 2, 0))
+
+    def _segments(self, image_id: str) -> bytes:
+        # An id is a byte each of red, green and blue: a browser reads no 16 bits of grey.
+        ids = segment_ids(self.queue.image(image_id))[..., None]
+        return encode_png((ids >> [0, 8, 16] & 255).astype(np.uint8))
 
     def _cached(self, which: int, read: Callable[[], T], *what: str) -> T:
         """Return what ``read`` makes of the queue; from memory while that number of its stamp is the same."""
