@@ -184,7 +184,7 @@ def replayed(actions):
             held.pop()
     found = {}
     for action in held:
-        for region in action.regions:
+        for region in action.regions if action.do != "move" else ():
             if action.do != "rename":
                 found[region] = (action.do, action.name)
             elif found.get(region, ("", ""))[0] == "accept":
@@ -196,9 +196,9 @@ def replayed(actions):
 def test_what_is_read_on_is_what_is_read_anew(ids, seed):
     rng, actions, db, kept = np.random.default_rng(seed), [], in_memory(lambda db: None), Decisions(Path("queue.db"))
     for number in range(120):
-        do = rng.choice(["accept", "accept", "reject", "known", "rename", "undo", "undo"])
+        do = rng.choice(["accept", "accept", "reject", "known", "rename", "move", "undo", "undo"])
         regions = () if do == "undo" else tuple(rng.choice(ids, rng.integers(1, 4), replace=False).tolist())
-        actions.append(Action(str(do), regions, None if do in ("undo", "reject") else f"class {number}"))
+        actions.append(Action(str(do), regions, None if do in ("undo", "reject", "move") else f"class {number}"))
         insert_action(db, actions[-1])
         found = {r: (d.action, d.name or d.known) for r, d in kept.read(db).items()}
         assert list(found.items()) == list(replayed(actions).items())

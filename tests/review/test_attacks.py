@@ -36,7 +36,8 @@ def test_the_owner_gets_in(server):
     status, found = server.ask(f"/?token={server.token}", Cookie=None)
     assert status == 303 and f"set-cookie: {server.cookie};".encode() in found and b"location: /\r\n" in found
     own = {"Origin": f"http://{server.host}", "Sec_Fetch_Site": "same-origin"}
-    for path in ("/", "/group/1", f"/thumbnails/{IDS[0]}.jpg", f"/images/{IDS[0][:16]}.jpg", POLLING):
+    files = f"/thumbnails/{IDS[0]}.jpg", f"/images/{IDS[0][:16]}.jpg", f"/segments/{IDS[0][:16]}.png"
+    for path in ("/", "/group/1", *files, POLLING):
         status, found = server.ask(path, **own)
         assert status == 200 and b"content-security-policy: default-src 'none'; script-src 'self'" in found
     assert server.ask("/_nicegui_ws/socket.io/?EIO=4&transport=websocket", **{**UPGRADE, **own})[0] == 101
@@ -46,6 +47,7 @@ def test_the_owner_gets_in(server):
 
 
 PATHS = ("/", "/group/1", "/learned", f"/thumbnails/{IDS[0]}.jpg", f"/images/{IDS[0][:16]}.jpg", "/maps/1/x.jpg",
+         f"/segments/{IDS[0][:16]}.png",
          POLLING, "/_nicegui/3.18.0/static/nicegui.js", "/docs", "/openapi.json", "/?token=", "/?token=x",
          "/%2e%2e/etc/passwd")  # fmt: skip
 

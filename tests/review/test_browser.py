@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,6 +16,7 @@ from owseg.data.images import read_image
 from owseg.discovery.discover import discover
 from owseg.discovery.queue import Queue
 from owseg.knowledge.versions import current_version
+from owseg.scorers.segments import segment_ids
 from tests.support import chromium
 
 pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
@@ -114,13 +116,78 @@ def restart(server, page, queue):
 
 
 def choose_tiles(page, queue):
-    """List the groups of one state, then all."""
+    """List the groups of one state, then all, then those with a large region: a reload and the way back keep that."""
     images = page.wait_for_selector(".tile").query_selector_all("img")
     assert len(images) == min(4, len(queue.groups()[0]))
     page.get_by_text("Done", exact=True).click()
     page.wait_for_function("!document.querySelector('.tile')")
     page.get_by_text("All", exact=True).click()
-    page.wait_for_function("n => document.querySelectorAll('.tile').length === n", arg=len(queue.groups()))
+    drawn = "n => document.querySelectorAll('.tile').length === n"
+    page.wait_for_function(drawn, arg=len(queue.groups()))
+    largest = max(area for image_id in queue.image_ids() for area in queue.summary(image_id).areas)
+    page.fill("#least", str(largest))
+    page.wait_for_url(f"**/?least={largest}")
+    page.reload()
+    page.wait_for_function(drawn, arg=1)
+    assert page.input_value("#least") == str(largest)
+    page.locator(".tile").click()
+    page.wait_for_selector(".strip button")
+    assert page.locator(".strip button").count() == 1
+    page.go_back()
+    page.wait_for_function(drawn, arg=1)
+    page.fill("#least", "")
+    page.wait_for_function(drawn, arg=len(queue.groups()))
+
+
+def click_segment(page, queue, region):
+    """Add the segment in the corner of the image to the mask, remove it, and undo both."""
+    image_id = region.partition("-")[0]
+    height, width = queue.entry(image_id).size
+    page.keyboard.press("s")
+    page.wait_for_selector(f".editor[data-segments='{image_id}']")
+    ids = segment_ids(queue.image(image_id))
+    rows, columns = (
+        ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip((height, width), ids.shape, strict=True)
+    )
+    inside = (ids == ids[0, 0])[rows[:, None], columns]
+    before = queue.region(region).mask.mask()
+    box = page.locator(".editor canvas").bounding_box()
+    scale = min(box["width"] / width, box["height"] / height)
+    at = {"x": (box["width"] - scale * width) / 2 + 3, "y": (box["height"] - scale * height) / 2 + 3}
+    for keys, expected in (([], before | inside), (["Shift"], before & ~inside)):
+        with page.expect_response("**/masks/*") as answered:
+            page.locator(".editor canvas").click(position=at, modifiers=keys)
+        assert answered.value.ok and inside.sum() > 100
+        wrong = queue.decisions()[region].mask.mask() != expected
+        assert wrong.sum() < 0.05 * inside.sum()  # along its border, which is smoothed
+    for _ in range(2):
+        page.keyboard.press("u")
+    page.wait_for_function("!document.querySelector('.tools').innerText.includes('corrected')")
+    page.keyboard.press("b")
+
+
+def split_off_and_merge(page, queue, group):
+    """Split the first region off, see that a reload keeps it so, move it back by merging its group, and undo both."""
+    before = queue.groups()
+    page.locator("#region-0").click()
+    page.keyboard.press("x")
+    page.wait_for_selector("#region-0.selected")
+    page.locator("#split").click()
+    page.wait_for_function("n => document.querySelectorAll('.strip button').length === n", arg=len(group) - 1)
+    number = len(before) + 1
+    assert next(g for g in queue.groups() if g.number == number).regions == group.regions[:1]
+    page.goto(f"{page.url.partition('/group')[0]}/group/{number}")
+    page.wait_for_selector(f".editor[data-ready='{group.regions[0]}']")
+    page.locator("#into").click()
+    page.locator(".q-item", has_text=f"{group.number} · ").first.click()
+    page.locator("#merge").click()
+    page.wait_for_url(f"**/group/{group.number}")
+    page.wait_for_function("n => document.querySelectorAll('.strip button').length === n", arg=len(group))
+    for _ in range(2):
+        page.keyboard.press("u")
+    page.wait_for_selector(".strip button.here .state")
+    page.wait_for_function("r => document.querySelector('#region-0 img').src.includes(r)", arg=group.regions[0])
+    assert queue.groups() == before
 
 
 def mark_known(page, queue, region):
@@ -161,12 +228,14 @@ def test_from_unknown_regions_to_a_class_and_back(place):
 
             page.locator("#region-0").click()
             page.wait_for_selector(f".editor[data-ready='{mine[0]}']")
+            click_segment(page, queue, mine[0])
             assert stroke(page).ok and queue.decisions()[mine[0]].mask.area > queue.region(mine[0]).area
             restart(server, page, queue)
             page.keyboard.press("u")  # undoes the stroke, and nothing else
             page.wait_for_function("!document.querySelector('.tools').innerText.includes('corrected')")
             assert queue.accepted() == {NAME: list(mine)} and queue.decisions()[mine[0]].mask is None
 
+            split_off_and_merge(page, queue, group)
             mark_known(page, queue, mine[0])
             page.keyboard.press("l")
             page.wait_for_url("**/learned")

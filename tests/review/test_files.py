@@ -1,15 +1,20 @@
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from owseg.data.masks import Rle
+from owseg.review import state as review_state
 from owseg.review.files import serve_files
 from owseg.review.state import ReviewState
+from owseg.scorers.segments import segment_ids
 from owseg.serve.guard import MAX_BODY, Guard
 from tests.support.queues import IDS, make, square
 
@@ -39,6 +44,20 @@ def test_images_thumbnails_and_masks(web, state):
     assert sent.status_code == 200 and state.view(IDS[3])["corrected"] and state.class_names() == ["<b>dog"]
 
 
+def test_segments_are_ids_in_three_colours(web, state):
+    found = web.get(f"/segments/{IDS[0][:16]}.png")
+    assert found.headers["content-type"] == "image/png" and found.headers["cache-control"].startswith("private")
+    pixels = np.asarray(Image.open(io.BytesIO(found.content))).astype(int)
+    ids = segment_ids(state.queue.image(IDS[0][:16]))
+    assert np.array_equal(pixels @ [1, 256, 65536], ids) and ids.shape == (270, 360)
+
+
+def test_many_segments_fit(state, web, monkeypatch):
+    monkeypatch.setattr(review_state, "segment_ids", lambda image: np.array([[0, 255, 256, 70_000]]))
+    pixels = np.asarray(Image.open(io.BytesIO(web.get(f"/segments/{IDS[0][:16]}.png").content)))
+    assert pixels.tolist() == [[[0, 0, 0], [255, 0, 0], [0, 1, 0], [112, 17, 1]]]
+
+
 def test_label_maps_are_those_of_the_version_that_was_asked_for(state):
     class Session:
         def overlay(self, version, image_id):
@@ -52,7 +71,8 @@ def test_label_maps_are_those_of_the_version_that_was_asked_for(state):
 
 @pytest.mark.parametrize(
     "path",
-    ["/thumbnails/..%2f..%2fqueue.jpg", "/thumbnails/x.jpg", f"/thumbnails/{IDS[0]}9.jpg", "/images/%00.jpg",
+    ["/segments/x.png", f"/segments/{'f' * 16}.png",
+     "/thumbnails/..%2f..%2fqueue.jpg", "/thumbnails/x.jpg", f"/thumbnails/{IDS[0]}9.jpg", "/images/%00.jpg",
      "/images/..%2fp0.jpg", f"/images/{'f' * 16}.jpg", "/maps/x/y.jpg", f"/images/{'é' * 300}.jpg"],
 )  # fmt: skip
 def test_what_is_not_there_is_refused(web, path):

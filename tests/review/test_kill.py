@@ -28,6 +28,9 @@ SCRIPT = {
     "undo": lambda state: state.queue.undo(),
     "undo again": lambda state: state.queue.undo(),
     "go on": lambda state: state.accept([IDS[2]], "cat"),
+    "split": lambda state: state.queue.split([IDS[0], IDS[3]]),
+    "merge": lambda state: state.queue.merge([IDS[1]], 2),
+    "undo a move": lambda state: state.queue.undo(),
 }
 """Each is one action, confirmed when it returns."""
 
@@ -40,7 +43,7 @@ def decided(folder):
     """All that a reviewer has decided, as another process reads it."""
     state = state_at(folder)
     names = sorted({d.name for d in state.decisions().values() if d.name})
-    return dict(state.decisions()), {name: state.chosen(name) for name in names}
+    return dict(state.decisions()), {name: state.chosen(name) for name in names}, state.groups()
 
 
 def torn(left):

@@ -21,6 +21,7 @@ def test_the_region_of_the_address_is_shown_first(state):
     assert OpenGroup(state, 1, IDS[2]).region == FIRST[0]  # of another group
     with pytest.raises(OwsegError, match="no group 3"):
         OpenGroup(state, 3)
+    assert OpenGroup(state, 1, FIRST[2], least=30).regions == (FIRST[0], FIRST[2])  # without that of 25 pixels
 
 
 def test_a_decision_goes_on_to_the_next_region_and_stops_at_the_last(state):
@@ -96,11 +97,39 @@ def test_captions_and_labels(state):
     assert group.caption() == "p0.png · rejected"
 
 
+def test_selected_regions_are_split_off_and_that_is_undone(state):
+    group = OpenGroup(state, 1, FIRST[2])
+    for index in (2, 0, 1, 1):
+        group.select(index)
+    assert group.selected == {FIRST[0], FIRST[2]} and group.split() == 3
+    group.reload(group.region)
+    assert (group.regions, group.region, group.selected) == ((FIRST[1],), FIRST[1], set())
+    new = OpenGroup(state, 3)
+    assert new.regions == (FIRST[0], FIRST[2])
+    group.undo()
+    assert group.regions == FIRST and group.region == FIRST[0]
+    with pytest.raises(OwsegError, match="no group 3"):
+        new.reload()
+
+
+def test_a_group_is_merged_with_what_is_hidden_and_a_selection_alone(state):
+    group = OpenGroup(state, 1, least=30)
+    group.select(1)
+    group.merge(2)
+    assert state.group(2).regions == (IDS[2], FIRST[2])
+    group.reload()
+    assert group.regions == (FIRST[0],)
+    group.merge(2)
+    assert state.group(2).regions == (IDS[2], FIRST[2], FIRST[0], FIRST[1]) and not state.has_group(1)
+    with pytest.raises(OwsegError, match="no group 1"):
+        group.reload()
+
+
 def test_what_was_undone_is_sought_once(tmp_path, monkeypatch):
     def asked(n):
         queue, ids = many(tmp_path / str(n), images=n, regions=10)
         state = ReviewState(queue)
-        monkeypatch.setattr(state, "group", lambda number: Group(number, tuple(map(Name, ids))))
+        monkeypatch.setattr(state, "group", lambda number, least=0: Group(number, tuple(map(Name, ids))))
         group = OpenGroup(state, 1, ids[-1])
         assert group.region == ids[-1]
         state.accept(ids[:-1], "dog")

@@ -45,12 +45,16 @@ def test_a_tile_shows_at_most_four_regions(state):
     assert state.tile(many).typical == tuple(IDS)
 
 
-def test_groups_by_their_state(state):
-    first, second = state.groups()
-    assert state.groups_in("") == state.groups_in("untouched") == [first, second] and not state.groups_in("done")
-    state.accept([IDS[0]], "dog")
-    state.queue.mark_known(IDS[2], "road")
-    assert (state.groups_in("untouched"), state.groups_in("begun"), state.groups_in("done")) == ([], [first], [second])
+def test_small_regions_are_hidden(state):
+    """The cores have 30, 25, 16 and 64 pixels."""
+    whole = Group(1, (IDS[0], IDS[1], IDS[3]), {IDS[0]: (IDS[2],), IDS[3]: ()})
+    assert state.shown(whole, 1) is whole and state.shown(whole, 30).regions == (IDS[0], IDS[3])
+    assert state.shown(whole, 31) == Group(1, (IDS[3],), {IDS[3]: ()}) and not state.shown(whole, 65)
+    assert state.group(1, 31).regions == (IDS[3],) and state.group(2, 16) == state.group(2)
+    with pytest.raises(OwsegError, match="group 2 has no region of 17 pixels or more"):
+        state.group(2, 17)
+    state.accept(state.group(1, 30).regions, "dog")
+    assert state.tile(state.group(1, 30)).state == "done" and state.tile(state.group(1)).state == "begun"
 
 
 def test_a_known_region_is_none_of_a_new_class(state):
@@ -171,18 +175,37 @@ def test_shots_to_choose_from_are_found_without_reading_an_image(tmp_path, monke
 
 def test_what_nobody_changed_is_not_read_again(state, monkeypatch):
     read = []
-    for name in ("groups", "decisions"):
+    for name in ("discovered", "decisions"):
         whole = getattr(Queue, name)
         monkeypatch.setattr(Queue, name, lambda self, name=name, whole=whole: read.append(name) or whole(self))
     for act, again in (
-        (lambda: None, ["groups", "decisions"]), (lambda: None, []),
+        (lambda: None, ["discovered", "decisions"]), (lambda: None, []),
         (lambda: state.queue.reject(IDS[0]), ["decisions"]), (state.queue.undo, ["decisions"]),
-        (lambda: state.queue.write_groups([Group(1, tuple(IDS))]), ["groups"]),
+        (lambda: state.queue.write_groups([Group(1, tuple(IDS))]), ["discovered"]),
     ):  # fmt: skip
         act()
         read.clear()
         assert state.groups() and state.decisions() is not None and read == again
     assert state.group(1).regions == tuple(IDS)
+
+
+def test_groups_are_arranged_again_after_a_move_alone(state):
+    before = state.arrangement()
+    state.queue.reject(IDS[0])
+    assert state.arrangement() is before
+    again(state).queue.split(IDS[0])
+    assert state.arrangement() is not before and [g.number for g in state.groups()] == [1, 3, 2]
+    assert state.group(3).regions == (IDS[0],) and state.has_group(3) and state.tile(state.group(3)).rejected == 1
+    assert state.undo() == [IDS[0]] and not state.has_group(3) and IDS[0] in state.decisions()
+
+
+def test_what_was_moved_is_named_with_its_new_group(state):
+    state.accept([IDS[0]], state.name_for(state.group(1)))
+    state.queue.merge(IDS[0], 2)
+    assert state.name_for(state.group(2)) == "group 2"
+    state.accept([IDS[2]], "group 2")
+    state.name_group(state.group(2), "dog")
+    assert state.queue.accepted() == {"dog": [IDS[0], IDS[2]]}
 
 
 def test_regions_that_are_accepted_again_are_compared_once(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from owseg.errors import OwsegError
 from owseg.models.ops import resize
-from owseg.scorers.segments import ROWS, Segments, boundaries, merged, pooled, segmentations
+from owseg.scorers.segments import ROWS, Segments, boundaries, merged, pooled, segment_ids, segmentations
 from owseg.types import Output
 from tests.support import tiny
 from tests.support.outputs import each
@@ -223,3 +223,13 @@ def test_a_knowledge_base_pools_any_of_its_scores(how):
         found = kb.assess(output, (48, 64), (f"{name}@segments",)).scores[f"{name}@segments"]
         expected = resize(Segments(kb.scorers[name])(output)[:, None], (48, 64))[0, 0].numpy()
         assert np.array_equal(found, expected)
+
+
+def test_segments_of_an_image_are_those_that_scores_are_pooled_over():
+    image = tiny.image(0, (54, 72))
+    ids, seen = segment_ids(image), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("owseg.scorers.segments.pooled", lambda score, maps: seen.extend(maps) or score)
+        maps = torch.zeros(1, 2, 3, 4)
+        Segments(lambda output: maps[:, 0])(Output((), maps, maps, image=torch.from_numpy(image)[None]))
+    assert len(ids) == ROWS and np.array_equal(ids, seen[2]) and not np.array_equal(ids, seen[1])

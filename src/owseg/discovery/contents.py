@@ -77,7 +77,8 @@ class QueueImage:
 class Group:
     """Similar regions, the most typical first.
 
-    ``number`` counts from 1 in the order of review; ``copies`` has, by region, the ids of its near-duplicates in
+    ``number`` counts from 1 in the order of review; groups that a reviewer split off have the numbers after those, and
+    one that was merged leaves a gap. ``copies`` has, by region, the ids of its near-duplicates in
     neighbouring frames, which are not reviewed by themselves; ``priority`` is the sum of the regions' priorities (see
     ``clustering.priority``).
     """

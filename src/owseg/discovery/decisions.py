@@ -1,4 +1,4 @@
-"""The decisions about regions that follow from the log of actions."""
+"""The decisions about regions, and the moves between groups, that follow from the log of actions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Lock
 
 from owseg.data.masks import Rle
 from owseg.discovery.database import sound
-from owseg.discovery.log import ACCEPT, KNOWN, REJECT, RENAME, UNDO, Action, read_actions
+from owseg.discovery.log import ACCEPT, KNOWN, MOVE, REJECT, RENAME, UNDO, Action, read_actions
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,21 @@ class Decisions:
     def _forget(self) -> None:
         self._last = 0, ""  # number and time of the last action that was read
         self._found: dict[str, Decision] = {}
-        self._before: list[dict[str, Decision | None]] = []  # for each action that holds, what it replaced
+        self._moves: list[Action] = []  # those that hold
+        # For each action that holds the decisions that it replaced; None for a move.
+        self._before: list[dict[str, Decision | None] | None] = []
 
     def read(self, db: Connection) -> dict[str, Decision]:
         """Return the decision about each decided region, by the region's id, in the order of the first ones."""
         with self._lock:
             self._update(db)
             return dict(self._found)
+
+    def moves(self, db: Connection) -> tuple[Action, ...]:
+        """Return the moves that hold, in the order in which they were made."""
+        with self._lock:
+            self._update(db)
+            return tuple(self._moves)
 
     def any_action(self, db: Connection) -> bool:
         """Return whether an action holds, which could be undone."""
@@ -71,15 +79,22 @@ class Decisions:
         if action.do == UNDO:
             # The last that still holds, so that several in a row go further back. Two processes of an older version
             # could undo one action at once: the second undid nothing.
-            for region, decision in (self._before.pop() if self._before else {}).items():
+            replaced = self._before.pop() if self._before else {}
+            if replaced is None:
+                self._moves.pop()
+            for region, decision in (replaced or {}).items():
                 if decision is None:
                     self._found.pop(region, None)
                 else:
                     self._found[region] = decision
             return
-        new = _decision_of(action)
-        self._before.append({region: self._found.get(region) for region in action.regions})
-        for region, before in self._before[-1].items():
+        if action.do == MOVE:
+            self._moves.append(action)
+            self._before.append(None)
+            return
+        new, replaced = _decision_of(action), {region: self._found.get(region) for region in action.regions}
+        self._before.append(replaced)
+        for region, before in replaced.items():
             if action.do != RENAME:
                 # Of several decisions the last counts; the dict keeps the place of the first.
                 self._found[region] = new

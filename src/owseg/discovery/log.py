@@ -1,7 +1,7 @@
 """The log of a reviewer's actions, a row each: who did what, and when. Rows are only ever added.
 
-An action accepts regions as a new class, rejects them, marks them as a known class, renames accepted ones, or undoes
-the last action that holds.
+An action accepts regions as a new class, rejects them, marks them as a known class, renames accepted ones, moves
+regions to another group, or undoes the last action that holds.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from datetime import datetime, timezone
 from sqlite3 import Connection
 
 from owseg.data.masks import Rle, check_size
-from owseg.discovery.contents import REGION_ID, to_bytes, to_text
+from owseg.discovery.contents import REGION_ID, is_region_id, to_bytes, to_text
 from owseg.labels import check_class_name
 
-ACCEPT, REJECT, KNOWN, RENAME, UNDO = "accept", "reject", "known", "rename", "undo"
+ACCEPT, REJECT, KNOWN, RENAME, MOVE, UNDO = "accept", "reject", "known", "rename", "move", "undo"
 
 
 def _now() -> str:
@@ -34,8 +34,9 @@ def _user() -> str:
 class Action:
     """What a reviewer did; raises ``ValueError`` for what no reviewer could have done.
 
-    ``do`` is ``ACCEPT``, ``REJECT``, ``KNOWN``, ``RENAME`` or ``UNDO``, ``name`` the class and ``mask`` the corrected
-    mask, where it has one; ``time`` is in UTC (ISO 8601) and ``user`` the name of the account, "" where unknown.
+    ``do`` is ``ACCEPT``, ``REJECT``, ``KNOWN``, ``RENAME``, ``MOVE`` or ``UNDO``, ``name`` the class and ``mask`` the
+    corrected mask, where it has one. Of a move, ``name`` is the region whose group they join, None for a group of their
+    own. ``time`` is in UTC (ISO 8601) and ``user`` the name of the account, "" where unknown.
     """
 
     do: str
@@ -46,10 +47,14 @@ class Action:
     user: str = field(default_factory=_user)
 
     def __post_init__(self) -> None:
-        if self.do not in (ACCEPT, REJECT, KNOWN, RENAME, UNDO) or not all(map(REGION_ID.fullmatch, self.regions)):
+        if self.do not in (ACCEPT, REJECT, KNOWN, RENAME, MOVE, UNDO) or not all(
+            map(REGION_ID.fullmatch, self.regions)
+        ):
             raise ValueError(f"{self.do!r} is no action, or one of its regions none.")
         if self.do in (ACCEPT, KNOWN, RENAME) and class_name(self.name) != self.name:
             raise ValueError(f"{self.name!r} is not the name of a class.")
+        if self.do == MOVE and not (self.name is None or is_region_id(self.name)):
+            raise ValueError(f"{self.name!r} is no region, whose group others could join.")
 
 
 def class_name(name: object) -> str:

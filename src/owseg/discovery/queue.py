@@ -8,46 +8,40 @@ Images stay where they are; one is used only while it is below its folder and it
 on the disk before the call that makes it returns, so a kill loses nothing. Processes that write take turns.
 
 ``contents.py`` has the values, ``rows.py`` what they are in the database, ``database.py`` how that is opened,
-``log.py`` the actions, ``decisions.py`` what follows from them, ``shot_masks.py`` the way from there to shots. Queues
-were folders of JSON files before: ``old_layout.py`` reads them, ``storage.py`` says which it is.
+``queue_images.py`` images and regions, ``log.py`` the actions, ``decisions.py`` what follows from them, ``moves.py``
+the groups after those that are moves, ``shot_masks.py`` the way to shots. Queues were folders of JSON files before:
+``old_layout.py`` reads them, ``storage.py`` says which it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
 from sqlite3 import Connection
 
 import numpy as np
 
-from owseg._files import write_whole
 from owseg.data.masks import Rle
 from owseg.discovery import rows
-from owseg.discovery.contents import Group, ImageSummary, QueueImage, QueueInfo, image_id_of, is_region_id, read_pixels
-from owseg.discovery.database import THUMBNAILS, damaged, sound
+from owseg.discovery.contents import Group, QueueImage, QueueInfo
+from owseg.discovery.database import damaged, sound
 from owseg.discovery.decisions import Decision, Decisions
 from owseg.discovery.log import ACCEPT, KNOWN, REJECT, RENAME, UNDO, Action, class_name, insert_action, read_actions
+from owseg.discovery.moves import moved, number_of_next, regrouped, split_off
+from owseg.discovery.queue_images import QueueImages
 from owseg.discovery.shot_masks import shot_masks
 from owseg.discovery.storage import Storage
 from owseg.errors import OwsegError
-from owseg.knowledge.regions import Region, RegionProposals
 from owseg.labels import check_class_names
 from owseg.types import DEFAULT_SHOTS, Shot
 
 
 @dataclass(frozen=True)
-class Queue:
-    """A queue on disk. Another process's actions count at once: of what changes, only the log is kept, and read on.
-
-    Regions are named by their ids, ``IMAGE-K``, and images by theirs. ``info`` says how the queue was made.
-    """
-
-    folder: Path
-    info: QueueInfo
-    _summaries: dict[str, ImageSummary] = field(default_factory=dict, init=False, repr=False, compare=False)
+class Queue(QueueImages):
+    """A queue on disk. Another process's actions count at once: of what changes, only the log is kept, and read on."""
 
     @classmethod
     def begin(cls, folder: str | Path, info: QueueInfo) -> Queue:
@@ -64,60 +58,6 @@ class Queue:
         """Open a queue; raise ``OwsegError`` if ``folder`` holds none, or one that is damaged or of another format."""
         return cls(Path(folder), Storage(Path(folder)).read_info())
 
-    # Images and regions
-
-    def has(self, name: str) -> bool:
-        """Return whether the image ``name`` is in the queue."""
-        with self.storage.reading() as db:
-            return rows.has_image(db, image_id_of(name))
-
-    def add(self, name: str, digest: str, proposals: RegionProposals, thumbnails: Sequence[bytes]) -> str:
-        """Store the unknown regions of the image ``name``, whose file has the SHA-256 ``digest``; return its id."""
-        image_id, unknown = image_id_of(name), Rle.of(proposals.unknown)
-        for k, jpeg in enumerate(thumbnails, 1):
-            write_whole(self.folder / THUMBNAILS / f"{image_id}-{k}.jpg", jpeg)
-        # Last: an image is in the queue once it is in the database, and then all that belongs to it is, too.
-        with self.storage.writing(synced=False) as db:
-            if not rows.has_image(db, image_id):  # nobody else was faster
-                rows.insert_image(db, QueueImage(image_id, name, digest, unknown.size, unknown, proposals.regions))
-        return image_id
-
-    def image_ids(self) -> list[str]:
-        """Return the ids of all images, sorted."""
-        with self.storage.reading() as db:
-            return rows.read_image_ids(db)
-
-    def summary(self, image_id: str) -> ImageSummary:
-        """Return what lists of regions need of an image; raise ``OwsegError`` if there is none."""
-        if image_id not in self._summaries:
-            with self.storage.reading() as db:  # of all images at once
-                self._summaries.update(rows.read_summaries(db))
-        if image_id not in self._summaries:
-            raise OwsegError(f"{image_id!r:.99} names no image of {self.folder}.")
-        return self._summaries[image_id]
-
-    def entry(self, image_id: str) -> QueueImage:
-        """Return what is stored of an image; raise ``OwsegError`` if there is none or it is damaged."""
-        with self.storage.reading() as db:
-            found = rows.read_image(db, image_id)
-        if found is None:
-            raise OwsegError(f"{image_id!r} names no image of {self.folder}.")
-        return found
-
-    def region(self, region: str) -> Region:
-        """Return a region; raise ``OwsegError`` if there is none of that id."""
-        image_id, k = self._split(region)
-        return self.entry(image_id).regions[k - 1]
-
-    def image(self, image_id: str) -> np.ndarray:
-        """Return the pixels of an image, (3, H, W) uint8; raise ``OwsegError`` if its file is gone or has changed."""
-        return read_pixels(self.info.root, self.entry(image_id))
-
-    def thumbnail(self, region: str) -> Path:
-        """Return the path of the JPEG that shows ``region``."""
-        self._split(region)
-        return self.folder / THUMBNAILS / f"{region}.jpg"
-
     # Groups
 
     def write_groups(self, groups: Sequence[Group]) -> None:
@@ -126,7 +66,14 @@ class Queue:
             rows.replace_groups(db, groups)
 
     def groups(self) -> list[Group]:
-        """Return the groups in the order of review; raise ``OwsegError`` if they were never made, or are damaged."""
+        """Return the groups in the order of review, after all that was split and merged.
+
+        Raises ``OwsegError`` if they were never made, or are damaged.
+        """
+        return regrouped(self.discovered(), self.moves())
+
+    def discovered(self) -> list[Group]:
+        """Return the groups as they were stored, before any move; raises as ``groups`` does."""
         with self.storage.reading() as db:
             found = rows.read_groups(db)
         if found is None:
@@ -137,6 +84,29 @@ class Queue:
         """Return two numbers: one grows as the groups are written, one with each action."""
         with self.storage.reading() as db:
             return rows.read_stamp(db)
+
+    def moves(self) -> tuple[Action, ...]:
+        """Return the moves that hold, in the order in which they were made."""
+        with self.storage.reading() as db:
+            return self._log.moves(db)
+
+    def split(self, regions: str | Sequence[str]) -> int:
+        """Make ``regions`` a group of their own and return its number; what was decided about them stays.
+
+        Raises ``OwsegError`` for a region that is in no group, and for all of a group.
+        """
+        with self._deciding(regions := _as_tuple(regions)) as db:
+            insert_action(db, split_off(self.groups(), regions))
+            return number_of_next(self.discovered(), self.moves())
+
+    def merge(self, regions: str | Sequence[str], into: int) -> None:
+        """Move ``regions``, those of a group or some, to the group of the number ``into``; decisions stay.
+
+        Raises ``OwsegError`` for a region that is in no group, for a group that is not there, and where all of them are
+        in it already.
+        """
+        with self._deciding(regions := _as_tuple(regions)) as db:
+            insert_action(db, moved(self.groups(), regions, into))
 
     # Decisions
 
@@ -151,7 +121,7 @@ class Queue:
         if mask is not None:
             if len(regions) != 1:
                 raise OwsegError("a corrected mask belongs to one region; accept the others in another call.")
-            size = self.entry(self._split(regions[0])[0]).size
+            size = self.entry(self.locate(regions[0])[0]).size
             if mask.shape != size or mask.dtype != bool or not mask.any():
                 raise OwsegError(f"a corrected mask of {regions[0]} is bool, {size[1]}x{size[0]}, and not empty.")
         with self._deciding(regions) as db:
@@ -261,31 +231,14 @@ class Queue:
             raise OwsegError(f"{name!r} is known already; mark the region as known, or name a new class.")
         return name
 
-    def _split(self, region: str, regions_in: Callable[[str], int] | None = None) -> tuple[str, int]:
-        """Return a region's image and its number in it, from 1; raise ``OwsegError`` if there is no such region."""
-        if is_region_id(region):
-            image_id, _, k = region.partition("-")
-            if int(k) <= (regions_in or self._regions_in)(image_id):
-                return image_id, int(k)
-        raise OwsegError(f"{region!r} names no region of {self.folder}.")
-
-    def _regions_in(self, image_id: str) -> int:
-        with self.storage.reading() as db:
-            return rows.count_regions(db, image_id)
-
     @contextmanager
     def _deciding(self, regions: Sequence[str]) -> Iterator[Connection]:
         """Yield a connection to log an action on ``regions``, which are there; nobody else adds one meanwhile."""
         with self.storage.writing() as db:
             regions_in = cache(partial(rows.count_regions, db))  # each image once, however many of its regions
             for region in regions:
-                self._split(region, regions_in)
+                self.locate(region, regions_in)
             yield db
-
-    @cached_property
-    def storage(self) -> Storage:
-        """Where it is stored."""
-        return Storage(self.folder)
 
     @cached_property
     def _log(self) -> Decisions:

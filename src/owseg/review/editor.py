@@ -10,7 +10,7 @@ from nicegui.element import Element
 
 from owseg.review.frame import notify, showing_errors
 
-TOOLS = {"brush": "Brush", "erase": "Erase", "polygon": "Polygon"}
+TOOLS = {"brush": "Brush", "erase": "Erase", "polygon": "Polygon", "segment": "Segment"}
 
 
 MIN_RADIUS, MAX_RADIUS = 2, 60

@@ -1,4 +1,4 @@
-"""What the pages fetch and send besides themselves: images, thumbnails and label maps; corrected masks."""
+"""What the pages fetch and send besides themselves: images, thumbnails, segments and label maps; corrected masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from owseg.review.state import ReviewState
 
 
 def serve_files(web: FastAPI, state: ReviewState, session: LearningSession) -> None:
-    """Add the routes of images, thumbnails, label maps and corrected masks to ``web``; errors are answered with 400."""
+    """Add the routes of images, thumbnails, segments, label maps and corrected masks to ``web``.
+
+    Errors are answered with 400.
+    """
     # What belongs to an id never changes.
     cached = {"Cache-Control": "private, max-age=3600"}
 
@@ -29,6 +32,10 @@ def serve_files(web: FastAPI, state: ReviewState, session: LearningSession) -> N
     @web.get("/images/{image_id}.jpg")
     def image(image_id: str) -> Response:
         return Response(state.jpeg(image_id), media_type="image/jpeg", headers=cached)
+
+    @web.get("/segments/{image_id}.png")
+    def segments(image_id: str) -> Response:
+        return Response(state.segments(image_id), media_type="image/png", headers=cached)
 
     @web.get("/maps/{version}/{image_id}.jpg")
     def overlay(version: int, image_id: str) -> Response:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from owseg.errors import OwsegError
 from owseg.review.editor import Editor
 from owseg.review.frame import PAGE, count, draw_frame, showing_errors
 from owseg.review.learn_panel import LearnPanel
+from owseg.review.listing import Listing
+from owseg.review.move_panel import MovePanel
 from owseg.review.open_group import OpenGroup
 from owseg.review.session import LearningSession
 from owseg.review.state import ReviewState
 
-TOOL_KEYS = {"b": "brush", "e": "erase", "p": "polygon"}
+TOOL_KEYS = {"b": "brush", "e": "erase", "p": "polygon", "s": "segment"}
 
 
 class GroupPage:
-    """Draws the group ``number``, and does in it what keys and buttons ask for; ``region`` is shown first."""
+    """Draws the group ``number`` of a listing, and does in it what is asked for; ``region`` is shown first."""
 
-    def __init__(self, state: ReviewState, session: LearningSession, number: int, region: str):
-        self.state = state
-        self.open = OpenGroup(state, number, region)
+    def __init__(self, state: ReviewState, session: LearningSession, listing: Listing, number: int, region: str):
+        self.state, self.listing = state, listing
+        self.open = OpenGroup(state, number, region, listing.least)
         self.buttons: dict[int, tuple[ui.element, ui.label]] = {}
+        self.drawn: tuple[str, ...] = ()
         self.nearest = state.tile(self.open.group).nearest
-        title = f"Group {number}: {count(len(self.open.regions), 'region')}, nearest known class: {self.nearest}"
-        self.status = draw_frame(title, self.undo, self.key)
+        self.status = draw_frame(f"Group {number}, nearest known class: {self.nearest}", self.undo, self.key)
         with ui.element("main").classes("work"):
             self.strip = ui.element("nav").classes("strip")
             with ui.element("section").classes("stage"):
@@ -60,6 +63,8 @@ class GroupPage:
         for label, rest in (("Accept all undecided", self.accept_rest), ("All undecided are known", self.known_rest)):
             ui.button(label, on_click=showing_errors(rest)).props("flat no-caps dense")
         ui.separator()
+        self.moves = MovePanel(self.state, self.open, self.left)
+        ui.separator()
         self.panel = LearnPanel(self.state, session, self.ask_name)
         ui.space()
         ui.link("The class learned last", "/learned").classes("muted")
@@ -72,11 +77,14 @@ class GroupPage:
         first = self.open.index // PAGE * PAGE
         with self.strip:
             for i in range(first, min(first + PAGE, len(self.open.regions))):
-                button = ui.element("button").on("click", showing_errors(lambda i=i: self.show(i)))
-                button.props(f'id="region-{i}" aria-label="region {i + 1}"')
-                with button:
-                    ui.element("img").props(f'src="/thumbnails/{self.open.regions[i]}.jpg" alt="" loading=lazy')
-                    self.buttons[i] = button, ui.label().classes("state")
+                with ui.element("div"):
+                    button = ui.element("button").on("click", showing_errors(lambda i=i: self.show(i)))
+                    button.props(f'id="region-{i}" aria-label="region {i + 1}"')
+                    with button:
+                        ui.element("img").props(f'src="/thumbnails/{self.open.regions[i]}.jpg" alt="" loading=lazy')
+                        self.buttons[i] = button, ui.label().classes("state")
+                    box = ui.element("i").props(f'role=checkbox id="select-{i}" title="Select (X)"')
+                    box.on("click", showing_errors(lambda i=i: self.select(i)))
 
     def draw_names(self) -> None:
         """Draw the names that were given before."""
@@ -90,17 +98,22 @@ class GroupPage:
 
     def refresh(self) -> None:
         """Draw what may have changed."""
-        if self.open.index not in self.buttons:
+        if self.open.index not in self.buttons or self.drawn != self.open.regions:
+            self.drawn = self.open.regions
             self.draw_strip()
         for i, (button, label) in self.buttons.items():
             style, word = self.open.label(self.open.regions[i])
-            button.classes(replace=f"{style}{' here' if i == self.open.index else ''}")
+            selected = " selected" if self.open.regions[i] in self.open.selected else ""
+            button.classes(replace=f"{style}{selected}{' here' if i == self.open.index else ''}")
             label.set_text(word)
         self.editor.show(self.state.view(self.open.region), self.open.name, self.open.caption())
         total = len(self.open.regions)
         decided = total - len(self.state.undecided(self.open.group))
-        self.status.set_text(f"{decided:,} of {count(total, 'region')} decided")
+        hidden = len(self.state.group(self.open.number)) - total
+        small = f", {hidden:,} small hidden" if hidden else ""
+        self.status.set_text(f"{decided:,} of {count(total, 'region')} decided{small}")
         self.draw_names()
+        self.moves.show()
         self.panel.show(self.open.name, str(self.choice.value))
 
     # Actions
@@ -114,16 +127,18 @@ class GroupPage:
         elif name == "Escape" and self.editor.begun:
             self.editor.cancel()
         elif name == "Escape":
-            ui.navigate.to(f"/?at={self.open.number}")
+            ui.navigate.to(self.listing.address("/", at=self.open.number))
         elif name == "Enter":
-            last = self.open.number == len(self.state.groups())
-            ui.navigate.to("/" if last else f"/group/{self.open.number + 1}")
+            following = self.listing.after(self.state, self.open.number)
+            ui.navigate.to(self.listing.address("/" if following is None else f"/group/{following}"))
         elif name == "a":
             self.accept_rest() if shift else self.accept()
         elif name == "r":
             self.reject_rest() if shift else self.reject()
         elif name == "k":
             self.known_rest() if shift else self.mark_known()
+        elif name == "x":
+            self.select(self.open.index)
         elif name == "u":
             self.undo()
         elif name == "n":
@@ -146,7 +161,7 @@ class GroupPage:
 
     def moved(self) -> None:
         """Draw the region that is shown now, and make a reload show it again."""
-        ui.navigate.history.replace(f"/group/{self.open.number}?region={self.open.region}")
+        ui.navigate.history.replace(self.listing.address(f"/group/{self.open.number}", region=self.open.region))
         self.refresh()
         element = f'document.getElementById("region-{self.open.index}")'
         ui.run_javascript(f'{element}?.scrollIntoView({{block: "nearest"}})')
@@ -181,9 +196,29 @@ class GroupPage:
         self.open.known_rest(str(self.choice.value))
         self.refresh()
 
+    def select(self, index: int) -> None:
+        """Select a region to be moved to another group, or do so no more."""
+        self.open.select(index)
+        self.refresh()
+
+    def left(self, number: int) -> None:
+        """Show what is left of the group, or the group ``number`` where all that was here is now."""
+        try:
+            self.open.reload(self.open.region)
+        except OwsegError:
+            ui.navigate.to(self.listing.address(f"/group/{number}"))
+            return
+        self.moved()
+
     def undo(self) -> None:
-        """Undo the last action."""
-        self.open.undo()
+        """Undo the last action; where that was what made this group, show all groups."""
+        try:
+            self.open.undo()
+        except OwsegError:
+            if self.state.has_group(self.open.number):
+                raise
+            ui.navigate.to(self.listing.address("/"))
+            return
         self.field.set_value(self.open.class_name)
         self.moved()
 

@@ -9,16 +9,27 @@ from owseg.review.state import ReviewState, is_provisional
 class OpenGroup:
     """The group ``number`` under review; ``region`` is shown first, if it belongs to the group.
 
-    ``name`` is what regions are accepted as: a class, or until that is named the provisional name of the group.
+    Regions whose core has fewer than ``least`` pixels are left out; some may be ``selected``, to be moved. ``name`` is
+    what regions are accepted as: a class, or until that is named the provisional name of the group.
     """
 
-    def __init__(self, state: ReviewState, number: int, region: str = ""):
-        self.state, self.number = state, number
-        self.group = state.group(number)
+    def __init__(self, state: ReviewState, number: int, region: str = "", least: int = 0):
+        self.state, self.number, self.least = state, number, least
+        self.selected: set[str] = set()
+        self.index = 0
+        self.reload(region)
+        self.name = state.name_for(self.group)
+
+    def reload(self, region: str = "") -> None:
+        """Read which regions the group has by now, and show ``region`` if it is one of them.
+
+        Raises ``OwsegError`` if the group is no more.
+        """
+        self.group = self.state.group(self.number, self.least)
         self.regions = self.group.regions
         self._places = {region: i for i, region in enumerate(self.regions)}
-        self.index = self._places.get(region, 0)
-        self.name = state.name_for(self.group)
+        self.selected &= self._places.keys()
+        self.show(self._places.get(region, self.index))
 
     @property
     def region(self) -> str:
@@ -64,9 +75,27 @@ class OpenGroup:
         if undecided := self.state.undecided(self.group):
             self.state.queue.mark_known(undecided, name)
 
+    def select(self, index: int) -> None:
+        """Select the region of that index, or do so no more."""
+        self.selected ^= {self.regions[index]}
+
+    def split(self) -> int:
+        """Make the selected regions a group of their own, and return its number."""
+        return self.state.queue.split([r for r in self.regions if r in self.selected])
+
+    def merge(self, into: int) -> None:
+        """Move the selected regions to the group ``into``; if there are none, all of the group, also those left out."""
+        selected = [r for r in self.regions if r in self.selected]
+        self.state.queue.merge(selected or self.state.group(self.number).regions, into)
+
     def undo(self) -> None:
-        """Undo the last action, of whatever group, and show a region that it changed if one is in this group."""
-        changed = [r for r in self.state.undo() if r in self._places]
+        """Undo the last action, of whatever group, and show a region that it changed if one is in this group.
+
+        Raises ``OwsegError`` if the group is no more then.
+        """
+        undone = self.state.undo()
+        self.reload(self.region)
+        changed = [r for r in undone if r in self._places]
         # What was undone may be the naming of the class.
         if is_provisional(self.name) or self.name not in self.state.class_names():
             self.name = self.state.name_for(self.group)

@@ -11,6 +11,7 @@ from owseg.review.files import serve_files
 from owseg.review.frame import draw_page
 from owseg.review.group_page import GroupPage
 from owseg.review.learned_page import draw_learned
+from owseg.review.listing import Listing
 from owseg.review.session import LearningSession
 from owseg.review.state import ReviewState
 from owseg.review.tiles_page import TilesPage
@@ -40,12 +41,12 @@ def application(state: ReviewState, session: LearningSession, token: str, local:
     serve_files(web, state, session)
 
     @ui.page("/")
-    def tiles(at: int = 1) -> None:
-        draw_page(TilesPage, state, at)
+    def tiles(at: int = 1, sort: str = "", least: int = 0, only: str = "") -> None:
+        draw_page(TilesPage, state, Listing(sort, least, only), at)
 
     @ui.page("/group/{number}")
-    def group(number: int, region: str = "") -> None:
-        draw_page(GroupPage, state, session, number, region)
+    def group(number: int, region: str = "", sort: str = "", least: int = 0, only: str = "") -> None:
+        draw_page(GroupPage, state, session, Listing(sort, least, only), number, region)
 
     @ui.page("/learned")
     def learned() -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import numpy as np
+
 from owseg.data.masks import Rle
-from owseg.data.render import encode_jpeg
+from owseg.data.render import encode_jpeg, encode_png
 from owseg.discovery.contents import Group, QueueImage
 from owseg.discovery.decisions import Decision
-from owseg.discovery.log import ACCEPT, class_name
+from owseg.discovery.log import ACCEPT, Action, class_name
+from owseg.discovery.moves import regrouped
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region
+from owseg.scorers.segments import segment_ids
 from owseg.types import DEFAULT_SHOTS
 
 T = TypeVar("T")
@@ -52,7 +56,12 @@ class Tile:
     @property
     def state(self) -> str:
         """``untouched``, ``begun`` or ``done``."""
-        return _state_of(self.undecided, self.regions)
+        return "done" if not self.undecided else "begun" if self.undecided < self.regions else "untouched"
+
+    @property
+    def name(self) -> str:
+        """The class that most of its regions were accepted as; empty until one is named."""
+        return next((name for name in self.names if not is_provisional(name)), "")
 
     @property
     def summary(self) -> str:
@@ -83,22 +92,55 @@ class ReviewState:
     def __init__(self, queue: Queue):
         self.queue = queue
         self._cache: dict[tuple[str, ...], tuple[int, Any]] = {}
+        self._grouped: tuple[list[Group], tuple[Action, ...], dict[int, Group]] = [], (), {}
         # What is in a queue of an image never changes, so these need no stamp.
         self.entry: Callable[[str], QueueImage] = lru_cache(256)(queue.entry)
         self.jpeg: Callable[[str], bytes] = lru_cache(32)(self._jpeg)
+        self.segments: Callable[[str], bytes] = lru_cache(32)(self._segments)
 
     # What the pages show
 
     def groups(self) -> list[Group]:
         """Return the groups in the order of review."""
-        return self._cached(0, self.queue.groups)
+        return [*self._by_number().values()]
 
-    def group(self, number: int) -> Group:
-        """Return the group ``number``, counted from 1; raise ``OwsegError`` if there is none."""
-        groups = self.groups()
-        if not 1 <= number <= len(groups):
-            raise OwsegError(f"there is no group {number}; the queue has {len(groups)}.")
-        return groups[number - 1]
+    def _by_number(self) -> dict[int, Group]:
+        """The groups in the order of review by their numbers; the same object until one changes."""
+        discovered, moves = self._cached(0, self.queue.discovered), self._cached(1, self.queue.moves, "moves")
+        # An action is logged with each decision, but few are moves.
+        if self._grouped[0] is not discovered or self._grouped[1] != moves:
+            self._grouped = discovered, moves, {g.number: g for g in regrouped(discovered, moves)}
+        return self._grouped[2]
+
+    def group(self, number: int, least: int = 0) -> Group:
+        """Return the group ``number``; raise ``OwsegError`` if there is none, or all of it is hidden.
+
+        ``least`` is as for ``shown``.
+        """
+        if (whole := self._by_number().get(number)) is None:
+            raise OwsegError(f"there is no group {number}; the queue has {len(self._by_number())}.")
+        if not (found := self.shown(whole, least)).regions:
+            raise OwsegError(f"group {number} has no region of {least} pixels or more.")
+        return found
+
+    def has_group(self, number: int) -> bool:
+        """Return whether there is a group ``number``."""
+        return number in self._by_number()
+
+    def shown(self, group: Group, least: int) -> Group:
+        """Return ``group`` without the regions whose core has fewer than ``least`` pixels."""
+        if least <= 1:  # the least that a core has
+            return group
+        regions = tuple(r for r in group.regions if self._area(r) >= least)
+        return replace(group, regions=regions, copies={r: group.copies[r] for r in regions if r in group.copies})
+
+    def _area(self, region: str) -> int:
+        image_id, k = self._split(region)
+        return self.queue.summary(image_id).areas[k]
+
+    def arrangement(self) -> object:
+        """Return an object that is the same for as long as no region changes its group."""
+        return self._by_number()
 
     def decisions(self) -> Mapping[str, Decision]:
         """Return the decision about each decided region, by region."""
@@ -128,10 +170,6 @@ class ReviewState:
             group.number, group.regions[:MAX_TYPICAL], len(group), copies, nearest, accepted,
             len(made) - accepted - known, known, tuple(name for name, _ in names.most_common()),
         )  # fmt: skip
-
-    def groups_in(self, state: str) -> list[Group]:
-        """Return the groups that are ``untouched``, ``begun`` or ``done``, in the order of review; all for ""."""
-        return [g for g in self.groups() if state in ("", _state_of(len(self.undecided(g)), len(g)))]
 
     def undecided(self, group: Group) -> list[str]:
         """Return the regions of a group that are not decided."""
@@ -174,7 +212,7 @@ class ReviewState:
         """Return the name for regions of a group that are accepted next: that of the others, or a provisional one."""
         decisions = self.decisions()
         names = [d.name for r in group.regions if (d := decisions.get(r)) and d.name is not None]
-        return names[-1] if names else provisional_name(group)
+        return next((name for name in reversed(names) if not is_provisional(name)), provisional_name(group))
 
     # What a reviewer does
 
@@ -198,20 +236,23 @@ class ReviewState:
         self.queue.accept(region, name, Rle.from_json({"size": list(size), "counts": counts}, size).mask())
 
     def name_group(self, group: Group, name: str) -> None:
-        """Give the regions of a group that were accepted under its provisional name the name of a class."""
+        """Give the regions of a group that were accepted under a provisional name the name of a class."""
         name, decisions = class_name(name), self.decisions()
-        before = provisional_name(group)
-        unnamed = [r for r in group.regions if r in decisions and decisions[r].name == before]
-        if unnamed and name != before:
+        # Regions that were moved here may have that of another group.
+        unnamed = [r for r in group.regions if (d := decisions.get(r)) and d.name and is_provisional(d.name)]
+        if unnamed and not is_provisional(name):
             self.queue.rename(unnamed, name)
 
     def undo(self) -> list[str]:
         """Undo the last action and return the regions that it changed; raise ``OwsegError`` if there is none."""
-        before = dict(self.decisions())
+        before, moves = dict(self.decisions()), self.queue.moves()
         if not self.queue.undo():
             raise OwsegError("there is nothing to undo.")
-        after = self.decisions()
-        return [r for r in {**before, **after} if before.get(r) != after.get(r)]
+        after, moved = self.decisions(), moves[len(self.queue.moves()) :]
+        return [
+            *(r for r in {**before, **after} if before.get(r) != after.get(r)),
+            *(region for move in moved for region in move.regions),
+        ]
 
     # Shots
 
@@ -221,7 +262,7 @@ class ReviewState:
         for region, decision in self.decisions().items():
             if decision.name == name:
                 shown.setdefault(region.partition("-")[0], region)
-        order = self._cached(1, lambda: self.queue.images_of(name), name)
+        order = self._cached(1, lambda: self.queue.images_of(name), "images", name)
         chosen = [i for i in self.queue.chosen(name) if i in shown] or order[:DEFAULT_SHOTS]
         return [Candidate(i, self.queue.summary(i).name, shown[i], i in chosen) for i in order]
 
@@ -232,6 +273,11 @@ class ReviewState:
     def _jpeg(self, image_id: str) -> bytes:
         return encode_jpeg(self.queue.image(image_id).transpose(1, 2, 0))
 
+    def _segments(self, image_id: str) -> bytes:
+        # An id is a byte each of red, green and blue: a browser reads no 16 bits of grey.
+        ids = segment_ids(self.queue.image(image_id))[..., None]
+        return encode_png((ids >> [0, 8, 16] & 255).astype(np.uint8))
+
     def _cached(self, which: int, read: Callable[[], T], *what: str) -> T:
         """Return what ``read`` makes of the queue; from memory while that number of its stamp is the same."""
         number, key = self.queue.stamp()[which], (str(which), *what)
@@ -239,10 +285,6 @@ class ReviewState:
             self._cache[key] = (number, read())
         value: T = self._cache[key][1]
         return value
-
-
-def _state_of(undecided: int, regions: int) -> str:
-    return "done" if not undecided else "begun" if undecided < regions else "untouched"
 
 
 def provisional_name(group: Group) -> str:

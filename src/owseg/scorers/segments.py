@@ -41,12 +41,18 @@ class Segments:
         """
         if output.image is None:
             raise OwsegError("a score over segments needs the image; run the network through KnowledgeBase.forward.")
-        images, scores = output.image, self.scorer(output)
-        size = working_size((images.shape[-2], images.shape[-1]), ROWS)
-        small = resize_image(images.float(), size).round().clamp(0, 255).byte().movedim(1, -1).cpu().numpy()
-        maps = resize(scores[:, None].float(), size)[:, 0].cpu().numpy()
+        small, scores = _resized(output.image), self.scorer(output)
+        maps = resize(scores[:, None].float(), small.shape[1:3])[:, 0].cpu().numpy()
         found = [pooled(score, segmentations(image)) for score, image in zip(maps, small, strict=True)]
         return torch.from_numpy(np.stack(found)).to(scores.device)
+
+
+def segment_ids(image: np.ndarray, scale: int = SCALES[len(SCALES) // 2]) -> np.ndarray:
+    """Return the segments of ``image`` (3, H, W) uint8 at one of ``SCALES``: ids from 0, (h, w), h or w being ``ROWS``.
+
+    See ``segmentations``.
+    """
+    return segmentations(_resized(torch.from_numpy(image)[None])[0], (SCALES[0], scale))[-1]
 
 
 def pooled(score: np.ndarray, maps: Sequence[np.ndarray]) -> np.ndarray:
@@ -135,6 +141,12 @@ def merged(pairs: np.ndarray, differences: np.ndarray, areas: np.ndarray, k: flo
             area[a] += area[b]
     numbers: np.ndarray = np.unique([root(i) for i in range(len(areas))], return_inverse=True)[1]
     return numbers
+
+
+def _resized(images: Tensor) -> np.ndarray:
+    """Return ``images`` (B, 3, H, W) at the size at which they are segmented, (B, h, w, 3) uint8."""
+    size = working_size((images.shape[-2], images.shape[-1]), ROWS)
+    return resize_image(images.float(), size).round().clamp(0, 255).byte().movedim(1, -1).cpu().numpy()
 
 
 def _means(values: np.ndarray, ids: np.ndarray) -> np.ndarray:

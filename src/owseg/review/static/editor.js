@@ -15,7 +15,7 @@ export default {
       if (now.region === before.region && (this.stroke || this.sending || this.points.length)) this.draw();
       else this.show();
     },
-    tool() { this.cancel(); },
+    tool() { this.cancel(); this.segment(); },
     radius() { this.draw(); },
   },
   mounted() {
@@ -53,6 +53,39 @@ export default {
       this.pen.putImageData(pixels, 0, 0);
       this.draw();
       this.$refs.frame.dataset.ready = region;
+      this.segment();
+    },
+    async segment() {  // read the segments of the image once they are needed: their ids, a byte each in red, green and blue
+      const { image } = this.view, src = `/segments/${image}.png`;
+      if (this.tool !== "segment" || this.segments?.src === src) return;
+      const segments = this.segments = { src }, png = new Image();
+      png.src = src;
+      try { await png.decode(); } catch {
+        this.segments = null;
+        return this.$emit("refused", "The segments cannot be read; is the image's file gone?");
+      }
+      const { naturalWidth: width, naturalHeight: height } = png;
+      const canvas = Object.assign(document.createElement("canvas"), { width, height }), ctx = canvas.getContext("2d");
+      ctx.drawImage(png, 0, 0);
+      const bytes = ctx.getImageData(0, 0, width, height).data;
+      const ids = Uint32Array.from({ length: width * height }, (_, i) => bytes[4 * i] + 256 * bytes[4 * i + 1] + 65536 * bytes[4 * i + 2]);
+      Object.assign(segments, { canvas, ids, id: -1 });
+      this.$refs.frame.dataset.segments = image;
+      this.draw();
+    },
+    under() {  // a canvas with the segment under the pointer, of the size at which the image was segmented
+      const { canvas, ids } = this.segments || {}, [height, width] = this.view.size;
+      if (!ids || !this.at) return null;
+      const x = Math.floor(this.at[0] * canvas.width / width), y = Math.floor(this.at[1] * canvas.height / height);
+      if (x < 0 || y < 0 || x >= canvas.width || y >= canvas.height) return null;
+      const id = ids[y * canvas.width + x];
+      if (id !== this.segments.id) {
+        const pixels = new ImageData(canvas.width, canvas.height);
+        ids.forEach((other, i) => { if (other === id) pixels.data.set([255, 255, 255, 255], 4 * i); });
+        canvas.getContext("2d").putImageData(pixels, 0, 0);
+        this.segments.id = id;
+      }
+      return canvas;
     },
     place() {  // of the image in the canvas: scale, left, top
       const { clientWidth: w, clientHeight: h } = this.$refs.frame, [height, width] = this.view.size;
@@ -82,6 +115,10 @@ export default {
         for (const [x, y] of [...this.points, ...(this.at ? [this.at] : [])]) ctx.lineTo(left + x * scale, top + y * scale);
         ctx.stroke();
         for (const [x, y] of this.points) ctx.fillRect(left + x * scale - 3, top + y * scale - 3, 6, 6);
+      } else if (this.tool === "segment") {
+        const canvas = this.under();
+        ctx.globalAlpha = 0.45;
+        if (canvas) ctx.drawImage(canvas, ...box);
       } else if (this.at && this.tool !== "polygon") {
         for (const [color, wide] of [["#000a", 3], ["#fff", 1.5]]) {
           ctx.strokeStyle = color;
@@ -124,6 +161,7 @@ export default {
         this.$emit("begun", true);
         return this.draw();
       }
+      if (this.tool === "segment") return this.toggle(event.shiftKey);
       this.$refs.canvas.setPointerCapture(event.pointerId);
       this.stroke = this.at;
       this.paint(this.at);
@@ -148,6 +186,14 @@ export default {
       this.pen.stroke();
       this.stroke = to;
       this.draw();
+    },
+    toggle(removes) {  // add the segment under the pointer to the mask, or remove it
+      const canvas = this.under(), [height, width] = this.view.size;
+      if (!canvas) return;
+      this.pen.globalCompositeOperation = removes ? "destination-out" : "source-over";
+      this.pen.drawImage(canvas, 0, 0, width, height);  // smoothed where the image is larger
+      this.draw();
+      this.save();
     },
     close() {  // the polygon
       if (this.points.length < 3) return;
