@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from owseg.discovery import old_layout
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 from tests.support.folders import contents
@@ -123,6 +124,23 @@ def test_of_several_who_convert_at_once_each_is_heard(old):
     assert in_children([lambda process=process: act(process) for process in range(4)]) == [0] * 4
     assert sorted(a.name for a in old.actions()[6:]) == [f"class {process}" for process in range(4)]
     assert set(old.accepted()) == {f"class {process}" for process in range(4)}
+
+
+@pytest.mark.parametrize("when", ["read_info", "fill"])
+def test_one_that_is_converted_while_it_is_read_is_read_anew(old, monkeypatch, when):
+    """Another process removes the old files just before they are read, or some of them."""
+    expected, real = [g.regions for g in old.groups()], getattr(old_layout, when)
+
+    def late(*given):
+        monkeypatch.setattr(old_layout, when, real)
+        Queue.open(old.folder).undo()
+        if when == "fill":  # of which the first file to be read is still there
+            (old.folder / "queue.json").write_text(json.dumps(info))
+        return real(*given)
+
+    info = json.loads((old.folder / "queue.json").read_text())
+    monkeypatch.setattr(old_layout, when, late)
+    assert [g.regions for g in Queue.open(old.folder).groups()] == expected
 
 
 def test_what_was_left_of_the_old_files_is_removed(old):

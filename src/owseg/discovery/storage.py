@@ -49,10 +49,14 @@ class Storage:
 
     def read_info(self) -> QueueInfo:
         """Return how the queue was made; raise ``OwsegError`` for none, one that is damaged, or of another format."""
-        if self._is_converted:
-            with reading(self.path) as db:
-                return read_info(db)
-        return old_layout.read_info(self.folder)
+        if not self._is_converted:
+            try:
+                return old_layout.read_info(self.folder)
+            except OwsegError:
+                if not self.path.is_file():  # else another process has just converted it
+                    raise
+        with reading(self.path) as db:
+            return read_info(db)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -88,10 +92,13 @@ class Storage:
 
     @property
     def _is_in_memory(self) -> bool:
-        """Whether the old files were read, now or before; if not, another process has just converted them."""
+        """Whether the old files were read, now or before; if not, another process has just converted them.
+
+        It makes the database before it removes the first of them, so that without one all were still there.
+        """
         try:
             with self._lock:
-                return bool(self._memory)
+                return bool(self._memory) and not self.path.is_file()
         except OwsegError:
             if self.path.is_file():
                 return False
