@@ -173,3 +173,11 @@ def test_what_each_shot_says_of_the_others():
     told, odd = of_shots("cow", {"a": 0.61, "b": 0.19, "c": nan})
     assert "nan (c)" in told and "disagree: b, c are hardly found" in odd
     assert "b is hardly found" in of_shots("cow", {"a": 0.61, "b": 0.1})[1]
+
+
+def test_of_many_shots_those_that_are_found_least_are_listed():
+    found = {str(k): nan if k == 7 else k / 20 for k in range(1, 12)}
+    (line,) = of_shots("cow", found)
+    assert "half of the 11 shots of cow are found with an IoU of 0.25 or more" in line
+    assert "least: 0.00 (7), 0.05 (1), 0.10 (2), 0.15 (3), 0.20 (4). Look" in line
+    assert "0.50 (j)." in of_shots("cow", dict.fromkeys("abcdefghij", 0.5))[0]

@@ -243,6 +243,19 @@ def test_connections_are_not_too_many(server):
         assert len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) < MAX_CONNECTIONS + 100
 
 
+def test_a_web_socket_that_is_quiet_stays_open(stored_kb, tmp_path):
+    with serving(tmp_path, stored_kb, seconds=0.5) as server, server.connect() as client:
+        lines = {"Host": server.host, "Cookie": server.cookie, "Origin": f"http://{server.host}", **UPGRADE}
+        head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
+        path = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+        client.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
+        found = b""
+        while select.select([client], [], [], 2)[0]:  # until nothing has come for longer than a request may take
+            assert (part := client.recv(1 << 16)), "it was closed"
+            found += part
+        assert found.startswith(b"HTTP/1.1 101") and b"408" not in found
+
+
 def test_half_requests_end(stored_kb, tmp_path):
     with serving(tmp_path, stored_kb, seconds=1.0) as server:
         for number, client in enumerate(islice(half_requests(server), 8)):

@@ -242,6 +242,11 @@ def test_from_unknown_regions_to_a_class_and_back(place):
             page.wait_for_selector(".pairs img")
             page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
             assert NAME in page.locator("header").inner_text()
+            found = owseg.load(place / "kb").history[-1].details["left_out_iou"]
+            shown_ious = ", ".join(f"{iou:.2f} ({shot})" for shot, iou in found.items())
+            assert f"each shot of {NAME} is found with an IoU of {shown_ious}." in page.locator(".check").inner_text()
+            one = next(iter(found))
+            assert f"{one}, one of the shots: IoU {found[one]:.2f} without it" in page.inner_text(".pairs")
             updated = owseg.load(place / "kb")
             assert updated.labels.names[-1] == NAME and current_version(place / "kb") == 2
             shot = queue.shots(NAME)[0]

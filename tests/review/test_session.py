@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from owseg.errors import NotCurrent, OwsegError
 from owseg.knowledge.commit import rollback_version
 from owseg.knowledge.event import Event
 from owseg.knowledge.versions import current_version
+from owseg.learners.learn import learn
+from owseg.learners.leave_one_out import left_out_iou
 from owseg.review.session import Change, LearningSession
 from owseg.review.state import ReviewState, provisional_name
 from tests.support import tiny
@@ -50,6 +53,40 @@ def test_a_class_is_learned_shown_and_undone(place, target):
     with pytest.raises(OwsegError, match="nothing was learned"):
         session.undo()
     assert session.learn("cow") == 3
+
+
+def test_each_shot_is_found_by_what_the_others_show(place):
+    session = session_in(place, "kb")
+    state = session.state
+    images = [i for i in state.queue.image_ids() if state.entry(i).regions][:3]
+    state.accept([f"{i}-1" for i in images], "cow")
+    state.queue.choose("cow", images)
+    base, shots = session.kb(), list(state.queue.shots("cow", images=images))
+    session.learn("cow")
+    expected = left_out_iou(base, "cow", shots)
+    for each in (session, session_in(place, "kb")):  # and after a restart
+        assert each.change().found == pytest.approx(expected, abs=1e-4) and len(expected) == 3
+    assert any(0 < iou < 1 for iou in expected.values())
+
+
+def test_shots_that_others_say_nothing_of_and_one_alone(place, monkeypatch):
+    session = session_in(place, "kb")
+    session.state.accept(session.state.group(1).regions[:1], "cow")
+    session.learn("cow")
+    assert session.change().found == {} and "left_out_iou" in session.kb().history[-1].details
+    monkeypatch.setattr("owseg.review.session.left_out_iou", lambda *_, **__: {"a.png": math.nan, "b.png": 0.25})
+    session.state.accept(session.state.group(2).regions[:1], "cow")
+    session.learn("cow")
+    found = session_in(place, "kb").change().found
+    assert math.isnan(found["a.png"]) and found["b.png"] == 0.25
+
+
+def test_a_version_that_was_not_checked_says_nothing_of_shots(place):
+    session = session_in(place, "kb")
+    state = session.state
+    state.accept(state.group(1).regions, "cow")
+    learn(session.kb(), "cow", state.queue.shots("cow")).save(place / "kb")  # by another program
+    assert session.change().name == "cow" and session.change().found is None
 
 
 def test_undo_goes_back_one_version(place):

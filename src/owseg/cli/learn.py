@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
-from math import isnan
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,8 +23,8 @@ if TYPE_CHECKING:
     from owseg.learners.sequence import ClassShots
     from owseg.types import Forward
 
-MANY, LEAST = 10, 5
-"""Of more shots than these, what is found of each is not listed, but of the ones that are found least."""
+MANY = 10
+"""The sizes of so many shots tell whether they are those of the training."""
 
 
 Name = Annotated[
@@ -183,25 +181,11 @@ def diagnosis(
     from owseg.evaluation import diagnostics
     from owseg.learners.leave_one_out import left_out_iou
 
-    sizes = [shot.size for new in learned for shot in islice(new.shots, MANY)]  # of many the first tell it
+    sizes = [shot.size for new in learned for shot in islice(new.shots, MANY)]
     found = diagnostics.of_sizes(stages[0].network.size, sizes)
     for before, new in zip(stages, learned, strict=False):
-        found += _of_shots(new.name, left_out_iou(before, new.name, new.shots, learner, forward))
+        found += diagnostics.of_shots(new.name, left_out_iou(before, new.name, new.shots, learner, forward))
     return found + (diagnostics.of_histogram(stages[-1].threshold) if calibrated else [])
-
-
-def _of_shots(name: str, found: Mapping[str, float]) -> list[str]:
-    """Return whether the shots agree: of many, those that are found least, and the median."""
-    from owseg.evaluation import diagnostics
-
-    if len(found) <= MANY:
-        return diagnostics.of_shots(name, found)
-    iou = {shot: 0.0 if isnan(value) else value for shot, value in found.items()}
-    least = ", ".join(f"{iou[shot]:.2f} ({shot})" for shot in sorted(iou, key=lambda shot: iou[shot])[:LEAST])
-    return [
-        f"learned without a fifth of them at a time, half of the {len(iou)} shots of {name} are found with an IoU of "
-        f"{median(iou.values()):.2f} or more; with the least: {least}. Look at the masks of these."
-    ]
 
 
 def chosen_learner(method: str, settings: list[str] | None) -> Learner | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import ceil, isnan
+from statistics import median
 
 import numpy as np
 
@@ -25,6 +26,9 @@ FAR = 2.0
 
 LEAST_IOU = 0.2
 """Shots of which one is found with less than this by what the others show hardly show one class."""
+
+MANY_SHOTS, LEAST_SHOTS = 10, 5
+"""Of more shots than these, what is found of each is not listed, but of so many that are found least."""
 
 ENOUGH_TO_ADAPT = 8
 """Images that move a threshold reliably (docs/unknown.md)."""
@@ -156,10 +160,18 @@ def of_sizes(size: int | None, data: Sequence[tuple[int, int]]) -> list[str]:
 def of_shots(name: str, found: Mapping[str, float]) -> list[str]:
     """Say with which IoU each shot of the class ``name`` is found by what the others show, and whether they disagree.
 
-    ``found`` is what ``left_out_iou`` returns, by the id of the shot; of one shot it is empty.
+    ``found`` is what ``left_out_iou`` returns, by the id of the shot; of one shot it is empty. Of more than
+    ``MANY_SHOTS``, those that are found least, and the median.
     """
     if not found:
         return [f"{name} was learned from one shot, which cannot be checked; with two or more each checks the others."]
+    if len(found) > MANY_SHOTS:
+        iou = {shot: 0.0 if isnan(value) else value for shot, value in found.items()}
+        least = ", ".join(f"{iou[shot]:.2f} ({shot})" for shot in sorted(iou, key=lambda shot: iou[shot])[:LEAST_SHOTS])
+        return [
+            f"learned without a fifth of them at a time, half of the {len(iou)} shots of {name} are found with an IoU "
+            f"of {median(iou.values()):.2f} or more; with the least: {least}. Look at the masks of these."
+        ]
     numbers = ", ".join(f"{iou:.2f} ({shot})" for shot, iou in found.items())
     lines = [f"learned without it, each shot of {name} is found with an IoU of {numbers}."]
     if odd := [shot for shot, iou in found.items() if isnan(iou) or iou < LEAST_IOU]:

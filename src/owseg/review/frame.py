@@ -91,10 +91,14 @@ def showing_errors(act: Callable[..., Any]) -> Callable[..., Any]:
     return acting
 
 
-def notify(sentence: str) -> None:
+def sentence(message: str) -> str:
+    """Return ``message`` as a sentence: on the command line, where it follows "error: ", it begins in lower case."""
+    return message[:1].upper() + message[1:]
+
+
+def notify(message: str) -> None:
     """Show a sentence for a while."""
-    # The sentence of an error begins in lower case, as on the command line it follows "error: ".
-    ui.notify(sentence[:1].upper() + sentence[1:], position="bottom", timeout=6000, classes="note")
+    ui.notify(sentence(message), position="bottom", timeout=6000, classes="note")
 
 
 def draw_page(draw: Callable[..., Any], *arguments: Any) -> None:
@@ -102,10 +106,9 @@ def draw_page(draw: Callable[..., Any], *arguments: Any) -> None:
     try:
         draw(*arguments)
     except OwsegError as error:
-        sentence = str(error)
         ui.add_css(STATIC / "page.css")
         with ui.element("main").classes("tiles"):
-            ui.label(sentence[:1].upper() + sentence[1:])
+            ui.label(sentence(str(error)))
             ui.link("All groups", "/")
 
 

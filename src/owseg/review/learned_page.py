@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from owseg.review.frame import draw_frame, showing_errors
+from owseg.evaluation.diagnostics import of_shots
+from owseg.review.frame import draw_frame, sentence, showing_errors
 from owseg.review.session import Change, LearningSession
 from owseg.review.state import ReviewState
 
@@ -36,6 +37,8 @@ def draw_learned(state: ReviewState, session: LearningSession) -> None:
             label = "Undo the correction" if change.corrected else f"Undo: forget {change.name}"
             ui.button(label, on_click=showing_errors(undo)).props("outline no-caps id=forget")
             ui.button("Back to the groups", on_click=lambda: ui.navigate.to("/")).props("unelevated no-caps")
+        for line in [] if change.found is None else of_shots(change.name, change.found):
+            ui.label(sentence(line)).classes("check")
         with ui.element("div").classes("pairs"):
             for image_id in images:
                 _draw_pair(image_id, state.entry(image_id).name, change)
@@ -53,5 +56,7 @@ def _draw_pair(image_id: str, name: str, change: Change) -> None:
                 ui.element("img").props(f'src="/maps/{version}/{image_id}.jpg" alt="{caption}"')
                 ui.label(caption).classes("caption")
         shot = ", one of the shots" if name in change.shots else ""
+        if name in (found := change.found or {}):
+            shot += f": IoU {found[name]:.2f} without it"
         with ui.element("figcaption"):
             ui.label(f"{name}{shot}").classes("muted")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from math import isnan, nan
 
 from owseg.data.render import encode_jpeg
 from owseg.discovery.contents import image_id_of
@@ -16,18 +17,23 @@ from owseg.knowledge.commit import check_place, rollback_version
 from owseg.knowledge.load import load
 from owseg.knowledge.versions import current_version, has_version, version_history
 from owseg.learners.learn import correct, learn
+from owseg.learners.leave_one_out import left_out_iou
 from owseg.models.cache import CachedForward
 from owseg.review.state import ReviewState, is_provisional
 
 MAX_COMPARED = 6
 """How many images are shown before and after learning."""
 
+CHECKED = "left_out_iou"
+"""What the history calls the result of ``left_out_iou``, where None stands for NaN, which JSON does not have."""
+
 
 @dataclass(frozen=True)
 class Change:
     """What the current version learned: the class and its color, both version numbers, and the names of its shots.
 
-    ``corrected`` says whether the version before knew the class.
+    ``corrected`` says whether the version before knew the class, ``found`` with which IoU each shot is found by what
+    the others show (``left_out_iou``); None for a version that was not checked.
     """
 
     name: str
@@ -36,6 +42,7 @@ class Change:
     shots: tuple[str, ...]
     color: tuple[int, int, int]
     corrected: bool = False
+    found: Mapping[str, float] | None = field(default=None, hash=False)
 
 
 class LearningSession:
@@ -95,6 +102,8 @@ class LearningSession:
             number = f"{len(shots)} image{'s' if len(shots) > 1 else ''}"
             self.stage = f"{'correcting' if known else 'learning'} {name} from {number}"
             updated = (correct if known else learn)(base, name, shots, forward=self._forward)
+            self.stage = f"checking the shots of {name} against each other"
+            updated = _checked(updated, left_out_iou(base, name, shots, forward=self._forward))
             self.stage = "storing the new version"
             if self.place != self.target:
                 base.save(self.target)  # so that learning can be undone there, too
@@ -114,7 +123,9 @@ class LearningSession:
             return None
         shots, name = tuple(str(shot["id"]) for shot in event.details["shots"]), str(event.details["class"])
         color = kb.labels.colors[kb.labels.index(name)]
-        return Change(name, current.number, current.parent, shots, color, event.action == "correct")
+        said = event.details.get(CHECKED)
+        found = None if said is None else {shot: nan if iou is None else float(iou) for shot, iou in said.items()}
+        return Change(name, current.number, current.parent, shots, color, event.action == "correct", found)
 
     def undo(self) -> int:
         """Make the parent version current again and return its number; raise ``OwsegError`` if nothing was learned."""
@@ -147,3 +158,10 @@ class LearningSession:
     def _overlay(self, version: int, image_id: str) -> bytes:
         image, kb = self.state.queue.image(image_id), self.load(version)
         return encode_jpeg(kb.predict(image, self._forward).overlay())
+
+
+def _checked(kb: KnowledgeBase, found: Mapping[str, float]) -> KnowledgeBase:
+    """Return ``kb`` whose history says at the end what ``left_out_iou`` found."""
+    *before, event = kb.history
+    said = {shot: None if isnan(iou) else round(iou, 4) for shot, iou in found.items()}
+    return replace(kb, history=(*before, replace(event, details={**event.details, CHECKED: said})))

@@ -68,7 +68,8 @@ class BoundedProtocol(H11Protocol):
 
     def _watch(self) -> None:
         """Run the timer while a request is awaited or in part there, and not while it is being answered."""
-        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+        # A request for a web socket has handed the connection on, whose quiet is no late request.
+        if self.transport.get_protocol() is not self or self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._stop()
         elif self.waiting is None:
             # Not anew with each byte: who sends one byte a second is cut off as well.
