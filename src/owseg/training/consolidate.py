@@ -24,8 +24,14 @@ from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
 from owseg.models.network import Network
 from owseg.models.over_images import over_images
 from owseg.scorers import DEFAULT
-from owseg.training.build import card_of_val, fitted_and_calibrated, learned_parts, negative_beside, round_to_half
-from owseg.training.build import train_and_val as opened
+from owseg.training.build import (
+    card_of_val,
+    fitted_and_calibrated,
+    learned_parts,
+    negative_beside,
+    round_to_half,
+    train_and_val,
+)
 from owseg.training.config import TrainConfig
 from owseg.training.epochs import enough_epochs
 from owseg.training.segmentation import train
@@ -54,7 +60,7 @@ def consolidate(
     ``kb`` may take what it learned for unknown. Raises ``OwsegError`` for a mask classifier, and as
     ``build_knowledge_base``.
     """
-    splits = opened(data, kb.labels, val_share, (config or TrainConfig()).seed)
+    splits = train_and_val(data, kb.labels, val_share, (config or TrainConfig()).seed)
     train_split, val = (without_masks_of(split, unknown) for split in splits)
     config = config or enough_epochs(TrainConfig(), len(train_split))
     choose, calibration = divide_val(val)
@@ -67,7 +73,7 @@ def consolidate(
     network, card = negative_beside(network, labelled, photos, choose, shown, config, Path(run) / "negative", resume)
     if half:
         round_to_half(network, learned_parts(network, config.mode))
-    message = f"trained on {data} with {len(kb.labels)} classes, from a knowledge base that had learned "
+    message = f"trained on {train_split.source.name} with {len(kb.labels)} classes, from a knowledge base that had learned "
     message += f"{', '.join(kb.learned_classes) or 'none'} and labelled what masks leave open"
     about = {"unknown": list(unknown), "config": asdict(config), **card_of_val(choose, calibration, val_share)}
     about |= {"from": kb.fingerprint(), "history": [event.message for event in kb.history]}
