@@ -73,8 +73,8 @@ def consolidate(
     network, card = negative_beside(network, labelled, photos, choose, shown, config, Path(run) / "negative", resume)
     if half:
         round_to_half(network, learned_parts(network, config.mode))
-    message = f"trained on {train_split.source.name} with {len(kb.labels)} classes, from a knowledge base that had learned "
-    message += f"{', '.join(kb.learned_classes) or 'none'} and labelled what masks leave open"
+    message = f"trained on {train_split.source.name} with {len(kb.labels)} classes, by a knowledge base that had "
+    message += f"learned {', '.join(kb.learned_classes) or 'none'} and labelled what masks leave open"
     about = {"unknown": list(unknown), "config": asdict(config), **card_of_val(choose, calibration, val_share)}
     about |= {"from": kb.fingerprint(), "history": [event.message for event in kb.history]}
     result = KnowledgeBase(
