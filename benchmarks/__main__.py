@@ -29,7 +29,7 @@ SMALL = {
     scorers: ["--size", "64x128", "--repeats", "1", "--classes", "10"],
     learners: ["--kb", "synthetic", "--size", "96x128", "--repeats", "1", "--learners", "NPM"],
     decision: ["--kb", "synthetic", "--size", "96x128", "--repeats", "1"],
-    engine: ["--kb", "synthetic", "--images", "2", "--rounds", "1", "--memory", "2"],
+    engine: ["--kb", "synthetic", "--images", "2", "--rounds", "1", "--memory", "2", "--frames", "0", "--names", ""],
     export: ["--kb", "synthetic", "--size", "48x64", "--repeats", "1", "--cores", "1", "--kinds", "ONNX Runtime"],
     residual: ["--size", "64x96", "--view", "64x96", "--repeats", "1"],
     metrics: ["--megapixels", "1"],

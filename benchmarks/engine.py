@@ -5,7 +5,8 @@
 First where the time of an image goes, in ms of one core. Then images a second of ``owseg predict``, files written,
 against one loop on one thread that reads, predicts, encodes and writes an image after the other, both in this run and
 in turn. Then the peak memory of ``owseg predict`` on more and more images, each in a process of its own (the knowledge
-base ``synthetic`` on images of 96x128). Images are synthetic scenes enlarged to 480x360, or those of ``--folder``.
+base ``synthetic`` on images of 96x128). Images are synthetic scenes enlarged to 480x360, or those of ``--folder``. At
+last the input of a training (``benchmarks.training_input``) and the bookkeeping of names (``benchmarks.growth``).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks import growth, training_input
 from benchmarks._memory import peak_memory
 from owseg.data.datasets import open_dataset
 from owseg.data.images import find_images, read_image
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--stages", type=int, default=8, help="images whose time is divided into stages; 0 for none")
     parser.add_argument("--rounds", type=int, default=2, help="how often both are run, in turn")
     parser.add_argument("--memory", default="500,2000,8000", help="numbers of images whose peak memory is taken")
+    parser.add_argument("--frames", type=int, default=96, help="images of 1024x2048 of the training input; 0 for none")
+    parser.add_argument("--names", default="10000,100000,1000000", help="numbers of names in the bookkeeping")
     parser.add_argument("--peak-of", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as place:
@@ -53,6 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         _throughput(args, Path(place))
         _memory([int(n) for n in args.memory.split(",") if n])
+    if args.frames:
+        training_input.main(["--images", str(args.frames), "--workers", str(args.workers), "--repeats", "3"])
+    if args.names:
+        growth.main(["--names", *args.names.split(",")])
 
 
 def _throughput(args: argparse.Namespace, place: Path) -> None:
