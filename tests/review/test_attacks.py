@@ -251,7 +251,8 @@ def test_a_web_socket_that_is_quiet_stays_open(stored_kb, tmp_path):
         client.sendall(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
         found = b""
         while select.select([client], [], [], 2)[0]:  # until nothing has come for longer than a request may take
-            assert (part := client.recv(1 << 16)), "it was closed"
+            part = client.recv(1 << 16)
+            assert part, "it was closed"
             found += part
         assert found.startswith(b"HTTP/1.1 101") and b"408" not in found
 
