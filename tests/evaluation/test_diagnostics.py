@@ -179,5 +179,5 @@ def test_of_many_shots_those_that_are_found_least_are_listed():
     found = {str(k): nan if k == 7 else k / 20 for k in range(1, 12)}
     (line,) = of_shots("cow", found)
     assert "half of the 11 shots of cow are found with an IoU of 0.25 or more" in line
-    assert "least: 0.00 (7), 0.05 (1), 0.10 (2), 0.15 (3), 0.20 (4). " in line
+    assert "least: 0.00 (7), 0.05 (1), 0.10 (2), 0.15 (3), 0.20 (4)." in line
     assert "0.50 (j)." in of_shots("cow", dict.fromkeys("abcdefghij", 0.5))[0]
