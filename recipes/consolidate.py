@@ -57,11 +57,11 @@ def main() -> None:
         place = args.runs / f"{Path(args.kb).name}-{args.shots}-{draw}"
         kept = place.with_suffix(".json")
         found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
-        taught = learn_sequence(base, sample_classes(frames, UNKNOWN_CLASSES, args.shots, draw))[-1]
+        after = learn_sequence(base, sample_classes(frames, UNKNOWN_CLASSES, args.shots, draw))[-1]
         if not found:
-            found["learned"] = measured(taught, args.data, base.base_classes)
+            found["learned"] = measured(after, args.data, base.base_classes)
             config = TrainConfig(precision=args.precision, seed=draw)
-            whole = consolidate(taught, args.data, config, place, unknown=UNKNOWN_CLASSES, resume=place.exists())
+            whole = consolidate(after, args.data, config, place, unknown=UNKNOWN_CLASSES, resume=place.exists())
             whole.save(place / "kb")
             found["one network"] = measured(whole, args.data, base.base_classes)
             write_whole(kept, json.dumps(found, indent=1).encode())
