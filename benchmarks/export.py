@@ -91,7 +91,8 @@ def _opened(place: Path, file: str, precision: str, cores: int) -> ExportedModel
     model = load_export(place / file, workers=1)
     if Path(file).suffix == ".onnx":
         return replace(model, session=OnnxSession(place / file, cores))
-    return replace(model, session=OpenvinoSession(place / file, cores, "bf16" if precision == "bf16" else "f32"))
+    hint = "bf16" if precision == "bf16" else "f32"
+    return replace(model, session=OpenvinoSession(place / file, cores, precision=hint))
 
 
 def _runs(kb: KnowledgeBase, models: dict[str, ExportedModel], image: np.ndarray) -> dict[str, tuple[Run, Run]]:

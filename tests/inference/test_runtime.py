@@ -15,6 +15,7 @@ from owseg.inference.predict import predict_files
 from owseg.inference.runtime import load_export
 from owseg.inference.video import labelled_frames
 from owseg.metrics.pixel import Exact
+from owseg.models.cores import available_cores
 from owseg.types import Sample
 from tests.support import tiny, videos
 from tests.support.exported import SIZES, THRESHOLD, learned
@@ -123,6 +124,14 @@ def test_what_is_not_in_the_graph_is_refused(both):
         model.engine(full_resolution=False, multi_scale=True)
     with pytest.raises(OwsegError, match="has the score joint@segments alone, not msp"):
         evaluate(model, type(tiny.dataset(1))(tiny.dataset(1).source, model.labels), ["msp"])
+
+
+def test_workers_do_not_wait_for_each_other(both):
+    """OpenVINO has no more streams than cores."""
+    if both[1].suffix == ".xml":
+        for workers in (1, 2):
+            model = load_export(both[1], workers=workers).session._model
+            assert model.get_property("NUM_STREAMS") == min(workers, available_cores())
 
 
 def test_bf16_is_for_openvino(both):

@@ -122,7 +122,7 @@ def main() -> None:
 
     The code is 2 where the command line cannot be read.
     """
-    # Maps of images in large pages of memory (Linux): a forward pass on a CPU takes a seventh less time.
+    # Maps of images in large pages of memory (Linux): a forward pass on a CPU takes less time (docs/performance.md).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, TextIOWrapper):

@@ -81,7 +81,7 @@ def export(
 
     Needs pip install 'owseg\\[export]'.
     """
-    from owseg.inference.export import check_asked, read_some
+    from owseg.inference.export import changes_scores, check_asked, read_some
     from owseg.inference.export import export as write
     from owseg.inference.graph import LICENCE
     from owseg.knowledge.load import load
@@ -89,7 +89,7 @@ def export(
     named = dict(zip(EXPORTS, ("onnx", "openvino", "torch"), strict=True))
     wanted = format or named.get(out.suffix, "onnx")
     asked = None if size == "dynamic" else parse_size(size)
-    is_other = precision == "int8" or scorer is not None or working_size is not None
+    is_other = changes_scores(precision, scorer, working_size)
     check_asked(out, wanted, precision, bool(images) or not is_other)
     shown = read_some(given_images(images, recursive).paths) if images else []
     options: dict[str, Any] = {"tile": True} if tile else {}

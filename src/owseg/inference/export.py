@@ -104,7 +104,7 @@ def export(
     ``TOLERANCE``. Raises ``OwsegError`` where it does not, for a score or a network that cannot be exported, without
     images where they are needed, and where it cannot be written.
     """
-    is_other = precision == "int8" or scorer is not None or working_size is not None
+    is_other = changes_scores(precision, scorer, working_size)
     check_asked(path, format, precision, bool(images) or not is_other)
     check_writable(path.parent)
     asked = kb if scorer is None else replace(kb, scorer=scorer)
@@ -119,18 +119,25 @@ def export(
             traced.to_onnx(graph)
             if precision != "fp32":
                 REDUCE[precision](graph, [fitting(image, size) for image in shown])
-        finish(script or graph, made, format, facts)
+        traced_graph = graph if script is None else script
+        finish(traced_graph, made, format, facts)
         model = load_export(made)
         if is_other:
             model = calibrated_again(kb, model, [fitting(image, size) for image in shown], options)
             assert model.threshold is not None
-            finish(script or graph, made, format, {**facts, "threshold": json.dumps(model.threshold.to_json())})
+            finish(traced_graph, made, format, {**facts, "threshold": json.dumps(model.threshold.to_json())})
+        if precision != "int8":  # whose decisions are compared with those of the knowledge base as it is
             asked = replace(asked, threshold=model.threshold)
         compared = tuple(compare(asked, model, shown, size, how))
         _check(compared, precision)
         written = _named(made, path)
     assert kb.threshold is not None and model.threshold is not None
     return Exported(path, written, compared, (kb.threshold.value, model.threshold.value))
+
+
+def changes_scores(precision: str, scorer: str | None, working_size: int | None) -> bool:
+    """Return whether an export has other scores than its knowledge base, and so needs a threshold of its own."""
+    return precision == "int8" or scorer is not None or working_size is not None
 
 
 def check_asked(path: Path, format: str, precision: str, with_images: bool) -> None:

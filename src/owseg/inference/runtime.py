@@ -201,9 +201,9 @@ def load_export(
     workers = workers or cores
     threads = max(1, cores // workers)
     if precision == "bf16" and path.suffix == ".xml":
-        session: Session = OpenvinoSession(path, threads, precision)
+        session: Session = OpenvinoSession(path, threads, workers, precision)
     elif precision == "32":
-        session = SUFFIXES[path.suffix](path, threads)
+        session = SUFFIXES[path.suffix](path, threads, workers)
     else:
         raise OwsegError(f"{path} runs in its own precision; omit --precision (bf16 is for OpenVINO, .xml).")
     try:

@@ -30,9 +30,9 @@ class Session(Protocol):
 
 
 class OnnxSession:
-    """A graph in ONNX Runtime on ``threads`` threads of a CPU."""
+    """A graph in ONNX Runtime on ``threads`` threads of a CPU, for each of the ``workers`` that run it."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, workers: int = 1) -> None:
         onnxruntime = library("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -54,12 +54,20 @@ class OnnxSession:
 
 
 class OpenvinoSession:
-    """A graph in OpenVINO on ``threads`` threads of a CPU; ``precision`` is OpenVINO's hint, f32 or bf16."""
+    """A graph in OpenVINO on ``threads`` threads of a CPU for each of the ``workers`` that run it at the same time.
 
-    def __init__(self, path: Path, threads: int, precision: str = "f32") -> None:
+    ``precision`` is OpenVINO's hint, f32 or bf16.
+    """
+
+    def __init__(self, path: Path, threads: int, workers: int = 1, precision: str = "f32") -> None:
         openvino = library("openvino")
         core = openvino.Core()
-        hints = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
+        # Of one stream the workers would wait for each other.
+        hints = {
+            "INFERENCE_NUM_THREADS": threads * workers,
+            "NUM_STREAMS": workers,
+            "INFERENCE_PRECISION_HINT": precision,
+        }
         try:
             model = core.read_model(str(path))
             self._model = core.compile_model(model, "CPU", hints)
@@ -80,7 +88,7 @@ class OpenvinoSession:
 class TorchSession:
     """A graph in TorchScript, with the threads that torch has."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, workers: int = 1) -> None:
         extra = {f"{FACTS}.json": ""}
         try:
             load: Callable[..., Any] = torch.jit.load
@@ -98,7 +106,7 @@ class TorchSession:
         return {name: maps.numpy() for name, maps in zip((*OUTPUTS, CELLS), found, strict=False)}
 
 
-SUFFIXES: Mapping[str, Callable[[Path, int], Session]] = {
+SUFFIXES: Mapping[str, Callable[[Path, int, int], Session]] = {
     ".onnx": OnnxSession,
     ".xml": OpenvinoSession,
     ".pt": TorchSession,
