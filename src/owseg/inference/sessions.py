@@ -62,7 +62,7 @@ class OpenvinoSession:
     def __init__(self, path: Path, threads: int, workers: int = 1, precision: str = "f32") -> None:
         openvino = library("openvino")
         core = openvino.Core()
-        # Of one stream the workers would wait for each other.
+        # By default one request runs at a time, and the workers would wait for each other.
         hints = {
             "INFERENCE_NUM_THREADS": threads * workers,
             "NUM_STREAMS": workers,
