@@ -4,6 +4,7 @@
     python -m recipes.video choose       # overlap, smoothing, lasts and others, on drives that no table reports
     python -m recipes.video measure      # other synthetic drives, with `synthetic`; CamVid's test, with `street8`
     python -m recipes.video speed [--export FILE]   # where the time of a frame goes, with `street`, in CPU seconds
+    python -m recipes.video whole --export FILE     # frames a second from a video file to the labelled one, all cores
     python -m recipes.video draw         # frames as `owseg video` draws them, to --out
 
 A synthetic drive is a pan of 40 frames, 10 a second, over a street with five to eight things that `synthetic` does not
@@ -31,12 +32,13 @@ from PIL import Image
 
 from owseg._files import write_whole
 from owseg.data.datasets import open_dataset
-from owseg.data.frames import Frame
+from owseg.data.frames import Frame, open_frames
 from owseg.data.render import legend_strip, with_strip
 from owseg.data.synthetic.canvas import CLASSES
+from owseg.data.video_writer import VideoWriter
 from owseg.inference.runtime import load_export
 from owseg.inference.tracks import Detection, TrackOptions, Tracks, detection_of, lowered
-from owseg.inference.video import WINDOW, LabelledFrame, drawn, tracked
+from owseg.inference.video import WINDOW, LabelledFrame, drawn, label_video, tracked
 from owseg.knowledge.adaptation import moved, quantiles_of
 from owseg.knowledge.load import load
 from owseg.knowledge.model import Model
@@ -238,6 +240,26 @@ def spent_on(model: Model, images: Sequence[np.ndarray], forward: Forward) -> np
     return spent / (len(images) - 1)
 
 
+def whole(args: argparse.Namespace) -> None:
+    """Print how many frames a second `owseg video` does with exports: CamVid's drive as a video, four times over.
+
+    Decoding, tracks, drawing and encoding are in it, and what a graph does when it first runs.
+    """
+    args.runs.mkdir(parents=True, exist_ok=True)
+    drive, out, rows = args.runs / f"{DRIVE}.mp4", args.runs / "labelled.mp4", []
+    images = [image for image, _, _ in camvid()[2]] * 4
+    with VideoWriter(drive, "mp4", RATE) as video:
+        for i, image in enumerate(images):
+            video.write(image.transpose(1, 2, 0), i / RATE)
+    for path in args.export:
+        for precision in ("32", "bf16") if path.suffix == ".xml" else ("32",):
+            export = load_export(path, precision=precision)
+            done = label_video(export, open_frames(str(drive)), out, out.with_suffix(".jsonl"))
+            rate = f"{done.frames / done.seconds:.1f}"
+            rows.append((path.name, export.session.title, str(export.workers), str(done.frames), rate))
+    markdown("owseg video, frames of 480x360", ("export", "", "workers", "frames", "frames/s"), rows)
+
+
 def draw(args: argparse.Namespace) -> None:
     """Write every fifth frame of a synthetic drive and of CamVid's as ``owseg video`` draws them."""
     args.out.mkdir(parents=True, exist_ok=True)
@@ -255,15 +277,16 @@ def draw(args: argparse.Namespace) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    steps = {"choose": choose, "measure": measure, "speed": speed, "draw": draw}
+    steps = {"choose": choose, "measure": measure, "speed": speed, "whole": whole, "draw": draw}
     parser.add_argument("step", choices=steps)
     parser.add_argument("--runs", type=Path, default=Path("runs/video"), help="where what the network says is kept")
     parser.add_argument("--measured", type=Path, default=Path("recipes/measured/video.json"))
     parser.add_argument("--out", type=Path, default=Path("runs/video/frames"))
-    parser.add_argument("--export", type=Path, action="append", default=[], help="speed: of this file, too")
+    parser.add_argument("--export", type=Path, action="append", default=[], help="speed, whole: of this file, too")
     parser.add_argument("--frames", type=int, default=12, help="speed: of so many frames")
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    if args.step != "whole":
+        torch.set_num_threads(1)
     steps[args.step](args)
 
 

@@ -23,26 +23,26 @@ def overlay(image: np.ndarray, open_set: np.ndarray, space: LabelSpace) -> np.nd
 
     Unknown regions are tinted more strongly, are hatched, as no class is, and have a white outline.
     """
-    pixels = image.transpose(1, 2, 0).astype(np.float32)
-    tint = space.palette()[open_set].astype(np.float32)
     unknown = open_set == UNKNOWN
-    tint[unknown & hatching(unknown.shape)] = HATCH
-    # Less over known pixels, so that the image stays readable.
-    opacity = np.where(unknown, np.float32(0.65), np.float32(0.45))[..., None]
-    mixed = pixels * (1 - opacity) + tint * opacity
+    # By a table of all (class, value): several times as fast as arithmetic with floats on each pixel.
+    tint = np.concatenate([space.palette(), [HATCH]]).astype(np.float32).T[..., None]
+    opacity = np.full((len(tint[0]), 1), 0.45, np.float32)
+    opacity[[UNKNOWN, -1]] = 0.65  # less over known pixels, so that the image stays readable
+    table = (np.arange(256, dtype=np.float32) * (1 - opacity) + tint * opacity).round().astype(np.uint8).reshape(3, -1)
+    row = open_set.astype(np.int32)
+    row[unknown & hatching(unknown.shape)] = len(opacity) - 1
+    tinted = np.stack([table[i].take(row * 256 + channel) for i, channel in enumerate(image)], -1)
     inner = unknown.copy()  # unknown pixels whose four neighbours are unknown, too: all but the outline
     inner[1:-1, 1:-1] &= unknown[:-2, 1:-1] & unknown[2:, 1:-1] & unknown[1:-1, :-2] & unknown[1:-1, 2:]
-    mixed[unknown & ~inner] = 255
-    tinted: np.ndarray = mixed.round().clip(0, 255).astype(np.uint8)
+    tinted[unknown & ~inner] = 255
     return tinted
 
 
 def hatching(size: tuple[int, ...]) -> np.ndarray:
     """Return diagonal lines for an image of ``size`` (H, W), (H, W) bool: an eighth of it, wider in a larger one."""
     width = max(1, round(min(size) / 250))
-    rows, columns = np.ogrid[: size[0], : size[1]]
-    lines: np.ndarray = (rows + columns) // width % 8 == 0
-    return lines
+    diagonal = np.arange(size[0] + size[1] - 1) // width % 8 == 0
+    return np.lib.stride_tricks.sliding_window_view(diagonal, size[1])  # that of row + column, without a copy
 
 
 def encode_legend(space: LabelSpace) -> bytes:

@@ -33,16 +33,22 @@ def components(unknown: np.ndarray, least: int) -> np.ndarray:
 
     A hole of fewer pixels that does not reach the border of the image is filled first.
     """
+    out = np.zeros(unknown.shape, np.int32)
     if not unknown.any():
-        return np.zeros(unknown.shape, np.int32)
-    holes, _ = ndimage.label(~unknown)
-    # Background that reaches the border may go on outside of the image, so it is no hole.
+        return out
+    # Beyond a margin around all of ``unknown`` there is nothing to number and no hole.
+    (rows, columns) = ndimage.find_objects(unknown.view(np.int8))[0]
+    box = slice(max(rows.start - 1, 0), rows.stop + 1), slice(max(columns.start - 1, 0), columns.stop + 1)
+    inside = unknown[box]
+    holes, _ = ndimage.label(~inside)
+    # Background that reaches the border may go on outside of it, so it is no hole.
     open_ = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
     small = np.bincount(holes.ravel()) < least
     # Number 0 is ``unknown`` itself.
     small[0], small[open_] = False, False
-    pieces, _ = ndimage.label(unknown | small[holes])
-    return _renumbered(pieces, least)
+    pieces, _ = ndimage.label(inside | small[holes])
+    out[box] = _renumbered(pieces, least)
+    return out
 
 
 def pieces_above(score: np.ndarray, unknown: np.ndarray, threshold: Threshold, least: int) -> np.ndarray:
@@ -92,12 +98,15 @@ def half_maximum(
     What is around a thing in a coarse map of scores is lower than the thing, whatever the score of that. Each connected
     part of at least ``least`` pixels is a piece; a piece without such a part stays whole. Numbered from 1.
     """
-    excess = score.astype(np.float64) - threshold.value
-    highest, narrowed = np.zeros(pieces.max() + 1), np.zeros(pieces.max() + 1, bool)
-    np.maximum.at(highest, pieces[pieces > 0], excess[pieces > 0])
-    parts = components((pieces > 0) & (excess >= extent * highest[pieces]), least) > 0
+    inside = pieces > 0
+    of, excess, kept = pieces[inside], score[inside].astype(np.float64) - threshold.value, inside.copy()
+    highest, narrowed = np.zeros(of.max(initial=0) + 1), np.zeros(of.max(initial=0) + 1, bool)
+    np.maximum.at(highest, of, excess)
+    kept[inside] = excess >= extent * highest[of]
+    parts = components(kept, least) > 0
     narrowed[pieces[parts]] = True
-    return components(parts | ((pieces > 0) & ~narrowed[pieces]), least)
+    kept[inside] = parts[inside] | ~narrowed[of]
+    return components(parts | kept, least)
 
 
 def evidence(score: np.ndarray, pieces: np.ndarray, threshold: Threshold) -> np.ndarray:
@@ -106,9 +115,9 @@ def evidence(score: np.ndarray, pieces: np.ndarray, threshold: Threshold) -> np.
     It is ``e a^(1/4)``, with e the mean of ``max(0, score - value) / unit`` over its pixels and a its share of the
     image: a large piece counts at a lower score than a small one.
     """
-    excess = np.maximum(score.astype(np.float64) - threshold.value, 0) / threshold.unit
-    areas = np.bincount(pieces.ravel())[1:]
-    sums = np.bincount(pieces.ravel(), excess.ravel())[1:]
+    inside = pieces > 0
+    of, excess = pieces[inside], np.maximum(score[inside].astype(np.float64) - threshold.value, 0) / threshold.unit
+    areas, sums = np.bincount(of)[1:], np.bincount(of, excess)[1:]
     found: np.ndarray = sums / areas * (areas / pieces.size) ** 0.25
     return found
 
