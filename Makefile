@@ -4,7 +4,7 @@ MAKEFLAGS += --jobs=2  # two installations at a time; and mypy, which takes a mi
 PY ?= python3
 V := .venv
 
-.PHONY: demo test check lint types dry bench docs mutants fuzz storm clean
+.PHONY: demo test check lint types dry bench docs image mutants fuzz storm clean
 demo: $(V)/.ok
 	$(V)/bin/owseg demo
 
@@ -32,6 +32,9 @@ bench: $(V)/.ok
 
 docs: $(V)/.docs  # into site/
 	$(V)/bin/python -m mkdocs build
+
+image: $(V)/.ok  # the steps of the Dockerfile, without Docker
+	$(V)/bin/python -m tools.dockerfile
 
 mutants: $(V)/.ok
 	$(V)/bin/python -m tools.mutants
