@@ -1,4 +1,4 @@
-"""The Dockerfile is done step by step: files, variables and commands, and a service that has to live and to end well."""
+"""The Dockerfile is done step by step: files, variables, commands, and a service that has to live and end well."""
 
 import json
 import sys
