@@ -3,6 +3,7 @@
     export OWSEG_DATA=DIR                                  # DIR/camvid holds the data
     python -m recipes.discover queue                       # every third image of train, street8; minutes, resumable
     python -m recipes.discover groups                      # adjusted Rand index and purity against the ground truth
+    python -m recipes.discover order                       # which five of the accepted images to learn from; on val
     python -m recipes.discover clicks                      # measured on val: choices
     python -m recipes.discover table
     for step in queue groups clicks table; do              # what is reported: of test, measured on its other images
@@ -129,6 +130,33 @@ def clicks(args: argparse.Namespace) -> None:
                 print(name, way, " ".join(f"{n}:{v:.3f}" for n, v in curve), flush=True)
 
 
+def order(args: argparse.Namespace) -> None:
+    """Print what is learned from five of the images of each class, by the order in which they are taken."""
+    base, q = load(args.kb), Queue.open(args.runs / "queue")
+    forward, frames = CachedForward(base.engine(), 4.0), open_dataset(f"camvid:{args.data}", args.images)
+    data = spread_over(open_dataset(f"camvid:{args.data}", args.split), args.most)
+    classes, rows = classes_of(args, q), []
+    for name in args.unknown:
+        while q.undo():
+            pass
+        q.accept([r for g in q.groups() for r in g.regions if classes.get(r) == name], name)
+        first, areas = q.images_of(name), dict[str, int]()
+        for region in q.accepted()[name]:
+            image_id, k = q.locate(region)
+            areas[image_id] = areas.get(image_id, 0) + q.summary(image_id).areas[k - 1]
+        ways = {"accepted first": first, "largest area": sorted(areas, key=lambda i: -areas[i])}
+        for seed in range(args.draws):
+            ways[f"random {seed}"] = [first[i] for i in np.random.default_rng(seed).permutation(len(first))]
+        for way, images in ways.items():
+            as_found = q.shots(name, images=images[:DEFAULT_SHOTS])
+            stems = [Path(q.entry(i).name).stem for i in images[:DEFAULT_SHOTS]]
+            by_hand = [shot_of(frames, frames.source.ids.index(stem), name) for stem in stems]
+            found = [iou(base, name, shots, data, forward) for shots in (as_found, by_hand)]
+            rows.append((name, str(len(first)), way, *(f"{v:.3f}" for v in found)))
+            print(*rows[-1], flush=True)
+    markdown(f"Which five images, {args.split}", ("class", "images", "those", "as found", "drawn"), rows)
+
+
 def accepted_in_order(q: Queue, classes: dict[str, str], name: str) -> Iterator[tuple[int, str]]:
     """Yield each region that is accepted and the clicks so far."""
     count = 0
@@ -207,7 +235,7 @@ def table(args: argparse.Namespace) -> None:
 
 def main() -> None:
     place = Path(os.environ.get("OWSEG_DATA", "."))
-    steps = {"queue": queue, "groups": groups, "clicks": clicks, "table": table}
+    steps = {"queue": queue, "groups": groups, "clicks": clicks, "table": table, "order": order}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=steps)
     parser.add_argument("--kb", default="street8", help="does not know the classes of --unknown")

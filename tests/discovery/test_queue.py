@@ -80,11 +80,12 @@ def test_each_image_is_looked_up_once_however_many_of_its_regions_are_decided(tm
     counted, entries = noted(monkeypatch, "count_regions"), noted(monkeypatch, "read_image")
     queue.accept(ids, "dog")
     assert sorted(counted) == queue.image_ids()
-    assert queue.images_of("dog") == queue.image_ids()
+    images = list(dict.fromkeys(region[:16] for region in ids))
+    assert queue.images_of("dog") == images
     queue.rename(ids, "cat")
     with pytest.raises(OwsegError, match="names no region"):
         queue.reject([*ids, f"{ids[0][:16]}-5"])
-    assert queue.images_of("cat") == queue.image_ids() and not entries
+    assert queue.images_of("cat") == images and not entries
     summary = queue.summary(ids[0][:16])
     assert (summary.name, summary.areas, summary.nearest) == ("p0.png", (4,) * 4, ("road",) * 4)
 

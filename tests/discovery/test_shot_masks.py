@@ -12,8 +12,8 @@ from tests.support.queues import SIZE, region, square
 
 def test_shots_can_be_chosen_by_their_images(queue, ids):
     queue.accept([ids[1], ids[3]], "dog")
-    assert [s.id for s in queue.shots("dog", max_shots=1)] == ["p1.png"]
-    assert queue.images_of("dog") == [ids[3][:16], ids[1][:16]] and queue.images_of("cat") == []
+    assert [s.id for s in queue.shots("dog", max_shots=1)] == ["p0.png"]
+    assert queue.images_of("dog") == [ids[1][:16], ids[3][:16]] and queue.images_of("cat") == []
     assert [s.id for s in queue.shots("dog", images=[ids[1][:16]])] == ["p0.png"]
     with pytest.raises(OwsegError, match="no region"):
         queue.shots("dog", images=["0" * 16])
@@ -35,8 +35,14 @@ def test_what_was_decided_is_positive_or_negative_and_the_rest_is_void(queue, id
     (shot,) = queue.shots("dog")
     assert shot.negatives[undecided].all()  # not a dog: one thing is nothing new, the other is a cat
     queue.accept(ids[3], "dog")
-    assert [s.id for s in queue.shots("dog")] == ["p1.png", "p0.png"]  # the largest area comes first
-    assert [s.id for s in queue.shots("dog", 1)] == ["p1.png"]
+    assert [s.id for s in queue.shots("dog")] == ["p0.png", "p1.png"]
+    assert [s.id for s in queue.shots("dog", 1)] == ["p0.png"]
+
+
+def test_images_are_learned_from_in_the_order_in_which_they_were_accepted(queue, ids):
+    queue.accept([ids[3], ids[0], ids[2]], "dog")  # as the regions of a group stand, whatever their areas
+    assert queue.images_of("dog") == [ids[3][:16], ids[0][:16]]
+    assert [s.id for s in queue.shots("dog")] == ["p1.png", "p0.png"]
 
 
 def test_regions_of_a_class_in_one_image_are_one_shot(queue, ids):

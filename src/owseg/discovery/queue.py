@@ -181,18 +181,21 @@ class Queue(QueueImages):
         return found
 
     def images_of(self, name: str) -> list[str]:
-        """Return the ids of the images with a region accepted as ``name``, the largest accepted area first."""
-        area, decisions = dict[str, int](), self.decisions()
+        """Return the ids of the images with a region accepted as ``name``, in the order in which they were accepted.
+
+        Of a group that is accepted at once that is the order of its regions, the most typical first.
+        """
+        found, decisions = dict[str, None](), self.decisions()
         with sound(self.storage.path):
             for region, decision in decisions.items():
                 if decision.name == name:
                     image_id, _, k = region.partition("-")
-                    own = decision.mask.area if decision.mask else self.summary(image_id).areas[int(k) - 1]
-                    area[image_id] = area.get(image_id, 0) + own
-        return sorted(area, key=lambda image_id: (-area[image_id], image_id))
+                    found[image_id] = None
+                    _ = self.summary(image_id).areas[int(k) - 1]  # a log may name a region that is not there
+        return list(found)
 
     def shots(self, name: str, max_shots: int = DEFAULT_SHOTS, images: Sequence[str] | None = None) -> list[Shot]:
-        """Return at most ``max_shots`` shots of the class ``name``, the largest accepted area first.
+        """Return at most ``max_shots`` shots of the class ``name``, of the images that were accepted first.
 
         ``images`` limits them to the images of these ids. See ``shot_masks`` for what is positive and what is void.
         Raises ``OwsegError`` if no region of these images was accepted as the class, or an image has changed.

@@ -54,8 +54,8 @@ class LearnPanel:
         with self.shots:
             ui.label(f"Learn from {len(chosen)} of {count(len(candidates), 'image')}").classes("muted")
             if len(every) > DEFAULT_SHOTS:
-                largest = every[:DEFAULT_SHOTS]
-                label, images = ("All", every) if len(chosen) < len(every) else (f"The {len(largest)} largest", largest)
+                first = every[:DEFAULT_SHOTS]
+                label, images = ("All", every) if len(chosen) < len(every) else (f"The first {len(first)}", first)
                 ui.button(label, on_click=showing_errors(lambda: choose(images))).props("flat no-caps dense id=all")
             with ui.element("div"):
                 for c in candidates[:MAX_CANDIDATES]:

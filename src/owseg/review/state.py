@@ -257,7 +257,7 @@ class ReviewState:
     # Shots
 
     def candidates(self, name: str) -> list[Candidate]:
-        """Return the images with a region of ``name``, the largest area first; unless others are, five are chosen."""
+        """Return the images with a region of ``name``, as accepted; unless others are, the first five are chosen."""
         shown: dict[str, str] = {}
         for region, decision in self.decisions().items():
             if decision.name == name:
