@@ -36,12 +36,11 @@ def components(unknown: np.ndarray, least: int) -> np.ndarray:
     out = np.zeros(unknown.shape, np.int32)
     if not unknown.any():
         return out
-    # Beyond a margin around all of ``unknown`` there is nothing to number and no hole.
-    (rows, columns) = ndimage.find_objects(unknown.view(np.int8))[0]
-    box = slice(max(rows.start - 1, 0), rows.stop + 1), slice(max(columns.start - 1, 0), columns.stop + 1)
+    # Outside of the bounding box there is nothing to number and no hole.
+    (box,) = ndimage.find_objects(unknown.astype(np.int8))
     inside = unknown[box]
     holes, _ = ndimage.label(~inside)
-    # Background that reaches the border may go on outside of it, so it is no hole.
+    # Background that reaches the border goes on outside of it, or may where the image ends, so it is no hole.
     open_ = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
     small = np.bincount(holes.ravel()) < least
     # Number 0 is ``unknown`` itself.
