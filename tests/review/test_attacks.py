@@ -23,9 +23,9 @@ MASK = json.dumps({"name": "dog", "counts": list(Rle.of(square(9, 9, 3)).counts)
 
 
 @pytest.fixture(scope="module")
-def server(kb, tmp_path_factory):
+def server(light_kb, tmp_path_factory):
     place = tmp_path_factory.mktemp("attacked")
-    kb.save(place / "stored")
+    light_kb.save(place / "stored")
     with serving(place, place / "stored") as server:
         yield server
 

@@ -24,8 +24,8 @@ HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png
 
 
 @pytest.fixture(scope="module")
-def place(kb, tmp_path_factory):
-    kb.save(place := tmp_path_factory.mktemp("served") / "kb")
+def place(light_kb, tmp_path_factory):
+    light_kb.save(place := tmp_path_factory.mktemp("served") / "kb")
     return place
 
 
