@@ -39,7 +39,7 @@ def served(**options):
         thread = Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            yield lambda: socket.create_connection(listener.getsockname(), timeout=60)
+            yield lambda: socket.create_connection(listener.getsockname(), timeout=20)
         finally:
             server.should_exit = True
             thread.join(60)

@@ -56,7 +56,7 @@ def network(classes: int = 3, kind: str = "mobilenet_v2", negative: bool = False
     net = assemble(backbone(kind), classes, width=16, **{"decoder": "aspp", **options}).eval()
     if negative:
         net.negative = make_decoder("pyramid", net.backbone, 1, width=8, fine=8).eval()
-    if kind in ("mobilenet_v2", "resnet", "efficientnet_lite"):
+    if kind in ("mobilenet_v2", "resnet"):
         _spread(net)
     return net
 

@@ -46,7 +46,8 @@ class Backbone(nn.Module):
         # Not persistent: they are in the configuration, and so in no file of weights.
         self.register_buffer("mean", torch.tensor(mean or self.family.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std or self.family.std).view(1, 3, 1, 1), persistent=False)
-        self.channels, self.strides = getattr(model, "shapes", None) or self._passed()
+        shapes: tuple[tuple[int, ...], tuple[int, ...]] = getattr(model, "shapes", None) or self._passed()
+        self.channels, self.strides = shapes
         self.is_frozen = self.stem_is_frozen = False
 
     def _passed(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
