@@ -73,7 +73,7 @@ def unsure_kb() -> KnowledgeBase:
 
 @pytest.fixture(scope="session")
 def light_kb() -> KnowledgeBase:
-    """One that is made and loaded sooner, by a new process without transformers; to it all images of ``tiny`` but its data set are unknown."""
+    """One that a new process loads without transformers; all is unknown to it but in images of ``tiny.dataset``."""
     return tiny.calibrated(kind="efficientnet_lite")
 
 
