@@ -4,7 +4,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 
@@ -24,11 +24,16 @@ from tests.support import tiny
 torch.set_num_threads(1)
 
 
-def pytest_collection_finish() -> None:
-    """What was imported and collected, a million objects, stays to the end: the collector need not go through it."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected, a million objects, stays to the end: the collector need not go through it."""
+    gc.disable()
+    result = yield
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 50)
+    return result
 
 
 SMALL = (
@@ -64,6 +69,12 @@ def kb() -> KnowledgeBase:
 def unsure_kb() -> KnowledgeBase:
     """The same, calibrated so that a third of what is known is predicted unknown: every image has unknown regions."""
     return tiny.calibrated(0.3)
+
+
+@pytest.fixture(scope="session")
+def light_kb() -> KnowledgeBase:
+    """One that a new process loads without transformers; all is unknown to it but in images of ``tiny.dataset``."""
+    return tiny.calibrated(kind="efficientnet_lite")
 
 
 @pytest.fixture(scope="session")

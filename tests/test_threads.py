@@ -14,7 +14,8 @@ torch.set_num_threads(int(sys.argv[1]))
 kb, data = owseg.load("synthetic"), open_dataset("synthetic", "test")
 found = [kb.assess(kb.forward(data[i].image), (192, 256), ("joint", "joint@segments")) for i in range(2)]
 np.savez(sys.argv[2], labels=[a.labels for a in found], joint=[a.scores["joint"] for a in found],
-         pooled=[a.scores["joint@segments"] for a in found], threads=torch.get_num_threads())
+         pooled=[a.scores["joint@segments"] for a in found], threads=torch.get_num_threads(),
+         compiler="torch._dynamo" in sys.modules)
 """
 
 
@@ -39,6 +40,11 @@ def predicted(tmp_path_factory):
 def test_the_same_number_of_threads_gives_the_same_bytes(predicted):
     for name in ("labels", "joint", "pooled"):
         assert predicted["2"][name].tobytes() == predicted["2 again"][name].tobytes()
+
+
+def test_torch_s_compiler_is_not_imported(predicted):
+    """It takes longer than loading a shipped knowledge base."""
+    assert not predicted["2"]["compiler"]
 
 
 def test_another_number_of_threads_changes_the_last_digits_of_a_score(predicted):

@@ -1,8 +1,6 @@
-"""Help: it needs no torch, and the names that it lists are those of the registries."""
+"""Help: the names that it lists are those of the registries (that it needs no torch: tests/test_public.py)."""
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -29,23 +27,6 @@ COMMANDS = (
     "evaluate", "benchmark", "submit", "audit", "exchange", "info", "history", "rollback", "forget", "rename", "merge",
     "push", "data",
 )  # fmt: skip
-PAGES = [(), *((name,) for name in COMMANDS), ("data", "list"), ("data", "check")]
-NO_TORCH = """
-import sys, owseg.cli as cli
-for page in {pages}:
-    sys.argv = ["owseg", *page, "--help"]
-    try: cli.main()
-    except SystemExit: pass
-    print("TORCH", page, "torch" in sys.modules, flush=True)
-"""
-
-
-def test_no_page_of_help_waits_for_torch():
-    """No timing here: what makes help slow is importing torch, and that can be seen."""
-    script = NO_TORCH.format(pages=PAGES)
-    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    found = [line for line in out.splitlines() if line.startswith("TORCH")]
-    assert len(found) == len(PAGES) and all(line.endswith("False") for line in found), found
 
 
 def test_every_command_is_listed_and_has_help(run_cli):

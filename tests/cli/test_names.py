@@ -34,8 +34,8 @@ def run(*args, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_file_name_that_is_no_utf_8(odd_photos, unsure_kb, tmp_path, run_cli):
-    unsure_kb.save(tmp_path / "kb")
+def test_a_file_name_that_is_no_utf_8(odd_photos, light_kb, tmp_path, run_cli):
+    light_kb.save(tmp_path / "kb")
     code, out, err = run("predict", odd_photos, "--kb", tmp_path / "kb", "-o", tmp_path / "maps",
                          PYTHONIOENCODING="utf-8:strict")  # fmt: skip
     assert (code, b"Traceback" in err) == (0, False) and b"Most unknown: " in out and b"\x1b" not in out + err

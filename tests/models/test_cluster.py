@@ -80,11 +80,12 @@ class _Double:
         return [2 * number for number in numbers]
 
 
-def test_predict_writes_what_it_writes_without_a_cluster(here, run_cli, stored_kb, tmp_path):
+def test_predict_writes_what_it_writes_without_a_cluster(here, run_cli, light_kb, tmp_path):
+    light_kb.save(tmp_path / "kb")
     photos = tiny.write_photos(tmp_path / "photos", 10)
     (photos / "p3.png").write_bytes(b"no image")
     alone, shared = tmp_path / "alone", tmp_path / "shared"
-    given = ("predict", photos, "--kb", stored_kb, "--out")
+    given = ("predict", photos, "--kb", tmp_path / "kb", "--out")
     assert run_cli(*given, alone)[0] == 3
     code, out, err = run_cli(*given, shared, "--ray", "local", "--ray-workers", "2")
     assert code == 3, err

@@ -15,20 +15,19 @@ from owseg.discovery.log import Action
 from owseg.discovery.queue import Queue
 from tests.support.queues import make
 
-LIMIT = "import owseg.serve.limits as limits; limits.MAX_SECONDS = {seconds}; "
-"""So that a test need not wait as long as a client may."""
+START = "import owseg.serve.limits as limits; limits.MAX_SECONDS = 600.0; from owseg.cli import main; main()"
+"""With so much time that it is not what ends a connection."""
 
 
 class Server:
-    """``owseg review`` of a small queue; clients have ``seconds`` to send a request."""
+    """``owseg review`` of a small queue."""
 
-    def __init__(self, place: Path, kb: Path, seconds: float = 20.0):
+    def __init__(self, place: Path, kb: Path):
         self.queue, self.errors = place / "queue", place / "errors"
-        start = LIMIT.format(seconds=seconds) + "from owseg.cli import main; main()"
         self.options = ["review", str(kb), str(self.queue), "--out", str(place / "kb"), "--no-browser", "--port", "0"]
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", start, *self.options], stdout=subprocess.PIPE, stderr=errors, text=True,
+                [sys.executable, "-c", START, *self.options], stdout=subprocess.PIPE, stderr=errors, text=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
         url = self.process.stdout.readline().split()[-1]
@@ -87,10 +86,10 @@ def read_answer(client: socket.socket) -> tuple[int, bytes]:
 
 
 @contextmanager
-def serving(place: Path, kb: Path, seconds: float = 20.0) -> Iterator[Server]:
+def serving(place: Path, kb: Path) -> Iterator[Server]:
     """A server that at the end still has to answer, and to have met no error."""
     make(place)
-    server = Server(place, kb, seconds)
+    server = Server(place, kb)
     try:
         yield server
         assert server.ask()[0] == 200  # it still answers

@@ -32,6 +32,7 @@ from owseg.knowledge.stored import (
 from owseg.knowledge.versions import current_version, version_history
 from owseg.labels import LabelSpace
 from owseg.models.assemble import build_network
+from owseg.models.backbones.base import build
 from owseg.models.backbones.reference import referenced
 from owseg.models.engine import prepare
 from owseg.models.hub import published
@@ -64,7 +65,8 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
     check_knowledge(value, str(path))
     try:
         make = partial(_network, value["network"])
-        named = referenced(value["backbone"], on_meta(make).backbone) if "backbone" in value else {}
+        here = partial(build, value["network"]["backbone"])
+        named = referenced(value["backbone"], on_meta(here)) if "backbone" in value else {}
         network = _filled(make, folder / NETWORK_FILE, {BACKBONE_PREFIX + n: tensor for n, tensor in named.items()})
         threshold, obstacles = value["threshold"], value.get("obstacles")
         return KnowledgeBase(

@@ -46,12 +46,16 @@ class Backbone(nn.Module):
         # Not persistent: they are in the configuration, and so in no file of weights.
         self.register_buffer("mean", torch.tensor(mean or self.family.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std or self.family.std).view(1, 3, 1, 1), persistent=False)
-        # One architecture is made several times while a knowledge base is loaded; a pass takes longer than the rest.
-        key = json.dumps(self.family.config_of(model), sort_keys=True, default=str)
+        shapes: tuple[tuple[int, ...], tuple[int, ...]] = getattr(model, "shapes", None) or self._passed()
+        self.channels, self.strides = shapes
+        self.is_frozen = self.stem_is_frozen = False
+
+    def _passed(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return what ``_shapes`` returned for this architecture: a pass takes longer than making a network again."""
+        key = json.dumps(self.family.config_of(self.model), sort_keys=True, default=str)
         if key not in _SHAPES:
             _SHAPES[key] = self._shapes()
-        self.channels, self.strides = _SHAPES[key]
-        self.is_frozen = self.stem_is_frozen = False
+        return _SHAPES[key]
 
     @torch.no_grad()
     def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

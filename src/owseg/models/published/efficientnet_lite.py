@@ -60,6 +60,9 @@ GROUPS = (
 )
 """EfficientNet-B0 (Tan & Le, 2019, Table 1) at width and depth 1."""
 
+STRIDES = (4, 8, 16, 16, 32, 32)
+"""Of the last map of each group but the first."""
+
 STEM, HEAD, CLASSES = 32, 1280, 1000
 """Channels of the first and of the last convolution, at every width; classes of ImageNet."""
 
@@ -87,6 +90,8 @@ class EfficientNetLite(nn.Module):
     """
 
     kind = "efficientnet_lite"
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    """Channels and strides of the pyramid, which ``Backbone`` need not find by a pass."""
 
     def __init__(self, width: float = 1.0, depth: float = 1.0, classes: int = CLASSES) -> None:
         super().__init__()
@@ -106,6 +111,7 @@ class EfficientNetLite(nn.Module):
             ends.append(len(self.blocks) - 1)
         # The first group is at stride 2, finer than any decoder reads.
         self.ends = tuple(ends[1:])
+        self.shapes = tuple(_rounded(group.channels * width) for group in GROUPS[1:]), STRIDES
         self.head = _head(inside, classes) if classes else nn.Identity()
 
     def features(self, image: Tensor) -> tuple[Tensor, ...]:
