@@ -5,6 +5,7 @@ import select
 import socket
 from contextlib import ExitStack, contextmanager
 from threading import Thread
+from time import sleep
 
 import pytest
 
@@ -25,6 +26,11 @@ async def read(request):
     return PlainTextResponse(str(len(await request.body())))
 
 
+async def busy(request):
+    sleep(0.3)  # the whole server waits, and meanwhile what others send arrives
+    return PlainTextResponse("")
+
+
 async def echo(web_socket):
     await web_socket.accept()
     await web_socket.send_text(await web_socket.receive_text())
@@ -33,7 +39,7 @@ async def echo(web_socket):
 @contextmanager
 def served(**options):
     """Serve an application with these ``options`` of ``bounded_config``; yield how to connect."""
-    app = Starlette(routes=[Route("/", read, methods=["POST"]), WebSocketRoute("/socket", echo)])
+    app = Starlette(routes=[Route("/", read, methods=["POST"]), Route("/busy", busy), WebSocketRoute("/socket", echo)])
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(limits.bounded_config(app, **options))
         thread = Thread(target=server.run, args=([listener],))
@@ -97,3 +103,19 @@ def test_the_time_may_be_given():
         client.sendall(b"G")
         status, found = read_answer(client)
         assert status == 408 and b"within 0.2 seconds" in found
+
+
+def test_a_head_that_is_there_at_once_has_the_limit_too(connect):
+    """It is read in one piece, as the server is busy while it comes; a body as long is none of the head."""
+    parts = (b"x" * (limits.MAX_HEAD + 5000), 431), (b"x" * (limits.MAX_HEAD - 5000), 405)
+    for header, status in parts:
+        with connect() as first, connect() as second:
+            first.sendall(b"GET /busy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            sleep(0.1)
+            second.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: " + header + b"\r\n\r\n")
+            assert read_answer(second)[0] == status
+    with connect() as client:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 200000\r\n\r\n"
+        client.sendall(head + b"x" * 200_000)
+        status, answer = read_answer(client)
+        assert status == 200 and answer.endswith(b"200000")

@@ -19,6 +19,9 @@ MAX_CONNECTIONS = 200
 MAX_HEAD = 2**16
 """The most bytes of a request's first line and headers."""
 
+PIECE = 2**12
+"""Bytes of a head that are parsed at once; by so many at most a head may be longer than ``MAX_HEAD``."""
+
 MAX_SECONDS = 20.0
 """How long a client may take to send a request, its body included."""
 
@@ -51,8 +54,11 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take a part of a request."""
-        if not self.transport.is_closing():
-            super().data_received(data)
+        while data and not self.transport.is_closing() and self.transport.get_protocol() is self:
+            # h11 counts what it holds of a head that is not complete: one that is there at once would have no limit.
+            size = PIECE if self.conn.their_state is h11.IDLE else len(data)
+            super().data_received(data[:size])
+            data = data[size:]
             self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
