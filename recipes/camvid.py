@@ -1,4 +1,4 @@
-"""CamVid, open-world: the tables of docs/results.md.
+"""CamVid, open-world: the tables of docs/results/camvid.md.
 
     export OWSEG_DATA=DIR                                              # DIR/camvid holds the data
     python -m recipes.camvid train --classifier prototype --seed 0     # DMLNet's; seeds 0, 1, 2
@@ -179,7 +179,7 @@ def ablate(args: argparse.Namespace) -> None:
 
 
 def tables(args: argparse.Namespace) -> None:
-    """Print the tables of docs/results.md as Markdown: mean ± standard deviation over the trained networks."""
+    """Print the tables of docs/results/camvid.md: mean ± standard deviation over the trained networks."""
     found = {p.stem: json.loads(p.read_text()) for p in sorted((args.runs / args.split).glob("*.json"))}
     nets: dict[str, list[Any]] = {}
     for name, value in found.items():

@@ -146,7 +146,7 @@ def bound(kb: KnowledgeBase, data: DataSet, novel: Sequence[str]) -> dict[str, A
 
 
 def table(args: argparse.Namespace) -> None:
-    """Print the tables of docs/results.md, mean ± standard deviation over networks and draws."""
+    """Print the tables of docs/results/learning.md, mean ± standard deviation over networks and draws."""
     found = [json.loads(p.read_text()) for p in sorted((args.runs / f"sequence-{args.split}").glob("*.json"))]
     for steps in sorted({1, len(args.unknown)}):
         novel = args.unknown[:steps]

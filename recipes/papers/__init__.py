@@ -9,6 +9,6 @@ which has their rows on data that is easy to get:
 
     export CAMVID=DIR ROADANOMALY21=DIR FS_LOSTFOUND=DIR OUTLIER_OBJECTS=DIR COCO_CONTEXT=DIR
     python -m recipes.papers open-val open     # a few hours of one core
-    python -m recipes.papers open --measured recipes/measured/papers/open      # the table of docs/results.md
+    python -m recipes.papers open --measured recipes/measured/papers/open  # that of docs/results/papers-open.md
     python -m recipes.papers open --sheet rows.jpg --image 100            # its contact sheet
 """

@@ -24,7 +24,7 @@ from owseg.models.ops import resize
 from owseg.types import Forward, Output, Shot
 
 MAX_FALSE = 0.01
-"""Share of the other pixels that a radius found from the shots may predict; chosen on CamVid val (docs/results.md)."""
+"""The share of the other pixels that a radius found from the shots may predict; chosen on CamVid val."""
 
 KEPT = 16
 """The outputs that are kept: those of more shots are computed once to take the mean, and again to find the radius."""

@@ -38,9 +38,9 @@ class Joint(FittedScorer):
     component dominates the sum. Where the difference is below that of an average known pixel it says nothing: in
     another place it is so for much that is unknown, too. Without ``rectify`` it counts there as well, without
     ``compress`` it enters as it is, and by other ``weights`` u in full, as in 0.1.0. With a ``negative`` class n is its
-    logit (see ``owseg.scorers.negative``). The form was chosen on CamVid val and on a held-out training sequence (see
-    docs/results.md), asinh on val, and what is rectified and the weights of u and n on val and on street photos of
-    other towns, with objects pasted into them and without.
+    logit (see ``owseg.scorers.negative``). The form was chosen on CamVid val and on a held-out training sequence, asinh
+    on val, and what is rectified and the weights of u and n on val and on street photos of other towns, with objects
+    pasted into them and without (docs/results/choices.md).
 
     The score is a little too high in the outermost cells along every edge of an image (by 0.7 with ``street8@1`` on
     CamVid, mirrored images alike): the backbone pads with zeros, so features there differ from those inside. It stays

@@ -45,7 +45,7 @@ class RelativeMahalanobis(FittedScorer):
         super().__init__(
             channels=channels, num_classes=num_classes, level=level, shrinkage=shrinkage, relative=relative
         )
-        # The default, 0.2, was chosen on CamVid val (docs/results.md).
+        # The default, 0.2, was chosen on CamVid val (docs/results/camvid.md).
         if not 0 < shrinkage <= 1:
             raise OwsegError(f"the shrinkage is above 0 and at most 1, not {shrinkage}.")
         self.channels, self.num_classes, self.level = channels, num_classes, level

@@ -38,7 +38,7 @@ def mixture(
         p_eds = (2 + eds(output) / least).clamp(0, 1)
     else:
         # 1 - S / max S reaches 0.8 only where some S of the image is five times the least: "paper" ranks as MMSP does
-        # (docs/results.md).
+        # (docs/results/camvid.md).
         p_eds = eds(output, normalisation)
     if normalisation == "code":
         # Here the release scales max p, which is 1 - MMSP.
