@@ -31,7 +31,7 @@ bench: $(V)/.ok
 	$(V)/bin/python -m benchmarks
 
 docs: $(V)/.docs  # into site/
-	$(V)/bin/python -m mkdocs build
+	NO_MKDOCS_2_WARNING=1 $(V)/bin/python -m mkdocs build
 
 image: $(V)/.ok  # the steps of the Dockerfile, without Docker
 	$(V)/bin/python -m tools.dockerfile
