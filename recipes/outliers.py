@@ -8,7 +8,7 @@
     python -m recipes.outliers train --network fddwnet-cityscapes --weights FDDWNET     # over another network
     python -m recipes.outliers train --network street-inliers
     python -m recipes.outliers measure --weights ESPNETV2                   # every score of every network, frozen too
-    python -m recipes.outliers table
+    python -m recipes.outliers table                                        # --measured FILE: of a file of metrics
     python -m recipes.outliers audit --weights ESPNETV2 --backbone MOBILENETV2  # which outliers resemble the anomalies
     python -m recipes.outliers sheet                                        # a contact sheet of pasted images
     python -m recipes.outliers sheet --synthetic                            # the same of synthetic scenes, for the docs
@@ -139,7 +139,7 @@ def measure(args: argparse.Namespace) -> None:
 
 def table(args: argparse.Namespace) -> None:
     """Print AP, AUROC and FPR95 on both sets, mean ± standard deviation over the seeds."""
-    found = json.loads((runs_of(args) / "measured.json").read_text())
+    found = json.loads((args.measured or runs_of(args) / "measured.json").read_text())
     rows: dict[str, list[str]] = {}
     for name in next(iter(found.values())):
         key = name if name.startswith("frozen") else name.rpartition("-")[0]
@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--data", type=Path, default=place)
     parser.add_argument("--runs", type=Path, default=Path("runs/outliers"))
+    parser.add_argument("--measured", type=Path, help="table: the file of metrics, by default that of --runs")
     args = parser.parse_args()
     steps[args.step](args)
 
