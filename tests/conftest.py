@@ -1,4 +1,9 @@
-"""Fixtures that several rooms use: the tiny knowledge base, calibrated or stored, data on disk, the command line."""
+"""Fixtures that several rooms use: the tiny knowledge base, calibrated or stored, data on disk, the command line.
+
+The process that hands tests out to workers reads this file and runs no test, so torch is imported where it is used.
+"""
+
+from __future__ import annotations
 
 import gc
 import json
@@ -7,21 +12,16 @@ import sys
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Each core has a worker. Set before NumPy and torch are imported, and for the processes that tests start.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: it reads this once
 
 import pytest
-import torch
-from PIL import Image
 
-from owseg.data.synthetic.scene import SPLITS
-from owseg.knowledge.base import KnowledgeBase
-from owseg.knowledge.load import load
-from tests.support import tiny
-
-torch.set_num_threads(1)
+if TYPE_CHECKING:
+    from owseg.knowledge.base import KnowledgeBase
 
 
 @pytest.hookimpl(wrapper=True)
@@ -62,24 +62,32 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def kb() -> KnowledgeBase:
     """A tiny knowledge base of three classes with the fitted scorer joint, calibrated at 5 %."""
+    from tests.support import tiny
+
     return tiny.calibrated()
 
 
 @pytest.fixture(scope="session")
 def unsure_kb() -> KnowledgeBase:
     """The same, calibrated so that a third of what is known is predicted unknown: every image has unknown regions."""
+    from tests.support import tiny
+
     return tiny.calibrated(0.3)
 
 
 @pytest.fixture(scope="session")
 def light_kb() -> KnowledgeBase:
     """One that a new process loads without transformers; all is unknown to it but in images of ``tiny.dataset``."""
+    from tests.support import tiny
+
     return tiny.calibrated(kind="efficientnet_lite")
 
 
 @pytest.fixture(scope="session")
 def half_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of ``synthetic`` at half its working size, which finds the same in a quarter of the time."""
+    from owseg.knowledge.load import load
+
     kb, place = load("synthetic"), tmp_path_factory.mktemp("half_size") / "kb"
     kb.network.size = 144
     kb.save(place)
@@ -97,6 +105,8 @@ def half_size_here(half_size: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def few_shots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the synthetic scenes to learn from there are those that show animals alone: 80 take seconds to draw."""
+    from owseg.data.synthetic.scene import SPLITS
+
     monkeypatch.setitem(SPLITS, "shots", (SPLITS["shots"][0], 20))
 
 
@@ -110,12 +120,18 @@ def stored_kb(kb: KnowledgeBase, tmp_path: Path) -> Path:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder of three images, p0.png to p2.png."""
+    from tests.support import tiny
+
     return tiny.write_photos(tmp_path / "photos", 3)
 
 
 @pytest.fixture
 def own_data(tmp_path: Path) -> Path:
     """A labelled folder in the classes of the tiny knowledge base, with one class more: rock."""
+    from PIL import Image
+
+    from tests.support import tiny
+
     data = tiny.dataset(8, 4)
     for i, sample in enumerate(data):
         for kind, array in (("images", sample.image.transpose(1, 2, 0)), ("masks", sample.target)):

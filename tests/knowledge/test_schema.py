@@ -14,6 +14,7 @@ from owseg.knowledge.commit import commit_version
 from owseg.knowledge.load import load
 from owseg.knowledge.schema import check_knowledge
 from owseg.knowledge.versions import read_version
+from owseg.models.engine import prepare
 from owseg.models.ops import filled
 from tests.support import tiny
 
@@ -91,7 +92,7 @@ def test_sizes_are_compared_before_memory_is_taken(stored, tmp_path, monkeypatch
     load_of = {**files, "knowledge.json": json.dumps(value).encode()}
     commit_version(tmp_path / "sound", load_of)
     load(tmp_path / "sound")
-    assert planned == [True, True, False]
+    assert planned == [True, True]  # what fits is filled as it is: no weights are drawn at random
 
 
 def test_weights_that_do_not_fit_are_never_allocated():
@@ -105,6 +106,25 @@ def test_weights_that_do_not_fit_are_never_allocated():
     tracemalloc.stop()
     one = filled(lambda: torch.nn.Linear(2, 1), lambda: {"weight": torch.ones(1, 2), "bias": torch.ones(1)}, "x")
     assert one(torch.ones(2)).item() == 3 and not one.weight.is_meta
+
+
+@pytest.mark.parametrize("kind", tiny.CONFIGS)
+def test_a_filled_network_is_that_which_was_made_and_then_given_its_weights(kind):
+    """To the bit, its memory format and its buffers, also where some of these are in no state, as those of Swin."""
+    config = tiny.network(3, kind).config
+    made = prepare(module.build_network(config))
+    stored = {n: v.half() if v.is_floating_point() else v for n, v in made.state_dict().items()}
+    made.load_state_dict(stored)
+    found = filled(lambda: prepare(module.build_network(config)), lambda: stored, "it does not fit")
+    assert not any(part.training for part in found.modules())
+    pairs = zip(_tensors(found), _tensors(made), strict=True)
+    for (name, value), (expected_name, expected) in pairs:
+        assert name == expected_name and torch.equal(value, expected) and value.dtype == expected.dtype
+        assert value.stride() == expected.stride() and value.requires_grad == expected.requires_grad
+
+
+def _tensors(network):
+    return [*network.named_parameters(), *network.named_buffers()]
 
 
 def test_a_whole_network_of_another_width_with_its_own_weights_loads(tmp_path):

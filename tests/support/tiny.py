@@ -16,6 +16,7 @@ from owseg.knowledge.event import Event
 from owseg.labels import IGNORE, LabelSpace
 from owseg.models.assemble import assemble, make_decoder
 from owseg.models.backbones.base import Backbone, build
+from owseg.models.engine import prepare
 from owseg.models.network import Network
 
 STAGES: dict[str, Any] = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
@@ -84,7 +85,7 @@ def _spread(net: Network) -> None:
 
 
 def knowledge_base(names: tuple[str, ...] = ("road", "sky", "tree"), **options: Any) -> KnowledgeBase:
-    net = network(len(names), **options)
+    net = prepare(network(len(names), **options))  # a knowledge base would copy one that is not
     return KnowledgeBase(net, LabelSpace.of(names), history=(Event("train", "made for a test"),))
 
 

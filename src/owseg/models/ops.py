@@ -37,14 +37,26 @@ def filled(make: Callable[[], M], read: Callable[[], Mapping[str, Tensor]], else
     Raises ``OwsegError``, which begins with ``else_``, where a name or a shape differs.
     """
     planned = on_meta(make)
-    state = dict(read())
+    meant, state = planned.state_dict(), dict(read())
+    fits = meant.keys() == state.keys() and all(meant[name].shape == value.shape for name, value in state.items())
+    if fits:  # in the type and memory format of the module
+        state = {n: torch.empty_like(meant[n], device="cpu").copy_(value) for n, value in state.items()}
     try:
         planned.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise OwsegError(f"{else_} ({str(error).splitlines()[0]}).") from None
+    if fits and not _some_on_meta(planned):
+        return planned  # no weights were drawn at random
     module = make()
     module.load_state_dict(state)
     return module
+
+
+def _some_on_meta(module: nn.Module) -> bool:
+    """Whether a tensor has no values, such as one that is computed from the configuration and is in no state."""
+    kept = (value for part in module.modules() for value in vars(part).values())
+    tensors = (*module.parameters(), *module.buffers(), *(value for value in kept if isinstance(value, Tensor)))
+    return any(tensor.is_meta for tensor in tensors)
 
 
 def working_size(size: tuple[int, int], shorter: int | None, scale: float = 1.0, multiple: int = 1) -> tuple[int, int]:

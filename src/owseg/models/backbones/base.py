@@ -43,9 +43,9 @@ class Backbone(nn.Module):
         self.kind = str(getattr(model, "kind", None) or model.config.model_type)
         self.family = family_of(self.kind)
         self.family.trim(model)
-        # Not persistent: they are in the configuration, and so in no file of weights.
-        self.register_buffer("mean", torch.tensor(mean or self.family.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std or self.family.std).view(1, 3, 1, 1), persistent=False)
+        # Not persistent: they are in the configuration, and so in no file of weights. They have values on meta, too.
+        for name, values in (("mean", mean or self.family.mean), ("std", std or self.family.std)):
+            self.register_buffer(name, torch.tensor(values, device="cpu").view(1, 3, 1, 1), persistent=False)
         shapes: tuple[tuple[int, ...], tuple[int, ...]] = getattr(model, "shapes", None) or self._passed()
         self.channels, self.strides = shapes
         self.is_frozen = self.stem_is_frozen = False
@@ -64,7 +64,7 @@ class Backbone(nn.Module):
         was_training = self.training
         self.eval()
         # 224 is a multiple of 32 and of the patch size 14 of DINOv2.
-        maps = self(torch.zeros(1, 3, 224, 224))
+        maps = self.family.features(self.model, torch.zeros(1, 3, 224, 224))
         self.train(was_training)
         return tuple(m.shape[1] for m in maps), tuple(round(224 / m.shape[-1]) for m in maps)
 

@@ -54,7 +54,7 @@ def _pad_without_a_branch(model: nn.Module) -> None:
         old = layer.convolution
         sizes = old.in_channels, old.out_channels, old.kernel_size, old.stride
         options = {"dilation": old.dilation, "groups": old.groups, "bias": old.bias is not None}
-        new = SameConv2d(*sizes, **options, device=old.weight.device, dtype=old.weight.dtype)
+        new = SameConv2d(*sizes, **options, device="meta")  # without weights: it takes those of the old
         new.load_state_dict(old.state_dict(), assign=True)
         layer.convolution, layer.config = new.train(old.training), copy.copy(layer.config)
         layer.config.tf_padding = False
