@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -23,39 +22,39 @@ def decoded(monkeypatch):
     return counts
 
 
-@pytest.fixture
-def spec(tmp_path):
-    frames = tiny.dataset(8, 4)
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A labelled folder of three splits, which commands only read."""
+    place, frames = tmp_path_factory.mktemp("decoding") / "data", tiny.dataset(8, 4)
     for split in ("train", "val", "test"):
         for kind in ("images", "masks"):
-            (tmp_path / "data" / split / kind).mkdir(parents=True)
-        for i in range(8):
-            place, sample = tmp_path / "data" / split, frames[i]
-            Image.fromarray(np.ascontiguousarray(sample.image.transpose(1, 2, 0))).save(place / "images" / f"f{i}.png")
-            Image.fromarray(sample.target).save(place / "masks" / f"f{i}.png")
-    (tmp_path / "data" / "classes.json").write_text('["road", "sky", "tree", "cow"]')
-    (tmp_path / "r.toml").write_text(
-        f'[models.a]\nkb = "{tmp_path / "kb"}"\nscorers = ["msp"]\ncalibrate_on = "folder:{tmp_path / "data"}"\n'
-        f'[data.d]\nspec = "folder:{tmp_path / "data"}"\nsplit = "test"\n'
-    )
-    tiny.calibrated().save(tmp_path / "kb")
-    return f"folder:{tmp_path / 'data'}"
+            (place / split / kind).mkdir(parents=True)
+        for i, sample in enumerate(frames):
+            Image.fromarray(sample.image.transpose(1, 2, 0)).save(place / split / "images" / f"f{i}.png")
+            Image.fromarray(sample.target).save(place / split / "masks" / f"f{i}.png")
+    (place / "classes.json").write_text('["road", "sky", "tree", "cow"]')
+    return place
 
 
 LINES = (
-    "fit KB --data SPEC --scorers joint,knn --out P/new", "fit KB P/data/test/images --scorers knn --out P/new",
+    "fit KB --data SPEC --scorers joint,knn --out P/new", "fit KB DATA/test/images --scorers knn --out P/new",
     "calibrate KB --data SPEC --out P/new", "evaluate KB --data SPEC", "evaluate KB --data SPEC --scorers all",
-    "predict P/data/test/images --kb KB -o P/maps", "predict P/data/test/images --kb KB -o P/maps --adapt",
-    "predict P/data --recursive --kb KB -o P/maps --adapt --write none --workers 2",
-    "annotate KB P/data/test/images --format coco -o P/coco",
-    "adapt KB P/data/test/images --out P/new", "discover KB P/data/test/images -o P/queue",
+    "predict DATA/test/images --kb KB -o P/maps", "predict DATA/test/images --kb KB -o P/maps --adapt",
+    "predict DATA --recursive --kb KB -o P/maps --adapt --write none --workers 2",
+    "annotate KB DATA/test/images --format coco -o P/coco",
+    "adapt KB DATA/test/images --out P/new", "discover KB DATA/test/images -o P/queue",
     "learn KB cow --data SPEC --split train --known SPEC --out P/new", "benchmark P/r.toml -o P/benchmark",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_every_file_is_decoded_once(run_cli, decoded, spec, tmp_path, line):
-    words = [word.replace("SPEC", spec).replace("KB", str(tmp_path / "kb")) for word in line.split()]
-    code, _, err = run_cli(*(word.replace("P/", f"{tmp_path}/") if word[:2] == "P/" else word for word in words))
+def test_every_file_is_decoded_once(run_cli, decoded, data, stored_kb, tmp_path, line):
+    (tmp_path / "r.toml").write_text(
+        f'[models.a]\nkb = "{stored_kb}"\nscorers = ["msp"]\ncalibrate_on = "folder:{data}"\n'
+        f'[data.d]\nspec = "folder:{data}"\nsplit = "test"\n'
+    )
+    places = {"SPEC": f"folder:{data}", "DATA": data, "KB": stored_kb, "P": tmp_path}
+    words = [word.partition("/") for word in line.split()]
+    code, _, err = run_cli(*(f"{places.get(first, first)}{slash}{rest}" for first, slash, rest in words))
     assert code == 0, err
     assert decoded and {path: n for path, n in decoded.items() if n > 1} == {}
