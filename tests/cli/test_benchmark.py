@@ -1,11 +1,14 @@
 import json
 from pathlib import Path
 
+from owseg.data.synthetic.scene import SPLITS
+
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
-def test_the_small_recipe_runs_and_goes_on(run_cli, fails, tmp_path):
+def test_the_small_recipe_runs_and_goes_on(run_cli, fails, tmp_path, half_size_here, monkeypatch):
     small = RECIPES / "benchmark-synthetic.toml"
+    monkeypatch.setitem(SPLITS, "shots", (SPLITS["shots"][0], 40))  # those of its two classes
     code, out, err = run_cli("benchmark", small, "--out", tmp_path)
     assert code == 0 and "synthetic on scenes (1 of 1)" in err
     assert "joint" in out and f"{tmp_path}/results.md" in out.replace("\n", "")

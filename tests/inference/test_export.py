@@ -36,6 +36,14 @@ def small():
         yield
 
 
+@pytest.fixture(scope="module")
+def kb():
+    """The tiny knowledge base on a backbone of half as many layers, each a node to trace; half of an image is known."""
+    kb = tiny.calibrated(kind="resnet")
+    middle = np.median([kb.predict(tiny.image(i, (96, 128))).decided for i in range(6)])
+    return replace(kb, threshold=replace(kb.threshold, value=float(middle)))
+
+
 def assert_equal(done):
     assert [(one.size, one.batch) for one in done.compared] == [(SIZES[0], 1), *((size, 3 if size == SIZES[0] else 1)
                                                                 for size in SIZES)]  # fmt: skip
@@ -43,12 +51,12 @@ def assert_equal(done):
         assert (1 - one.labels) * one.batch * one.size[0] * one.size[1] < 2.5 and one.score <= 1e-3, one
 
 
-INCREMENTS = [{"probes": 3}, {"probes": 1, "prototypes": 2, "heads": 2}]
+INCREMENTS = {"mobilenet_v2": {"probes": 3}, "resnet": {"probes": 1, "prototypes": 2, "heads": 2}}
 
 
-@pytest.mark.parametrize("of", INCREMENTS, ids=str)
-def test_increments_of_every_kind_are_in_the_graph(kb, tmp_path, of):
-    some = learned(kb, **of)
+@pytest.mark.parametrize("kind", INCREMENTS)
+def test_increments_of_every_kind_are_in_the_graph(tmp_path, kind):
+    some = learned(tiny.calibrated(kind=kind), **INCREMENTS[kind])
     shown = {name: share for i in range(3) for name, share in some.predict(tiny.image(i, (96, 128))).shares().items()}
     assert len(shown) > 1
     assert_equal(export(some, tmp_path / "model.onnx"))
@@ -242,10 +250,9 @@ def test_comparing_counts_every_pixel(kb, written):
 @pytest.mark.parametrize("format", ["onnx", "torch"])
 def test_another_score_and_working_size_have_a_threshold_of_their_own(kb, tmp_path, monkeypatch, format):
     monkeypatch.setitem(room.TOLERANCE, "fp32", (0.9999, 0.1, 0.01))  # scores that are much the same
-    kb = replace(kb, threshold=replace(kb.threshold, value=0.5))
     images, path = [tiny.image(i, (96, 128)) for i in range(6)], tmp_path / f"model{room.FORMATS[format]}"
     done = export(kb, path, format, images=images, scorer="msp", working_size=64)
-    assert done.thresholds[0] == 0.5 != done.thresholds[1]
+    assert done.thresholds[0] == kb.threshold.value != done.thresholds[1]
     assert all(one.labels == one.open_set == 1 for one in done.compared)
     model = load_export(path)
     assert (model.scorer, model.working_size) == ("msp", 64) and model.threshold.estimated
