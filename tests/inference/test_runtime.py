@@ -24,8 +24,24 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
 
 
+@pytest.fixture(scope="module")
+def kb():
+    """The calibrated tiny knowledge base on a backbone of half as many layers: each is a node to trace."""
+    return tiny.calibrated(kind="resnet")
+
+
+@pytest.fixture(scope="module")
+def told():
+    """What openvino tells Google Analytics."""
+    told, telemetry = [], pytest.importorskip("openvino_telemetry")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("start_session", "send_event"):
+            patch.setattr(telemetry.Telemetry, name, lambda *what, **_: told.append(what))
+        yield told
+
+
 @pytest.fixture(scope="module", params=["onnx", "openvino", "torch"])
-def both(request, kb, tmp_path_factory):
+def both(request, kb, told, tmp_path_factory):
     """A knowledge base whose score is pooled over segments, and its export, in each format."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "SIZES", SIZES[:2])
@@ -37,6 +53,12 @@ def both(request, kb, tmp_path_factory):
     return some, path
 
 
+@pytest.fixture(scope="module")
+def model(both):
+    """The export, which is loaded once: it takes a second."""
+    return load_export(both[1], workers=2)
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(room, "SIZES", SIZES[:2])
@@ -44,8 +66,8 @@ def small(monkeypatch):
     monkeypatch.setattr("owseg.scorers.segments.ROWS", 72)
 
 
-def test_it_predicts_what_the_knowledge_base_predicts(both):
-    kb, model = both[0], load_export(both[1], workers=2)
+def test_it_predicts_what_the_knowledge_base_predicts(both, model):
+    kb = both[0]
     images = [tiny.image(i, size) for i, size in enumerate(((48, 64), (80, 40), (48, 64)))]
     for one, other in zip(kb.predict(images), model.predict_all(images), strict=True):
         assert np.array_equal(one.labels, other.labels) and np.array_equal(one.learned, other.learned)
@@ -54,8 +76,8 @@ def test_it_predicts_what_the_knowledge_base_predicts(both):
     assert model.learned_classes == kb.learned_classes and model.base_classes == kb.base_classes
 
 
-def test_its_regions_are_those_of_the_knowledge_base(both):
-    kb, model = both[0], load_export(both[1])
+def test_its_regions_are_those_of_the_knowledge_base(both, model):
+    kb = both[0]
     assert model.history == kb.history
     unsure = [replace(one, threshold=replace(kb.threshold, value=-1.0)) for one in (kb, model)]
     expected, found = (one.predict(tiny.image(3, (96, 128))).regions for one in unsure)
@@ -76,8 +98,8 @@ def test_a_network_without_a_feature_space_has_regions_too(kb, tmp_path):
     assert {r.distance for r in found} == {None} and [r.area for r in found] == [r.area for r in expected]
 
 
-def test_a_file_without_features_has_no_regions(both):
-    model, image = load_export(both[1]), tiny.image()
+def test_a_file_without_features_has_no_regions(model):
+    image = tiny.image()
     output = model.engine()(image)
     before = replace(output, maps={name: maps for name, maps in output.maps.items() if name != FEATURES})
     prediction = model.decide(Sample(image, None, ""), before)
@@ -86,23 +108,23 @@ def test_a_file_without_features_has_no_regions(both):
         _ = prediction.regions
 
 
-def test_a_video_is_labelled_by_an_export_as_by_the_knowledge_base(both):
-    found = [list(labelled_frames(one, videos.frames(3))) for one in (both[0], load_export(both[1], workers=2))]
+def test_a_video_is_labelled_by_an_export_as_by_the_knowledge_base(both, model):
+    found = [list(labelled_frames(one, videos.frames(3))) for one in (both[0], model)]
     for one, other in zip(*found, strict=True):
         assert (one.labels != other.labels).mean() < 1e-3 and len(one.regions) == len(other.regions)
         assert [r.score for r in one.regions] == pytest.approx([r.score for r in other.regions], abs=1e-2)
 
 
-def test_it_is_measured_as_the_knowledge_base(both):
+def test_it_is_measured_as_the_knowledge_base(both, model):
     kb, data = both[0], tiny.dataset(4)
     data = type(data)(data.source, kb.labels)
-    expected, found = (evaluate(model, data, metric=Exact) for model in (kb, load_export(both[1])))
+    expected, found = (evaluate(one, data, metric=Exact) for one in (kb, model))
     assert found.iou.mean() == pytest.approx(expected.iou.mean(), abs=1e-3)
     assert found.known_fpr == pytest.approx(expected.known_fpr, abs=1e-3)
 
 
-def test_files_are_predicted_and_a_run_that_was_stopped_goes_on(both, tmp_path):
-    model, photos = load_export(both[1]), tiny.write_photos(tmp_path / "photos", 2)
+def test_files_are_predicted_and_a_run_that_was_stopped_goes_on(model, tmp_path):
+    photos = tiny.write_photos(tmp_path / "photos", 2)
     paths = sorted(photos.iterdir())
     first = predict_files(model, paths, tmp_path / "out")
     assert [r.error for r in first] == [None, None] and not any(r.kept for r in first)
@@ -112,18 +134,22 @@ def test_files_are_predicted_and_a_run_that_was_stopped_goes_on(both, tmp_path):
     assert not any(r.kept for r in predict_files(moved, paths, tmp_path / "out"))
 
 
-def test_its_threshold_may_be_another(both):
-    model, image = load_export(both[1]), tiny.image()
+def test_its_threshold_may_be_another(model):
+    image = tiny.image()
     none = replace(model, threshold=replace(model.threshold, value=1e9)).predict(image)
     assert none.unknown == 0 < model.predict(image).score.std()
 
 
-def test_what_is_not_in_the_graph_is_refused(both):
-    model = load_export(both[1])
+def test_what_is_not_in_the_graph_is_refused(model):
     with pytest.raises(OwsegError, match="how images are run is in the export; omit --multi-scale"):
         model.engine(full_resolution=False, multi_scale=True)
     with pytest.raises(OwsegError, match="has the score joint@segments alone, not msp"):
         evaluate(model, type(tiny.dataset(1))(tiny.dataset(1).source, model.labels), ["msp"])
+
+
+def test_nobody_is_told_of_a_conversion(both, told):
+    """As openvino's own ``convert_model`` would, in a process of its own."""
+    assert told == []
 
 
 def test_workers_do_not_wait_for_each_other(both):

@@ -235,7 +235,7 @@ def finish(graph: Path | torch.jit.ScriptModule, made: Path, format: str, facts:
         return
     if format == "openvino":
         openvino = library("openvino")
-        model = openvino.convert_model(str(graph))
+        model = openvino.Core().read_model(str(graph))  # convert_model would tell Google Analytics of each conversion
         model.set_rt_info(json.dumps(facts), FACTS)
         openvino.save_model(model, str(made), compress_to_fp16=False)
         return

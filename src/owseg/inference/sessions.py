@@ -82,7 +82,8 @@ class OpenvinoSession:
         if not hasattr(self._requests, "mine"):  # a request is for one thread
             self._requests.mine = self._model.create_infer_request()
         found = self._requests.mine.infer({"image": images, "threshold": np.array(threshold, np.float32)})
-        return {output.any_name: np.array(found[output]) for output in self._model.outputs}
+        # What is handed on as it is has more than one name.
+        return {name: np.array(found[output]) for output in self._model.outputs for name in output.names}
 
 
 class TorchSession:
