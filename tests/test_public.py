@@ -6,7 +6,6 @@ import ast
 import importlib
 import inspect
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -82,37 +81,6 @@ def test_every_public_function_and_class_has_a_docstring(path):
         and not ast.get_docstring(node)
     ]
     assert missing == []
-
-
-USE = """
-import owseg
-
-reveal_type(owseg.load("x").predict("a.jpg"))
-reveal_type(owseg.load("x").regions)
-reveal_type(owseg.evaluate)
-owseg.lod
-"""
-
-
-def test_a_checker_knows_the_types_of_what_is_imported_late(tmp_path):
-    """Other libraries are skipped, for speed; tests/typed.py, which `make check` reads, has them."""
-    pytest.importorskip("mypy", reason="mypy is part of make check; pip install mypy")
-    (tmp_path / "use.py").write_text(USE)
-    others = (
-        "torch numpy PIL transformers matplotlib safetensors lightning sklearn scipy pycocotools defusedxml nicegui"
-    )
-    skipped = [
-        f"[mypy-{name},{name}.*]\nfollow_imports = skip\nignore_missing_imports = true" for name in others.split()
-    ]
-    (tmp_path / "mypy.ini").write_text("\n".join(["[mypy]\nstrict = true\nfollow_imports = silent", *skipped]))
-    env = {**os.environ, "MYPYPATH": str(ROOT / "src")}
-    command = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "use.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
-    lines = [line.partition("use.py:")[2] for line in done.stdout.splitlines() if "use.py:" in line]
-    assert lines[0].startswith("4: note") and '"owseg.knowledge.prediction.Prediction"' in lines[0], done.stdout
-    assert "def (" in lines[1] and "RegionProposals" in lines[1]
-    assert "owseg.evaluation.evaluate.Evaluation" in lines[2]
-    assert lines[3].startswith("7: error") and '"lod"' in lines[3] and len(lines) == 4
 
 
 def commands() -> list[tuple[str, ...]]:
