@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from transformers import AutoBackbone, AutoConfig
 
+from owseg.data.synthetic.scene import SPLITS
 from owseg.training import build
 from owseg.training.config import NegativeConfig
 from recipes import sequence
@@ -57,6 +58,7 @@ def test_a_recipe_explains_its_steps(name, capsys, monkeypatch):
 def test_the_contact_sheet_of_synthetic_scenes(tmp_path, monkeypatch):
     from recipes import outliers
 
+    monkeypatch.setitem(SPLITS, "test", (SPLITS["test"][0], 16))  # objects are cut out of all that there are
     monkeypatch.setattr(sys, "argv", ["outliers", "sheet", "--synthetic", "--runs", str(tmp_path)])
     outliers.main()
     assert (tmp_path / "sheet.jpg").stat().st_size > 10_000
