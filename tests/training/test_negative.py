@@ -168,11 +168,10 @@ def test_a_stopped_run_ends_like_one_that_was_never_stopped(tmp_path, monkeypatc
 
 
 def test_every_setting_reaches_the_training(tmp_path):
-    kb = base()
+    given = base(), inlier_images(4), inlier_images(1), objects()
 
     def trained(run, **settings):
-        arguments = inlier_images(4), inlier_images(1), objects(), replace(ONE, **settings), tmp_path / run
-        return train_negative(kb, *arguments).network.state_dict()
+        return train_negative(*given, replace(ONE, **settings), tmp_path / run).network.state_dict()
 
     plain = trained("plain")
     assert same(plain, trained("again"))  # else a difference would mean nothing
