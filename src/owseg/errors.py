@@ -9,8 +9,11 @@ ValueError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
 from difflib import get_close_matches
+from typing import Any
 
 
 class OwsegError(ValueError):
@@ -41,6 +44,23 @@ def meant(name: str, names: Iterable[str], others: str) -> str:
     """
     found = get_close_matches(name, names, 1, 0.8)
     return f"did you mean {found[0]}?" if found else others
+
+
+def check_numbers(settings: Any, least: Mapping[str, float], positive: Collection[str] = ()) -> None:
+    """Raise ``OwsegError`` for a number of ``settings``, a dataclass, that is below the ``least`` of its name.
+
+    So for one that is not above 0 though it is to be ``positive``, and for any that is NaN or infinite. Of a tuple each
+    number counts.
+    """
+    for name in (field.name for field in fields(settings)):
+        value = getattr(settings, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise OwsegError(f"{name} must be a number, not {number}.")
+            if name in least and number is not None and number < least[name]:
+                raise OwsegError(f"{name} must be {least[name]:g} or more, not {number:g}.")
+            if name in positive and number <= 0:
+                raise OwsegError(f"{name} must be above 0, not {number:g}.")
 
 
 def shown(text: object) -> str:

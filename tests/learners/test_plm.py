@@ -168,5 +168,13 @@ def test_heads_are_stored_and_rolled_back(tmp_path, heads):
 def test_bad_settings_end_in_one_sentence():
     with pytest.raises(OwsegError, match="the heads that PLM uses are 'all' or 'latest', not 'first'"):
         learn(tiny.knowledge_base(), "rock", [red_shot()], method=PLM("first"))
+    for wrong, message in (
+        ({"lr": -1.0}, "lr must be above 0, not -1"),
+        ({"lr": float("nan")}, "lr must be a number, not nan"),
+        ({"steps": -1}, "steps must be 0 or more, not -1"),
+        ({"variance_weight": -1.0}, "variance_weight must be 0 or more, not -1"),
+    ):
+        with pytest.raises(OwsegError, match=message):
+            learn(tiny.knowledge_base(), "rock", [red_shot()], method=PLM(**wrong))
     with pytest.raises(OwsegError, match="lower the learning rate"):
         learn(tiny.knowledge_base(), "rock", [red_shot()], method=PLM(steps=50, lr=1e30))

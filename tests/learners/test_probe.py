@@ -101,6 +101,16 @@ def test_a_probe_is_stored(kb, tmp_path):
 def test_what_a_probe_cannot_work_with_ends_in_one_sentence(kb):
     with pytest.raises(OwsegError, match="fit them first: owseg fit"):
         learn(tiny.knowledge_base(), "rock", [red_shot()], method=Probe())
+    for wrong, message in (
+        ({"strength": 0.0}, "strength must be above 0, not 0"),
+        ({"strength": float("nan")}, "strength must be a number, not nan"),
+        ({"favour": float("inf")}, "favour must be a number, not inf"),
+        ({"scales": (1.0, 0.0)}, "scales must be above 0, not 0"),
+        ({"balance": -1.0}, "balance must be 0 or more, not -1"),
+        ({"views": 0}, "views must be 1 or more, not 0"),
+    ):
+        with pytest.raises(OwsegError, match=message):
+            Probe(**wrong)
     dot, all_of_it = np.zeros(SIZE, bool), np.ones(SIZE, bool)
     dot[3, 3] = True
     with pytest.raises(OwsegError, match="half of no cell"):

@@ -13,7 +13,7 @@ from torch import nn
 
 from owseg._progress import progress
 from owseg.data.lazy import Lazy
-from owseg.errors import OwsegError
+from owseg.errors import OwsegError, check_numbers
 from owseg.increments.head import Head, frozen
 from owseg.knowledge.base import KnowledgeBase
 from owseg.losses.segmentation import class_weights, objective
@@ -33,7 +33,8 @@ View: TypeAlias = tuple[Output, np.ndarray]
 class HeadTraining:
     """How a head is trained: AdamW at ``lr`` with a cosine schedule, one image in each of ``steps``.
 
-    A class of pixel frequency q weighs q^-balance in the cross-entropy; ``variance_weight`` is lambda_VL.
+    A class of pixel frequency q weighs q^-balance in the cross-entropy; ``variance_weight`` is lambda_VL. Raises
+    ``OwsegError`` for what nothing can be trained with.
     """
 
     steps: int
@@ -41,6 +42,9 @@ class HeadTraining:
     variance_weight: float
     balance: float
     seed: int
+
+    def __post_init__(self) -> None:
+        check_numbers(self, {"steps": 0, "variance_weight": 0, "balance": 0, "seed": 0}, ("lr",))
 
 
 def views_of(shots: Sequence[Shot], forward: Forward, target: Callable[[Output, Shot], np.ndarray]) -> Sequence[View]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from owseg._registry import Card
-from owseg.errors import OwsegError
+from owseg.errors import OwsegError, check_numbers
 from owseg.increments.base import Increment
 from owseg.increments.probe import LinearProbe, compete
 from owseg.knowledge.base import KnowledgeBase
@@ -56,7 +56,7 @@ class Probe:
 
     The more shots there are, the fewer views each has: about ``views`` in all, one of each at least, and no more than
     sizes and mirror give. Of all views at most ``MOST_CELLS`` cells count, drawn at random by a fixed seed, for as many
-    as they stand for. So time and memory grow slowly with the shots.
+    as they stand for. So time and memory grow slowly with the shots. Raises ``OwsegError`` for what cannot be fitted.
     """
 
     strength: float = 50.0
@@ -66,6 +66,9 @@ class Probe:
     level: int | None = None
     views: int = 10
     method = "probe"
+
+    def __post_init__(self) -> None:
+        check_numbers(self, {"balance": 0, "views": 1}, ("strength", "scales"))
 
     def __call__(self, kb: KnowledgeBase, name: str, shots: Sequence[Shot], forward: Forward) -> tuple[Increment, ...]:
         """Return the increments with the new probe; raise ``OwsegError`` without the fitted scorers, or the stage."""

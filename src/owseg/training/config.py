@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from owseg.errors import OwsegError
+from owseg.errors import OwsegError, check_numbers
 
 DEFAULT_BACKBONE = "efficientnet-lite0"
 """The backbone of a network for which none is named; its weights are a package of their own."""
@@ -39,6 +39,12 @@ PASTED_INTO = ("image", "view")
 SIZES = (0.08, 0.6)
 """The range of sizes of a pasted outlier: that of ``owseg.data.copy_paste``, whose import would load torch."""
 
+_ONES = ("epochs", "batch", "devices", "validate_every", "accumulate_grad_batches", "views", "label_stride", "members",
+         "samples", "patches")  # fmt: skip
+LEAST = {**dict.fromkeys(_ONES, 1), "workers": -1, **dict.fromkeys(("seed", "weight_decay", "jitter", "balance"), 0)}
+POSITIVE = ("lr", "backbone_lr", "final_lr", "scale", "context_scale", "temperature")
+"""The least values of settings, by their names in any of these classes, and which are to be above 0."""
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -71,14 +77,12 @@ class LoopConfig:
     workers: int = -1
 
     def __post_init__(self) -> None:
-        ones = ("epochs", "batch", "devices", "validate_every", "accumulate_grad_batches")
-        for name, limit in {**dict.fromkeys(ones, 1), "seed": 0, "workers": -1}.items():
-            if getattr(self, name) < limit:
-                raise OwsegError(f"{name} must be {limit} or more, not {getattr(self, name)}.")
+        check_numbers(self, LEAST, POSITIVE)
+        if len(self.crop) != 2 or len(self.scale) != 2:
+            raise OwsegError("crop and scale have two numbers each, such as crop=256,352 and scale=0.5,2.")
         if min(self.crop) < 32:
             raise OwsegError(f"a training view is at least 32x32 pixels, not {self.crop[0]}x{self.crop[1]}.")
-        names = {"precision": PRECISIONS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-        for name, values in names.items():
+        for name, values in (("precision", PRECISIONS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if (value := getattr(self, name)) not in values:
                 raise OwsegError(f"there is no {name} {value!r}; it is one of {', '.join(values)}.")
 
@@ -119,15 +123,13 @@ class TrainConfig(LoopConfig):
         super().__post_init__()
         if self.mode not in MODES:
             raise OwsegError(f"there is no mode {self.mode!r}; it is {' or '.join(MODES)}.")
-        for name in ("views", "label_stride"):
-            if getattr(self, name) < 1:
-                raise OwsegError(f"{name} must be 1 or more, not {getattr(self, name)}.")
+        if not (0 <= self.ema <= 1 and 0 <= self.small <= 1):
+            raise OwsegError(f"ema and small are shares from 0 to 1, not {self.ema:g} and {self.small:g}.")
         if min(self.short_sides, default=32) < 32:
             raise OwsegError(f"the shorter side of a view is at least 32 pixels, not {min(self.short_sides)}.")
-        if self.dce_weight < 0 or self.variance_weight < 0 or self.dce_weight == self.variance_weight == 0:
-            raise OwsegError(
-                f"the weights of DCE and VL are 0 or more, and not both 0: {self.dce_weight}, {self.variance_weight}."
-            )
+        dce, vl = self.dce_weight, self.variance_weight
+        if min(dce, vl) < 0 or dce == vl == 0:
+            raise OwsegError(f"the weights of DCE and VL are 0 or more, and not both 0: {dce}, {vl}.")
 
 
 @dataclass(frozen=True)
@@ -183,8 +185,6 @@ class NegativeConfig(PastingConfig):
         super().__post_init__()
         if not 0 <= self.unsure < 1:
             raise OwsegError(f"unsure is a share from 0 to below 1, not {self.unsure}.")
-        if self.members < 1:
-            raise OwsegError(f"members must be 1 or more, not {self.members}.")
 
 
 @dataclass(frozen=True)
