@@ -36,10 +36,15 @@ def test_a_shell_completes_commands_and_options(typed, expected):
     assert done.stdout.split() == expected and done.stderr == ""
 
 
+FULL = "cannot be written (the disk is full); free some space and try again.\n"
+
+
 @pytest.mark.parametrize("error, sentence", [
     (owseg.OwsegError("it is so."), "error: it is so.\n"),
-    (OSError(28, "No space left on device", "f.png"), "error: f.png: No space left on device.\n"),
-    (OSError(28, "No space left on device"), "error: the disk: No space left on device.\n"),
+    (OSError(28, "No space left on device", "f.png"), f"error: f.png {FULL}"),
+    (OSError(28, "No space left on device"), f"error: the result {FULL}"),
+    (OSError(5, "Input/output error", "f.png"), "error: f.png: Input/output error.\n"),
+    (OSError(5, "Input/output error"), "error: the disk: Input/output error.\n"),
     (BrokenPipeError(), ""),
 ])  # fmt: skip
 def test_an_error_is_one_sentence_and_exit_code_1(monkeypatch, capsys, error, sentence):

@@ -189,6 +189,13 @@ def test_mistakes_end_in_one_sentence(fails, stored_kb, photos, tmp_path, images
     assert not (tmp_path / "maps").exists() and (tmp_path / "file").read_text() == "x"
 
 
+def test_maps_are_not_written_among_the_images_of_a_folder(run_cli, fails, stored_kb, photos):
+    said = fails("predict", photos, "--kb", stored_kb, "-o", f"{photos}/../{photos.name}")
+    assert "is the folder of the images" in said and not list(photos.glob("*.labels.png"))
+    # One image that is named itself is not taken for more.
+    assert run_cli("predict", photos / "p0.png", "--kb", stored_kb, "-o", photos)[0] == 0
+
+
 @pytest.mark.parametrize(("working", "options", "note"), [
     (20, (), "3 of the images are more than twice as large as the working size (20 pixels, shorter side)"),
     (120, (), "some images are less than half of the working size (120 pixels, shorter side)"),

@@ -60,7 +60,7 @@ def test_the_seed_decides_the_draw():
     ("options", "message"),
     [
         ({"count": 0}, "from one shot or more, not 0"),
-        ({"count": 3}, "only 2 images of frames show rock; 3 are needed"),
+        ({"count": 3}, "rock is shown by 2 images of frames, and 3 are asked for; ask for fewer, or give more"),
         ({"seed": -1}, "a seed is 0 or above, not -1"),
         ({"top": 0.0}, "above 0 and at most 1, not 0.0"),
         ({"top": 1.1}, "above 0 and at most 1, not 1.1"),

@@ -46,7 +46,7 @@ def test_of_a_good_result_nothing_is_said():
 
 
 @pytest.mark.parametrize("counts, named", [
-    ([[5, 0], [5, 0]], "sky of city is never predicted; give more images of it."),
+    ([[5, 0], [5, 0]], "sky of city is never predicted; train longer, or on more images of it."),
     ([[0, 5], [0, 5]], "road of city is never predicted"),
     ([[5, 0], [0, 0]], None),  # not shown either
 ])  # fmt: skip
@@ -59,7 +59,9 @@ def test_several_classes_are_named_in_one_sentence():
     counts = np.zeros((3, 3), int)
     counts[:, 2] = 1
     result = replace(evaluation(), iou=IoU(("road", "sky", "tree"), counts))
-    assert of_evaluation(result, None) == ["road, sky of city are never predicted; give more images of them."]
+    assert of_evaluation(result, None) == [
+        "road, sky of city are never predicted; train longer, or on more images of them."
+    ]
 
 
 @pytest.mark.parametrize("auroc, said", [(0.499, True), (0.5, False), (0.9, False)])

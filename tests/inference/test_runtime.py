@@ -178,6 +178,13 @@ def test_a_damaged_file_is_one_sentence(both, tmp_path):
         load_export(kept)
 
 
+def test_a_graph_without_its_weights_is_one_sentence(both, tmp_path):
+    if both[1].suffix == ".xml":
+        kept = shutil.copy(both[1], tmp_path)
+        with pytest.raises(OwsegError, match=r"\.bin, with the weights of .*\.xml, does not exist; put it beside that"):
+            load_export(kept)
+
+
 def test_an_image_of_another_size_does_not_fit_a_graph_of_one(kb, tmp_path):
     export(kb, tmp_path / "model.onnx", size=(48, 64))
     model = load_export(tmp_path / "model.onnx")

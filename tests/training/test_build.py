@@ -223,13 +223,19 @@ def test_rounding_leaves_what_16_bits_cannot_hold():
 @pytest.mark.parametrize(
     ("unknown", "message"),
     [
-        (["road", "sky", "tree"], "1 known classes are too few; leave out fewer of road, sky, tree, rock"),
+        (["road", "sky", "tree"], "two known classes are the least; leave out fewer of road, sky, tree, rock"),
         (["cow"], "no class 'cow'; the classes are road, sky, tree, rock"),
     ],
 )
 def test_classes_that_cannot_be_left_out(spec, tmp_path, watched, unknown, message):
     with pytest.raises(OwsegError, match=message):
         build_small(spec, tiny.backbone("resnet"), unknown, FAST, tmp_path / "run")
+
+
+def test_data_of_one_class_are_refused(spec, tmp_path, watched):
+    (tmp_path / "data" / "classes.json").write_text(json.dumps(["road"]))
+    with pytest.raises(OwsegError, match="has one class, road; name a second one, such as other, in it"):
+        build_small(spec, tiny.backbone("resnet"), [], FAST, tmp_path / "run")
 
 
 def test_a_class_called_void_is_left_out_or_renamed(tmp_path):

@@ -62,7 +62,7 @@ def test_steps_are_whole_batches(count, ranks, steps):
 
 
 @pytest.mark.parametrize(("count", "ranks", "message"), [
-    (2, 1, "2 images do not fill a batch of 3; give more, or lower the batch size"),
+    (2, 1, "2 images do not fill a batch of 3; give more, or lower the batch size \\(--set batch=N\\)"),
     (5, 2, "5 images do not fill 2 batches of 3"),
 ])  # fmt: skip
 def test_too_few_images_are_refused(count, ranks, message):

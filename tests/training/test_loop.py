@@ -1,6 +1,7 @@
 """The loop: which weights it keeps, when it validates, what it writes, and how it goes on."""
 
 import csv
+import json
 from dataclasses import replace
 
 import lightning_fabric as lightning
@@ -191,10 +192,7 @@ def test_more_modules_are_kept_and_brought_back(tmp_path):
         (lambda path: path.write_bytes(b"nothing"), "is no checkpoint, or a damaged one; train from the start"),
         (lambda path: path.write_bytes(path.read_bytes()[:200]), "is no checkpoint, or a damaged one"),
         (lambda path: torch.save([1], path), "is no checkpoint, or a damaged one"),
-        (
-            lambda path: torch.save({"identity": "other"}, path),
-            r"other settings or data \(other\); resume",
-        ),
+        (lambda path: torch.save({"identity": "other"}, path), "other settings or data; resume"),
         (lambda path: torch.save({}, path), "other settings or data"),
     ],
 )
@@ -206,6 +204,18 @@ def test_what_cannot_be_resumed_ends_in_one_sentence(tmp_path, spoil, message):
     assert "last.ckpt" in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("before", "now", "what"), [
+    ({"epochs": 40, "lr": 1}, {"epochs": 4, "lr": 2}, "data (epochs: 40, not 4); resume"),
+    ({"data": "a"}, {"data": "a", "negative": True}, "data (negative: None, not True); resume"),
+    ({"network": {"a": 1, "b": 2, "c": 3}}, {"network": {"a": 1}}, "data (network); resume"),
+])  # fmt: skip
+def test_what_differs_from_the_run_before_is_said(tmp_path, before, now, what):
+    torch.save({"identity": json.dumps(before)}, tmp_path / "last.ckpt")
+    with pytest.raises(OwsegError) as caught:
+        Checkpoint(tmp_path, json.dumps(now)).load(lightning.Fabric(devices=1), {})
+    assert what in str(caught.value)
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     run(task(), tmp_path)
     before = (tmp_path / "last.ckpt").read_bytes()
@@ -215,9 +225,14 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
         raise RuntimeError("unexpected pos: no space\nmore")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OwsegError, match=r"last\.ckpt cannot be written \(unexpected pos: no space\); make room"):
+    with pytest.raises(
+        OwsegError, match=r"last\.ckpt cannot be written \(unexpected pos: no space\); make room and continue with"
+    ):
         run(task(), tmp_path)
     assert (tmp_path / "last.ckpt").read_bytes() == before and not (tmp_path / "last.ckpt.new").exists()
+    (tmp_path / "last.ckpt").unlink()  # then there is no run to resume
+    with pytest.raises(OwsegError, match="make room and train again"):
+        run(task(), tmp_path)
 
 
 def test_a_log_keeps_the_epochs_before(tmp_path):

@@ -5,6 +5,7 @@ torch is imported only by a command that needs it, inside its function, so that 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -142,10 +143,17 @@ def main() -> None:
         except BrokenPipeError:
             sys.exit(1)
         except OSError as error:
-            _fail(f"{error.filename or 'the disk'}: {error.strerror or error}.")
+            _fail(_said_of(error))
         else:
             if code:
                 sys.exit(code)
+
+
+def _said_of(error: OSError) -> str:
+    """Return the sentence about what a command did not foresee; the system does not always name the file."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.filename or 'the result'} cannot be written (the disk is full); free some space and try again."
+    return f"{error.filename or 'the disk'}: {error.strerror or error}."
 
 
 def _fail(sentence: str, code: int = 1) -> NoReturn:

@@ -84,6 +84,7 @@ def predict(
     if as_json and as_lines:
         raise OwsegError("--json prints one object at the end and --jsonl a line for each image; give either.")
     check_writable(out)  # before the network is loaded, as the names
+    _check_apart(images, out)
     found = given_images(images, recursive, out)
     check_names(found.names, found.paths)
     base, paths, version = _opened(kb, task, adapt, here), found.paths, None if is_export(kb) else stored_version(kb)
@@ -124,6 +125,13 @@ def _print_all(
     """Print one object of JSON."""
     more = {"threshold": threshold and threshold.to_json(), "shift": shift and shift.to_json()}
     print_json({**about, **more, "results": [r.to_json() for r in results]})
+
+
+def _check_apart(images: list[str], out: Path) -> None:
+    """Raise ``OwsegError`` where ``out`` is a folder of the images: the next run would read its maps as images."""
+    for name in images:
+        if (folder := Path(name).expanduser()).is_dir() and folder.resolve() == out.expanduser().resolve():
+            raise OwsegError(f"--out {out} is the folder of the images, among which the maps would lie; give another.")
 
 
 def _end(results: list[Result], stopped: Stopped | None, is_printed: bool) -> None:

@@ -57,7 +57,8 @@ def sample_shots(data: DataSet, name: str, count: int, seed: int = 0, top: float
         if raw is not None and (covered := int((raw == label).sum())):
             pixels[i] = covered
     if len(pixels) < count:
-        raise OwsegError(f"only {len(pixels)} images of {data.source.name} show {name}; {count} are needed.")
+        there = f"{len(pixels)} image{'s'[: len(pixels) != 1]} of {data.source.name}"
+        raise OwsegError(f"{name} is shown by {there}, and {count} are asked for; ask for fewer, or give more.")
     best = sorted(pixels, key=lambda i: (-pixels[i], i))[: max(count, round(top * len(pixels)))]
     # Sorted, so that the draw depends on the set of images alone, not on the order of their areas.
     drawn = np.random.default_rng(seed).choice(sorted(best), size=count, replace=False)

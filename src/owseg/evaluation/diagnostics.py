@@ -45,7 +45,8 @@ def of_evaluation(result: Evaluation, threshold: Threshold | None) -> list[str]:
     lines = []
     if never:
         lines.append(
-            f"{', '.join(never)} of {result.data} {_is(never)} never predicted; give more images of {_it(never)}."
+            f"{', '.join(never)} of {result.data} {_is(never)} never predicted; train longer, or on more images of "
+            f"{_it(never)}."
         )
     for name, metrics in result.scores.items():
         if metrics.auroc < 0.5:

@@ -42,7 +42,9 @@ class OnnxSession:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # each kind of damage has its own
-            raise OwsegError(f"{path} is no graph that ONNX Runtime opens ({_first_line(error)}).") from None
+            raise OwsegError(
+                f"{path} is no graph that ONNX Runtime opens ({_reason(error)}); export it anew."
+            ) from None
         self.facts: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._names = [output.name for output in self._session.get_outputs()]
         self.title = "ONNX Runtime"
@@ -68,11 +70,13 @@ class OpenvinoSession:
             "NUM_STREAMS": workers,
             "INFERENCE_PRECISION_HINT": precision,
         }
+        if not (weights := path.with_suffix(".bin")).is_file():
+            raise OwsegError(f"{weights}, with the weights of {path}, does not exist; put it beside that.")
         try:
             model = core.read_model(str(path))
             self._model = core.compile_model(model, "CPU", hints)
         except Exception as error:
-            raise OwsegError(f"{path} is no graph that OpenVINO opens ({_first_line(error)}).") from None
+            raise OwsegError(f"{path} is no graph that OpenVINO opens ({_reason(error)}); export it anew.") from None
         about = model.get_rt_info()
         self.facts: Mapping[str, str] = json.loads(about[FACTS].astype(str)) if FACTS in about else {}
         self._requests, self.title = local(), f"OpenVINO, {precision}"
@@ -95,7 +99,7 @@ class TorchSession:
             load: Callable[..., Any] = torch.jit.load
             self._module = load(str(path), map_location="cpu", _extra_files=extra)
         except Exception as error:
-            raise OwsegError(f"{path} is no graph that torch opens ({_first_line(error)}).") from None
+            raise OwsegError(f"{path} is no graph that torch opens ({_reason(error)}); export it anew.") from None
         about = extra[f"{FACTS}.json"]
         self.facts: Mapping[str, str] = json.loads(about) if about else {}
         self.title = "torch"
@@ -125,5 +129,5 @@ def library(name: str) -> Any:
         raise OwsegError(f"exports need {name.split('.')[0]}; install it with `pip install 'owseg[export]'`.") from None
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")[:200]

@@ -149,7 +149,9 @@ def _known_classes(data: str, unknown: Sequence[str], background: bool) -> Label
     everything = open_dataset(data, "train").labels
     labels = everything.without(unknown)
     if len(labels) < 2:
-        raise OwsegError(f"{len(labels)} known classes are too few; leave out fewer of {', '.join(everything.names)}.")
+        if len(everything) < 2:
+            raise OwsegError(f"{data} has one class, {everything.names[0]}; name a second one, such as other, in it.")
+        raise OwsegError(f"two known classes are the least; leave out fewer of {', '.join(everything.names)}.")
     check_class_names(labels.names)
     return labels.extend(BACKGROUND) if background else labels
 

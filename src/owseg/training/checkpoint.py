@@ -14,7 +14,7 @@ import lightning_fabric as lightning
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from owseg.errors import OwsegError
+from owseg.errors import OwsegError, shown
 from owseg.training.config import LoopConfig
 
 
@@ -50,9 +50,8 @@ class Checkpoint:
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             aside.unlink(missing_ok=True)
             reason = str(error).splitlines()[0]
-            raise OwsegError(
-                f"{self.path} cannot be written ({reason}); make room and continue with --resume."
-            ) from None
+            way = "continue with --resume" if self.path.exists() else "train again"
+            raise OwsegError(f"{self.path} cannot be written ({reason}); make room and {way}.") from None
 
     def load(self, fabric: lightning.Fabric, state: dict[str, Any]) -> None:
         """Fill ``state`` from the file.
@@ -66,10 +65,23 @@ class Checkpoint:
         except (RuntimeError, OSError, pickle.UnpicklingError, AttributeError):
             raise OwsegError(f"{self.path} is no checkpoint, or a damaged one; train from the start.") from None
         if found != self.identity:
-            raise OwsegError(f"{self.path} was made with other settings or data ({found}); resume with the same ones.")
+            what = _differing(found, self.identity)
+            raise OwsegError(f"{self.path} was made with other settings or data{what}; resume with the same ones.")
         whole = {**state, **self.more, "identity": ""}
         fabric.load(self.path, whole, weights_only=True)
         state.update({name: whole[name] for name in state})
+
+
+def _differing(found: object, wanted: str) -> str:
+    """Return the first thing in which two identities differ, in brackets; nothing where one of them is no JSON."""
+    try:
+        there, here = json.loads(str(found)), json.loads(wanted)
+        name = next(n for n in (*there, *here) if there.get(n) != here.get(n))
+    except (ValueError, AttributeError, TypeError, StopIteration):
+        return ""
+    values = there.get(name), here.get(name)
+    is_long = any(isinstance(value, dict | list) and len(value) > 2 for value in values)
+    return f" ({shown(name)})" if is_long else f" ({shown(name)}: {shown(values[0])}, not {shown(values[1])})"
 
 
 def identity_of(config: LoopConfig, **about: Any) -> str:

@@ -50,7 +50,9 @@ class Batches:
         if not self.steps:
             batch, count = self.config.batch, self.process.count * self.config.accumulate_grad_batches
             every = f"{count} batches of {batch}" if count > 1 else f"a batch of {batch}"
-            raise OwsegError(f"{self.images} images do not fill {every}; give more, or lower the batch size.")
+            raise OwsegError(
+                f"{self.images} images do not fill {every}; give more, or lower the batch size (--set batch=N)."
+            )
 
     @property
     def steps(self) -> int:
