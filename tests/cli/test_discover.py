@@ -18,7 +18,7 @@ def test_regions_are_found_and_a_run_goes_on(run_cli, fails, unsure_kb, photos, 
     assert value["groups"] == len(Queue.open(tmp_path / "q").groups()) and value["queue"] == str(tmp_path / "q")
     code, out, err = run_cli(*args)
     assert code == 3 and err.startswith("skipped: ") and "p9.png" in err and "from 3 images" in out
-    assert "other settings" in fails(*args[:-1], 30)
+    assert "another least area" in fails(*args[:-1], 30)
 
 
 def test_the_next_command_of_a_shipped_knowledge_base_says_where_to_store(run_cli, photos, tmp_path, monkeypatch):

@@ -119,7 +119,7 @@ def test_a_queue_made_otherwise_is_refused(kb, paths, tmp_path):
     other = replace(kb, threshold=replace(kb.threshold, value=kb.threshold.value + 1))
     with pytest.raises(OwsegError, match="another knowledge base"):
         discover(other, paths, tmp_path / "q", min_area=20)
-    with pytest.raises(OwsegError, match="other settings"):
+    with pytest.raises(OwsegError, match=r"another least area \(20.0, not 30\)"):
         discover(kb, paths, tmp_path / "q", min_area=30)
     (tmp_path / "else").mkdir()
     Image.fromarray(tiny.image(0).transpose(1, 2, 0)).save(tmp_path / "else" / "a.png")

@@ -42,7 +42,8 @@ class Storage:
             raise OwsegError(f"{self.folder} holds a queue of another knowledge base; give another --out.")
         for what, ours, theirs in (
             ("images below another folder", info.root, there.root),
-            ("other settings", (info.min_area, info.split_at), (there.min_area, there.split_at)),
+            ("another least area", info.min_area, there.min_area),
+            ("another limit of splitting", info.split_at, there.split_at),
         ):
             if ours != theirs:
                 raise OwsegError(f"{self.folder} holds a queue of {what} ({theirs}, not {ours}); give another --out.")
