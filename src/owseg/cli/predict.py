@@ -75,7 +75,6 @@ def predict(
     it. Says so where the images are of another place than those that the threshold was found on. The same command goes
     on where a run was stopped. Exit code 3 if some images could not be read (errors.csv names them), 1 if none could.
     """
-    from owseg._files import check_writable
     from owseg.inference.predict import check_names, predict_files, shift_of
     from owseg.knowledge.adaptation import adapt_to_some
     from owseg.knowledge.pretrained import stored_version
@@ -83,8 +82,7 @@ def predict(
     (cluster, here), wanted = compute.shared(), _maps_in(write)
     if as_json and as_lines:
         raise OwsegError("--json prints one object at the end and --jsonl a line for each image; give either.")
-    check_writable(out)  # before the network is loaded, as the names
-    _check_apart(images, out)
+    _check_out(out, images)  # before the network is loaded, as the names
     found = given_images(images, recursive, out)
     check_names(found.names, found.paths)
     base, paths, version = _opened(kb, task, adapt, here), found.paths, None if is_export(kb) else stored_version(kb)
@@ -127,8 +125,14 @@ def _print_all(
     print_json({**about, **more, "results": [r.to_json() for r in results]})
 
 
-def _check_apart(images: list[str], out: Path) -> None:
-    """Raise ``OwsegError`` where ``out`` is a folder of the images: the next run would read its maps as images."""
+def _check_out(out: Path, images: list[str]) -> None:
+    """Raise ``OwsegError`` where nothing can be written, and where ``out`` is a folder of the images.
+
+    The next run would read the maps as images there.
+    """
+    from owseg._files import check_writable
+
+    check_writable(out)
     for name in images:
         if (folder := Path(name).expanduser()).is_dir() and folder.resolve() == out.expanduser().resolve():
             raise OwsegError(f"--out {out} is the folder of the images, among which the maps would lie; give another.")
