@@ -95,7 +95,7 @@ def light_kb() -> KnowledgeBase:
     """One that a new process loads without transformers; all is unknown to it but in images of ``tiny.dataset``."""
     from tests.support import tiny
 
-    return tiny.calibrated(kind="efficientnet_lite")
+    return tiny.calibrated(data=tiny.dataset(), kind="efficientnet_lite")
 
 
 @pytest.fixture(scope="session")

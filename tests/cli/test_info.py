@@ -20,7 +20,7 @@ def test_what_a_knowledge_base_is(run_cli, stored_kb, own_data):
     assert value["scorer"] == "joint" and value["fitted"] == ["joint"] and value["scorers"] == list(kb.scorers)
     assert value["threshold"] == kb.threshold.to_json() and value["calibration"]["images"] > 0
     network = value["network"]
-    assert (network["backbone"], network["decoder"], network["classifier"]) == ("mobilenet_v2", "aspp", "prototype")
+    assert (network["backbone"], network["decoder"], network["classifier"]) == ("resnet", "aspp", "prototype")
     assert network["parameters"] == sum(p.numel() for p in kb.network.parameters()) and not network["residual"]
     assert [line.split(" ", 1)[1] for line in value["history"]] == [event.message for event in kb.history]
     code, out, _ = run_cli("info", stored_kb)

@@ -31,6 +31,12 @@ def part(name: str, numbers: range, size: tuple[int, int] = (48, 64)) -> DataSet
 
 
 @pytest.fixture(scope="module")
+def kb():
+    """The tiny knowledge base, to which rock in ``towns`` looks unlike all that it was fitted to."""
+    return tiny.calibrated(data=tiny.dataset())
+
+
+@pytest.fixture(scope="module")
 def towns():
     return part("t5", range(0, 3)), part("t6", range(3, 8))
 

@@ -204,7 +204,7 @@ def test_its_repr_is_at_most_five_lines(kb):
     lines = repr(learn(kb, "rock", [corner_shot()], method=NPM(1.0))).splitlines()
     assert len(lines) == 5 and max(map(len, lines)) < 120
     assert lines[0] == "KnowledgeBase of 4 classes: road, sky, tree" and lines[1] == "  learned:  rock"
-    assert "mobilenet_v2, aspp, prototype" in lines[2] and "unknown where joint > " in lines[3]
+    assert "resnet, aspp, prototype" in lines[2] and "unknown where joint > " in lines[3]
     assert "5.0% false positives" in lines[3] and lines[4].endswith("learned rock from 1 shot by npm")
     bare = repr(tiny.knowledge_base())
     assert "max_logit, not calibrated; fitted: none" in bare and "learned:  none" in bare

@@ -1,6 +1,7 @@
 """Forgetting, renaming and merging: what is left is what it would be if it had been learned so."""
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -172,8 +173,9 @@ def test_what_was_either_is_the_merged_class(kb, classes):
     for name in names:
         assert after.labels.colors[after.labels.index(name)] == made.labels.colors[made.labels.index(name)]
     strict = Threshold(value=-1e9, method="quantile", target_fpr=1.0, achieved_fpr=1.0, images=1, pixels=1, unit=1.0)
-    for shot in SHOTS.values():
-        before, found = (replace(k, threshold=strict).predict(shot.image) for k in (made, after))
+    for shots in combinations(SHOTS.values(), 2):  # side by side, so that every image shows red or blue
+        image = np.concatenate([shot.image for shot in shots], 2)
+        before, found = (replace(k, threshold=strict).predict(image) for k in (made, after))
         for name in names:
             assert np.array_equal(before.labels == made.labels.index(name), found.labels == after.labels.index(name))
         either = np.isin(before.labels, [made.labels.index(n) for n in classes])

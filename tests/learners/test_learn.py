@@ -154,7 +154,7 @@ METHODS = {"probe": Probe(scales=(1.0,)), "npm": NPM(), "pyramid": NPM(space="py
 @pytest.mark.parametrize("method", METHODS)
 def test_a_counterexample_says_what_is_not_the_class(kb, method):
     """A square of a similar red, in another image, of which nothing else is said."""
-    shots, other = [red_shot(0), red_shot(2)], red_shot(1, (200, 60, 60))
+    shots, other = [red_shot(3), red_shot(5)], red_shot(4, (255, 40, 40))
     not_it = Shot.counterexample(other.image, other.positives, "not it")
     found = []
     for given in (shots, [*shots, not_it]):

@@ -47,12 +47,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def backbone(kind: str = "mobilenet_v2") -> Backbone:
+def backbone(kind: str = "resnet") -> Backbone:
     config = {"model_type": kind, **CONFIGS[kind]}
     return build({"config": config, "mean": [0.5] * 3, "std": [0.5] * 3})
 
 
-def network(classes: int = 3, kind: str = "mobilenet_v2", negative: bool = False, **options: Any) -> Network:
+def network(classes: int = 3, kind: str = "resnet", negative: bool = False, **options: Any) -> Network:
     torch.manual_seed(0)
     net = assemble(backbone(kind), classes, width=16, **{"decoder": "aspp", **options}).eval()
     if negative:
@@ -132,9 +132,26 @@ def with_void() -> Source:
     return Source("void", source.classes, source.ids, read)
 
 
-def calibrated(fpr: float = 0.05, **options: Any) -> KnowledgeBase:
-    """The tiny knowledge base with the scorer joint, fitted and calibrated on the tiny images."""
-    data = dataset()
+def varied(more: int = 6) -> DataSet:
+    """The images of ``dataset``, and so many like ``image``, in which a pixel's strongest colour is its class.
+
+    To what is fitted to both, an image of either kind is known in part; to what is fitted to the first alone, no pixel
+    of the second need be.
+    """
+    plain = dataset().source
+
+    def read(i: int) -> tuple[np.ndarray, np.ndarray | None]:
+        if i < len(plain.ids):
+            return plain.read(i)
+        return image(100 + i), image(100 + i).argmax(0).astype(np.uint8)
+
+    ids = tuple(f"f{i}" for i in range(len(plain.ids) + more))
+    return DataSet(Source("tiny", plain.classes, ids, read), plain.classes)
+
+
+def calibrated(fpr: float = 0.05, data: DataSet | None = None, **options: Any) -> KnowledgeBase:
+    """The tiny knowledge base with the scorer joint, fitted and calibrated on ``data``, by default ``varied``."""
+    data = data or varied()
     return calibrate(fit_scorers(knowledge_base(**options), data), data, fpr, scorer="joint")
 
 
