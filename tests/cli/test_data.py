@@ -42,3 +42,5 @@ def test_a_data_set_is_checked(run_cli, own_data):
     assert code == 1 and err.startswith("error: ") and "f3.png" in err and "because of the errors below" in out
     code, out, err = run_cli("data", "check", f"folder:{own_data}", "--json")
     assert code == 1 and "f3.png" in json.loads(out)["splits"][0]["errors"][0] and err == ""
+    (own_data / "masks" / "f3.png").unlink()
+    assert "Without ground truth: 1 (f3).\n" in run_cli("data", "check", own_data)[1]

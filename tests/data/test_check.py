@@ -38,6 +38,7 @@ def test_what_is_counted_is_what_is_there(tmp_path):
     assert sum(val.shares().values()) == pytest.approx(1)
     assert (val.frames, val.without_ground_truth, val.errors) == (2, 0, ())
     assert (test.frames, test.without_ground_truth, test.pixels) == (1, 1, {"anomaly": 0})
+    assert (val.unlabeled, test.unlabeled) == ((), tuple(open_dataset(f"roadanomaly21:{tmp_path}", "test").source.ids))
     assert val.sizes == {"9x6": 2}
     assert val.fingerprint == open_dataset(f"roadanomaly21:{tmp_path}", "val").fingerprint() != test.fingerprint
     assert val == check(f"roadanomaly21:{tmp_path}", "val")[0] != test and len({val, test}) == 2
@@ -106,7 +107,7 @@ def test_a_folder_without_splits_is_checked_once(tmp_path):
 
 
 def report(split, pixels, without=0):
-    return SplitReport(f"d:{split}", split, 2, {}, without, pixels, (), None)
+    return SplitReport(f"d:{split}", split, 2, {}, without, (), pixels, (), None)
 
 
 def test_classes_without_a_pixel_are_named():

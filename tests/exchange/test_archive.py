@@ -8,6 +8,7 @@ import pytest
 
 from owseg.errors import OwsegError
 from owseg.exchange import archive
+from owseg.exchange.archive import opened
 from owseg.exchange.formats import read, recognise
 from tests.support.exports import COCO, refused, zipped
 
@@ -58,6 +59,17 @@ def test_a_zip_that_is_none_or_encrypted(tmp_path):
     data[data.index(b"PK\1\2") + 8] |= 1
     path.write_bytes(bytes(data))
     refused(path, "coco", "encrypted")
+
+
+def test_a_folder_with_nothing_but_a_zip_is_that_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "annotations.ZIP", "w") as packed:
+        packed.writestr("inside.json", "1")
+    (tmp_path / "annotations.labels.json").write_text("[]")
+    with opened(tmp_path) as files:
+        assert [*files] == ["inside.json"] and files.json("inside.json") == 1
+    (tmp_path / "photo.png").write_bytes(b"")
+    with opened(tmp_path) as files:
+        assert [*files] == ["annotations.ZIP", "annotations.labels.json", "photo.png"]
 
 
 def test_a_broken_file_beside_annotations_is_named(tmp_path):

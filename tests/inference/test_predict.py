@@ -13,6 +13,7 @@ from owseg.data.render import encode_legend
 from owseg.errors import OwsegError
 from owseg.inference.predict import predict_files
 from owseg.labels import UNKNOWN, LabelSpace
+from owseg.models.engine import Engine
 
 KINDS = ("labels.png", "open.jpg", "regions.json", "score.png")
 OF_ALL = {"classes.json", "legend.png", "results.jsonl", "errors.csv"}
@@ -152,6 +153,18 @@ def test_an_image_that_is_too_large_is_reported_and_the_others_are_predicted(kb,
     memory = f"{photos / 'p0.png'} needs more memory than there is (64x48); {ways}make it smaller."
     expected = [None, memory, memory, memory, f"{photos / 'p0.png'}: the sizes of tensors"]
     assert [r.error for r in results] == expected and len(written(tmp_path / "out")) == 4
+
+
+def test_where_a_size_that_was_asked_for_needs_too_much_memory_a_smaller_one_is_named(
+    kb, photos, tmp_path, monkeypatch
+):
+    def run(engine, images):
+        raise MemoryError
+
+    monkeypatch.setattr(Engine, "run", run)
+    for size, way in ((96, "a smaller --size than 96 takes less"), (None, "--size N or --tile takes less")):
+        found = predict_files(kb, [photos / "p0.png"], tmp_path / "out", forward=kb.engine(size=size))
+        assert way in found[0].error
 
 
 def test_a_name_that_is_too_long_for_its_maps_is_reported_and_the_others_are_predicted(kb, photos, tmp_path):

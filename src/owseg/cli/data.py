@@ -65,7 +65,9 @@ def check_data(
             sizes = "; ".join(f"{count} of {size}" for size, count in checked.sizes.items())
             fingerprint = checked.fingerprint or "none, because of the errors below"
             say(f"{checked.name}: {checked.frames} images; {sizes or 'none could be read'}.")
-            say(f"Without ground truth: {checked.without_ground_truth}. Fingerprint: {fingerprint}.")
+            names = ", ".join(checked.unlabeled) + ", ..." * (checked.without_ground_truth > len(checked.unlabeled))
+            say(f"Without ground truth: {checked.without_ground_truth}{f' ({names})' if names else ''}.")
+            say(f"Fingerprint: {fingerprint}.")
             print_table("", ("class", "pixels", "share"), rows)
             for line in checked.errors:
                 print_error(f"error: {line}")

@@ -16,15 +16,19 @@ from owseg.errors import NoSuchSplit, OwsegError
 from owseg.labels import IGNORE, KNOWN
 from owseg.types import Sample
 
+NAMED = 5
+"""Of the images without a mask so many are named."""
+
 
 @dataclass(frozen=True)
 class SplitReport:
     """What was found in one split of a data set.
 
     ``frames`` is the number of images, ``sizes`` how many there are of each size, ``without_ground_truth`` how many
-    have no mask; ``pixels`` counts by class, with "(known)" and "(void)" besides; ``errors`` has a sentence for each
-    image or mask that could not be used. ``fingerprint`` is that of the split opened against its own classes
-    (``DataSet.fingerprint``), or None where there are errors.
+    have no mask, and ``unlabeled`` the names of the first ``NAMED`` of these; ``pixels`` counts by class, with
+    "(known)" and "(void)" besides; ``errors`` has a sentence for each image or mask that could not be used.
+    ``fingerprint`` is that of the split opened against its own classes (``DataSet.fingerprint``), or None where there
+    are errors.
     """
 
     name: str
@@ -32,13 +36,15 @@ class SplitReport:
     frames: int
     sizes: dict[str, int] = field(hash=False)
     without_ground_truth: int
+    unlabeled: tuple[str, ...]
     pixels: dict[str, int] = field(hash=False)
     errors: tuple[str, ...]
     fingerprint: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Return every field by name, and as ``share`` the shares of pixels by class."""
-        return {**vars(self), "errors": list(self.errors), "share": self.shares()}
+        lists = {"unlabeled": list(self.unlabeled), "errors": list(self.errors)}
+        return {**vars(self), **lists, "share": self.shares()}
 
     def shares(self) -> dict[str, float]:
         """Return the share of all labelled pixels, void ones included, by class."""
@@ -87,10 +93,10 @@ def absent_classes(found: Sequence[SplitReport]) -> list[str]:
 def _check_split(source: Source, split: str) -> SplitReport:
     data, errors = DataSet(source, source.classes), []
     sizes: Counter[str] = Counter()
-    pixels, unlabeled = np.zeros(256, np.int64), 0
+    pixels, unlabeled = np.zeros(256, np.int64), list[str]()
 
     def readable() -> Iterator[Sample]:
-        nonlocal pixels, unlabeled
+        nonlocal pixels
         for i in track(range(len(data)), f"checking {source.name}", len(data)):
             try:
                 sample = data[i]
@@ -99,7 +105,7 @@ def _check_split(source: Source, split: str) -> SplitReport:
                 continue
             size, target = _size(sample.image[0]), sample.target
             if target is None:
-                unlabeled += 1
+                unlabeled.append(sample.id)
             else:
                 pixels += np.bincount(target.ravel(), minlength=256)
                 size += "" if target.shape == sample.image.shape[1:] else f", mask {_size(target)}"
@@ -112,7 +118,10 @@ def _check_split(source: Source, split: str) -> SplitReport:
     counts = {name: int(pixels[i]) for i, name in names.items() if pixels[i] or i < len(source.classes)}
     fingerprint = None if errors else digest
     by_size = dict(sizes.most_common())
-    return SplitReport(source.name, split, len(data), by_size, unlabeled, counts, tuple(errors), fingerprint)
+    first = tuple(unlabeled[:NAMED])
+    return SplitReport(
+        source.name, split, len(data), by_size, len(unlabeled), first, counts, tuple(errors), fingerprint
+    )
 
 
 def _size(plane: np.ndarray) -> str:

@@ -73,12 +73,19 @@ class Files:
 def opened(path: Path) -> Iterator[Files]:
     """Yield the files at ``path``: itself, or those in the folder or in the zip that are not hidden.
 
+    A folder with nothing but a zip, and the labels that ``owseg exchange`` writes beside one, is that zip.
+
     Raises ``OwsegError`` if there is nothing at ``path``, for an archive that is broken, and for one whose members
     would be outside of it (absolute, ``..``), are encrypted, or would unpack to more than ``MAX_UNPACKED``.
     """
     try:
         if path.is_dir():
-            files = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+            files = [p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")]
+            alone = [p for p in files if not p.name.endswith(".labels.json")]
+            if len(alone) == 1 and alone[0].suffix.lower() == ".zip":
+                with opened(alone[0]) as packed:
+                    yield packed
+                return
             yield Files({p.relative_to(path).as_posix(): partial(read_at_most, p, MAX_ANNOTATIONS) for p in files})
         elif not path.exists():
             raise OwsegError(f"{path} does not exist; name a file, a folder or a zip of annotations.")

@@ -25,7 +25,7 @@ from owseg.knowledge.moved import moved_to
 from owseg.knowledge.prediction import MAPS, Prediction
 from owseg.labels import LabelSpace
 from owseg.models.cluster import Cluster, shards_of
-from owseg.models.engine import SMALLEST
+from owseg.models.engine import SMALLEST, Engine
 from owseg.models.over_images import over_images
 from owseg.openset import NO_THRESHOLD
 from owseg.scorers import ON_ROAD
@@ -160,10 +160,6 @@ def _results(predictor: _Predictor, images: _Named, cluster: Cluster | None) -> 
         yield from results
 
 
-WAYS = "--size N or --tile takes less, or make it smaller"
-"""What helps where a network without a working size needs too much memory."""
-
-
 class _Unwritable(OSError):
     """A file could not be written: unlike an image that cannot be read, that concerns all the others."""
 
@@ -225,7 +221,7 @@ class _Predictor:
     def over(self, images: _Named) -> Iterator[Result]:
         """Yield the result for each image, in order."""
         paths = dict(zip(images.names, images.paths, strict=True))
-        takes_less = self.kb.working_size is None  # else --tile sees more pixels than the working size has
+        ways = self._ways()
 
         def predict(sample: Sample, output: Output) -> Result:
             path = paths[sample.id]
@@ -234,9 +230,17 @@ class _Predictor:
 
         def failed(i: int, error: Exception) -> Result:
             path = images.paths[i]
-            return Result(path, None, failure(path, error, WAYS if takes_less else "make it smaller"))
+            return Result(path, None, failure(path, error, ways))
 
         return over_images(self.forward, images, predict, failed)
+
+    def _ways(self) -> str:
+        """Return what helps where memory runs out."""
+        usual, asked = self.kb.working_size, self.forward.size if isinstance(self.forward, Engine) else None
+        if asked is not None and asked > (usual or 0):
+            return f"a smaller --size than {asked} takes less"
+        # Tiles of a network with a working size have more pixels in all than that.
+        return "--size N or --tile takes less, or make it smaller" if usual is None else "make it smaller"
 
     def _written(self, path: Path, place: Path, prediction: Prediction) -> Result:
         """Write the maps of an image, each as ``place`` with a suffix, and return its result."""
