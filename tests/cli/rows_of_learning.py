@@ -11,6 +11,8 @@ LEARNING = [
     (SHOTS, SEQUENCE, {"kb": "K", "classes": [("cow", ["shot of cow in S"])], "known": None, "method": None}),
     (f"{SHOTS} --not N", SEQUENCE, {"classes": [("cow", ["shot of cow in S", "not it in N"])]}),
     (f"{SHOTS} --known folder:V", SEQUENCE, {"known": "folder:V/val"}),
+    ("learn K cow,hen --queue Q", SEQUENCE, {"classes": [("cow", ["cow in Q"]), ("hen", ["hen in Q"])], "known": None}),
+    ("learn K cow --queue Q", "discovery.queue_shots:shots_to_learn", {"queue": "Q", "name": "cow", "images": None}),
     (LEARN, SAMPLE, {"data": "folder:D/train", "names": ["cow"], "count": 5, "seed": 0, "top": 0.2}),
     (f"{LEARN} --split shots --count 2 --seed 5 --top 0.7", SAMPLE,
      {"data": "folder:D/shots", "count": 2, "seed": 5, "top": 0.7}),

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from owseg.data.images import read_mask
+from owseg.discovery.discover import discover
 from owseg.exchange import FORMATS
 from owseg.exchange.formats import write
 from owseg.knowledge.load import load
@@ -50,6 +51,28 @@ def test_shots_from_a_folder(run_cli, stored_kb, shots, tmp_path):
     assert out.endswith(f"Next: owseg predict --kb {tmp_path / 'other'} IMAGES\n")
     assert load(tmp_path / "other").labels.names[-1] == "rock"
     assert load(stored_kb).labels.names[-1] == "tree"
+
+
+def test_the_regions_of_a_queue_that_were_accepted_are_learned(run_cli, fails, unsure_kb, tmp_path):
+    unsure_kb.save(tmp_path / "kb")
+    paths = sorted(tiny.write_photos(tmp_path / "photos", 3).iterdir())
+    queue, _ = discover(unsure_kb, paths, tmp_path / "queue", "kb", min_area=20)
+    line = ("learn", tmp_path / "kb", "rock", "--queue", tmp_path / "queue")
+    said = fails(*line)
+    assert "no region of" in said and "was accepted as 'rock'" in said
+    by_image = {region.partition("-")[0]: region for group in queue.groups() for region in group.regions}
+    assert len(by_image) == 3
+    first, second, third = by_image.values()
+    queue.accept([first, second], "rock")
+    queue.reject(third)
+    code, out, err = run_cli(*line, "--json")
+    assert code == 0 and json.loads(out)["classes"][-1] == "rock", err
+    assert json.loads(out)["did"][-1].startswith("learned rock from 2 shots and 1 counterexample")
+    queue.choose("rock", [second.partition("-")[0]])
+    assert run_cli("rollback", tmp_path / "kb")[0] == 0
+    assert json.loads(run_cli(*line, "--json")[1])["did"][-1].startswith(
+        "learned rock from 1 shot and 1 counterexample"
+    )
 
 
 def test_a_method_and_its_options(run_cli, fails, stored_kb, shots):
@@ -146,7 +169,7 @@ def test_mistakes_in_an_export_end_in_one_sentence(fails, tmp_path, stored_kb, i
     ("rock", ("--data", "DATA", "--images", "EMPTY"), "--images"),
     (",", ("--data", "DATA"), "name the class"),
     ("rock", (), "give --shots"),
-    ("rock", ("--shots", "SHOTS", "--data", "DATA"), "not both"),
+    ("rock", ("--shots", "SHOTS", "--data", "DATA"), "give one of --shots"),
     ("rock", ("--shots", "SHOTS", "--manifest", "m.json"), "--manifest"),
     ("rock,cow", ("--shots", "SHOTS"), "one at a time"),
     ("rock", ("--shots", "EMPTY"), "masks"),

@@ -157,6 +157,7 @@ STUBS = {
     "exchange.shots:read_shots": lambda a: [FakeShot(f"shot of {a['name']} in {a['path']}")],
     "data.shots:read_counterexamples": lambda a: [FakeShot(f"not it in {a['folder']}")],
     "discovery.queue_shots:shots_to_correct": lambda a: [FakeShot(f"{a['name']} in {a['queue']}")],
+    "discovery.queue_shots:shots_to_learn": lambda a: [FakeShot(f"{a['name']} in {a['queue']}")],
     "learners.learn:correct": lambda a: FakeKB(f"{a['kb'].name} with {a['name']}"),
     "exchange.formats:read": lambda a: [],
     "exchange.formats:write": wrote,

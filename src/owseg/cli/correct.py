@@ -68,7 +68,7 @@ def correct(
     def step(base: KnowledgeBase) -> None:
         forward = CachedForward(base.engine())
         if shots is not None:
-            to_learn = annotated_shots([known], shots, images, None)
+            to_learn = annotated_shots([known], shots, images)
         else:
             to_learn = [ClassShots(known, shots_to_correct(queue or "", known, base, forward))]
         (new,) = to_learn if not_ is None else with_counterexamples(to_learn, not_)

@@ -53,6 +53,16 @@ ShotData = Annotated[
 ]
 
 
+FromQueue = Annotated[
+    Path | None,
+    typer.Option(
+        "--queue",
+        help="Instead of --shots: a queue in which regions were accepted as the class (owseg review). Learned from are "
+        "the images that were chosen there, or the first five; what was rejected are counterexamples.",
+    ),
+]
+
+
 ShotSplit = Annotated[
     str, typer.Option(help="With --data: the split to draw from (synthetic has one that is called shots).")
 ]
@@ -111,6 +121,7 @@ def learn(
     shots: Shots = None,
     images: ImageFolder = None,
     data: ShotData = None,
+    queue: FromQueue = None,
     split: ShotSplit = "train",
     count: Count = 5,
     seed: Seed = 0,
@@ -135,13 +146,13 @@ def learn(
     from owseg.learners.sequence import learn_sequence, save_stages
     from owseg.models.cache import CachedForward
 
-    check_sources(shots, data, images)
+    check_sources(shots, data, queue, images, manifest)
     target, base, learner = writable(kb, out), compute.load(kb), chosen_learner(method, settings)
-    names = new_classes(name, base.labels.names)
-    if not_ is not None and len(names) > 1:
-        raise OwsegError("--not says what one class is not; learn one at a time.")
+    names = new_classes(name, base.labels.names, one=not_ is not None)
     if shots is not None:
-        to_learn = annotated_shots(names, shots, images, manifest)
+        to_learn = annotated_shots(names, shots, images)
+    elif queue is not None:
+        to_learn = accepted_shots(names, queue)
     else:
         to_learn = drawn_shots(names, data or "", split, count, seed, top, manifest)
     if not_ is not None:
@@ -155,7 +166,6 @@ def learn(
         forward = CachedForward(base.engine())  # what the shots leave is read again where they are checked
         calibration = decoded_once(open_dataset(spec, "val", base.labels)) if spec else None
         stages, learned = learn_sequence(base, left, calibration, learner, forward), list(left)
-
         # A version for each class, so that each can be undone; the last one is stored and reported below.
         save_stages(base, [], target, slim)
         for stage in stages[:-1]:
@@ -206,29 +216,39 @@ def with_counterexamples(to_learn: Sequence[ClassShots], folder: Path) -> list[C
     return [ClassShots(new.name, joined(new.shots, read_counterexamples(folder))) for new in to_learn]
 
 
-def check_sources(shots: Path | None, data: str | None, images: Path | None) -> None:
+def check_sources(
+    shots: Path | None, data: str | None, queue: Path | None, images: Path | None, manifest: Path | None
+) -> None:
     """Raise ``OwsegError`` unless the shots come from just one place."""
     from owseg.data.datasets import DATASETS
 
-    if shots is None and data is None:
-        raise OwsegError("give --shots FOLDER or --data KIND:DIR, so that there are images to learn from.")
-    if shots is not None and data is not None:
+    given = sum(source is not None for source in (shots, data, queue))
+    if not given:
+        raise OwsegError("give --shots FOLDER, --data KIND:DIR or --queue QUEUE: images to learn from.")
+    if given > 1:
         raise OwsegError(
-            "give --shots or --data, not both; to calibrate the threshold again on a data set, use --known."
+            "give one of --shots, --data and --queue; to calibrate the threshold again on a data set, use --known."
         )
     if shots is not None and not shots.exists() and (spec := str(shots)).partition(":")[0] in DATASETS:
         raise OwsegError(f"{spec} is a data set; give it as --data.")
     if images is not None and shots is None:
-        raise OwsegError("--images says where the images of --shots are; with --data leave it out.")
+        raise OwsegError("--images says where the images of --shots are; leave it out.")
+    if manifest is not None and data is None:
+        raise OwsegError("--manifest records shots that are drawn; give --data KIND:DIR, or leave it out.")
 
 
-def new_classes(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes to learn, from names with commas; raise ``OwsegError`` for none, a bad and a known name."""
+def new_classes(text: str, known: Sequence[str], one: bool = False) -> tuple[str, ...]:
+    """Return the classes to learn, from names with commas.
+
+    Raises ``OwsegError`` for none, several where there is to be ``one``, a bad and a known name.
+    """
     from owseg.labels import check_class_names
 
     names = parse_names(text)
     if not names:
         raise OwsegError("name the class to learn, or several with commas.")
+    if one and len(names) > 1:
+        raise OwsegError("--not says what one class is not; learn one at a time.")
     check_class_names(names)
     if taken := sorted(set(names) & set(known)):
         raise OwsegError(
@@ -237,16 +257,22 @@ def new_classes(text: str, known: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def annotated_shots(names: Sequence[str], shots: Path, images: Path | None, manifest: Path | None) -> list[ClassShots]:
+def annotated_shots(names: Sequence[str], shots: Path, images: Path | None) -> list[ClassShots]:
     """Return the shots of each class from annotations; masks in a folder are of one class only."""
     from owseg.exchange.shots import read_shots
     from owseg.learners.sequence import ClassShots
 
-    if manifest is not None:
-        raise OwsegError("--manifest records shots that are drawn; give --data KIND:DIR, or leave it out.")
     if len(names) != 1 and (shots / "masks").is_dir():
         raise OwsegError(f"the masks in {shots} show one class, not {', '.join(names)}; learn one at a time.")
     return [ClassShots(name, read_shots(shots, name, images)) for name in names]
+
+
+def accepted_shots(names: Sequence[str], queue: Path) -> list[ClassShots]:
+    """Return the shots of each class from the decisions in a queue."""
+    from owseg.discovery.queue_shots import shots_to_learn
+    from owseg.learners.sequence import ClassShots
+
+    return [ClassShots(name, shots_to_learn(queue, name)) for name in names]
 
 
 def drawn_shots(

@@ -18,19 +18,28 @@ from owseg.discovery.shot_masks import shot_masks
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.pieces import directions
-from owseg.types import Forward, Shot
+from owseg.types import DEFAULT_SHOTS, Forward, Shot
 
 MOST_COUNTEREXAMPLES = 10
 """The images that counterexamples are taken from, at most: those with the regions that are most like the class."""
 
 
-def shots_to_learn(queue: Queue, name: str, images: Sequence[str]) -> Sequence[Shot]:
+def images_to_learn(accepted: Sequence[str], chosen: Collection[str]) -> list[str]:
+    """Return the images to learn a class from: the ``chosen`` of those ``accepted`` for it, or else the first five."""
+    return [image for image in accepted if image in chosen] or list(accepted[:DEFAULT_SHOTS])
+
+
+def shots_to_learn(queue: Queue | str | Path, name: str, images: Sequence[str] | None = None) -> Sequence[Shot]:
     """Return the shots of the new class ``name`` in the images of these ids, and then counterexamples.
 
+    ``queue`` may be given by its folder, too; ``images`` are by default those of ``images_to_learn``.
     The latter are regions of other images that were rejected, or marked as a known class. Each is read when it is asked
     for. Raises ``OwsegError`` for no image.
     """
+    queue = queue if isinstance(queue, Queue) else Queue.open(queue)
     decisions = queue.decisions()
+    if images is None:
+        images = images_to_learn(queue.images_of(name), queue.chosen(name))
     if not images:
         classes = ", ".join(queue.accepted()) or "nothing yet"
         raise OwsegError(f"no region of {queue.folder} was accepted as {name!r}; accepted: {classes}.")

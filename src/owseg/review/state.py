@@ -18,10 +18,10 @@ from owseg.discovery.decisions import Decision
 from owseg.discovery.log import ACCEPT, Action, class_name
 from owseg.discovery.moves import regrouped
 from owseg.discovery.queue import Queue
+from owseg.discovery.queue_shots import images_to_learn
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region
 from owseg.scorers.segments import segment_ids
-from owseg.types import DEFAULT_SHOTS
 
 T = TypeVar("T")
 
@@ -263,7 +263,7 @@ class ReviewState:
             if decision.name == name:
                 shown.setdefault(region.partition("-")[0], region)
         order = self._cached(1, lambda: self.queue.images_of(name), "images", name)
-        chosen = [i for i in self.queue.chosen(name) if i in shown] or order[:DEFAULT_SHOTS]
+        chosen = images_to_learn(order, self.queue.chosen(name))
         return [Candidate(i, self.queue.summary(i).name, shown[i], i in chosen) for i in order]
 
     def chosen(self, name: str) -> list[str]:
