@@ -194,7 +194,7 @@ def test_what_is_ready_is_not_copied():
 
 
 def test_one_part_in_another_memory_format_is_enough_for_a_copy():
-    ready = prepared(tiny.network())
+    ready = prepared(tiny.network(kind="mobilenet_v2"))
     ready.backbone.model.conv_stem.to(memory_format=torch.contiguous_format)
     before = state(ready)
     assert prepared(ready) is not ready and unchanged(before, state(ready))
@@ -202,7 +202,7 @@ def test_one_part_in_another_memory_format_is_enough_for_a_copy():
 
 def test_kernels_that_count_as_contiguous_in_either_format_are_laid_out_too():
     """A residual pattern has nothing but 1x1 and depth-wise kernels; learned and loaded it gives the same bits."""
-    network = prepared(tiny.network())
+    network = prepared(tiny.network(kind="mobilenet_v2"))
     learned = learned_residual(network)
     one, two = prepared(learned.eval()), prepared(copy.deepcopy(learned).train())
     assert [p.stride() for p in one.parameters()] == [p.stride() for p in two.parameters()]
@@ -210,7 +210,7 @@ def test_kernels_that_count_as_contiguous_in_either_format_are_laid_out_too():
 
 
 def test_outputs_are_bit_equal_whatever_format_the_weights_came_in():
-    network = tiny.network()
+    network = tiny.network(kind="mobilenet_v2")
     other = copy.deepcopy(network).to(memory_format=torch.channels_last).train()
     assert same(Engine(prepared(network))(tiny.image()), Engine(prepared(other))(tiny.image()))
     ready = prepared(network)

@@ -62,7 +62,7 @@ def test_full_resolution_classifies_the_interpolated_embedding():
 
 
 def test_a_frozen_stem_learns_nothing_and_keeps_its_statistics():
-    network = tiny.network(3)
+    network = tiny.network(3, "mobilenet_v2")
     network.backbone.freeze_stem()
     network.train()
     before = {k: v.clone() for k, v in network.state_dict().items()}

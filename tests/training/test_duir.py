@@ -148,8 +148,8 @@ def test_things_are_found_by_name_in_any_case():
 
 def test_what_cannot_be_trained_is_named(tmp_path):
     kb, plain = tiny.knowledge_base(), tiny.dataset()
-    with pytest.raises(OwsegError, match="has 5 stages, which are too few for 6 widths"):
-        config = replace(QUICK, widths=(4,) * 6, label_widths=(4,) * 6)
+    with pytest.raises(OwsegError, match="has 4 stages, which are too few for 5 widths"):
+        config = replace(QUICK, widths=(4,) * 5, label_widths=(4,) * 5)
         train_duir(kb, plain, plain, config=config, run=tmp_path)
     bare = DataSet(Source("bare", plain.labels, tuple("fghi"), lambda i: (plain.source.read(i)[0], None)), plain.labels)
     with pytest.raises(OwsegError, match="has no mask"):
