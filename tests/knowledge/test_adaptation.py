@@ -35,7 +35,7 @@ def test_the_estimate_is_the_old_threshold_plus_the_shift_of_the_medians(kb):
     images = [tiny.image(i) for i in range(5)]
     new = adapt(kb, images).threshold
     medians = [float(np.median(kb.predict(image).score.astype(np.float64))) for image in images]
-    old = [float(np.median(kb.predict(s.image).score.astype(np.float64))) for s in tiny.dataset()]
+    old = [float(np.median(kb.predict(s.image).score.astype(np.float64))) for s in tiny.varied()]
     assert kb.threshold.reference.mean == pytest.approx(sum(old) / len(old), abs=1e-6)
     assert kb.threshold.reference.deviation == pytest.approx(np.std(old, ddof=1), abs=1e-6)
     expected = kb.threshold.value + sum(medians) / 5 - sum(old) / len(old)
