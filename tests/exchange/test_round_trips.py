@@ -26,7 +26,7 @@ def back(annotations, kind):
         path = write(iter(annotations), folder, kind)
         assert path.name == f"annotations{WRITERS[kind]}"
         assert recognise(path) == kind
-        assert recognise(folder) == (None if kind == "cvat-masks" else kind)
+        assert recognise(folder) == kind
         return list(read(path))
 
 
