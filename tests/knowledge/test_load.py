@@ -118,7 +118,7 @@ def test_the_readable_file_holds_all_but_the_weights(kb, tmp_path):
     assert value["increments"][0]["name"] == "rock"
     assert value["threshold"]["target_fpr"] == 0.05 and value["scorer"] == "joint"
     assert [e["action"] for e in value["history"]] == ["train", "fit", "calibrate", "learn"]
-    assert value["history"][2]["details"]["fingerprint"] == tiny.dataset().fingerprint()
+    assert value["history"][2]["details"]["fingerprint"] == tiny.varied().fingerprint()
 
 
 def test_further_scorers_are_stored_beside_the_fitted_ones(kb, tmp_path):
