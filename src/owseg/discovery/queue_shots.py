@@ -26,7 +26,8 @@ MOST_COUNTEREXAMPLES = 10
 
 def images_to_learn(accepted: Sequence[str], chosen: Collection[str]) -> list[str]:
     """Return the images to learn a class from: the ``chosen`` of those ``accepted`` for it, or else the first five."""
-    return [image for image in accepted if image in chosen] or list(accepted[:DEFAULT_SHOTS])
+    picked = frozenset(chosen)  # there may be thousands
+    return [image for image in accepted if image in picked] or list(accepted[:DEFAULT_SHOTS])
 
 
 def shots_to_learn(queue: Queue | str | Path, name: str, images: Sequence[str] | None = None) -> Sequence[Shot]:
