@@ -92,8 +92,9 @@ def _below(folder: Path, apart: Path | None) -> Iterator[Path]:
     next(folder.iterdir(), None)  # unlike os.walk, raises where it cannot be read
     for place, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if not f.startswith(".") and Path(place, f).resolve() != apart]
+        here = Path(place)  # divided into its parts once, not with each of its files
         # macOS leaves a hidden ._NAME.jpg, which is no image, beside each NAME.jpg on foreign disks.
-        yield from (Path(place, file) for file in files if not file.startswith("."))
+        yield from (here / file for file in files if not file.startswith("."))
 
 
 def _matching(name: str, pattern: Path) -> tuple[list[Path], Path]:
