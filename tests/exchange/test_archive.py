@@ -78,6 +78,8 @@ def test_a_broken_file_beside_annotations_is_named(tmp_path):
         recognise(tmp_path)
     (tmp_path / "b.json").write_text(json.dumps(COCO))
     assert recognise(tmp_path) == "coco"
+    with pytest.raises(OwsegError, match=rf"^{tmp_path / 'a.json'} is not JSON"):
+        recognise(tmp_path / "a.json")  # its name once
     with pytest.raises(OwsegError, match=r"a\.json is not JSON"):  # it may have been annotations
         list(read(tmp_path))
     assert [a.name for a in read(tmp_path / "b.json")] == ["car"]

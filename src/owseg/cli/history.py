@@ -25,7 +25,8 @@ def history(kb: KB, as_json: Json = False) -> None:
         print_json({"versions": [{**vars(v), "events": events[v.number]} for v in lines]})
         return
     rows = [
-        ("→" if v.current else "", str(v.number), "" if v.parent is None else str(v.parent), v.written,
+        ("→" if v.current else "", str(v.number), "" if v.parent is None else str(v.parent),
+         v.written[:16].replace("T", " "),  # to the minute, which fits beside what was done; --json has it whole
          ", ".join(_users(events[v.number])), v.message)
         for v in lines
     ]  # fmt: skip

@@ -109,7 +109,7 @@ def video(
 
 def _print(result: VideoResult, out: Path, lines: Path) -> None:
     speed = result.frames / max(result.seconds, 1e-9)
-    say(f"{result.frames} frames labelled, {speed:.1f} a second; {result.alarms} alarms.")
+    say(f"{result.frames} frames labelled, {speed:.1f} a second; {result.alarms} alarm{'s'[: result.alarms != 1]}.")
     say(f"The video is {out}, the tracks are in {lines}.")
 
 

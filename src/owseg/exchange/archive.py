@@ -114,7 +114,10 @@ def as_owseg_error(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OwsegError as error:
-        raise OwsegError(f"{path}: {error}") from None
+        message = str(error)
+        if message.startswith(f"{path.name} "):  # of a file that was named itself
+            raise OwsegError(f"{path}{message.removeprefix(path.name)}") from None
+        raise OwsegError(f"{path}: {message}") from None
     except KeyError as error:
         raise OwsegError(f"{path} is not {what}: {error} is missing.") from None
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from owseg.data.dataset import DataSet, spread_over
 from owseg.data.loader import read_ahead
 from owseg.errors import OwsegError
+from owseg.labels import KNOWN
 from owseg.losses import segmentation as losses
 from owseg.metrics.iou import IoU
 from owseg.models.decoders.base import Decoder
@@ -106,8 +107,10 @@ def train(
     and classifier learn with the first, and the others are trained to fit them. ``run`` receives ``metrics.csv``,
     TensorBoard events and, at each validation, ``last.ckpt``, of several decoders a folder for each. With ``resume``
     the run goes on from there and ends with the weights of a run that was never stopped. Raises ``OwsegError`` for data
-    without ground truth and for a loss that is not finite.
+    without ground truth, for ``val`` without a labelled pixel, and for a loss that is not finite.
     """
+    if not any((val[i].mask_for("validation") < KNOWN).any() for i in range(len(val))):  # the first, as a rule
+        raise OwsegError(f"no pixel of {val.source.name} is labelled with a known class; validate on other images.")
     if not isinstance(network.decoder, MeanDecoder):
         return _trained(network, data, val, Member(config, run, resume))
     single, untrained, trained = copy.deepcopy(network), network.decoder.decoders, []
