@@ -236,7 +236,7 @@ def test_training_refuses_what_it_cannot_use(tmp_path):
     named_otherwise = DataSet(tiny.dataset().source, LabelSpace.of(("Road", "Sky", "Tree")), IGNORE)
     with pytest.raises(OwsegError, match="no pixel is labelled with a known class"):
         train(small(), named_otherwise, data, FAST, tmp_path)
-    with pytest.raises(OwsegError, match="no pixel of .* is labelled with a known class; validate on other images"):
+    with pytest.raises(OwsegError, match=r"no pixel of .* is labelled with a known class; validate on other images"):
         train(small(), tiny.dataset(), named_otherwise, FAST, tmp_path / "not begun")
     assert not (tmp_path / "not begun").exists()
     with pytest.raises(OwsegError, match="lower the learning rate"):
