@@ -29,7 +29,8 @@ SMALL = {
     scorers: ["--size", "64x128", "--repeats", "1", "--classes", "10"],
     learners: ["--kb", "synthetic", "--size", "96x128", "--repeats", "1", "--learners", "NPM"],
     decision: ["--kb", "synthetic", "--size", "96x128", "--repeats", "1"],
-    engine: ["--kb", "synthetic", "--images", "2", "--rounds", "1", "--memory", "2", "--frames", "0", "--names", ""],
+    engine: ["--kb", "synthetic", "--images", "2", "--workers", "1", "--rounds", "1", "--memory", "2", "--frames", "0",
+             "--names", ""],
     export: ["--kb", "synthetic", "--size", "48x64", "--repeats", "1", "--cores", "1", "--kinds", "ONNX Runtime"],
     residual: ["--size", "64x96", "--view", "64x96", "--repeats", "1"],
     metrics: ["--megapixels", "1"],
@@ -41,7 +42,7 @@ SMALL = {
     serve: ["--kb", "synthetic", "--count", "2", "--clients", "2", "--seconds", "0.5", "--hostile", "0", "--no-kill"],
     throughput: ["--networks", "synthetic", "--size", "64x96", "--batches", "1,2", "--repeats", "1"],
     training_input: ["--size", "64x128", "--images", "8", "--repeats", "1"],
-}
+}  # fmt: skip
 
 
 def main() -> None:
