@@ -135,6 +135,8 @@ def choose_tiles(page, queue):
     assert page.locator(".strip button").count() == 1
     page.go_back()
     page.wait_for_function(drawn, arg=1)
+    page.reload()  # one of the browser's cache may load itself anew at any moment, and what was typed would be lost
+    page.wait_for_function(drawn, arg=1)
     page.fill("#least", "")
     page.wait_for_function(drawn, arg=len(queue.groups()))
 
