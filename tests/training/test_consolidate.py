@@ -47,6 +47,11 @@ def test_it_begins_with_what_the_network_predicted(classifier):
         assert torch.allclose(after[:, 3], base.classifier.conv.bias.min().expand_as(after[:, 3]))
 
 
+def test_it_is_on_the_device_of_the_network():
+    network = widened(of(tiny.network(classifier="linear").to("meta"), "road", "sky", "tree", "cow"))
+    assert {p.device.type for p in network.parameters()} == {"meta"}
+
+
 def test_masks_count_and_what_they_leave_open_is_predicted(knows):
     data = tiny.dataset(3)
     labels = knows.labels

@@ -22,6 +22,7 @@ from owseg.knowledge.event import Event
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.models.classifiers import LinearClassifier, PrototypeClassifier
 from owseg.models.network import Network
+from owseg.models.ops import widened_conv
 from owseg.models.over_images import over_images
 from owseg.scorers import DEFAULT
 from owseg.training.build import (
@@ -96,11 +97,11 @@ def widened(kb: KnowledgeBase) -> Network:
     elif isinstance(classifier, LinearClassifier):
         had = classifier.conv
         classifier = LinearClassifier(classifier.embedding_channels, classes)
+        classifier.conv = widened_conv(had, classes)
+        assert had.bias is not None and classifier.conv.bias is not None
         with torch.no_grad():
-            classifier.conv.weight.zero_()[: base.num_classes] = had.weight
-            assert had.bias is not None and classifier.conv.bias is not None
             # A new class begins as unlikely as the least likely: at 0 it would be predicted where others are below.
-            classifier.conv.bias.fill_(float(had.bias.min()))[: base.num_classes] = had.bias
+            classifier.conv.bias[base.num_classes :] = had.bias.min()
     else:
         raise OwsegError("a mask classifier has queries for its classes, and cannot be given others.")
     return Network(backbone, decoder, classifier, base.size, base.scales).requires_grad_(True)
