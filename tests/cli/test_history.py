@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from owseg.knowledge.editing import forget
 from owseg.knowledge.load import load
 from owseg.learners.learn import learn
@@ -39,9 +41,10 @@ def test_who_did_what_from_which_images(run_cli, stored_kb, monkeypatch):
         assert run_cli("history", stored_kb)[0] == 0
 
 
-def test_a_user_without_a_name_is_nobody(kb, monkeypatch):
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 4711"), OSError(), ImportError("pwd")])
+def test_a_user_without_a_name_is_nobody(kb, monkeypatch, error):
     def unknown():
-        raise KeyError("getpwuid(): uid not found: 4711")
+        raise error
 
     monkeypatch.setattr("getpass.getuser", unknown)
     assert learn(kb, "rock", [corner_shot()], method=NPM(1.0)).history[-1].details["user"] == ""

@@ -6,7 +6,6 @@ regions to another group, or undoes the last action that holds.
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -14,6 +13,7 @@ from sqlite3 import Connection
 
 from owseg.data.masks import Rle, check_size
 from owseg.discovery.contents import REGION_ID, is_region_id, to_bytes, to_text
+from owseg.knowledge.event import user_name
 from owseg.labels import check_class_name
 
 ACCEPT, REJECT, KNOWN, RENAME, MOVE, UNDO = "accept", "reject", "known", "rename", "move", "undo"
@@ -21,13 +21,6 @@ ACCEPT, REJECT, KNOWN, RENAME, MOVE, UNDO = "accept", "reject", "known", "rename
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="microseconds")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # nobody of that number, as in a container
-        return ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,7 @@ class Action:
     name: str | None = None
     mask: Rle | None = None
     time: str = field(default_factory=_now)
-    user: str = field(default_factory=_user)
+    user: str = field(default_factory=user_name)
 
     def __post_init__(self) -> None:
         if self.do not in (ACCEPT, REJECT, KNOWN, RENAME, MOVE, UNDO) or not all(

@@ -33,5 +33,5 @@ def user_name() -> str:
     """Return the name under which whoever runs this is logged in; empty where the system does not tell."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):
+    except (OSError, KeyError, ImportError):  # nobody of that number, as in a container; Windows has no pwd
         return ""
