@@ -1,9 +1,10 @@
-"""Files that are written whole or not at all, text of a bounded size, and values that JSON can hold."""
+"""Files that are written whole or not at all, text of a bounded size, checksums, and values that JSON can hold."""
 
 from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import os
@@ -56,6 +57,15 @@ def read_at_most(path: Path, most: int = MAX_TEXT, start: int = 0) -> bytes:
     if start + len(data) > most:
         raise OwsegError(f"{path} has more than {most >> 20:,} MiB; name another file, or split it.")
     return data
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_json(path: Path, what: str = "JSON", most: int = MAX_TEXT) -> Any:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from owseg.discovery.contents import QueueInfo, file_hash
+from owseg._files import file_sha256
+from owseg.discovery.contents import QueueInfo
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import RegionProposals
@@ -77,7 +78,7 @@ def test_the_margin_is_a_share_of_the_image(tmp_path):
     queue = Queue.begin(tmp_path / "q", QueueInfo("kb", "0", ("road",), str(tmp_path), 0.01, 0.5))
     mask = np.zeros((104, 200), bool)
     mask[40:60, 40:60] = True
-    one = queue.add("p.png", file_hash(tmp_path / "p.png"), RegionProposals(mask, (region(mask),)), [b""])
+    one = queue.add("p.png", file_sha256(tmp_path / "p.png"), RegionProposals(mask, (region(mask),)), [b""])
     queue.accept(f"{one}-1", "dog")
     (shot,) = queue.shots("dog")
     assert shot.void[50].nonzero()[0].tolist() == [38, 39, 60, 61] and shot.void[38, 45] and not shot.void[38, 38]

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from owseg.discovery.contents import file_hash, image_id_of
+from owseg._files import file_sha256
+from owseg.discovery.contents import image_id_of
 from owseg.discovery.queue import Queue
 from tests.support.queues import IDS, SIZE, make, square
 
@@ -50,7 +51,7 @@ def write(place: Path) -> Queue:
     for i, (name, own) in enumerate(zip(("p0.png", "p1.png"), regions, strict=True)):
         image = folder / "pictures" / image_id_of(name)
         np.save(image.with_suffix(".npy"), np.tile(np.array([1, 0], np.float32), (len(own), 1)))
-        value = {"format": 1, "name": name, "sha256": file_hash(photos / name), "size": list(SIZE)}
+        value = {"format": 1, "name": name, "sha256": file_sha256(photos / name), "size": list(SIZE)}
         image.with_suffix(".json").write_text(json.dumps({**value, "unknown": counts(unknown[i]), "regions": own}))
     groups = [{"regions": [IDS[0], IDS[3]], "copies": {IDS[0]: [IDS[1]]}, "priority": 2.5},
               {"regions": [IDS[2]], "copies": {}, "worth": 1}]  # fmt: skip

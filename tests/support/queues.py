@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from owseg._files import file_sha256
 from owseg.data.masks import Rle
 from owseg.discovery import rows
-from owseg.discovery.contents import Group, QueueInfo, file_hash, image_id_of
+from owseg.discovery.contents import Group, QueueInfo, image_id_of
 from owseg.discovery.database import DATABASE
 from owseg.discovery.queue import Queue
 from owseg.knowledge.regions import Region, RegionProposals
@@ -51,7 +52,7 @@ def make(place: Path, classes: tuple[str, ...] = ("road", "sky")) -> Queue:
         unknown[20, 2:5] = True
         queue.add(
             f"p{i}.png",
-            file_hash(photos / f"p{i}.png"),
+            file_sha256(photos / f"p{i}.png"),
             RegionProposals(unknown, tuple(regions)),
             [b"jpeg"] * len(regions),
         )

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from owseg._files import file_sha256
 from owseg._registry import read_options
 from owseg.errors import OwsegError
 from owseg.image_scorers import IMAGE_SCORERS
-from owseg.knowledge.versions import file_sha256
 from owseg.scorers import SCORERS
 
 

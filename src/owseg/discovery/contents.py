@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from owseg._files import file_sha256
 from owseg.data.images import read_image
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
@@ -116,18 +117,13 @@ def relative(name: str) -> str:
     return name
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def read_pixels(root: str, image: QueueImage) -> np.ndarray:
     """Return the pixels of an image below ``root``, (3, H, W) uint8; raise ``OwsegError`` if it is gone or changed."""
     path = Path(root, image.name)
     if not path.is_file():
         raise OwsegError(f"{path} is gone; put it back, or run `owseg discover` with another --out.")
     pixels = read_image(path)
-    if file_hash(path) != image.sha256 or pixels.shape[1:] != image.size:
+    if file_sha256(path) != image.sha256 or pixels.shape[1:] != image.size:
         raise OwsegError(f"{path} has changed since the queue was made; run `owseg discover` with another --out.")
     return pixels
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
-from owseg._files import write_errors, write_whole
+from owseg._files import file_sha256, write_errors, write_whole
 from owseg._progress import track
 from owseg.data.given import Given
 from owseg.data.images import failure
@@ -26,7 +26,7 @@ from owseg.discovery.clustering import (
     rank,
     sort_by_typicality,
 )
-from owseg.discovery.contents import Group, QueueInfo, file_hash, image_id_of
+from owseg.discovery.contents import Group, QueueInfo, image_id_of
 from owseg.discovery.queue import Queue
 from owseg.discovery.thumbnails import overview, thumbnail
 from owseg.errors import OwsegError
@@ -89,7 +89,7 @@ def discover(
             if isinstance(one, str):
                 skipped[paths[i]] = one
             else:
-                queue.add(names[i], file_hash(paths[i]), *one)
+                queue.add(names[i], file_sha256(paths[i]), *one)
     images, regions, copies, groups = group_queue(queue, kb)
     write_whole(queue.folder / "groups.jpg", encode_jpeg(overview(queue)))
     write_errors(queue.folder, skipped.items())

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
-from owseg._files import locked
+from owseg._files import file_sha256, locked
 from owseg.errors import NotCurrent, OwsegError, shown
 from owseg.knowledge.versions import (
     CURRENT,
@@ -28,7 +28,6 @@ from owseg.knowledge.versions import (
     checksum_list,
     current_version,
     explained,
-    file_sha256,
     is_stored,
     pointed_name,
     read_record,

@@ -10,7 +10,6 @@ This file reads; ``commit.py`` writes.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from owseg._files import IN_A_FILE, read_json
+from owseg._files import IN_A_FILE, file_sha256, read_json
 from owseg.errors import OwsegError
 
 CURRENT, RECORD, SUMS = "CURRENT", "version.json", "SHA256SUMS"
@@ -220,12 +219,3 @@ def _is_number(name: str) -> bool:
 def is_stored(path: Path) -> bool:
     """Return whether ``path`` is a version's folder by its contents, too; a folder of photos may be called 2024."""
     return is_version(path) and (path / RECORD).exists()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
