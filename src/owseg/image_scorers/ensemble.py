@@ -14,7 +14,7 @@ from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.load import load
-from owseg.models.ops import closed_map_at, resize
+from owseg.models.ops import closed_map_at, resize, size_of
 
 SCORES = ("msp", "entropy", "mutual_information", "variance")
 """The scores of an ensemble."""
@@ -130,7 +130,7 @@ def ensemble(kbs: Sequence[KnowledgeBase], score: str = "entropy") -> Ensemble:
         grid = None
         for kb in several:
             p = kb.forward(image).softmax_logits.softmax(1)
-            grid = grid or (p.shape[2], p.shape[3])
+            grid = grid or size_of(p)
             yield resize(p, grid)
 
     return Ensemble(members, score)

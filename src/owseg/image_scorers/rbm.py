@@ -14,7 +14,7 @@ from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.image_scorers._stored import read_module, required, write_module
 from owseg.models.network import to_tensor
-from owseg.models.ops import resize, resize_image, working_size
+from owseg.models.ops import resize, resize_image, size_of, working_size
 
 CHANNELS = 3
 
@@ -77,7 +77,7 @@ def score(model: PatchAutoencoder, image: np.ndarray) -> np.ndarray:
     x = model.resized(image).to(model.weight.device)
     d = model.error(model.patches(x))
     of_patch = 1 - (model.mean_error / d.clamp(min=torch.finfo(d.dtype).tiny)).clamp(max=1)
-    size, kernel = (x.shape[2], x.shape[3]), model.patch
+    size, kernel = size_of(x), model.patch
     # fold adds up what overlaps: the sum of the scores over the number of patches at each pixel.
     spread = of_patch.expand(1, kernel**2, -1)
     total, count = (F.fold(v, size, kernel, stride=model.stride) for v in (spread, torch.ones_like(spread)))

@@ -16,7 +16,7 @@ from owseg.image_scorers._stored import read_module, require_network, required, 
 from owseg.knowledge.base import KnowledgeBase
 from owseg.models.backbones.reference import state_digest
 from owseg.models.generator import Generator
-from owseg.models.ops import resize
+from owseg.models.ops import resize, size_of
 from owseg.scorers.msp import msp
 from owseg.types import ImageScorer, Output
 
@@ -71,7 +71,7 @@ def synthcp(kb: KnowledgeBase, model: SynthCP) -> ImageScorer:
 def cosine(first: Output, second: Output) -> Tensor:
     """Return the cosine (B, h, w) float32 of two embeddings in each cell, on the grid of the first."""
     one, other = first.embedding.float(), second.embedding.float()
-    return F.cosine_similarity(one, resize(other, (one.shape[2], one.shape[3])), dim=1)
+    return F.cosine_similarity(one, resize(other, size_of(one)), dim=1)
 
 
 def save(model: SynthCP, path: str | Path) -> Path:

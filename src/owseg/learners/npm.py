@@ -20,7 +20,7 @@ from owseg.increments.prototype import NovelPrototype
 from owseg.knowledge.base import KnowledgeBase
 from owseg.learners._cells import best_distance, require_space
 from owseg.learners._pyramid_prototype import ShotCells, pyramid_prototype, shot_cells
-from owseg.models.ops import resize
+from owseg.models.ops import resize, size_of
 from owseg.types import Forward, Output, Shot
 
 MAX_FALSE = 0.01
@@ -179,7 +179,7 @@ def _sums(shots: Iterable[ShotOutput]) -> dict[int, Sum]:
         if shot.positives.any():
             embedding = shot.output.embedding[0]
             # (h, w), broadcast over (D, h, w)
-            weight = _weights(shot.positives, (embedding.shape[-2], embedding.shape[-1])).to(embedding.device)
+            weight = _weights(shot.positives, size_of(embedding)).to(embedding.device)
             found[i] = (embedding.double() * weight).sum((1, 2)), weight.sum()
     return found
 

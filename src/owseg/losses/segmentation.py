@@ -17,7 +17,7 @@ from torch import Tensor
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN
 from owseg.models.classifiers import Classifier, PrototypeClassifier
-from owseg.models.ops import resize
+from owseg.models.ops import resize, size_of
 
 
 def cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
@@ -77,7 +77,7 @@ def objective(
     a linear one.
     """
     # Squared distances lose too many digits in 16 bits.
-    embedding, size = embedding.float(), (targets.shape[-2], targets.shape[-1])
+    embedding, size = embedding.float(), size_of(targets)
     if isinstance(classifier, PrototypeClassifier):
         # Distances are quadratic in f, so f is interpolated before they are taken, not after: as in DMLNet's code for
         # Cityscapes. Its code for StreetHazards reduces the labels to stride 8 instead.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg.models.generator import label_planes
-from owseg.models.ops import resize
+from owseg.models.ops import resize, size_of
 
 
 class DiscrepancyNetwork(nn.Module):
@@ -51,9 +51,9 @@ class DiscrepancyNetwork(nn.Module):
 
     def forward(self, image: Sequence[Tensor], drawing: Sequence[Tensor] | None, labels: Tensor) -> Tensor:
         """Return the logits (B, 2, h, w), on the grid of the finest stage, for labels (B, H, W) at any size."""
-        maps, planes = [], F.adaptive_avg_pool2d(label_planes(labels, self.config["classes"]), _grid(image[0]))
+        maps, planes = [], F.adaptive_avg_pool2d(label_planes(labels, self.config["classes"]), size_of(image[0]))
         for conv, stage in zip(self.labels, image, strict=True):
-            planes = resize(conv(planes).relu(), _grid(stage))
+            planes = resize(conv(planes).relu(), size_of(stage))
             maps.append(planes)
         x: Tensor | None = None
         for i in reversed(range(len(image))):
@@ -62,7 +62,7 @@ class DiscrepancyNetwork(nn.Module):
             if drawing is not None:
                 parts.append((image[i] * drawing[i]).mean(1, keepdim=True))
             if x is not None:
-                parts.append(resize(self.up[i](x), _grid(image[i])))
+                parts.append(resize(self.up[i](x), size_of(image[i])))
             x = self.mix[i](torch.cat(parts, 1))
         logits: Tensor = self.classify(x)
         return logits
@@ -81,7 +81,3 @@ def stages_of(strides: Sequence[int], count: int) -> tuple[int, ...]:
 
 def _two(inside: int, out: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inside, out, 3, padding=1), nn.SELU(), nn.Conv2d(out, out, 3, padding=1), nn.SELU())
-
-
-def _grid(maps: Tensor) -> tuple[int, int]:
-    return maps.shape[-2], maps.shape[-1]

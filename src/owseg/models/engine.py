@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from owseg.errors import OwsegError
 from owseg.models.network import BackboneAlone, Network, check_image
-from owseg.models.ops import resize_image, working_size
+from owseg.models.ops import resize_image, size_of, working_size
 from owseg.models.residual_pattern import ResidualPattern
 from owseg.models.sides import averaged_over_sides
 from owseg.models.tiles import tiled, windowed
@@ -155,7 +155,7 @@ class Engine:
         """Return the output for images (B, 3, H, W) uint8, without its image: tensors alone, for a graph as well."""
         batch = images.float().div_(255)
         run = partial(self._network, residual=self.residual)
-        size = (batch.shape[-2], batch.shape[-1])
+        size = size_of(batch)
         if self.sides:
             return averaged_over_sides(run, batch, self.sides, scale, self.network.multiple)
         shorter = self.size or (None if self.tile or self.window else self.network.size)

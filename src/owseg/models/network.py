@@ -14,7 +14,7 @@ from owseg.errors import OwsegError
 from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import Classifier, MaskClassifier, PrototypeClassifier
 from owseg.models.decoders.base import Decoder
-from owseg.models.ops import resize, working_size
+from owseg.models.ops import resize, size_of, working_size
 from owseg.types import Output
 
 
@@ -88,7 +88,7 @@ class Network(nn.Module):
         These are the "negative" channel (B, 1, h, w) and the embedding with the "residual". All are mirrored, if at
         all.
         """
-        view = image if scale == 1 else resize(image, working_size(_size_of(image), None, scale, self.multiple))
+        view = image if scale == 1 else resize(image, working_size(size_of(image), None, scale, self.multiple))
         features = self.encode(view.flip(-1) if mirrored else view)
         maps = {} if self.negative is None else {"negative": self.negative(features)}
         if residual is None:
@@ -133,7 +133,7 @@ class Network(nn.Module):
         for scale in scales:
             mirrored = self._pass(image, scale, residual, mirrored=True)[1]
             views += [straight[scale][1], {name: maps.flip(-1) for name, maps in mirrored.items()}]
-        size = _size_of(straight[self.scales[0]][1]["embedding"])
+        size = size_of(straight[self.scales[0]][1]["embedding"])
         views = [{name: resize(maps.float(), size) for name, maps in view.items()} for view in views]
         return self._output(features, _mean_maps(views))
 
@@ -213,11 +213,7 @@ def _mean_maps(views: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 def _mean(maps: Sequence[Tensor]) -> Tensor:
     """Return the mean of ``maps`` (B, C, h, w), on the grid of the first; of one map itself."""
     first, *others = maps
-    return torch.stack([first, *(resize(m, _size_of(first)) for m in others)]).mean(0) if others else first
-
-
-def _size_of(maps: Tensor) -> tuple[int, int]:
-    return maps.shape[-2], maps.shape[-1]
+    return torch.stack([first, *(resize(m, size_of(first)) for m in others)]).mean(0) if others else first
 
 
 def check_image(image: Any) -> None:

@@ -59,6 +59,11 @@ def _some_on_meta(module: nn.Module) -> bool:
     return any(tensor.is_meta for tensor in tensors)
 
 
+def size_of(maps: Tensor) -> tuple[int, int]:
+    """Return the size (h, w) of maps (..., h, w)."""
+    return maps.shape[-2], maps.shape[-1]
+
+
 def working_size(size: tuple[int, int], shorter: int | None, scale: float = 1.0, multiple: int = 1) -> tuple[int, int]:
     """Return the size (h, w) of an image of ``size`` whose shorter side becomes ``shorter``, times ``scale``.
 

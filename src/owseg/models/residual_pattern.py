@@ -13,7 +13,7 @@ from owseg.errors import OwsegError
 from owseg.models.aspp import ASPP
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
-from owseg.models.ops import conv_bn, depthwise, resize
+from owseg.models.ops import conv_bn, depthwise, resize, size_of
 
 PLACES = ("penultimate", "embedding")
 """Where the residual is added: before the decoder's last block, as in the paper, or after it (owseg 0.1.0)."""
@@ -91,10 +91,10 @@ class ResidualPattern(nn.Module):
         deep, fine = features[-1], features[self.skip]
         if self.form == "dense":
             reduced: Tensor = self.bottleneck(self.aspp(deep))
-            return F.interpolate(reduced, size=_grid(fine), mode="bilinear", align_corners=self.align_corners)
+            return F.interpolate(reduced, size=size_of(fine), mode="bilinear", align_corners=self.align_corners)
         maps = [branch(deep) for branch in self.branches]
         maps.append(self.pool(deep).expand(-1, -1, *deep.shape[-2:]))
-        coarse = resize(self.bottleneck(torch.cat(maps, 1)), _grid(fine))
+        coarse = resize(self.bottleneck(torch.cat(maps, 1)), size_of(fine))
         joined: Tensor = self.join(torch.cat([coarse, self.lateral(fine)], 1))
         return joined
 
@@ -111,8 +111,8 @@ class ResidualPattern(nn.Module):
         """Return the embedding (B, D, h, w) with a ``residual`` of ``forward`` added at its place."""
         # The pattern's grid is that of a stage, the others' that of the decoder.
         if self.place == "embedding":
-            return embedding + resize(residual, _grid(embedding))
-        return decoder.embed(penultimate + resize(residual, _grid(penultimate)))
+            return embedding + resize(residual, size_of(embedding))
+        return decoder.embed(penultimate + resize(residual, size_of(penultimate)))
 
     def contrast(self, pattern: Tensor) -> Tensor:
         """Return the pattern projected to the space of CoroCL, of length 1 at every pixel, (B, contrast, h, w)."""
@@ -147,7 +147,3 @@ def _penultimate_channels(network: Network) -> int:
     channels = int(decoder.eval().penultimate(maps).shape[1])
     decoder.train(was_training)
     return channels
-
-
-def _grid(maps: Tensor) -> tuple[int, int]:
-    return maps.shape[-2], maps.shape[-1]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from owseg.models.ops import resize, resize_image, working_size
+from owseg.models.ops import resize, resize_image, size_of, working_size
 from owseg.types import Output
 
 LONGEST = 1000
@@ -23,7 +23,7 @@ def averaged_over_sides(
     of interpolated logits: their mean is ``-mean_s |f_s - m_t|^2``, of which no embedding has to be the cause. The
     pyramid is that of the last side. Cen et al. (ICCV 2021) have the sides 300, 375, 450, 525 and 600.
     """
-    size = (image.shape[-2], image.shape[-1])
+    size = size_of(image)
     sums: dict[str, Tensor] = {}
     features: tuple[Tensor, ...] = ()
     for side in sides:

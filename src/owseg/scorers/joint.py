@@ -10,7 +10,7 @@ from torch import Tensor
 
 from owseg._registry import Card
 from owseg.errors import OwsegError
-from owseg.models.ops import resize
+from owseg.models.ops import resize, size_of
 from owseg.scorers._features import labels_on
 from owseg.scorers.base import FittedScorer
 from owseg.scorers.mahalanobis import RelativeMahalanobis, mahalanobis_of
@@ -122,7 +122,7 @@ class Joint(FittedScorer):
         # With prototypes the largest logit is -min_t ||f - m_t||^2, which also falls as f grows longer, known or not.
         unsure = max_similarity(output) if self.metric else max_logit(output)
         # The decoder's grid may be finer or coarser than that of the distance.
-        size = (nearest.shape[-2], nearest.shape[-1])
+        size = size_of(nearest)
         unsure = resize(unsure[:, None], size)[:, 0]
         # The floor is for features on a class mean, where rounding gives 0 or less.
         components = [nearest.clamp(min=1e-6).log(), unsure, nearest - overall]

@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from owseg.models.ops import closed_map_at
+from owseg.models.ops import closed_map_at, size_of
 from owseg.types import Output, Scorer
 
 LIMIT = 2.5
@@ -34,7 +34,7 @@ class OnRoad:
     def __call__(self, output: Output) -> Tensor:
         """Return the score (B, h, w) float32, on the grid of ``scorer``."""
         score = self.scorer(output).float()
-        size = (score.shape[-2], score.shape[-1])
+        size = size_of(score)
         roads = (closed_map_at(output.logits.float(), size) == self.road).cpu().numpy()
         away = torch.from_numpy(np.stack([distance(hull(road)) for road in roads])).to(score)
         spread = score.flatten(1).std(1, correction=0).view(-1, 1, 1)

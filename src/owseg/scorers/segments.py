@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from owseg.errors import OwsegError
-from owseg.models.ops import resize, resize_image, working_size
+from owseg.models.ops import resize, resize_image, size_of, working_size
 from owseg.types import Output, Scorer
 
 ROWS = 270
@@ -145,7 +145,7 @@ def merged(pairs: np.ndarray, differences: np.ndarray, areas: np.ndarray, k: flo
 
 def _resized(images: Tensor) -> np.ndarray:
     """Return ``images`` (B, 3, H, W) at the size at which they are segmented, (B, h, w, 3) uint8."""
-    size = working_size((images.shape[-2], images.shape[-1]), ROWS)
+    size = working_size(size_of(images), ROWS)
     return resize_image(images.float(), size).round().clamp(0, 255).byte().movedim(1, -1).cpu().numpy()
 
 

@@ -25,7 +25,7 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.backbones.reference import state_digest
 from owseg.models.discrepancy import DiscrepancyNetwork, stages_of
 from owseg.models.generator import Generator
-from owseg.models.ops import resize, working_size
+from owseg.models.ops import resize, size_of, working_size
 from owseg.training.checkpoint import Checkpoint, identity_of
 from owseg.training.config import DiscrepancyConfig, GeneratorConfig
 from owseg.training.input import Batches
@@ -49,7 +49,7 @@ class DiscrepancyObjective(nn.Module):
     def forward(self, images: Tensor, altered: Tensor, changed: Tensor) -> Tensor:
         """Return the loss of images (B, 3, h, w), their altered labels and where these are wrong, (B, h, w) both."""
         model, backbone = self.frozen
-        size = (images.shape[2], images.shape[3])
+        size = size_of(images)
         logits = resize(model.discrepancy(backbone, images, self._drawing(altered, size), altered).float(), size)
         weights = self.weights
         total = F.cross_entropy(logits, changed, weights, ignore_index=IGNORE, reduction="sum")

@@ -19,7 +19,7 @@ from owseg.knowledge.event import Event
 from owseg.losses import outlier as losses
 from owseg.models.engine import Engine
 from owseg.models.network import Network
-from owseg.models.ops import resize
+from owseg.models.ops import resize, size_of
 from owseg.models.residual_pattern import ResidualPattern, residual_of
 from owseg.scorers.rpl import rpl
 from owseg.training.checkpoint import Checkpoint, identity_of
@@ -69,8 +69,8 @@ class ResidualObjective(nn.Module):
         config, count = self.config, len(evidence)
         if config.losses_at == "image":
             # The evidence, and a softmax of the frozen logits, are linear in what is interpolated.
-            evidence, frozen = (resize(maps, _grid(targets)) for maps in (evidence, frozen))
-        outlier, inlier = masks_on(targets[:count], _grid(evidence))
+            evidence, frozen = (resize(maps, size_of(targets)) for maps in (evidence, frozen))
+        outlier, inlier = masks_on(targets[:count], size_of(evidence))
         kept = losses.inlier(evidence, frozen, inlier, config.entropy_weight)
         found = losses.positive_energy(evidence, outlier)
         outliers, inliers, context_outliers, context_inliers = self._contrasted(pattern, targets, count)
@@ -83,7 +83,7 @@ class ResidualObjective(nn.Module):
         All sets that are not empty are of one size, at most ``samples``, so that none outweighs the others.
         """
         pixels = self.pattern.contrast(pattern).movedim(1, -1)
-        outlier, inlier = masks_on(targets, _grid(pattern))
+        outlier, inlier = masks_on(targets, size_of(pattern))
         parts = (slice(count), slice(count, None))
         sets = [pixels[part][mask[part]] for part in parts for mask in (outlier, inlier)]
         most = min([self.config.samples, *(len(s) for s in sets if len(s))])
@@ -162,7 +162,3 @@ def _groups(pattern: ResidualPattern, config: ResidualConfig) -> list[dict[str, 
 
 def _some(pixels: Tensor, most: int) -> Tensor:
     return pixels if len(pixels) <= most else pixels[torch.randperm(len(pixels), device=pixels.device)[:most]]
-
-
-def _grid(maps: Tensor) -> tuple[int, int]:
-    return maps.shape[-2], maps.shape[-1]

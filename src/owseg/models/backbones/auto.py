@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from owseg._registry import Card
 from owseg.models.backbones.configs import stored_config
 from owseg.models.backbones.family import IMAGENET, TransformersFamily, to_strides
-from owseg.models.ops import resize_to_multiple
+from owseg.models.ops import resize_to_multiple, size_of
 
 MOST_STAGES = 5
 """A plain vision transformer has a stage a block; of more stages than this, four evenly spaced ones are taken."""
@@ -60,7 +60,7 @@ class Auto(TransformersFamily):
         fitted = resize_to_multiple(image, multiple)
         maps = model(fitted).feature_maps
         strides = [fitted.shape[-1] // m.shape[-1] for m in maps]
-        return to_strides(maps, strides, (image.shape[-2], image.shape[-1]))
+        return to_strides(maps, strides, size_of(image))
 
     def stem(self, model: Any) -> list[nn.Module]:
         """Return the embedding layers and the first stage, but not the layer behind it that halves its map."""

@@ -11,7 +11,7 @@ from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.models.backbones.family import IMAGENET, TransformersFamily, to_strides
 from owseg.models.backbones.vit import STRIDES
-from owseg.models.ops import resize
+from owseg.models.ops import resize, size_of
 from owseg.models.published.eomt import EomtEncoder, TokenPyramid
 from owseg.models.published.mask_classifiers import from_config
 
@@ -39,7 +39,7 @@ class Eomt(TransformersFamily):
         blocks = model(resize(image, (side, side)))
         chosen = [blocks[max(0, round(len(blocks) * part) - 1)] for part in (0.25, 0.5, 0.75, 1.0)]
         maps = [model.to_map(F.layer_norm(tokens, tokens.shape[-1:])) for tokens in chosen]
-        return TokenPyramid.of(to_strides(maps, STRIDES, (image.shape[-2], image.shape[-1])), blocks[-1])
+        return TokenPyramid.of(to_strides(maps, STRIDES, size_of(image)), blocks[-1])
 
     def stem(self, model: nn.Module) -> list[nn.Module]:
         """Return nothing: only published weights are used, which are not trained further."""

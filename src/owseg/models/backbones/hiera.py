@@ -10,7 +10,7 @@ from torch import Tensor
 from owseg._registry import Card
 from owseg.models.backbones.auto import Auto
 from owseg.models.backbones.family import to_strides
-from owseg.models.ops import resize_to_multiple
+from owseg.models.ops import resize_to_multiple, size_of
 
 
 class Hiera(Auto):
@@ -37,7 +37,7 @@ class Hiera(Auto):
             x = stage(x)[0]
             order = window_order(grid, config.query_stride, halvings - min(level, config.num_query_pool))
             maps.append(_to_map(model.hidden_states_norms[f"stage{level + 1}"](x), order.to(x.device), grid))
-        return to_strides(maps, [rows for rows, _ in strides], (image.shape[-2], image.shape[-1]))
+        return to_strides(maps, [rows for rows, _ in strides], size_of(image))
 
 
 def window_order(grid: tuple[int, int], pool: tuple[int, int], halvings: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from owseg._registry import Card
 from owseg.models.backbones.auto import Auto, build, configuration, quarters
 from owseg.models.backbones.family import to_strides
-from owseg.models.ops import resize_to_multiple
+from owseg.models.ops import resize_to_multiple, size_of
 
 STRIDES = (4, 8, 16, 32)
 """The strides of the maps, those of hierarchical networks: decoders, scores and probes look for 4, 8 and 32."""
@@ -57,7 +57,7 @@ class ViT(Auto):
         if strides is None:
             return super().features(model, image)
         maps = model(resize_to_multiple(image, model.config.patch_size)).feature_maps
-        return to_strides(maps, strides, (image.shape[-2], image.shape[-1]))
+        return to_strides(maps, strides, size_of(image))
 
     def stem(self, model: Any) -> list[nn.Module]:
         """Return the embeddings and the blocks down to that of the first map."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.models.decoders.base import Decoder
-from owseg.models.ops import conv_bn, depthwise, resize, widened_conv
+from owseg.models.ops import conv_bn, depthwise, resize, size_of, widened_conv
 
 
 class ASPPDecoder(Decoder):
@@ -73,7 +73,7 @@ class ASPPDecoder(Decoder):
         x = self.project(torch.cat(maps, 1))
         for number, (i, lateral) in enumerate(zip(self.skips, self.lateral, strict=True)):
             x = self.fuse[number - 1](x) if number else x
-            x = torch.cat([resize(x, (features[i].shape[-2], features[i].shape[-1])), lateral(features[i])], 1)
+            x = torch.cat([resize(x, size_of(features[i])), lateral(features[i])], 1)
         joined: Tensor = x
         return joined
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.models.decoders.base import Decoder
-from owseg.models.ops import Pool, conv_bn, resize, widened_conv
+from owseg.models.ops import Pool, conv_bn, resize, size_of, widened_conv
 
 
 class PSPDecoder(Decoder):
@@ -46,7 +46,7 @@ class PSPDecoder(Decoder):
     def penultimate(self, features: Sequence[Tensor]) -> Tensor:
         """Return the coarsest map and its pooled ones, on its grid."""
         deep = features[-1]
-        size = (deep.shape[-2], deep.shape[-1])
+        size = size_of(deep)
         pooled = [resize(pool(deep), size) for pool in self.pools]
         return torch.cat([deep, *pooled], 1)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from owseg._registry import Card
 from owseg.models.decoders.base import Decoder
-from owseg.models.ops import conv_bn, depthwise, resize, widened_conv
+from owseg.models.ops import conv_bn, depthwise, resize, size_of, widened_conv
 from owseg.models.traced import has_size
 
 
@@ -69,19 +69,19 @@ class PyramidDecoder(Decoder):
     def penultimate(self, features: Sequence[Tensor]) -> Tensor:
         """Return all stages and the last at stride 4, joined at its resolution, (B, fine + 24, h, w)."""
         maps = [scale(f) for scale, f in zip(self.scale, features, strict=True)]
-        size = _size(maps[self.grid])
+        size = size_of(maps[self.grid])
         # A 1x1 convolution and a sum commute with interpolation: at the stages' own resolution they are cheaper.
         sums: list[Tensor] = []
         for project, m in zip(self.project, maps, strict=True):
             # Stages are finest first: one of the same size comes right after.
-            if sums and has_size(m, _size(sums[-1])):
+            if sums and has_size(m, size_of(sums[-1])):
                 sums[-1] = sums[-1] + project(m)
             else:
                 sums.append(project(m))
         x = self.sum(sum(resize(total, size) for total in sums))
         x = self._joined([x, *(branch(x) for branch in self.branches), self.pool(maps[-1])], size)
         finest = features[self.finest]
-        return torch.cat([resize(x, _size(finest)), self.lateral(finest)], 1)
+        return torch.cat([resize(x, size_of(finest)), self.lateral(finest)], 1)
 
     def embed(self, penultimate: Tensor) -> Tensor:
         """Return the embedding (B, out, h, w) at stride 4, or at the finest stage's where that is coarser."""
@@ -117,10 +117,6 @@ class Reduced(nn.Module):
 def _last(strides: Sequence[int], stride: int) -> int:
     """Return the last stage, the deepest, of those not coarser than ``stride``; the first if all are."""
     return max((i for i, s in enumerate(strides) if s <= stride), default=0)
-
-
-def _size(maps: Tensor) -> tuple[int, int]:
-    return maps.shape[-2], maps.shape[-1]
 
 
 CARDS = (

@@ -20,7 +20,7 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import PrototypeClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
-from owseg.models.ops import conv_bn, widened_conv
+from owseg.models.ops import conv_bn, size_of, widened_conv
 from owseg.models.published._checkpoints import Part, fill, read_checkpoint, resnet_blocks, shape_of, wide_blocks
 from owseg.models.published._layers import at_half_cells, passing
 from owseg.models.published.resnet import ResNetEncoder
@@ -50,7 +50,7 @@ class _DeepLab(Decoder):
         """Return the projected first stage and the pooled last one, on the grid of the first."""
         fine = self.lateral(features[0])
         coarse = self.project(self.aspp(features[-1]))
-        size = (fine.shape[-2], fine.shape[-1])
+        size = size_of(fine)
         # At equal sizes this is the identity, with aligned corners and without.
         enlarged = F.interpolate(coarse, size=size, mode="bilinear", align_corners=self.align_corners)
         return torch.cat([fine, enlarged], 1)

@@ -23,7 +23,7 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import LinearClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
-from owseg.models.ops import ConvNorm, Shuffle, pooled
+from owseg.models.ops import ConvNorm, Shuffle, pooled, size_of
 from owseg.models.published._weights import filled, place_of, read_weights
 from owseg.models.traced import ceiled, largest
 
@@ -192,7 +192,7 @@ class PyramidPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inside, h, w) -> (B, out or width, h, w)."""
         x = self.projection_layer(x)
-        size, maps = (x.shape[-2], x.shape[-1]), []
+        size, maps = size_of(x), []
         for factor, stage in zip(POOLS, self.stages, strict=True):
             # At least 5 pixels a side, as when the weights were trained; a tenth of a small map would be one.
             other = (largest(5, ceiled(size[0], factor)), largest(5, ceiled(size[1], factor)))

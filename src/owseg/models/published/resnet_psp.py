@@ -17,7 +17,7 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.classifiers import PrototypeClassifier
 from owseg.models.decoders.base import Decoder
 from owseg.models.network import Network
-from owseg.models.ops import Pool, check_batch, conv_bn, resize, widened_conv
+from owseg.models.ops import Pool, check_batch, conv_bn, resize, size_of, widened_conv
 from owseg.models.published._checkpoints import Part, fill, read_checkpoint, resnet_blocks, shape_of
 from owseg.models.published.resnet import ResNetEncoder
 
@@ -61,7 +61,7 @@ class PSPNetDecoder(Decoder):
         """Return the last stage and its pooled ones, on its grid; raise ``OwsegError`` for one image in training."""
         deep = features[-1]
         check_batch(self.conv_last[1], len(deep))
-        size = (deep.shape[-2], deep.shape[-1])
+        size = size_of(deep)
         return torch.cat([deep, *(resize(pool(deep), size) for pool in self.ppm)], 1)
 
     def embed(self, penultimate: Tensor) -> Tensor:
