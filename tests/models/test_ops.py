@@ -5,7 +5,16 @@ import torch
 import torch.nn.functional as F
 
 from owseg.models import ops
-from owseg.models.ops import closed_map_at, conv_bn, depthwise, resize, resize_image, widened_conv, working_size
+from owseg.models.ops import (
+    closed_map_at,
+    conv_bn,
+    depthwise,
+    resize,
+    resize_image,
+    resize_labels,
+    widened_conv,
+    working_size,
+)
 from owseg.openset import closed_map
 
 
@@ -104,3 +113,10 @@ def test_images_are_resized_without_aliasing():
     assert resize_image(stripes, (32, 32)) is stripes
     larger = resize_image(stripes, (64, 64))
     torch.testing.assert_close(larger, F.interpolate(stripes, size=(64, 64), mode="bilinear"))
+
+
+def test_labels_are_resized_by_the_nearest_pixel():
+    ids = torch.arange(24, dtype=torch.uint8).reshape(1, 4, 6)
+    assert torch.equal(resize_labels(ids, (2, 3)), ids[:, 1::2, 1::2].long())
+    assert torch.equal(resize_labels(ids, (4, 6)), ids.long())
+    assert resize_labels(torch.full((1, 4, 4), 255), (9, 9)).unique().tolist() == [255]

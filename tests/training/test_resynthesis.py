@@ -10,9 +10,9 @@ from owseg.errors import OwsegError
 from owseg.image_scorers import duir, synthcp
 from owseg.labels import IGNORE
 from owseg.models.generator import Generator, label_planes
-from owseg.models.ops import resize_image
+from owseg.models.ops import resize_image, resize_labels
 from owseg.training.config import GeneratorConfig
-from owseg.training.resynthesis import DrawingObjective, generator_from, resized_labels, train_generator
+from owseg.training.resynthesis import DrawingObjective, generator_from, train_generator
 from tests.reference import resynthesis as oracle
 from tests.support import tiny
 from tests.support.drawn import duir_of, synthcp_of
@@ -64,7 +64,7 @@ def test_what_a_pixel_without_a_class_shows_does_not_matter():
 
 def test_a_class_is_drawn_in_its_colours(generator):
     """The images have one colour for each class, red, green and blue."""
-    labels = resized_labels(tiny.dataset()[5].target, (32, 48))
+    labels = resize_labels(torch.from_numpy(tiny.dataset()[5].target)[None], (32, 48))
     drawn = generator.draw(labels, (32, 48))[0]
     for label in range(3):
         assert drawn[:, labels[0] == label].mean(1).argmax().item() == label
@@ -100,18 +100,11 @@ def test_the_weights_kept_are_those_of_the_least_l1_on_known_pixels(tmp_path):
     made = train_generator(backbone(), tiny.dataset(), val, replace(QUICK, epochs=1, validate_every=1), tmp_path)
     off = []
     for sample in val:
-        labels = resized_labels(sample.target, made.grid((48, 64)))
+        labels = resize_labels(torch.from_numpy(sample.target)[None], made.grid((48, 64)))
         image = resize_image(torch.from_numpy(sample.image)[None].float() / 255, made.grid((48, 64)))
         off.append((made.draw(labels, made.grid((48, 64))) - image).abs().mean(1)[labels < 3])
     (row,) = csv.DictReader((tmp_path / "metrics.csv").open())
     assert float(row["val_negative_l1"]) == pytest.approx(-torch.cat(off).mean().item(), rel=1e-4)
-
-
-def test_labels_are_resized_by_the_nearest_pixel():
-    ids = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    assert torch.equal(resized_labels(ids, (2, 3))[0], torch.from_numpy(ids[1::2, 1::2]).long())
-    assert torch.equal(resized_labels(torch.from_numpy(ids)[None], (4, 6))[0], torch.from_numpy(ids).long())
-    assert resized_labels(np.full((4, 4), 255, np.uint8), (9, 9)).unique().tolist() == [255]
 
 
 def test_a_generator_is_trained_or_comes_from_a_file(tmp_path, monkeypatch):

@@ -159,6 +159,12 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
+def resize_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return ids (B, H, W) at ``size`` (h, w), long: each cell has the id of the pixel at its centre."""
+    # "nearest" would take the pixel at a cell's corner. Through float, as int64 has no kernel; ids are exact in it.
+    return F.interpolate(labels[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
+
+
 def pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Return maps (B, C, H, W) at ``size`` (h, w), each cell the mean of those that it covers."""
     # By products in a graph: runtimes have no such pooling.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from owseg.errors import OwsegError
-from owseg.models.ops import resize
+from owseg.models.ops import resize, resize_labels, size_of
 from owseg.types import Output
 
 
@@ -23,8 +22,8 @@ def cells(output: Output, level: int, channels: int) -> Tensor:
         raise OwsegError(
             f"this scorer is made for {channels} channels and the pyramid has {total}; fit one for this backbone."
         )
-    grid = output.features[level].shape[-2:]
-    return torch.cat([resize(stage, (grid[0], grid[1])) for stage in output.features], 1).movedim(1, -1)
+    grid = size_of(output.features[level])
+    return torch.cat([resize(stage, grid) for stage in output.features], 1).movedim(1, -1)
 
 
 def labelled_cells(
@@ -49,6 +48,5 @@ def labels_on(target: Tensor, shape: torch.Size, num_classes: int) -> Tensor:
     """Return the class ids (long) of a target (B, H, W) at the centres of a grid (B, h, w); -1 is no known class."""
     if target.ndim != 3 or target.shape[0] != shape[0]:
         raise OwsegError(f"the target is {tuple(target.shape)}; it must be (B, H, W) with B = {shape[0]}.")
-    # "nearest" would take the pixel at a cell's corner. Through float, as int64 has no kernel; ids are exact in it.
-    small = F.interpolate(target[:, None].float(), size=(shape[1], shape[2]), mode="nearest-exact")[:, 0].long()
+    small = resize_labels(target, (shape[1], shape[2]))
     return small.where((small >= 0) & (small < num_classes), -1)

@@ -25,14 +25,14 @@ from owseg.models.backbones.base import Backbone
 from owseg.models.backbones.reference import state_digest
 from owseg.models.discrepancy import DiscrepancyNetwork, stages_of
 from owseg.models.generator import Generator
-from owseg.models.ops import resize, size_of, working_size
+from owseg.models.ops import resize, resize_labels, size_of, working_size
 from owseg.training.checkpoint import Checkpoint, identity_of
 from owseg.training.config import DiscrepancyConfig, GeneratorConfig
 from owseg.training.input import Batches
 from owseg.training.loop import Task, loop
 from owseg.training.optimizers import made_optimizer
 from owseg.training.processes import ALONE, Process, launched
-from owseg.training.resynthesis import generator_from, masked, resized_labels
+from owseg.training.resynthesis import generator_from, masked
 
 
 class DiscrepancyObjective(nn.Module):
@@ -64,7 +64,7 @@ class DiscrepancyObjective(nn.Module):
         # A view is drawn as large as in an image of the whole size.
         shrink = model.generator.config["side"] / model.size
         grid = working_size(size, None, shrink, 2 ** model.generator.config["depth"])
-        return model.generator.draw(resized_labels(altered, grid), size)
+        return model.generator.draw(resize_labels(altered, grid), size)
 
 
 @dataclass(frozen=True, eq=False)

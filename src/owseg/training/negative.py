@@ -23,6 +23,7 @@ from owseg.models.decoders.base import Decoder
 from owseg.models.decoders.mean import MeanDecoder
 from owseg.models.engine import Engine
 from owseg.models.network import Network
+from owseg.models.ops import size_of
 from owseg.scorers import DEFAULT
 from owseg.scorers.joint import WEIGHTS, Joint
 from owseg.scorers.negative import negative
@@ -58,7 +59,7 @@ class NegativeObjective(nn.Module):
         with torch.no_grad():
             features = self.frozen[0].encode(images)
         logit = self.learns(features)[:, 0].float()
-        outlier, inlier = masks_on(targets, (logit.shape[-2], logit.shape[-1]))
+        outlier, inlier = masks_on(targets, size_of(logit))
         return _mean_loss(logit[outlier], 1 - self.smoothing) + _mean_loss(logit[inlier], self.smoothing)
 
 

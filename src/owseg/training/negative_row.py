@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from owseg.models.classifiers import MaskClassifier
 from owseg.models.network import Network
+from owseg.models.ops import size_of
 from owseg.models.published.mask_classifiers import MaskDecoder
 from owseg.training.pasting import masks_on
 
@@ -67,7 +68,7 @@ class NegativeRowObjective(nn.Module):
         with torch.no_grad():
             queries, classes, masks = (part.float() for part in _decoder(network).queries(network.encode(images)))
         logit = self.learns(queries)[..., 0].float() - classes.logsumexp(-1)
-        outlier, inlier = masks_on(targets, (masks.shape[-2], masks.shape[-1]))
+        outlier, inlier = masks_on(targets, size_of(masks))
         wanted = torch.zeros_like(logit)
         for i, objects in enumerate(map(objects_in, outlier)):
             wanted[i, matched(logit[i].detach().sigmoid(), masks[i], objects, outlier[i] | inlier[i])] = 1

@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from owseg.data.augment import augment
 from owseg.data.copy_paste import paste
 from owseg.data.dataset import DataSet, Source
 from owseg.data.outliers import Outlier, Outliers
 from owseg.errors import OwsegError
+from owseg.knowledge.pieces import cell_of
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.metrics.pooled import Pooled
 from owseg.models.engine import Engine
 from owseg.models.network import Network
-from owseg.models.ops import resize
+from owseg.models.ops import resize, resize_labels
 from owseg.scorers.eds import eds
 from owseg.scorers.max_logit import max_logit
 from owseg.training.config import PastingConfig
@@ -104,8 +105,8 @@ def sure_inliers(images: DataSet, network: Network, unsure: float, process: Proc
         sample, cells = images[i], left_out[i]
         target = np.asarray(inlier_sample(sample).target)
         if cells is not None:
-            rows, columns = (np.arange(n) * m // n for n, m in zip(target.shape, cells.shape, strict=True))
-            target = np.where(cells[rows[:, None], columns], IGNORE, target).astype(np.uint8)
+            left = cells.ravel()[cell_of(target.shape, cells.shape)]
+            target = np.where(left, IGNORE, target).astype(np.uint8)
         return sample.image, target
 
     return DataSet(Source(images.source.name, images.labels, images.source.ids, read), images.labels, IGNORE)
@@ -166,5 +167,5 @@ def context_sample(outlier: Outlier) -> Sample:
 
 def masks_on(targets: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return where outliers and where inliers are, (B, h, w) bool each, on another grid."""
-    small = nn.functional.interpolate(targets[:, None].float(), size=grid, mode="nearest-exact")[:, 0]
+    small = resize_labels(targets, grid)
     return small == UNKNOWN, small < UNKNOWN

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from owseg.data.augment import augment
@@ -21,7 +20,7 @@ from owseg.knowledge.base import KnowledgeBase
 from owseg.models.backbones.base import Backbone
 from owseg.models.generator import Generator, label_planes
 from owseg.models.network import to_tensor
-from owseg.models.ops import resize_image
+from owseg.models.ops import resize_image, resize_labels
 from owseg.training.checkpoint import Checkpoint, identity_of
 from owseg.training.config import GeneratorConfig
 from owseg.training.input import Batches
@@ -124,13 +123,6 @@ def masked(sample: Sample) -> Sample:
     return sample
 
 
-def resized_labels(target: np.ndarray | Tensor, size: tuple[int, int]) -> Tensor:
-    """Return ids (B, H, W), or (H, W) as a batch of one, at another size, (B, h, w) long; nearest pixel."""
-    ids = torch.as_tensor(target).float()
-    ids = ids[None] if ids.ndim == 2 else ids
-    return F.interpolate(ids[:, None], size=size, mode="nearest-exact")[:, 0].long()
-
-
 @torch.no_grad()
 def _negative_l1(generator: Generator, val: DataSet, process: Process = ALONE) -> float:
     """Return minus the mean absolute difference of images and drawings over all pixels of a class; NaN for none."""
@@ -138,7 +130,7 @@ def _negative_l1(generator: Generator, val: DataSet, process: Process = ALONE) -
 
     def of(sample: Sample) -> tuple[float, int]:
         size = generator.grid((sample.image.shape[1], sample.image.shape[2]))
-        labels = resized_labels(np.asarray(masked(sample).target), size).to(device)
+        labels = resize_labels(torch.from_numpy(sample.mask_for("a generator"))[None], size).to(device)
         image = resize_image(to_tensor(sample.image).to(device), size)
         known = labels < generator.config["classes"]
         off = (generator.draw(labels, size) - image).abs().mean(1)[known]

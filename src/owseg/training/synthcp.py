@@ -19,7 +19,7 @@ from owseg.models.generator import Generator
 from owseg.models.ops import resize
 from owseg.scorers.msp import msp
 from owseg.training.config import GeneratorConfig
-from owseg.training.resynthesis import generator_from, masked
+from owseg.training.resynthesis import generator_from
 from owseg.types import Sample
 
 
@@ -43,7 +43,7 @@ def fit_synthcp(kb: KnowledgeBase, val: Iterable[Sample], generator: Generator, 
 
 @torch.no_grad()
 def _of_known(kb: KnowledgeBase, sample: Sample) -> np.ndarray:
-    target = np.asarray(masked(sample).target)
+    target = sample.mask_for("a generator")
     # Interpolated as in the score, since interpolation moves values towards their mean.
     unsure = resize(msp(kb.forward(sample.image))[:, None].float(), (target.shape[0], target.shape[1]))[0, 0]
     found: np.ndarray = unsure.cpu().numpy()[::4, ::4][target[::4, ::4] < UNKNOWN]
