@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as api
 
-from owseg.data.masks import MAX_PIXELS, Rle, check_size, decode_counts, decode_rows, encode_rows
+from owseg.data.masks import MAX_PIXELS, Rle, box_iou, check_size, decode_counts, decode_rows, encode_rows
 from owseg.errors import OwsegError
+from tests.reference.tracks import pixel_iou
 from tests.support.counting import grows_linearly
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9))
@@ -157,3 +158,12 @@ def test_masks_are_joined_in_pairs(monkeypatch):
         return sum(runs)
 
     assert grows_linearly(joined, 256)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_iou_of_boxes_is_that_of_their_pixels(seed):
+    rng = np.random.default_rng(seed)
+    boxes = np.concatenate([rng.integers(0, 20, (8, 2)), rng.integers(1, 20, (8, 2))], 1)
+    found = box_iou(boxes[:5].astype(float), boxes[5:].astype(float))
+    expected = [[pixel_iou(a, b) for b in boxes[5:]] for a in boxes[:5]]
+    np.testing.assert_allclose(found, expected, atol=1e-12)

@@ -13,7 +13,6 @@ from owseg.inference.tracks import (
     Tracks,
     affinities,
     associate,
-    box_iou,
     detection_of,
     limit_of,
     lowered,
@@ -41,15 +40,6 @@ def after(frames, options=None, rate=10.0):
         tracks = tracks.after(regions, i / rate)
         found.append(tracks)
     return found
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_iou_of_boxes_is_that_of_their_pixels(seed):
-    rng = np.random.default_rng(seed)
-    boxes = np.concatenate([rng.integers(0, 20, (8, 2)), rng.integers(1, 20, (8, 2))], 1)
-    found = box_iou(boxes[:5].astype(float), boxes[5:].astype(float))
-    expected = [[reference.pixel_iou(a, b) for b in boxes[5:]] for a in boxes[:5]]
-    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -134,6 +134,12 @@ class Rle:
         )
 
 
+def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the IoU of each of n boxes with each of m, (n, m) float64; a box is x, y, width, height."""
+    iou: np.ndarray = coco.iou(np.asarray(a, np.float64), np.asarray(b, np.float64), [False] * len(b))
+    return iou
+
+
 def decode_counts(text: str) -> list[int]:
     """Return the run lengths of COCO's compressed string; raise ``OwsegError`` for any other string.
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from owseg.data.masks import box_iou
 from owseg.errors import OwsegError
 from owseg.knowledge.pieces import directions
 
@@ -76,7 +77,7 @@ def find_duplicates(
     for frame, here in members.items():
         # Only pairs of consecutive frames are compared: no N x N matrix.
         if (then := members.get(frame + 1)) is not None:
-            linked = (units[here] @ units[then].T >= min_cosine) & (_box_iou(boxes[here], boxes[then]) >= min_iou)
+            linked = (units[here] @ units[then].T >= min_cosine) & (box_iou(boxes[here], boxes[then]) >= min_iou)
             a, b = np.nonzero(linked)
             links.append(np.stack([here[a], then[b]], 1))
     rows, columns = np.concatenate(links).T
@@ -160,13 +161,3 @@ def _average_linkage(units: np.ndarray, min_cosine: float) -> np.ndarray:
     options = {"metric": "precomputed", "linkage": "average", "distance_threshold": np.nextafter(1 - min_cosine, 3)}
     labels: np.ndarray = AgglomerativeClustering(None, **options).fit(distances).labels_
     return labels
-
-
-def _box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the IoU of each box of ``a`` (n, 4) with each of ``b`` (m, 4), (n, m)."""
-    # (n, 1, 4) and (1, m, 4)
-    a, b = np.asarray(a, np.float64)[:, None], np.asarray(b, np.float64)[None]
-    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
-    both: np.ndarray = np.clip(high - low, 0, None).prod(-1)
-    iou: np.ndarray = both / np.maximum(a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - both, 1e-12)
-    return iou

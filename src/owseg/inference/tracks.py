@@ -12,7 +12,7 @@ from math import hypot
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from owseg.data.masks import Rle
+from owseg.data.masks import Rle, box_iou
 from owseg.errors import OwsegError
 from owseg.knowledge.regions import Region
 from owseg.openset import Threshold
@@ -166,16 +166,6 @@ def affinities(tracks: Sequence[Track], regions: Sequence[Detection], time: floa
     beside = (cosines >= options.alike) & (apart <= np.minimum(sizes[0][:, None], sizes[1][None]))
     possible = ((overlaps >= options.overlap) & (overlaps > 0)) | beside
     found: np.ndarray = np.where(possible, overlaps + cosines, 0.0)
-    return found
-
-
-def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the IoU of boxes (n, 4) and (m, 4), each x, y, width, height, as (n, m) float64."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum((first[:, :2] + first[:, 2:])[:, None], (second[:, :2] + second[:, 2:])[None])
-    both = (high - low).clip(0).prod(2)
-    either = first[:, 2:].prod(1)[:, None] + second[:, 2:].prod(1)[None] - both
-    found: np.ndarray = both / np.maximum(either, 1e-9)
     return found
 
 
