@@ -15,7 +15,7 @@ from scipy import ndimage
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
 from owseg.knowledge.calibration import calibrate
-from owseg.knowledge.pieces import cell_of, cells, components, directions, pixels, split_pieces
+from owseg.knowledge.pieces import cell_of, components, directions, pixels, pixels_per_cell, split_pieces
 from owseg.knowledge.regions import RegionFeatures, find_regions
 from owseg.labels import UNKNOWN
 from owseg.openset import Threshold
@@ -96,7 +96,7 @@ def test_cells_count_the_pixels(mask, grid):
     expected = np.zeros(grid)
     for i, j in zip(*np.nonzero(mask), strict=True):
         expected[i * grid[0] // mask.shape[0], j * grid[1] // mask.shape[1]] += 1
-    assert np.array_equal(cells(cell_of(mask.shape, grid)[mask], grid), expected)
+    assert np.array_equal(pixels_per_cell(cell_of(mask.shape, grid)[mask], grid), expected)
 
 
 def test_a_region_is_what_it_says(unsure_kb):
@@ -155,7 +155,7 @@ def test_without_fitted_scorers_regions_are_compared_by_the_last_stage(unsure_kb
     z = last - last.mean((1, 2), keepdims=True)
     first = bare.regions(image, min_area=20)[0]
     mask = first.mask.mask()
-    weight = cells(cell_of(mask.shape, z.shape[1:])[mask], z.shape[1:])
+    weight = pixels_per_cell(cell_of(mask.shape, z.shape[1:])[mask], z.shape[1:])
     assert first.embedding == pytest.approx((z * weight).sum((1, 2)) / weight.sum(), abs=1e-4)
     labels = bare.predict(image).labels[mask]
     assert first.distance is None and first.nearest == bare.labels.names[np.bincount(labels).argmax()]

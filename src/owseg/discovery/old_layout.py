@@ -103,13 +103,20 @@ def _read_image(folder: Path, image_id: str) -> QueueImage:
 
 def _read_region(name: str, value: Mapping[str, Any], size: tuple[int, int], embedding: np.ndarray) -> Region:
     x, y, width, height = (int(v) for v in value["box"])
-    distance = None if value["distance"] is None else float(value["distance"])
     mask, core = Rle.from_json(value["mask"], size), Rle.from_json(value["core"], size)
     if mask.area != value["area"] or core.area < 1 or not core.within(mask):
         raise ValueError
-    scores = float(value["mean"]), float(value["peak"])
     return Region(
-        name, mask, core, (x, y, width, height), mask.area, *scores, embedding, str(value["nearest"]), distance
+        image_id=name,
+        mask=mask,
+        core=core,
+        box=(x, y, width, height),
+        area=mask.area,
+        mean=float(value["mean"]),
+        peak=float(value["peak"]),
+        embedding=embedding,
+        nearest=str(value["nearest"]),
+        distance=None if value["distance"] is None else float(value["distance"]),
     )
 
 

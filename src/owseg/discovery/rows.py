@@ -86,7 +86,7 @@ def read_image(db: Connection, image_id: str) -> QueueImage | None:
     if image_id_of(name) != image_id:
         raise ValueError
     rows = db.execute("SELECT * FROM regions WHERE image = ? ORDER BY number", (image_id,))
-    regions = tuple(_region(name, size, k, *row[1:]) for k, row in enumerate(rows, 1))
+    regions = tuple(_region(name, size, k, row) for k, row in enumerate(rows, 1))
     return QueueImage(image_id, name, str(row[1]), size, Rle.from_code(row[4], size), regions)
 
 
@@ -158,8 +158,9 @@ def _region_row(r: Region) -> tuple[Any, ...]:
     return (*r.box, r.area, r.core.area, r.mean, r.peak, to_bytes(r.nearest), r.distance, *masks)
 
 
-def _region(name: str, size: tuple[int, int], k: int, number: int, *row: Any) -> Region:
-    *box, area, core_area, mean, peak, nearest, distance, mask, core, embedding = row
+def _region(name: str, size: tuple[int, int], k: int, row: Sequence[Any]) -> Region:
+    """Return region ``k`` of the image ``name`` from its row of the table."""
+    _, number, *box, area, core_area, mean, peak, nearest, distance, mask, core, embedding = row
     x, y, width, height = map(int, box)
     whole, sure, z = Rle.from_code(mask, size), Rle.from_code(core, size), np.frombuffer(embedding, "<f4")
     # What the rows say twice has to agree: later code relies on a core within the mask.
@@ -167,6 +168,15 @@ def _region(name: str, size: tuple[int, int], k: int, number: int, *row: Any) ->
         raise ValueError
     if not np.isfinite(z).all():
         raise ValueError
-    scores = float(mean), float(peak), z
-    away = None if distance is None else float(distance)
-    return Region(name, whole, sure, (x, y, width, height), area, *scores, to_text(nearest), away)
+    return Region(
+        image_id=name,
+        mask=whole,
+        core=sure,
+        box=(x, y, width, height),
+        area=area,
+        mean=float(mean),
+        peak=float(peak),
+        embedding=z,
+        nearest=to_text(nearest),
+        distance=None if distance is None else float(distance),
+    )

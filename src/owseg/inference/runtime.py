@@ -22,7 +22,7 @@ from owseg.inference.graph import CELLS, FEATURES, as_facts
 from owseg.inference.sessions import SUFFIXES, OpenvinoSession, Session
 from owseg.knowledge.decision import score_map
 from owseg.knowledge.event import Event
-from owseg.knowledge.model import decided, regions_of
+from owseg.knowledge.model import prediction_of, regions_of
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.knowledge.regions import RegionFeatures, RegionProposals, min_area_of
 from owseg.labels import LabelSpace
@@ -173,7 +173,8 @@ class ExportedModel:
     def decide(self, sample: Sample, output: Output) -> Prediction:
         """Return the prediction for an image whose output is there."""
         assert isinstance(output, GraphOutput)
-        return decided(self, sample, output, partial(self._regions, output) if FEATURES in output.maps else None)
+        find = partial(self._regions, output) if FEATURES in output.maps else None
+        return prediction_of(self, sample, output, find)
 
     def _regions(self, output: GraphOutput, prediction: Prediction) -> RegionProposals:
         features = RegionFeatures.of_map(output.maps[FEATURES][0])
@@ -182,8 +183,8 @@ class ExportedModel:
     def fingerprint(self, decides: bool = False) -> str:
         """Return a short SHA-256 of all that labels and scores depend on; the threshold if it ``decides``."""
         value = [self.facts["fingerprint"], self.facts["precision"], self.facts["size"], self.scorer]
-        decided = self.threshold.to_json() if decides and self.threshold else None
-        return sha256(json.dumps([value, decided], sort_keys=True).encode()).hexdigest()[:16]
+        threshold = self.threshold.to_json() if decides and self.threshold else None
+        return sha256(json.dumps([value, threshold], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_export(

@@ -45,12 +45,12 @@ def region_threshold(
     check_enough(n, rate, method)
     if method == "conformal":
         # (k + 1) / (n + 1) <= rate for k images with a false region, each of which counts by its surest.
-        allowed, each = floor(rate * (n + 1) - 1 + 1e-9), [float(e.max()) for e in false if len(e)]
+        allowed, evidence = floor(rate * (n + 1) - 1 + 1e-9), [float(e.max()) for e in false if len(e)]
     else:
-        allowed, each = floor(rate * n + 1e-9), np.concatenate(false).tolist()
-    each = sorted(each, reverse=True)
-    value = each[allowed] if len(each) > allowed else 0.0
-    return RegionThreshold(value, method, rate, sum(e > value for e in each) / n, n)
+        allowed, evidence = floor(rate * n + 1e-9), np.concatenate(false).tolist()
+    evidence = sorted(evidence, reverse=True)
+    value = evidence[allowed] if len(evidence) > allowed else 0.0
+    return RegionThreshold(value, method, rate, sum(e > value for e in evidence) / n, n)
 
 
 def check_alarms(rate: float, method: str) -> None:

@@ -24,7 +24,7 @@ from owseg.knowledge.commit import add_version, writing
 from owseg.knowledge.decision import label_maps, score_map
 from owseg.knowledge.event import Event
 from owseg.knowledge.lineage import KNOWLEDGE_FILE, Origin, find_parent
-from owseg.knowledge.model import decided, regions_of
+from owseg.knowledge.model import prediction_of, regions_of
 from owseg.knowledge.pieces import SPLIT_COSINE
 from owseg.knowledge.prediction import Assessment, Prediction
 from owseg.knowledge.regions import RegionProposals, class_means, min_area_of, region_features
@@ -181,7 +181,7 @@ class KnowledgeBase:
 
     def decide(self, sample: Sample, output: Output) -> Prediction:
         """Return the prediction for an image whose output is there; ``predict`` calls this, and raises as this."""
-        return decided(self, sample, output, partial(self._regions, output))
+        return prediction_of(self, sample, output, partial(self._regions, output))
 
     def _regions(
         self, output: Output, prediction: Prediction, min_area: float | None = None, split_at: float = SPLIT_COSINE

@@ -73,13 +73,13 @@ def load(directory: str | Path, version: int | None = None, weights: str | Path 
             network,
             LabelSpace.from_json(value["classes"]),
             _increments(value, folder, network),
-            value["scorer"],
-            _fitted(value, folder, network),
-            Threshold.from_json(threshold) if threshold else None,
-            tuple(Event(**e) for e in value["history"]),
-            _residual(value, folder, network),
-            Threshold.from_json(obstacles) if obstacles else None,
-            origin,
+            scorer=value["scorer"],
+            fitted=_fitted(value, folder, network),
+            threshold=Threshold.from_json(threshold) if threshold else None,
+            history=tuple(Event(**e) for e in value["history"]),
+            residual=_residual(value, folder, network),
+            obstacles=Threshold.from_json(obstacles) if obstacles else None,
+            origin=origin,
         )
     except OwsegError:
         raise

@@ -79,7 +79,7 @@ class Model(Protocol):
         ...
 
 
-def decided(model: Model, sample: Sample, output: Output, find: Callable[..., Any] | None) -> Prediction:
+def prediction_of(model: Model, sample: Sample, output: Output, find: Callable[..., Any] | None) -> Prediction:
     """Return the prediction of ``model`` for an image whose output is there; ``find`` finds its regions.
 
     Raises ``OwsegError`` without a threshold, and where the score is not finite.
@@ -91,8 +91,17 @@ def decided(model: Model, sample: Sample, output: Output, find: Callable[..., An
     if not np.isfinite(score).all():
         raise OwsegError("the score is not finite; the weights or the image hold NaN or infinite values.")
     open_set = open_set_map(assessed.labels, assessed.decided(model.scorer), model.threshold.value)
-    of_image = sample.image, model.labels, model.threshold, sample.id, find
-    return Prediction(assessed.labels, score, open_set, *of_image, assessed.learned)
+    return Prediction(
+        assessed.labels,
+        score,
+        open_set,
+        sample.image,
+        model.labels,
+        model.threshold,
+        id=sample.id,
+        find=find,
+        learned=assessed.learned,
+    )
 
 
 def regions_of(

@@ -135,7 +135,7 @@ def split_pieces(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = S
     # All within the bounding box of a piece: there may be thousands in an image.
     for i, box in enumerate(ndimage.find_objects(pieces), 1):
         mask = pieces[box] == i
-        cover = cells(at[box][mask], shape)
+        cover = pixels_per_cell(at[box][mask], shape)
         (around,) = ndimage.find_objects((cover > 0).astype(np.int8))
         sides = np.zeros(shape, np.int64)
         sides[around] = _sides(z[:, around[0], around[1]], cover[around], least, apart)
@@ -152,7 +152,7 @@ def split_pieces(pieces: np.ndarray, z: np.ndarray, least: int, apart: float = S
     return out
 
 
-def cells(at: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+def pixels_per_cell(at: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Return how many pixels lie in each cell of a grid of ``shape`` (h, w), float64; ``at`` (n,) are their cells."""
     return np.bincount(at, minlength=shape[0] * shape[1]).reshape(tuple(shape)).astype(np.float64)
 
@@ -164,7 +164,10 @@ def cell_of(size: Sequence[int], shape: Sequence[int]) -> np.ndarray:
 
 
 def _sides(z: np.ndarray, cover: np.ndarray, least: int, apart: float) -> np.ndarray:
-    """Return the cells of one piece (h, w) numbered from 1 by the object that they show; 0 elsewhere."""
+    """Return the cells of one piece (h, w) numbered from 1 by the object that they show; 0 elsewhere.
+
+    ``z`` (C, h, w) are the features, and ``cover`` (h, w) how many pixels of the piece lie in each cell.
+    """
     from sklearn.cluster import ward_tree
     from sklearn.feature_extraction.image import grid_to_graph
 
@@ -197,19 +200,19 @@ def _sides(z: np.ndarray, cover: np.ndarray, least: int, apart: float) -> np.nda
     def mean(node: int) -> np.ndarray:
         return np.average(x[leaves(node)], axis=0, weights=np.take(weight, leaves(node)))
 
-    number, left, objects = np.zeros(n, np.int64), [2 * n - 2], 0
-    while left:
-        whole = node = left.pop()
-        while node >= n and weight[light := min(tree[node - n], key=weight.__getitem__)] < least:
+    object_of, subtrees, objects = np.zeros(n, np.int64), [2 * n - 2], 0
+    while subtrees:
+        top = node = subtrees.pop()
+        while node >= n and weight[smaller := min(tree[node - n], key=weight.__getitem__)] < least:
             # A side too small to be a region goes along with the other one, further down the tree.
-            node = int(tree[node - n].sum() - light)  # the other side
+            node = int(tree[node - n].sum() - smaller)  # the other side
         # Two unit vectors: their dot product is the cosine.
         if node >= n and np.vdot(*directions(np.stack([mean(side) for side in tree[node - n]]))) < apart:
-            left += list(tree[node - n])
+            subtrees += list(tree[node - n])
         else:
             objects += 1
-            number[leaves(whole)] = objects
-    ids[inside] = number
+            object_of[leaves(top)] = objects
+    ids[inside] = object_of
     # Cells that went along with no side take the object of the nearest cell.
     nearest = ndimage.distance_transform_edt(ids == 0, return_distances=False, return_indices=True)
     return np.where(inside, ids[tuple(nearest)], 0)

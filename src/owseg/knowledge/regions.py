@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from torch import Tensor
 
 from owseg.data.masks import Rle
 from owseg.errors import OwsegError
-from owseg.knowledge.pieces import SPLIT_COSINE, cell_of, cells, pieces_above, pixels, split_pieces
+from owseg.knowledge.pieces import SPLIT_COSINE, cell_of, pieces_above, pixels, pixels_per_cell, split_pieces
 from owseg.openset import Threshold
 from owseg.scorers import ON_ROAD
-from owseg.scorers._features import cells as cells_of
+from owseg.scorers._features import cells
 from owseg.scorers.mahalanobis import RelativeMahalanobis
 from owseg.types import Output
 
@@ -135,13 +136,12 @@ def find_regions(
 ) -> RegionProposals:
     """Return the regions of the ``unknown`` pixels (H, W) bool; ``KnowledgeBase`` calls this with its feature space.
 
-    ``score`` (H, W) and the ``threshold`` say which count, ``labels`` (H, W) are the closed map.
-    ``features`` are the space in which objects are told apart; ``nearest(embedding (C,), labels (n,))``
-    returns the known class nearest to a region and its distance. A region has at least ``min_area`` pixels (below 1: a
-    share of the image), and holes smaller than that are filled. Where the threshold has one for regions, they are what
-    ``pieces_above`` it returns, else all unknown pixels. ``split_at`` is the cosine below which objects that
-    touch become two regions (see ``split_pieces``); at -1 none do. Raises ``OwsegError`` for an area or a cosine out of
-    range.
+    ``score`` (H, W) and the ``threshold`` say which count, ``labels`` (H, W) are the closed map. ``features`` are the
+    space in which objects are told apart; ``nearest(embedding (C,), labels (n,))`` returns the known class nearest to a
+    region and its distance. A region has at least ``min_area`` pixels (below 1: a share of the image), and holes
+    smaller than that are filled. Where the threshold has one for regions, they are what ``pieces_above`` it returns,
+    else all unknown pixels. ``split_at`` is the cosine below which objects that touch become two regions (see
+    ``split_pieces``); at -1 none do. Raises ``OwsegError`` for an area or a cosine out of range.
     """
     if not -1 <= split_at <= 1:
         raise OwsegError(f"regions are split at a cosine, from -1 (never) to 1, not at {split_at}.")
@@ -156,18 +156,25 @@ def find_regions(
     for i, (rows, columns) in enumerate(ndimage.find_objects(ids), 1):
         place = rows, columns
         mask = ids[place] == i
-        cover = cells(at[place][mask], z.shape[1:])
+        cover = pixels_per_cell(at[place][mask], z.shape[1:])
         # (C, cells) @ (cells,): each cell counts by the pixels of the region that lie in it.
         embedding = (z[:, cover > 0] @ cover[cover > 0] / cover.sum()).astype(np.float32)
         name, distance = nearest(embedding, labels[place][mask])
         scores = score[place][mask].astype(np.float64)
-        box = columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start
         core = mask & (score[place] >= min(scores.mean(), scores.max()))  # the mean of equals may exceed them
-        sums = len(scores), float(scores.mean()), float(scores.max())
-        whole, sure = (
-            Rle.placed(part, rows.start, columns.start, (ids.shape[0], ids.shape[1])) for part in (mask, core)
-        )
-        found.append(Region(image_id, whole, sure, box, *sums, embedding, name, distance))
+        placed = partial(Rle.placed, top=rows.start, left=columns.start, size=(ids.shape[0], ids.shape[1]))
+        found.append(Region(
+            image_id=image_id,
+            mask=placed(mask),
+            core=placed(core),
+            box=(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start),
+            area=len(scores),
+            mean=float(scores.mean()),
+            peak=float(scores.max()),
+            embedding=embedding,
+            nearest=name,
+            distance=distance,
+        ))  # fmt: skip
     return RegionProposals(unknown, tuple(sorted(found, key=lambda r: -r.area)))
 
 
@@ -178,7 +185,7 @@ def region_features(output: Output, space: RelativeMahalanobis | None) -> Region
     height, width = output.features[space.level].shape[-2:]
 
     def at(numbers: np.ndarray) -> np.ndarray:
-        x = cells_of(output, space.level, space.channels)[0].flatten(0, 1)
+        x = cells(output, space.level, space.channels)[0].flatten(0, 1)
         found: np.ndarray = space.whiten(x[torch.from_numpy(numbers).to(x.device)].float()).cpu().numpy()
         return found
 
