@@ -113,9 +113,9 @@ def evaluate_crosswise(
             raise OwsegError("the data set has other labels than the knowledge base; open it against kb.labels.")
     of_first = _threshold(first, _run(kb, first, name, run, None))
     # The threshold that ``second`` is measured at is known by now, so one pass leaves its own and its metrics.
-    passed = _run(kb, second, name, run, of_first)
-    measured = _run(kb, first, name, run, _threshold(second, passed))
-    return Crosswise(name, (_result(first, measured), _result(second, passed)))
+    passed_second = _run(kb, second, name, run, of_first)
+    passed_first = _run(kb, first, name, run, _threshold(second, passed_second))
+    return Crosswise(name, (_result(first, passed_first), _result(second, passed_second)))
 
 
 def _run(kb: Model, data: DataSet, scorer: str, forward: Forward, threshold: float | None) -> _Pass:

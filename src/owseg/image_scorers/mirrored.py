@@ -18,11 +18,11 @@ def mirrored(kb: KnowledgeBase, score: str = "") -> ImageScorer:
     name = score or kb.scorer
     kb.require_scorer(name)
 
-    def of(image: np.ndarray) -> np.ndarray:
+    def score_of(image: np.ndarray) -> np.ndarray:
         return kb.assess(kb.forward(image), (image.shape[1], image.shape[2]), (name,)).scores[name]
 
     def mean(image: np.ndarray) -> np.ndarray:
-        result: np.ndarray = (of(image) + of(np.ascontiguousarray(image[..., ::-1]))[:, ::-1]) / 2
+        result: np.ndarray = (score_of(image) + score_of(np.ascontiguousarray(image[..., ::-1]))[:, ::-1]) / 2
         return result
 
     return mean

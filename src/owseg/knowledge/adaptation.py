@@ -79,8 +79,8 @@ def find_shift(threshold: Threshold, scores: Sequence[np.ndarray], level: float 
     shift, n = Reference.of(scores).mean - reference.mean, reference.images
     critical = float(stdtrit(n - 1, 1 - level / 2)) * reference.deviation * sqrt(1 + 1 / n) if n > 1 else inf
     pooled, asked = np.concatenate(scores), threshold.target_fpr
-    above, moved = (float((pooled > value).mean()) for value in (threshold.value, threshold.value + shift))
-    lost = asked + (1 - asked) * (above - moved) / (1 - moved) if moved < 1 else 1.0
+    above, still = (float((pooled > value).mean()) for value in (threshold.value, threshold.value + shift))
+    lost = asked + (1 - asked) * (above - still) / (1 - still) if still < 1 else 1.0
     return Shift(shift, critical, max(0.0, lost), len(scores))
 
 

@@ -30,21 +30,21 @@ def on_meta(make: Callable[[], M]) -> M:
         return make()
 
 
-def filled(make: Callable[[], M], read: Callable[[], Mapping[str, Tensor]], else_: str) -> M:
+def filled(make: Callable[[], M], read: Callable[[], Mapping[str, Tensor]], refusal: str) -> M:
     """Return the module that ``make`` makes, with the weights that ``read`` returns.
 
     Whether they fit is found ``on_meta``, so that what someone wrote into a file takes no more memory than the file.
-    Raises ``OwsegError``, which begins with ``else_``, where a name or a shape differs.
+    Raises ``OwsegError``, which begins with ``refusal``, where a name or a shape differs.
     """
     planned = on_meta(make)
-    meant, state = planned.state_dict(), dict(read())
-    fits = meant.keys() == state.keys() and all(meant[name].shape == value.shape for name, value in state.items())
+    expected, state = planned.state_dict(), dict(read())
+    fits = expected.keys() == state.keys() and all(expected[name].shape == value.shape for name, value in state.items())
     if fits:  # in the type and memory format of the module
-        state = {n: torch.empty_like(meant[n], device="cpu").copy_(value) for n, value in state.items()}
+        state = {n: torch.empty_like(expected[n], device="cpu").copy_(value) for n, value in state.items()}
     try:
         planned.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        raise OwsegError(f"{else_} ({str(error).splitlines()[0]}).") from None
+        raise OwsegError(f"{refusal} ({str(error).splitlines()[0]}).") from None
     if fits and not _some_on_meta(planned):
         return planned  # no weights were drawn at random
     module = make()

@@ -70,9 +70,10 @@ def pooled(score: np.ndarray, maps: Sequence[np.ndarray]) -> np.ndarray:
     found = np.zeros_like(values)
     for ids in maps:
         mean = _means(values, ids)
-        square = np.square(values - mean)
-        kept = _means(square, ids) + square
-        kept = kept / (kept + total) * (values - mean)
+        deviation = values - mean
+        square = np.square(deviation)
+        own = _means(square, ids) + square  # v + d^2
+        kept = own / (own + total) * deviation
         found += mean + kept - _means(kept, ids)
     return (found / len(maps)).astype(np.float32)
 
