@@ -5,7 +5,7 @@
     OUT/maps/DATA/MODEL/            see ``owseg.evaluation.maps``: nearly all of the time goes into these
     OUT/metrics/DATA.MODEL.json     all metrics of a folder of maps, with those of each image
     OUT/images/DATA/MODEL.*.png     see ``owseg.benchmark.plots``
-    OUT/sequences/NAME/               see ``owseg.benchmark.sequences``
+    OUT/sequences/NAME/             see ``owseg.benchmark.sequences``
     OUT/results.{json,csv,md,tex}   see ``owseg.benchmark.tables``
 
 Each file names the digest of what it was computed from, so a change of model, data or recipe is detected.

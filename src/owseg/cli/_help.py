@@ -83,8 +83,8 @@ def names_of(kind: str) -> Iterable[str]:
     """Return the names of a kind of thing: one of ``NAMES``, ``decoders`` to train, ``writable`` formats.
 
     ``method_options``, ``format_options``, ``baseline_options`` and ``submission_options`` are what ``--set`` may set,
-    ``scorer_options`` what may follow the name of a score,
-    and ``train_settings`` and so on are NAME=VALUE with the defaults.
+    ``scorer_options`` what may follow the name of a score, and ``train_settings`` and so on are NAME=VALUE with the
+    defaults.
     """
     if kind in SETTINGS:
         config = getattr(import_module("owseg.training.config"), SETTINGS[kind])

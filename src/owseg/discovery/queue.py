@@ -113,9 +113,8 @@ class Queue(QueueImages):
     def accept(self, regions: str | Sequence[str], name: str, mask: np.ndarray | None = None) -> None:
         """Accept ``regions`` (one, or a group's) as the class ``name``.
 
-        ``mask`` (H, W) bool corrects the mask of a single region.
-        Raises ``OwsegError`` for a name that is not a class name or is known already, a region that is not in the
-        queue, and a mask that is empty or of another size.
+        ``mask`` (H, W) bool corrects the mask of a single region. Raises ``OwsegError`` for a name that is not a class
+        name or is known already, a region that is not in the queue, and a mask that is empty or of another size.
         """
         regions, name = _as_tuple(regions), self._new_class(name)
         if mask is not None:

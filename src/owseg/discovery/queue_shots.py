@@ -33,9 +33,9 @@ def images_to_learn(accepted: Sequence[str], chosen: Collection[str]) -> list[st
 def shots_to_learn(queue: Queue | str | Path, name: str, images: Sequence[str] | None = None) -> Sequence[Shot]:
     """Return the shots of the new class ``name`` in the images of these ids, and then counterexamples.
 
-    ``queue`` may be given by its folder, too; ``images`` are by default those of ``images_to_learn``.
-    The latter are regions of other images that were rejected, or marked as a known class. Each is read when it is asked
-    for. Raises ``OwsegError`` for no image.
+    Counterexamples are regions of other images that were rejected, or marked as a known class. Each shot is read when
+    it is asked for. ``queue`` may be given by its folder, too; ``images`` are by default those of ``images_to_learn``.
+    Raises ``OwsegError`` for no image.
     """
     queue = queue if isinstance(queue, Queue) else Queue.open(queue)
     decisions = queue.decisions()
@@ -56,10 +56,9 @@ def shots_to_learn(queue: Queue | str | Path, name: str, images: Sequence[str] |
 def shots_to_correct(queue: Queue | str | Path, name: str, kb: KnowledgeBase, forward: Forward) -> Sequence[Shot]:
     """Return the shots of the known class ``name`` in all images with regions of it, and then counterexamples.
 
-    ``queue`` may be given by its folder, too.
-    The latter are regions of other images that were marked as another known class. Rejected ones are void, as they may
-    be of any known class, and so is what ``kb`` predicts as the class, where nobody decided. Raises ``OwsegError``
-    where no region is of the class.
+    Counterexamples are regions of other images that were marked as another known class. Rejected ones are void, as they
+    may be of any known class, and so is what ``kb`` predicts as the class, where nobody decided. ``queue`` may be given
+    by its folder, too. Raises ``OwsegError`` where no region is of the class.
     """
     queue = queue if isinstance(queue, Queue) else Queue.open(queue)
     found = queue.decisions()

@@ -14,14 +14,13 @@ from owseg._registry import Card
 from owseg.errors import OwsegError
 from owseg.increments.base import Increment, kept_competitors
 from owseg.models.network import Network
-from owseg.models.ops import resize
+from owseg.models.ops import resize, size_of
 from owseg.types import Output
 
 
 @dataclass(frozen=True, eq=False)
 class LinearProbe:
     """One learned class: it is where its logit ``w^T x + b`` is positive and above that of every other probe.
-
 
     x is the backbone's pyramid on the grid of stage ``level``. ``weights`` (1 + R, C) and ``biases`` (1 + R,) are those
     of the class and of its R competitors, among them the other classes that were learned by the same ``method``, before
@@ -39,7 +38,7 @@ class LinearProbe:
     @torch.no_grad()
     def predict_mask(self, output: Output, size: tuple[int, int]) -> Tensor:
         """Return where the class is, (B, H, W) bool; logits are interpolated to the image before they are compared."""
-        grid = (output.features[self.level].shape[-2], output.features[self.level].shape[-1])
+        grid = size_of(output.features[self.level])
         parts = torch.split(self.weights, [f.shape[1] for f in output.features], 1)
         # A 1x1 convolution commutes with interpolation: each stage is projected first, as few channels are cheaper.
         stages = zip(output.features, parts, strict=True)

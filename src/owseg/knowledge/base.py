@@ -53,9 +53,10 @@ class KnowledgeBase:
     from outliers, ``obstacles`` the threshold of the task "obstacles", if one was found (see ``for_task``), ``origin``
     the version that it was loaded from, if it was, and ``how`` the options of ``Engine`` that it is run with (see
     ``to``), which are not stored.
-    Learning and calibrating return a new value.
-    The network is copied where it is not ready for inference, so that the caller's stays as it is. Two knowledge bases
-    are equal only if they are the same object; ``fingerprint`` compares what they hold.
+
+    Learning and calibrating return a new value. The network is copied where it is not ready for inference, so that the
+    caller's stays as it is. Two knowledge bases are equal only if they are the same object; ``fingerprint`` compares
+    what they hold.
     """
 
     network: Network

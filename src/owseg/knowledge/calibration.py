@@ -147,10 +147,10 @@ def fit_scorers(
     ``data`` are images that the network was trained on, ``held_out`` others: the network is far more confident on what
     it was trained on, which would give its confidence too much weight in "joint". ``unlabeled`` are images of other
     cameras and places, to which they are fitted in the network's own labels (see ``in_own_labels``): what varies from
-    place to place is then less of a distance. ``options`` are those of a scorer's
-    card by the name of the scorer, such as {"knn": {"k": 5}}. A scorer that ``kb`` has already is fitted anew, which
-    removes the threshold if it is the one in use, or a part of it; others stay. Raises ``OwsegError`` for a scorer that
-    is not fitted, an image without a mask, and where nothing is labelled.
+    place to place is then less of a distance. ``options`` are those of a scorer's card by the name of the scorer, such
+    as {"knn": {"k": 5}}. A scorer that ``kb`` has already is fitted anew, which removes the threshold if it is the one
+    in use, or a part of it; others stay. Raises ``OwsegError`` for a scorer that is not fitted, an image without a
+    mask, and where nothing is labelled.
     """
     for name in names:
         if name not in fitted_names():

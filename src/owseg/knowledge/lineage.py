@@ -55,8 +55,8 @@ def find_parent(directory: Path, history: Sequence[Mapping[str, Any]], origin: O
     """Return the version that a knowledge base was made from, and how many events of its ``history`` that one has.
 
     It is the latest that begins its history among those stored since it was loaded, else the one that it was loaded
-    from; (None, 0) for one that comes from elsewhere. Called while ``writing``. Raises ``NotCurrent`` unless that
-    version is current, or was already not when it was loaded by its number: then a branch is meant.
+    from; (None, 0) for one that comes from elsewhere. Called while ``writing``. Raises ``NotCurrent`` where that
+    version is no longer current; one that was not current when it was loaded, by its number, begins a branch.
     """
     ours = _as_text(history)
     here = origin if origin is not None and origin.directory == directory.resolve() else None

@@ -30,6 +30,7 @@ KEPT = 16
 """The outputs that are kept: those of more shots are computed once to take the mean, and again to find the radius."""
 
 Sum: TypeAlias = tuple[Tensor, Tensor]
+"""The sum (D,) of the embeddings of some pixels, and their number (): what a mean of several shots is taken of."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def radius_left_out(
     if len(sums) == 1:
         (only,) = sums
         halves = _halves(shots[only])
+        # The halves come first, so that the number of a fold is still that of its sum.
         sums, folds = _sums(halves), chain(halves, (shots[j] for j in range(len(shots)) if j != only))
     distances: list[np.ndarray] = []
     hits: list[np.ndarray] = []

@@ -72,12 +72,12 @@ def build_knowledge_base(
     looks at each image. Without a ``config``, few images get more epochs. With ``outliers`` it gets a negative
     class as well (see ``with_negative``). ``unlabeled`` are image files of other cameras and places, which show known
     classes and need no labels: the score is fitted to them as well (see ``fit_scorers``), and they are inliers of the
-    negative class, so that less of another place is unknown. ``half`` rounds it to what 16-bit floats can hold, before
-    anything is fitted to it, so that it can be stored in half the space. With ``background`` it has one more class,
-    trained on what is void in the train split, and its probability is the score: a baseline. Else ``scorer`` is: with
-    one that is not fitted, such as "msp", nothing is. ``val_share`` is that of ``train_and_val``. Raises ``OwsegError``
-    for an unknown class that the data set does not have, and for a class called "unknown" or "void" that is not left
-    out.
+    negative class, so that less of another place is unknown. ``half`` rounds what was learned to what 16-bit floats can
+    hold, before anything is fitted to it, so that it can be stored in half the space. With ``background`` the network
+    has one more class, trained on what is void in the train split, whose probability is the score: a baseline. Else the
+    score is ``scorer``; with one that is not fitted, such as "msp", nothing is fitted. ``val_share`` is that of
+    ``train_and_val``. Raises ``OwsegError`` for an unknown class that the data set does not have, and for a class
+    called "unknown" or "void" that is not left out.
     """
     labels = _known_classes(data, unknown, background)
     shown = None if outliers is None else outliers.unknown_to(labels)
