@@ -107,32 +107,38 @@ def export(
     is_other = changes_scores(precision, scorer, working_size)
     check_asked(path, format, precision, bool(images) or not is_other)
     check_writable(path.parent)
-    asked = kb if scorer is None else replace(kb, scorer=scorer)
     how = options if working_size is None else {**options, "size": working_size}
-    traced = Traced.of(asked, size, how)
-    asked, shown = traced.decision.kb, [*images] or drawn()
-    facts = facts_of(asked, size, precision, licence, working_size)
+    traced = Traced.of(kb if scorer is None else replace(kb, scorer=scorer), size, how)
+    reference, shown = traced.decision.kb, [fitting(image, size) for image in images or drawn()]
+    facts = facts_of(reference, size, precision, licence, working_size)
     with TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
-        made, graph = Path(folder, path.name), Path(folder, "graph.onnx")
-        script = traced.to_torchscript() if format == "torch" else None
-        if script is None:
-            traced.to_onnx(graph)
-            if precision != "fp32":
-                REDUCE[precision](graph, [fitting(image, size) for image in shown])
-        traced_graph = graph if script is None else script
-        finish(traced_graph, made, format, facts)
+        made = Path(folder, path.name)
+        graph = _graph(traced, Path(folder, "graph.onnx"), format, precision, shown)
+        finish(graph, made, format, facts)
         model = load_export(made)
         if is_other:
-            model = calibrated_again(kb, model, [fitting(image, size) for image in shown], options)
+            model = calibrated_again(kb, model, shown, options)
             assert model.threshold is not None
-            finish(traced_graph, made, format, {**facts, "threshold": json.dumps(model.threshold.to_json())})
+            finish(graph, made, format, {**facts, "threshold": json.dumps(model.threshold.to_json())})
         if precision != "int8":  # whose decisions are compared with those of the knowledge base as it is
-            asked = replace(asked, threshold=model.threshold)
-        compared = tuple(compare(asked, model, shown, size, how))
+            reference = replace(reference, threshold=model.threshold)
+        compared = tuple(compare(reference, model, shown, size, how))
         _check(compared, precision)
         written = _named(made, path)
     assert kb.threshold is not None and model.threshold is not None
     return Exported(path, written, compared, (kb.threshold.value, model.threshold.value))
+
+
+def _graph(
+    traced: Traced, file: Path, format: str, precision: str, images: Sequence[np.ndarray]
+) -> Path | torch.jit.ScriptModule:
+    """Return the graph as TorchScript, or the ``file`` of ONNX with it; 8 bits cover its ranges on ``images``."""
+    if format == "torch":
+        return traced.to_torchscript()
+    traced.to_onnx(file)
+    if precision != "fp32":
+        REDUCE[precision](file, images)
+    return file
 
 
 def changes_scores(precision: str, scorer: str | None, working_size: int | None) -> bool:
