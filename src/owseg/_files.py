@@ -46,15 +46,14 @@ def state_of(path: Path) -> str:
     return "is a folder" if path.is_dir() else "is a file" if path.exists() else "does not exist"
 
 
-def read_at_most(path: Path, most: int = MAX_TEXT, start: int = 0) -> bytes:
-    """Return what a file holds, from byte ``start`` on.
+def read_at_most(path: Path, most: int = MAX_TEXT) -> bytes:
+    """Return what a file holds.
 
     Raises ``OwsegError`` for a file of more than ``most`` bytes, ``OSError`` if it cannot be read.
     """
     with path.open("rb") as file:
-        file.seek(start)
         data = b"".join(islice(iter(partial(file.read, 1 << 20), b""), (most >> 20) + 1))
-    if start + len(data) > most:
+    if len(data) > most:
         raise OwsegError(f"{path} has more than {most >> 20:,} MiB; name another file, or split it.")
     return data
 

@@ -1,6 +1,6 @@
 import pytest
 
-from owseg.cli._options import data_spec, parse_names, parse_scales, parse_settings, parse_sides, parse_size, size_text
+from owseg.cli._options import data_spec, parse_names, parse_scales, parse_settings, parse_sides, parse_size
 from owseg.cli._training import epochs_unless_given
 from owseg.errors import OwsegError
 from owseg.training.config import TrainConfig
@@ -9,7 +9,7 @@ from owseg.training.epochs import enough_epochs
 
 def test_names_sizes_and_settings():
     assert parse_names(" car, big dog,,") == ("car", "big dog") and parse_names("") == ()
-    assert parse_size("256x352") == parse_size("256X352") == (256, 352) and parse_size(size_text((7, 9))) == (7, 9)
+    assert parse_size("256x352") == parse_size("256X352") == (256, 352)
     assert (
         parse_settings(["radius=4", " a = b=c ", "url="]) == {"radius": "4", "a": "b=c", "url": ""}
         and parse_settings(None) == {}

@@ -176,11 +176,6 @@ def parse_sides(text: str) -> tuple[int, ...]:
     return sides
 
 
-def size_text(size: tuple[int, int]) -> str:
-    """Return (height, width) as ``parse_size`` reads it."""
-    return f"{size[0]}x{size[1]}"
-
-
 def parse_settings(given: list[str] | None) -> dict[str, str]:
     """Return the options of ``--set NAME=VALUE`` by name; raise ``OwsegError`` for one of another form."""
     settings = {}

@@ -78,12 +78,10 @@ def open_all(kb: str, out: str | None, inliers: str, val: str | None) -> Given:
     """
     from owseg.data.unlabeled import hold_out, open_inliers
     from owseg.knowledge.calibration import divide_val
-    from owseg.knowledge.commit import check_place
     from owseg.knowledge.load import load
     from owseg.knowledge.pretrained import writable
 
     target, base = writable(kb, out), load(kb)
-    check_place(target)
     known = open_inliers(inliers, "train", base.labels)
     known, held_out = hold_out(known) if val is None else (known, open_inliers(val, "val", base.labels))
     return Given(base, str(target), known, *divide_val(held_out))

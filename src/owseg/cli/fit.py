@@ -68,7 +68,7 @@ def fit(
         hint = next_command("calibrate", target, "--data", "SET", "--scorer", wanted[0])
     else:
         photos = None if unlabeled is None else _photos(base, [unlabeled], recursive)
-        labelled, _, held_out = _labelled(base, data, split, wanted)
+        labelled, held_out = _labelled(base, data, split, wanted)
         new = fit_scorers(base, labelled, wanted, held_out, unlabeled=photos)
         hint = next_command("evaluate", target, "--data", data, "--scorers", "all")
 
@@ -85,9 +85,7 @@ def _photos(kb: KnowledgeBase, images: list[str], recursive: bool) -> DataSet:
     return decoded_once(unlabeled_images(given_images(images, recursive).paths, kb.labels))
 
 
-def _labelled(
-    kb: KnowledgeBase, data: str, split: str, scorers: tuple[str, ...]
-) -> tuple[DataSet, tuple[str, ...], DataSet | None]:
+def _labelled(kb: KnowledgeBase, data: str, split: str, scorers: tuple[str, ...]) -> tuple[DataSet, DataSet | None]:
     from owseg.data.datasets import open_dataset
     from owseg.errors import NoSuchSplit
 
@@ -97,4 +95,4 @@ def _labelled(
             # joint alone reads held-out images: its scales should come from images that the network was not trained on.
             held_out = decoded_once(open_dataset(data, "val", kb.labels, train=True))
     # train=True: classes that the knowledge base does not know are void in a fit.
-    return decoded_once(open_dataset(data, split, kb.labels, train=True)), scorers, held_out
+    return decoded_once(open_dataset(data, split, kb.labels, train=True)), held_out

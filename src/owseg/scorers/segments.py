@@ -47,12 +47,12 @@ class Segments:
         return torch.from_numpy(np.stack(found)).to(scores.device)
 
 
-def segment_ids(image: np.ndarray, scale: int = SCALES[len(SCALES) // 2]) -> np.ndarray:
-    """Return the segments of ``image`` (3, H, W) uint8 at one of ``SCALES``: ids from 0, (h, w), h or w being ``ROWS``.
+def segment_ids(image: np.ndarray) -> np.ndarray:
+    """Return the segments of ``image`` (3, H, W) uint8 at the middle scale: ids from 0, (h, w), h or w being ``ROWS``.
 
     See ``segmentations``.
     """
-    return segmentations(_resized(torch.from_numpy(image)[None])[0], (SCALES[0], scale))[-1]
+    return segmentations(_resized(torch.from_numpy(image)[None])[0], (SCALES[0], SCALES[len(SCALES) // 2]))[-1]
 
 
 def pooled(score: np.ndarray, maps: Sequence[np.ndarray]) -> np.ndarray:
