@@ -93,6 +93,11 @@ class Accelerator(CPUAccelerator):
         pass
 
 
+def devices(*modules: torch.nn.Module) -> set[str]:
+    """Return the kinds of device on which modules have tensors."""
+    return {t.device.type for module in modules for t in (*module.parameters(), *module.buffers())}
+
+
 @contextmanager
 def trainings_on_it(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let every training run on the device."""

@@ -21,16 +21,12 @@ from owseg.training.residual import train_residual
 from owseg.training.resynthesis import train_generator
 from owseg.training.segmentation import train
 from tests.support import tiny
-from tests.support.device import DEVICE, Away, Device, trainings_on_it
+from tests.support.device import DEVICE, Away, Device, devices, trainings_on_it
 from tests.support.outliers import inlier_images, objects
 
 SHORT = {"epochs": 1, "batch": 2, "crop": (32, 32), "optimizer": "sgd", "workers": 0}
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*meta parameter")  # whose values are not lost here
-
-
-def devices(*modules):
-    return {t.device.type for module in modules for t in (*module.parameters(), *module.buffers())}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def duir(kb: KnowledgeBase, model: Duir) -> ImageScorer:
     model of another network.
     """
     require_network("duir", kb, model.classes, model.backbone, state_digest(kb.network.backbone.state_dict()))
-    backbone = kb.network.backbone
+    backbone, model = kb.network.backbone, copy.deepcopy(model).to(kb.engine().device)
 
     @torch.no_grad()
     def score(image: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def synthcp(kb: KnowledgeBase, model: SynthCP) -> ImageScorer:
     ``OwsegError`` for a model of another network.
     """
     require_network("synthcp", kb, model.classes, model.network, state_digest(kb.network.state_dict()))
+    model = copy.deepcopy(model).to(kb.engine().device)
 
     @torch.no_grad()
     def score(image: np.ndarray) -> np.ndarray:

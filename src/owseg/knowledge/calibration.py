@@ -156,7 +156,7 @@ def fit_scorers(
         if name not in fitted_names():
             raise OwsegError(f"there is no fitted scorer {name!r}; it is one of {', '.join(fitted_names())}.")
     # Shared by all scorers, and by the two passes that joint takes over its data.
-    forward = CachedForward(kb.engine())
+    forward, device = CachedForward(kb.engine()), kb.engine().device
     train = _Outputs(data, forward)
     others = None if held_out is None else _Outputs(held_out, forward)
     if unlabeled is not None:
@@ -165,7 +165,7 @@ def fit_scorers(
     for name in names:
         scorer = SCORERS.make(name, kb.network, **(options or {}).get(name, {}))
         assert isinstance(scorer, FittedScorer)
-        fitted[name] = scorer.fit(train, others)
+        fitted[name] = scorer.to(device).fit(train, others)
     details = {**data_card(data), **({} if held_out is None else {"held_out": data_card(held_out)})}
     message = f"fitted {', '.join(names)} on {data.source.name}"
     if unlabeled is not None:

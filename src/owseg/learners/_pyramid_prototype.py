@@ -66,7 +66,7 @@ def pyramid_prototype(
     rows = [space.unwhitened(2 * m, -float(m.square().sum())) for m in (mean, *known)]
     weights, biases = torch.stack([w for w, _ in rows]), torch.stack([b for _, b in rows])
     # What no pixel may fall below is a competitor of constant evidence; just below, as the last cell is let in.
-    least = torch.tensor([np.nextafter(np.float32(-cut), np.float32(-np.inf))])
+    least = torch.tensor([np.nextafter(np.float32(-cut), np.float32(-np.inf))]).to(biases.device)
     weights = torch.cat([weights[:1], torch.zeros_like(weights[:1]), weights[1:]])
     return LinearProbe(name, weights.float(), torch.cat([biases[:1], least, biases[1:]]).float(), space.level, "npm")
 

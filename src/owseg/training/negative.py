@@ -174,11 +174,11 @@ def _in_training(network: Network, learns: nn.Module, config: NegativeConfig) ->
 
 def _with_members(network: Network, members: Sequence[nn.Module]) -> Network:
     """Return a copy of ``network`` with a negative class whose logit is the mean of that of the members."""
-    result = copy.deepcopy(network)
+    result, device = copy.deepcopy(network), next(network.parameters()).device
     if network.has_masks:
-        return in_place(result, mean_row(row_of(network), members))
+        return in_place(result, mean_row(row_of(network), members).to(device))
     decoders = [member for member in members if isinstance(member, Decoder)]
-    result.negative = MeanDecoder(decoders) if len(decoders) > 1 else decoders[0]
+    result.negative = (MeanDecoder(decoders) if len(decoders) > 1 else decoders[0]).to(device)
     return result
 
 
@@ -201,6 +201,6 @@ def _with_component(old: Joint, kb: KnowledgeBase, val: DataSet) -> Joint:
     """Return ``old`` with the negative class of ``kb``, whose features are the same; its scales are those of val."""
     weights = (*old.weights[:3], WEIGHTS[-1])
     form = {"compress": old.compress, "rectify": old.rectify}
-    joint = Joint(old.mahalanobis, old.metric, negative=True, weights=weights, **form)
+    joint = Joint(old.mahalanobis, old.metric, negative=True, weights=weights, **form).to(kb.engine().device)
     samples = in_own_labels(kb, val)
     return joint.fit_scales((kb.forward(s.image), torch.from_numpy(np.asarray(s.target))[None]) for s in samples)

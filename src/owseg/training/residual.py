@@ -132,7 +132,7 @@ def train_residual(
     about = {"data": inliers.source.name, "frames": len(inliers), "outliers": len(outliers), "network": network.config,
              "context": context.name if context else None}  # fmt: skip
     best, ap = loop(fabric, task, config, Checkpoint(Path(run), identity_of(config, **about), resume))
-    learned = _untrained(kb.network, config)
+    learned = _untrained(kb.network, config).to(kb.engine().device)
     learned.load_state_dict(best)
     details = {
         **data_card(inliers), "outliers": outliers.name, "objects": len(outliers), "categories": outliers.counts(),
