@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
@@ -18,14 +19,21 @@ LIMIT = 2.5
 SPREAD = 0.09
 """The distance from the road at which it is lowered in full, as a share of the image's shorter side."""
 
+AMOUNT = 2 / 3
+"""How much of the difference from the mean around a pixel is added to its score (see ``sharpened``)."""
+
+AROUND = 0.1
+"""The side of the square of that mean, as a share of the image's shorter side."""
+
 
 @dataclass(frozen=True)
 class OnRoad:
-    """A ``Scorer``: another ``scorer``, lowered by ``LIMIT V^(1/2) min(1, d / SPREAD)`` away from the road.
+    """A ``Scorer``: another, lowered by ``LIMIT V^(1/2) min(1, d / SPREAD)`` away from the road, and ``sharpened``.
 
     d is the distance from the ``hull`` of what the closed map calls ``road``, an id, as a share of the image's shorter
-    side, V the variance of the score in the image. Inside the hull the score stays as it is: an obstacle is no road to
-    the network, but has road around it. Where an image has no road, all of it is lowered in full.
+    side, V the variance of the score in the image. Inside the hull nothing is lowered: an obstacle is no road to the
+    network, but has road around it. Where an image has no road, all of it is lowered in full. An obstacle is small, so
+    what counts more than the score itself is by how much it is above that of the shadow or the paving around.
     """
 
     scorer: Scorer
@@ -38,7 +46,18 @@ class OnRoad:
         roads = (closed_map_at(output.logits.float(), size) == self.road).cpu().numpy()
         away = torch.from_numpy(np.stack([distance(hull(road)) for road in roads])).to(score)
         spread = score.flatten(1).std(1, correction=0).view(-1, 1, 1)
-        return score - LIMIT * spread * (away / SPREAD).clamp(max=1)
+        return sharpened(score - LIMIT * spread * (away / SPREAD).clamp(max=1))
+
+
+def sharpened(score: Tensor) -> Tensor:
+    """Return ``s + AMOUNT (s - m)`` of scores s (B, h, w): unsharp masking, m being the mean of the square around.
+
+    Beyond the border the score is that of the border. A constant is added to the result where one is added to s, so
+    that a threshold moves to another place by the shift of s.
+    """
+    half = round(AROUND * min(score.shape[-2:]) / 2)
+    around = F.pad(score[:, None], (half, half, half, half), mode="replicate")
+    return score + AMOUNT * (score - F.avg_pool2d(around, 2 * half + 1, stride=1)[:, 0])
 
 
 def hull(road: np.ndarray) -> np.ndarray:
