@@ -28,6 +28,7 @@ from owseg.models.over_images import over_images
 from owseg.openset import Reference, Threshold, check_enough, check_fpr, check_method, quantiles
 from owseg.scorers import SCORERS, fitted_names, plain_name, whole_image
 from owseg.scorers.base import FittedScorer
+from owseg.scorers.road import OnRoad
 from owseg.types import Forward, Output, Sample
 
 LEAST_HALF = 5
@@ -264,9 +265,10 @@ def _known_scores(
     def map_of(sample: Sample, output: Output) -> tuple[_Map, np.ndarray]:
         # All below UNKNOWN is known: the classes, and KNOWN, whose class is not given.
         known = np.ones(sample.image.shape[1:], bool) if sample.target is None else sample.target < UNKNOWN
-        assessed = kb.assess(output, (known.shape[0], known.shape[1]), names)
-        # On the road, and there alone, a score on the road is that over the whole image.
-        counted = known & (assessed.scores[scorer] == assessed.scores[whole])
+        size = (known.shape[0], known.shape[1])
+        assessed = kb.assess(output, size, names)
+        score = kb.scorers[scorer]
+        counted = known & score.hulls(output, size)[0] if isinstance(score, OnRoad) else known
         return _Map(assessed.decided(scorer), known, counted), quantiles(assessed.scores[whole])
 
     for found, of_image in track(over_images(forward, data, map_of), "calibrating", len(data)):

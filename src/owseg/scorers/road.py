@@ -42,11 +42,14 @@ class OnRoad:
     def __call__(self, output: Output) -> Tensor:
         """Return the score (B, h, w) float32, on the grid of ``scorer``."""
         score = self.scorer(output).float()
-        size = size_of(score)
-        roads = (closed_map_at(output.logits.float(), size) == self.road).cpu().numpy()
-        away = torch.from_numpy(np.stack([distance(hull(road)) for road in roads])).to(score)
+        away = torch.from_numpy(np.stack([distance(inside) for inside in self.hulls(output, size_of(score))])).to(score)
         spread = score.flatten(1).std(1, correction=0).view(-1, 1, 1)
         return sharpened(score - LIMIT * spread * (away / SPREAD).clamp(max=1))
+
+    def hulls(self, output: Output, size: tuple[int, int]) -> np.ndarray:
+        """Return where nothing is lowered, the hull of the road, (B, H, W) bool, at ``size`` (H, W)."""
+        roads = (closed_map_at(output.logits.float(), size) == self.road).cpu().numpy()
+        return np.stack([hull(road) for road in roads])
 
 
 def sharpened(score: Tensor) -> Tensor:
