@@ -135,15 +135,15 @@ def with_obstacles(data: DataSet, objects: Outliers) -> Iterator[Sample]:
             yield made
 
 
-def sets_of(place: Path, kb: KnowledgeBase, most: int) -> Iterator[tuple[str, Iterator[Sample]]]:
-    """Yield the images of each set by its name, at most so many."""
+def sets_of(place: Path, kb: KnowledgeBase, most: int) -> Iterator[tuple[str, int, Iterator[Sample]]]:
+    """Yield the name of each set, at most how many images it has here, and these."""
     every = open_dataset(f"camvid:{place}", "val", kb.labels)
     towns = open_towns(place.parent / "labelmefacade", every.source.classes, kb.labels)
     _, objects = set_aside(objects_of(place, kb.labels))
-    yield "val, obstacles", with_obstacles(spread_over(every, most), objects)
-    yield "other towns, obstacles", with_obstacles(spread_over(towns, most), objects)
-    lost = place.parent / "anomaly" / "FS_LostFound_1024x512"
-    yield "Lost & Found", iter(spread_over(open_dataset(f"fishyscapes-lostfound:{lost}", "val", kb.labels), 2 * most))
+    yield "val, obstacles", most, with_obstacles(spread_over(every, most), objects)
+    yield "other towns, obstacles", most, with_obstacles(spread_over(towns, most), objects)
+    lost = open_dataset(f"fishyscapes-lostfound:{place.parent}/anomaly/FS_LostFound_1024x512", "val", kb.labels)
+    yield "Lost & Found", 2 * most, iter(spread_over(lost, 2 * most))
 
 
 def main() -> None:
@@ -157,9 +157,9 @@ def main() -> None:
     args = parser.parse_args()
     kb, columns = load(args.kb), {}
     road = kb.labels.names.index("road")
-    for name, samples in sets_of(args.data, kb, args.most):
+    for name, count, samples in sets_of(args.data, kb, args.most):
         states = {form: Exact() for form in FORMS}
-        for sample in track(samples, name, args.most):
+        for sample in track(samples, name, count):
             assert sample.target is not None
             output = kb.forward(sample.image, size=args.size)
             score = kb.scorers[kb.scorer](output)
