@@ -30,7 +30,8 @@ from owseg.knowledge.load import load
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.metrics.pixel import Exact
 from owseg.models.ops import closed_map_at, resize
-from owseg.scorers.road import AMOUNT, AROUND, LIMIT, SPREAD, distance, hull
+from owseg.scorers.contrast import AROUND
+from owseg.scorers.road import AMOUNT, LIMIT, SPREAD, distance, hull
 from owseg.training.pasting import set_aside
 from owseg.types import Sample
 from recipes.held_out import objects_of, place_of_data
@@ -120,7 +121,7 @@ FORMS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "rows and columns": partial(lowered, shape=rows_and_columns, spread=SPREAD),
     "road, without hull": partial(lowered, shape=lambda road: road, spread=SPREAD),
     "hull": partial(lowered, shape=hull, spread=SPREAD),
-    **{f"hull, sharpened by {amount:.2f}": partial(sharper, amount=amount) for amount in (0.25, AMOUNT, 1.2)},
+    **{f"hull, sharpened by {amount:.2f}": partial(sharper, amount=amount) for amount in (0.2, AMOUNT, 0.8)},
     **{f"hull, sharpened, squares of {side:g}": partial(sharper, side=side) for side in (0.05, 0.14, 0.2)},
 }
 """What the score on the road was chosen over; sharpened by ``AMOUNT`` it is ``OnRoad``."""

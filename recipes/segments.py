@@ -29,6 +29,7 @@ from owseg.knowledge.load import load
 from owseg.labels import IGNORE, UNKNOWN
 from owseg.metrics.pixel import Exact
 from owseg.models.ops import resize, resize_image, working_size
+from owseg.scorers.contrast import LOCAL, contrasted, sharpened
 from owseg.scorers.segments import ROWS, pooled, segmentations
 from owseg.training.config import PastingConfig
 from owseg.training.pasting import pasted, set_aside
@@ -40,14 +41,28 @@ from recipes.towns import open_towns
 SMALL = (0.03, 0.1)
 """The sizes of small objects: their longer side as a share of the image's shorter side."""
 
+
+def sharper(score: np.ndarray) -> np.ndarray:
+    """Return the score (h, w) ``sharpened`` as in ``contrasted``."""
+    return sharpened(torch.from_numpy(score)[None], LOCAL)[0].numpy()
+
+
+def enhanced(score: np.ndarray) -> np.ndarray:
+    """Return the score (h, w) ``contrasted``."""
+    return contrasted(torch.from_numpy(score)[None])[0].numpy()
+
+
 Form = Callable[[np.ndarray, list[np.ndarray]], np.ndarray]
 FORMS: Mapping[str, Form] = {
     "joint": lambda score, maps: score,
     "mean, finest": lambda score, maps: means(score, maps[:1]),
     "mean": lambda score, maps: means(score, maps),
     "mean and joint, halves": lambda score, maps: (means(score, maps) + score) / 2,
-    "joint@segments": pooled,
+    "pooled": pooled,
+    "pooled, and beyond the surroundings": lambda score, maps: sharper(pooled(score, maps)),
+    "joint@segments": lambda score, maps: enhanced(pooled(score, maps)),
 }
+"""What ``joint@segments``, the last, was chosen over."""
 
 
 def means(score: np.ndarray, maps: list[np.ndarray]) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from owseg.labels import UNKNOWN
-from owseg.scorers.road import OnRoad
+from owseg.scorers.road import AMOUNT, OnRoad
 from owseg.types import Sample
 from recipes.obstacles import CAMERA, COUNT, FORMS, HEIGHTS, on_road, resized, rows_and_columns
 from tests.support.outliers import objects
@@ -56,7 +56,7 @@ def test_the_form_that_was_chosen_is_that_of_the_score_on_the_road():
     score = np.random.default_rng(0).normal(size=road.shape).astype(np.float32)
     logits = torch.from_numpy(np.stack([~road, road]).astype(np.float32))[None]
     found = OnRoad(lambda output: torch.from_numpy(score)[None], 1)(SimpleNamespace(logits=logits))[0].numpy()
-    np.testing.assert_allclose(FORMS["hull, sharpened by 0.67"](score, road), found, atol=1e-5)
+    np.testing.assert_allclose(FORMS[f"hull, sharpened by {AMOUNT:.2f}"](score, road), found, atol=1e-5)
     assert (FORMS["anywhere"](score, road) == score).all()
     assert (FORMS["hull, at once"](score, road)[20, 12], FORMS["road, without hull"](score, road)[20, 12]) != (
         score[20, 12], score[20, 12],

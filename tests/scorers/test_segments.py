@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from owseg.errors import OwsegError
 from owseg.models.ops import resize
+from owseg.scorers.contrast import contrasted
 from owseg.scorers.segments import ROWS, Segments, boundaries, merged, pooled, segment_ids, segmentations
 from owseg.types import Output
 from tests.support import tiny
@@ -206,6 +207,7 @@ def test_the_score_is_pooled_over_the_segments_of_that_image():
     output = an_output(1, (ROWS, 360))  # of the size at which segments are found: nothing is resized
     score = resize(the_mean(output)[:, None], (ROWS, 360))[0, 0].numpy()
     expected = pooled(score, segmentations(output.image[0].permute(1, 2, 0).numpy()))
+    expected = contrasted(torch.from_numpy(expected)[None])[0].numpy()
     assert np.array_equal(Segments(the_mean)(output)[0].numpy(), expected)
 
 

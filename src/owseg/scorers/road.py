@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
 from owseg.models.ops import closed_map_at, size_of
+from owseg.scorers.contrast import sharpened
 from owseg.types import Output, Scorer
 
 LIMIT = 2.5
@@ -19,11 +19,8 @@ LIMIT = 2.5
 SPREAD = 0.09
 """The distance from the road at which it is lowered in full, as a share of the image's shorter side."""
 
-AMOUNT = 2 / 3
+AMOUNT = 0.4
 """How much of the difference from the mean around a pixel is added to its score (see ``sharpened``)."""
-
-AROUND = 0.1
-"""The side of the square of that mean, as a share of the image's shorter side."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +41,12 @@ class OnRoad:
         score = self.scorer(output).float()
         away = torch.from_numpy(np.stack([distance(inside) for inside in self.hulls(output, size_of(score))])).to(score)
         spread = score.flatten(1).std(1, correction=0).view(-1, 1, 1)
-        return sharpened(score - LIMIT * spread * (away / SPREAD).clamp(max=1))
+        return sharpened(score - LIMIT * spread * (away / SPREAD).clamp(max=1), AMOUNT)
 
     def hulls(self, output: Output, size: tuple[int, int]) -> np.ndarray:
         """Return where nothing is lowered, the hull of the road, (B, H, W) bool, at ``size`` (H, W)."""
         roads = (closed_map_at(output.logits.float(), size) == self.road).cpu().numpy()
         return np.stack([hull(road) for road in roads])
-
-
-def sharpened(score: Tensor) -> Tensor:
-    """Return ``s + AMOUNT (s - m)`` of scores s (B, h, w): unsharp masking, m being the mean of the square around.
-
-    Beyond the border the score is that of the border. A constant is added to the result where one is added to s, so
-    that a threshold moves to another place by the shift of s.
-    """
-    half = round(AROUND * min(score.shape[-2:]) / 2)
-    around = F.pad(score[:, None], (half, half, half, half), mode="replicate")
-    return score + AMOUNT * (score - F.avg_pool2d(around, 2 * half + 1, stride=1)[:, 0])
 
 
 def hull(road: np.ndarray) -> np.ndarray:

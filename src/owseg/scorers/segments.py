@@ -15,6 +15,7 @@ from torch import Tensor
 
 from owseg.errors import OwsegError
 from owseg.models.ops import resize, resize_image, size_of, working_size
+from owseg.scorers.contrast import contrasted
 from owseg.types import Output, Scorer
 
 ROWS = 270
@@ -29,7 +30,7 @@ SIGMA = 0.8
 
 @dataclass(frozen=True)
 class Segments:
-    """A ``Scorer``: another ``scorer``, its map pooled over segments of ``Output.image`` (see ``pooled``)."""
+    """A ``Scorer``: another ``scorer``, its map ``pooled`` over segments of ``Output.image``, and ``contrasted``."""
 
     scorer: Scorer
 
@@ -44,7 +45,7 @@ class Segments:
         small, scores = _resized(output.image), self.scorer(output)
         maps = resize(scores[:, None].float(), small.shape[1:3])[:, 0].cpu().numpy()
         found = [pooled(score, segmentations(image)) for score, image in zip(maps, small, strict=True)]
-        return torch.from_numpy(np.stack(found)).to(scores.device)
+        return contrasted(torch.from_numpy(np.stack(found))).to(scores.device)
 
 
 def segment_ids(image: np.ndarray) -> np.ndarray:
