@@ -41,7 +41,7 @@ def numbers(line: str) -> list[float]:
 def test_predict_folder(run, tmp_path):
     (tmp_path / "photos").mkdir()
     for i in range(2):
-        Image.fromarray(scene("test", i)[0]).save(tmp_path / "photos" / f"p{i}.jpg")
+        Image.fromarray(scene("test", 7 + i)[0]).save(tmp_path / "photos" / f"p{i}.jpg")
     (tmp_path / "photos" / "notes.txt").write_text("no image")
     lines = run("predict_folder", "photos", "out")
     assert lines[0].startswith("left out: ") and "notes.txt" in lines[0]

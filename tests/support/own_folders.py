@@ -26,7 +26,7 @@ def write_own_folders(place: Path, kb: Path) -> Path:
     write_split(place / "mydata", "val")
     write_split(place / "mydata", "test")
     (place / "mydata" / "classes.json").write_text(json.dumps(list(CLASSES.names)))
-    Image.fromarray(scene("test", 0)[0]).save(place / "photo.jpg")
+    Image.fromarray(scene("test", 7)[0]).save(place / "photo.jpg")
     shutil.copy(place / "photo.jpg", place / "photos")
     return place
 
