@@ -68,11 +68,17 @@ def search_images(names: Sequence[str], recursive: bool = False, apart: Path | N
 
 
 def _in_folder(folder: Path, recursive: bool, apart: Path | None, notes: list[str]) -> list[Path]:
-    every = [(path, path.suffix.lower()) for path in _below(folder, apart and apart.resolve())]
-    own = [(path, suffix) for path, suffix in every if recursive or path.parent == folder]
-    taken = [path for path, suffix in own if suffix in SUFFIXES]
-    deeper = sum(suffix in SUFFIXES for _, suffix in every) - len(taken)
-    left = [suffix for _, suffix in own if suffix in OTHERS]
+    taken: list[Path] = []
+    left: list[str] = []
+    deeper = 0
+    for path in _below(folder, apart and apart.resolve()):
+        suffix, is_own = path.suffix.lower(), recursive or path.parent == folder
+        if suffix in SUFFIXES and is_own:
+            taken.append(path)
+        elif suffix in SUFFIXES:
+            deeper += 1
+        elif suffix in OTHERS and is_own:
+            left.append(suffix)
     files, kinds = f"{len(left)} file{'s'[: len(left) > 1]}", ", ".join(sorted(set(left)))
     if not taken and (deeper or left):
         way = "--recursive takes them" if deeper else "convert what is to be read to PNG or JPEG"
