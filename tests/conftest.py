@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# A worker computes on one thread. Set before NumPy and torch are imported, and for the processes that tests start.
+# Each core has a worker. Set before NumPy and torch are imported, and for the processes that tests start.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before transformers is imported: it reads this once
 
@@ -24,11 +24,6 @@ import pytest
 
 if TYPE_CHECKING:
     from owseg.knowledge.base import KnowledgeBase
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are cores: half the time of ``review`` and ``serve`` is waiting for a process."""
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @pytest.hookimpl(wrapper=True)
