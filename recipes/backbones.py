@@ -12,7 +12,7 @@
     python -m recipes.backbones train --classes 8 --classifier linear --seed 0
     python -m recipes.backbones train --classes 8 --members 1 --seed 0      # one decoder
     python -m recipes.backbones measure                      # test of CamVid, RoadAnomaly21, Fishyscapes Lost & Found
-    python -m recipes.backbones measure --papers             # PLM and NPM as well: half an hour more for each network
+    python -m recipes.backbones measure --papers             # PLM and NPM as well: an hour more for each network
     python -m recipes.backbones table                        # the Markdown table
     python -m recipes.backbones table --measured recipes/measured/backbones     # that of docs/backbones.md
 
