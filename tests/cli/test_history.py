@@ -17,6 +17,8 @@ def test_every_version_is_listed(run_cli, stored_kb, monkeypatch):
     assert "made for a test; fitted joint on tiny; calibrated joint at 5.0%" in out  # all that the first one is
     versions = json.loads(run_cli("history", stored_kb, "--json")[1])["versions"]
     assert [(v["number"], v["parent"], v["current"]) for v in versions] == [(1, None, False), (2, 1, True)]
+    for version in versions:  # the table has the minute, and JSON the second and the zone
+        assert f" {version['written'][:16].replace('T', ' ')} " in out and version["written"] not in out
     assert json.loads(run_cli("history", "synthetic", "--json")[1])["versions"]
 
 

@@ -98,3 +98,12 @@ def test_ctrl_c_closes_the_video(run_cli, monkeypatch, stored_kb, tmp_path, heed
     assert code == 130 and err.startswith("stopped after 3 of 40 steps of video; ") and "plays" in err
     assert len(list(open_frames(str(tmp_path / "a.mp4")))) == 3
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 alarms."), (1, "1 alarm."), (2, "2 alarms.")])
+def test_one_alarm_is_one(capsys, tmp_path, count, said):
+    from owseg.cli.video import _print
+    from owseg.inference.video import VideoResult
+
+    _print(VideoResult(frames=3, alarms=count, seconds=1.5), tmp_path / "a.mp4", tmp_path / "a.jsonl")
+    assert f"3 frames labelled, 2.0 a second; {said}" in capsys.readouterr().out

@@ -167,3 +167,5 @@ def test_the_iou_of_boxes_is_that_of_their_pixels(seed):
     found = box_iou(boxes[:5].astype(float), boxes[5:].astype(float))
     expected = [[pixel_iou(a, b) for b in boxes[5:]] for a in boxes[:5]]
     np.testing.assert_allclose(found, expected, atol=1e-12)
+    none = np.zeros((0, 4))
+    assert box_iou(none, boxes).shape == (0, len(boxes)) and box_iou(boxes, none).shape == (len(boxes), 0)

@@ -136,8 +136,8 @@ class Rle:
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the IoU of each of n boxes with each of m, (n, m) float64; a box is x, y, width, height."""
-    iou: np.ndarray = coco.iou(np.asarray(a, np.float64), np.asarray(b, np.float64), [False] * len(b))
-    return iou
+    iou = coco.iou(np.asarray(a, np.float64), np.asarray(b, np.float64), [False] * len(b))
+    return np.reshape(iou, (len(a), len(b)))  # of no boxes it is an empty list
 
 
 def decode_counts(text: str) -> list[int]:
