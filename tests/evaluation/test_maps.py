@@ -96,6 +96,7 @@ def test_missing_decompresses_nothing(tmp_path, monkeypatch):
     folder.file("a").write_bytes(b"")
     folder.file("town/b 1").write_bytes(bytes(5000))  # as a crash of the machine may leave it
     assert list(folder.missing()) == list(OF.images)
+    assert list(MapFolder(tmp_path / "gone", OF).missing()) == list(OF.images)
 
 
 @pytest.mark.parametrize("size", [1, 300, 900])
