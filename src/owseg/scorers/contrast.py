@@ -34,5 +34,7 @@ def sharpened(score: Tensor, amount: float) -> Tensor:
     Beyond the border the score is that of the border.
     """
     half = round(AROUND * min(size_of(score)) / 2)
-    around = F.pad(score[:, None], (half, half, half, half), mode="replicate")
-    return score + amount * (score - F.avg_pool2d(around, 2 * half + 1, stride=1)[:, 0])
+    padded, side = F.pad(score[:, None], (half, half, half, half), mode="replicate"), 2 * half + 1
+    # The mean of a square is that of its rows' means: 58 additions a pixel in place of 841 at a side of 29.
+    around = F.avg_pool2d(F.avg_pool2d(padded, (1, side), stride=1), (side, 1), stride=1)
+    return score + amount * (score - around[:, 0])
