@@ -73,17 +73,38 @@ class Server:
 
 @contextmanager
 def browser(server):
-    """A page that notes errors of its scripts, and requests to anything but the server, in ``page.wrong``."""
+    """A page that notes errors of its scripts, and requests to anything but the server, in ``page.wrong``.
+
+    Where the test fails, what was loaded and said in the meantime is printed.
+    """
     with playwright.sync_playwright() as driver, chromium.open_page(driver) as page:
         page.set_default_timeout(120_000)
-        page.wrong = []
+        page.wrong, log = [], []
+        page.on("framenavigated", lambda frame: log.append(f"loaded {frame.url}"))
+        page.on("console", lambda message: log.append(message.text))
         page.on("pageerror", lambda error: page.wrong.append(error))
         page.on("console", lambda m: "Content Security Policy" not in m.text or page.wrong.append(m.text))
         page.on(
             "request",
             lambda r: r.url.startswith((server.url[:17], "data:", "ws:", "blob:")) or page.wrong.append(r.url),
         )
-        yield page
+        try:
+            yield page
+        except BaseException:
+            print("\n".join([*log, page.url, page.inner_text("body")]))
+            raise
+
+
+def until(page, condition, act, arg=None):
+    """Act until ``condition`` holds: a page may load itself anew on a busy machine, and what was done in it is lost."""
+    for again in range(5, -1, -1):
+        act()
+        try:
+            page.wait_for_function(condition, arg=arg, timeout=20_000)
+            break
+        except playwright.TimeoutError:
+            if not again:
+                raise
 
 
 def shown(page):
@@ -119,13 +140,11 @@ def choose_tiles(page, queue):
     """List the groups of one state, then all, then those with a large region: a reload and the way back keep that."""
     images = page.wait_for_selector(".tile").query_selector_all("img")
     assert len(images) == min(4, len(queue.groups()[0]))
-    page.get_by_text("Done", exact=True).click()
-    page.wait_for_function("!document.querySelector('.tile')")
-    page.get_by_text("All", exact=True).click()
     drawn = "n => document.querySelectorAll('.tile').length === n"
-    page.wait_for_function(drawn, arg=len(queue.groups()))
+    until(page, drawn, page.get_by_text("Done", exact=True).click, arg=0)
+    until(page, drawn, page.get_by_text("All", exact=True).click, arg=len(queue.groups()))
     largest = max(area for image_id in queue.image_ids() for area in queue.summary(image_id).areas)
-    page.fill("#least", str(largest))
+    until(page, drawn, lambda: page.fill("#least", str(largest)), arg=1)
     page.wait_for_url(f"**/?least={largest}")
     page.reload()
     page.wait_for_function(drawn, arg=1)
@@ -135,10 +154,7 @@ def choose_tiles(page, queue):
     assert page.locator(".strip button").count() == 1
     page.go_back()
     page.wait_for_function(drawn, arg=1)
-    page.reload()  # one of the browser's cache may load itself anew at any moment, and what was typed would be lost
-    page.wait_for_function(drawn, arg=1)
-    page.fill("#least", "")
-    page.wait_for_function(drawn, arg=len(queue.groups()))
+    until(page, drawn, lambda: page.fill("#least", ""), arg=len(queue.groups()))
 
 
 def click_segment(page, queue, region):
