@@ -46,28 +46,30 @@ fuzz: $(V)/.ok
 storm: $(V)/.ok
 	$(V)/bin/python -m tools.storm --seconds $(SECONDS)
 
-# A pip before 25.3 takes twice as long to find a release of each package. What is not compiled beforehand is compiled
-# when it is first imported; most of it never is. Node, which pyright runs on, comes with playwright.
-INSTALL = $(V)/bin/python -m pip install -q --no-compile
+# uv takes a third of pip's time. It reads none of pip's settings: where wheels lie is handed on. What is not compiled
+# beforehand is compiled when it is first imported; most of it never is. Node, which pyright runs on, comes with
+# playwright.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+install = $(V)/bin/uv pip install -q --python $(V) $(1) || $(V)/bin/python -m pip install -q --no-compile $(1)
 
-$(V)/.pip:
+$(V)/.uv:
 	$(PY) -m venv $(V)
-	$(INSTALL) -U 'pip>=25.3'
+	$(V)/bin/python -m pip install -q --no-compile uv
 	touch $@
 
-$(V)/.ok: pyproject.toml constraints.txt | $(V)/.pip
-	$(INSTALL) -c constraints.txt -e '.[dev]'
+$(V)/.ok: pyproject.toml constraints.txt | $(V)/.uv
+	$(call install,-c constraints.txt -e '.[dev]')
 	touch $@
 
 $(V)/.docs: $(V)/.ok
-	$(INSTALL) -c constraints.txt -e '.[docs]'
+	$(call install,-c constraints.txt -e '.[docs]')
 	touch $@
 
-# What not every machine can have, installed meanwhile: Qt's Chromium, where the system may have none, and the dense CRF,
-# which has no wheels and needs a compiler. Neither installs a file that .ok installs, so the two may run at once.
-$(V)/.optional: constraints.txt | $(V)/.pip
-	-[ "$$(uname)" != Linux ] || $(INSTALL) -c constraints.txt 'pyside6-webengine>=6.12'
-	-$(INSTALL) --no-deps -c constraints.txt 'pydensecrf2>=1.1,<2'
+# What not every machine can have, installed meanwhile: the dense CRF, which has no wheels and needs a compiler (by pip, as
+# uv would wait for the other uv), and Qt's Chromium, where the system may have none.
+$(V)/.optional: constraints.txt | $(V)/.uv
+	-$(V)/bin/python -m pip install -q --no-compile --no-deps -c constraints.txt 'pydensecrf2>=1.1,<2'
+	-[ "$$(uname)" != Linux ] || $(call install,-c constraints.txt 'pyside6-webengine>=6.12')
 	touch $@
 
 clean:

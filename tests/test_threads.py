@@ -11,29 +11,27 @@ PREDICT = """
 import sys, numpy as np, torch, owseg
 from owseg.data.datasets import open_dataset
 torch.set_num_threads(int(sys.argv[1]))
-kb, data = owseg.load("synthetic"), open_dataset("synthetic", "test")
-found = [kb.assess(kb.forward(data[i].image), (192, 256), ("joint", "joint@segments")) for i in range(2)]
-np.savez(sys.argv[2], labels=[a.labels for a in found], joint=[a.scores["joint"] for a in found],
-         pooled=[a.scores["joint@segments"] for a in found], threads=torch.get_num_threads(),
-         compiler="torch._dynamo" in sys.modules)
+for file in sys.argv[2:]:
+    kb, data = owseg.load("synthetic"), open_dataset("synthetic", "test")
+    found = [kb.assess(kb.forward(data[i].image), (192, 256), ("joint", "joint@segments")) for i in range(2)]
+    np.savez(file, labels=[a.labels for a in found], joint=[a.scores["joint"] for a in found],
+             pooled=[a.scores["joint@segments"] for a in found], threads=torch.get_num_threads(),
+             compiler="torch._dynamo" in sys.modules)
 """
 
 
 @pytest.fixture(scope="module")
 def predicted(tmp_path_factory):
-    """Labels and scores of two scenes: by one thread here, by two each time in a process of its own."""
-    folder, found = tmp_path_factory.mktemp("threads"), {}
-    for name in ("1", "2", "2 again"):
-        command = [sys.executable, "-c", PREDICT, name[0], str(folder / f"{name}.npz")]
-        if name == "1":
-            assert torch.get_num_threads() == 1
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(sys, "argv", command[1:2] + command[3:])
-                exec(PREDICT, {})
-        else:
-            subprocess.run(command, check=True)
-        found[name] = np.load(command[-1])
-        assert found[name]["threads"] == int(name[0])
+    """Labels and scores of two scenes: by one thread here, by two in a process of its own, twice."""
+    folder = tmp_path_factory.mktemp("threads")
+    files = {name: str(folder / f"{name}.npz") for name in ("1", "2", "2 again")}
+    assert torch.get_num_threads() == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["", "1", files["1"]])
+        exec(PREDICT, {})
+    subprocess.run([sys.executable, "-c", PREDICT, "2", files["2"], files["2 again"]], check=True)
+    found = {name: np.load(file) for name, file in files.items()}
+    assert {name: int(arrays["threads"]) for name, arrays in found.items()} == {"1": 1, "2": 2, "2 again": 2}
     return found
 
 

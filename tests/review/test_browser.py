@@ -97,10 +97,10 @@ def browser(server):
 
 def until(page, condition, act, arg=None):
     """Act until ``condition`` holds: a page may load itself anew on a busy machine, and what was done in it is lost."""
-    for again in range(5, -1, -1):
+    for again in range(23, -1, -1):
         act()
         try:
-            page.wait_for_function(condition, arg=arg, timeout=20_000)
+            page.wait_for_function(condition, arg=arg, timeout=5_000)
             break
         except playwright.TimeoutError:
             if not again:
@@ -153,6 +153,8 @@ def choose_tiles(page, queue):
     page.wait_for_selector(".strip button")
     assert page.locator(".strip button").count() == 1
     page.go_back()
+    page.wait_for_function(drawn, arg=1)
+    page.reload()  # one of the browser's cache may load itself anew at any moment
     page.wait_for_function(drawn, arg=1)
     until(page, drawn, lambda: page.fill("#least", ""), arg=len(queue.groups()))
 

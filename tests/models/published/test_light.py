@@ -1,5 +1,6 @@
 """DABNet and FDDWNet against their equations in float64, as knowledge bases, and with their real weights."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,10 @@ def test_weights_of_another_network_end_in_one_sentence(name, tmp_path):
             make(tmp_path / "other.safetensors")
 
 
-@pytest.mark.parametrize("factor", [0, 1])
+ENLARGED = pytest.mark.skipif(os.environ.get("OWSEG_SLOW") != "1", reason="takes a minute: set OWSEG_SLOW=1")
+
+
+@pytest.mark.parametrize("factor", [0, pytest.param(1, marks=ENLARGED)])
 @pytest.mark.parametrize("name", ROWS)
 def test_the_real_weights_know_camvid_as_well_as_is_known(name, factor, shared_data):
     """Not trained on it: Cityscapes' classes by name."""
