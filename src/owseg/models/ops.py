@@ -39,8 +39,9 @@ def filled(make: Callable[[], M], read: Callable[[], Mapping[str, Tensor]], refu
     planned = on_meta(make)
     expected, state = planned.state_dict(), dict(read())
     fits = expected.keys() == state.keys() and all(expected[name].shape == value.shape for name, value in state.items())
-    if fits:  # in the type and memory format of the module
-        state = {n: torch.empty_like(expected[n], device="cpu").copy_(value) for n, value in state.items()}
+    if fits:  # in the type and memory format of the module; empty_like, asked about meta, would import SymPy
+        like = {n: torch.empty_strided(e.shape, e.stride(), dtype=e.dtype) for n, e in expected.items()}
+        state = {name: like[name].copy_(value) for name, value in state.items()}
     try:
         planned.load_state_dict(state, assign=True)
     except RuntimeError as error:
