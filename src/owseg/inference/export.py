@@ -240,11 +240,11 @@ def finish(graph: Path | torch.jit.ScriptModule, made: Path, format: str, facts:
         torch.jit.save(graph, str(made), _extra_files={f"{FACTS}.json": json.dumps(facts)})
         return
     if format == "openvino":
-        openvino, passes = library("openvino"), library("openvino.passes")
+        openvino, passes = library("openvino"), library("openvino._offline_transformations")
         model = openvino.Core().read_model(str(graph))  # convert_model would tell Google Analytics of each conversion
-        fold = passes.Manager()
-        fold.register_pass(passes.ConstantFolding())
-        fold.run_passes(model)  # without it graphs of 8 bits compute something else (OpenVINO 2026.4)
+        # What it does besides. Without, graphs of 8 bits compute something else, and as floats (OpenVINO 2026.4).
+        passes.apply_moc_transformations(model, cf=False)
+        passes.compress_quantize_weights_transformation(model)
         model.set_rt_info(json.dumps(facts), FACTS)
         openvino.save_model(model, str(made), compress_to_fp16=False)
         return
