@@ -236,7 +236,7 @@ def test_8_bits_have_a_threshold_of_their_own(kb, tmp_path, monkeypatch):
     # As many pixels are above it as with the knowledge base.
     share = np.mean([kb.predict(image).unknown for image in images])
     assert np.mean([model.predict(image).unknown for image in images]) == pytest.approx(share, abs=0.01)
-    # OpenVINO computes the same with them, and stores them so; as it reads the graph 0.64 of the labels were equal.
+    # OpenVINO computes the same with them, and stores them so; as it reads the graph half of the labels were equal.
     other = load_export(export(kb, tmp_path / "model.xml", "openvino", "int8", images=images).path)
     equal = [model.predict(image).labels == other.predict(image).labels for image in images]
     assert np.mean(equal) > 0.9
