@@ -124,3 +124,14 @@ def test_any_number_of_shots_is_read_each_when_it_is_asked_for(images, monkeypat
         len(shots_of([Annotation("rock", np.ones((48, 64), bool), f"f{i}.png") for i in range(300)], images, "rock"))
         == 300
     )
+
+
+def test_what_two_files_mark_in_an_image_is_joined(tmp_path, images):
+    left, right = (np.zeros((48, 64), bool) for _ in range(2))
+    left[:, :10], right[:, 50:] = True, True
+    for file, mask in (("one", left), ("two", right)):
+        write([Annotation("rock", mask, "f0.png"), Annotation("void", ~mask, "f0.png")], tmp_path / "two" / file, "coco")
+    (shot,) = read_shots(tmp_path / "two", "rock", images)
+    assert np.array_equal(shot.positives, left | right) and not shot.negatives.any()
+    with pytest.raises(OwsegError, match=r"f0\.png has masks of two sizes"):
+        shots_of([Annotation("rock", mask, "f0.png") for mask in (left, left.T)], images, "rock")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from owseg._files import fits
 from owseg.data.images import SUFFIXES, read_image
 from owseg.data.lazy import Lazy
-from owseg.data.masks import Rle
 from owseg.data.shots import read_shot_folder
 from owseg.errors import FormatNotRecognised, OwsegError
-from owseg.exchange.annotation import VOID, Annotation
+from owseg.exchange.annotation import VOID, Annotation, by_image
 from owseg.exchange.formats import read
 from owseg.types import Shot
 
@@ -43,19 +42,24 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
     """Return the images that are annotated with the class ``name`` as shots; ``images`` is the folder they are in.
 
     The class has to be marked wherever an image shows it: all other pixels are negatives, except those annotated as
-    ``VOID``, which are ignored. Raises ``OwsegError`` if no image is annotated with the class, or one is not found, and
-    a shot does when it is asked for if its mask is of another size than its image.
+    ``VOID``, which are ignored. What is annotated twice in an image, such as in two files, is joined. Raises
+    ``OwsegError`` if no image is annotated with the class, one is not found, or one has masks of two sizes, and a shot
+    does when it is asked for if its mask is of another size than its image.
     """
-    masks: dict[str, Rle] = {}  # run lengths: an export may be far more than memory holds
-    voids: dict[str, Rle] = {}
-    others: dict[str, None] = {}
-    for a in annotations:
-        others[a.name] = None
-        if a.name in (name, VOID) and a.mask.any():
-            (masks if a.name == name else voids)[a.image] = Rle.of(a.mask)
+    names: dict[str, None] = {}
+
+    def wanted() -> Iterator[Annotation]:
+        for a in annotations:
+            names[a.name] = None
+            if a.name in (name, VOID) and a.mask.any():
+                yield a
+
+    marked, _ = by_image(wanted())  # run lengths: an export may be far more than memory holds
+    masks = {image: found.masks[name] for image, found in marked.items() if name in found.masks}
+    voids = {image: found.masks[VOID] for image, found in marked.items() if VOID in found.masks}
     if not masks:
-        marked = f"the classes are {', '.join(others)}" if others else "nor with another class; give other annotations"
-        raise OwsegError(f"no image is annotated with {name!r}{'; ' if others else ', '}{marked}.")
+        there = f"; the classes are {', '.join(names)}" if names else ", nor with another class; give other annotations"
+        raise OwsegError(f"no image is annotated with {name!r}{there}.")
     paths = {image: find_annotated(image, images) for image in masks}
 
     def read_one(image: str) -> Shot:
