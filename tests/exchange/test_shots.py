@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,11 +72,13 @@ def test_labelme_files_beside_their_images(images):
         ("../secret.png", None),
         ("none.png", None),
         ("x0a1b2c3d-a.png", None),
+        ("/", None),
+        (".", None),
     ],
 )
 def test_an_image_is_found_under_the_names_that_tools_give_it(tmp_path, image, found):
     folder = tmp_path / "images"
-    for name in ("a.png", "sub/b.jpg", "images/c.png", "street.01.jpg", "../secret.png"):
+    for name in ("a.png", "sub/b.jpg", "images/c.png", "street.01.jpg", "../secret.png", "../images.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"")
     if found is None:
@@ -135,3 +138,12 @@ def test_what_two_files_mark_in_an_image_is_joined(tmp_path, images):
     assert np.array_equal(shot.positives, left | right) and not shot.negatives.any()
     with pytest.raises(OwsegError, match=r"f0\.png has masks of two sizes"):
         shots_of([Annotation("rock", mask, "f0.png") for mask in (left, left.T)], images, "rock")
+
+
+def test_a_folder_is_listed_once_for_images_without_suffix(images, monkeypatch):
+    for i in range(100):
+        (images / f"f{i}.png").touch()
+    lists, iterdir = [], Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: lists.append(path) or iterdir(path))
+    made = [Annotation("rock", np.ones((48, 64), bool), f"f{i}") for i in range(100)]
+    assert len(shots_of(made, images, "rock")) == 100 and len(lists) == 1

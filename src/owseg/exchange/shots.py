@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from owseg._files import fits
@@ -60,7 +61,8 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
     if not masks:
         there = f"; the classes are {', '.join(names)}" if names else ", nor with another class; give other annotations"
         raise OwsegError(f"no image is annotated with {name!r}{there}.")
-    paths = {image: find_annotated(image, images) for image in masks}
+    listed = cache(_images_by_stem)  # each folder once, however many images are looked for in it
+    paths = {image: find_annotated(image, images, listed) for image in masks}
 
     def read_one(image: str) -> Shot:
         path, mask = paths[image], masks[image].mask()
@@ -77,12 +79,15 @@ def shots_of(annotations: Iterable[Annotation], images: str | Path, name: str) -
     return Lazy(list(masks), read_one)
 
 
-def find_annotated(image: str, folder: str | Path) -> Path:
+def find_annotated(
+    image: str, folder: str | Path, listed: Callable[[Path], Mapping[str, Sequence[Path]]] | None = None
+) -> Path:
     """Return the file in ``folder``, or in its ``images/``, that an annotation calls ``image``.
 
     It is found by its path; by its file name alone; by the latter without ``UPLOAD_PREFIX``; and each of these with
-    any suffix, which some formats leave out. It is never a file outside of ``folder``. Raises ``OwsegError`` if there
-    is no such file, or several.
+    any suffix, which some formats leave out. It is never a file outside of ``folder``. ``listed`` returns the images in
+    a folder by their names without suffix; by default it is read. Raises ``OwsegError`` if there is no such file, or
+    several.
     """
     folder = Path(folder).expanduser()
     path = PurePosixPath(image.replace("\\", "/"))
@@ -90,15 +95,24 @@ def find_annotated(image: str, folder: str | Path) -> Path:
     inside = not path.is_absolute() and ".." not in path.parts
     names = [path] if inside else []
     names += [PurePosixPath(path.name), PurePosixPath(UPLOAD_PREFIX.sub("", path.name, count=1))]
-    places = [root / name for name in names for root in (folder, folder / "images")]
+    # Without a name, such as "/" and ".", a path is that of the folder itself, and beside that are files of others.
+    places = [root / name for name in names if name.name for root in (folder, folder / "images")]
     for place in filter(fits, places):
         if place.is_file():
             return place
         if place.parent.is_dir():
-            found = [p for p in place.parent.iterdir() if p.stem == place.name and p.suffix.lower() in SUFFIXES]
+            found = (listed or _images_by_stem)(place.parent).get(place.name, ())
             if len(found) > 1:
                 raise OwsegError(f"{place} may be {' or '.join(sorted(p.name for p in found))}; keep one.")
             if found:
                 return found[0]
     image = image if len(image) < 200 else f"{image[:200]}..."
     raise OwsegError(f"there is no image {image} in {folder}; name the folder that has it (--images).")
+
+
+def _images_by_stem(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in folder.iterdir():
+        if path.suffix.lower() in SUFFIXES:
+            found.setdefault(path.stem, []).append(path)
+    return found
