@@ -107,3 +107,17 @@ def test_masks_of_numbers_are_read_by_the_order_of_classes(tmp_path):
         ("car", (ids == 1).tolist()),
         ("tree", (ids == 2).tolist()),
     ]
+
+
+def test_a_folder_of_two_exports_is_read_whole(tmp_path):
+    for folder, image in (("one", "a.png"), ("two", "b.png")):
+        path = write([Annotation("car", MASK, image)], tmp_path / "zips" / folder, "cvat-masks")
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(tmp_path / "both" / folder)
+    assert [(a.name, a.image) for a in read(tmp_path / "both")] == [("car", "a"), ("car", "b")]
+
+
+def test_a_label_map_may_begin_with_a_byte_order_mark(tmp_path):
+    car = np.full((7, 9, 3), (1, 2, 3), np.uint8)
+    labelmap = "# label:color_rgb:parts:actions\ncar:1,2,3::\n".encode("utf-8-sig")
+    assert [a.name for a in read(masks_zip(tmp_path / "a.zip", labelmap, car))] == ["car"]

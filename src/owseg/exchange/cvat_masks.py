@@ -69,19 +69,19 @@ def write(annotations: Iterable[Annotation], path: Path, predicted: bool = False
 
 
 def read(files: Files) -> Iterator[Annotation]:
-    """Yield the annotations of the masks below ``labelmap.txt``; the ``image`` of each has no suffix.
+    """Yield the annotations of the masks beside each ``labelmap.txt``; the ``image`` of each has no suffix.
 
     The classes of a mask in colours are read by colour, those of a grey mask by their order in ``labelmap.txt``. Raises
     ``OwsegError`` for a colour or number that it does not have.
     """
-    labelmap = next(files.fitting(fits, WHAT))
-    labels = _labelmap(files.read(labelmap).decode())
-    colors = {n: c for n, c in labels.items() if n != BACKGROUND and c != BLACK}
-    below = PurePosixPath(labelmap).with_name(CLASSES)
-    for name in files:
-        if below in PurePosixPath(name).parents and name.lower().endswith(".png"):
-            image = PurePosixPath(name).relative_to(below).as_posix()[: -len(".png")]
-            yield from by_class(image, _shapes(open_mask_image(files.read(name)), name, labels, colors), colors)
+    for labelmap in files.fitting(fits, WHAT):
+        labels = _labelmap(files.read(labelmap).decode("utf-8-sig"))  # with the mark that Windows editors put first
+        colors = {n: c for n, c in labels.items() if n != BACKGROUND and c != BLACK}
+        below = PurePosixPath(labelmap).with_name(CLASSES)
+        for name in files:
+            if below in PurePosixPath(name).parents and name.lower().endswith(".png"):
+                image = PurePosixPath(name).relative_to(below).as_posix()[: -len(".png")]
+                yield from by_class(image, _shapes(open_mask_image(files.read(name)), name, labels, colors), colors)
 
 
 def fits(files: Files, name: str) -> bool:
