@@ -38,3 +38,20 @@ def test_a_mask_outside_of_its_image(tmp_path):
             assert next(read(path)).mask[3:7, 2:6].all()
         else:
             refused(path, "labelme", "car in a.jpg is outside its image of 9x7")
+
+
+def test_an_image_is_named_from_the_folder_of_its_file(tmp_path):
+    """Frames of two videos may have one file name."""
+    shape = {"label": "car", "points": [[1, 1], [5, 1], [5, 5]]}
+    for file, image in (
+        ("a/1.json", "1.jpg"),
+        ("b/1.json", "1.jpg"),
+        ("b/2.json", "..\\images\\2.jpg"),
+        ("b/3.json", "C:\\x\\3.jpg"),
+        ("b/4.json", "/home/x/4.jpg"),
+        ("b/5.json", "../../x/5.jpg"),
+    ):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(json.dumps({**LABELME, "imagePath": image, "shapes": [shape]}))
+    found = [a.image for a in read(tmp_path)]
+    assert found == ["a/1.jpg", "b/1.jpg", "images/2.jpg", "3.jpg", "4.jpg", "5.jpg"]

@@ -6,6 +6,7 @@ https://github.com/wkentaro/labelme
 from __future__ import annotations
 
 import base64
+import ntpath
 from collections.abc import Iterator
 from pathlib import PureWindowsPath
 from typing import Any
@@ -32,7 +33,7 @@ def read(files: Files) -> Iterator[Annotation]:
     """
     for name in files.fitting(fits, WHAT):
         value = files.json(name)
-        image = PureWindowsPath(value["imagePath"]).name  # the class that splits at both / and \
+        image = _image(value["imagePath"], name)
         canvas = Canvas(image, check_size(value["imageHeight"], value["imageWidth"]))
         yield from by_class(image, ((s["label"], _mask(s, canvas)) for s in value["shapes"]), {})
 
@@ -43,6 +44,17 @@ def fits(files: Files, name: str) -> bool:
         return False
     value = files.json(name)
     return isinstance(value, dict) and value.keys() >= {"shapes", "imagePath"}
+
+
+def _image(given: str, name: str) -> str:
+    """Return the image that the file ``name`` calls ``given``, from its own folder: its path below that of the export.
+
+    Of one that is elsewhere it is the file name.
+    """
+    # The class that splits at both / and \, and knows drives.
+    path = PureWindowsPath(ntpath.normpath(PureWindowsPath(name).parent / given))
+    file = PureWindowsPath(given).name
+    return file if not file or path.anchor or path.parts[:1] == ("..",) else path.as_posix()
 
 
 def _mask(shape: dict[str, Any], canvas: Canvas) -> Rle:
