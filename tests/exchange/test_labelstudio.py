@@ -145,3 +145,12 @@ def test_the_labelling_interface_is_beside_it(tmp_path):
     write(made, tmp_path / "l.json", "labelstudio")
     labels = ElementTree.parse(tmp_path / "l.labels.xml").findall("BrushLabels/Label")
     assert [x.get("value") for x in labels] == NAMES and {x.get("background") for x in labels} == {"#0102ff"}
+
+
+def test_two_images_of_one_name_are_not_taken_for_one(tmp_path):
+    path, made = tmp_path / "two.json", [{"result": [REGION]}]
+    tasks = [{"data": {"image": f"s3://bucket/{folder}/a.jpg"}, "annotations": made} for folder in "xy"]
+    path.write_text(json.dumps(tasks))
+    refused(path, "labelstudio", "bucket/x/a.jpg and bucket/y/a.jpg are both a.jpg")
+    path.write_text(json.dumps([tasks[0], {**tasks[0], "data": {"image": "s3://bucket/x/a.jpg?v=2"}}]))
+    assert [a.image for a in read(path)] == ["a.jpg", "a.jpg"]

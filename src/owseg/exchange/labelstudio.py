@@ -75,12 +75,15 @@ def read(files: Files) -> Iterator[Annotation]:
 
     Predictions are read only in tasks without a list of annotations, which are those that were not exported by Label
     Studio. Raises ``OwsegError`` for regions other than brushes and polygons, those that do not fit, images that were
-    turned, and two people's annotations of one image.
+    turned, two people's annotations of one image, and two addresses of one file name.
     """
+    places: dict[str, str] = {}
     for name in files.fitting(fits, WHAT):
         value = files.json(name)
         for task in value if isinstance(value, list) else [value]:
-            image = _image(task["data"])
+            image, place = _image(task["data"])
+            if (other := places.setdefault(image, place)) != place:
+                raise OwsegError(f"{other} and {place} are both {image} without their folders; export them apart.")
             colors = {n: from_hex(c) for n, c in ((task.get("meta") or {}).get("colors") or {}).items()}
             yield from by_class(image, _shapes(_result(task, image), image), colors)
 
@@ -200,8 +203,8 @@ def _shapes(result: list[dict[str, Any]], image: str) -> Iterator[tuple[str, Rle
         yield from ((name, mask) for name in names)
 
 
-def _image(data: Mapping[str, Any]) -> str:
-    """Return the image's name from its address in Label Studio."""
+def _image(data: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the image's name, from its address in Label Studio, and the address without what follows the path."""
     texts = [v for v in data.values() if isinstance(v, str)]
     # The key is that of the project's interface: "image" in ours, any other in people's own.
     address = data.get("image") or next((t for t in texts if t.lower().endswith(SUFFIXES)), None)
@@ -209,7 +212,9 @@ def _image(data: Mapping[str, Any]) -> str:
         raise OwsegError("a task has no image.")
     parts = urlsplit(address)  # uploads, buckets and servers alike have the file name last
     local = parse_qs(parts.query).get("d") if parts.path.endswith("/local-files/") else None
-    return local[0] if local else PurePosixPath(unquote(parts.path)).name
+    if local:
+        return local[0], local[0]
+    return PurePosixPath(unquote(parts.path)).name, f"{parts.netloc}{parts.path}"
 
 
 def _interface(colors: Mapping[str, Color | None]) -> bytes:
