@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,11 @@ def test_a_version_that_was_not_learned_here_shows_nothing(place, unsure_kb):
     session = session_in(place, "kb")
     unsure_kb.save(place / "kb")
     assert current_version(place / "kb") == 2 and session.change() is None
+
+
+def test_a_knowledge_base_without_a_history_learned_nothing(place, unsure_kb):
+    replace(unsure_kb, history=()).save(place / "new")
+    assert session_in(place, "new").change() is None
 
 
 def test_another_knowledge_base_is_refused(place):

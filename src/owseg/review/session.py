@@ -118,9 +118,9 @@ class LearningSession:
             return None
         current = next(v for v in version_history(self.target) if v.current)
         kb = self.kb()
-        event = kb.history[-1]
-        if current.parent is None or event.action not in ("learn", "correct"):
+        if current.parent is None or not kb.history or kb.history[-1].action not in ("learn", "correct"):
             return None
+        event = kb.history[-1]
         shots, name = tuple(str(shot["id"]) for shot in event.details["shots"]), str(event.details["class"])
         color = kb.labels.colors[kb.labels.index(name)]
         said = event.details.get(CHECKED)
