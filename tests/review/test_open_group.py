@@ -61,6 +61,14 @@ def test_a_name_is_given_before_or_after(state):
     assert group.name == "dog" and OpenGroup(state, 1).name == "dog"
 
 
+@pytest.mark.parametrize("name, message", [("road", "known already"), ("Void", "is reserved")])
+def test_a_name_that_no_region_could_be_accepted_as_is_refused_at_once(state, name, message):
+    group = OpenGroup(state, 1)
+    with pytest.raises(OwsegError, match=message):
+        group.rename(name)
+    assert group.name == "group 1"
+
+
 def test_undo_shows_what_it_changed_and_takes_the_name_back(state):
     group = OpenGroup(state, 1)
     group.accept()

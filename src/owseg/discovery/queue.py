@@ -110,13 +110,23 @@ class Queue(QueueImages):
 
     # Decisions
 
+    def new_class(self, name: str) -> str:
+        """Return ``name`` without surrounding blanks.
+
+        Raises ``OwsegError`` if it is not the name of a class, is reserved, or known already.
+        """
+        check_class_names([name := class_name(name)])
+        if name in self.info.classes:
+            raise OwsegError(f"{name!r} is known already; mark the region as known, or name a new class.")
+        return name
+
     def accept(self, regions: str | Sequence[str], name: str, mask: np.ndarray | None = None) -> None:
         """Accept ``regions`` (one, or a group's) as the class ``name``.
 
         ``mask`` (H, W) bool corrects the mask of a single region. Raises ``OwsegError`` for a name that is not a class
         name or is known already, a region that is not in the queue, and a mask that is empty or of another size.
         """
-        regions, name = _as_tuple(regions), self._new_class(name)
+        regions, name = _as_tuple(regions), self.new_class(name)
         if mask is not None:
             if len(regions) != 1:
                 raise OwsegError("a corrected mask belongs to one region; accept the others in another call.")
@@ -146,7 +156,7 @@ class Queue(QueueImages):
 
         Raises ``OwsegError`` as ``accept`` does, and for a region that is not accepted.
         """
-        regions, name = _as_tuple(regions), self._new_class(name)
+        regions, name = _as_tuple(regions), self.new_class(name)
 
         with self._deciding(regions) as db:
             decisions = self.decisions()
@@ -225,13 +235,6 @@ class Queue(QueueImages):
         """Return the ids of the images that were chosen for ``name``, also those without it by now."""
         with self.storage.reading() as db:
             return rows.read_shots(db, name)
-
-    def _new_class(self, name: str) -> str:
-        """Return the name of a new class; raise ``OwsegError`` if it is none, is reserved, or known already."""
-        check_class_names([name := class_name(name)])
-        if name in self.info.classes:
-            raise OwsegError(f"{name!r} is known already; mark the region as known, or name a new class.")
-        return name
 
     @contextmanager
     def _deciding(self, regions: Sequence[str]) -> Iterator[Connection]:

@@ -106,7 +106,7 @@ class OpenGroup:
         """Name the class of regions accepted from now on, and of those accepted before they had a name.
 
         Returns whether that changed the name; a blank one changes nothing. Raises ``OwsegError`` for what is not the
-        name of a class, or known already.
+        name of a class, is reserved, or known already.
         """
         if not name.strip() or name.strip() == self.name:
             return False

@@ -15,7 +15,7 @@ from owseg.data.masks import Rle
 from owseg.data.render import encode_jpeg, encode_png
 from owseg.discovery.contents import Group, QueueImage
 from owseg.discovery.decisions import Decision
-from owseg.discovery.log import ACCEPT, Action, class_name
+from owseg.discovery.log import ACCEPT, Action
 from owseg.discovery.moves import regrouped
 from owseg.discovery.queue import Queue
 from owseg.discovery.queue_shots import images_to_learn
@@ -236,8 +236,11 @@ class ReviewState:
         self.queue.accept(region, name, Rle.from_json({"size": list(size), "counts": counts}, size).mask())
 
     def name_group(self, group: Group, name: str) -> None:
-        """Give the regions of a group that were accepted under a provisional name the name of a class."""
-        name, decisions = class_name(name), self.decisions()
+        """Give the regions of a group that were accepted under a provisional name the name of a new class.
+
+        Raises ``OwsegError`` for what is not the name of a class, is reserved, or known already; also where none was.
+        """
+        name, decisions = self.queue.new_class(name), self.decisions()
         # Regions that were moved here may have that of another group.
         unnamed = [r for r in group.regions if (d := decisions.get(r)) and d.name and is_provisional(d.name)]
         if unnamed and not is_provisional(name):
