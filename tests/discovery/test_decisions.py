@@ -53,9 +53,9 @@ def test_a_new_name_keeps_the_corrected_mask(queue, ids):
     assert queue.accepted() == {"dgo": [ids[3]]}
 
 
-def test_a_corrected_mask_of_another_size_is_damage(queue, ids):
+def test_a_corrected_mask_of_another_size_is_named(queue, ids):
     log(queue, Action("accept", (ids[3],), "dog", Rle.of(np.ones((1, 1), bool))))
-    with pytest.raises(OwsegError, match=r"queue.db is damaged"):
+    with pytest.raises(OwsegError, match=r"the corrected mask of .* is not of the size of its image; correct it again"):
         queue.shots("dog")
 
 

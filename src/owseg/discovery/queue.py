@@ -26,8 +26,8 @@ import numpy as np
 
 from owseg.data.masks import Rle
 from owseg.discovery import rows
-from owseg.discovery.contents import Group, QueueImage, QueueInfo
-from owseg.discovery.database import damaged, sound
+from owseg.discovery.contents import Group, QueueInfo
+from owseg.discovery.database import sound
 from owseg.discovery.decisions import Decision, Decisions
 from owseg.discovery.log import ACCEPT, KNOWN, REJECT, RENAME, UNDO, Action, class_name, insert_action, read_actions
 from owseg.discovery.moves import moved, number_of_next, regrouped, split_off
@@ -216,13 +216,19 @@ class Queue(QueueImages):
         if not order:
             classes = ", ".join(self.accepted()) or "nothing yet"
             raise OwsegError(f"no region of {self.folder} was accepted as {name!r}; accepted: {classes}.")
-        return [self._shot(self.entry(image_id), name, decisions) for image_id in order[:max_shots]]
+        return [self.shot(image_id, name, decisions) for image_id in order[:max_shots]]
 
-    def _shot(self, entry: QueueImage, name: str, decisions: Mapping[str, Decision]) -> Shot:
-        if any((d := decisions.get(r)) and d.mask and d.mask.size != entry.size for r in entry.ids):
-            raise damaged(self.storage.path)
+    def shot(self, image_id: str, name: str, decisions: Mapping[str, Decision]) -> Shot:
+        """Return the shot of the class ``name`` that an image is after ``decisions``; see ``shot_masks``.
+
+        Raises ``OwsegError`` for an image that has changed, and for a corrected mask that is not of its size.
+        """
+        entry = self.entry(image_id)
+        for region in entry.ids:
+            if (decision := decisions.get(region)) and decision.mask and decision.mask.size != entry.size:
+                raise OwsegError(f"the corrected mask of {region} is not of the size of its image; correct it again.")
         positives, void = shot_masks(entry, name, decisions)
-        return Shot(self.image(entry.id), positives, entry.name, void)
+        return Shot(self.image(image_id), positives, entry.name, void)
 
     def choose(self, name: str, images: Sequence[str]) -> None:
         """Learn ``name`` from the images of these ids; raise ``OwsegError`` for none, and for one without it."""

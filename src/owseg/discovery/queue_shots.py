@@ -5,16 +5,14 @@ Those of an image that shows the class, too, are negatives of its shot (see ``sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from owseg.data.lazy import Lazy, joined
-from owseg.discovery.decisions import Decision
 from owseg.discovery.queue import Queue
-from owseg.discovery.shot_masks import shot_masks
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
 from owseg.knowledge.pieces import directions
@@ -48,7 +46,7 @@ def shots_to_learn(queue: Queue | str | Path, name: str, images: Sequence[str] |
     other = [region for region, decision in decisions.items() if decision.name is None]
 
     def shot(image_id: str) -> Shot:
-        return _shot(queue, image_id, name, decisions)
+        return queue.shot(image_id, name, decisions)
 
     return _with_counterexamples(queue, images, shot, shows, other)
 
@@ -71,7 +69,7 @@ def shots_to_correct(queue: Queue | str | Path, name: str, kb: KnowledgeBase, fo
         raise OwsegError(f"no region of {queue.folder} is of {name!r}; mark some as known in `owseg review` (K).")
 
     def shot(image_id: str) -> Shot:
-        made = _shot(queue, image_id, name, decisions)
+        made = queue.shot(image_id, name, decisions)
         predicted = kb.predict(made.image, forward).open_set == kb.labels.index(name)
         unasked = predicted & ~_mask_of(queue, image_id, decisions) & ~made.positives
         return replace(made, void=unasked if made.void is None else made.void | unasked)
@@ -94,15 +92,6 @@ def _with_counterexamples(
 
 def _image(region: str) -> str:
     return region.partition("-")[0]
-
-
-def _shot(queue: Queue, image_id: str, name: str, decisions: Mapping[str, Decision]) -> Shot:
-    entry = queue.entry(image_id)
-    for region in entry.ids:
-        if (decision := decisions.get(region)) and decision.mask and decision.mask.size != entry.size:
-            raise OwsegError(f"the corrected mask of {region} is not of the size of its image; correct it again.")
-    positives, void = shot_masks(entry, name, decisions)
-    return Shot(queue.image(image_id), positives, entry.name, void)
 
 
 def _mask_of(queue: Queue, image_id: str, regions: Collection[str]) -> np.ndarray:
