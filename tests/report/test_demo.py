@@ -27,11 +27,11 @@ def test_the_loop_runs_on_a_folder(run_cli, stored_kb, own_data, tmp_path):
 
 
 def test_the_demo_prints_where_its_report_is_and_what_to_try(run_cli, stored_kb, own_data, tmp_path):
-    options = ("--data", f"folder:{own_data}", "--kb", stored_kb, "--learn", "rock", "-o", tmp_path / "out")
+    options = ("--data", f"folder:{own_data}", "--kb", stored_kb, "--learn", "rock", "-o", tmp_path / "my out")
     code, out, err = run_cli("demo", *options)
     assert code == 0
-    assert "The open-world loop" in out and str(tmp_path / "out" / "report.html") in out
-    assert f"owseg history {tmp_path / 'out' / 'kb'}" in out
+    assert "The open-world loop" in out and str(tmp_path / "my out" / "report.html") in out
+    assert f"owseg history '{tmp_path / 'my out' / 'kb'}'" in out
     assert [line[:3] for line in err.splitlines() if line[1:3] == "/5"] == [f"{i}/5" for i in range(1, 6)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,9 +44,8 @@ def run(
     ``data`` names a data set (see ``open_dataset``); ``kb`` and the class ``name`` to learn have defaults for synthetic
     and CamVid. The threshold is found on the val split, shots are drawn from the train split (synthetic: shots) with
     ``seed``, metrics computed on the test split; of val and test at most 60 images are used, evenly spread. ``load``
-    loads ``kb``. Returns
-    paths and metrics as plain JSON. Raises ``OwsegError`` where there is no default, and for a class that ``data`` does
-    not have or ``kb`` knows.
+    loads ``kb``. Returns paths and metrics as plain JSON. Raises ``OwsegError`` where there is no default, and for a
+    class that ``data`` does not have or ``kb`` knows.
     """
     kind = data.partition(":")[0]
     if kind not in DEFAULTS and (kb is None or name is None):
@@ -100,11 +100,12 @@ def _report(
         f"A network that knows {len(before.labels)} classes labels {len(test)} images and says which pixels are "
         f"unknown. Then it learns a new class, “{name}”, from {DEFAULT_SHOTS} annotated images, and labels them again."
     )
+    place = shlex.quote(str(out / "kb"))
     next_steps = (
         ("label images of your own", "owseg predict IMAGES"),
-        ("list the versions of this knowledge base", f"owseg history {out / 'kb'}"),
-        ("learn a class of your own; FOLDER holds images/ and masks/", f"owseg learn {out / 'kb'} NAME --shots FOLDER"),
-        ("undo that", f"owseg rollback {out / 'kb'}"),
+        ("list the versions of this knowledge base", f"owseg history {place}"),
+        ("learn a class of your own; FOLDER holds images/ and masks/", f"owseg learn {place} NAME --shots FOLDER"),
+        ("undo that", f"owseg rollback {place}"),
     )
     facts = (
         ("owseg", __version__),
