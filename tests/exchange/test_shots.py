@@ -133,7 +133,8 @@ def test_what_two_files_mark_in_an_image_is_joined(tmp_path, images):
     left, right = (np.zeros((48, 64), bool) for _ in range(2))
     left[:, :10], right[:, 50:] = True, True
     for file, mask in (("one", left), ("two", right)):
-        write([Annotation("rock", mask, "f0.png"), Annotation("void", ~mask, "f0.png")], tmp_path / "two" / file, "coco")
+        both = [Annotation("rock", mask, "f0.png"), Annotation("void", ~mask, "f0.png")]
+        write(both, tmp_path / "two" / file, "coco")
     (shot,) = read_shots(tmp_path / "two", "rock", images)
     assert np.array_equal(shot.positives, left | right) and not shot.negatives.any()
     with pytest.raises(OwsegError, match=r"f0\.png has masks of two sizes"):
