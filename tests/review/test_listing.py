@@ -1,5 +1,6 @@
 import pytest
 
+from owseg.discovery import rows
 from owseg.discovery.contents import Group
 from owseg.review.listing import Listing
 from owseg.review.state import ReviewState
@@ -59,3 +60,12 @@ def test_an_address_says_what_is_not_as_always():
     listing = Listing("size", 50, "begun")
     assert listing.address("/", at=3) == "/?sort=size&least=50&only=begun&at=3"
     assert Listing('"&x').address("/") == "/?sort=%22%26x"
+
+
+@pytest.mark.parametrize("listing", [{"sort": "name"}, {"only": "untouched"}, {"sort": "size", "least": 2}])
+def test_many_groups_are_listed_with_a_few_looks_at_the_database(tmp_path, listing, monkeypatch):
+    queue, ids = many(tmp_path / "queue", images=1, regions=60)
+    queue.write_groups([Group(n, (region,)) for n, region in enumerate(ids, 1)])
+    state, looks, read = ReviewState(queue), [], rows.read_stamp
+    monkeypatch.setattr(rows, "read_stamp", lambda db: looks.append(db) or read(db))
+    assert len(numbers(state, **listing)) == 60 and len(looks) < 6

@@ -5,6 +5,8 @@ from unittest.mock import MagicMock, call
 import pytest
 
 pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'owseg[review]'")
+from owseg.discovery import rows
+from owseg.discovery.contents import Group
 from owseg.errors import OwsegError
 from owseg.review import frame, group_page, move_panel, tiles_page
 from owseg.review.group_page import GroupPage
@@ -13,7 +15,7 @@ from owseg.review.move_panel import MovePanel
 from owseg.review.open_group import OpenGroup
 from owseg.review.state import ReviewState
 from owseg.review.tiles_page import TilesPage
-from tests.support.queues import IDS, make
+from tests.support.queues import IDS, make, many
 
 
 @pytest.fixture
@@ -41,6 +43,16 @@ def page(state, ui):
     page.choice = MagicMock(value="sky")
     page.moves = MovePanel(state, page.open, page.left)
     return page
+
+
+def test_many_groups_to_move_to_are_named_with_a_few_looks_at_the_database(tmp_path, ui, monkeypatch):
+    queue, ids = many(tmp_path / "queue", images=1, regions=60)
+    queue.write_groups([Group(n, (region,)) for n, region in enumerate(ids, 1)])
+    state, looks, read = ReviewState(queue), [], rows.read_stamp
+    panel = MovePanel(state, OpenGroup(state, 1), MagicMock())
+    monkeypatch.setattr(rows, "read_stamp", lambda db: looks.append(db) or read(db))
+    panel.show()
+    assert len(panel.into.set_options.call_args.args[0]) == 59 and len(looks) < 10
 
 
 def actions(state):

@@ -28,13 +28,14 @@ class Listing:
     def groups(self, state: ReviewState) -> list[Group]:
         """Return the groups that are listed, in their order, without the regions that are hidden."""
         shown = [shown for g in state.groups() if (shown := state.shown(g, self.least)).regions]
+        decisions = state.decisions()
         if self.sort == "size":
             shown.sort(key=lambda g: -len(g))
         elif self.sort == "name":
-            names = {g.number: state.tile(g).name for g in shown}
+            names = {g.number: state.tile(g, decisions).name for g in shown}
             shown.sort(key=lambda g: (not names[g.number], names[g.number].casefold()))
         is_state = self.only and self.only in STATES
-        return [g for g in shown if state.tile(g).state == self.only] if is_state else shown
+        return [g for g in shown if state.tile(g, decisions).state == self.only] if is_state else shown
 
     def after(self, state: ReviewState, number: int) -> int | None:
         """Return the number of the group that is listed after the group ``number``; None for the last.

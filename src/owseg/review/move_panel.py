@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from nicegui import ui
 
 from owseg.discovery.contents import Group
+from owseg.discovery.decisions import Decision
 from owseg.review.frame import count, notify, showing_errors
 from owseg.review.open_group import OpenGroup
 from owseg.review.state import ReviewState
@@ -30,7 +31,8 @@ class MovePanel:
         if self.state.arrangement() is not self.arrangement:
             self.arrangement = self.state.arrangement()
             others = sorted(self.state.groups(), key=lambda g: g.number)
-            options = {g.number: self._label(g) for g in others if g.number != self.open.number}
+            decisions = self.state.decisions()
+            options = {g.number: self._label(g, decisions) for g in others if g.number != self.open.number}
             self.into.set_options(options, value=self.into.value if self.into.value in options else None)
         selected = len(self.open.selected)
         self.merges.set_text(f"Move {selected:,}" if selected else "Merge")
@@ -53,6 +55,6 @@ class MovePanel:
         self.open.merge(int(self.into.value))
         self.left(int(self.into.value))
 
-    def _label(self, group: Group) -> str:
-        tile = self.state.tile(group)
+    def _label(self, group: Group, decisions: Mapping[str, Decision]) -> str:
+        tile = self.state.tile(group, decisions)
         return f"{group.number} · {tile.name or tile.nearest} · {count(tile.regions, 'region')}"

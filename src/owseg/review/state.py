@@ -158,9 +158,9 @@ class ReviewState:
             return image_id, int(k) - 1
         raise OwsegError(f"{region[:99]!r} names no region of {self.queue.folder}.")
 
-    def tile(self, group: Group) -> Tile:
-        """Return the summary of a group."""
-        decisions = self.decisions()
+    def tile(self, group: Group, decisions: Mapping[str, Decision] | None = None) -> Tile:
+        """Return the summary of a group; ``decisions``, as they are by default, are read once for many of them."""
+        decisions = self.decisions() if decisions is None else decisions
         made = [decisions[r] for r in group.regions if r in decisions]
         names = Counter(d.name for d in made if d.name is not None)
         image_id, first = self._split(group.regions[0])
