@@ -109,6 +109,11 @@ def is_region_id(value: Any) -> bool:
     return isinstance(value, str) and REGION_ID.fullmatch(value) is not None
 
 
+def image_of(region: str) -> str:
+    """Return the id of the image that the region of this id is in."""
+    return region.partition("-")[0]
+
+
 def relative(name: str) -> str:
     """Return ``name`` if it stays below the folder that it is relative to; raise ``ValueError`` if it does not."""
     path = PurePosixPath(name)

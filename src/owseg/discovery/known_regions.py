@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from owseg.data.dataset import DataSet, Source
+from owseg.discovery.contents import image_of
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 from owseg.labels import IGNORE, KNOWN, LabelSpace
@@ -26,7 +27,7 @@ def known_regions(folder: str | Path, labels: LabelSpace) -> DataSet:
         )
     if others := sorted(set(marked.values()) - set(labels.names)):
         raise OwsegError(f"{queue.folder} has regions of {others[0]!r}, which is no class of this knowledge base.")
-    images = tuple(dict.fromkeys(region.partition("-")[0] for region in marked))
+    images = tuple(dict.fromkeys(image_of(region) for region in marked))
 
     def read(i: int) -> tuple[np.ndarray, np.ndarray]:
         entry = queue.entry(images[i])

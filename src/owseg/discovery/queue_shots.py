@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from owseg.data.lazy import Lazy, joined
+from owseg.discovery.contents import image_of
 from owseg.discovery.queue import Queue
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
@@ -74,24 +75,20 @@ def shots_to_correct(queue: Queue | str | Path, name: str, kb: KnowledgeBase, fo
         unasked = predicted & ~_mask_of(queue, image_id, decisions) & ~made.positives
         return replace(made, void=unasked if made.void is None else made.void | unasked)
 
-    return _with_counterexamples(queue, list(dict.fromkeys(map(_image, shows))), shot, shows, other)
+    return _with_counterexamples(queue, list(dict.fromkeys(map(image_of, shows))), shot, shows, other)
 
 
 def _with_counterexamples(
     queue: Queue, images: Sequence[str], shot: Callable[[str], Shot], shows: Sequence[str], other: Sequence[str]
 ) -> Sequence[Shot]:
     there, of_other = frozenset(images), frozenset(other)
-    further = _most_similar(queue, shows, [region for region in other if _image(region) not in there])
+    further = _most_similar(queue, shows, [region for region in other if image_of(region) not in there])
 
     def counterexample(image_id: str) -> Shot:
         mask = _mask_of(queue, image_id, of_other)
         return Shot.counterexample(queue.image(image_id), mask, queue.entry(image_id).name)
 
     return joined(Lazy(images, shot), Lazy(further, counterexample))
-
-
-def _image(region: str) -> str:
-    return region.partition("-")[0]
 
 
 def _mask_of(queue: Queue, image_id: str, regions: Collection[str]) -> np.ndarray:
@@ -111,7 +108,7 @@ def _most_similar(queue: Queue, shows: Sequence[str], others: Sequence[str]) -> 
     centre = np.mean(list(_embeddings(queue, shows).values()), 0)
     nearest: dict[str, float] = {}
     for region, embedding in _embeddings(queue, others).items():
-        nearest[_image(region)] = max(nearest.get(_image(region), -np.inf), float(embedding @ centre))
+        nearest[image_of(region)] = max(nearest.get(image_of(region), -np.inf), float(embedding @ centre))
     return sorted(nearest, key=lambda image_id: (-nearest[image_id], image_id))[:MOST_COUNTEREXAMPLES]
 
 
@@ -119,7 +116,7 @@ def _embeddings(queue: Queue, regions: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the embedding (C,) of each region, of length 1; each image is read once."""
     found: dict[str, np.ndarray] = {}
     wanted = frozenset(regions)
-    for image_id in dict.fromkeys(map(_image, regions)):
+    for image_id in dict.fromkeys(map(image_of, regions)):
         entry = queue.entry(image_id)
         for region_id, region in zip(entry.ids, entry.regions, strict=True):
             if region_id in wanted:

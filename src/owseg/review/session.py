@@ -9,7 +9,7 @@ from functools import lru_cache
 from math import isnan, nan
 
 from owseg.data.render import encode_jpeg
-from owseg.discovery.contents import image_id_of
+from owseg.discovery.contents import image_id_of, image_of
 from owseg.discovery.queue_shots import shots_to_correct, shots_to_learn
 from owseg.errors import OwsegError
 from owseg.knowledge.base import KnowledgeBase
@@ -137,7 +137,7 @@ class LearningSession:
         """Return the ids of images to show before and after: those of the class's groups first, its shots last."""
         state, decisions = self.state, self.state.decisions()
         similar = [
-            r.partition("-")[0]
+            image_of(r)
             for g in state.groups()
             if any(r in decisions and change.name in (decisions[r].name, decisions[r].known) for r in g.regions)
             for r in (*g.regions, *(c for several in g.copies.values() for c in several))

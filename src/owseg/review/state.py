@@ -13,7 +13,7 @@ import numpy as np
 
 from owseg.data.masks import Rle
 from owseg.data.render import encode_jpeg, encode_png
-from owseg.discovery.contents import Group, QueueImage
+from owseg.discovery.contents import Group, QueueImage, image_of
 from owseg.discovery.decisions import Decision
 from owseg.discovery.log import ACCEPT, Action
 from owseg.discovery.moves import regrouped
@@ -192,7 +192,7 @@ class ReviewState:
         corrected = decision.mask if decision else None
         return {
             "region": region,
-            "image": region.partition("-")[0],
+            "image": image_of(region),
             "name": found.image_id,
             "size": list(found.mask.size),
             "box": list(found.box),
@@ -264,7 +264,7 @@ class ReviewState:
         shown: dict[str, str] = {}
         for region, decision in self.decisions().items():
             if decision.name == name:
-                shown.setdefault(region.partition("-")[0], region)
+                shown.setdefault(image_of(region), region)
         order = self._cached(1, lambda: self.queue.images_of(name), "images", name)
         chosen = images_to_learn(order, self.queue.chosen(name))
         return [Candidate(i, self.queue.summary(i).name, shown[i], i in chosen) for i in order]
