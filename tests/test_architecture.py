@@ -45,7 +45,7 @@ def imported(path):
 
 def order():
     """Return the rows of the page's table of rooms, lowest first, as lists of names."""
-    rows = re.findall(r"^\| (`.*?`) \|", PAGE.split("## The rooms")[1].split("## ")[0], re.M)
+    rows = re.findall(r"^\| (`.*?`) \|", PAGE.split("## The folders")[1].split("## ")[0], re.M)
     return [re.findall(r"`(.*?)`", row) for row in rows]
 
 
